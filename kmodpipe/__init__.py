@@ -1,0 +1,1 @@
+"""kmodpipe: for every legal Kconfig cell, what did my patch series fix, break, or leave alone?"""

@@ -1,0 +1,87 @@
+"""The exception tree and the exit codes.
+
+Every error says what happened, where, and what to do next. ``tasks.py`` alone turns one into an
+exit status; nothing in the package exits.
+
+    0  all as expected
+    1  kernel or test failure    (KernelFailure, or a verdict that is not the expected one)
+    2  usage                     (UserError)
+    3  infrastructure            (InfraError)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    INFRA = 3
+
+
+class KmodpipeError(Exception):
+    """Base of all errors that kmodpipe raises on purpose.
+
+    ``what`` is one sentence; ``where`` a file, step or name; ``hint`` the next thing to do;
+    ``detail`` evidence such as the last lines of a log.
+    """
+
+    exit_code = ExitCode.INFRA
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "", detail: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.hint = hint
+        self.detail = detail
+
+    def __str__(self) -> str:
+        text = self.what
+        if self.where:
+            text += f"\n  where: {self.where}"
+        if self.detail:
+            text += "\n" + "\n".join(f"  | {line}" for line in self.detail.rstrip("\n").splitlines())
+        if self.hint:
+            text += f"\n  hint: {self.hint}"
+        return text
+
+
+class UserError(KmodpipeError):
+    """What was asked for cannot be done as asked: a wrong name, option, file or configuration."""
+
+    exit_code = ExitCode.USAGE
+
+
+class KernelFailure(KmodpipeError):
+    """The kernel tree, the series or the module under test is at fault."""
+
+    exit_code = ExitCode.FAILURE
+
+
+class InfraError(KmodpipeError):
+    """The machinery is at fault: network, daemon, disk, memory, QEMU itself."""
+
+    exit_code = ExitCode.INFRA
+
+
+class Interrupted(InfraError):
+    """Ctrl-C or SIGTERM: what was running was stopped, nothing is half written."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "", hint: str = "") -> UserError:
+    """The error for a name that is not there, with the near names first."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near += [n for n in names if name.lower() in n.lower() and n not in near][:3]
+    if near:
+        told = "did you mean " + " or ".join(near) + "?"
+    elif names:
+        shown = ", ".join(names[:12]) + (f" … ({len(names)} in all)" if len(names) > 12 else "")
+        told = f"known: {shown}"
+    else:
+        told = f"no {kind} is defined"
+    return UserError(f"unknown {kind} {name!r}; {told}", where=where, hint=hint)

@@ -1,0 +1,279 @@
+"""The one door to subprocesses.
+
+Argument lists only, a clean environment, one monotonic deadline, a process group of its own so that
+grandchildren go with the child, output to a file or to a bounded buffer. A failure is told once, with
+the command as it can be pasted into a shell.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe.errors import InfraError, Interrupted
+
+# What a tool may need to reach the network through this machine's own settings; nothing else of the
+# caller's environment (GIT_DIR, MAKEFLAGS, CROSS_COMPILE, LD_PRELOAD …) reaches a child.
+_PASSED = (
+    "PATH", "HOME", "TMPDIR", "TERM",
+    "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO",
+    "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR",
+)  # fmt: skip
+
+_CAPTURE_LIMIT = 16 * 1024 * 1024
+_TAIL_LINES = 40
+_TERM_GRACE_S = 2.0
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment every child gets: a few passed names, a fixed locale, then ``extra``."""
+    env = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    env.setdefault("PATH", os.defpath)
+    if "sbin" not in env["PATH"]:
+        env["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
+    env["LC_ALL"] = "C.UTF-8"
+    env.update(extra or {})
+    return env
+
+
+def pasteable(argv: Sequence[str | os.PathLike[str]]) -> str:
+    """``argv`` as one line for a shell."""
+    return shlex.join(os.fspath(a) for a in argv)
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A finished child. ``stdout`` is at most 16 MiB and empty when it went to a log; ``tail`` holds the
+    last lines of both streams; ``returncode`` is negative for a signal, as in ``subprocess``."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    tail: str
+    duration_s: float
+    timed_out: bool
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode("utf-8", "replace")
+
+
+# Every live child, so that one call can end them all from another thread (Ctrl-C).
+_live: set[subprocess.Popen[bytes]] = set()
+_live_lock = threading.Lock()
+_stopping = threading.Event()
+
+
+def stopping() -> bool:
+    """Whether `stop_all` was called: loops that wait for something other than a child look here."""
+    return _stopping.is_set()
+
+
+def stop_all() -> None:
+    """End every live child with its process group, and refuse new ones until `reset`."""
+    _stopping.set()
+    with _live_lock:
+        children = list(_live)
+    for child in children:
+        kill_group(child)
+
+
+def reset() -> None:
+    """Allow children again after `stop_all`."""
+    _stopping.clear()
+
+
+def kill_group(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S) -> None:
+    """SIGTERM, a short grace, SIGKILL; to the whole process group. Never raises for a dead child."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(grace_s)
+    # The leader may be gone while a grandchild ignores SIGTERM: the group is killed in any case.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(grace_s)
+
+
+def spawn(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    pass_fds: Sequence[int] = (),
+    foreground: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own (``foreground`` keeps the terminal's). Release it with `forget`.
+
+    Raises InfraError where the program does not exist or may not be run.
+    """
+    if _stopping.is_set():
+        raise Interrupted("interrupted before a command was started", where=pasteable(argv))
+    try:
+        child = subprocess.Popen(
+            [os.fspath(a) for a in argv],
+            cwd=cwd,
+            env=clean_environment(env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=pass_fds,
+            start_new_session=not foreground,
+        )
+    except FileNotFoundError as e:
+        raise InfraError(
+            f"{os.fspath(argv[0])} is not installed", where=pasteable(argv), hint="run: invoke setup"
+        ) from e
+    except OSError as e:
+        raise InfraError(f"could not start {os.fspath(argv[0])}: {e}", where=pasteable(argv)) from e
+    with _live_lock:
+        _live.add(child)
+    return child
+
+
+def forget(child: subprocess.Popen[bytes]) -> None:
+    """Take a finished child off the list that `stop_all` ends."""
+    with _live_lock:
+        _live.discard(child)
+
+
+class _Output:
+    """Where a child's bytes go: a log file or a bounded buffer, and always the last lines."""
+
+    def __init__(self, log: Path | None, on_line: Callable[[str], None] | None) -> None:
+        self.kept = bytearray()
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._partial = b""
+        self._on_line = on_line
+        self._file = log.open("ab") if log else None
+
+    def take(self, data: bytes, *, is_stdout: bool) -> None:
+        if self._file:
+            self._file.write(data)
+        elif is_stdout:
+            room = _CAPTURE_LIMIT - len(self.kept)
+            self.kept += data[:room]
+        # A line without an end must not grow without bound.
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        self._partial = self._partial[-8192:]
+        for raw in lines:
+            line = raw[-8192:].decode("utf-8", "replace")
+            self.tail.append(line)
+            if self._on_line:
+                self._on_line(line)
+
+    def close(self) -> str:
+        if self._file:
+            self._file.close()
+        if self._partial:
+            self.tail.append(self._partial.decode("utf-8", "replace"))
+        return "\n".join(self.tail)
+
+
+def _pump(child: subprocess.Popen[bytes], output: _Output, deadline: float) -> bool:
+    """Read both pipes until the child has ended. False when the deadline passed first."""
+    with selectors.DefaultSelector() as selector:
+        for stream in (child.stdout, child.stderr):
+            assert stream is not None
+            os.set_blocking(stream.fileno(), False)
+            selector.register(stream, selectors.EVENT_READ)
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            for key, _ in selector.select(min(left, 0.25)):
+                data = os.read(key.fd, 65536)
+                if data:
+                    output.take(data, is_stdout=key.fileobj is child.stdout)
+                else:
+                    selector.unregister(key.fileobj)
+            # A daemonised grandchild may hold the pipes open for ever: the child's own end is what counts.
+            if child.poll() is not None and not selector.select(0.05):
+                break
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(max(deadline - time.monotonic(), 0))
+    return child.poll() is not None
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    timeout_s: float,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
+    log: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+    check: bool = True,
+    hint: str = "",
+) -> Completed:
+    """Run a command to its end, its deadline or an interruption.
+
+    With ``log`` both streams are appended to that file; without, stdout is kept (16 MiB at most).
+    ``check`` turns a non-zero status into InfraError. A deadline is always an InfraError.
+    """
+    child = spawn(argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL)
+    output = _Output(log, on_line)
+    started = time.monotonic()
+    feeder: threading.Thread | None = None
+    try:
+        if stdin is not None:
+            feeder = threading.Thread(target=_feed, args=(child, stdin), daemon=True)
+            feeder.start()
+        finished = _pump(child, output, started + timeout_s)
+    finally:
+        if child.poll() is None:
+            kill_group(child)
+        forget(child)
+        tail = output.close()
+        for stream in (child.stdout, child.stderr):
+            if stream is not None:
+                stream.close()
+        if feeder is not None:
+            feeder.join(_TERM_GRACE_S)
+    duration_s = time.monotonic() - started
+    command = pasteable(argv)
+    if _stopping.is_set():
+        raise Interrupted("interrupted while a command ran", where=command)
+    if not finished:
+        raise InfraError(f"no end after {timeout_s:g} s", where=command, detail=tail, hint=hint)
+    if check and child.returncode != 0:
+        raise InfraError(
+            f"{os.fspath(argv[0])} {describe_status(child.returncode)}", where=command, detail=tail, hint=hint
+        )
+    return Completed(
+        tuple(os.fspath(a) for a in argv), child.returncode, bytes(output.kept), tail, duration_s, False
+    )
+
+
+def describe_status(returncode: int) -> str:
+    """``exited with status 2`` or ``was killed by SIGKILL``."""
+    if returncode >= 0:
+        return f"exited with status {returncode}"
+    try:
+        return f"was killed by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"was killed by signal {-returncode}"
+
+
+def _feed(child: subprocess.Popen[bytes], data: bytes) -> None:
+    assert child.stdin is not None
+    with suppress(BrokenPipeError, OSError):
+        child.stdin.write(data)
+    with suppress(BrokenPipeError, OSError):
+        child.stdin.close()

@@ -1,0 +1,200 @@
+"""The one door to the screen.
+
+Three modes: ``live`` (a terminal: spinners and bars), ``plain`` (CI: one line when a step starts, one
+when it ends, a sign of life in between) and ``quiet`` (warnings, errors and final tables only). Whatever
+is shown is also written to the event log, one JSON object a line. Text from outside (guest, compiler,
+archive) is stripped of terminal controls here, once, for everyone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from kmodpipe.errors import KmodpipeError
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_SIGN_OF_LIFE_S = 15.0
+
+
+def visible(text: str) -> str:
+    """``text`` with every control, escape, bidi and surrogate character shown as ``\\x1b``-like text."""
+
+    def show(match: re.Match[str]) -> str:
+        code = ord(match.group())
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+    return _CONTROL.sub(show, text)
+
+
+class Mode(StrEnum):
+    LIVE = "live"
+    PLAIN = "plain"
+    QUIET = "quiet"
+
+
+class Step:
+    """One piece of work on the screen. Thread-safe; `update` is cheap enough to call per line."""
+
+    def __init__(self, screen: Screen, name: str) -> None:
+        self._screen = screen
+        self.name = name
+        self.started = time.monotonic()
+        self.text = ""
+        self.fraction: float | None = None
+        self.outcome = ""
+        self._told = self.started
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.started
+
+    def update(self, text: str = "", *, done: float | None = None, total: float | None = None) -> None:
+        """Say what goes on now; ``done`` of ``total`` draws a bar."""
+        if text:
+            self.text = visible(text)
+        if done is not None and total:
+            self.fraction = min(max(done / total, 0.0), 1.0)
+        if self._screen.mode is Mode.PLAIN and time.monotonic() - self._told > _SIGN_OF_LIFE_S:
+            self._told = time.monotonic()
+            percent = f" {self.fraction:.0%}" if self.fraction is not None else ""
+            self._screen.line(f"    … {self.name}{percent} {self.text} ({self.elapsed_s:.0f} s)")
+
+    def finish(self, outcome: str) -> None:
+        """The words that follow the step's name once it has ended, ``cached`` say."""
+        self.outcome = visible(outcome)
+
+
+class Screen:
+    """Prints to stderr what goes on, to stdout what was asked for."""
+
+    def __init__(self, mode: Mode | None = None, *, out: IO[str] | None = None) -> None:
+        self._err = Console(file=out or sys.stderr, highlight=False, soft_wrap=True)
+        self._out = Console(file=out or sys.stdout, highlight=False)
+        self.mode = mode or (Mode.LIVE if self._err.is_terminal else Mode.PLAIN)
+        self._lock = threading.RLock()
+        self._steps: list[Step] = []
+        self._live: Live | None = None
+        self._log: IO[str] | None = None
+
+    # -- the event log ---------------------------------------------------------------------------
+    def log_to(self, path: Path) -> None:
+        """Append every event to ``path`` from now on."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.close_log()
+        self._log = path.open("a", encoding="utf-8")
+
+    def close_log(self) -> None:
+        if self._log:
+            self._log.close()
+            self._log = None
+
+    def _event(self, event: str, **fields: object) -> None:
+        with self._lock:
+            if self._log:
+                self._log.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
+                self._log.flush()
+
+    # -- lines -----------------------------------------------------------------------------------
+    def line(self, text: str, style: str = "") -> None:
+        """A line for the reader of the run; not shown in quiet mode."""
+        if self.mode is not Mode.QUIET:
+            with self._lock:
+                self._err.print(Text(visible(text), style=style))
+
+    def say(self, text: str) -> None:
+        self._event("say", text=text)
+        self.line(text)
+
+    def warn(self, text: str) -> None:
+        self._event("warning", text=text)
+        with self._lock:
+            self._err.print(Text(f"warning: {visible(text)}", style="yellow"))
+
+    def error(self, error: KmodpipeError) -> None:
+        """What happened, where, evidence, and what to do next."""
+        self._event("error", kind=type(error).__name__, text=str(error))
+        with self._lock:
+            self._err.print(Text("error: ", style="bold red") + Text(visible_lines(str(error))))
+
+    def show(self, renderable: RenderableType) -> None:
+        """Print what was asked for, on stdout, in every mode."""
+        with self._lock:
+            self._out.print(renderable)
+
+    def print(self, text: str) -> None:
+        """Plain text that was asked for, on stdout, in every mode."""
+        self.show(Text(visible_lines(text)))
+
+    # -- steps -----------------------------------------------------------------------------------
+    @contextmanager
+    def step(self, name: str) -> Iterator[Step]:
+        """Show a step while the block runs; its end is told with the time it took."""
+        step = Step(self, visible(name))
+        self._event("start", step=step.name)
+        with self._lock:
+            self._steps.append(step)
+            self._refresh()
+        if self.mode is Mode.PLAIN:
+            self.line(f"  → {step.name}")
+        failed = True
+        try:
+            yield step
+            failed = False
+        finally:
+            with self._lock:
+                self._steps.remove(step)
+                self._refresh()
+            outcome = step.outcome or ("failed" if failed else "done")
+            self._event("end", step=step.name, outcome=outcome, seconds=round(step.elapsed_s, 3))
+            mark, style = ("✗", "red") if failed else ("✓", "green")
+            if self.mode is not Mode.QUIET:
+                with self._lock:
+                    self._err.print(
+                        f"  [{style}]{mark}[/{style}] {escape(step.name)}: {escape(outcome)} "
+                        f"[dim]({step.elapsed_s:.1f} s)[/dim]"
+                    )
+
+    def _refresh(self) -> None:
+        if self.mode is not Mode.LIVE:
+            return
+        if self._steps and self._live is None:
+            self._live = Live(
+                get_renderable=self._running, console=self._err, transient=True, refresh_per_second=8
+            )
+            self._live.start()
+        elif not self._steps and self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _running(self) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.spinner import Spinner
+
+        table = Table.grid(padding=(0, 1))
+        for step in list(self._steps):
+            middle: RenderableType = Text(step.text[:70], style="dim", no_wrap=True, overflow="ellipsis")
+            bar: RenderableType = Text("")
+            if step.fraction is not None:
+                bar = ProgressBar(total=1.0, completed=step.fraction, width=20)
+            table.add_row(Spinner("dots"), Text(step.name), bar, middle, Text(f"{step.elapsed_s:.0f} s"))
+        return table
+
+
+def visible_lines(text: str) -> str:
+    """`visible`, line by line: newlines and tabs stay."""
+    return "\n".join(visible(line.replace("\t", "    ")) for line in text.split("\n"))

@@ -1,0 +1,251 @@
+"""Content-addressed artifacts.
+
+    CACHE/store/<kind>/<key>/            one artifact: whatever files the step made
+    CACHE/store/<kind>/<key>/.inputs     what went into the key (JSON), for why-missed
+    CACHE/store/<kind>/.latest/<label>   the key that this label had last
+    CACHE/work/                          half-made things; swept when their maker is gone
+    CACHE/locks/                         flock files, each holding pid and boot id of its owner
+
+A key is the SHA-256 of the canonical JSON of everything that went in, upstream keys included, so keys
+chain. An artifact appears by one rename, complete, or not at all; each says in ``.files`` the size of
+every file it holds, and an artifact that no longer fits is discarded as if it had never been.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe.errors import InfraError
+
+Inputs = Mapping[str, object]
+"""What goes into a key: JSON values by readable name; the names are what why-missed shows."""
+
+
+def digest_of(value: object) -> str:
+    """SHA-256 (hex) of the canonical JSON of ``value``."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def digest_tree(root: Path) -> str:
+    """SHA-256 over relative names, executable bits, link targets and contents below ``root``."""
+    rows: list[list[str]] = []
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_symlink():
+            rows.append([name, "link", str(path.readlink())])
+        elif path.is_file():
+            rows.append([name, "x" if os.access(path, os.X_OK) else "-", digest_file(path)])
+    return digest_of(rows)
+
+
+def write_atomically(path: Path, data: str | bytes) -> None:
+    """Write, fsync, rename: a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = data.encode() if isinstance(data, str) else data
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(fd, "wb") as f:
+            f.write(raw)
+            f.flush()
+            os.fsync(f.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def boot_id() -> str:
+    """The running kernel's boot id: a pid means something only together with it."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return "unknown"
+
+
+@contextmanager
+def lock(
+    path: Path, *, waiting: Callable[[str], None] | None = None, timeout_s: float = 3600
+) -> Iterator[None]:
+    """Hold an exclusive flock on ``path``; ``waiting`` is told once who holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout_s
+    told = False
+    with path.open("a+") as f:
+        while True:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                f.seek(0)
+                owner = f.read(200).strip() or "another process"
+                if waiting and not told:
+                    waiting(f"waiting for {owner}, which holds {path.name}")
+                    told = True
+                if time.monotonic() > deadline:
+                    raise InfraError(f"{path.name} is still locked by {owner}", where=str(path)) from None
+                time.sleep(0.1)
+        f.truncate(0)
+        f.write(f"pid {os.getpid()} boot {boot_id()}\n")
+        f.flush()
+        yield
+
+
+def require_space(path: Path, need_mib: int, what: str) -> None:
+    """Raise InfraError where the file system of ``path`` has less than ``need_mib`` MiB free."""
+    path.mkdir(parents=True, exist_ok=True)
+    free_mib = shutil.disk_usage(path).free // (1024 * 1024)
+    if free_mib < need_mib:
+        raise InfraError(
+            f"not enough disk for {what}: {free_mib} MiB free, {need_mib} MiB needed",
+            where=str(path),
+            hint="free some space, or run: invoke clean",
+        )
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished artifact: its key and the folder that holds it. Read only."""
+
+    kind: str
+    key: str
+    path: Path
+
+
+class Store:
+    """The artifacts of one cache folder."""
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+        self.root = cache / "store"
+        self.work = cache / "work"
+
+    def _path(self, kind: str, key: str) -> Path:
+        return self.root / kind / key
+
+    def find(self, kind: str, inputs: Inputs) -> Artifact | None:
+        """The artifact made from these inputs, or None. A damaged one is discarded."""
+        key = digest_of(inputs)
+        path = self._path(kind, key)
+        if not path.is_dir():
+            return None
+        if not _is_whole(path):
+            shutil.rmtree(path, ignore_errors=True)
+            return None
+        return Artifact(kind, key, path)
+
+    def make(
+        self, kind: str, inputs: Inputs, label: str, maker: Callable[[Path], None], *, need_mib: int = 64
+    ) -> Artifact:
+        """The artifact of these inputs; ``maker`` fills an empty folder where there is none yet.
+
+        Two processes that ask for the same artifact make it once: the second waits for the first.
+        What ``maker`` raises goes through, and leaves nothing behind.
+        """
+        key = digest_of(inputs)
+        with lock(self.cache / "locks" / f"{kind}-{key[:16]}"):
+            artifact = self.find(kind, inputs)
+            if artifact is None:
+                require_space(self.cache, need_mib, f"{kind} {label}")
+                with self.scratch(f"{kind}-") as folder:
+                    maker(folder)
+                    self._seal(folder, inputs)
+                    target = self._path(kind, key)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.rmtree(target, ignore_errors=True)
+                    folder.rename(target)
+                artifact = Artifact(kind, key, self._path(kind, key))
+        self._remember(kind, label, key)
+        return artifact
+
+    def _remember(self, kind: str, label: str, key: str) -> None:
+        latest = self.root / kind / ".latest" / label.replace("/", "_")
+        if not latest.is_file() or latest.read_text() != key:
+            write_atomically(latest, key)
+
+    @staticmethod
+    def _seal(folder: Path, inputs: Inputs) -> None:
+        sizes = {
+            p.relative_to(folder).as_posix(): p.lstat().st_size
+            for p in sorted(folder.rglob("*"))
+            if p.is_file() or p.is_symlink()
+        }
+        (folder / ".inputs").write_text(json.dumps(inputs, sort_keys=True, indent=1))
+        # Last, and on the disk before the rename: its presence says that everything before it is there.
+        with (folder / ".files").open("w") as f:
+            json.dump(sizes, f)
+            f.flush()
+            os.fsync(f.fileno())
+
+    def why_missed(self, kind: str, inputs: Inputs, label: str) -> str:
+        """One phrase: which input changed since this label's last artifact."""
+        latest = self.root / kind / ".latest" / label.replace("/", "_")
+        try:
+            old = json.loads((self._path(kind, latest.read_text()) / ".inputs").read_text())
+        except (OSError, ValueError):
+            return "never made here"
+        changed = sorted(name for name in {*old, *inputs} if old.get(name) != _plain(inputs.get(name)))
+        return f"changed: {', '.join(changed)}" if changed else "its artifact is gone"
+
+    @contextmanager
+    def scratch(self, prefix: str) -> Iterator[Path]:
+        """A private folder below ``work``, removed at the end unless it was renamed away."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=self.work))
+        owner = self.work / f"{folder.name}.owner"
+        owner.write_text(f"{os.getpid()} {boot_id()}")
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                owner.unlink()
+
+    def sweep(self) -> int:
+        """Remove what dead processes left below ``work``; returns how many folders."""
+        swept = 0
+        for owner in self.work.glob("*.owner"):
+            with suppress(OSError, ValueError):
+                pid, boot = owner.read_text().split()
+                if boot == boot_id() and Path(f"/proc/{pid}").exists():
+                    continue
+                shutil.rmtree(owner.with_suffix(""), ignore_errors=True)
+                owner.unlink()
+                swept += 1
+        return swept
+
+
+def _plain(value: object) -> object:
+    """``value`` as it comes back from JSON, so that tuples compare equal to lists."""
+    return json.loads(json.dumps(value))
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        sizes = json.loads((path / ".files").read_text())
+        return all((path / name).lstat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+__all__ = [
+    "Artifact", "Inputs", "Store", "boot_id", "digest_file", "digest_of", "digest_tree",
+    "lock", "require_space", "write_atomically",
+]  # fmt: skip
