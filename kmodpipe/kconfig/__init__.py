@@ -1,0 +1,18 @@
+"""Kconfig: fragments, what is asked against what came out, which cells are legal, and why not.
+
+Pure: text in, records out. The tree's own `conf` (run in the container) decides what a configuration
+becomes; this room says what to ask for, compares the answer, and names the reason where they differ.
+"""
+
+from __future__ import annotations
+
+from kmodpipe.kconfig.fragment import Asked, Mismatch, digest, merge, parse_config, render, verify
+from kmodpipe.kconfig.language import Definition, Expr, Index, Selection, index_symbols, owned_symbols
+from kmodpipe.kconfig.legality import explain, illegal, why_not
+from kmodpipe.kconfig.matrix import Cell, Matrix, Variant, expand, load_matrix
+
+__all__ = [
+    "Asked", "Cell", "Definition", "Expr", "Index", "Matrix", "Mismatch", "Selection", "Variant", "digest",
+    "expand", "explain", "illegal", "index_symbols", "load_matrix", "merge", "owned_symbols", "parse_config",
+    "render", "verify", "why_not",
+]  # fmt: skip

@@ -1,0 +1,309 @@
+"""Enough of the Kconfig language to say why a symbol cannot have a value.
+
+Follows the kernel's Documentation/kbuild/kconfig-language.rst: entries, ``depends on``, ``if`` and ``menu``
+nesting, ``choice``, ``select``. Macros such as ``$(cc-option,…)`` are never run here, the tree is not
+trusted: they count as unknown, and an unknown never makes a cell illegal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kmodpipe.errors import UserError
+
+Known = Mapping[str, str]
+_LEVEL = {"n": 0, "m": 1, "y": 2}
+
+
+@dataclass(frozen=True)
+class Expr:
+    """A dependency expression. ``op`` is ``sym``, ``!``, ``&&``, ``||`` or a comparison."""
+
+    op: str
+    args: tuple[Expr | str, ...]
+
+    def __str__(self) -> str:
+        if self.op == "sym":
+            return str(self.args[0])
+        if self.op == "!":
+            return f"!{_bracketed(self.args[0])}"
+        return f" {self.op} ".join(_bracketed(a) for a in self.args)
+
+    def value(self, known: Known) -> int | None:
+        """0, 1, 2 for n, m, y; None where it hangs on something that ``known`` does not say."""
+        if self.op == "sym":
+            name = str(self.args[0])
+            if name in _LEVEL:
+                return _LEVEL[name]
+            return _LEVEL.get(known[name]) if name in known else None
+        if self.op == "!":
+            inner = _value(self.args[0], known)
+            return None if inner is None else 2 - inner
+        if self.op in ("&&", "||"):
+            values = [_value(a, known) for a in self.args]
+            decided = [v for v in values if v is not None]
+            bound = min if self.op == "&&" else max
+            deciding = 0 if self.op == "&&" else 2
+            if deciding in decided:
+                return deciding
+            return bound(decided) if len(decided) == len(values) else None
+        left, right = (str(a.args[0]) if isinstance(a, Expr) else str(a) for a in self.args)
+        sides = [
+            known.get(s, s if s in _LEVEL or not re.fullmatch(r"\w+", s) else None) for s in (left, right)
+        ]
+        if None in sides or self.op not in ("=", "!="):
+            return None
+        return 2 if (sides[0] == sides[1]) == (self.op == "=") else 0
+
+    def conjuncts(self) -> tuple[Expr, ...]:
+        """The parts that must all hold."""
+        if self.op != "&&":
+            return (self,)
+        return tuple(c for a in self.args if isinstance(a, Expr) for c in a.conjuncts())
+
+    def symbols(self) -> frozenset[str]:
+        """Every symbol the expression names."""
+        names: set[str] = set()
+        for arg in self.args:
+            if isinstance(arg, Expr):
+                names |= arg.symbols()
+            elif self.op == "sym" and arg not in _LEVEL and re.fullmatch(r"\w+", arg):
+                names.add(arg)
+        return frozenset(names)
+
+
+def _bracketed(arg: Expr | str) -> str:
+    text = str(arg)
+    return f"({text})" if isinstance(arg, Expr) and arg.op in ("&&", "||") else text
+
+
+def _value(arg: Expr | str, known: Known) -> int | None:
+    return arg.value(known) if isinstance(arg, Expr) else None
+
+
+_TOKEN = re.compile(
+    r'\s*(\|\||&&|!=|<=|>=|[=<>!()]|"(?:\\.|[^"\\])*"|\'[^\']*\'|\$\((?:[^()]|\([^()]*\))*\)|[^\s|&!=<>()]+)'
+)
+
+
+def parse_expr(text: str) -> Expr:
+    """An expression such as ``OVERLAY_FS && (X || !Y)``. Raises ValueError on what it cannot read."""
+    tokens = _TOKEN.findall(text)
+    expr, rest = _parse_or(tokens)
+    if rest:
+        raise ValueError(f"cannot read the Kconfig expression {text!r}")
+    return expr
+
+
+def _parse_chain(tokens: Sequence[str], op: str) -> tuple[Expr, Sequence[str]]:
+    lower = _parse_and if op == "||" else _parse_not
+    first, tokens = lower(tokens)
+    args = [first]
+    while tokens and tokens[0] == op:
+        following, tokens = lower(tokens[1:])
+        args.append(following)
+    return (first if len(args) == 1 else Expr(op, tuple(args))), tokens
+
+
+def _parse_or(tokens: Sequence[str]) -> tuple[Expr, Sequence[str]]:
+    return _parse_chain(tokens, "||")
+
+
+def _parse_and(tokens: Sequence[str]) -> tuple[Expr, Sequence[str]]:
+    return _parse_chain(tokens, "&&")
+
+
+def _parse_not(tokens: Sequence[str]) -> tuple[Expr, Sequence[str]]:
+    if not tokens:
+        raise ValueError("a Kconfig expression ends early")
+    if tokens[0] == "!":
+        inner, rest = _parse_not(tokens[1:])
+        return Expr("!", (inner,)), rest
+    if tokens[0] == "(":
+        inner, rest = _parse_or(tokens[1:])
+        if not rest or rest[0] != ")":
+            raise ValueError("an unclosed bracket in a Kconfig expression")
+        return inner, rest[1:]
+    left = Expr("sym", (tokens[0].strip("\"'"),))
+    if len(tokens) > 2 and tokens[1] in ("=", "!=", "<", ">", "<=", ">="):
+        return Expr(tokens[1], (left, Expr("sym", (tokens[2].strip("\"'"),)))), tokens[3:]
+    return left, tokens[1:]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One place that defines a symbol; ``depends`` includes what encloses it."""
+
+    file: str
+    line: int
+    depends: tuple[Expr, ...] = ()
+    prompt: bool = False
+
+
+@dataclass(frozen=True)
+class Selection:
+    """``selector`` forces the symbol on (while ``condition`` holds)."""
+
+    selector: str
+    condition: Expr | None
+    where: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a tree's Kconfig files say about a set of symbols."""
+
+    definitions: Mapping[str, tuple[Definition, ...]]
+    selections: Mapping[str, tuple[Selection, ...]]
+
+
+@dataclass
+class _Entry:
+    name: str
+    file: str
+    line: int
+    depends: list[Expr] = field(default_factory=list)
+    prompt: bool = False
+    selects: list[tuple[str, Expr | None, int]] = field(default_factory=list)
+
+
+_PROMPTED = re.compile(r"(?:bool|tristate|string|hex|int|prompt)\s+[\"']")
+_ENTRY = re.compile(r"(?:menu)?config\s+(\w+)")
+_SOURCE = re.compile(r"source\s+[\"']?([^\"'\s]+)")
+
+
+_STRUCTURE = frozenset(
+    ["if", "menu", "choice", "endif", "endmenu", "endchoice", "source", "comment", "mainmenu"]
+)
+
+
+class _Reader:
+    """Walks Kconfig files from the top, keeping the conditions that enclose each entry."""
+
+    def __init__(self, root: Path, srcarch: str) -> None:
+        self.root = root.resolve()
+        self.srcarch = srcarch
+        self.entries: list[_Entry] = []
+        # Conditions of the open if/menu/choice blocks; a menu's grow by its own "depends on" lines.
+        self._blocks: list[list[Expr]] = []
+        self._seen: set[Path] = set()
+
+    def read(self, name: str) -> None:
+        path = (
+            self.root / name.replace("$(SRCARCH)", self.srcarch).replace("$SRCARCH", self.srcarch)
+        ).resolve()
+        if not path.is_relative_to(self.root):
+            raise UserError(
+                "a Kconfig file sources a file outside the tree", where=f"{name} (in {self.root})"
+            )
+        if path in self._seen or not path.is_file():
+            return
+        self._seen.add(path)
+        lines = path.read_text("utf-8", "replace").replace("\\\n", " ").split("\n")
+        self._file(lines, path.relative_to(self.root).as_posix())
+
+    def _file(self, lines: list[str], file: str) -> None:
+        entry: _Entry | None = None
+        help_indent: int | None = None
+        in_help = False
+        for number, raw in enumerate(lines, 1):
+            expanded = raw.expandtabs()
+            line = expanded.strip()
+            if not line:
+                continue
+            if in_help:
+                indent = len(expanded) - len(expanded.lstrip())
+                if help_indent is None and indent > 0:
+                    help_indent = indent
+                if help_indent is not None and indent >= help_indent:
+                    continue
+                in_help = False
+            if line.startswith("#"):
+                continue
+            if line in ("help", "---help---"):
+                in_help, help_indent = True, None
+                continue
+            entry = self._line(line, entry, file, number)
+
+    def _line(self, line: str, entry: _Entry | None, file: str, number: int) -> _Entry | None:
+        word = line.split(None, 1)[0]
+        rest = line[len(word) :].strip()
+        if match := _ENTRY.match(line):
+            entry = _Entry(match[1], file, number, [e for block in self._blocks for e in block])
+            self.entries.append(entry)
+            return entry
+        if word in _STRUCTURE:
+            self._structure(word, rest, line)
+            # A comment's own "depends on" must not land on the entry before it: an entry nobody keeps.
+            return _Entry("", file, number) if word in ("comment", "mainmenu") else None
+        if word == "depends":
+            condition = _expr(rest.removeprefix("on").strip())
+            if entry is not None:
+                entry.depends.append(condition)
+            elif self._blocks:
+                self._blocks[-1].append(condition)
+        elif entry is not None:
+            if _PROMPTED.match(line):
+                entry.prompt = True
+            elif word == "select":
+                target, _, condition_text = rest.partition(" if ")
+                entry.selects.append(
+                    (target.strip(), _expr(condition_text) if condition_text else None, number)
+                )
+        return entry
+
+    def _structure(self, word: str, rest: str, line: str) -> None:
+        if word == "if":
+            self._blocks.append([_expr(rest)])
+        elif word in ("menu", "choice"):
+            self._blocks.append([])
+        elif word in ("endif", "endmenu", "endchoice"):
+            if self._blocks:
+                self._blocks.pop()
+        elif word == "source" and (match := _SOURCE.match(line)):
+            self.read(match[1])
+
+
+def _expr(text: str) -> Expr:
+    text = re.sub(r"\s#.*$", "", text)
+    try:
+        return parse_expr(text)
+    except ValueError:
+        # Unreadable counts as unknown: the tree's own conf has the last word.
+        return Expr("sym", (f"$({text})",))
+
+
+def index_symbols(root: Path, symbols: Iterable[str], srcarch: str = "x86") -> Index:
+    """What the tree at ``root`` says about ``symbols``: where each is defined, on what it depends, what
+    selects it. A symbol that no file defines has no definitions."""
+    wanted = set(symbols)
+    reader = _Reader(root, srcarch)
+    reader.read("Kconfig")
+    definitions: dict[str, list[Definition]] = {name: [] for name in wanted}
+    selections: dict[str, list[Selection]] = {name: [] for name in wanted}
+    for entry in reader.entries:
+        if entry.name in wanted:
+            definitions[entry.name].append(
+                Definition(entry.file, entry.line, tuple(entry.depends), entry.prompt)
+            )
+        for target, condition, number in entry.selects:
+            if target in wanted:
+                selections[target].append(Selection(entry.name, condition, f"{entry.file}:{number}"))
+    return Index(
+        {name: tuple(found) for name, found in definitions.items()},
+        {name: tuple(found) for name, found in selections.items()},
+    )
+
+
+def owned_symbols(root: Path, folder: str) -> frozenset[str]:
+    """The symbols that the Kconfig files below ``folder`` define: those of the module under test."""
+    names: set[str] = set()
+    for path in sorted((root / folder).rglob("Kconfig*")):
+        if path.is_file() and not path.is_symlink():
+            for line in path.read_text("utf-8", "replace").splitlines():
+                if match := _ENTRY.match(line):
+                    names.add(match[1])
+    return frozenset(names)
