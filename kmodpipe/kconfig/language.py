@@ -176,7 +176,7 @@ _SOURCE = re.compile(r"source\s+[\"']?([^\"'\s]+)")
 
 
 _STRUCTURE = frozenset(
-    ["if", "menu", "choice", "endif", "endmenu", "endchoice", "source", "comment", "mainmenu"]
+    ("if", "menu", "choice", "endif", "endmenu", "endchoice", "source", "comment", "mainmenu")
 )
 
 
