@@ -1,0 +1,41 @@
+#!/bin/sh
+# What the tree's own Kconfig makes of each request: ASK/<n>.config -> OUT/<n>.config, laid over the base
+# configuration $BASE. Whether each asked symbol survived is compared by the caller.
+set -eu
+
+# tinyconfig is allnoconfig with the tree's own presets; with ours after them it takes one pass of conf
+# instead of three, and a symbol that a request makes visible stays off instead of taking its default.
+if [ "$BASE" = tinyconfig ]; then
+    target=allnoconfig
+    for preset in kernel/configs/tiny-base.config kernel/configs/tiny.config arch/x86/configs/tiny.config; do
+        [ ! -e "$SRC/$preset" ] || cat "$SRC/$preset"
+    done > "$OBJ/base.config"
+    # Builds conf itself, once for all.
+    make -s -j"$JOBS" -C "$SRC" O="$OBJ" KCONFIG_CONFIG="$OBJ/warm.config" allnoconfig
+else
+    target=olddefconfig
+    make -s -C "$SRC" O="$OBJ" KCONFIG_CONFIG="$OBJ/base.config" "$BASE"
+fi
+
+one() {
+    # Later lines win, as in merge_config.sh.
+    cat "$OBJ/base.config" "$ASK/$1" > "$OBJ/$1.ask"
+    if [ "$target" = olddefconfig ]; then
+        cp "$OBJ/$1.ask" "$OUT/$1"
+    fi
+    KCONFIG_ALLCONFIG="$OBJ/$1.ask" make -s -C "$SRC" O="$OBJ" KCONFIG_CONFIG="$OUT/$1" $target
+    rm -f "$OUT/$1.old"
+}
+
+# conf spends its time asking the compiler what it can do: one process a request, as many as JOBS at once.
+running=0
+for ask in "$ASK"/*.config; do
+    one "$(basename "$ask")" &
+    pids="${pids:-} $!"
+    running=$((running + 1))
+    if [ "$running" -ge "$JOBS" ]; then
+        for pid in $pids; do wait "$pid"; done
+        pids= running=0
+    fi
+done
+for pid in ${pids:-}; do wait "$pid"; done

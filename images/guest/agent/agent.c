@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Start, module, the cases in turn, end. */
+#define _GNU_SOURCE
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void on_child(int signal)
+{
+	(void)signal;   /* only to wake ppoll() */
+}
+
+static void mount_system(void)
+{
+	static const struct {
+		const char *type, *target;
+	} table[] = {
+		{ "proc", "/proc" },
+		{ "sysfs", "/sys" },
+		{ "devtmpfs", "/dev" },
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (mount(table[i].type, table[i].target, table[i].type, MS_NOSUID, NULL) < 0)
+			fatal(table[i].target, strerror(errno));
+}
+
+static void block_child_signal(void)
+{
+	struct sigaction action = { .sa_handler = on_child };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	sigaction(SIGCHLD, &action, NULL);
+}
+
+static void say_hello(void)
+{
+	struct utsname name;
+	char id[129], cmdline[4096];
+
+	uname(&name);
+	read_build_id("/sys/kernel/notes", id, sizeof(id));
+	read_file("/proc/cmdline", cmdline, sizeof(cmdline));
+	cmdline[strcspn(cmdline, "\n")] = '\0';
+	rec_begin("hello");
+	rec_text("proto", "1");
+	rec_text("release", name.release);
+	rec_text("version", name.version);
+	rec_text("build_id", id);
+	rec_text("cmdline", cmdline);
+	rec_number("uptime_ms", uptime_ms());
+	rec_end();
+}
+
+/* The name the kernel knows a module by: its file's, without folder and .ko, with _ for -. */
+static void module_name(const char *path, char *name, size_t size)
+{
+	const char *slash = strrchr(path, '/');
+	char *dot;
+
+	snprintf(name, size, "%s", slash ? slash + 1 : path);
+	dot = strstr(name, ".ko");
+	if (dot)
+		*dot = '\0';
+	for (char *p = name; *p; p++)
+		if (*p == '-')
+			*p = '_';
+}
+
+static bool load_module(const struct module *module)
+{
+	char name[128], path[256], id[129], params[4096];
+	int fd = open(module->path, O_RDONLY | O_CLOEXEC);
+	int error = 0;
+
+	module_name(module->path, name, sizeof(name));
+	if (fd < 0 || syscall(SYS_finit_module, fd, module->params, 0) < 0)
+		error = errno;
+	if (fd >= 0)
+		close(fd);
+	if (error) {
+		const char *error_name = strerrorname_np(error);
+
+		rec_begin("refused");
+		rec_text("what", "module");
+		rec_text("name", name);
+		rec_text("errno", error_name ? error_name : "unknown");
+		rec_end();
+		return false;
+	}
+	snprintf(path, sizeof(path), "/sys/module/%s/notes/.note.gnu.build-id", name);
+	read_build_id(path, id, sizeof(id));
+	module_params(name, params, sizeof(params));
+	rec_begin("module");
+	rec_text("name", name);
+	rec_text("build_id", id);
+	rec_text("params", params);
+	rec_end();
+	return true;
+}
+
+static _Noreturn void become_shell(const char *module_path)
+{
+	char module[PATH_MAX + 20];
+	char *env[] = { "HOME=/root", "PATH=" SEARCH_PATH, "LC_ALL=C", "TERM=linux", "SHELL=/bin/sh",
+			"KMODPIPE_LIB=" LIB_PATH, "KMODPIPE_CASE=shell", "PS1=guest:\\w# ", module, NULL };
+	sigset_t nothing_blocked;
+	int tty;
+
+	snprintf(module, sizeof(module), "KMODPIPE_MODULE=%s", module_path ? module_path : "");
+	sigemptyset(&nothing_blocked);
+	sigprocmask(SIG_SETMASK, &nothing_blocked, NULL);
+	setsid();
+	tty = open(CONSOLE_PATH, O_RDWR);
+	if (tty < 0)
+		_exit(127);
+	ioctl(tty, TIOCSCTTY, 0);
+	/* Observations of a case that is run by hand are shown on the terminal: 3 goes there too. */
+	for (int fd = 0; fd <= 3; fd++)
+		dup2(tty, fd);
+	if (chdir("/root") == 0)
+		execle("/bin/sh", "sh", "-i", NULL, env);
+	_exit(127);
+}
+
+static void run_shell(const char *module_path)
+{
+	pid_t shell = fork(), pid;
+
+	if (shell == 0)
+		become_shell(module_path);
+	while ((pid = waitpid(-1, NULL, 0)) != shell && (pid > 0 || errno == EINTR))
+		;
+}
+
+int main(void)
+{
+	struct plan plan;
+	const char *module_path = NULL;
+	size_t ran = 0;
+	bool loaded = true, sound = true;
+
+	if (getpid() != 1) {
+		fputs("kmodpipe-agent: only to be run as PID 1 of a guest\n", stderr);
+		return 2;
+	}
+	prctl(PR_SET_DUMPABLE, 0);
+	mount_system();
+	plan_load(&plan);
+	block_child_signal();
+	channel_open(plan.nonce);
+	seed_randomness();
+	say_hello();
+	for (size_t i = 0; loaded && i < plan.module_count; i++) {
+		loaded = load_module(&plan.modules[i]);
+		module_path = plan.modules[i].path;     /* the last one is the module under test */
+	}
+	if (loaded && plan.shell)
+		run_shell(module_path);
+	/* With a shell, the cases are there to be run by hand. */
+	while (loaded && sound && !plan.shell && ran < plan.case_count)
+		sound = run_case(&plan.cases[ran++], module_path);
+	/* Without the last record the host goes on with the cases that are left, in a fresh guest. */
+	if (sound) {
+		rec_begin("done");
+		rec_number("cases", ran);
+		rec_end();
+	}
+	channel_drain();
+	restart();
+}

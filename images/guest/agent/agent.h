@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * kmodpipe's agent: PID 1 of the guest. It loads the module under test, runs the planned cases one after the
+ * other and tells the host what it saw over the second serial port.
+ *
+ *   agent.c    start, module, the cases in turn, end
+ *   plan.c     what the host wants done, from the initramfs
+ *   record.c   the channel: one checked line a record
+ *   runcase.c  one case: its sandbox, its end, what it left behind
+ *   streams.c  what comes out of it, bounded
+ *   system.c   small looks into /proc and /sys
+ */
+#ifndef KMODPIPE_AGENT_H
+#define KMODPIPE_AGENT_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define WORK_DIR "/work"                /* where a case starts, on a tmpfs of its own */
+#define LIB_PATH "/kmodpipe/lib.sh"
+#define PLAN_PATH "/kmodpipe/plan"
+#define CHANNEL_PATH "/dev/ttyS1"
+#define CONSOLE_PATH "/dev/ttyS0"
+#define SEARCH_PATH "/usr/sbin:/usr/bin:/sbin:/bin"
+
+#define CHUNK 1024                      /* raw bytes in one out record */
+#define STREAM_LIMIT (64 * 1024)        /* of a case's output, and of its kernel messages */
+#define OBSERVATION_LIMIT 256           /* records a case */
+
+/* ---- plan.c ---- */
+struct planned {
+	const char *index, *id, *script;
+	char **args;                    /* NULL-terminated, args[0] is the script */
+	char **shell_args;              /* the same behind a leading "sh" */
+	int64_t timeout_ms;
+};
+
+struct module {
+	const char *path;
+	char *params;                   /* as finit_module takes them */
+};
+
+struct plan {
+	const char *nonce;
+	struct module *modules;         /* in the order they are loaded */
+	size_t module_count;
+	struct planned *cases;
+	size_t case_count;
+	bool shell;
+};
+
+/* Reads and removes the plan. Ends the guest where there is none or it makes no sense. */
+void plan_load(struct plan *plan);
+
+/* ---- record.c ---- */
+void channel_open(const char *nonce);
+void channel_drain(void);
+void rec_begin(const char *type);
+void rec_text(const char *key, const char *value);
+void rec_bytes(const char *key, const void *data, size_t size);
+void rec_number(const char *key, int64_t value);
+void rec_end(void);
+
+/* ---- runcase.c ---- */
+/* Runs one case to its reported end. False: something survived SIGKILL, and this guest is of no more use. */
+bool run_case(const struct planned *planned, const char *module_path);
+
+/* ---- system.c ---- */
+int64_t uptime_ms(void);
+/* Reads at most size - 1 bytes and ends them with NUL; -1 where the file cannot be read. */
+long read_file(const char *path, char *buffer, size_t size);
+/* Hex digits of the GNU build id in a file of ELF notes; "" where there is none. */
+void read_build_id(const char *path, char *hex, size_t size);
+void module_params(const char *name, char *text, size_t size);
+/* User processes other than the agent; zombies do not count. */
+int count_processes(void);
+/* Detaches every loop device; returns how many were attached. */
+int detach_loops(void);
+/* Waits for no randomness, whatever the processor has. */
+void seed_randomness(void);
+/* Ends the guest. The machine is started with -no-reboot, so a restart ends it, ACPI or not. */
+_Noreturn void restart(void);
+_Noreturn void fatal(const char *what, const char *detail);
+
+#endif

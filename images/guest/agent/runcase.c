@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One case.
+ *
+ * It runs in a mount namespace and a session of its own, in an empty tmpfs, with the guest's root read-only:
+ * no case can depend on what another one did before it. Afterwards every process is killed, what is left
+ * mounted or attached is counted and taken away, and only then the end is reported: the kernel messages of
+ * the clean-up belong to the case as well.
+ */
+#define _GNU_SOURCE
+#include "runcase.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <linux/capability.h>
+#include <unistd.h>
+
+#define BEAT_MS 1000
+#define KILL_GRACE_MS 5000
+#define CLEANUP_GRACE_MS 10000
+
+struct leftovers {
+	int mounts, loops;
+};
+
+/* ---- waiting ---------------------------------------------------------------------------------------- */
+
+static void reap(struct running *r)
+{
+	int status;
+	pid_t pid;
+
+	/* As PID 1 the agent inherits every orphan: no child means that no user process is left. */
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == r->leader) {
+			r->status = status;
+			r->ended_ms = uptime_ms();
+		}
+	}
+	r->childless = pid < 0 && errno == ECHILD;
+}
+
+static void beat(struct running *r)
+{
+	int64_t now = uptime_ms();
+
+	if (now < r->next_beat_ms)
+		return;
+	r->next_beat_ms = now + BEAT_MS;
+	rec_begin("beat");
+	rec_number("uptime_ms", now);
+	rec_end();
+}
+
+static bool leader_ended(const struct running *r)
+{
+	return r->ended_ms != 0;
+}
+
+static bool all_ended(const struct running *r)
+{
+	return r->childless;
+}
+
+/* Serves pipes, kernel messages and beats until the condition holds; false when the time is over first. */
+static bool serve_until(struct running *r, bool (*condition)(const struct running *), int64_t deadline_ms)
+{
+	sigset_t nothing_blocked;
+
+	sigemptyset(&nothing_blocked);
+	for (;;) {
+		struct pollfd fds[] = {
+			{ .fd = r->out, .events = POLLIN },
+			{ .fd = r->obs, .events = POLLIN },
+			{ .fd = r->kmsg, .events = POLLIN },
+		};
+		struct timespec pause;
+		int64_t now, until;
+
+		reap(r);
+		if (condition(r))
+			return true;
+		now = uptime_ms();
+		if (now >= deadline_ms)
+			return false;
+		until = deadline_ms < r->next_beat_ms ? deadline_ms : r->next_beat_ms;
+		until = until > now ? until - now : 0;
+		pause.tv_sec = until / 1000;
+		pause.tv_nsec = until % 1000 * 1000000;
+		/* SIGCHLD is blocked but for this call, so an end between reap() and here is not missed. */
+		if (ppoll(fds, 3, &pause, &nothing_blocked) > 0) {
+			drain_pipe(r, &r->obs);
+			drain_pipe(r, &r->out);
+			drain_kmsg(r);
+		}
+		beat(r);
+	}
+}
+
+static const char *const own_mounts[] = { WORK_DIR, "/tmp", "/mnt", "/root" };
+#define OWN_MOUNTS (sizeof(own_mounts) / sizeof(own_mounts[0]))
+
+/* ---- sandbox ---------------------------------------------------------------------------------------- */
+
+/* The agent itself enters the new namespace, prepares it, and goes home after the fork. */
+static int make_namespace(int home)
+{
+	int fd;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		fatal("cannot make a case's mount namespace", strerror(errno));
+	for (size_t i = 0; i < OWN_MOUNTS; i++)
+		if (mount("case", own_mounts[i], "tmpfs", MS_NOSUID, "mode=0755,size=75%") < 0)
+			fatal(own_mounts[i], strerror(errno));
+	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
+		fatal("cannot make a case's root read-only", strerror(errno));
+	fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || home < 0)
+		fatal("cannot open a mount namespace", strerror(errno));
+	return fd;
+}
+
+static void make_pipe(int ends[2])
+{
+	if (pipe2(ends, O_CLOEXEC) < 0 || fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0)
+		fatal("cannot make a pipe", strerror(errno));
+}
+
+static _Noreturn void become_case(const struct planned *planned, const char *module_path, int out, int obs)
+{
+	char id[300], module[PATH_MAX + 20];
+	char *env[] = { "HOME=/root", "PATH=" SEARCH_PATH, "LC_ALL=C", "TERM=dumb", "SHELL=/bin/sh",
+			"KMODPIPE_LIB=" LIB_PATH, id, module, NULL };
+	sigset_t nothing_blocked;
+
+	snprintf(id, sizeof(id), "KMODPIPE_CASE=%s", planned->id);
+	snprintf(module, sizeof(module), "KMODPIPE_MODULE=%s", module_path ? module_path : "");
+	sigemptyset(&nothing_blocked);
+	signal(SIGCHLD, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &nothing_blocked, NULL);
+	setsid();
+	umask(022);
+	/* Root may look into other processes and at I/O ports, and the nonce is in the agent's memory. */
+	prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE);
+	prctl(PR_CAPBSET_DROP, CAP_SYS_RAWIO);
+	/* The agent's own descriptors are above 3 and close on exec: the channel took 3 before any pipe. */
+	dup2(open("/dev/null", O_RDONLY | O_CLOEXEC), 0);
+	dup2(out, 1);
+	dup2(out, 2);
+	dup2(obs, 3);
+	if (chdir(WORK_DIR) == 0) {
+		execve(planned->script, planned->args, env);
+		if (errno == ENOEXEC)   /* no #! line: the shell's, as a shell would have it */
+			execve("/bin/sh", planned->shell_args, env);
+	}
+	dprintf(2, "kmodpipe: cannot run %s: %s\n", planned->script, strerror(errno));
+	_exit(127);
+}
+
+static void start_case(struct running *r, const char *module_path, int *namespace)
+{
+	static int home = -1;
+	int out[2], obs[2];
+
+	if (home < 0)
+		home = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	r->kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (r->kmsg >= 0)
+		lseek(r->kmsg, 0, SEEK_END);
+	make_pipe(out);
+	make_pipe(obs);
+	begin_record(r, "start");
+	rec_text("id", r->planned->id);
+	rec_end();
+	/* Out of the kernel's buffer before the case can crash it: the host must know whom to charge. */
+	channel_drain();
+	*namespace = make_namespace(home);
+	r->started_ms = uptime_ms();
+	r->next_beat_ms = r->started_ms + BEAT_MS;
+	r->leader = fork();
+	if (r->leader == 0)
+		become_case(r->planned, module_path, out[1], obs[1]);
+	if (r->leader < 0 || setns(home, CLONE_NEWNS) < 0)
+		fatal("cannot start a case", strerror(errno));
+	close(out[1]);
+	close(obs[1]);
+	r->out = out[0];
+	r->obs = obs[0];
+}
+
+/* ---- what is left behind ----------------------------------------------------------------------------- */
+
+static int count_mounts(char points[][256], int room)
+{
+	FILE *table = fopen("/proc/self/mountinfo", "re");
+	char line[8192];
+	int count = 0;
+
+	while (table && fgets(line, sizeof(line), table)) {
+		if (points && count < room)
+			if (sscanf(line, "%*s %*s %*s %*s %255s", points[count]) != 1)
+				points[count][0] = '\0';
+		count++;
+	}
+	if (table)
+		fclose(table);
+	return count;
+}
+
+/* Undoes the octal escapes of mountinfo, in place. */
+static void unescape(char *text)
+{
+	char *to = text;
+
+	for (const char *from = text; *from; to++) {
+		unsigned int code;
+
+		if (*from == '\\' && sscanf(from + 1, "%3o", &code) == 1) {
+			*to = code;
+			from += 4;
+		} else {
+			*to = *from++;
+		}
+	}
+	*to = '\0';
+}
+
+/* Runs in a child of its own: unmounting may hang, and the agent must not. */
+static _Noreturn void clean_up(int namespace, int expected_mounts, int report)
+{
+	static char points[512][256];
+	struct leftovers left = { 0 };
+	int count;
+
+	if (setns(namespace, CLONE_NEWNS) < 0)
+		_exit(1);
+	count = count_mounts(points, 512);
+	left.mounts = count > expected_mounts ? count - expected_mounts : 0;
+	/* Newest first, so that the mounts below come free; the namespace's end takes what resists. */
+	for (int i = (count < 512 ? count : 512) - 1; i >= expected_mounts; i--) {
+		unescape(points[i]);
+		if (umount2(points[i], UMOUNT_NOFOLLOW) < 0)
+			umount2(points[i], UMOUNT_NOFOLLOW | MNT_DETACH);
+	}
+	left.loops = detach_loops();
+	if (write(report, &left, sizeof(left)) != sizeof(left))
+		_exit(1);
+	_exit(0);
+}
+
+/* False when the clean-up did not come to its end. */
+static bool take_leftovers(struct running *r, int namespace, struct leftovers *left)
+{
+	/* What every case starts with: the agent's mounts and the case's own. */
+	int expected = count_mounts(NULL, 0) + OWN_MOUNTS;
+	int report[2];
+	pid_t cleaner;
+	bool ended;
+
+	make_pipe(report);
+	cleaner = fork();
+	if (cleaner == 0)
+		clean_up(namespace, expected, report[1]);
+	if (cleaner < 0)
+		fatal("cannot clean up behind a case", strerror(errno));
+	close(report[1]);
+	ended = serve_until(r, all_ended, uptime_ms() + CLEANUP_GRACE_MS);
+	if (!ended) {
+		kill(-1, SIGKILL);
+		ended = serve_until(r, all_ended, uptime_ms() + KILL_GRACE_MS);
+	}
+	if (read(report[0], left, sizeof(*left)) != sizeof(*left))
+		memset(left, 0, sizeof(*left));
+	close(report[0]);
+	return ended;
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------- */
+
+static void send_cut(struct running *r, const char *stream, size_t dropped)
+{
+	if (!dropped)
+		return;
+	begin_record(r, "cut");
+	rec_text("stream", stream);
+	rec_number("dropped", dropped);
+	rec_end();
+}
+
+static void send_end(struct running *r, const char *how, int processes, const struct leftovers *left)
+{
+	char text[80];
+	int status = 0;
+
+	if (leader_ended(r))
+		status = WIFEXITED(r->status) ? WEXITSTATUS(r->status) : WTERMSIG(r->status);
+	snprintf(text, sizeof(text), "mounts:%d,loops:%d,procs:%d", left->mounts, left->loops, processes);
+	begin_record(r, "end");
+	rec_text("how", how);
+	rec_number("status", status);
+	rec_number("ms", (r->ended_ms ? r->ended_ms : uptime_ms()) - r->started_ms);
+	rec_text("left", text);
+	rec_end();
+}
+
+/* Where the survivors of SIGKILL hang: their stacks go to the console and into this case's messages. */
+static void show_blocked(void)
+{
+	int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, "w", 1) != 1)
+		perror("kmodpipe-agent: sysrq-trigger");
+	if (fd >= 0)
+		close(fd);
+}
+
+bool run_case(const struct planned *planned, const char *module_path)
+{
+	struct running r = { .planned = planned, .out = -1, .obs = -1, .kmsg = -1 };
+	struct leftovers left = { 0 };
+	bool in_time, stuck;
+	const char *how;
+	int namespace, processes;
+
+	start_case(&r, module_path, &namespace);
+	in_time = serve_until(&r, leader_ended, r.started_ms + planned->timeout_ms);
+	how = !in_time ? "timeout" : WIFEXITED(r.status) ? "exit" : "signal";
+	processes = count_processes();
+	kill(-1, SIGKILL);
+	stuck = !serve_until(&r, all_ended, uptime_ms() + KILL_GRACE_MS);
+	/* What was written before the end is in the pipes still. */
+	drain_pipe(&r, &r.obs);
+	drain_pipe(&r, &r.out);
+	if (!stuck)
+		stuck = !take_leftovers(&r, namespace, &left);
+	if (stuck)
+		show_blocked();
+	else
+		close(namespace);       /* its last mounts go with it */
+	drain_kmsg(&r);
+	send_cut(&r, "out", r.out_dropped);
+	send_cut(&r, "kmsg", r.kmsg_dropped);
+	send_end(&r, stuck ? "stuck" : how, processes, &left);
+	for (int *fd = (int[]){ r.out, r.obs, r.kmsg, -2 }; *fd != -2; fd++)
+		if (*fd >= 0)
+			close(*fd);
+	return !stuck;
+}

@@ -1,0 +1,91 @@
+#!/bin/sh
+# Makes the guest's root file system in $OUT (/out), inside the builder: no network, no root, nothing written
+# elsewhere but in /tmp. The same builder and the same recipe give the same files.
+#
+#   /init -> sbin/kp-agent      PID 1
+#   /sbin/kp-agent, kp-mount    ours, static
+#   /bin/busybox                Debian's static busybox, and a link for each applet
+#   /sbin/mkfs.ext4 …           e2fsprogs with its shared libraries
+#
+# Device nodes are not made here (that needs root): the cpio writer adds /dev/console. The cases, their shell
+# library and the module come in a second archive, made for each boot.
+set -eu
+umask 022
+
+here=$(cd "$(dirname "$0")" && pwd)
+out=${OUT:-/out}
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH LC_ALL=C
+
+say() { printf '%s\n' "$*"; }
+
+mkdir -p "$out/bin" "$out/sbin" "$out/etc"
+for folder in dev proc sys tmp mnt root work; do
+    mkdir -p "$out/$folder"
+done
+
+# --- ours
+compile() {
+    target=$1
+    shift
+    say "  CC  $(basename "$target")"
+    gcc -std=gnu11 -Wall -Wextra -Werror -O2 -static -s -ffile-prefix-map="$here"=. -o "$target" "$@"
+}
+compile "$out/sbin/kp-agent" "$here"/agent/*.c
+compile "$out/sbin/kp-mount" "$here"/tools/kp-mount.c
+ln -s sbin/kp-agent "$out/init"
+
+# --- busybox
+install -m 0755 "$(command -v busybox)" "$out/bin/busybox"
+for applet in $(busybox --list); do
+    case $applet in
+        busybox | mke2fs | linuxrc | init) ;;
+        *) ln -s busybox "$out/bin/$applet" ;;
+    esac
+done
+
+# --- e2fsprogs, with the libraries that the loader finds for it
+copy_program() {
+    program=$(command -v "$1")
+    install -m 0755 "$program" "$out/sbin/$1"
+    strip "$out/sbin/$1"
+    # "lib.so => /path (address)" and "/path/of/loader (address)"; the vdso has no path.
+    ldd "$program" | sed -n 's/^.*[[:space:]]\(\/[^ ]*\) (0x.*$/\1/p' | while read -r library; do
+        [ -e "$out$library" ] && continue
+        mkdir -p "$out$(dirname "$library")"
+        # Debian has stripped them already.
+        install -m 0755 "$(readlink -f "$library")" "$out$library"
+    done
+}
+for program in mke2fs e2fsck tune2fs; do
+    copy_program "$program"
+done
+ln -s mke2fs "$out/sbin/mkfs.ext4"
+ln -s e2fsck "$out/sbin/fsck.ext4"
+
+cat > "$out/etc/mke2fs.conf" <<'END'
+# Debian's defaults for ext4, less metadata_csum: with it, tune2fs -U asks a question and waits for an answer.
+# Small disks have the same layout as large ones.
+[defaults]
+	base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
+	default_mntopts = acl,user_xattr
+	enable_periodic_fsck = 0
+	blocksize = 4096
+	inode_size = 256
+	inode_ratio = 16384
+[fs_types]
+	ext4 = {
+		features = has_journal,extent,huge_file,flex_bg,64bit,dir_nlink,extra_isize
+	}
+	floppy = {
+		blocksize = 4096
+	}
+	small = {
+		blocksize = 4096
+	}
+END
+printf 'root:x:0:0:root:/root:/bin/sh\n' > "$out/etc/passwd"
+printf 'root:x:0:\n' > "$out/etc/group"
+ln -s ../proc/self/mounts "$out/etc/mtab"
+
+say "  rootfs: $(du -sk "$out" | cut -f1) KiB, $(find "$out" | wc -l) entries"

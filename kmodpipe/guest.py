@@ -1,0 +1,230 @@
+"""The guest's initramfs, byte for byte reproducible.
+
+Two cpio archives, one behind the other, as the kernel takes them:
+
+    rootfs   /init, busybox, e2fsprogs, the agent: made once from the folder that images/guest/recipe.sh fills
+    cell     /kmodpipe/plan, lib.sh, <module>.ko, cases/<id>/...: made for each boot
+
+Only the newc format is written, with uid 0, mtime 0, sorted names and normalised modes, so neither the
+machine, the user nor the time shows. Nothing is compressed: under TCG unpacking costs more than copying.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from kmodpipe.channel import encode_value
+from kmodpipe.errors import UserError
+
+HOME = "kmodpipe"
+"""Folder in the guest (relative to /) of the plan, the module and the cases."""
+
+_ALIGN = 4
+_TRAILER = "TRAILER!!!"
+_MAX_SIZE = 0xFFFFFFFF
+_NODES = {"dev/console": (5, 1)}  # the kernel opens it for /init; everything else comes with devtmpfs
+_NONCE = re.compile(r"[0-9a-f]{32}")
+_CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One archive member. ``name`` is relative to /; ``mode`` holds type and permission bits; ``content`` is
+    the bytes or the file to take them from; ``device`` major and minor number of a device node."""
+
+    name: str
+    mode: int
+    content: bytes | Path = b""
+    device: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class PlannedCase:
+    """A case as one boot runs it. ``index`` is its number in the run, ``timeout_s`` seconds;
+    ``extra_files`` lie beside the script under their own names."""
+
+    index: int
+    id: str
+    timeout_s: float
+    script: Path
+    args: tuple[str, ...] = ()
+    extra_files: tuple[Path, ...] = ()
+
+    @property
+    def guest_script(self) -> str:
+        return f"/{HOME}/cases/{self.id}/{self.script.name}"
+
+
+def folder(name: str) -> Entry:
+    return Entry(name, stat.S_IFDIR | 0o755)
+
+
+def regular(name: str, content: bytes | Path, *, executable: bool = False) -> Entry:
+    return Entry(name, stat.S_IFREG | (0o755 if executable else 0o644), content)
+
+
+def newc(entries: Iterable[Entry], out: BinaryIO) -> None:
+    """Write ``entries``, sorted by name, as one newc archive whose size is a multiple of four.
+
+    Folders above an entry are added where they are missing: the kernel makes none by itself. Raises
+    UserError where a file is larger than the format can say (4 GiB) or changes while it is read.
+    """
+    members = {e.name: e for e in entries}
+    for name in list(members):
+        while name := name.rpartition("/")[0]:
+            members.setdefault(name, folder(name))
+    # By components, so that a folder is always written before what is in it.
+    for inode, name in enumerate(sorted(members, key=lambda n: n.split("/")), start=1):
+        _write_member(out, members[name], inode)
+    _write_member(out, Entry(_TRAILER, 0), 0)
+
+
+def _write_member(out: BinaryIO, entry: Entry, inode: int) -> None:
+    size = entry.content.stat().st_size if isinstance(entry.content, Path) else len(entry.content)
+    if size > _MAX_SIZE:
+        raise UserError("too large for an initramfs (4 GiB at most)", where=str(entry.content))
+    name = entry.name.encode() + b"\0"
+    links = 2 if stat.S_ISDIR(entry.mode) else 1
+    fields = (inode, entry.mode, 0, 0, links, 0, size, 0, 0, *entry.device, len(name), 0)
+    header = b"070701" + b"".join(b"%08X" % f for f in fields) + name
+    out.write(header + _padding(len(header)))
+    if isinstance(entry.content, Path):
+        with entry.content.open("rb") as f:
+            before = out.tell()
+            shutil.copyfileobj(f, out, 1024 * 1024)
+        if out.tell() - before != size:
+            raise UserError("changed while it was packed", where=str(entry.content))
+    else:
+        out.write(entry.content)
+    out.write(_padding(size))
+
+
+def _padding(size: int) -> bytes:
+    return b"\0" * (-size % _ALIGN)
+
+
+def pack_rootfs(rootfs: Path, target: Path) -> None:
+    """Write the archive of the folder that the recipe filled. Links stay links and are not followed; owner,
+    times and all permission bits but "executable" are dropped."""
+    entries = [Entry(n, stat.S_IFCHR | 0o600, device=d) for n, d in _NODES.items()]
+    for parent, folders, files in os.walk(rootfs):
+        for name in [*folders, *files]:
+            path = Path(parent, name)
+            entries.append(_entry_of(path, path.relative_to(rootfs).as_posix()))
+    if not any(e.name == "init" for e in entries):
+        raise UserError("no /init in the guest's root file system", where=str(rootfs))
+    with target.open("wb") as out:
+        newc(entries, out)
+
+
+def _entry_of(path: Path, name: str) -> Entry:
+    mode = path.lstat().st_mode
+    if stat.S_ISLNK(mode):
+        return Entry(name, stat.S_IFLNK | 0o777, os.fsencode(path.readlink()))
+    if stat.S_ISDIR(mode):
+        return folder(name)
+    if stat.S_ISREG(mode):
+        return regular(name, path, executable=bool(mode & 0o111))
+    raise UserError("neither file, folder nor link: not for the guest", where=str(path))
+
+
+def plan_text(
+    *,
+    nonce: str,
+    modules: Sequence[str] = (),
+    module_params: Mapping[str, str] | None = None,
+    cases: Sequence[PlannedCase] = (),
+    with_shell: bool = False,
+) -> str:
+    """The agent's orders, a line each. ``modules`` are paths in the guest, in the order they are loaded; the
+    last is the module under test, and the parameters are its."""
+    lines = [["nonce", nonce]]
+    lines += [["module", path] for path in modules]
+    if module_params:
+        lines[-1] += [f"{name}={value}" for name, value in sorted(module_params.items())]
+    for case in cases:
+        lines.append(["case", str(case.index), case.id, f"{case.timeout_s:g}", case.guest_script, *case.args])
+    if with_shell:
+        lines.append(["shell"])
+    return "".join(" ".join(encode_value(token) for token in line) + "\n" for line in lines)
+
+
+def pack_cell(
+    target: Path,
+    *,
+    nonce: str,
+    modules: Sequence[Path],
+    cases: Sequence[PlannedCase],
+    lib: Path,
+    module_params: Mapping[str, str] | None = None,
+    with_shell: bool = False,
+) -> None:
+    """Write the archive of one boot: plan, modules, cases and ``lib``, their shell library. It goes behind
+    the rootfs archive (`concatenate`).
+
+    Raises UserError for a case that cannot be packed: its id, a file or an argument.
+    """
+    if not _NONCE.fullmatch(nonce):
+        raise ValueError("a nonce is 32 hex digits")
+    if module_params and not modules:
+        raise ValueError("parameters without a module")
+    plan = plan_text(
+        nonce=nonce,
+        modules=[f"/{HOME}/{m.name}" for m in modules],
+        module_params=module_params,
+        cases=cases,
+        with_shell=with_shell,
+    )
+    entries = [regular(f"{HOME}/plan", plan.encode()), regular(f"{HOME}/lib.sh", lib)]
+    entries += [regular(f"{HOME}/{m.name}", m) for m in modules]
+    for case in cases:
+        entries += _case_entries(case)
+    _check_distinct(entries)
+    with target.open("wb") as out:
+        newc(entries, out)
+
+
+def _case_entries(case: PlannedCase) -> list[Entry]:
+    if not _CASE_ID.fullmatch(case.id):
+        raise UserError(
+            f"case id {case.id!r} cannot be a folder's name",
+            where=str(case.script),
+            hint="use letters, digits, dot, dash and underscore",
+        )
+    if any("\0" in arg or not arg for arg in case.args):
+        raise UserError("an argument is empty or holds a NUL byte", where=f"case {case.id}")
+    for path in (case.script, *case.extra_files):
+        if not path.is_file():
+            raise UserError(f"case {case.id} needs a file that is not there", where=str(path))
+    home = f"{HOME}/cases/{case.id}"
+    # Whatever mode the script has here: it is there to be run.
+    script = regular(f"{home}/{case.script.name}", case.script, executable=True)
+    extra = [
+        regular(f"{home}/{p.name}", p, executable=bool(p.stat().st_mode & 0o111)) for p in case.extra_files
+    ]
+    return [script, *extra]
+
+
+def _check_distinct(entries: Sequence[Entry]) -> None:
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.name in seen:
+            raise UserError("two files have the same name in the guest", where=f"/{entry.name}")
+        seen.add(entry.name)
+
+
+def concatenate(target: Path, archives: Sequence[Path]) -> Path:
+    """Write ``archives`` one behind the other into ``target``, the initramfs that QEMU is given."""
+    with target.open("wb") as out:
+        for archive in archives:
+            with archive.open("rb") as f:
+                shutil.copyfileobj(f, out, 1024 * 1024)
+            out.write(_padding(out.tell()))
+    return target

@@ -1,0 +1,186 @@
+"""The initramfs: the bytes must depend on nothing but the content, and say what the agent is to do."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kmodpipe import guest
+from kmodpipe.errors import UserError
+from kmodpipe.guest import PlannedCase
+
+NONCE = "0123456789abcdef0123456789abcdef"
+
+
+@dataclass(frozen=True)
+class Member:
+    mode: int
+    uid: int
+    mtime: int
+    links: int
+    device: tuple[int, int]
+    data: bytes
+
+
+def unpack(raw: bytes) -> dict[str, Member]:
+    """Read newc archives, one behind the other, as the kernel does: strictly, in order, four-byte aligned."""
+    members: dict[str, Member] = {}
+    at = 0
+    while at < len(raw):
+        assert raw[at : at + 6] == b"070701"
+        field = [int(raw[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
+        name_end = at + 110 + field[11]
+        name = raw[at + 110 : name_end - 1].decode()
+        assert raw[name_end - 1] == 0
+        start = (name_end + 3) & ~3
+        data = raw[start : start + field[6]]
+        assert len(data) == field[6]
+        at = (start + field[6] + 3) & ~3
+        if name == "TRAILER!!!":
+            continue
+        parent = name.rpartition("/")[0]
+        assert not parent or stat.S_ISDIR(members[parent].mode), f"{name} comes before its folder"
+        assert name not in members
+        members[name] = Member(field[1], field[2] + field[3], field[5], field[4], (field[9], field[10]), data)
+    assert at == len(raw)
+    return members
+
+
+def make_rootfs(place: Path) -> Path:
+    place.mkdir()
+    (place / "init").symlink_to("sbin/agent")
+    for name in ("sbin/agent", "bin/busybox", "bin-x"):
+        (place / name).parent.mkdir(exist_ok=True)
+        (place / name).write_bytes(b"\x7fELF" + name.encode())
+        (place / name).chmod(0o755)
+    (place / "etc").mkdir()
+    (place / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    (place / "dev").mkdir()
+    return place
+
+
+def cell(tmp_path: Path, **changes: object) -> dict[str, Member]:
+    settings: dict[str, object] = {"nonce": NONCE, "modules": [], "cases": [], "lib": tmp_path / "lib.sh"}
+    (tmp_path / "lib.sh").write_text("# functions\n")
+    guest.pack_cell(tmp_path / "cell.cpio", **(settings | changes))  # type: ignore[arg-type]
+    return unpack((tmp_path / "cell.cpio").read_bytes())
+
+
+def make_script(tmp_path: Path, name: str = "run.sh") -> Path:
+    path = tmp_path / name
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o600)
+    return path
+
+
+def test_rootfs_round_trip(tmp_path: Path) -> None:
+    guest.pack_rootfs(make_rootfs(tmp_path / "root"), tmp_path / "out.cpio")
+    members = unpack((tmp_path / "out.cpio").read_bytes())
+    assert list(members) == [
+        "bin", "bin/busybox", "bin-x", "dev", "dev/console", "etc", "etc/passwd", "init",
+        "sbin", "sbin/agent",
+    ]  # fmt: skip
+    assert members["init"].mode == stat.S_IFLNK | 0o777
+    assert members["init"].data == b"sbin/agent"
+    assert members["sbin/agent"] == Member(stat.S_IFREG | 0o755, 0, 0, 1, (0, 0), b"\x7fELFsbin/agent")
+    assert members["etc/passwd"].mode == stat.S_IFREG | 0o644
+    assert members["dev/console"].mode == stat.S_IFCHR | 0o600
+    assert members["dev/console"].device == (5, 1)
+    assert members["bin"].mode == stat.S_IFDIR | 0o755
+
+
+def test_rootfs_depends_on_content_alone(tmp_path: Path) -> None:
+    one, two = make_rootfs(tmp_path / "one"), make_rootfs(tmp_path / "two")
+    (two / "etc/passwd").chmod(0o600)
+    (two / "etc").chmod(0o700)
+    os.utime(two / "sbin/agent", (1, 1))
+    guest.pack_rootfs(one, tmp_path / "1.cpio")
+    guest.pack_rootfs(two, tmp_path / "2.cpio")
+    assert (tmp_path / "1.cpio").read_bytes() == (tmp_path / "2.cpio").read_bytes()
+    (two / "etc/passwd").chmod(0o755)
+    guest.pack_rootfs(two, tmp_path / "2.cpio")
+    assert (tmp_path / "1.cpio").read_bytes() != (tmp_path / "2.cpio").read_bytes()
+
+
+def test_rootfs_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
+    root = make_rootfs(tmp_path / "root")
+    os.mkfifo(root / "etc/pipe")
+    with pytest.raises(UserError, match="neither file"):
+        guest.pack_rootfs(root, tmp_path / "out.cpio")
+    (root / "etc/pipe").unlink()
+    (root / "init").unlink()
+    with pytest.raises(UserError, match="no /init"):
+        guest.pack_rootfs(root, tmp_path / "out.cpio")
+
+
+def test_order_of_entries_does_not_matter() -> None:
+    entries = [guest.regular("a/b", b"1"), guest.folder("a"), guest.regular("a.c", b"22")]
+    archives = []
+    for order in (entries, entries[::-1]):
+        out = io.BytesIO()
+        guest.newc(order, out)
+        archives.append(out.getvalue())
+    assert archives[0] == archives[1]
+    assert len(archives[0]) % 4 == 0
+    assert {name: m.data for name, m in unpack(archives[0]).items()} == {"a": b"", "a/b": b"1", "a.c": b"22"}
+
+
+def test_cell_holds_module_cases_and_library(tmp_path: Path) -> None:
+    module, extra = tmp_path / "overlay.ko", tmp_path / "data.txt"
+    module.write_bytes(b"module")
+    extra.write_bytes(b"data")
+    case = PlannedCase(3, "hard-links", 30, make_script(tmp_path), ("index=on",), (extra,))
+    members = cell(tmp_path, modules=[module], cases=[case])
+    assert members["kmodpipe/overlay.ko"].data == b"module"
+    assert members["kmodpipe/lib.sh"].data == b"# functions\n"
+    # The script's own mode was 0600: it is run all the same.
+    assert members["kmodpipe/cases/hard-links/run.sh"].mode == stat.S_IFREG | 0o755
+    assert members["kmodpipe/cases/hard-links/data.txt"].mode == stat.S_IFREG | 0o644
+    assert [name for name, m in members.items() if NONCE.encode() in m.data] == ["kmodpipe/plan"]
+
+
+def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:
+    first, last = tmp_path / "exportfs.ko", tmp_path / "overlay.ko"
+    first.touch()
+    last.touch()
+    case = PlannedCase(0, "a", 2.5, make_script(tmp_path, "my script.sh"), ("a b%c", "x=ü\n~", "lower:1,2"))
+    settings = {"modules": [first, last], "cases": [case], "module_params": {"index": "2"}, "shell": True}
+    members = cell(tmp_path, **settings)
+    assert members["kmodpipe/plan"].data.decode("ascii").splitlines() == [
+        f"nonce {NONCE}",
+        "module /kmodpipe/exportfs.ko",
+        "module /kmodpipe/overlay.ko index%3D2",
+        "case 0 a 2.5 /kmodpipe/cases/a/my%20script.sh a%20b%25c x%3D%C3%BC%0A%7E lower:1,2",
+        "shell",
+    ]
+
+
+@pytest.mark.parametrize("case_id", ["../escape", "a/b", "", ".hidden", "a b"])
+def test_a_case_id_cannot_leave_its_folder(tmp_path: Path, case_id: str) -> None:
+    with pytest.raises(UserError, match="case id"):
+        cell(tmp_path, cases=[PlannedCase(0, case_id, 1, make_script(tmp_path))])
+
+
+def test_what_cannot_be_packed_is_named(tmp_path: Path) -> None:
+    script = make_script(tmp_path)
+    with pytest.raises(UserError, match="not there") as missing:
+        cell(tmp_path, cases=[PlannedCase(0, "a", 1, tmp_path / "gone.sh")])
+    assert missing.value.where.endswith("gone.sh")
+    with pytest.raises(UserError, match="same name"):
+        cell(tmp_path, cases=[PlannedCase(0, "a", 1, script), PlannedCase(1, "a", 1, script)])
+    with pytest.raises(UserError, match="argument"):
+        cell(tmp_path, cases=[PlannedCase(0, "a", 1, script, ("",))])
+
+
+def test_concatenated_archives_stay_aligned(tmp_path: Path) -> None:
+    guest.pack_rootfs(make_rootfs(tmp_path / "root"), tmp_path / "root.cpio")
+    cell(tmp_path)
+    joined = guest.concatenate(tmp_path / "initramfs", (tmp_path / "root.cpio", tmp_path / "cell.cpio"))
+    names = list(unpack(joined.read_bytes()))
+    assert "init" in names
+    assert names[-1] == "kmodpipe/plan"
