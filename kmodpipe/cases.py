@@ -1,0 +1,275 @@
+"""Case definitions: what is tried in a guest, and what each kind of cell is expected to show. Pure data.
+
+    images/guest/cases/<folder>/case.toml     one or more [[case]] tables
+    images/guest/cases/<folder>/run.sh        their scripts, beside it
+
+A case names the outcome that a user wants to see (``goal``), and, rule by rule, the outcome that is expected
+in a kind of cell and why. The first rule whose ``when`` matches wins. Judging is in `judge`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+
+from kmodpipe.errors import UserError, unknown_name
+from kmodpipe.store import digest_of
+
+CONTROL_DESIGN = "none"
+"""The design of the unpatched control."""
+EXIT_GOAL = "exit-0"
+"""The goal, and the outcome, of a script that is judged by its exit status alone."""
+_SCRIPT_TIMEOUT_S = 60
+_MAX_SCRIPT_MIB = 16
+
+
+# -- the records --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a case runs. ``choice`` maps an axis of the matrix to its value (``INDEX`` to ``y``), ``config``
+    a Kconfig symbol without prefix to its value in the kernel's final configuration."""
+
+    cell_id: str
+    variant: str
+    design: str
+    choice: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What one kind of cell is expected to show, and why."""
+
+    outcome: str
+    reason: str
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    defect: bool = False
+    kmsg: tuple[str, ...] = ()
+    observe: Mapping[str, str] = field(default_factory=dict)
+
+    def matches(self, where: Surroundings) -> bool:
+        """Whether every key of ``when`` fits; an axis that the cell does not have counts as ``n``."""
+        own = {"variant": where.variant, "design": where.design}
+        return all(
+            (own[key] if key in own else where.choice.get(key, "n")) in allowed
+            for key, allowed in self.when.items()
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """One reproducer. ``path`` is its script on this machine; ``by_exit`` marks anyone's own script, which
+    has no expectation: exit 0 pass, 4 skip, anything else fail. ``timeout_s`` in seconds."""
+
+    id: str
+    summary: str
+    path: Path
+    args: tuple[str, ...] = ()
+    timeout_s: int = 30
+    goal: str = ""
+    needs: tuple[str, ...] = ()
+    expect: tuple[Expectation, ...] = ()
+    by_exit: bool = False
+
+    def expectation(self, where: Surroundings) -> Expectation | None:
+        """The first rule that matches, or None."""
+        return next((rule for rule in self.expect if rule.matches(where)), None)
+
+    def unmet(self, config: Mapping[str, str]) -> tuple[str, ...]:
+        """The needed symbols that the kernel has neither built in nor as a module."""
+        return tuple(symbol for symbol in self.needs if config.get(symbol) not in ("y", "m"))
+
+    def digest(self, lib: bytes = b"") -> str:
+        """SHA-256 (hex) of all that decides what the case does in a guest; ``lib`` is the shared shell
+        library. The expectation is not in it: judging anew needs no new run."""
+        return digest_of(
+            {
+                "id": self.id,
+                "args": list(self.args),
+                "timeout_s": self.timeout_s,
+                "script": self.path.read_bytes().hex(),
+                "lib": lib.hex(),
+            }
+        )
+
+
+# -- case.toml ----------------------------------------------------------------------------------------
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _bare_symbol(symbol: str) -> str:
+    if symbol.startswith("CONFIG_"):
+        raise ValueError("a symbol is written without CONFIG_")
+    return symbol
+
+
+_Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
+_Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,39}$")]
+_Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3)]
+_Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]+$"), AfterValidator(_bare_symbol)]
+_Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$")]
+_OneOrMore = Annotated[list[_Line], BeforeValidator(_as_list)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class _ExpectTable(_Table):
+    outcome: _Word
+    reason: _Sentence
+    when: dict[str, Annotated[_OneOrMore, Field(min_length=1)]] = {}
+    defect: bool = False
+    kmsg: _OneOrMore = []
+    observe: dict[str, str] = {}
+
+    def record(self) -> Expectation:
+        when = {key: tuple(values) for key, values in self.when.items()}
+        return Expectation(self.outcome, self.reason, when, self.defect, tuple(self.kmsg), dict(self.observe))
+
+
+class _CaseTable(_Table):
+    id: _Id
+    summary: _Sentence
+    script: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
+    goal: _Word
+    args: list[_Line] = []
+    timeout_s: Annotated[int, Field(ge=1, le=3600)] = 30
+    needs: list[_Symbol] = []
+    expect: list[_ExpectTable] = []
+
+    def record(self, file: Path) -> Case:
+        path = file.parent / self.script
+        if not path.is_file():
+            raise UserError(
+                f"case {self.id!r}: there is no script {self.script!r} beside case.toml", where=str(file)
+            )
+        return Case(
+            self.id, self.summary, path, tuple(self.args), self.timeout_s, self.goal,
+            tuple(self.needs), tuple(table.record() for table in self.expect),
+        )  # fmt: skip
+
+
+class _File(_Table):
+    case: Annotated[list[_CaseTable], Field(min_length=1)]
+
+
+def load(folder: Path) -> tuple[Case, ...]:
+    """All cases of ``folder/*/case.toml``, by folder and then in file order.
+
+    Raises UserError naming file and field for a file that is not as it should be, and for an id used twice.
+    """
+    found: dict[str, tuple[Case, Path]] = {}
+    for file in sorted(folder.glob("*/case.toml")):
+        for case in _read(file):
+            if case.id in found:
+                raise UserError(f"case id {case.id!r} is used twice", where=f"{found[case.id][1]} and {file}")
+            found[case.id] = (case, file)
+    if not found:
+        raise UserError(
+            "no case is defined", where=str(folder), hint="a case is a folder with a case.toml and a script"
+        )
+    return tuple(case for case, _ in found.values())
+
+
+def _read(file: Path) -> list[Case]:
+    try:
+        data = tomllib.loads(file.read_text("utf-8"))
+        tables = _File.model_validate(data).case
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise UserError(f"case.toml cannot be read: {e}", where=str(file)) from None
+    except ValidationError as e:
+        raise UserError(
+            "case.toml is not as it should be", where=str(file), detail="\n".join(_faults(data, e))
+        ) from None
+    return [table.record(file) for table in tables]
+
+
+def _faults(data: Mapping[str, Any], error: ValidationError) -> Iterable[str]:
+    """One line a fault: ``case.uuid-remount.expect[2].outcome: Field required``."""
+    for fault in error.errors():
+        text = ""
+        place: Any = data
+        for part in fault["loc"]:
+            place = _into(place, part)
+            if isinstance(part, str):
+                text += f".{part}" if text else part
+                continue
+            name = place.get("id") if isinstance(place, dict) else None
+            text += f".{name}" if isinstance(name, str) else f"[{part + 1}]"
+        yield f"{text}: {fault['msg']}"
+
+
+def _into(place: Any, part: str | int) -> Any:
+    try:
+        return place[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+
+
+# -- choosing -----------------------------------------------------------------------------------------
+def select(cases: Iterable[Case], names: Iterable[str]) -> tuple[Case, ...]:
+    """The named cases in their declared order; all of them where nothing is named. Raises UserError."""
+    known = {case.id: case for case in cases}
+    wanted = set(names)
+    for name in sorted(wanted):
+        if name not in known:
+            raise unknown_name("case", name, known, hint="a script of your own is given by its path")
+    return tuple(case for case in known.values() if not wanted or case.id in wanted)
+
+
+def check_axes(cases: Iterable[Case], axes: Collection[str]) -> None:
+    """Raise UserError for a ``when`` that names an axis the matrix does not have: as an axis that no cell has
+    counts as ``n``, a misspelt one would match in silence."""
+    known = {"variant", "design", *axes}
+    for case in cases:
+        for rule in case.expect:
+            for key in rule.when:
+                if key not in known:
+                    raise unknown_name(
+                        "axis", key, known, where=f"{case.path.parent}/case.toml, case {case.id}"
+                    )
+
+
+def from_script(path: Path) -> Case:
+    """The case that ``--case FILE`` means: exit 0 pass, 4 skip, anything else fail. Raises UserError."""
+    if path.exists() and not path.is_file():  # a FIFO would block the read below
+        raise UserError("the case script is not a file", where=str(path))
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as f:
+            head = f.read(4)
+    except OSError as e:
+        raise UserError(f"the case script cannot be read: {e.strerror}", where=str(path)) from None
+    if size > _MAX_SCRIPT_MIB * 1024 * 1024:
+        raise UserError(f"the case script is larger than {_MAX_SCRIPT_MIB} MiB", where=str(path))
+    if not head.startswith((b"#!", b"\x7fELF")):
+        raise UserError(
+            "the case script begins neither with #! nor as an ELF program",
+            where=str(path),
+            hint="begin it with: #!/bin/sh",
+        )
+    slug = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:72] or "script"
+    return Case(
+        id=slug,
+        summary=f"the script {path.name}: exit 0 pass, 4 skip, anything else fail",
+        path=path,
+        timeout_s=_SCRIPT_TIMEOUT_S,
+        goal=EXIT_GOAL,
+        by_exit=True,
+    )

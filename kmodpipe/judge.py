@@ -1,0 +1,335 @@
+"""From a trial to a verdict. Pure.
+
+`judge` weighs what the verdict stream says of a case against what is expected in its cell. A pass needs
+everything at once: the case began and ended by itself with status 0, observed exactly one outcome, the
+expected one, kept its conditions, no crash was reported and the stream was whole. Whatever is not that is a
+failure, an error or a skip, with the sentence a developer needs first.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from typing import Protocol
+
+from kmodpipe import ktap
+from kmodpipe.cases import CONTROL_DESIGN, EXIT_GOAL, Case, Expectation, Surroundings
+from kmodpipe.progress import visible_lines
+from kmodpipe.results import CaseResult, Verdict, one_line
+from kmodpipe.trial import Trial
+
+EXIT_SKIP = 4
+EXCERPT_LIMIT = 64 * 1024
+_PASS_EXCERPT_LIMIT = 8 * 1024
+_CRASH_LINES = 200
+
+
+class Crash(Protocol):
+    """What `judge` needs of a crash report: a word, one line, and the decoded lines of the console."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def lines(self) -> Sequence[str]: ...
+
+
+def judge(
+    case: Case,
+    where: Surroundings,
+    trial: Trial | None,
+    crash: Crash | None = None,
+    channel_whole: bool = True,
+    *,
+    ending: str = "",
+    infra: str = "",
+    prevented: str = "",
+) -> CaseResult:
+    """The verdict on one case in one cell.
+
+    ``crash`` is a crash report charged to this case: it overrides everything. ``channel_whole`` says that
+    nothing of the stream up to this case's end was lost or damaged, and that the final record came or
+    the guest's death is charged to another case. ``ending`` is a phrase on how the guest ended, where it
+    ended early ("the guest said nothing for 20 s"); ``infra`` one on what the machinery did to it ("QEMU
+    was killed by SIGKILL"), which makes a case without an end an error instead of a failure; ``prevented``
+    one on what the kernel did that no case could begin ("it refused the module: ENOEXEC"): a failure.
+    """
+    return _Judge(case, where, trial, crash, channel_whole, ending, infra, prevented).verdict()
+
+
+class _Judge:
+    def __init__(
+        self,
+        case: Case,
+        where: Surroundings,
+        trial: Trial | None,
+        crash: Crash | None,
+        channel_whole: bool,
+        ending: str,
+        infra: str,
+        prevented: str,
+    ) -> None:
+        self.case = case
+        self.trial = trial or Trial(-1)
+        self.crash = crash
+        self.channel_whole = channel_whole
+        self.ending = ending
+        self.infra = infra
+        self.prevented = prevented
+        self.unmet = case.unmet(where.config)
+        self.rule = case.expectation(where)
+        self.design = where.design
+        self.report = ktap.parse(self.trial.output.decode("utf-8", "replace"))
+
+    # Each check answers only what the ones before it left open; `verdict` is their order.
+    def verdict(self) -> CaseResult:
+        return (
+            self.crashed()
+            or self.not_reached()
+            or self.stream_fault()
+            or self.not_by_itself()
+            or self.subtest_fault()
+            or self.by_status()
+            or self.by_outcome()
+        )
+
+    def crashed(self) -> CaseResult | None:
+        if self.crash is None:
+            return None
+        when = "in this case" if self.trial.started else "before this case began"
+        title, kind = one_line(self.crash.title), one_line(self.crash.kind)
+        return self.result(
+            Verdict.FAIL, f"kernel crash {when}: {title}", outcome=kind or "crash", goal_met=False
+        )
+
+    def not_reached(self) -> CaseResult | None:
+        if self.trial.started:
+            return None
+        if self.unmet:
+            names = ", ".join(f"CONFIG_{symbol}" for symbol in self.unmet)
+            return self.result(Verdict.SKIP, f"needs {names}, which this kernel does not have")
+        if self.prevented and not self.infra:
+            text = f"could not begin: {one_line(self.prevented)}"
+            return self.result(Verdict.FAIL, text, outcome="not-begun", goal_met=False)
+        why = self.infra or self.ending or "the guest never came to it"
+        return self.result(Verdict.ERROR, f"not run: {one_line(why)}")
+
+    def stream_fault(self) -> CaseResult | None:
+        trial = self.trial
+        if trial.case_id != self.case.id:
+            name = one_line(trial.case_id)
+            return self.result(
+                Verdict.ERROR, f"the verdict stream speaks of case {name!r} in this one's place"
+            )
+        if trial.problems:
+            text = one_line("; ".join(trial.problems))
+            return self.result(Verdict.ERROR, f"the verdict stream contradicts itself: {text}")
+        if not trial.ended and self.infra:
+            return self.result(Verdict.ERROR, f"infrastructure trouble in this case: {one_line(self.infra)}")
+        if not trial.ended:
+            why = one_line(self.ending or "its end never came")
+            return self.result(
+                Verdict.FAIL, f"the guest died in this case: {why}", outcome="died", goal_met=False
+            )
+        if not self.channel_whole:
+            return self.result(
+                Verdict.ERROR, "the verdict stream is damaged or cut: what it says cannot be believed"
+            )
+        return None
+
+    def not_by_itself(self) -> CaseResult | None:
+        trial, seconds = self.trial, self.case.timeout_s
+        if trial.how == "exit":
+            return None
+        if trial.how == "signal":
+            text, word = f"the script was killed by {_signal_name(trial.status)}", "killed"
+        elif trial.how == "timeout":
+            text, word = f"the script did not end within {seconds} s", "timeout"
+        else:
+            text, word = (
+                f"a process is stuck in the kernel: it could not be killed after {seconds} s",
+                "stuck",
+            )
+        return self.result(Verdict.FAIL, text + self.last_line(), outcome=word, goal_met=False)
+
+    def subtest_fault(self) -> CaseResult | None:
+        if self.report is None:
+            return None
+        failed = self.report.failed
+        if failed:
+            names = ", ".join(one_line(s.name) for s in failed[:5]) + (" …" if len(failed) > 5 else "")
+            text = f"{len(failed)} of {len(self.report.subtests)} subtests failed: {names}"
+            return self.result(Verdict.FAIL, text, outcome="subtests-failed", goal_met=False)
+        problems = [*self.report.problems]
+        if self.trial.dropped.get("out"):
+            problems.append(f"{self.trial.dropped['out']} bytes of output were dropped")
+        if problems:
+            return self.result(
+                Verdict.ERROR, f"the KTAP report is not whole: {one_line('; '.join(problems))}"
+            )
+        if not self.report.subtests:
+            return self.result(Verdict.ERROR, "the KTAP report is not whole: it has no results")
+        return None
+
+    def by_status(self) -> CaseResult | None:
+        status, observed = self.trial.status, self.trial.outcomes
+        if status == EXIT_SKIP:
+            if observed:
+                return self.result(Verdict.FAIL, f"the script skips, yet observed {_words(observed)}")
+            why = self.trial.observations.get("skip") or _last_line(self.trial.output) or "exit status 4"
+            return self.result(Verdict.SKIP, f"the case skips itself: {one_line(why)}")
+        if status != 0:
+            text = f"the script ended with exit status {status}{self.last_line()}"
+            word = observed[-1] if observed else f"exit-{status}"
+            return self.result(Verdict.FAIL, text, outcome=one_line(word), goal_met=False)
+        skipped = self.report and all(s.verdict == "skip" for s in self.report.subtests)
+        if skipped:
+            return self.result(Verdict.SKIP, "the case skips all its subtests")
+        if self.case.by_exit and len(observed) < 2:
+            word = one_line(observed[0]) if observed else EXIT_GOAL
+            return self.result(
+                Verdict.PASS, "the script ended with exit status 0", outcome=word, goal_met=True
+            )
+        return None
+
+    def by_outcome(self) -> CaseResult:
+        outcomes = self.trial.outcomes
+        if len(outcomes) > 1:
+            return self.result(Verdict.FAIL, f"the case contradicts itself: it observed {_words(outcomes)}")
+        if not outcomes or not outcomes[0]:
+            return self.result(Verdict.FAIL, "the script ended well and observed no outcome")
+        outcome = one_line(outcomes[0])
+        goal_met = outcome == self.case.goal
+        if self.rule is None:
+            return self.by_goal(outcome, goal_met)
+        differences = self.differences(self.rule, outcome)
+        if not differences:
+            found = (
+                f"known defect: observed {outcome}" if self.rule.defect else f"observed {outcome} as expected"
+            )
+            return self.result(
+                Verdict.PASS, f"{found}: {self.rule.reason}",
+                outcome=outcome, goal_met=goal_met, known_defect=self.rule.defect,
+            )  # fmt: skip
+        text = f"{'; '.join(differences)}: {self.rule.reason}"
+        if self.rule.defect and outcome != self.rule.outcome:
+            text = (
+                f"expected the known defect {self.rule.outcome}, observed {outcome}; if it is gone, the "
+                f"expectation must be revised: {self.rule.reason}"
+            )
+        return self.result(Verdict.FAIL, text, outcome=outcome, goal_met=goal_met)
+
+    def by_goal(self, outcome: str, goal_met: bool) -> CaseResult:
+        """No rule speaks of this cell. For the control that is a hole in the data; a design that nobody has
+        written expectations for is judged by what users want to see."""
+        if self.design == CONTROL_DESIGN:
+            text = f"no expectation for this cell: observed {outcome}"
+            return self.result(Verdict.ERROR, text, outcome=outcome, goal_met=goal_met)
+        found = f"observed {outcome}" if goal_met else f"expected {self.case.goal}, observed {outcome}"
+        text = f"{found}: no expectation for design {one_line(self.design)!r}, judged by the case's goal"
+        verdict = Verdict.PASS if goal_met else Verdict.FAIL
+        return self.result(verdict, text, outcome=outcome, goal_met=goal_met, expected=self.case.goal)
+
+    def differences(self, rule: Expectation, outcome: str) -> list[str]:
+        found = []
+        if outcome != rule.outcome:
+            found.append(f"expected {rule.outcome}, observed {outcome}")
+        for key, value in rule.observe.items():
+            own = self.trial.observations.get(key)
+            if own != value:
+                told = "nothing" if own is None else one_line(own[:200])
+                found.append(f"expected {key} {value}, observed {told}")
+        cut = " (some were dropped)" if self.trial.dropped.get("kmsg") else ""
+        for text in rule.kmsg:
+            if not any(text in line for line in self.trial.kmsg):
+                found.append(f"expected the kernel message {text!r}, which did not come{cut}")
+        return found
+
+    # -- putting the result together ------------------------------------------------------------------
+    def result(
+        self,
+        verdict: Verdict,
+        message: str,
+        *,
+        outcome: str = "",
+        goal_met: bool | None = None,
+        known_defect: bool = False,
+        expected: str | None = None,
+    ) -> CaseResult:
+        trial, rule = self.trial, self.rule
+        if verdict is Verdict.FAIL and goal_met is None:
+            goal_met = False
+        if verdict in (Verdict.ERROR, Verdict.SKIP):
+            goal_met = None
+        by_exit = EXIT_GOAL if self.case.by_exit else ""
+        limit = _PASS_EXCERPT_LIMIT if verdict is Verdict.PASS else EXCERPT_LIMIT
+        return CaseResult(
+            case=self.case.id,
+            verdict=verdict,
+            message=message,
+            outcome=outcome,
+            expected=expected if expected is not None else (rule.outcome if rule else by_exit),
+            reason=rule.reason if rule else "",
+            goal_met=goal_met,
+            known_defect=known_defect,
+            evidence=self.evidence(),
+            output_excerpt=excerpt(trial.output, limit),
+            kmsg=tuple(one_line(line) for line in trial.kmsg),
+            observations={one_line(k): visible_lines(v) for k, v in trial.observations.items()},
+            subtests=tuple(_shown(s) for s in self.report.subtests) if self.report else (),
+            duration_s=trial.duration_ms / 1000,
+            attempts=1 if trial.started else 0,
+        )
+
+    def last_line(self) -> str:
+        line = _last_line(self.trial.output)
+        return f"; its last line: {one_line(line[:300])}" if line else ""
+
+    def evidence(self) -> str:
+        """What else there is to know, in lines."""
+        trial, lines = self.trial, []
+        if trial.started:
+            ended = f"{trial.how} {trial.status}, {trial.duration_ms} ms" if trial.ended else "no end"
+            lines.append(f"ended: {one_line(ended)}")
+        lines += [f"{one_line(k)}: {visible_lines(v)}" for k, v in trial.observations.items()]
+        if trial.left:
+            lines.append(f"left behind: {one_line(trial.left)}")
+        lines += [f"dropped: {n} bytes of {one_line(stream)}" for stream, n in trial.dropped.items()]
+        lines += [f"guest: {one_line(text)}" for text in (self.ending, self.infra) if text]
+        if self.report:
+            lines.append(f"subtests: {self.report.counts}")
+            lines += [one_line(f"not ok: {s.name} {s.note}".rstrip()) for s in self.report.failed]
+        if self.crash:
+            lines.append(f"crash: {one_line(self.crash.title)}")
+            lines += [f"| {one_line(line)}" for line in self.crash.lines[:_CRASH_LINES]]
+        return "\n".join(lines)
+
+
+def excerpt(data: bytes, limit: int = EXCERPT_LIMIT) -> str:
+    """``data`` as text that can be shown, its middle left out where it has more than ``limit`` bytes."""
+    if len(data) <= limit:
+        return visible_lines(data.decode("utf-8", "replace"))
+    half = limit // 2
+    head, tail = (visible_lines(part.decode("utf-8", "replace")) for part in (data[:half], data[-half:]))
+    return f"{head}\n[… {len(data) - 2 * half} bytes left out …]\n{tail}"
+
+
+def _shown(subtest: ktap.Subtest) -> ktap.Subtest:
+    return ktap.Subtest(one_line(subtest.name), subtest.verdict, one_line(subtest.note))
+
+
+def _words(outcomes: Sequence[str]) -> str:
+    return " and ".join(one_line(word) or "nothing" for word in outcomes)
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode("utf-8", "replace").rstrip().rsplit("\n", 1)
+    return lines[-1].strip()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

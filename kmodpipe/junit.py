@@ -1,0 +1,203 @@
+"""JUnit XML of a run, valid against Jenkins' junit-10.xsd (xunit plugin) as it stands.
+
+What that schema and the known readers demand, and what is kept here:
+
+- ``testsuites``: name, time, tests, failures, errors; no ``skipped``, no ``disabled``. Suites only inside.
+- ``testsuite``: name, tests, failures, errors are required; time, skipped, timestamp are allowed. Inside, in
+  the order that the stricter readers want: properties, testcase …, system-out, system-err.
+- ``testcase``: name, classname, time and nothing else; no properties. Inside: skipped | error | failure, at
+  most one of them, then system-out, system-err.
+- time is plain decimal digits, here seconds with three decimals; a suite's is the sum of its cases'.
+- classname (the cell) and name (the case) are unique together: GitLab keeps the first of two.
+- a failure without message and text reads as a pass in junit-xml: a message is always set.
+- libxml2 refuses text nodes over 10 MB, GitLab files over 20 MB: text is cut to head and tail.
+- Jenkins archives any host file that a line ``[[ATTACHMENT|path]]`` names: no text can hold one.
+
+An expected bug of the control (``ESTALE``, as expected) passes; its system-out says observed, expected, why.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections import Counter
+from pathlib import Path
+
+from junit_xml import TestCase, TestSuite
+
+from kmodpipe.progress import visible_lines
+from kmodpipe.results import CaseResult, CellResult, Run, State, Verdict, effects, one_line
+from kmodpipe.store import write_atomically
+
+TEXT_LIMIT = 64 * 1024
+"""Characters of one text node: half of it head, half tail."""
+_BAD_BUDGET, _GOOD_BUDGET = 10 * 1024 * 1024, 4 * 1024 * 1024
+_LEAST_TEXT = 512
+_MESSAGE_LIMIT = 1000
+_NOT_XML = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
+_ATTACHMENT = re.compile(r"\[(?=\s*\[\s*ATTACHMENT)", re.IGNORECASE)
+_BAD_STATES = {
+    State.BUILD_FAILED: "the cell did not build",
+    State.INFRA: "infrastructure",
+    State.INTERRUPTED: "interrupted",
+    State.NOT_RUN: "not run",
+}
+
+
+def shown(text: str, limit: int = TEXT_LIMIT) -> str:
+    """``text`` as it may stand in the file: cut to ``limit`` characters, what XML forbids shown as
+    ``\\x1b``-like text, attachment marks broken up."""
+    text = _NOT_XML.sub(lambda m: f"\\u{ord(m.group()):04x}", visible_lines(_cut(text, limit)))
+    return _ATTACHMENT.sub("[ ", text)
+
+
+def _name(text: str, limit: int = _MESSAGE_LIMIT) -> str:
+    """An attribute's value: one line, never empty."""
+    line = one_line(text)
+    return shown(line if len(line) <= limit else f"{line[: limit - 1]}…", 2 * limit) or "(no name)"
+
+
+def _cut(text: str, limit: int) -> str:
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"
+
+
+class _Suite(TestSuite):  # type: ignore[misc]  # junit-xml has no types
+    """junit-xml's suite, finished by hand: the library writes ``disabled``, floats of any length, no time for
+    a case of 0 s, and puts the suite's output before its cases."""
+
+    def build_xml_doc(self, encoding: str | None = None) -> ET.Element:
+        root: ET.Element = super().build_xml_doc(encoding)
+        root.attrib.pop("disabled", None)
+        times = []
+        for element, case in zip(root.iter("testcase"), self.test_cases, strict=True):
+            times.append(round(case.elapsed_sec or 0.0, 3))
+            element.set("time", f"{times[-1]:.3f}")
+        root.set("time", f"{sum(times):.3f}")
+        rank = {"properties": 0, "testcase": 1, "system-out": 2, "system-err": 3}
+        root[:] = sorted(root, key=lambda child: rank[child.tag])
+        return root
+
+
+def text(run: Run) -> str:
+    """The whole file. Every case of the run is in it exactly once."""
+    notes = _effect_properties(run)
+    root = ET.Element("testsuites", {"name": _name(f"kmodpipe {run.id}")})
+    limits = _text_limits(run)
+    for cell in run.cells:
+        root.append(_suite(run, cell, notes.get(cell.cell, {}), limits).build_xml_doc())
+    for name in ("tests", "failures", "errors"):
+        root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
+    root.set("time", f"{sum(float(suite.get('time', '0')) for suite in root):.3f}")
+    ET.indent(root, space=" ")
+    body = ET.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
+
+
+def _text_limits(run: Run) -> dict[Verdict, int]:
+    """Characters a text node may have, by verdict, so that the file stays under 20 MB: what went wrong has
+    more room than what went well, and a run of many cases less a case than one of few."""
+    counts = Counter(case.verdict for _, case in run.results())
+
+    def share(budget: int, *verdicts: Verdict) -> int:
+        nodes = 3 * max(sum(counts[v] for v in verdicts), 1)
+        return max(_LEAST_TEXT, min(TEXT_LIMIT, budget // nodes))
+
+    bad = share(_BAD_BUDGET, Verdict.FAIL, Verdict.ERROR)
+    good = share(_GOOD_BUDGET, Verdict.PASS, Verdict.SKIP)
+    return {Verdict.FAIL: bad, Verdict.ERROR: bad, Verdict.PASS: good, Verdict.SKIP: good}
+
+
+def save(run: Run, path: Path) -> None:
+    """Write the file whole or not at all."""
+    write_atomically(path, text(run))
+
+
+def _suite(run: Run, cell: CellResult, notes: dict[str, str], limits: dict[Verdict, int]) -> _Suite:
+    properties = {
+        "variant": cell.variant,
+        "design": cell.design,
+        **{f"axis.{axis}": value for axis, value in cell.choice.items()},
+        "state": cell.state.value,
+        **({"reason": cell.reason} if cell.reason else {}),
+        **run.properties,
+        **cell.properties,
+        **{f"file.{name}": path for name, path in cell.artifacts.items()},
+        **notes,
+    }
+    cases = [_case(cell, result, limits[result.verdict]) for result in cell.cases]
+    if cell.state in _BAD_STATES and not any(case.is_failure() or case.is_error() for case in cases):
+        cases.append(_cell_case(cell))
+    return _Suite(
+        _name(cell.cell),
+        cases,
+        timestamp=shown(run.started, 64),
+        properties={_name(k, 256): shown(v, 4096) for k, v in properties.items()},
+    )
+
+
+def _effect_properties(run: Run) -> dict[str, dict[str, str]]:
+    """For each series cell: ``effect.<case>`` to ``fixed: ESTALE → mounted``."""
+    notes: dict[str, dict[str, str]] = {}
+    for effect in effects(run):
+        change = f"{effect.before} → {effect.after}" if effect.before else effect.after
+        for cell in effect.cells:
+            notes.setdefault(cell, {})[f"effect.{effect.case}"] = f"{effect.kind.value}: {change}"
+    return notes
+
+
+def _cell_case(cell: CellResult) -> TestCase:
+    """A cell that went wrong and has no case to say so."""
+    case = TestCase("(cell)", classname=_name(cell.cell), elapsed_sec=0.0)
+    message = _name(f"{_BAD_STATES[cell.state]}: {cell.reason or 'no reason was recorded'}")
+    if cell.state is State.BUILD_FAILED:
+        case.add_failure_info(message, message, "build")
+    else:
+        case.add_error_info(message, message, "infrastructure")
+    return case
+
+
+def _case(cell: CellResult, result: CaseResult, limit: int) -> TestCase:
+    full = _cut(result.message, limit).strip() or f"{result.verdict.value}: no message was recorded"
+    message = _name(full.split("\n", 1)[0])
+    case = TestCase(
+        _name(result.case),
+        classname=_name(cell.cell),
+        elapsed_sec=max(result.duration_s, 0.0),
+    )
+    details = shown(_details(cell, result, full, limit), limit)
+    if result.verdict is Verdict.FAIL:
+        kind = "build" if cell.state is State.BUILD_FAILED and not result.attempts else "unexpected"
+        case.add_failure_info(message, details, kind)
+    elif result.verdict is Verdict.ERROR:
+        case.add_error_info(message, details, "infrastructure")
+    elif result.verdict is Verdict.SKIP:
+        case.add_skipped_info(message, details)
+    out = shown(result.output_excerpt, limit)
+    if result.verdict is Verdict.PASS:
+        out = f"{details}\n\n{out}".rstrip()
+    case.stdout = out or None
+    case.stderr = shown("\n".join(result.kmsg), limit) or None
+    return case
+
+
+def _details(cell: CellResult, result: CaseResult, message: str, limit: int) -> str:
+    """The sentence first, then observed, expected, why, how to repeat it, then the evidence."""
+    rows = [
+        ("observed", result.outcome),
+        ("expected", result.expected),
+        ("why", result.reason),
+        (
+            "known defect",
+            "yes: expected of this design, and a failure if it disappears" * result.known_defect,
+        ),
+        ("attempts", str(result.attempts) if result.attempts > 1 else ""),
+        ("repeat", f"sh {cell.artifacts['reproduce.sh']}" if "reproduce.sh" in cell.artifacts else ""),
+        ("full console", cell.artifacts.get("console.log", "")),
+    ]
+    lines = [message, *(f"{name}: {value}" for name, value in rows if value)]
+    if result.evidence:
+        lines += ["", _cut(result.evidence, limit)]
+    return "\n".join(lines)

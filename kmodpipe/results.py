@@ -1,0 +1,371 @@
+"""The result model: what was planned, what came of it, and what the series did against the control. Pure but
+for `save` and `load`.
+
+Every planned case of every planned cell is in a `Run` from the start, as an error "not run", and only a
+verdict takes its place: nothing can vanish. A run is a frozen value; `with_cell` gives the next one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from kmodpipe.errors import ExitCode, UserError
+from kmodpipe.ktap import Subtest
+from kmodpipe.progress import visible
+from kmodpipe.store import write_atomically
+
+CONTROL = "unpatched"
+"""The variant that every series is compared with."""
+SCHEMA = "kmodpipe-results"
+VERSION = 1
+
+
+class Verdict(StrEnum):
+    """fail: the kernel's or the test's fault. error: the machinery's, so nothing is known of the kernel.
+    skip: cannot apply here."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    ERROR = "error"
+    SKIP = "skip"
+
+
+class State(StrEnum):
+    """What became of a cell. build-failed is the kernel's fault; infra, interrupted and not-run are not."""
+
+    RAN = "ran"
+    SKIPPED = "skipped"
+    BUILD_FAILED = "build-failed"
+    INFRA = "infra"
+    INTERRUPTED = "interrupted"
+    NOT_RUN = "not-run"
+
+
+@dataclass(frozen=True)
+class CaseInfo:
+    """What reports say of a case whatever the cell."""
+
+    id: str
+    summary: str
+    goal: str
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One case in one cell. ``outcome`` is what was observed as a word, by the case or, where it could not
+    tell, by the host (``timeout``, ``died``, a kind of crash); ``expected`` the outcome that was expected
+    and ``reason`` why; ``goal_met`` whether a user got what the case is about, None where nobody knows.
+    ``message`` begins with the sentence a developer needs. ``attempts`` counts the boots that tried it."""
+
+    case: str
+    verdict: Verdict
+    message: str = ""
+    outcome: str = ""
+    expected: str = ""
+    reason: str = ""
+    goal_met: bool | None = None
+    known_defect: bool = False
+    evidence: str = ""
+    output_excerpt: str = ""
+    kmsg: tuple[str, ...] = ()
+    observations: Mapping[str, str] = field(default_factory=dict)
+    subtests: tuple[Subtest, ...] = ()
+    duration_s: float = 0.0
+    attempts: int = 0
+
+    @property
+    def word(self) -> str:
+        """The outcome, or what stands for it where there is none."""
+        stand_in = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.ERROR: "no verdict"}
+        return self.outcome or stand_in.get(self.verdict, "skipped")
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """One cell. ``choice`` maps axis to value; ``reason`` says why the state is not ``ran``; ``properties``
+    is its provenance, flat; ``artifacts`` maps a file's name (``console.log``, ``reproduce.sh``) to its
+    path relative to the run's folder."""
+
+    cell: str
+    variant: str
+    design: str
+    choice: Mapping[str, str] = field(default_factory=dict)
+    state: State = State.NOT_RUN
+    reason: str = ""
+    cases: tuple[CaseResult, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+
+    def case(self, case_id: str) -> CaseResult | None:
+        return next((c for c in self.cases if c.case == case_id), None)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run over the matrix. ``started`` and ``finished`` are ISO 8601 in UTC, ``finished`` empty while it
+    goes on. Ids of cells and of cases are unique (ValueError)."""
+
+    id: str
+    started: str
+    cases: tuple[CaseInfo, ...] = ()
+    cells: tuple[CellResult, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    finished: str = ""
+
+    def __post_init__(self) -> None:
+        _unique("case", (c.id for c in self.cases))
+        _unique("cell", (c.cell for c in self.cells))
+        for cell in self.cells:
+            _unique(f"case in {cell.cell}", (c.case for c in cell.cases))
+
+    def results(self) -> Iterable[tuple[CellResult, CaseResult]]:
+        for cell in self.cells:
+            for case in cell.cases:
+                yield cell, case
+
+
+def _unique(kind: str, names: Iterable[str]) -> None:
+    doubled = [name for name, n in Counter(names).items() if n > 1]
+    if doubled:
+        raise ValueError(f"{kind} twice in the results: {', '.join(doubled)}")
+
+
+def one_line(text: str) -> str:
+    """``text`` as one line that can be shown: controls, newlines and tabs included, as ``\\n``-like text."""
+    return visible(text.replace("\n", "\\n").replace("\t", "\\t"))
+
+
+# -- nothing vanishes ---------------------------------------------------------------------------------
+def planned(run: Run) -> Run:
+    """``run`` with every planned case in every cell; what has no verdict yet stands there as not run, or as
+    what became of its cell. Verdicts that are there already stay."""
+    return replace(run, cells=tuple(_filled(cell, run.cases) for cell in run.cells))
+
+
+def with_cell(run: Run, cell: CellResult) -> Run:
+    """``run`` with this cell's result in the place of the old one, every planned case in it.
+
+    Raises ValueError for a cell or a case that was not planned: a result must not appear from nowhere."""
+    if cell.cell not in {c.cell for c in run.cells}:
+        raise ValueError(f"cell {cell.cell} was not planned")
+    stray = {c.case for c in cell.cases} - {c.id for c in run.cases}
+    if stray:
+        raise ValueError(f"case {', '.join(sorted(stray))} was not planned")
+    _unique(f"case in {cell.cell}", (c.case for c in cell.cases))
+    filled = _filled(cell, run.cases)
+    return replace(run, cells=tuple(filled if c.cell == cell.cell else c for c in run.cells))
+
+
+def interrupted(run: Run, reason: str = "interrupted") -> Run:
+    """``run`` with every cell that has not been run marked as interrupted; verdicts it has already stay."""
+
+    def mark(cell: CellResult) -> CellResult:
+        if cell.state is not State.NOT_RUN:
+            return cell
+        settled = tuple(c for c in cell.cases if c.attempts or c.verdict is not Verdict.ERROR)
+        return replace(cell, state=State.INTERRUPTED, reason=cell.reason or reason, cases=settled)
+
+    return planned(replace(run, cells=tuple(mark(cell) for cell in run.cells)))
+
+
+def _filled(cell: CellResult, cases: Iterable[CaseInfo]) -> CellResult:
+    there = {c.case: c for c in cell.cases}
+    return replace(cell, cases=tuple(there.get(info.id) or _unreached(cell, info) for info in cases))
+
+
+def _unreached(cell: CellResult, info: CaseInfo) -> CaseResult:
+    verdict, text = {
+        State.SKIPPED: (Verdict.SKIP, "the cell is skipped"),
+        State.BUILD_FAILED: (Verdict.FAIL, "not run: the cell did not build"),
+        State.INFRA: (Verdict.ERROR, "not run: infrastructure"),
+        State.INTERRUPTED: (Verdict.ERROR, "not run: interrupted"),
+        State.NOT_RUN: (Verdict.ERROR, "not run"),
+        State.RAN: (Verdict.ERROR, "not run: the cell ran and left no verdict of this case"),
+    }[cell.state]
+    reason = "" if cell.reason in text else f": {cell.reason}"
+    return CaseResult(info.id, verdict, message=text + reason)
+
+
+# -- how it went --------------------------------------------------------------------------------------
+def exit_code(run: Run) -> ExitCode:
+    """The exit status of a run: 1 for any failure, else 3 for anything without a verdict, else 0.
+
+    A failure wins over an infrastructure error. It is a fact about the kernel, which no repair of the
+    machinery takes back, and a job that retries on 3 must not retry a regression away; the error stands in
+    the report beside it. A run in which no cell ran has proved nothing: that is 3, never success.
+    """
+    verdicts = {case.verdict for _, case in run.results()}
+    states = {cell.state for cell in run.cells}
+    if Verdict.FAIL in verdicts or State.BUILD_FAILED in states:
+        return ExitCode.FAILURE
+    if Verdict.ERROR in verdicts or not states <= {State.RAN, State.SKIPPED}:
+        return ExitCode.INFRA
+    return ExitCode.OK if State.RAN in states and verdicts else ExitCode.INFRA
+
+
+def totals(run: Run) -> dict[str, int]:
+    """Cases by verdict, in the order of `Verdict`; ``known defects`` are among the passes."""
+    counts = Counter(case.verdict for _, case in run.results())
+    numbers = {verdict.value: counts[verdict] for verdict in Verdict}
+    return {**numbers, "known defects": sum(case.known_defect for _, case in run.results())}
+
+
+# -- what the series did ------------------------------------------------------------------------------
+class EffectKind(StrEnum):
+    """What a series did to a case, against the control's cell with the same choice, measured by the case's
+    goal. In the order in which a maintainer wants to read them."""
+
+    REGRESSED = "regressed"
+    KNOWN_DEFECT = "known defect"
+    FIXED = "fixed"
+    STILL_FAILING = "still failing"
+    UNCHANGED = "unchanged"
+    UNKNOWN = "no verdict"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One kind of change of one case under one series, with all the ``cells`` that show it. ``before`` and
+    ``after`` are outcomes; ``unexpected`` marks that the series' verdict is a failure."""
+
+    case: str
+    variant: str
+    kind: EffectKind
+    before: str
+    after: str
+    cells: tuple[str, ...]
+    summary: str = ""
+    reason: str = ""
+    unexpected: bool = False
+
+
+def effects(run: Run) -> tuple[Effect, ...]:
+    """Every case of every series cell against the control, equal ones merged: by variant, then kind, then
+    case. Nothing is left out; what cannot be compared is `UNKNOWN` or `NOT_APPLICABLE`."""
+    summaries = {info.id: info.summary for info in run.cases}
+    merged: dict[tuple[object, ...], Effect] = {}
+    for cell in run.cells:
+        if cell.variant == CONTROL:
+            continue
+        control = control_of(run, cell)
+        controls = {c.case: c for c in control.cases} if control else {}
+        for after in cell.cases:
+            effect = _effect(cell, controls.get(after.case), after, summaries.get(after.case, ""))
+            key = (effect.variant, effect.case, effect.kind, effect.before, effect.after, effect.unexpected)
+            old = merged.get(key)
+            merged[key] = replace(old, cells=(*old.cells, cell.cell)) if old else effect
+    variants, kinds, order = [c.variant for c in run.cells], list(EffectKind), [*summaries, *_strays(run)]
+    return tuple(
+        sorted(
+            merged.values(),
+            key=lambda e: (variants.index(e.variant), kinds.index(e.kind), order.index(e.case)),
+        )
+    )
+
+
+def _effect(cell: CellResult, before: CaseResult | None, after: CaseResult, summary: str) -> Effect:
+    return Effect(
+        after.case, cell.variant, _kind(before, after), before.word if before else "", after.word,
+        (cell.cell,), summary, after.reason, after.verdict is Verdict.FAIL,
+    )  # fmt: skip
+
+
+def _strays(run: Run) -> list[str]:
+    """Cases with a result that the run does not describe."""
+    return sorted({case.case for _, case in run.results()} - {info.id for info in run.cases})
+
+
+def control_of(run: Run, cell: CellResult) -> CellResult | None:
+    """The control's cell with the same choice. An axis that the control lacks counts as ``n``: one for which
+    every control cell that is not skipped has ``n``, as for a symbol that the series itself adds."""
+    there = [c for c in run.cells if c.variant == CONTROL and c.state is not State.SKIPPED]
+    axes = {axis for c in there for axis, value in c.choice.items() if value != "n"}
+
+    def known_to_control(choice: Mapping[str, str]) -> set[tuple[str, str]]:
+        return {(axis, value) for axis, value in choice.items() if axis in axes and value != "n"}
+
+    wanted = known_to_control(cell.choice)
+    return next((c for c in there if known_to_control(c.choice) == wanted), None)
+
+
+def _kind(before: CaseResult | None, after: CaseResult) -> EffectKind:
+    if after.known_defect:
+        return EffectKind.KNOWN_DEFECT  # first: it is named whatever the control did
+    if before is None or Verdict.SKIP in (before.verdict, after.verdict):
+        return EffectKind.NOT_APPLICABLE
+    if before.goal_met is None or after.goal_met is None:
+        return EffectKind.UNKNOWN
+    if before.goal_met:
+        return EffectKind.UNCHANGED if after.goal_met else EffectKind.REGRESSED
+    return EffectKind.FIXED if after.goal_met else EffectKind.STILL_FAILING
+
+
+# -- results.json -------------------------------------------------------------------------------------
+def to_json(run: Run) -> str:
+    """The run as JSON, with exit code, totals and effects for readers that do not want to work them out."""
+    document = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "exit_code": int(exit_code(run)),
+        "totals": totals(run),
+        "effects": _plain(effects(run)),
+        "run": _plain(run),
+    }
+    return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """JSON values only, lone surrogates shown as ``\\udc80``: half the JSON readers refuse them."""
+    if isinstance(value, str):
+        return str(value) if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {_plain(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def from_json(text: str, *, where: str = "") -> Run:
+    """The run in a results.json. Raises UserError for anything else, another version included."""
+    try:
+        document = json.loads(text)
+    except ValueError as e:
+        raise UserError(f"results.json cannot be read: {e}", where=where) from None
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise UserError("this is no results.json of kmodpipe", where=where)
+    if document.get("version") != VERSION:
+        raise UserError(
+            f"results.json has version {document.get('version')}, this kmodpipe reads {VERSION}", where=where
+        )
+    try:
+        return TypeAdapter(Run).validate_python(document.get("run"))
+    except (ValidationError, ValueError) as e:
+        raise UserError(
+            "results.json is not as it should be", where=where, detail="\n".join(str(e).splitlines()[:12])
+        ) from None
+
+
+def save(run: Run, path: Path) -> None:
+    """Write results.json whole or not at all; cheap enough to call after every cell."""
+    write_atomically(path, to_json(run))
+
+
+def load(path: Path) -> Run:
+    """The run in the file ``path``. Raises UserError."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"results.json cannot be read: {e}", where=str(path)) from None
+    return from_json(text, where=str(path))

@@ -1,0 +1,260 @@
+"""The end of a run on the screen: cells down, cases across, and what each series did to the control.
+
+Everything fits the width that it is given: first with the cases' names as headings, then with letters and a
+legend, then with signs alone, then in blocks. Text that came from a guest is made visible here again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+from kmodpipe.results import (
+    CONTROL,
+    CaseResult,
+    CellResult,
+    Effect,
+    EffectKind,
+    Run,
+    State,
+    Verdict,
+    effects,
+    exit_code,
+    one_line,
+    totals,
+)  # fmt: skip
+
+_WORD_LIMIT = 20
+_SLOWEST = 5
+_FAILURES = 40
+_NAMES = 8
+_SLOW_S = 1.0
+_KINDS = {
+    EffectKind.REGRESSED: "bold red",
+    EffectKind.KNOWN_DEFECT: "yellow",
+    EffectKind.FIXED: "bold green",
+    EffectKind.STILL_FAILING: "yellow",
+    EffectKind.UNKNOWN: "magenta",
+}
+
+
+def sign(result: CaseResult) -> tuple[str, str]:
+    """A sign that can be told without colour, and its style."""
+    if result.known_defect:
+        return "⚠", "yellow"
+    return {
+        Verdict.PASS: ("✓", "green" if result.goal_met else "cyan"),
+        Verdict.FAIL: ("✗", "bold red"),
+        Verdict.ERROR: ("!", "magenta"),
+        Verdict.SKIP: ("–", "dim"),
+    }[result.verdict]
+
+
+def report(run: Run) -> RenderableType:
+    """All of it, for `Screen.show`."""
+    parts: list[RenderableType] = [Matrix(run)]
+    for part in (
+        series_lines(run),
+        skipped_lines(run),
+        unfinished_lines(run),
+        failed_lines(run),
+        slow_lines(run),
+    ):
+        if part:
+            parts += ["", Group(*part)]
+    return Group(*parts, "", total_line(run))
+
+
+# -- the matrix ---------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Matrix:
+    """Cells that were not skipped, by row, and cases by column."""
+
+    run: Run
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        cells = [cell for cell in self.run.cells if cell.state is not State.SKIPPED]
+        cases = [info.id for info in self.run.cases]
+        if not cells or not cases:
+            yield Text("no cell ran" if cases else "no case was planned", style="magenta")
+            return
+        width = options.max_width
+        letters = [_letters(i) for i in range(len(cases))]
+        for headings, words in ((cases, True), (letters, True), (letters, False)):
+            if _width(cells, cases, headings, words) <= width:
+                yield _table(cells, cases, headings, words)
+                yield from _legend(cases, headings)
+                return
+        names = min(max(len(one_line(c.cell)) for c in cells), width // 2)
+        block = max(1, (width - names - 4) // (len(letters[-1]) + 2))
+        for i in range(0, len(cases), block):
+            if i:
+                yield ""
+            yield _table(cells, cases[i : i + block], letters[i : i + block], False)
+        yield from _legend(cases, letters)
+
+
+def _letters(index: int) -> str:
+    """A, B … Z, AA, AB …"""
+    text = ""
+    while index >= 0:
+        text = chr(ord("A") + index % 26) + text
+        index = index // 26 - 1
+    return text
+
+
+def _table(cells: Sequence[CellResult], cases: Sequence[str], headings: Sequence[str], words: bool) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("cell", no_wrap=True, overflow="ellipsis", style="bold")
+    for heading in headings:
+        table.add_column(Text(one_line(heading)), no_wrap=True)
+    previous = cells[0].variant
+    for cell in cells:
+        if cell.variant != previous:
+            table.add_row()
+            previous = cell.variant
+        found = {result.case: result for result in cell.cases}
+        table.add_row(Text(one_line(cell.cell)), *(_mark(found.get(case), words) for case in cases))
+    return table
+
+
+def _mark(result: CaseResult | None, words: bool) -> Text:
+    if result is None:
+        return Text("?", style="magenta")
+    mark, style = sign(result)
+    if not words:
+        return Text(mark, style=style)
+    word = one_line(result.word)
+    return Text(f"{mark} {word if len(word) <= _WORD_LIMIT else word[: _WORD_LIMIT - 1] + '…'}", style=style)
+
+
+def _width(cells: Sequence[CellResult], cases: Sequence[str], headings: Sequence[str], words: bool) -> int:
+    """The columns of the screen that `_table` wants; rich's own measuring takes seconds at 100 × 100."""
+    widest = {case: cell_len(one_line(heading)) for case, heading in zip(cases, headings, strict=True)}
+    for cell in cells:
+        for result in cell.cases:
+            wanted = _mark(result, words).cell_len
+            widest[result.case] = max(widest.get(result.case, 0), wanted)
+    names = max(cell_len(one_line(cell.cell)) for cell in cells)
+    return max(names, len("cell")) + sum(widest[case] + 2 for case in cases)
+
+
+def _legend(cases: Sequence[str], headings: Sequence[str]) -> Iterable[RenderableType]:
+    yield ""
+    if list(cases) != list(headings):
+        for case, heading in zip(cases, headings, strict=True):
+            yield Text(f"{heading:>2}  {one_line(case)}", style="dim", no_wrap=True, overflow="ellipsis")
+    yield Text.assemble(
+        ("✓", "green"), " as expected  ", ("✗", "bold red"), " not as expected  ", ("⚠", "yellow"),
+        " known defect  ", ("!", "magenta"), " no verdict  ", ("–", "dim"), " skipped", style="dim",
+    )  # fmt: skip
+
+
+# -- under it -----------------------------------------------------------------------------------------
+def series_lines(run: Run) -> list[RenderableType]:
+    """For each series what it broke, fixed and left, one line per case and change."""
+    lines: list[RenderableType] = []
+    found = effects(run)
+    for variant in dict.fromkeys(e.variant for e in found):
+        own = [e for e in found if e.variant == variant]
+        lines.append(Text(f"{one_line(variant)} against {CONTROL}:", style="bold"))
+        lines += [_effect_line(e) for e in own if e.kind in _KINDS]
+        quiet: Counter[EffectKind] = Counter()
+        for effect in own:
+            if effect.kind not in _KINDS:
+                quiet[effect.kind] += len(effect.cells)
+        for kind, number in quiet.items():
+            cases = len({e.case for e in own if e.kind is kind})
+            lines.append(
+                Text(f"  {kind.value:<14} {_count(cases, 'case')}, {_count(number, 'result')}", style="dim")
+            )
+    return lines
+
+
+def _effect_line(effect: Effect) -> Text:
+    before = f"{one_line(effect.before)} → " if effect.before and effect.before != effect.after else ""
+    line = Text("  ")
+    line.append(f"{effect.kind.value:<14} ", style=_KINDS[effect.kind])
+    line.append(
+        f"{one_line(effect.case)}: {before}{one_line(effect.after)} ({_count(len(effect.cells), 'cell')})"
+    )
+    if effect.unexpected:
+        line.append(" not as expected", style="red")
+    return line
+
+
+def skipped_lines(run: Run) -> list[RenderableType]:
+    """Skipped cells, those with the same reason together."""
+    return _by_reason("skipped", "–", "dim", [c for c in run.cells if c.state is State.SKIPPED])
+
+
+def unfinished_lines(run: Run) -> list[RenderableType]:
+    """Cells that should have run and did not."""
+    unbuilt = [c for c in run.cells if c.state is State.BUILD_FAILED]
+    bad = [c for c in run.cells if c.state not in (State.RAN, State.SKIPPED, State.BUILD_FAILED)]
+    return _by_reason("", "✗", "bold red", unbuilt) + _by_reason("", "!", "magenta", bad)
+
+
+def _by_reason(word: str, mark: str, style: str, cells: Sequence[CellResult]) -> list[RenderableType]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        reason = cell.reason.strip() or "no reason was recorded"
+        groups.setdefault((word or cell.state.value, reason.split("\n", 1)[0]), []).append(cell.cell)
+    return [
+        Text.assemble((f"{mark} {state} ", style), one_line(_some(names)), (f": {one_line(reason)}", "dim"))
+        for (state, reason), names in groups.items()
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
+
+
+def failed_lines(run: Run) -> list[RenderableType]:
+    """Every failure and error of a cell that ran: where, and the sentence."""
+    lines: list[RenderableType] = []
+    for cell, result in run.results():
+        if result.verdict in (Verdict.FAIL, Verdict.ERROR) and (cell.state is State.RAN or result.attempts):
+            mark, style = sign(result)
+            told = one_line(result.message.strip().split("\n", 1)[0])
+            lines.append(
+                Text.assemble((f"{mark} ", style), f"{one_line(cell.cell)} {one_line(result.case)}: ", told)
+            )
+    hidden = len(lines) - _FAILURES
+    if hidden > 0:
+        lines[_FAILURES:] = [Text(f"… and {hidden} more, all in junit.xml", style="dim")]
+    return lines
+
+
+def slow_lines(run: Run) -> list[RenderableType]:
+    """The slowest cases of a second or more."""
+    timed = sorted(run.results(), key=lambda pair: -pair[1].duration_s)[:_SLOWEST]
+    lines: list[RenderableType] = [
+        Text(f"  {r.duration_s:6.1f} s  {one_line(c.cell)} {one_line(r.case)}", style="dim")
+        for c, r in timed
+        if r.duration_s >= _SLOW_S
+    ]
+    return [Text("slowest:", style="dim"), *lines] if lines else []
+
+
+def total_line(run: Run) -> Text:
+    """``12 passed (2 known defects), 1 failed, 0 errors, 3 skipped: exit 1``."""
+    n = totals(run)
+    known = f" ({_count(n['known defects'], 'known defect')})" if n["known defects"] else ""
+    code = int(exit_code(run))
+    return Text(
+        f"{n['pass']} passed{known}, {n['fail']} failed, {_count(n['error'], 'error')}, {n['skip']} skipped: "
+        f"exit {code}",
+        style="bold green" if code == 0 else "bold red",
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

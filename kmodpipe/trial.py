@@ -1,0 +1,155 @@
+"""From the records of one boot's verdict stream to one trial a case. Pure, and bounded in memory whatever the
+guest sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+OUTPUT_LIMIT = 128 * 1024
+"""Bytes of a case's output that are kept, from its beginning; the guest's agent keeps fewer."""
+KMSG_LIMIT = 2000
+"""Kernel messages of a case that are kept, from its beginning."""
+_VALUE_LIMIT = 4096
+_KEYS_LIMIT = 500
+_ENDINGS = ("exit", "signal", "timeout", "stuck")
+
+
+class Record(Protocol):
+    """What `trials` needs of a record of the verdict stream."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def fields(self) -> Mapping[str, str]: ...
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What the stream says of one case of one boot. ``how`` is exit, signal, timeout or stuck, and empty
+    where no end came; ``problems`` are contradictions in the stream about this case, ``outcomes`` the
+    different outcomes it observed, in order; ``dropped`` counts bytes that did not make it, by stream."""
+
+    index: int
+    case_id: str = ""
+    started: bool = False
+    ended: bool = False
+    how: str = ""
+    status: int = 0
+    duration_ms: int = 0
+    observations: Mapping[str, str] = field(default_factory=dict)
+    outcomes: tuple[str, ...] = ()
+    output: bytes = b""
+    kmsg: tuple[str, ...] = ()
+    left: str = ""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+@dataclass
+class _Draft:
+    index: int
+    case_id: str = ""
+    started: bool = False
+    ended: bool = False
+    how: str = ""
+    status: int = 0
+    duration_ms: int = 0
+    observations: dict[str, str] = field(default_factory=dict)
+    outcomes: list[str] = field(default_factory=list)
+    output: bytearray = field(default_factory=bytearray)
+    kmsg: list[str] = field(default_factory=list)
+    left: str = ""
+    dropped: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def take(self, record: Record) -> None:
+        fields = record.fields
+        if record.type == "start":
+            if self.started:
+                self.problem("it starts twice")
+            self.started, self.case_id = True, fields.get("id", "")
+            return
+        if not self.started or self.ended:
+            self.problem(f"a record {record.type!r} {'after its end' if self.ended else 'before its start'}")
+        if record.type == "obs":
+            self.observe(fields.get("key", "")[:_VALUE_LIMIT], fields.get("value", "")[:_VALUE_LIMIT])
+        elif record.type == "out":
+            self.add_output(_raw(fields.get("data", "")))
+        elif record.type == "kmsg":
+            self.add_kmsg(fields)
+        elif record.type == "cut":
+            self.drop(fields.get("stream", "out"), _number(fields.get("dropped")) or 1)
+        elif record.type == "end":
+            self.end(fields)
+
+    def observe(self, key: str, value: str) -> None:
+        if key == "outcome" and value not in self.outcomes and len(self.outcomes) < 8:
+            self.outcomes.append(value)
+        if key in self.observations or len(self.observations) < _KEYS_LIMIT:
+            self.observations[key] = value
+        else:
+            self.drop("observations", len(value))
+
+    def add_output(self, data: bytes) -> None:
+        room = OUTPUT_LIMIT - len(self.output)
+        self.output += data[: max(room, 0)]
+        if len(data) > room:
+            self.drop("out", len(data) - max(room, 0))
+
+    def add_kmsg(self, fields: Mapping[str, str]) -> None:
+        text = fields.get("text", "")[:_VALUE_LIMIT]
+        if len(self.kmsg) < KMSG_LIMIT:
+            self.kmsg.append(text)
+        else:
+            self.drop("kmsg", len(text))
+
+    def drop(self, stream: str, count: int) -> None:
+        self.dropped[stream] = self.dropped.get(stream, 0) + count
+
+    def end(self, fields: Mapping[str, str]) -> None:
+        self.ended, self.how, self.left = True, fields.get("how", ""), fields.get("left", "")
+        status, duration_ms = _number(fields.get("status")), _number(fields.get("ms"))
+        if self.how not in _ENDINGS:
+            self.problem(f"it ended in an unknown way {self.how!r}")
+        if status is None or duration_ms is None:
+            self.problem("its end has no status or no duration")
+        self.status, self.duration_ms = status or 0, duration_ms or 0
+
+    def problem(self, text: str) -> None:
+        if text not in self.problems and len(self.problems) < 8:
+            self.problems.append(text)
+
+    def finished(self) -> Trial:
+        return Trial(
+            self.index, self.case_id, self.started, self.ended, self.how, self.status, self.duration_ms,
+            dict(self.observations), tuple(self.outcomes), bytes(self.output), tuple(self.kmsg),
+            self.left, dict(self.dropped), tuple(self.problems),
+        )  # fmt: skip
+
+
+def trials(records: Iterable[Record]) -> dict[int, Trial]:
+    """One trial for each case index that the records of one boot speak of. Memory is bounded whatever the
+    guest sends: what goes over the limits is counted as dropped."""
+    drafts: dict[int, _Draft] = {}
+    for record in records:
+        if record.type in ("start", "obs", "out", "cut", "kmsg", "end"):
+            index = _number(record.fields.get("case"))
+            if index is not None:
+                drafts.setdefault(index, _Draft(index)).take(record)
+    return {index: draft.finished() for index, draft in sorted(drafts.items())}
+
+
+def _number(text: str | None) -> int | None:
+    """A decimal number as the agent writes it, or None."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def _raw(text: str) -> bytes:
+    """The bytes that the guest printed, as far as the record's text still knows them."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
