@@ -1,0 +1,127 @@
+"""This machine's apt configuration, read: where its Debian packages come from, and through what.
+
+Only reading: no file of apt's is changed. Addresses come from here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe import proc
+from kmodpipe.errors import InfraError
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_FORMAT = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)|$(LABEL)"
+# How packages are reached, and how fresh their lists must be; nothing that loosens signature checks.
+_CARRIED = re.compile(
+    r"^(Acquire::(http|https)(::.*)?::Proxy|Acquire::(http|https)::Proxy::.*"
+    r'|Acquire::(Check-Valid-Until|Check-Date|ForceIPv4|ForceIPv6|Retries)) "[^"\\]+";$'
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One package list that apt is configured for."""
+
+    site: str
+    release: str
+    component: str
+    origin: str
+    label: str
+
+
+def parse_targets(text: str) -> tuple[Target, ...]:
+    """Targets from the output of ``apt-get indextargets`` in this module's format."""
+    rows = (line.split("|") for line in text.splitlines())
+    return tuple(Target(*row) for row in rows if len(row) == 5)
+
+
+def targets() -> tuple[Target, ...]:
+    """What this machine's apt is configured for. Raises InfraError where apt fails.
+
+    apt names only lists that it has: where it has none (a fresh container image), they are fetched
+    into a folder of our own, which takes no root and seconds.
+    """
+    query = ["indextargets", "--format", _FORMAT, "Created-By: Packages"]
+    found = parse_targets(proc.run(["apt-get", *query], timeout_s=20).text)
+    if found:
+        return found
+    with tempfile.TemporaryDirectory(prefix="kmodpipe-apt-") as folder:
+        # The download user that root's apt switches to may not enter a private folder.
+        own = [f"-oDir::State::Lists={folder}/lists", f"-oDir::Cache={folder}", "-oAPT::Sandbox::User="]
+        (Path(folder) / "lists/partial").mkdir(parents=True)
+        proc.run(["apt-get", *own, "-qq", "update"], timeout_s=120)
+        return parse_targets(proc.run(["apt-get", *own, *query], timeout_s=20).text)
+
+
+def debian_sources(found: Iterable[Target], suite: str, *, keyring: Path | None = KEYRING) -> tuple[str, ...]:
+    """One-line sources of ``suite`` (with its updates and security suites) on this machine's mirrors.
+
+    Only Debian's own archive counts, not a third party's nor a derivative's; a machine on another
+    Debian release lends its mirrors. Empty where apt has no Debian mirror that a container can reach.
+    """
+    signed = f"[signed-by={keyring}] " if keyring and keyring.exists() else ""
+    lines: dict[str, None] = {}
+    for target in found:
+        if target.origin != "Debian" or target.component != "main":
+            continue
+        if not target.site.startswith(("http://", "https://")):
+            continue
+        if target.label == "Debian-Security":
+            release = f"{suite}-security"
+        elif target.release.endswith("-updates"):
+            release = f"{suite}-updates"
+        elif re.search(r"-(backports|proposed-updates|backports-sloppy)$", target.release):
+            continue
+        else:
+            release = suite
+        lines[f"deb {signed}{target.site} {release} main"] = None
+    main_archive = any(line.endswith(f" {suite} main") for line in lines)
+    return tuple(lines) if main_archive else ()
+
+
+def carried_options(dump: str) -> tuple[str, ...]:
+    """Of ``apt-config dump``, the lines that a bootstrapped system needs to reach the same mirrors."""
+    return tuple(line for line in dump.splitlines() if _CARRIED.match(line))
+
+
+def bootstrap(
+    suite: str, tar: Path, *, log: Path, include: Sequence[str] = (), timeout_s: float = 300
+) -> None:
+    """Make a minbase root file system of ``suite`` as ``tar`` (about 150 MiB, half a minute).
+
+    Raises InfraError where this machine's apt knows no Debian mirror, or mmdebstrap fails.
+    """
+    sources = debian_sources(targets(), suite)
+    if not sources:
+        raise InfraError(
+            "this machine's apt has no Debian mirror to make a base image from",
+            where="apt-get indextargets",
+            hint="let the Docker Engine reach a registry (or load debian:bookworm-slim with `docker load`)",
+        )
+    options = carried_options(proc.run(["apt-config", "dump"], timeout_s=20).text)
+    packages = [*include, *(["ca-certificates"] if any("https://" in s for s in sources) else [])]
+    argv = [
+        "mmdebstrap",
+        "--variant=minbase",
+        "--format=tar",
+        *[f"--aptopt={option}" for option in options],
+        '--aptopt=Acquire::Languages "none"',
+        # As the registry's slim images are: nobody reads manuals in it, and unpacking is half the time.
+        "--dpkgopt=force-unsafe-io",
+        *[f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "info", "locale", "man")],
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        *([f"--include={','.join(packages)}"] if packages else []),
+        suite,
+        str(tar),
+        *sources,
+    ]
+    # Root unpacks where space was checked, not in a /tmp that may be small or nodev; without root,
+    # mmdebstrap's user namespace could not enter a private folder.
+    env = {"TMPDIR": str(tar.parent)} if os.getuid() == 0 else None
+    proc.run(argv, timeout_s=timeout_s, log=log, env=env, hint=f"read {log}")

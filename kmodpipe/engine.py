@@ -1,0 +1,305 @@
+"""The Docker Engine of this machine: look for it, connect to it, start it.
+
+Looking changes nothing and is bounded. An engine started here is started for good: it outlives this
+process on purpose, as a service does, and builds of later runs use it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmodpipe import proc
+from kmodpipe.errors import InfraError, Interrupted, KmodpipeError
+from kmodpipe.rights import RootShell, tail_of
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+    from kmodpipe.progress import Screen
+
+DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
+_CALL_TIMEOUT_S = 60
+
+
+class State(StrEnum):
+    """What looking for an engine found."""
+
+    ANSWERS = "answers"
+    NOT_INSTALLED = "not installed"
+    STOPPED = "not running"
+    DENIED = "permission denied"
+    SILENT = "no answer"
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the engine. ``version`` is empty unless it answers; ``detail`` is the reason if not."""
+
+    state: State
+    endpoint: str
+    version: str = ""
+    detail: str = ""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is the machine's own engine, which `start` could start, and not a chosen other."""
+        return self.endpoint == DEFAULT_ENDPOINT
+
+
+def endpoint() -> str:
+    """Where the engine is expected: DOCKER_HOST, the Docker CLI's context, or the default socket."""
+    if os.environ.get("DOCKER_HOST"):
+        return os.environ["DOCKER_HOST"]
+    from docker.context import ContextAPI
+    from docker.errors import DockerException
+
+    try:
+        context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT"))
+    except (DockerException, OSError, ValueError):
+        context = None
+    host = str(context.Host) if context is not None and context.Host else DEFAULT_ENDPOINT
+    # The SDK's default context spells the same socket in its own way.
+    return DEFAULT_ENDPOINT if host.removeprefix("http+") == DEFAULT_ENDPOINT else host
+
+
+def look(timeout_s: float = 5) -> Look:
+    """Look for the engine; at most about ``timeout_s`` seconds; never raises for an engine's absence."""
+    return _dial(timeout_s)[0]
+
+
+def connect(timeout_s: float = 5) -> DockerClient:
+    """A client of the running engine. Each later call through it may take 60 s.
+
+    Raises InfraError whose ``what`` tells apart: not installed, not running, permission denied, silent.
+    """
+    found, client = _dial(timeout_s)
+    if client is None:
+        raise unusable(found)
+    client.api.timeout = _CALL_TIMEOUT_S
+    return client
+
+
+def unusable(found: Look) -> InfraError:
+    """The error for an engine that does not answer, with what to do about it."""
+    if not found.is_default and found.state is not State.DENIED:
+        return InfraError(
+            f"the Docker Engine chosen by DOCKER_HOST or the Docker context does not answer: {found.detail}",
+            where=found.endpoint,
+            hint="start that engine, or unset DOCKER_HOST / DOCKER_CONTEXT to use this machine's own",
+        )
+    what, hint = {
+        State.NOT_INSTALLED: ("Docker Engine is not installed", "run: invoke setup"),
+        State.STOPPED: ("Docker Engine is installed and not running", "run: invoke setup"),
+        State.DENIED: (
+            "Docker Engine runs, and this user may not use its socket",
+            "run: invoke setup (it adds you to the group docker), or run as root with sudo",
+        ),
+        State.SILENT: (
+            "Docker Engine takes connections and does not answer",
+            "look at its log, then restart it",
+        ),
+    }[found.state]
+    return InfraError(what, where=found.endpoint, hint=hint, detail=found.detail)
+
+
+def _dial(timeout_s: float) -> tuple[Look, DockerClient | None]:
+    import docker
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    where = endpoint()
+    try:
+        # The constructor asks for the version, which negotiates the API with an older or newer engine.
+        client = docker.from_env(timeout=max(1, round(timeout_s)))
+        version = str(client.version().get("Version", "unknown"))
+    except (DockerException, RequestException, OSError, ValueError) as e:
+        state, detail = _why(e)
+        if state is State.STOPPED and not _installed():
+            state = State.NOT_INSTALLED
+        return Look(state, where, detail=detail), None
+    return Look(State.ANSWERS, where, version), client
+
+
+def _installed() -> bool:
+    # The client alone is no engine; and dockerd lives in sbin, which a user's PATH may lack.
+    return shutil.which("dockerd", path=proc.clean_environment()["PATH"]) is not None
+
+
+def _why(error: BaseException) -> tuple[State, str]:
+    """The state behind an SDK error, found in the chain of exceptions that it wraps."""
+    from requests.exceptions import Timeout
+
+    for e in _chain(error):
+        if isinstance(e, PermissionError):
+            return State.DENIED, "permission denied"
+        if isinstance(e, FileNotFoundError):
+            return State.STOPPED, "there is no such socket"
+        if isinstance(e, ConnectionRefusedError):
+            return State.STOPPED, "nothing listens on the socket"
+        if isinstance(e, Timeout | TimeoutError):
+            return State.SILENT, "no answer in time"
+    return State.STOPPED, (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """``error`` and all it wraps: causes, contexts, and exceptions carried as arguments."""
+    queue, seen = [error], set[int]()
+    while queue:
+        e = queue.pop(0)
+        if id(e) in seen:
+            continue
+        seen.add(id(e))
+        yield e
+        inner = [e.__cause__, e.__context__, *e.args]
+        queue += [i for i in inner if isinstance(i, BaseException)]
+
+
+# -- starting --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Way:
+    """One way to start the engine. ``journal``, if any, prints why it did not start."""
+
+    name: str
+    argv: tuple[str, ...]
+    log: Path
+    journal: tuple[str, ...] = ()
+
+
+def ways(log: Path, *, root: Path = Path("/"), daemon_args: Sequence[str] = ()) -> tuple[Way, ...]:
+    """How this machine can start an engine, best first: systemd alone where it runs, else the init
+    script, else the daemon directly. ``daemon_args`` (a private engine) leave only the last."""
+    direct = Way("dockerd", detached(["dockerd", *daemon_args], _pid_file(log)), log)
+    if daemon_args:
+        return (direct,)
+    if (root / "run/systemd/system").is_dir():
+        # Not a second engine beside a unit that fails: the unit's own trouble is what has to be told.
+        journal = ("journalctl", "--no-pager", "-n", "20", "-u", "docker")
+        return (Way("systemctl", ("systemctl", "start", "docker"), log, journal),)
+    if os.access(root / "etc/init.d/docker", os.X_OK):
+        script_log = root / "var/log/docker.log"
+        return Way("service", ("service", "docker", "start"), script_log), direct
+    return (direct,)
+
+
+def _pid_file(log: Path) -> Path:
+    return log.with_name(f"{log.name}.pid")
+
+
+def detached(argv: Sequence[str], pid_file: Path) -> tuple[str, ...]:
+    """A command that leaves ``argv`` running in a session of its own and its pid in ``pid_file``."""
+    return ("setsid", "--fork", "sh", "-c", 'echo $$ > "$0" && exec "$@"', os.fspath(pid_file), *argv)
+
+
+def start(
+    screen: Screen,
+    *,
+    log: Path,
+    shell: RootShell,
+    timeout_s: float = 30,
+    daemon_args: Sequence[str] = (),
+    root: Path = Path("/"),
+) -> str:
+    """Start the engine and wait until it answers, ``timeout_s`` a way. Returns how; '' when it ran already.
+
+    An engine that answers "permission denied" runs, too. It is meant to outlive this process. Raises
+    InfraError with the last lines of the last way's log.
+    """
+    if look(2).state in (State.ANSWERS, State.DENIED):
+        return ""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    failure: KmodpipeError | None = None
+    for way in ways(log, root=root, daemon_args=daemon_args):
+        try:
+            with screen.step(f"start Docker Engine ({way.name})") as step:
+                _try(way, log, shell, timeout_s)
+                step.finish("running")
+            return way.name
+        except Interrupted:
+            raise
+        except KmodpipeError as e:
+            failure = e
+    assert failure is not None
+    raise failure
+
+
+def _try(way: Way, log: Path, shell: RootShell, timeout_s: float) -> None:
+    """Start one way and wait for the answer; InfraError with the end of its log if none comes."""
+    begin = way.log.stat().st_size if way.log.exists() else 0
+    hint = f"read {way.log}; then run: invoke setup"
+    _pid_file(log).unlink(missing_ok=True)
+    try:
+        if way.argv[0] == "setsid":
+            _launch(shell.argv(way.argv), log, foreground=shell.sudo)
+        else:
+            shell.run(way.argv, timeout_s=timeout_s, log=log)
+    except Interrupted:
+        raise
+    except KmodpipeError as e:
+        e.detail = _journal(way, begin, shell) or e.detail
+        e.hint = e.hint or hint
+        raise
+    deadline = time.monotonic() + timeout_s
+    ended = False
+    while time.monotonic() < deadline and not ended:
+        if proc.stopping():
+            raise Interrupted("interrupted while Docker Engine started", where=proc.pasteable(way.argv))
+        # Looked at before the engine is: one that answers must not be taken for dead.
+        ended = way.argv[0] == "setsid" and _has_ended(_pid_file(log))
+        if look(2).state in (State.ANSWERS, State.DENIED):
+            return
+        time.sleep(0.2)
+    what = "Docker Engine ended at once" if ended else f"Docker Engine did not answer within {timeout_s:g} s"
+    where = f"{proc.pasteable(shell.argv(way.argv))}; log: {way.log}"
+    raise InfraError(what, where=where, detail=_journal(way, begin, shell), hint=hint)
+
+
+def _launch(argv: Sequence[str], log: Path, *, foreground: bool) -> None:
+    """Run a command that forks its daemon away, with the daemon's output in ``log``."""
+    with log.open("ab") as f:
+        child = proc.spawn(
+            argv,
+            cwd=Path("/"),
+            stdin=subprocess.DEVNULL,
+            stdout=f.fileno(),
+            stderr=f.fileno(),
+            foreground=foreground,
+        )
+    try:
+        status = child.wait(10)
+    except subprocess.TimeoutExpired:
+        proc.kill_group(child)
+        status = -9
+    finally:
+        proc.forget(child)
+    if status != 0:
+        raise InfraError(f"the daemon's start {proc.describe_status(status)}", where=proc.pasteable(argv))
+
+
+def _has_ended(pid_file: Path) -> bool:
+    """Whether the daemon that wrote ``pid_file`` is gone; False while it has not written it yet."""
+    try:
+        pid = int(pid_file.read_text())
+    except (OSError, ValueError):
+        return False
+    try:
+        # Dead and not reaped yet is dead: the state follows the name, which may hold anything.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (OSError, IndexError):
+        return True
+
+
+def _journal(way: Way, begin: int, shell: RootShell) -> str:
+    if way.journal:
+        try:
+            return proc.run(shell.argv(way.journal), timeout_s=10, check=False).tail
+        except InfraError:
+            return ""
+    return tail_of(way.log, begin)

@@ -1,0 +1,140 @@
+"""What kmodpipe needs of a machine, and what this machine has. Looks only."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shlex
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe import engine, image, proc
+from kmodpipe.errors import InfraError
+
+
+@dataclass(frozen=True)
+class Need:
+    """A program, the Debian and Ubuntu package that brings it, and what it is for."""
+
+    program: str
+    package: str
+    purpose: str
+
+
+ENGINE = Need("dockerd", "docker.io", "Docker Engine, where kernels are built")
+# The engine cannot make its bridge without it, and on some releases only recommends it.
+FIREWALL = Need("iptables", "iptables", "the engine's network")
+QEMU = Need("qemu-system-x86_64", "qemu-system-x86", "the machine that boots the kernels")
+GIT = Need("git", "git", "trees and patches")
+XZ = Need("xz", "xz-utils", "kernel tarballs")
+BOOTSTRAP = Need("mmdebstrap", "mmdebstrap", "a base image where no registry answers")
+# mmdebstrap without root works in a user namespace, which these set up.
+USER_NAMESPACE = Need("newuidmap", "uidmap", "mmdebstrap without root")
+
+_PROGRAMS = (
+    *(n.program for n in (ENGINE, FIREWALL, QEMU, GIT, XZ, BOOTSTRAP, USER_NAMESPACE)),
+    "sudo", "apt-get",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Host:
+    """Facts about a machine; every decision of `setup.plan` follows from them alone.
+
+    ``image`` is None where no engine could be asked. ``lists_age_s`` is the age of apt's package
+    lists in seconds, None where there are none.
+    """
+
+    distro: str
+    like: frozenset[str]
+    version: str
+    uid: int
+    user: str
+    programs: frozenset[str]
+    engine: engine.Look
+    image: str | None
+    in_docker_group: bool
+    systemd: bool
+    lists_age_s: float | None
+
+    @property
+    def has_apt(self) -> bool:
+        """Whether Debian's package names hold here: Debian, Ubuntu, or one derived from them."""
+        return bool({"debian", "ubuntu"} & (self.like | {self.distro})) and "apt-get" in self.programs
+
+    def lacks(self, need: Need) -> bool:
+        return need.program not in self.programs
+
+
+def gather(images_dir: Path, *, root: Path = Path("/"), names: image.Names | None = None) -> Host:
+    """Look at this machine (os-release and the like below ``root``). Under 2 s unless the engine hangs."""
+    release = parse_os_release(_read(root / "etc/os-release"))
+    path = proc.clean_environment()["PATH"]
+    seen = engine.look(3)
+    return Host(
+        distro=release.get("ID", ""),
+        like=frozenset(release.get("ID_LIKE", "").split()),
+        version=release.get("VERSION_ID", ""),
+        uid=os.getuid(),
+        user=user_name(),
+        programs=frozenset(p for p in _PROGRAMS if shutil.which(p, path=path)),
+        engine=seen,
+        image=_image(images_dir, names) if seen.state is engine.State.ANSWERS else None,
+        in_docker_group=_in_group("docker"),
+        systemd=(root / "run/systemd/system").is_dir(),
+        lists_age_s=_age_s(root / "var/lib/apt/lists"),
+    )
+
+
+def parse_os_release(text: str) -> Mapping[str, str]:
+    """The assignments of an os-release file, unquoted."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not line.lstrip().startswith("#"):
+            try:
+                found[name.strip()] = "".join(shlex.split(value))
+            except ValueError:
+                continue
+    return found
+
+
+def user_name() -> str:
+    """The user's login name, or the number where it has none."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _image(images_dir: Path, names: image.Names | None) -> str | None:
+    try:
+        return image.find(engine.connect(3), images_dir, names=names)
+    except InfraError:
+        return None
+
+
+def _in_group(name: str) -> bool:
+    """Whether the user is listed in the group, be it only from the next login on."""
+    try:
+        group = grp.getgrnam(name)
+    except KeyError:
+        return False
+    return user_name() in group.gr_mem or group.gr_gid in os.getgroups()
+
+
+def _age_s(lists: Path) -> float | None:
+    newest = max((p.stat().st_mtime for p in lists.glob("*_Packages*")), default=None)
+    # An update that found nothing new leaves the lists as old as they were, and this folder new.
+    return None if newest is None else time.time() - max(newest, lists.stat().st_mtime)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

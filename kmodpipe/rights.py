@@ -1,0 +1,145 @@
+"""Commands that need root: run as they are by root, through sudo by anyone else, never unasked.
+
+Asking comes first and once (`obtain`); afterwards `RootShell.run` never waits for a password.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe import proc
+from kmodpipe.errors import InfraError, UserError
+
+Ask = Callable[[str], bool]
+"""Puts a yes-or-no question to the user."""
+
+_KEPT = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
+@dataclass(frozen=True)
+class RootShell:
+    """The right to run commands as root. ``sudo`` says whether it takes sudo to use it."""
+
+    sudo: bool = False
+
+    def argv(self, argv: Sequence[str]) -> tuple[str, ...]:
+        """``argv`` as this user has to type it."""
+        if not self.sudo:
+            return tuple(argv)
+        # sudo drops the environment; the proxies are how this machine reaches its package mirror.
+        kept = ",".join(name for name in _KEPT if name in os.environ)
+        return ("sudo", "-n", *([f"--preserve-env={kept}"] if kept else []), *argv)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        on_line: Callable[[str], None] | None = None,
+        hint: str = "",
+    ) -> None:
+        """Run a command as root with both its streams appended to ``log``.
+
+        Raises InfraError, with the last lines, for a status other than 0 and for a deadline.
+        """
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if not self.sudo:
+            proc.run(argv, timeout_s=timeout_s, log=log, env=env, on_line=on_line, hint=hint)
+            return
+        settings = [f"{name}={value}" for name, value in (env or {}).items()]
+        full = self.argv(["env", *settings, *argv] if settings else argv)
+        start = log.stat().st_size if log.exists() else 0
+        with log.open("ab") as f:
+            # In the terminal's own session: sudo remembers a password for the terminal it was typed at.
+            child = proc.spawn(
+                full, stdin=subprocess.DEVNULL, stdout=f.fileno(), stderr=f.fileno(), foreground=True
+            )
+        try:
+            status = child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            # An ordinary user may not signal what runs as root.
+            raise InfraError(
+                f"no end after {timeout_s:g} s; it still runs as process {child.pid}",
+                where=proc.pasteable(full), detail=tail_of(log, start), hint=hint,
+            ) from None  # fmt: skip
+        finally:
+            proc.forget(child)
+        if status != 0:
+            raise InfraError(
+                f"{argv[0]} {proc.describe_status(status)}",
+                where=proc.pasteable(full), detail=tail_of(log, start), hint=hint,
+            )  # fmt: skip
+
+
+def obtain(
+    uid: int, has_sudo: bool, commands: Sequence[Sequence[str]], ask: Ask | None, *, why: str
+) -> RootShell:
+    """The right to run ``commands`` as root: at once for root, through sudo once ``ask`` has agreed.
+
+    Raises UserError with the commands to type where there is no sudo, nobody to ask, a "no", or no
+    password.
+    """
+    if uid == 0:
+        return RootShell()
+    typed = "\n".join(proc.pasteable(["sudo", *c] if has_sudo else c) for c in commands)
+    if not has_sudo:
+        raise UserError(
+            f"{why} needs root, and this machine has no sudo", detail=typed, hint="run these lines as root"
+        )
+    if ask is None:
+        raise UserError(
+            f"{why} needs root through sudo, and there is no terminal to ask at",
+            detail=typed,
+            hint="agree with: invoke setup --yes, or run these lines yourself",
+        )
+    if not ask(f"{why} needs root. These will be run:\n{typed}\nUse sudo for them?"):
+        raise UserError(f"{why} was declined", detail=typed, hint="run these lines yourself, then try again")
+    if not _authorised():
+        raise UserError(
+            f"sudo refused {why}: no right password, or no terminal to type it at",
+            detail=typed,
+            hint="run these lines yourself, then try again",
+        )
+    return RootShell(sudo=True)
+
+
+def _authorised() -> bool:
+    """Whether sudo will run commands without a further question; asks for the password at a terminal."""
+    if _sudo("-n", "true") == 0:
+        return True
+    return sys.stdin.isatty() and _sudo("-v") == 0
+
+
+def _sudo(*argv: str) -> int:
+    # sudo asks at the terminal itself (/dev/tty), whatever its streams are.
+    child = proc.spawn(
+        ["sudo", *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        foreground=True,
+    )
+    try:
+        return child.wait(120)
+    except subprocess.TimeoutExpired:
+        child.terminate()
+        return 1
+    finally:
+        proc.forget(child)
+
+
+def tail_of(log: Path, start: int = 0, *, lines: int = 20) -> str:
+    """The last ``lines`` lines of what was written to ``log`` after byte ``start``; '' if unreadable."""
+    try:
+        with log.open("rb") as f:
+            f.seek(max(start, log.stat().st_size - 16384))
+            return "\n".join(f.read().decode("utf-8", "replace").splitlines()[-lines:])
+    except OSError:
+        return ""

@@ -1,0 +1,225 @@
+"""Make a machine able to run kmodpipe: decide what is missing (`plan`, pure), then do just that (`perform`).
+
+Nothing is changed where nothing is missing. Root is used for the package manager, for starting the
+engine and for its socket; anyone else is asked before sudo is used. Nothing is removed or reconfigured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmodpipe import engine, host, image, proc
+from kmodpipe.engine import State
+from kmodpipe.errors import InfraError, KmodpipeError, UserError
+from kmodpipe.host import Host, Need
+from kmodpipe.rights import Ask, RootShell, obtain
+
+if TYPE_CHECKING:
+    from kmodpipe.progress import Screen, Step
+
+_LISTS_FRESH_S = 24 * 3600
+_UPDATE_TIMEOUT_S = 180
+_INSTALL_TIMEOUT_S = 900
+_APT_OPTIONS = ("-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=2")
+_APT_ENV = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
+
+# Where Debian's names do not hold: what to install, to be read by people.
+_OTHER_PACKAGES = {
+    "fedora": "dnf install moby-engine iptables-nft qemu-system-x86-core git xz",
+    "rhel": "dnf install docker-ce qemu-kvm git xz (docker-ce is in Docker's own repository)",
+    "arch": "pacman -S docker iptables-nft qemu-system-x86 git xz",
+    "suse": "zypper install docker iptables qemu-x86 git xz",
+    "alpine": "apk add docker iptables qemu-system-x86_64 git xz",
+}
+
+
+class Kind(StrEnum):
+    """What an action does."""
+
+    INSTALL = "install"
+    START = "start"
+    ADMIT = "admit"
+    IMAGE = "image"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to do. ``commands`` need root; they are what is shown before sudo is used."""
+
+    kind: Kind
+    what: str
+    commands: tuple[tuple[str, ...], ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+def missing(facts: Host) -> tuple[Need, ...]:
+    """The needs that no program here meets, in the order they are told."""
+    needs = [host.QEMU, host.GIT, host.XZ]
+    if facts.engine.state in (State.NOT_INSTALLED, State.STOPPED):
+        # An engine that answers is enough, wherever it was installed from; a client alone is none.
+        needs = [host.ENGINE, host.FIREWALL, *needs]
+    if facts.image is None and facts.distro == "debian":
+        needs += [host.BOOTSTRAP, *([host.USER_NAMESPACE] if facts.uid else [])]
+    return tuple(n for n in needs if facts.lacks(n))
+
+
+def plan(facts: Host) -> tuple[Action, ...]:
+    """What has to be done on this machine, in order; empty when all is there.
+
+    Raises UserError where it cannot be done by kmodpipe: a foreign package manager, or a chosen engine
+    (DOCKER_HOST) that does not answer. Raises InfraError for an engine that hangs.
+    """
+    seen = facts.engine
+    if seen.state is State.SILENT or (seen.state is not State.ANSWERS and not seen.is_default):
+        trouble = engine.unusable(seen)
+        kind = InfraError if seen.is_default else UserError
+        raise kind(trouble.what, where=trouble.where, hint=trouble.hint, detail=trouble.detail)
+    actions = []
+    lacking = missing(facts)
+    if lacking:
+        actions.append(_installation(facts, lacking))
+    if seen.state in (State.NOT_INSTALLED, State.STOPPED):
+        command = ("systemctl", "start", "docker") if facts.systemd else ("service", "docker", "start")
+        actions.append(Action(Kind.START, "start Docker Engine", (command,)))
+    # The socket of an engine that root starts is root's and the group's.
+    if seen.state is not State.ANSWERS and facts.uid:
+        actions.append(_admission(facts, seen))
+    if facts.image is None:
+        actions.append(Action(Kind.IMAGE, "build the builder image"))
+    return tuple(actions)
+
+
+def _installation(facts: Host, lacking: Sequence[Need]) -> Action:
+    packages = tuple(dict.fromkeys(n.package for n in lacking))
+    if not facts.has_apt:
+        families = [facts.distro, *sorted(facts.like)]
+        command = next((_OTHER_PACKAGES[f] for f in families if f in _OTHER_PACKAGES), "")
+        raise UserError(
+            f"kmodpipe installs packages on Debian and Ubuntu only, and this is {facts.distro or 'unknown'}",
+            detail="\n".join(f"missing: {n.program} ({n.purpose})" for n in lacking),
+            hint=(
+                f"{command}; then run: invoke setup" if command else "install these, then run: invoke setup"
+            ),
+        )
+    update = facts.lists_age_s is None or facts.lists_age_s > _LISTS_FRESH_S
+    commands = (
+        *([("apt-get", *_APT_OPTIONS, "update")] if update else []),
+        ("apt-get", *_APT_OPTIONS, "install", "-y", "--no-install-recommends", *packages),
+    )
+    return Action(Kind.INSTALL, f"install {' '.join(packages)}", commands, packages)
+
+
+def _admission(facts: Host, seen: engine.Look) -> Action:
+    # The group counts from the next login on; until the engine's next start, owning the socket stands in
+    # for it. Both give the same right, and root may use the socket in any case.
+    join = () if facts.in_docker_group else (("usermod", "-aG", "docker", facts.user),)
+    chown = ("chown", facts.user, seen.endpoint.removeprefix("unix://"))
+    what = f"let {facts.user} use Docker Engine: " + (
+        "its socket" if not join else "group docker, and its socket"
+    )
+    return Action(Kind.ADMIT, what, (*join, chown))
+
+
+def perform(
+    actions: Sequence[Action],
+    facts: Host,
+    *,
+    ask: Ask | None,
+    screen: Screen,
+    images_dir: Path,
+    cache: Path,
+    names: image.Names | None = None,
+    daemon_args: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Do ``actions`` in order; returns what was done, a sentence each.
+
+    ``ask`` puts a question before sudo is used; None where there is nobody to ask, which is a UserError
+    that holds the commands. A failure raises, tells what was done before it, and a second run goes on there.
+    """
+    commands = [c for a in actions for c in a.commands]
+    shell = RootShell()
+    if commands:
+        shell = obtain(facts.uid, "sudo" in facts.programs, commands, ask, why="setting this machine up")
+    log = cache / "logs" / "setup.log"
+    done: list[str] = []
+    try:
+        for action in actions:
+            if action.kind is Kind.START:
+                way = engine.start(
+                    screen, log=cache / "logs" / "dockerd.log", shell=shell, daemon_args=daemon_args
+                )
+                by = (
+                    f"started Docker Engine by {way}; it keeps running"
+                    if way
+                    else "Docker Engine runs already"
+                )
+                done.append(by)
+            elif action.kind is Kind.IMAGE:
+                done.append(_make_image(images_dir, cache, screen, names))
+            else:
+                packages = len(action.packages)
+                with screen.step(f"install {packages} packages" if packages else action.what) as step:
+                    _as_root(action, shell, log, step)
+                done.append(_past(action))
+    except KmodpipeError as e:
+        if done:
+            e.detail = "\n".join([*([e.detail] if e.detail else []), *(f"done before: {d}" for d in done)])
+        raise
+    return tuple(done)
+
+
+def _make_image(images_dir: Path, cache: Path, screen: Screen, names: image.Names | None) -> str:
+    client = engine.connect()
+    name = image.tag(images_dir, names)
+    # The plan could not know while no engine answered.
+    if image.find(client, images_dir, names=names):
+        return f"builder image {name} was there already"
+    image.ensure(client, images_dir, cache, screen, names=names)
+    return f"built the builder image {name}"
+
+
+def _past(action: Action) -> str:
+    if action.kind is Kind.INSTALL:
+        return f"installed {' '.join(action.packages)}"
+    return action.what
+
+
+def _as_root(action: Action, shell: RootShell, log: Path, step: Step) -> None:
+    for command in action.commands:
+        step.update(proc.pasteable(command))
+        update = "update" in command
+        try:
+            shell.run(
+                command,
+                timeout_s=_UPDATE_TIMEOUT_S if update else _INSTALL_TIMEOUT_S,
+                log=log,
+                env=_APT_ENV if command[0] == "apt-get" else None,
+                on_line=step.update,
+                hint=f"read {log}; then run: invoke setup",
+            )
+        except InfraError as e:
+            if not update:
+                raise
+            # One dead third-party source fails an update that brought everything that is needed.
+            step.update(f"apt-get update: {e.what}; going on with the lists there are")
+
+
+def run(images_dir: Path, cache: Path, screen: Screen, ask: Ask | None) -> tuple[str, ...]:
+    """`invoke setup`: look, decide, tell, do, tell again. Returns what was done; empty for "all is there"."""
+    facts = host.gather(images_dir)
+    actions = plan(facts)
+    if not actions:
+        screen.say(
+            f"nothing to do: Docker Engine {facts.engine.version}, QEMU, git and the builder image are here"
+        )
+        return ()
+    for action in actions:
+        screen.say(f"to do: {action.what}")
+    done = perform(actions, facts, ask=ask, screen=screen, images_dir=images_dir, cache=cache)
+    for line in done:
+        screen.say(f"done: {line}")
+    return done
