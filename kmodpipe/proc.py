@@ -96,15 +96,22 @@ def reset() -> None:
 
 def kill_group(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S) -> None:
     """SIGTERM, a short grace, SIGKILL; to the whole process group. Never raises for a dead child."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGTERM)
+    _signal_group(child, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         child.wait(grace_s)
     # The leader may be gone while a grandchild ignores SIGTERM: the group is killed in any case.
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
+    _signal_group(child, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
         child.wait(grace_s)
+
+
+def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, number)
+        return
+    # A foreground child leads no group.
+    with suppress(ProcessLookupError, PermissionError):
+        child.send_signal(number)
 
 
 def spawn(
@@ -124,6 +131,8 @@ def spawn(
     """
     if _stopping.is_set():
         raise Interrupted("interrupted before a command was started", where=pasteable(argv))
+    if cwd is not None and not cwd.is_dir():
+        raise InfraError(f"the folder to run {os.fspath(argv[0])} in does not exist", where=str(cwd))
     try:
         child = subprocess.Popen(
             [os.fspath(a) for a in argv],
@@ -143,6 +152,11 @@ def spawn(
         raise InfraError(f"could not start {os.fspath(argv[0])}: {e}", where=pasteable(argv)) from e
     with _live_lock:
         _live.add(child)
+    if _stopping.is_set():
+        # `stop_all` came between the look above and the start, and may not have seen this child.
+        kill_group(child)
+        forget(child)
+        raise Interrupted("interrupted while a command was started", where=pasteable(argv))
     return child
 
 
@@ -158,30 +172,45 @@ class _Output:
     def __init__(self, log: Path | None, on_line: Callable[[str], None] | None) -> None:
         self.kept = bytearray()
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self._partial = b""
+        # By stream: a line that one has not ended yet is not the beginning of the other's.
+        self._partial = {True: b"", False: b""}
         self._on_line = on_line
-        self._file = log.open("ab") if log else None
+        try:
+            self._file = log.open("ab") if log else None
+        except OSError as e:
+            raise InfraError(f"the log cannot be written: {e.strerror}", where=str(log)) from e
 
     def take(self, data: bytes, *, is_stdout: bool) -> None:
         if self._file:
-            self._file.write(data)
+            self._write(data)
         elif is_stdout:
             room = _CAPTURE_LIMIT - len(self.kept)
             self.kept += data[:room]
         # A line without an end must not grow without bound.
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        self._partial = self._partial[-8192:]
-        for raw in lines:
+        # Where nobody reads the lines, only the last ones are cut out: a flood of short lines costs little.
+        most = -1 if self._on_line else _TAIL_LINES + 1
+        *lines, partial = (self._partial[is_stdout] + data).rsplit(b"\n", most)
+        self._partial[is_stdout] = partial[-8192:]
+        for raw in lines if self._on_line else lines[-_TAIL_LINES:]:
             line = raw[-8192:].decode("utf-8", "replace")
             self.tail.append(line)
             if self._on_line:
                 self._on_line(line)
 
+    def _write(self, data: bytes) -> None:
+        assert self._file is not None
+        try:
+            self._file.write(data)
+            self._file.flush()
+        except OSError as e:
+            raise InfraError(f"the log cannot be written: {e.strerror}", where=self._file.name) from e
+
     def close(self) -> str:
         if self._file:
-            self._file.close()
-        if self._partial:
-            self.tail.append(self._partial.decode("utf-8", "replace"))
+            # What could not be written was told when it was tried.
+            with suppress(OSError):
+                self._file.close()
+        self.tail.extend(partial.decode("utf-8", "replace") for partial in self._partial.values() if partial)
         return "\n".join(self.tail)
 
 
@@ -227,8 +256,14 @@ def run(
     With ``log`` both streams are appended to that file; without, stdout is kept (16 MiB at most).
     ``check`` turns a non-zero status into InfraError. A deadline is always an InfraError.
     """
-    child = spawn(argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL)
     output = _Output(log, on_line)
+    try:
+        child = spawn(
+            argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL
+        )
+    except BaseException:
+        output.close()
+        raise
     started = time.monotonic()
     feeder: threading.Thread | None = None
     try:

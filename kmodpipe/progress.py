@@ -9,6 +9,7 @@ archive) is stripped of terminal controls here, once, for everyone.
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import threading
@@ -27,8 +28,12 @@ from rich.text import Text
 
 from kmodpipe.errors import KmodpipeError
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 _SIGN_OF_LIFE_S = 15.0
+# Where tables go to a file or a CI log, which has no width of its own.
+_FILE_COLUMNS = 120
 
 
 def visible(text: str) -> str:
@@ -83,8 +88,11 @@ class Screen:
     """Prints to stderr what goes on, to stdout what was asked for."""
 
     def __init__(self, mode: Mode | None = None, *, out: IO[str] | None = None) -> None:
-        self._err = Console(file=out or sys.stderr, highlight=False, soft_wrap=True)
-        self._out = Console(file=out or sys.stdout, highlight=False)
+        # No emoji codes: ":warning:" in a compiler's line is text.
+        self._err = Console(file=out or sys.stderr, highlight=False, emoji=False, soft_wrap=True)
+        self._out = Console(file=out or sys.stdout, highlight=False, emoji=False)
+        if not self._out.is_terminal and "COLUMNS" not in os.environ:
+            self._out = Console(file=out or sys.stdout, highlight=False, emoji=False, width=_FILE_COLUMNS)
         self.mode = mode or (Mode.LIVE if self._err.is_terminal else Mode.PLAIN)
         self._lock = threading.RLock()
         self._steps: list[Step] = []
@@ -138,7 +146,14 @@ class Screen:
 
     def print(self, text: str) -> None:
         """Plain text that was asked for, on stdout, in every mode."""
-        self.show(Text(visible_lines(text)))
+        with self._lock:
+            self._out.print(Text(visible_lines(text)), soft_wrap=True)
+
+    def confirm(self, question: str) -> bool:
+        """Ask on the terminal; only a clear yes is one."""
+        with self._lock:
+            self._err.print(Text(visible_lines(question)), Text(" [y/N] ", style="bold"), end="")
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     # -- steps -----------------------------------------------------------------------------------
     @contextmanager
@@ -159,7 +174,7 @@ class Screen:
             with self._lock:
                 self._steps.remove(step)
                 self._refresh()
-            outcome = step.outcome or ("failed" if failed else "done")
+            outcome = "failed" if failed else step.outcome or "done"
             self._event("end", step=step.name, outcome=outcome, seconds=round(step.elapsed_s, 3))
             mark, style = ("✗", "red") if failed else ("✓", "green")
             if self.mode is not Mode.QUIET:

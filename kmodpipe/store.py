@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -25,7 +26,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe.errors import InfraError
+from kmodpipe import proc
+from kmodpipe.errors import InfraError, Interrupted
 
 Inputs = Mapping[str, object]
 """What goes into a key: JSON values by readable name; the names are what why-missed shows."""
@@ -99,6 +101,8 @@ def lock(
                 if waiting and not told:
                     waiting(f"waiting for {owner}, which holds {path.name}")
                     told = True
+                if proc.stopping():
+                    raise Interrupted(f"interrupted while waiting for {owner}", where=str(path)) from None
                 if time.monotonic() > deadline:
                     raise InfraError(f"{path.name} is still locked by {owner}", where=str(path)) from None
                 time.sleep(0.1)
@@ -208,10 +212,12 @@ class Store:
     def scratch(self, prefix: str) -> Iterator[Path]:
         """A private folder below ``work``, removed at the end unless it was renamed away."""
         self.work.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=self.work))
+        folder = self.work / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
         owner = self.work / f"{folder.name}.owner"
-        owner.write_text(f"{os.getpid()} {boot_id()}")
+        # The owner first: a folder without one would never be swept.
+        write_atomically(owner, f"{os.getpid()} {boot_id()}")
         try:
+            folder.mkdir()
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)

@@ -16,11 +16,13 @@ from kmodpipe.errors import UserError
 
 Known = Mapping[str, str]
 _LEVEL = {"n": 0, "m": 1, "y": 2}
+_NUMBER = re.compile(r"-?\d+|0[xX][0-9a-fA-F]+")
+_NAME = re.compile(r"(?!(?:\d+|0[xX][0-9a-fA-F]+)$)\w+")
 
 
 @dataclass(frozen=True)
 class Expr:
-    """A dependency expression. ``op`` is ``sym``, ``!``, ``&&``, ``||`` or a comparison."""
+    """A dependency expression. ``op`` is ``sym``, ``str`` (quoted), ``!``, ``&&``, ``||`` or a comparison."""
 
     op: str
     args: tuple[Expr | str, ...]
@@ -28,17 +30,19 @@ class Expr:
     def __str__(self) -> str:
         if self.op == "sym":
             return str(self.args[0])
+        if self.op == "str":
+            return f'"{self.args[0]}"'
         if self.op == "!":
             return f"!{_bracketed(self.args[0])}"
         return f" {self.op} ".join(_bracketed(a) for a in self.args)
 
     def value(self, known: Known) -> int | None:
         """0, 1, 2 for n, m, y; None where it hangs on something that ``known`` does not say."""
-        if self.op == "sym":
+        if self.op in ("sym", "str"):
             name = str(self.args[0])
             if name in _LEVEL:
                 return _LEVEL[name]
-            return _LEVEL.get(known[name]) if name in known else None
+            return _LEVEL.get(known[name]) if self.op == "sym" and name in known else None
         if self.op == "!":
             inner = _value(self.args[0], known)
             return None if inner is None else 2 - inner
@@ -50,13 +54,19 @@ class Expr:
             if deciding in decided:
                 return deciding
             return bound(decided) if len(decided) == len(values) else None
-        left, right = (str(a.args[0]) if isinstance(a, Expr) else str(a) for a in self.args)
-        sides = [
-            known.get(s, s if s in _LEVEL or not re.fullmatch(r"\w+", s) else None) for s in (left, right)
-        ]
-        if None in sides or self.op not in ("=", "!="):
+        left, right = (a._text(known) if isinstance(a, Expr) else None for a in self.args)
+        if left is None or right is None or self.op not in ("=", "!="):
             return None
-        return 2 if (sides[0] == sides[1]) == (self.op == "=") else 0
+        return 2 if (left == right) == (self.op == "=") else 0
+
+    def _text(self, known: Known) -> str | None:
+        """What one side of a comparison compares as; None where that is not known."""
+        text = str(self.args[0])
+        if "$" in text:
+            return None
+        if self.op == "str" or text in _LEVEL or _NUMBER.fullmatch(text):
+            return text
+        return known[text].strip('"') if text in known else None
 
     def conjuncts(self) -> tuple[Expr, ...]:
         """The parts that must all hold."""
@@ -70,7 +80,7 @@ class Expr:
         for arg in self.args:
             if isinstance(arg, Expr):
                 names |= arg.symbols()
-            elif self.op == "sym" and arg not in _LEVEL and re.fullmatch(r"\w+", arg):
+            elif self.op == "sym" and arg not in _LEVEL and _NAME.fullmatch(arg):
                 names.add(arg)
         return frozenset(names)
 
@@ -127,10 +137,15 @@ def _parse_not(tokens: Sequence[str]) -> tuple[Expr, Sequence[str]]:
         if not rest or rest[0] != ")":
             raise ValueError("an unclosed bracket in a Kconfig expression")
         return inner, rest[1:]
-    left = Expr("sym", (tokens[0].strip("\"'"),))
+    left = _operand(tokens[0])
     if len(tokens) > 2 and tokens[1] in ("=", "!=", "<", ">", "<=", ">="):
-        return Expr(tokens[1], (left, Expr("sym", (tokens[2].strip("\"'"),)))), tokens[3:]
+        return Expr(tokens[1], (left, _operand(tokens[2]))), tokens[3:]
     return left, tokens[1:]
+
+
+def _operand(token: str) -> Expr:
+    quoted = token[0] in "\"'"
+    return Expr("str", (token[1:-1],)) if quoted else Expr("sym", (token,))
 
 
 @dataclass(frozen=True)
@@ -173,6 +188,9 @@ class _Entry:
 _PROMPTED = re.compile(r"(?:bool|tristate|string|hex|int|prompt)\s+[\"']")
 _ENTRY = re.compile(r"(?:menu)?config\s+(\w+)")
 _SOURCE = re.compile(r"source\s+[\"']?([^\"'\s]+)")
+_CONTINUED = re.compile(r"(?:[^\n]*\\\n)+[^\n]*")
+# Linux 5.10 has 1,500: whoever sources more goes round in circles.
+_MAX_READS = 20_000
 
 
 _STRUCTURE = frozenset(
@@ -189,21 +207,31 @@ class _Reader:
         self.entries: list[_Entry] = []
         # Conditions of the open if/menu/choice blocks; a menu's grow by its own "depends on" lines.
         self._blocks: list[list[Expr]] = []
-        self._seen: set[Path] = set()
+        # A file may be sourced from several places, under other conditions each time, but not from itself.
+        self._open: list[Path] = []
+        self._reads = 0
 
     def read(self, name: str) -> None:
-        path = (
-            self.root / name.replace("$(SRCARCH)", self.srcarch).replace("$SRCARCH", self.srcarch)
-        ).resolve()
+        for macro, value in (("$(srctree)/", ""), ("$(SRCARCH)", self.srcarch), ("$SRCARCH", self.srcarch)):
+            name = name.replace(macro, value)
+        path = (self.root / name).resolve()
         if not path.is_relative_to(self.root):
             raise UserError(
                 "a Kconfig file sources a file outside the tree", where=f"{name} (in {self.root})"
             )
-        if path in self._seen or not path.is_file():
+        if path in self._open or not path.is_file():
             return
-        self._seen.add(path)
-        lines = path.read_text("utf-8", "replace").replace("\\\n", " ").split("\n")
-        self._file(lines, path.relative_to(self.root).as_posix())
+        self._reads += 1
+        if self._reads > _MAX_READS:
+            raise UserError(f"the tree's Kconfig files source more than {_MAX_READS} files", where=name)
+        # Joined lines leave empty ones behind, so that the numbers of those after them stay right.
+        text = _CONTINUED.sub(
+            lambda match: match[0].replace("\\\n", " ") + "\n" * match[0].count("\\\n"),
+            path.read_text("utf-8", "replace"),
+        )
+        self._open.append(path)
+        self._file(text.split("\n"), path.relative_to(self.root).as_posix())
+        self._open.pop()
 
     def _file(self, lines: list[str], file: str) -> None:
         entry: _Entry | None = None

@@ -38,20 +38,26 @@ class Axis(_Strict):
     def _distinct(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         if not values or len(set(values)) != len(values):
             raise ValueError("an axis needs values, each once")
+        if bad := [v for v in values if not re.fullmatch(r"[\w.+-]+", v)]:
+            # Values stand in cell ids, which are folder names.
+            raise ValueError(f"a value is y, m, n, a number or a word, {bad[0]!r} is not")
         return values
 
 
 class _MatrixFile(_Strict):
     base: str = Field(default="tinyconfig", pattern=r"^\w+config$")
+    module: str | None = Field(default=None, pattern=r"^\w[\w/.-]*$")
     fragments: tuple[str, ...] = ()
     axes: dict[str, Axis] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A loaded matrix: the base configuration's make target, the common request, the axes by name."""
+    """A loaded matrix: the base configuration's make target, the module folder where no series says it,
+    the common request, the axes by name."""
 
     base: str
+    module: str | None
     common: tuple[Asked, ...]
     axes: Mapping[str, Axis]
     path: Path
@@ -89,6 +95,8 @@ def load_matrix(path: Path) -> Matrix:
         spec = _MatrixFile.model_validate(table)
     except FileNotFoundError as e:
         raise UserError("the matrix file does not exist", where=str(path)) from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"the matrix file cannot be read: {e}", where=str(path)) from e
     except tomllib.TOMLDecodeError as e:
         raise UserError(f"not TOML: {e}", where=str(path)) from e
     except ValidationError as e:
@@ -96,6 +104,10 @@ def load_matrix(path: Path) -> Matrix:
     for name in spec.axes:
         if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
             raise UserError(f"an axis is named in capitals, {name!r} is not", where=str(path))
+    owner: dict[str, str] = {}
+    for name, axis in spec.axes.items():
+        if (first := owner.setdefault(axis.symbol, name)) != name:
+            raise UserError(f"{axis.symbol} is on two axes, {first} and {name}", where=str(path))
     layers = []
     for name in spec.fragments:
         fragment = path.parent / name
@@ -103,7 +115,9 @@ def load_matrix(path: Path) -> Matrix:
             layers.append(parse_fragment(fragment.read_text("utf-8"), name))
         except FileNotFoundError as e:
             raise UserError(f"the fragment {name} does not exist", where=str(path)) from e
-    return Matrix(spec.base, tuple(merge(layers).values()), spec.axes, path)
+        except (OSError, UnicodeDecodeError) as e:
+            raise UserError(f"the fragment {name} cannot be read: {e}", where=str(path)) from e
+    return Matrix(spec.base, spec.module, tuple(merge(layers).values()), spec.axes, path)
 
 
 def readable(error: ValidationError) -> str:

@@ -1,0 +1,245 @@
+"""The store: whole artifacts or none, made once, and why one is made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from kmodpipe.errors import InfraError
+from kmodpipe.store import (
+    Store,
+    digest_file,
+    digest_of,
+    digest_tree,
+    lock,
+    require_space,
+    write_atomically,
+)
+
+INPUTS = {"config": "abc", "flags": ["-O2"], "upstream": None}
+
+
+def fill(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    (folder / "sub" / "vmlinux").write_bytes(b"kernel")
+    (folder / "link").symlink_to("sub/vmlinux")
+
+
+def test_a_key_covers_every_input_and_not_their_order() -> None:
+    keys = {
+        digest_of(value)
+        for value in ({"a": 1}, {"a": 2}, {"b": 1}, {"a": "1"}, {"a": None}, {}, {"a": 1, "b": None})
+    }
+    assert len(keys) == 7
+    assert digest_of({"a": 1, "b": (1, 2)}) == digest_of({"b": [1, 2], "a": 1})
+
+
+def test_a_tree_digest_sees_names_contents_executable_bits_and_links(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    root.mkdir()
+    fill(root)
+    seen = [digest_tree(root)]
+    (root / "sub" / "vmlinux").write_bytes(b"kernem")
+    seen.append(digest_tree(root))
+    (root / "sub" / "vmlinux").chmod(0o755)
+    seen.append(digest_tree(root))
+    (root / "sub" / "vmlinux").rename(root / "sub" / "vmlinuz")
+    seen.append(digest_tree(root))
+    (root / "link").unlink()
+    (root / "link").symlink_to("sub/vmlinuz")
+    seen.append(digest_tree(root))
+    assert len(set(seen)) == 5
+    shutil.copytree(root, tmp_path / "elsewhere", symlinks=True)
+    assert digest_tree(tmp_path / "elsewhere") == seen[-1]
+
+
+def test_an_artifact_is_made_once_and_found_again(tmp_path: Path) -> None:
+    store, made = Store(tmp_path), []
+
+    def maker(folder: Path) -> None:
+        assert list(folder.iterdir()) == []
+        made.append(folder)
+        fill(folder)
+
+    assert store.find("base", INPUTS) is None
+    first = store.make("base", INPUTS, "x/y", maker)
+    again = Store(tmp_path).make("base", dict(INPUTS), "x/y", maker)
+    assert first == again == store.find("base", INPUTS)
+    assert len(made) == 1
+    assert (first.path / "sub" / "vmlinux").read_bytes() == b"kernel"
+    assert first.key == digest_of(INPUTS)
+    assert list(store.work.iterdir()) == []
+
+
+def test_a_maker_that_fails_leaves_nothing_and_the_next_try_starts_afresh(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def half(folder: Path) -> None:
+        fill(folder)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.make("base", INPUTS, "x", half)
+    assert store.find("base", INPUTS) is None
+    assert list(store.work.iterdir()) == []
+    assert not (tmp_path / "store").exists()
+    assert store.make("base", INPUTS, "x", fill).path.is_dir()
+
+
+@pytest.mark.parametrize(
+    "damage", ["missing", "cut short", "no list", "list is not JSON", "list is no table"]
+)
+def test_a_damaged_artifact_is_discarded_and_made_again(tmp_path: Path, damage: str) -> None:
+    store = Store(tmp_path)
+    path = store.make("base", INPUTS, "x", fill).path
+    match damage:
+        case "missing":
+            (path / "sub" / "vmlinux").unlink()
+        case "cut short":
+            (path / "sub" / "vmlinux").write_bytes(b"kern")
+        case "no list":
+            (path / ".files").unlink()
+        case "list is not JSON":
+            (path / ".files").write_text("{")
+        case _:
+            (path / ".files").write_text("[]")
+    assert store.find("base", INPUTS) is None
+    assert not path.exists()
+    assert (store.make("base", INPUTS, "x", fill).path / "sub" / "vmlinux").read_bytes() == b"kernel"
+
+
+def test_why_missed_names_the_inputs_that_changed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.why_missed("base", INPUTS, "a/b") == "never made here"
+    first = store.make("base", {**INPUTS, "flags": ("-O2",)}, "a/b", fill)
+    changed = {"config": "abd", "flags": ["-O2"], "upstream": None, "image": "sha256:1"}
+    assert store.why_missed("base", changed, "a/b") == "changed: config, image"
+    assert store.why_missed("base", changed, "other") == "never made here"
+    # The label follows what was made last, a hit included.
+    store.make("base", changed, "a/b", fill)
+    assert store.why_missed("base", INPUTS, "a/b") == "changed: config, image"
+    store.make("base", INPUTS, "a/b", fill)
+    assert store.why_missed("base", changed, "a/b") == "changed: config, image"
+    (first.path / "sub" / "vmlinux").unlink()
+    assert store.why_missed("base", INPUTS, "a/b") == "its artifact is gone"
+
+
+MAKER = """
+import os, sys, time
+from pathlib import Path
+from kmodpipe.store import Store
+
+def maker(folder):
+    with open(sys.argv[2], "a") as f:
+        f.write("made\\n")
+    (folder / "x").write_text("x")
+    {body}
+
+print("ready", flush=True)
+sys.stdin.readline()
+print(Store(Path(sys.argv[1])).make("base", {{"a": 1}}, "x", maker).path)
+"""
+
+
+def maker_process(tmp_path: Path, body: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-c", MAKER.format(body=body), str(tmp_path / "cache"), str(tmp_path / "count")]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_two_processes_that_want_the_same_make_it_once(tmp_path: Path) -> None:
+    pair = [maker_process(tmp_path, "time.sleep(0.5)") for _ in range(2)]
+    for process in pair:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    paths = {process.communicate(timeout=30)[0] for process in pair}
+    assert len(paths) == 1
+    assert [process.returncode for process in pair] == [0, 0]
+    assert (tmp_path / "count").read_text() == "made\n"
+
+
+def test_what_a_killed_maker_left_is_swept_and_what_lives_is_not(tmp_path: Path) -> None:
+    process = maker_process(tmp_path, "os.kill(os.getpid(), 9)")
+    process.communicate("go\n", timeout=30)
+    assert process.returncode == -signal.SIGKILL
+    store = Store(tmp_path / "cache")
+    left = [p.name for p in store.work.iterdir()]
+    assert len(left) == 2
+    with store.scratch("mine-") as mine:
+        (mine / "file").write_text("x")
+        assert store.sweep() == 1
+        assert (mine / "file").exists()
+        assert not any((store.work / name).exists() for name in left)
+    # Its lock went with it: nobody waits for the dead.
+    assert store.make("base", {"a": 1}, "x", fill, need_mib=1).path.is_dir()
+
+
+def test_a_folder_of_an_earlier_boot_is_swept_although_the_pid_lives(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (store.work / "old").mkdir(parents=True)
+    (store.work / "old.owner").write_text(f"{os.getpid()} 00000000-another-boot")
+    assert store.sweep() == 1
+    assert list(store.work.iterdir()) == []
+
+
+def test_a_lock_waits_tells_once_for_whom_and_gives_up(tmp_path: Path) -> None:
+    path, told = tmp_path / "locks" / "x", list[str]()
+    with lock(path):
+        with pytest.raises(InfraError, match="x is still locked by pid"), lock(path, timeout_s=0):
+            pass
+        waiter = threading.Timer(0, lambda: _hold(path, told))
+        waiter.start()
+        waiter.join(0.4)
+        assert waiter.is_alive()
+    waiter.join(10)
+    assert [line.rpartition(" boot ")[0] for line in told[:1]] == [f"waiting for pid {os.getpid()}"]
+    assert told[1:] == ["held"]
+
+
+def _hold(path: Path, told: list[str]) -> None:
+    with lock(path, waiting=told.append):
+        told.append("held")
+
+
+def test_too_little_disk_says_for_what_how_much_and_what_to_do(tmp_path: Path) -> None:
+    require_space(tmp_path, 1, "a little")
+    with pytest.raises(InfraError) as caught:
+        Store(tmp_path / "c").make("base", INPUTS, "5.10", fill, need_mib=1 << 40)
+    error = caught.value
+    assert error.what.startswith("not enough disk for base 5.10: ")
+    assert error.what.endswith(f" MiB free, {1 << 40} MiB needed")
+    assert error.where == str(tmp_path / "c")
+    assert "invoke clean" in error.hint
+    assert not (tmp_path / "c" / "store").exists()
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "results.json"
+    write_atomically(path, "old")
+    write_atomically(path, b"new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o644
+    blocked = tmp_path / "folder"
+    (blocked / "x").mkdir(parents=True)
+    with pytest.raises(OSError):
+        write_atomically(blocked, "x")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "new"]
+    assert [p.name for p in path.parent.iterdir()] == ["results.json"]
+
+
+def test_a_sealed_artifact_says_what_went_in(tmp_path: Path) -> None:
+    path = Store(tmp_path).make("base", INPUTS, "x", fill).path
+    assert json.loads((path / ".inputs").read_text()) == INPUTS
+    assert json.loads((path / ".files").read_text())["sub/vmlinux"] == 6
+    assert digest_file(path / "sub" / "vmlinux") == digest_file(path / "link")
