@@ -1,0 +1,288 @@
+"""From a source tree and a configuration to a kernel base, a module and a guest root file system.
+
+Each method runs one recipe of ``images/`` through a `Runtime`, leaves its products in the folder it was
+given and its output in the log it was given; keys, caching and order are the pipeline's business.
+
+    configuration    out/base.config out/<cell>.config
+    base             out/bzImage out/vmlinux out/System.map out/base.config   kit/…   lines
+    module           out/<name>.ko out/cell.config
+    guest            out/…the root file system…
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import NoteSection
+
+from kmodpipe.container import Ended, Folder, Job, Runtime
+from kmodpipe.errors import InfraError, KernelFailure, UserError
+from kmodpipe.progress import Step
+
+_CONFIGURE_S = 600
+_BASE_S = 4 * 3600
+_MODULE_S = 1800
+_GUEST_S = 600
+
+_ERROR = re.compile(r"^(?P<file>[^\s:]+):(?P<line>\d+):(?:\d+:)? (?:fatal )?[Ee]rror: (?P<text>.*)$")
+_LINK_ERROR = re.compile(r"^(?:ERROR: modpost: |ld: (?!.*warning: )|.*undefined reference to )")
+_KBUILD_LINE = re.compile(r"^  (?P<tool>[A-Z][A-Z0-9_]*(?: \[[A-Z]\])?)\s+(?P<target>\S+)")
+# Not the lines of source text that a compiler quotes: those are indented.
+_DISK_FULL = re.compile(r"^\S.*: No space left on device$")
+_NO_MEMORY = re.compile(
+    r"^\S+: (?:fatal error: Killed signal terminated|out of memory allocating|virtual memory exhausted)",
+)
+_OBJECTS = re.compile(r"^obj-\$\(CONFIG_(\w+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class CompileError:
+    """One error as the compiler said it; ``file`` relative to the tree."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}"
+
+
+class _Watch:
+    """Reads the output of a build of ``src`` as it comes: progress for the screen, errors for the report."""
+
+    def __init__(self, src: Path, step: Step | None, expected_lines: int | None = None) -> None:
+        self.errors: list[CompileError] = []
+        self.link_errors: list[str] = []
+        self.compiled = 0
+        self._ours = ""
+        self._src = f"{src}/"
+        self._step = step
+        self._expected = expected_lines
+
+    def line(self, line: str) -> None:
+        # The machine's trouble first: a compiler may well report it with a file and a line of the tree.
+        if _DISK_FULL.match(line):
+            self._ours = "the disk filled up"
+        elif _NO_MEMORY.match(line):
+            self._ours = self._ours or "a compiler ran out of memory"
+        elif match := _KBUILD_LINE.match(line):
+            self.compiled += 1
+            if self._step:
+                self._step.update(
+                    f"{match['tool']} {match['target']}", done=self.compiled, total=self._expected
+                )
+        elif match := _ERROR.match(line):
+            if len(self.errors) < 20:
+                file = match["file"].removeprefix(self._src).removeprefix("/src/")
+                file = re.sub(r"^(?:\.\./)*(?:src/)?", "", file)
+                self.errors.append(CompileError(file, int(match["line"]), match["text"]))
+        elif _LINK_ERROR.match(line) and len(self.link_errors) < 20:
+            self.link_errors.append(line.strip())
+
+    def raise_for(self, ended: Ended, what: str, log: Path) -> None:
+        """Turn a failed build into the error that says whose fault it was."""
+        if ended.status == 0:
+            return
+        if self._ours:
+            raise InfraError(f"{self._ours} while {what} was built", where=f"log: {log}", detail=ended.tail)
+        if self.errors:
+            first = self.errors[0]
+            raise KernelFailure(
+                f"{what} does not compile: {first}",
+                where=f"{first.file}:{first.line} (log: {log})",
+                detail="\n".join(map(str, self.errors)),
+                hint="fix the source, or the patch that last touched it",
+            )
+        if self.link_errors:
+            raise KernelFailure(
+                f"{what} does not link: {self.link_errors[0]}",
+                where=f"log: {log}",
+                detail="\n".join(self.link_errors),
+            )
+        raise KernelFailure(
+            f"{what} does not build (status {ended.status})", where=f"log: {log}", detail=ended.tail
+        )
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Runs the recipes below ``images`` in one runtime with ``jobs`` compilers at once."""
+
+    runtime: Runtime
+    images: Path
+    jobs: int
+
+    @property
+    def _recipes(self) -> Folder:
+        return Folder("RECIPE", self.images / "builder")
+
+    def configure(
+        self, src: Path, base: str, requests: Mapping[str, str], folder: Path, log: Path, step: Step | None
+    ) -> None:
+        """Ask the tree what each request becomes: ``folder/out/<name>.config``.
+
+        Raises KernelFailure where the tree's Kconfig itself does not work.
+        """
+        ask, obj, out = _folders(folder, "ask", "obj", "out")
+        for name, text in requests.items():
+            (ask / f"{name}.config").write_text(text)
+        job = Job(
+            name=f"configure {src.name}",
+            script="configure.sh",
+            folders=(
+                self._recipes,
+                Folder("SRC", src),
+                Folder("ASK", ask),
+                Folder("OBJ", obj, writable=True),
+                Folder("OUT", out, writable=True),
+            ),
+            log=log,
+            timeout_s=_CONFIGURE_S,
+            env={"BASE": base, "JOBS": str(self.jobs)},
+        )
+        watch = _Watch(src, step)
+        watch.raise_for(self.runtime.run(job, watch.line), "the configuration", log)
+        shutil.rmtree(obj, ignore_errors=True)
+
+    def base(
+        self,
+        src: Path,
+        config: str,
+        folder: Path,
+        log: Path,
+        step: Step | None,
+        expected_lines: int | None = None,
+    ) -> None:
+        """Build vmlinux, its modules and the kit. Raises KernelFailure with the compiler's errors."""
+        ask, kit, out = _folders(folder, "ask", "kit", "out")
+        (ask / "base.config").write_text(config)
+        job = Job(
+            name="kernel base",
+            script="base.sh",
+            folders=(
+                self._recipes,
+                Folder("SRC", src),
+                Folder("ASK", ask),
+                Folder("OBJ", kit, writable=True),
+                Folder("OUT", out, writable=True),
+            ),
+            log=log,
+            timeout_s=_BASE_S,
+            env={"JOBS": str(self.jobs)},
+        )
+        watch = _Watch(src, step, expected_lines)
+        watch.raise_for(self.runtime.run(job, watch.line), "the kernel base", log)
+        (folder / "lines").write_text(str(watch.compiled))
+
+    def module(
+        self,
+        name: str,
+        src: Path,
+        kit: Path,
+        config: str,
+        targets: Sequence[str],
+        folder: Path,
+        log: Path,
+        step: Step | None,
+    ) -> None:
+        """Build one cell's module against a kit. Raises KernelFailure with the compiler's errors."""
+        ask, obj, out = _folders(folder, "ask", "obj", "out")
+        (ask / "cell.config").write_text(config)
+        job = Job(
+            name=f"module {name}",
+            script="module.sh",
+            folders=(
+                self._recipes,
+                Folder("SRC", src),
+                Folder("KIT", kit),
+                Folder("ASK", ask),
+                Folder("OBJ", obj, writable=True),
+                Folder("OUT", out, writable=True),
+            ),
+            log=log,
+            timeout_s=_MODULE_S,
+            env={"JOBS": str(self.jobs), "TARGETS": " ".join(targets)},
+        )
+        watch = _Watch(src, step)
+        watch.raise_for(self.runtime.run(job, watch.line), f"the module of {name}", log)
+        shutil.rmtree(obj, ignore_errors=True)
+
+    def guest(self, folder: Path, log: Path, step: Step | None) -> None:
+        """Build the guest's root file system into ``folder/out``."""
+        (out,) = _folders(folder, "out")
+        job = Job(
+            name="guest root file system",
+            script="recipe.sh",
+            folders=(Folder("RECIPE", self.images / "guest"), Folder("OUT", out, writable=True)),
+            log=log,
+            timeout_s=_GUEST_S,
+        )
+        lines: Callable[[str], None] | None = step.update if step else None
+        ended = self.runtime.run(job, lines)
+        if ended.status != 0:
+            raise InfraError(
+                "the guest's root file system could not be built", where=f"log: {log}", detail=ended.tail
+            )
+
+
+def _folders(folder: Path, *names: str) -> tuple[Path, ...]:
+    """Fresh sub-folders."""
+    paths = tuple(folder / name for name in names)
+    for path in paths:
+        path.mkdir()
+    return paths
+
+
+def module_targets(src: Path, folder: str, config: Mapping[str, str]) -> tuple[str, ...]:
+    """The modules that the folder's Makefile makes under ``config``, as make targets (``fs/x/x.ko``).
+
+    Raises UserError where there is none: then the module under test is built in, or off.
+    """
+    makefile = src / folder / "Makefile"
+    try:
+        text = makefile.read_text("utf-8", "replace").replace("\\\n", " ")
+    except OSError as e:
+        raise UserError(
+            f"the module folder {folder} has no Makefile in this tree", where=str(makefile)
+        ) from e
+    # A target may hang on several symbols: one that says m makes it a module, one that says y builds it in.
+    values: dict[str, set[str]] = {}
+    asked: dict[str, str] = {}
+    for symbol, objects in _OBJECTS.findall(text):
+        for name in objects.split("#")[0].split():
+            if name.endswith(".o"):
+                asked[symbol] = config.get(symbol, "n")
+                values.setdefault(f"{folder}/{name[:-2]}.ko", set()).add(asked[symbol])
+    targets = tuple(target for target, found in values.items() if "m" in found and "y" not in found)
+    if not targets:
+        told = ", ".join(f"{s}={value}" for s, value in asked.items()) or "no obj-$(CONFIG_…)"
+        raise UserError(
+            f"{folder} makes no module in this configuration ({told})",
+            where=str(makefile),
+            hint="ask for the module's symbol as =m in a fragment of the matrix",
+        )
+    return targets
+
+
+def build_id(path: Path) -> str:
+    """The GNU build id (hex) of a vmlinux or a module; the running kernel shows the same bytes under
+    /sys/kernel/notes and /sys/module/<name>/notes. Empty where the file has none.
+
+    Raises InfraError on a file that is not ELF.
+    """
+    try:
+        with path.open("rb") as f:
+            for section in ELFFile(f).iter_sections():
+                if isinstance(section, NoteSection):
+                    for note in section.iter_notes():
+                        if note["n_type"] == "NT_GNU_BUILD_ID":
+                            return str(note["n_desc"])
+    except (ELFError, OSError) as e:
+        raise InfraError(f"not a readable ELF file: {e}", where=str(path)) from e
+    return ""

@@ -1,0 +1,327 @@
+"""Where build recipes run: a container of the builder image, or the host behind the same interface.
+
+A job is a shell recipe with named folders. It sees each folder's path in a variable of that name (SRC,
+OBJ …), so that the same recipe runs in a container, where the paths are fixed, and on the host, where
+they are not. In a container it has no network, no root, no capabilities, a read-only root file system,
+and only the folders marked writable can be written.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from kmodpipe import proc
+from kmodpipe.errors import InfraError, Interrupted
+from kmodpipe.store import boot_id
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+LABEL = "org.kmodpipe.owner"
+"""Every container carries it; its value names the process that made it, so that leftovers can be told."""
+
+_NOBODY = 65534
+_TAIL_LINES = 40
+_LOG_LIMIT = 256 * 1024 * 1024
+
+# Objects depend on the source alone: Documentation/kbuild/reproducible-builds.rst
+REPRODUCIBLE = {
+    "KBUILD_BUILD_TIMESTAMP": "1970-01-01",
+    "KBUILD_BUILD_USER": "kmodpipe",
+    "KBUILD_BUILD_HOST": "kmodpipe",
+    "KBUILD_BUILD_VERSION": "1",
+    "LOCALVERSION": "",
+    "SOURCE_DATE_EPOCH": "0",
+    "LC_ALL": "C.UTF-8",
+}
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder a job sees as ``$name`` (in a container mounted at ``/<name in lower case>``)."""
+
+    name: str
+    path: Path
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recipe run. ``script`` is a file name below the folder named RECIPE; the log gets both streams."""
+
+    name: str
+    script: str
+    folders: tuple[Folder, ...]
+    log: Path
+    timeout_s: float
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a job ended: the recipe's exit status, the last lines of its output, the time it took."""
+
+    status: int
+    tail: str
+    duration_s: float
+
+
+class Runtime(Protocol):
+    """Something that runs jobs. ``identity`` goes into every key: what compiles, exactly."""
+
+    name: str
+
+    def identity(self) -> Mapping[str, str]: ...
+
+    def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended: ...
+
+    def sweep(self) -> int: ...
+
+
+class _Log:
+    """A job's output: appended to the log file up to a limit, its last lines kept, each line passed on."""
+
+    def __init__(self, path: Path, on_line: Callable[[str], None] | None) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+        except OSError as e:
+            raise InfraError(f"the log cannot be written: {e.strerror}", where=str(path)) from e
+        self._written = 0
+        self._partial = b""
+        self._on_line = on_line
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self.trouble: OSError | None = None
+
+    def take(self, data: bytes) -> None:
+        self._write(data)
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        self._partial = self._partial[-8192:]
+        for raw in lines:
+            line = raw[-8192:].decode("utf-8", "replace")
+            self._tail.append(line)
+            if self._on_line:
+                self._on_line(line)
+
+    def _write(self, data: bytes) -> None:
+        if self._written >= _LOG_LIMIT or self.trouble:
+            return
+        try:
+            self._file.write(data)
+            self._file.flush()
+            self._written += len(data)
+        except OSError as e:
+            # The lines are still read: they say what went on when the disk filled up.
+            self.trouble = e
+
+    def close(self) -> str:
+        with suppress(OSError):
+            self._file.close()
+        if self._partial:
+            self._tail.append(self._partial.decode("utf-8", "replace"))
+        return "\n".join(self._tail)
+
+
+def owner() -> str:
+    """This process, told apart from every other, before and after a reboot."""
+    return f"{os.getpid()}-{boot_id()}"
+
+
+class DockerRuntime:
+    """Jobs as containers of one image, through the Docker SDK."""
+
+    name = "docker"
+
+    def __init__(self, client: DockerClient, image_id: str, *, memory_mib: int | None = None) -> None:
+        self._client = client
+        self.image_id = image_id
+        self._memory_mib = memory_mib
+        # As root on the host, nobody in the container; otherwise the caller, who owns the folders.
+        self._uid = os.getuid() or _NOBODY
+        self._gid = os.getgid() if os.getuid() else _NOBODY
+
+    def identity(self) -> Mapping[str, str]:
+        return {"runtime": self.name, "image": self.image_id}
+
+    def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended:
+        """Run a job in a container of its own, which is gone when this returns.
+
+        Raises InfraError where the daemon fails, the container is killed or memory runs out, and
+        Interrupted after `proc.stop_all`.
+        """
+        from docker.errors import DockerException
+        from requests.exceptions import RequestException
+
+        if proc.stopping():
+            raise Interrupted("interrupted before a container was started", where=job.name)
+        log = _Log(job.log, on_line)
+        started = time.monotonic()
+        container: Container | None = None
+        try:
+            container = self._create(job)
+            reader = self._follow(container, log)
+            container.start()
+            reader.start()
+            state = self._wait(container, job, reader, started + job.timeout_s)
+        except (DockerException, RequestException) as e:
+            raise InfraError(
+                f"Docker failed while {job.name} ran: {_first_line(e)}",
+                where=f"log: {job.log}",
+                hint="is the engine still running? invoke doctor tells",
+            ) from e
+        finally:
+            if container is not None:
+                with suppress(DockerException, RequestException):
+                    container.remove(force=True)
+            tail = log.close()
+        if state.get("OOMKilled"):
+            # The status may still be 0: make can swallow the death of one compiler.
+            raise InfraError(
+                f"{job.name} ran out of memory: the kernel killed a process of its container",
+                where=f"log: {job.log}",
+                hint="give the machine more memory, or run with fewer --jobs",
+                detail=tail,
+            )
+        if log.trouble:
+            raise InfraError(
+                f"the log of {job.name} cannot be written: {log.trouble.strerror}",
+                where=str(job.log),
+                detail=tail,
+            )
+        status = int(str(state.get("ExitCode", 255)))
+        if status in (137, 143):
+            raise InfraError(
+                f"the container of {job.name} was killed (status {status})",
+                where=f"log: {job.log}",
+                hint="something outside kmodpipe ended it; run the same command again",
+                detail=tail,
+            )
+        return Ended(status, tail, time.monotonic() - started)
+
+    def _create(self, job: Job) -> Container:
+        for folder in job.folders:
+            if folder.writable and os.getuid() == 0:
+                os.chown(folder.path, self._uid, self._gid)
+        paths = {f.name: f"/{f.name.lower()}" for f in job.folders}
+        return self._client.containers.create(
+            self.image_id,
+            # One stream: the log has both in the order they were written, and no line cut by the other's.
+            ["sh", "-c", 'exec sh "$0" 2>&1', f"{paths['RECIPE']}/{job.script}"],
+            user=f"{self._uid}:{self._gid}",
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            read_only=True,
+            tmpfs={"/tmp": "exec,mode=1777"},
+            network_mode="none",
+            pids_limit=4096,
+            init=True,
+            mem_limit=f"{self._memory_mib}m" if self._memory_mib else None,
+            labels={LABEL: owner(), "org.kmodpipe.job": job.name},
+            environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths},
+            volumes={
+                str(f.path): {"bind": paths[f.name], "mode": "rw" if f.writable else "ro"}
+                for f in job.folders
+            },
+            working_dir="/tmp",
+        )
+
+    @staticmethod
+    def _follow(container: Container, log: _Log) -> threading.Thread:
+        # Attached before the start, so that not a line is missed.
+        stream = container.attach(stream=True, stdout=True, stderr=True, logs=True)
+
+        def read() -> None:
+            # A dropped connection ends the stream as well: the container's state is what counts.
+            with suppress(Exception):
+                for chunk in stream:
+                    log.take(chunk)
+
+        return threading.Thread(target=read, name=f"log-{container.short_id}", daemon=True)
+
+    @staticmethod
+    def _wait(
+        container: Container, job: Job, reader: threading.Thread, deadline: float
+    ) -> Mapping[str, object]:
+        while True:
+            reader.join(0.1)
+            if proc.stopping():
+                raise Interrupted("interrupted while a container ran", where=job.name)
+            if time.monotonic() > deadline:
+                raise InfraError(f"{job.name} had no end after {job.timeout_s:g} s", where=f"log: {job.log}")
+            if reader.is_alive():
+                continue
+            container.reload()
+            state: Mapping[str, object] = container.attrs["State"]
+            if not state.get("Running") and state.get("Status") != "created":
+                return state
+            time.sleep(0.05)
+
+    def sweep(self) -> int:
+        """Remove containers whose maker is gone; returns how many."""
+        from docker.errors import DockerException
+
+        swept = 0
+        with suppress(DockerException):
+            for container in self._client.containers.list(all=True, filters={"label": LABEL}):
+                pid, _, boot = container.labels.get(LABEL, "").partition("-")
+                if boot == boot_id() and pid.isdigit() and Path(f"/proc/{pid}").exists():
+                    continue
+                with suppress(DockerException):
+                    container.remove(force=True)
+                    swept += 1
+        return swept
+
+
+class HostRuntime:
+    """Jobs on this machine, with its own compiler: no isolation, and the result says so."""
+
+    name = "host"
+
+    def identity(self) -> Mapping[str, str]:
+        """The tools that decide what comes out. Raises InfraError where one is missing."""
+        found = {}
+        for tool in ("gcc", "ld", "make", "flex", "bison", "bc"):
+            version = proc.run([tool, "--version"], timeout_s=10, hint=_HOST_HINT).text.splitlines()[0]
+            found[tool] = version
+        return {"runtime": self.name, **found}
+
+    def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended:
+        paths = {f.name: str(f.path) for f in job.folders}
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        done = proc.run(
+            ["sh", f"{paths['RECIPE']}/{job.script}"],
+            timeout_s=job.timeout_s,
+            env={**REPRODUCIBLE, **job.env, **paths},
+            log=job.log,
+            on_line=on_line,
+            check=False,
+        )
+        if done.returncode < 0:
+            raise InfraError(
+                f"{job.name} {proc.describe_status(done.returncode)}",
+                where=f"log: {job.log}",
+                detail=done.tail,
+            )
+        return Ended(done.returncode, done.tail, done.duration_s)
+
+    def sweep(self) -> int:
+        return 0
+
+
+_HOST_HINT = (
+    "--runtime host needs the builder's tools on this machine: "
+    "gcc make flex bison bc libelf-dev libssl-dev busybox-static e2fsprogs"
+)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
