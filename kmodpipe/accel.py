@@ -1,0 +1,282 @@
+"""Which accelerator really works: proved by running a program, not by looking for the device.
+
+    CACHE/accel.json    the answer, kept for this QEMU, this boot of the host and this /dev/kvm
+
+`probe` runs the ROM of `accelrom` under KVM with each CPU model worth having, and under TCG, each within
+a bound. `confirm` goes one step further where a kernel is at hand: KVM is given up when that kernel comes
+to its init under TCG and does not under KVM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO
+
+from kmodpipe import accelrom, proc, store
+from kmodpipe.errors import InfraError
+from kmodpipe.progress import Screen
+from kmodpipe.qemu import PROGRAM, Accel, base_argv, guarded
+
+_KVM_CPUS = ("host", "max", "qemu64")
+_TCG_CPU = "max"
+_BOUND_S = 3.0
+_TCG_BOUND_S = 20.0
+_OUTPUT_BYTES = 4096
+# Printed by every kernel since 2.6 on the way to its init; ignore_loglevel makes them visible.
+_AT_INIT = (b"as init process", b"Freeing unused kernel", b"Freeing unused decrypted")
+
+
+def probe(
+    cache: Path, screen: Screen, *, program: Path = PROGRAM, kvm: Path = Path("/dev/kvm"), fresh: bool = False
+) -> Accel:
+    """The best accelerator that works here; ``fresh`` ignores the cached answer.
+
+    Costs nothing when cached, about a second with a working or quickly failing KVM, and three seconds
+    more with one that hangs. Raises InfraError where not even TCG runs the program.
+    """
+    file = cache / "accel.json"
+    key = _key(program, kvm)
+    with store.lock(cache / "locks" / "accel"):
+        known = None if fresh else _read(file, key)
+        if known:
+            return known
+        with screen.step("prove the accelerator") as step:
+            accel = _probe(cache, program, kvm)
+            step.finish(accel.reason)
+        _write(file, key, accel)
+    return accel
+
+
+def _probe(cache: Path, program: Path, kvm: Path) -> Accel:
+    with store.Store(cache).scratch("accel-") as folder:
+        rom = folder / "rom"
+        rom.write_bytes(accelrom.image())
+        tcg = Accel("tcg", _TCG_CPU)
+        first = _run_rom([tcg], program, rom, _TCG_BOUND_S)[0]
+        if not first.ok and "sandbox" in first.stderr:
+            tcg = replace(tcg, confined=False)
+            first = _run_rom([tcg], program, rom, _TCG_BOUND_S)[0]
+        if not first.ok:
+            raise InfraError(
+                f"QEMU cannot run a test program: it {first.told}", where=str(program), detail=first.stderr
+            )
+        unusable = _unusable(kvm)
+        if unusable:
+            return replace(tcg, reason=f"{unusable}; using TCG")
+        candidates = [replace(tcg, name="kvm", cpu=cpu) for cpu in _KVM_CPUS]
+        # A host that is busy now is slow in both: what TCG took says how patient to be.
+        trials = _run_rom(candidates, program, rom, max(_BOUND_S, 10 * first.duration_s))
+    for accel, trial in zip(candidates, trials, strict=True):
+        if trial.ok:
+            return replace(accel, reason=f"KVM works, CPU model {accel.cpu}")
+    best = max(trials, key=lambda t: len(t.stages))
+    return replace(tcg, reason=f"KVM opens, but a test program {best.told}; using TCG")
+
+
+def _unusable(kvm: Path) -> str:
+    if not kvm.exists():
+        return f"there is no {kvm}"
+    try:
+        os.close(os.open(kvm, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as e:
+        return f"{kvm} cannot be opened ({e.strerror})"
+    return ""
+
+
+# -- running the ROM -----------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Trial:
+    returncode: int | None  # None: it was still running at the bound
+    stages: str
+    stderr: str
+    duration_s: float
+
+    @property
+    def ok(self) -> bool:
+        return self.returncode == accelrom.EXIT_STATUS and self.stages.endswith("u")
+
+    @property
+    def told(self) -> str:
+        where = accelrom.STAGES.get(self.stages[-1:], "somewhere")
+        if self.returncode is None:
+            return f"hangs {where}"
+        if self.returncode == 0:
+            return f"resets the machine {where}"
+        if self.stages.endswith("u") or self.returncode == accelrom.EXIT_STATUS:
+            return "gives a wrong answer"
+        reason = next((ln for ln in self.stderr.splitlines() if "warning:" not in ln), "").strip()
+        return f"makes QEMU fail {where}: {reason or proc.describe_status(self.returncode)}"
+
+
+def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) -> list[_Trial]:
+    """Run the ROM under each accelerator, all at once, so that one that hangs costs the bound once."""
+    started = time.monotonic()
+    children: list[subprocess.Popen[bytes]] = []
+    ended: dict[int, float] = {}
+    try:
+        for accel in accels:
+            argv = base_argv(accel, program=program, memory_mib=4)
+            argv += ["-monitor", "none", "-bios", os.fspath(rom)]
+            argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
+            argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
+            children.append(proc.spawn(guarded(argv)))
+        while len(ended) < len(children) and time.monotonic() - started < bound_s and not proc.stopping():
+            for n, child in enumerate(children):
+                if n not in ended and child.poll() is not None:
+                    ended[n] = time.monotonic() - started
+            time.sleep(0.01)
+        return [
+            _Trial(
+                child.returncode if n in ended else None,
+                "".join(c for c in _available(child.stdout) if c in accelrom.STAGES),
+                _available(child.stderr),
+                ended.get(n, bound_s),
+            )
+            for n, child in enumerate(children)
+        ]
+    finally:
+        for child in children:
+            _end(child)
+
+
+def _available(stream: IO[bytes] | None) -> str:
+    """What is in a pipe now, at most 4 KiB."""
+    assert stream is not None
+    fd = stream.fileno()
+    os.set_blocking(fd, False)
+    with suppress(BlockingIOError):
+        return os.read(fd, _OUTPUT_BYTES).decode("ascii", "replace")
+    return ""
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        proc.kill_group(child, grace_s=0.5)
+    proc.forget(child)
+    for stream in (child.stdout, child.stderr):
+        if stream:
+            stream.close()
+
+
+# -- the kernel itself ---------------------------------------------------------------------------
+def confirm(
+    accel: Accel,
+    kernel: Path,
+    initramfs: Path,
+    cache: Path,
+    screen: Screen,
+    *,
+    program: Path = PROGRAM,
+    kvm: Path = Path("/dev/kvm"),
+    bound_s: float = 15.0,
+) -> Accel:
+    """``accel``, or TCG where ``kernel`` comes to its init under TCG and not under ``accel``.
+
+    Asked once for each kernel file; costs one boot under a KVM that works, nothing under TCG.
+    """
+    if accel.name != "kvm":
+        return accel
+    file = cache / "accel.json"
+    digest = store.digest_file(kernel)
+    if digest in _confirmed(file):
+        return accel
+    with screen.step("prove KVM with the kernel") as step:
+        if _reaches_init(accel, kernel, initramfs, program, bound_s):
+            _write(file, _key(program, kvm), accel, [*_confirmed(file), digest])
+            step.finish("works")
+            return accel
+        tcg = replace(accel, name="tcg", cpu=_TCG_CPU)
+        if not _reaches_init(tcg, kernel, initramfs, program, 4 * bound_s):
+            # The kernel comes nowhere at all: that is its own trouble, and the run will tell.
+            step.finish("not decided, the kernel comes to init nowhere")
+            return accel
+        tcg = replace(tcg, reason="KVM runs a test program but not this kernel; using TCG")
+        _write(file, _key(program, kvm), tcg)
+        step.finish(tcg.reason)
+        return tcg
+
+
+def _reaches_init(accel: Accel, kernel: Path, initramfs: Path, program: Path, bound_s: float) -> bool:
+    argv = base_argv(accel, program=program)
+    argv += ["-monitor", "none", "-kernel", os.fspath(kernel), "-initrd", os.fspath(initramfs)]
+    argv += ["-append", "console=ttyS0 ignore_loglevel panic=-1"]
+    argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
+    deadline = time.monotonic() + bound_s
+    child = proc.spawn(guarded(argv), stderr=subprocess.DEVNULL)
+    seen = b""
+    try:
+        assert child.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stdout, selectors.EVENT_READ)
+            while time.monotonic() < deadline and not proc.stopping():
+                if not selector.select(0.1):
+                    continue
+                data = os.read(child.stdout.fileno(), 65536)
+                if not data:
+                    return False
+                seen = seen[-64:] + data
+                if any(mark in seen for mark in _AT_INIT):
+                    return True
+        return False
+    finally:
+        _end(child)
+
+
+# -- the cached answer ---------------------------------------------------------------------------
+def _key(program: Path, kvm: Path) -> Mapping[str, str]:
+    """What the answer depends on; a reboot, another QEMU or other rights on the device ask again."""
+    version = proc.run(
+        [program, "--version"], timeout_s=10, hint="is this a QEMU that can run here? run: invoke setup"
+    )
+    try:
+        s = kvm.stat()
+        device = f"{s.st_rdev:#x} {s.st_mode:o} {s.st_uid}:{s.st_gid} {os.access(kvm, os.R_OK | os.W_OK)}"
+    except OSError:
+        device = "none"
+    return {
+        "qemu": version.text.partition("\n")[0],
+        "host": os.uname().release,
+        "boot": store.boot_id(),
+        "kvm": device,
+        "rom": store.digest_of(accelrom.CODE.hex()),
+    }
+
+
+def _load(file: Path) -> dict[str, object]:
+    try:
+        value = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _read(file: Path, key: Mapping[str, str]) -> Accel | None:
+    value = _load(file)
+    found = value.get("accel")
+    if value.get("key") != dict(key) or not isinstance(found, dict):
+        return None
+    try:
+        return Accel(**found)
+    except TypeError:
+        return None
+
+
+def _confirmed(file: Path) -> list[str]:
+    value = _load(file).get("confirmed")
+    return [str(digest) for digest in value][-64:] if isinstance(value, list) else []
+
+
+def _write(file: Path, key: Mapping[str, str], accel: Accel, confirmed: Sequence[str] = ()) -> None:
+    value = {"key": dict(key), "accel": asdict(accel), "confirmed": list(confirmed)}
+    store.write_atomically(file, json.dumps(value, indent=1) + "\n")
+
+
+__all__ = ["Accel", "confirm", "probe"]

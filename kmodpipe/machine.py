@@ -1,0 +1,361 @@
+"""QEMU: one boot, watched to its end.
+
+    console   ttyS0 -> a file, capped; watched for a panic
+    channel   ttyS1 -> a file, capped, and the records of `channel`
+
+Both ports are sockets that QEMU inherits. A reader that is slow slows the guest down (QEMU holds the byte
+back until the socket takes it); nothing is dropped. One loop, one set of deadlines, every wait within them;
+QEMU is killed and reaped whatever happens, and dies with us if we are killed.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from kmodpipe import proc
+from kmodpipe.channel import Channel, Ledger, Record
+from kmodpipe.console import Scanner, parse
+from kmodpipe.qemu import MachineSpec, Serial, guarded, interactive, qemu_argv
+from kmodpipe.session import Deadlines, GuestEnd, Limits, Session
+
+_READ_BYTES = 64 * 1024
+_POLL_S = 0.25
+_STDERR_BYTES = 8 * 1024
+# Console bytes taken before the channel gets its turn again.
+_DRAIN_BYTES = 4 * 1024 * 1024
+
+
+def run(
+    spec: MachineSpec,
+    *,
+    nonce: str,
+    case_timeouts: Mapping[int, float],
+    deadlines: Deadlines,
+    console_path: Path,
+    channel_path: Path,
+    on_record: Callable[[Record], None] | None = None,
+    limits: Limits | None = None,
+) -> Session:
+    """Boot once and watch to the end. ``case_timeouts`` holds the planned cases and their limits in seconds.
+
+    ``on_record`` is told every record as it arrives. Whatever the guest or QEMU does is a `Session`; raises
+    InfraError where QEMU is not installed, Interrupted where `proc.stop_all` came before the start.
+    """
+    with ExitStack() as stack:
+        guest = _Guest(spec, nonce, case_timeouts, deadlines, limits or Limits(), on_record)
+        guest.open(stack, console_path, channel_path)
+        guest.watch()
+    return guest.session(console_path, channel_path)
+
+
+class _CappedFile:
+    """A file that takes so many bytes and keeps the last ones of what comes beyond."""
+
+    def __init__(self, file: BinaryIO, limits: Limits) -> None:
+        self._file = file
+        self._room = limits.file_bytes
+        self._tail_bytes = limits.tail_bytes
+        self.tail = bytearray()
+        self.total = 0
+        self._beyond = 0
+
+    def write(self, data: bytes) -> None:
+        self.total += len(data)
+        self._file.write(data[: self._room])
+        self._beyond += max(len(data) - self._room, 0)
+        self._room = max(self._room - len(data), 0)
+        self.tail += data
+        if len(self.tail) > 4 * self._tail_bytes:
+            del self.tail[: -self._tail_bytes]
+
+    @property
+    def cut_bytes(self) -> int:
+        return max(self._beyond - self._tail_bytes, 0)
+
+    def close(self) -> None:
+        if self.cut_bytes:
+            self._file.write(b"\n[kmodpipe: %d bytes were cut here]\n" % self.cut_bytes)
+        if self._beyond:
+            self._file.write(self.tail[-min(self._beyond, self._tail_bytes) :])
+        self._file.close()
+
+
+class _Guest:
+    """A running QEMU and what is known of it."""
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        nonce: str,
+        case_timeouts: Mapping[int, float],
+        deadlines: Deadlines,
+        limits: Limits,
+        on_record: Callable[[Record], None] | None,
+    ) -> None:
+        self._spec, self._timeouts, self._deadlines, self._limits = spec, case_timeouts, deadlines, limits
+        self._on_record = on_record
+        self._parser = Channel(nonce)
+        self._ledger = Ledger(case_timeouts.keys())
+        self._scanner = Scanner()
+        self._selector = selectors.DefaultSelector()
+        self._records: list[Record] = []
+        self._record_bytes = 0
+        self._stderr = b""
+        self._offsets: dict[int, tuple[int, int]] = {}
+        self._end: GuestEnd | None = None
+        self._detail = ""
+        self._to_init_s: float | None = None
+        self._grace: tuple[float, GuestEnd, str] | None = None
+        self._case_limit_s = 0.0
+        self._killed = False
+
+    # -- start and stop --------------------------------------------------------------------------
+    def open(self, stack: ExitStack, console_path: Path, channel_path: Path) -> None:
+        """Start QEMU; all that is opened here is closed with ``stack``."""
+        self._console_file = _CappedFile(console_path.open("wb"), self._limits)
+        stack.callback(self._console_file.close)
+        self._channel_file = _CappedFile(channel_path.open("wb"), self._limits)
+        stack.callback(self._channel_file.close)
+        self._console, console_end = socket.socketpair()
+        self._channel, channel_end = socket.socketpair()
+        for end in (self._console, self._channel, console_end, channel_end):
+            stack.callback(end.close)
+        argv = qemu_argv(self._spec, console=console_end.fileno(), channel=channel_end.fileno())
+        self._started = self._heard = self._rate_since = time.monotonic()
+        self._rate_base = 0
+        self._child = proc.spawn(
+            guarded(argv),
+            stdout=subprocess.DEVNULL,
+            pass_fds=(console_end.fileno(), channel_end.fileno()),
+        )
+        stack.callback(self._stop)
+        console_end.close()
+        channel_end.close()
+        assert self._child.stderr is not None
+        stack.enter_context(self._selector)
+        for stream in (self._console, self._channel, self._child.stderr):
+            os.set_blocking(stream.fileno(), False)
+            self._selector.register(stream, selectors.EVENT_READ)
+
+    def _stop(self) -> None:
+        if self._child.poll() is None:
+            self._killed = True
+            proc.kill_group(self._child, grace_s=0.5)
+            # SIGKILL does not fail; a process in an uninterruptible call may take a moment to go.
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(10)
+        proc.forget(self._child)
+        assert self._child.stderr is not None
+        self._child.stderr.close()
+        self._duration_s = time.monotonic() - self._started
+
+    # -- the loop --------------------------------------------------------------------------------
+    def watch(self) -> None:
+        while self._end is None:
+            limit, end, detail = min(self._limits_now(), key=lambda row: row[0])
+            left = limit - time.monotonic()
+            if proc.stopping():
+                self._finish(GuestEnd.INTERRUPTED, "interrupted")
+            elif left <= 0:
+                self._pump()  # what is there already still counts
+                if (limit, end, detail) in self._limits_now():
+                    self._finish(end, detail)
+            else:
+                self._selector.select(min(left, _POLL_S))
+                ended = self._child.poll() is not None
+                busy = self._pump()
+                if ended and not busy:
+                    self._exited()
+        self._parser.close()
+
+    def _limits_now(self) -> list[tuple[float, GuestEnd, str]]:
+        """Every deadline that runs, with what it means when it passes."""
+        d = self._deadlines
+        rows = [(self._started + d.whole_s, GuestEnd.WHOLE_TIMEOUT, f"not through after {d.whole_s:g} s")]
+        if self._grace:
+            return [*rows, self._grace]
+        if not self._ledger.greeted:
+            told = f"no word from the agent within {d.boot_s:g} s of the start"
+            return [*rows, (self._started + d.boot_s, GuestEnd.NO_BOOT, told)]
+        rows.append((self._heard + d.silence_s, GuestEnd.SILENCE, f"no sign of life for {d.silence_s:g} s"))
+        if (case := self._ledger.running) is not None:
+            limit_s = self._timeouts.get(case, 0)
+            told = f"case {case} is not over {d.case_grace_s:g} s after its limit of {limit_s:g} s"
+            rows.append((self._case_limit_s, GuestEnd.CASE_TIMEOUT, told))
+        return rows
+
+    def _pump(self) -> bool:
+        """Take what has arrived. The channel is read first, the console next, and only then are the records
+        handled: so all that the guest printed before a record is in the console file before it."""
+        before = self._console_file.total
+        data = self._read(self._channel)
+        console = self._drain_console()
+        errors = self._read_stderr()
+        if data:
+            self._channel_file.write(data)
+            for record in self._parser.feed(data):
+                self._take(record, before, len(data))
+        if data or console:
+            self._heard = time.monotonic()
+            self._check_flood()
+        return bool(data or console or errors)
+
+    def _drain_console(self) -> int:
+        taken = 0
+        while taken < _DRAIN_BYTES and (data := self._read(self._console)):
+            taken += len(data)
+            self._console_file.write(data)
+            if self._scanner.feed(data) and (not self._grace or self._grace[1] is not GuestEnd.PANIC):
+                self._grace = (time.monotonic() + self._deadlines.panic_grace_s, GuestEnd.PANIC, "")
+        return taken
+
+    def _read(self, stream: socket.socket) -> bytes:
+        try:
+            data = stream.recv(_READ_BYTES)
+        except BlockingIOError:
+            return b""
+        except OSError:
+            data = b""
+        if not data:
+            with suppress(KeyError, ValueError):
+                self._selector.unregister(stream)
+        return data
+
+    def _read_stderr(self) -> int:
+        assert self._child.stderr is not None
+        try:
+            data = os.read(self._child.stderr.fileno(), _READ_BYTES)
+        except BlockingIOError:
+            return 0
+        if not data:
+            with suppress(KeyError, ValueError):
+                self._selector.unregister(self._child.stderr)
+        self._stderr = (self._stderr + data)[-_STDERR_BYTES:]
+        return len(data)
+
+    def _take(self, record: Record, console_before: int, size: int) -> None:
+        now = time.monotonic()
+        self._ledger.take(record)
+        case = record.number("case")
+        if record.type == "hello" and self._to_init_s is None:
+            self._to_init_s = now - self._started
+        elif record.type == "start" and case is not None and len(self._offsets) < len(self._timeouts):
+            self._case_limit_s = now + self._timeouts.get(case, 0) + self._deadlines.case_grace_s
+            self._offsets[case] = (console_before, sys.maxsize)
+        elif record.type == "end" and case in self._offsets:
+            assert case is not None
+            self._offsets[case] = (self._offsets[case][0], self._console_file.total)
+        if record.type != "beat":
+            self._keep(record)
+        if not self._grace:
+            if self._ledger.stuck is not None:
+                told = f"case {self._ledger.stuck} left something behind that cannot be ended"
+                self._grace = (now + self._deadlines.exit_grace_s, GuestEnd.STUCK, told)
+            elif record.type == "done":
+                self._grace = (now + self._deadlines.exit_grace_s, *self._believed())
+        if self._on_record:
+            self._on_record(record)
+
+    def _keep(self, record: Record) -> None:
+        self._record_bytes += 64 + sum(map(len, record.fields.values()))
+        if len(self._records) < self._limits.records and self._record_bytes <= self._limits.record_bytes:
+            self._records.append(record)
+        else:
+            self._finish(GuestEnd.FLOOD, f"more than {len(self._records)} records")
+
+    def _believed(self) -> tuple[GuestEnd, str]:
+        """What a last record is worth."""
+        if self._ledger.complete and self._parser.whole and not self._parser.cut:
+            return GuestEnd.DONE, ""
+        return GuestEnd.EARLY_EXIT, "; ".join(self._troubles()) or "the last record does not fit the plan"
+
+    def _troubles(self) -> list[str]:
+        lost = self._parser.damaged
+        damage = [f"the verdict channel is damaged ({lost} records lost, broken or repeated)"] if lost else []
+        return [*self._ledger.problems, *damage]
+
+    def _check_flood(self) -> None:
+        total = self._console_file.total + self._channel_file.total
+        now = time.monotonic()
+        if total > self._limits.total_bytes:
+            self._finish(GuestEnd.FLOOD, f"the guest sent more than {self._limits.total_bytes} bytes")
+        elif total - self._rate_base > self._limits.rate_bytes:
+            self._finish(
+                GuestEnd.FLOOD,
+                f"the guest sent {total - self._rate_base} bytes in {now - self._rate_since:.0f} s",
+            )
+        elif now - self._rate_since > self._limits.rate_window_s:
+            self._rate_since, self._rate_base = now, total
+
+    # -- the end ---------------------------------------------------------------------------------
+    def _finish(self, end: GuestEnd, detail: str) -> None:
+        if self._end is None:
+            self._end, self._detail = end, detail
+
+    def _exited(self) -> None:
+        """QEMU has ended by itself, and all that it left behind was read."""
+        status = self._child.returncode
+        said = self._stderr.decode("utf-8", "replace").strip()
+        last = [line for line in said.splitlines() if "warning:" not in line][-1:]
+        if proc.stopping():
+            self._finish(GuestEnd.INTERRUPTED, "interrupted")
+        elif self._grace:
+            self._finish(*self._grace[1:])
+        elif status != 0:
+            # Nothing that a guest does ends QEMU with an error: without -device isa-debug-exit, a restart
+            # and a power-off both are status 0.
+            told = f"QEMU {proc.describe_status(status)}"
+            self._finish(GuestEnd.QEMU_FAILED, ": ".join([told, *last]))
+        else:
+            where = "before its agent said a word" if not self._ledger.greeted else "without the last record"
+            self._finish(GuestEnd.EARLY_EXIT, "\n".join([f"the guest ended {where}", *self._last_lines()]))
+
+    def _last_lines(self, count: int = 5) -> list[str]:
+        text = bytes(self._console_file.tail[-4096:]).decode("utf-8", "replace")
+        return [line.rstrip() for line in text.splitlines() if line.strip()][-count:]
+
+    def _panic_title(self) -> str:
+        reports = parse(bytes(self._console_file.tail))
+        return reports[-1].title if reports else "kernel panic"
+
+    def session(self, console_path: Path, channel_path: Path) -> Session:
+        """The record of a boot that has ended."""
+        assert self._end is not None
+        end, detail = self._end, self._detail
+        if end is GuestEnd.PANIC:
+            detail = self._panic_title()
+        elif end is GuestEnd.DONE:
+            end, detail = self._believed()  # once more: something may have come after the last record
+        total = self._console_file.total
+        return Session(
+            spec=self._spec,
+            end=end,
+            detail=detail,
+            records=tuple(self._records),
+            console_path=console_path,
+            channel_path=channel_path,
+            argv=tuple(qemu_argv(self._spec)),
+            duration_s=self._duration_s,
+            to_init_s=self._to_init_s,
+            returncode=self._child.returncode,
+            stderr_tail=self._stderr.decode("utf-8", "replace"),
+            damaged=self._parser.damaged + len(self._ledger.problems),
+            foreign_bytes=self._parser.foreign_bytes,
+            console_bytes=total,
+            console_cut_bytes=self._console_file.cut_bytes,
+            console_offsets={i: (start, min(stop, total + 1)) for i, (start, stop) in self._offsets.items()},
+        )
+
+
+__all__ = [
+    "Deadlines", "GuestEnd", "Limits", "MachineSpec", "Serial", "Session", "interactive", "qemu_argv", "run",
+]  # fmt: skip

@@ -1,0 +1,134 @@
+"""QEMU's command lines: a bare PC with two serial ports, confined, that dies with us."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import termios
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe import proc
+from kmodpipe.errors import InfraError
+
+PROGRAM = Path("qemu-system-x86_64")
+_CONFINEMENT = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+_POLL_S = 0.25
+
+
+@dataclass(frozen=True)
+class Accel:
+    """An accelerator that ran a program. ``reason`` is a sentence for the screen and the results;
+    ``confined``: this QEMU can run under its own system call filter."""
+
+    name: str  # "kvm" or "tcg"
+    cpu: str  # QEMU's CPU model: "host", "max" …
+    reason: str = ""
+    confined: bool = True
+
+
+TCG = Accel("tcg", "max")
+"""QEMU's own emulation, which works wherever QEMU does."""
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What is booted. ``program`` is the QEMU to run, a path or a name."""
+
+    kernel: Path
+    initramfs: Path
+    cmdline: str
+    memory_mib: int = 256
+    cpus: int = 1
+    accel: Accel = TCG
+    program: Path = PROGRAM
+
+
+def base_argv(accel: Accel, *, program: Path = PROGRAM, memory_mib: int = 256, cpus: int = 1) -> list[str]:
+    """The part that all our QEMU command lines share: a bare machine without any device."""
+    argv = [os.fspath(program), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    if accel.confined:
+        argv += ["-sandbox", _CONFINEMENT]
+    argv += ["-machine", f"pc,accel={accel.name}", "-cpu", accel.cpu]
+    return [*argv, "-m", str(memory_mib), "-smp", str(cpus)]
+
+
+def guarded(argv: Sequence[str]) -> list[str]:
+    """``argv`` behind a guard: the kernel kills it when the thread that started it ends.
+
+    QEMU goes on when the other ends of its sockets close; without this it would outlive a driver that
+    is killed with SIGKILL, and burn a CPU for ever. Raises InfraError where the program is not installed.
+    """
+    path = proc.clean_environment()["PATH"]
+    if shutil.which(argv[0], path=path) is None:
+        raise InfraError(f"{argv[0]} is not installed or not executable", hint="run: invoke setup")
+    if setpriv := shutil.which("setpriv", path=path):
+        return [setpriv, "--pdeathsig", "KILL", "--", *argv]
+    # Where util-linux is too old or too small for setpriv: prctl(PR_SET_PDEATHSIG, SIGKILL), then exec.
+    code = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-c", code, *argv]
+
+
+Serial = int | str | os.PathLike[str] | None
+"""Where a serial port goes: an inherited socket, ``"-"`` (the terminal), a file, or nowhere."""
+
+
+def _boot_argv(spec: MachineSpec) -> list[str]:
+    argv = base_argv(spec.accel, program=spec.program, memory_mib=spec.memory_mib, cpus=spec.cpus)
+    argv += ["-kernel", os.fspath(spec.kernel), "-initrd", os.fspath(spec.initramfs)]
+    return [*argv, "-append", spec.cmdline]
+
+
+def qemu_argv(spec: MachineSpec, *, console: Serial = "-", channel: Serial = None) -> list[str]:
+    """QEMU's command line."""
+    argv = [*_boot_argv(spec), "-monitor", "none"]
+    for name, where in (("console", console), ("channel", channel)):
+        argv += ["-chardev", _chardev(name, where), "-serial", f"chardev:{name}"]
+    return argv
+
+
+def _chardev(name: str, where: Serial) -> str:
+    if where is None:
+        return f"null,id={name}"
+    if isinstance(where, int):
+        return f"socket,id={name},fd={where}"
+    if where == "-":
+        return f"stdio,id={name},signal=off"
+    return f"file,id={name},path={os.fspath(where).replace(',', ',,')}"
+
+
+def interactive(spec: MachineSpec) -> int:
+    """Boot with the console on this terminal (Ctrl-a x ends QEMU); returns QEMU's exit status."""
+    argv = [*_boot_argv(spec), "-serial", "mon:stdio", "-serial", "null"]
+    terminal = sys.stdin.fileno() if sys.stdin.isatty() else None
+    settings = termios.tcgetattr(terminal) if terminal is not None else None
+    child = proc.spawn(
+        guarded(argv),
+        stdin=sys.stdin.fileno(),
+        stdout=sys.stdout.fileno(),
+        stderr=sys.stderr.fileno(),
+        foreground=True,
+    )
+    try:
+        while child.poll() is None:
+            if proc.stopping():
+                child.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(_POLL_S)
+        return child.returncode
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+        proc.forget(child)
+        if terminal is not None and settings is not None:
+            termios.tcsetattr(terminal, termios.TCSADRAIN, settings)
+
+
+__all__ = [
+    "PROGRAM", "TCG", "Accel", "MachineSpec", "Serial", "base_argv", "guarded", "interactive", "qemu_argv",
+]  # fmt: skip

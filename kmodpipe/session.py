@@ -1,0 +1,98 @@
+"""One boot as a record: the bounds it ran under and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from kmodpipe import proc
+from kmodpipe.channel import Record
+from kmodpipe.qemu import MachineSpec
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Seconds: from start to the agent's first record; without a byte from the guest after that; for the
+    whole boot; for a case beyond its own time limit, which the agent keeps; and for QEMU to end by itself
+    after a panic and after the last record."""
+
+    boot_s: float = 60.0
+    silence_s: float = 20.0
+    whole_s: float = 900.0
+    case_grace_s: float = 10.0
+    panic_grace_s: float = 2.0
+    exit_grace_s: float = 3.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what a guest may send. Beyond ``file_bytes`` a log keeps its last ``tail_bytes`` only."""
+
+    file_bytes: int = 64 * 1024 * 1024
+    tail_bytes: int = 64 * 1024
+    total_bytes: int = 1024 * 1024 * 1024
+    rate_bytes: int = 256 * 1024 * 1024
+    rate_window_s: float = 120.0
+    record_bytes: int = 16 * 1024 * 1024
+    records: int = 40_000
+
+
+class GuestEnd(StrEnum):
+    """How a boot ended. Only `DONE` lets a pass be believed for cases that did not end before."""
+
+    DONE = "done"
+    PANIC = "panic"
+    SILENCE = "silence"
+    EARLY_EXIT = "early exit"
+    NO_BOOT = "no boot"
+    CASE_TIMEOUT = "case timeout"
+    WHOLE_TIMEOUT = "time limit"
+    FLOOD = "flood"
+    QEMU_FAILED = "QEMU failed"
+    INTERRUPTED = "interrupted"
+    STUCK = "stuck"
+
+
+@dataclass(frozen=True)
+class Session:
+    """One boot, for judging and for the record.
+
+    ``records`` are all but the beats. ``console_offsets``: for each case that started, the part of the
+    console stream (bytes, half open) in which it can have printed. The two ports are read separately, so
+    a part may reach into its neighbours' by what was in flight at that moment: see `owners`.
+    """
+
+    spec: MachineSpec
+    end: GuestEnd
+    detail: str
+    records: tuple[Record, ...]
+    console_path: Path
+    channel_path: Path
+    argv: tuple[str, ...]
+    duration_s: float
+    to_init_s: float | None
+    returncode: int | None
+    stderr_tail: str
+    damaged: int
+    foreign_bytes: int
+    console_bytes: int
+    console_cut_bytes: int
+    console_offsets: Mapping[int, tuple[int, int]]
+
+    @property
+    def command(self) -> str:
+        """QEMU's command line as it can be pasted into a shell: the console on the terminal."""
+        return proc.pasteable(self.argv)
+
+    def owners(self, offset: int) -> tuple[int, ...]:
+        """The cases that can have printed the console byte at ``offset``, the last started first.
+
+        Of several, the one whose kmsg records have the line is the owner; without such, the first here.
+        """
+        inside = [i for i, (start, end) in self.console_offsets.items() if start <= offset < end]
+        return tuple(reversed(inside))
+
+
+__all__ = ["Deadlines", "GuestEnd", "Limits", "Session"]
