@@ -1,0 +1,165 @@
+"""Apply a series: a hard-link farm of the tree, then each patch in order by a strict ``git apply``.
+
+    CACHE/trees/patched-<digest>/ and .json   the patched tree, under tree.identity and series.digest
+
+git replaces the files it changes, so the tree that the farm shares its files with stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from kmodpipe import store
+from kmodpipe.errors import UserError
+from kmodpipe.farm import make_farm
+from kmodpipe.progress import Mode, Screen
+from kmodpipe.series.model import Patch, Series, git
+from kmodpipe.source import Tree
+from kmodpipe.source import tree as trees
+
+_STRICT = ("apply", "--whitespace=nowarn", "-p1")
+_HUNK = re.compile(r"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@.*$")
+
+
+def mismatch(series: Series, tree: Tree) -> str | None:
+    """A warning where the series does not name the tree's kernel version; strict application decides."""
+    base = ".".join(tree.kernel_version.split(".")[:2])
+    if not series.applies_to or base in series.applies_to:
+        return None
+    wanted = ", ".join(series.applies_to)
+    return f"series {series.name} is for Linux {wanted}; {tree.name} is {tree.kernel_version}"
+
+
+def _identity(series: Series, tree: Tree) -> str:
+    return f"patched:{store.digest_of([tree.identity, series.digest])[:24]}"
+
+
+def applied_path(series: Series, tree: Tree, cache: Path) -> Path | None:
+    """The patched tree, if it is here already."""
+    found = trees.known(cache, _identity(series, tree))
+    return found.path if found else None
+
+
+def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None) -> Path:
+    """The tree with the series applied: made, or reused where it is here.
+
+    UserError for a patch that does not apply, naming patch, file and hunk; nothing is left behind then.
+    """
+    identity = _identity(series, tree)
+    screen = screen or Screen(Mode.QUIET)
+    lock = cache / "locks" / f"make-{identity.replace(':', '-')}"
+    with store.lock(lock, waiting=screen.say):
+        if here := applied_path(series, tree, cache):
+            return here
+        with screen.step(f"apply {series.name}") as step, store.Store(cache).scratch("farm-") as scratch:
+            farm = scratch / "tree"
+            step.update("linking the tree")
+            make_farm(tree.path, farm)
+            for number, patch in enumerate(series.patches, 1):
+                step.update(patch.name, done=number, total=len(series.patches))
+                _apply_one(series, tree, patch, farm)
+            _refuse_escaping_links(series, farm)
+            provenance = {"series": series.name, "series-digest": series.digest, "tree": tree.identity}
+            made = trees.install(cache, farm, identity, provenance, what=f"{tree.name} with {series.name}")
+            step.finish(f"{len(series.patches)} patches")
+        return made.path
+
+
+def _apply_one(series: Series, tree: Tree, patch: Patch, farm: Path) -> None:
+    done = git(farm, *_STRICT, "-", stdin=patch.data, check=False)
+    if done.returncode != 0:
+        raise _rejected(series, tree, patch, farm, done.tail)
+
+
+def _refuse_escaping_links(series: Series, farm: Path) -> None:
+    for name in series.touched:
+        path = farm / name
+        if path.is_symlink() and trees.link_escapes(name, os.readlink(path)):  # noqa: PTH115
+            raise UserError(
+                f"series {series.name} makes a symbolic link out of the tree: {name}", where=series.origin
+            )
+
+
+# -- telling why a patch does not apply --------------------------------------------------------------
+def _rejected(series: Series, tree: Tree, patch: Patch, farm: Path, said: str) -> UserError:
+    """The error for a patch that does not apply; the farm is used up in finding out."""
+    what = f"series {series.name}: {patch.name} does not apply to {tree.name} ({tree.kernel_version})"
+    hint = mismatch(series, tree) or "rebase the patch on this tree"
+    reverse = git(farm, *_STRICT, "--reverse", "--check", "-", stdin=patch.data, check=False)
+    if reverse.returncode == 0:
+        where = ", ".join(patch.touched)
+        return UserError(f"{what}: its change is already there", where=where, hint="drop it from the series")
+    there = [name for name in patch.touched if _is_there(patch, name, farm)]
+    rejects = _reject_files(patch, farm)
+    if not rejects:
+        reasons = [line for line in said.splitlines() if line.startswith("error: ")] or said.splitlines()
+        if not reasons:
+            return UserError(what, where=", ".join(patch.touched), hint=hint)
+        return UserError(what, where=patch.touched[0], detail="\n".join(reasons[:6]), hint=hint)
+    places: list[str] = []
+    detail: list[str] = []
+    for name, hunks in rejects:
+        already = " (this file's change is already there)" if name in there else ""
+        for hunk in hunks[:4]:
+            places.append(f"{name}, hunk {hunk[0]}{already}")
+            detail += [f"{name}: {line}" for line in _difference(farm / name, hunk)]
+    return UserError(what, where="; ".join(places), detail="\n".join(detail[:12]), hint=hint)
+
+
+def _is_there(patch: Patch, name: str, farm: Path) -> bool:
+    # --include takes a pattern: brackets and stars in a name stand for themselves.
+    pattern = re.sub(r"([\[\]*?\\])", r"\\\1", name)
+    argv = (*_STRICT, "--reverse", "--check", f"--include={pattern}", "-")
+    return git(farm, *argv, stdin=patch.data, check=False).returncode == 0
+
+
+def _reject_files(patch: Patch, farm: Path) -> list[tuple[str, list[list[str]]]]:
+    """Apply what applies; the rejected hunks of each file, as git left them, in lines."""
+    git(farm, *_STRICT, "--reject", "-", stdin=patch.data, check=False)
+    found: list[tuple[str, list[list[str]]]] = []
+    for name in patch.touched:
+        path = farm / f"{name}.rej"
+        try:
+            lines = path.read_text("utf-8", "replace").splitlines()
+        except OSError:
+            continue
+        starts = [i for i, line in enumerate(lines) if _HUNK.match(line)]
+        ends = [*starts[1:], len(lines)]
+        found.append((name, [lines[a:b] for a, b in zip(starts, ends, strict=True)]))
+    return found
+
+
+def _difference(path: Path, hunk: list[str]) -> list[str]:
+    """Where the file differs from what the hunk expects to find there, in its nearest place."""
+    expected = [line[1:] for line in hunk[1:] if line[:1] in (" ", "-")]
+    try:
+        found = path.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    if not expected or not found or len(found) > 50_000:
+        return []
+    match = _HUNK.match(hunk[0])
+    wanted = int(match[1]) - 1 if match else 0
+
+    def score(start: int) -> tuple[int, int]:
+        same = sum(a == b for a, b in zip(expected, found[start : start + len(expected)], strict=False))
+        return same, -abs(start - wanted)
+
+    best = max(range(len(found)), key=score)
+    if score(best)[0] * 2 < len(expected):
+        return ["nothing like the hunk's lines is there"]
+    told: list[str] = []
+    for offset, want in enumerate(expected):
+        line = found[best + offset] if best + offset < len(found) else "(end of file)"
+        if line != want:
+            told += [
+                f"line {best + offset + 1}: expected {want.strip()!r}",
+                f"line {best + offset + 1}: found {line.strip()!r}",
+            ]
+            break
+    return told
+
+
+__all__ = ["applied_path", "apply", "mismatch"]

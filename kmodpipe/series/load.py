@@ -1,0 +1,200 @@
+"""Read a series: a folder in quilt form, any folder of patches, or a mailbox.
+
+patches/<name>/series        patch file names in order; blank lines and # comments
+patches/<name>/series.toml   summary, module, design, applies-to, axes
+"""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import re
+import tempfile
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kmodpipe.errors import UserError, unknown_name
+from kmodpipe.series.model import Patch, Series, git, is_diff, read_patch
+
+UNPATCHED = "unpatched"
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
+_NUMBERED = re.compile(r"\[[^\]]*\bPATCH\b[^\]]*?\b(\d+)/(\d+)[^\]]*\]", re.IGNORECASE)
+_MAX_BYTES = 64 * 1024 * 1024
+
+
+class _Meta(BaseModel):
+    """series.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=lambda n: n.replace("_", "-"))
+
+    summary: str = ""
+    module: str | None = Field(None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$")
+    design: str | None = Field(None, pattern=_NAME.pattern)
+    applies_to: tuple[str, ...] = ()
+    axes: dict[str, str] = Field(default_factory=dict)
+
+
+def available(patches_dir: Path) -> tuple[str, ...]:
+    """Names of the series below ``patches_dir``, sorted."""
+    if not patches_dir.is_dir():
+        return ()
+    return tuple(sorted(p.name for p in patches_dir.iterdir() if (p / "series").is_file()))
+
+
+def load(arg: str, patches_dir: Path) -> Series:
+    """The series named ``arg`` below ``patches_dir``, or in the folder or mailbox of that path.
+
+    UserError for an unknown name (with the near ones), and for anything in it that is not as it must be.
+    """
+    if arg in available(patches_dir):
+        return _load_folder(arg, patches_dir / arg, f"{patches_dir.name}/{arg}")
+    path = Path(arg).expanduser()
+    if path.is_dir():
+        return _load_folder(_name_of(path.resolve().name), path, str(path))
+    if path.is_file():
+        return _load_file(path)
+    if "/" in arg or arg.startswith((".", "~")):
+        raise UserError(f"no such series: {arg} is neither a folder nor a file", where="--series")
+    hint = "or give a folder of patches, or an mbox file"
+    raise unknown_name("series", arg, available(patches_dir), where=str(patches_dir), hint=hint)
+
+
+def _name_of(words: str) -> str:
+    """A name for a series that was given by path: it becomes part of cell ids, where dots separate."""
+    name = re.sub(r"[^A-Za-z0-9_+-]+", "-", words).strip("-+") or "series"
+    return f"{name}-series" if name == UNPATCHED else name
+
+
+# -- folders -----------------------------------------------------------------------------------------
+def _load_folder(name: str, folder: Path, origin: str) -> Series:
+    if name == UNPATCHED or not _NAME.match(name):
+        raise UserError(f"a series cannot be named {name!r}", where=origin, hint="letters, digits, - _ and +")
+    meta = _read_meta(folder / "series.toml")
+    listing = folder / "series"
+    if listing.is_file():
+        names = _read_listing(listing)
+    else:
+        names = sorted(p.name for p in folder.iterdir() if p.suffix == ".patch" and p.is_file())
+    if not names:
+        raise UserError("the series holds no patch", where=str(folder))
+    root = folder.resolve()
+    patches: list[Patch] = []
+    for patch_name in names:
+        path = folder / patch_name
+        if not path.resolve().is_relative_to(root):
+            raise UserError(f"patch {patch_name} lies outside the series' folder", where=str(listing))
+        if not path.is_file():
+            raise UserError(f"there is no patch {patch_name}", where=str(listing))
+        patches.append(read_patch(patch_name, path, _read_bytes(path), where=str(path)))
+    return Series(
+        name=name,
+        design=meta.design or name,
+        summary=meta.summary,
+        module=meta.module,
+        applies_to=meta.applies_to,
+        patches=tuple(patches),
+        origin=origin,
+        axes=meta.axes,
+    )
+
+
+def _read_bytes(path: Path) -> bytes:
+    if path.stat().st_size > _MAX_BYTES:
+        raise UserError(f"larger than {_MAX_BYTES >> 20} MiB: no patch is", where=str(path))
+    return path.read_bytes()
+
+
+def _read_meta(path: Path) -> _Meta:
+    if not path.is_file():
+        return _Meta.model_validate({})
+    try:
+        meta = _Meta.model_validate(tomllib.loads(path.read_text()))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise UserError(f"not TOML: {e}", where=str(path)) from e
+    except ValidationError as e:
+        wrong = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors())
+        raise UserError(f"series.toml is wrong: {wrong}", where=str(path)) from e
+    for version in meta.applies_to:
+        if not re.fullmatch(r"\d+\.\d+", version):
+            raise UserError(f"applies-to: not VERSION.PATCHLEVEL: {version!r}", where=str(path))
+    return meta
+
+
+def _read_listing(listing: Path) -> list[str]:
+    names: list[str] = []
+    for number, raw in enumerate(listing.read_text().splitlines(), 1):
+        words = re.sub(r"(^|\s)#.*$", "", raw).split()
+        if not words:
+            continue
+        where = f"{listing}:{number}"
+        name, *options = words
+        for option in options:
+            if option != "-p1":
+                raise UserError(f"{option} is not supported, patches are applied with -p1", where=where)
+        if name.startswith("/") or ".." in name.split("/"):
+            raise UserError(f"patch {name} lies outside the series' folder", where=where)
+        if name in names:
+            raise UserError(f"patch {name} is listed twice", where=where)
+        names.append(name)
+    return names
+
+
+# -- mailboxes and single patches --------------------------------------------------------------------
+def _load_file(path: Path) -> Series:
+    data = _read_bytes(path)
+    plain = path.suffix in (".patch", ".diff") and not data.startswith(b"From ")
+    if plain or re.match(rb"\s*(diff --git |--- )", data):
+        patches: tuple[Patch, ...] = (read_patch(path.name, path, data, where=str(path)),)
+    else:
+        patches = _load_mailbox(path, data)
+    name = _name_of(path.stem)
+    return Series(name, name, f"{len(patches)} patches from {path.name}", None, (), patches, str(path))
+
+
+def _load_mailbox(path: Path, data: bytes) -> tuple[Patch, ...]:
+    """The patches in a mailbox: messages with a diff, replies left out, by their [PATCH n/m]."""
+    found: list[tuple[str, bytes]] = []
+    with tempfile.TemporaryDirectory(prefix="kmodpipe-mbox-") as name:
+        folder = Path(name)
+        # git's own reading of mail: transfer encodings, >From, line ends.
+        split = git(folder, "mailsplit", "-b", f"-o{folder}", stdin=data, check=False)
+        if split.returncode != 0:
+            raise UserError("git cannot read this mailbox", where=str(path), detail=split.tail)
+        for message in sorted(folder.glob("[0-9]*")):
+            raw = message.read_bytes()
+            diff = folder / "diff"
+            done = git(folder, "mailinfo", "msg", "diff", stdin=raw, check=False)
+            if done.returncode != 0 or not diff.is_file():
+                raise UserError(f"git cannot read message {message.name}", where=str(path), detail=done.tail)
+            subject = str(email.message_from_bytes(raw, policy=email.policy.default).get("Subject", ""))
+            content = diff.read_bytes()
+            if content.strip() and is_diff(content):
+                found.append((" ".join(subject.split()), content))
+    fresh = [one for one in found if not re.match(r"re:", one[0], re.IGNORECASE)]
+    ordered = _in_order(fresh or found, path)
+    if not ordered:
+        raise UserError("no message in it carries a patch", where=str(path))
+    return tuple(
+        read_patch(_patch_name(number, subject), path, content, where=f"{path}: {subject}")
+        for number, (subject, content) in enumerate(ordered, 1)
+    )
+
+
+def _in_order(found: list[tuple[str, bytes]], path: Path) -> list[tuple[str, bytes]]:
+    numbered = [(_NUMBERED.search(subject), (subject, content)) for subject, content in found]
+    if not all(match for match, _ in numbered):
+        return found
+    keyed = [(int(match[1]), one) for match, one in numbered if match]
+    numbers = [n for n, _ in keyed]
+    twice = next((n for n in numbers if numbers.count(n) > 1), None)
+    if twice is not None:
+        hint = "keep one version of the series in the file"
+        raise UserError(f"it holds patch number {twice} more than once", where=str(path), hint=hint)
+    return [one for _, one in sorted(keyed, key=lambda pair: pair[0])]
+
+
+def _patch_name(number: int, subject: str) -> str:
+    words = re.sub(r"^(\s*\[[^\]]*\])+", "", subject)
+    return f"{number:04}-{re.sub(r'[^A-Za-z0-9._]+', '-', words).strip('-.')[:52] or 'patch'}.patch"

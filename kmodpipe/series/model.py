@@ -1,0 +1,99 @@
+"""What a series is, and how git reads a patch.
+
+A patch is read by git alone (which files it touches, whether it is one), outside any repository and without
+anybody's git configuration: ``apply.ignoreWhitespace`` in a home folder must not bring fuzz in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kmodpipe import proc
+from kmodpipe.errors import UserError
+from kmodpipe.store import digest_of
+
+RECIPE = 1
+"""Goes into every digest: raise it when the same patches would make another tree."""
+
+_LIMIT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One patch. ``data`` is the diff as applied; ``touched`` the files it changes, makes or removes."""
+
+    name: str
+    path: Path
+    sha256: str
+    touched: tuple[str, ...]
+    data: bytes = field(repr=False, default=b"")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Patches in order, and what is declared about them. ``origin`` says where they were read from.
+
+    ``axes`` maps names of matrix axes to this series' own spelling of the Kconfig symbol.
+    """
+
+    name: str
+    design: str
+    summary: str
+    module: str | None
+    applies_to: tuple[str, ...]
+    patches: tuple[Patch, ...]
+    origin: str
+    axes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over the patches' bytes in their order, and the recipe's version."""
+        return digest_of([RECIPE, [p.sha256 for p in self.patches]])
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """Every file that some patch touches, sorted."""
+        return tuple(sorted({name for patch in self.patches for name in patch.touched}))
+
+
+def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -> proc.Completed:
+    """git in ``cwd`` as if there were no repository above it and no configuration."""
+    env = {
+        "GIT_CEILING_DIRECTORIES": str(cwd.resolve().parent),
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
+    return proc.run(["git", *args], timeout_s=_LIMIT_S, cwd=cwd, env=env, stdin=stdin, check=check)
+
+
+def is_diff(data: bytes) -> bool:
+    """Whether git finds any patch in ``data``; a damaged one counts."""
+    with tempfile.TemporaryDirectory(prefix="kmodpipe-") as folder:
+        done = git(Path(folder), "apply", "--numstat", "-z", "-", stdin=data, check=False)
+    return bool(done.stdout) or "No valid patches" not in done.tail
+
+
+def read_patch(name: str, path: Path, data: bytes, *, where: str) -> Patch:
+    """A Patch of ``data``. UserError where git cannot read it or it names a file that no patch may."""
+    touched: set[str] = set()
+    with tempfile.TemporaryDirectory(prefix="kmodpipe-") as folder:
+        # Backwards too where a file may be renamed: git lists it under its new name only.
+        renames = b"rename " in data or b"diff --git " not in data
+        for direction in [(), ("--reverse",)] if renames else [()]:
+            argv = ("apply", *direction, "--numstat", "-z", "-")
+            done = git(Path(folder), *argv, stdin=data, check=False)
+            if done.returncode != 0 or not done.stdout:
+                detail = done.tail if not done.stdout else ""
+                raise UserError(f"git cannot read patch {name}", where=where, detail=detail)
+            rows = [row for row in done.stdout.split(b"\0") if row]
+            touched |= {os.fsdecode(row.split(b"\t", 2)[2]) for row in rows}
+    for file in sorted(touched):
+        parts = file.split("/")
+        if file.startswith("/") or ".." in parts or any(p.lower() == ".git" for p in parts) or "" in parts:
+            raise UserError(f"patch {name} names a file that no patch may touch: {file!r}", where=where)
+    return Patch(name, path, hashlib.sha256(data).hexdigest(), tuple(sorted(touched)), data)

@@ -1,0 +1,195 @@
+"""The room ``source``: git, a Debian package, a tarball or a directory becomes one verified, read-only tree.
+
+`resolve` turns what was asked for into a TreeSpec, `locate` answers from what is here already, `fetch`
+makes it be here. Trees live under CACHE/trees (see tree.py), and nothing half made is ever taken for one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from kmodpipe import store
+from kmodpipe.errors import UserError, unknown_name
+from kmodpipe.progress import Screen
+from kmodpipe.source import debian, directory, git, reach, tarball, tree
+from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
+
+_TARBALL = re.compile(r"\.(tar|tar\.(gz|xz|bz2)|tgz|txz|tbz2?)$")
+_GIT_SCHEME = re.compile(r"^(git|ssh|file|https?)://")
+_OTHER_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(//|:)")
+
+
+def resolve(arg: str, declared: Mapping[str, TreeSpec]) -> TreeSpec:
+    """What ``--tree ARG`` means: a declared name, a directory, a git URL with ``#ref``, a tarball.
+
+    A ``#ref`` is a branch, a tag or a full commit hash; a tarball takes ``#sha256=HEX``. UserError for
+    anything else, with the near names.
+    """
+    if arg in declared:
+        spec = declared[arg]
+        return spec if spec.name else spec.model_copy(update={"name": arg})
+    location, _, fragment = arg.partition("#")
+    if _is_tarball(location):
+        return _tarball_spec(arg, location, fragment)
+    if _OTHER_SCHEME.match(location) and not _GIT_SCHEME.match(location):
+        hint = "use https, http, git, ssh or file"
+        raise UserError(f"trees cannot be fetched over {location.partition(':')[0]}", where=arg, hint=hint)
+    if _GIT_SCHEME.match(location) or reach.is_ssh(location):
+        return _git_spec(arg, location, fragment)
+    path = Path(arg).expanduser()
+    if path.is_dir():
+        return TreeSpec(name=arg, path=path)
+    if fragment and Path(location).expanduser().is_dir():
+        return _git_spec(arg, Path(location).expanduser().resolve().as_uri(), fragment)
+    if path.exists() or arg.startswith((".", "/", "~")):
+        what = "neither a folder nor a .tar file" if path.exists() else "no such folder or file"
+        raise UserError(f"{what}: {arg}", where="--tree")
+    raise unknown_name("tree", arg, declared, hint="or give a directory, a git URL with #ref, or a tarball")
+
+
+def _is_tarball(location: str) -> bool:
+    name = location.partition("?")[0] if tarball.is_url(location) else location
+    if not _TARBALL.search(name):
+        return False
+    return tarball.is_url(location) or Path(location).expanduser().is_file()
+
+
+def _tarball_spec(arg: str, location: str, fragment: str) -> TreeSpec:
+    match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
+    if fragment and not match:
+        raise UserError(
+            f"not a digest: #{fragment}", where=arg, hint="a tarball takes #sha256= and 64 hex digits"
+        )
+    return TreeSpec(name=arg, tarball=location, sha256=match[1].lower() if match else None)
+
+
+def _git_spec(arg: str, url: str, ref: str) -> TreeSpec:
+    if re.fullmatch(r"[0-9a-fA-F]{40}", ref):
+        return TreeSpec(name=arg, git=url, commit=ref.lower())
+    # git's own rules for names, as far as they keep a name from being taken for something else.
+    if ref.startswith("-") or re.search(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{", ref):
+        raise UserError(f"not a branch, tag or commit: {ref!r}", where=arg)
+    return TreeSpec(name=arg, git=url, ref=ref or None)
+
+
+# -- getting it --------------------------------------------------------------------------------------
+def locate(
+    spec: TreeSpec, declared: Mapping[str, TreeSpec], cache: Path, *, head: bool = False
+) -> Tree | None:
+    """The tree, if it is here already; never uses the network.
+
+    A moving ref is what it was at the last `fetch`. The stand-in is returned only where a `fetch` found the
+    tree itself out of reach and took it.
+    """
+    found = _locate_own(spec, cache, head=head)
+    if found:
+        return found.named(spec.name)
+    taken = None if head else tree.recall(cache, _stand_in_request(spec))
+    if taken and spec.stand_in and taken.get("stand-in") == spec.stand_in and spec.stand_in in declared:
+        found = _locate_own(resolve(spec.stand_in, declared), cache)
+        if found:
+            return _standing_in(found, spec, taken["reason"])
+    return None
+
+
+def _locate_own(spec: TreeSpec, cache: Path, *, head: bool = False) -> Tree | None:
+    match spec.kind:
+        case "git":
+            return git.locate(spec, cache, head=head)
+        case "debian":
+            return debian.locate(spec, cache)
+        case "tarball":
+            return tarball.locate(spec, cache)
+        case "directory":
+            return directory.locate(spec, cache)
+
+
+def fetch(
+    spec: TreeSpec, declared: Mapping[str, TreeSpec], cache: Path, screen: Screen, *, head: bool = False
+) -> Tree:
+    """Make the tree be here. ``head``: the tip of its declared moving head instead of the pinned commit.
+
+    Where its server cannot be reached at all, the declared stand-in is taken, with a warning, and the
+    provenance names both; a missing commit or a wrong digest is never a reason for that, and neither is
+    ``head``. UserError for what cannot be as asked, InfraError for the network, apt and the disk.
+    """
+    if head and spec.kind != "git":
+        raise UserError(f"tree {spec.name} has no moving head: it is not from git", where="--head")
+    try:
+        return _fetch_own(spec, cache, screen, head=head).named(spec.name)
+    except Unreachable as e:
+        if head or not spec.stand_in:
+            raise
+        other = resolve(spec.stand_in, declared)
+        screen.warn(
+            f"{e.what}; tree {spec.name} is replaced by its stand-in {other.name} ({other.describe()})"
+        )
+        made = _fetch_own(other, cache, screen)
+        tree.remember(cache, _stand_in_request(spec), {"stand-in": spec.stand_in, "reason": e.what})
+        return _standing_in(made, spec, e.what)
+
+
+def _fetch_own(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = False) -> Tree:
+    match spec.kind:
+        case "git":
+            return git.fetch(spec, cache, screen, head=head)
+        case "debian":
+            return debian.fetch(spec, cache, screen)
+        case "tarball":
+            return tarball.fetch(spec, cache, screen)
+        case "directory":
+            return directory.fetch(spec, cache, screen)
+
+
+def _stand_in_request(spec: TreeSpec) -> dict[str, object]:
+    return {"kind": "stand-in", "for": spec.describe()}
+
+
+def _standing_in(found: Tree, spec: TreeSpec, reason: str) -> Tree:
+    return found.named(
+        spec.name,
+        tree=str(spec.stand_in),
+        stand_in_for=f"{spec.name} ({spec.describe()})",
+        stand_in_reason=reason,
+    )
+
+
+def check_reach(spec: TreeSpec) -> tuple[bool, str]:
+    """Whether the tree's source can be reached now (5 s at most), and a phrase that says so or why not."""
+    match spec.kind:
+        case "git":
+            url = str(spec.git)
+            if reach.is_ssh(url):
+                return True, f"{reach.host_of(url)}: over ssh, not tried"
+            reached, why = reach.probe(url)
+            return reached, f"{reach.host_of(url)}: {why}"
+        case "debian":
+            return debian.check(spec, bound_s=2.5)
+        case "tarball" if tarball.is_url(str(spec.tarball)):
+            reached, why = reach.probe(str(spec.tarball))
+            return reached, f"{reach.host_of(str(spec.tarball))}: {why}"
+        case _:
+            path = Path(str(spec.tarball or spec.path)).expanduser()
+            return path.exists(), f"{path} {'is there' if path.exists() else 'does not exist'}"
+
+
+def remove_trees(cache: Path) -> int:
+    """Remove every tree, patched ones too, and what is known of them; returns how many. Downloads stay."""
+    folder = cache / "trees"
+    if not folder.is_dir():
+        return 0
+    removed = 0
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and path.name != "pins":
+            with store.lock(cache / "locks" / path.name):
+                tree.discard(path)
+            removed += 1
+    for path in [*folder.glob("*.json"), *(folder / "pins").glob("*")]:
+        path.unlink(missing_ok=True)
+    git.prune(cache)
+    return removed
+
+
+__all__ = ["Tree", "TreeSpec", "Unreachable", "check_reach", "fetch", "locate", "remove_trees", "resolve"]

@@ -1,0 +1,258 @@
+"""Trees from Debian's ``linux-source-*`` packages, verified through apt's signatures.
+
+apt works in a state of its own below the cache: its own sources, an empty list of trusted keys but for the
+declared key ring, no root. The machine's configuration gives the mirror's address and the way to it
+(proxies), nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from kmodpipe import apt, proc, store
+from kmodpipe.errors import InfraError, Interrupted, UserError
+from kmodpipe.progress import Screen, Step
+from kmodpipe.source import archive, reach, tree
+from kmodpipe.source.tree import Tree, TreeSpec
+
+_APT_LIMIT_S = 1800.0
+_MEMBER = re.compile(r"^(?:\./)?usr/src/linux-source-[^/]+\.tar\.(?:xz|bz2|gz)$")
+
+# ``-c`` is read after the machine's own files, so what must not hold here can be cleared here.
+_APT_CONF = """\
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear APT::Architectures;
+#clear APT::Default-Release;
+#clear Acquire::Languages;
+APT::Architecture "amd64";
+APT::Architectures { "amd64"; };
+APT::Sandbox::User "root";
+APT::Get::AllowUnauthenticated "false";
+Acquire::AllowInsecureRepositories "false";
+Acquire::AllowWeakRepositories "false";
+Acquire::AllowDowngradeToInsecureRepositories "false";
+Acquire::Languages { "none"; };
+Acquire::Retries "3";
+Acquire::http::Timeout "20";
+Acquire::https::Timeout "20";
+Dir::State "@ROOT@/state";
+Dir::State::lists "@ROOT@/state/lists";
+Dir::State::status "@ROOT@/state/status";
+Dir::Cache "@ROOT@/cache";
+Dir::Etc::sourcelist "@ROOT@/sources.list";
+Dir::Etc::sourceparts "@ROOT@/empty";
+Dir::Etc::preferences "@ROOT@/none";
+Dir::Etc::preferencesparts "@ROOT@/empty";
+Dir::Etc::trusted "@ROOT@/none";
+Dir::Etc::trustedparts "@ROOT@/empty";
+Dir::Log "@ROOT@/log";
+"""
+
+
+# -- where the machine's own apt gets Debian packages from ----------------------------------------------
+def mirrors(found: Iterable[apt.Target], suite: str) -> list[str]:
+    """Addresses that may serve ``suite``, the likeliest first; apt's signatures say which of them does."""
+    wanted_security = suite.endswith("-security")
+    sites: dict[str, int] = {}
+    for target in found:
+        site = target.site.rstrip("/")
+        if target.origin != "Debian" or not site.startswith(("http://", "https://")):
+            continue
+        if (target.label == "Debian-Security") == wanted_security:
+            sites[site] = 0
+        elif wanted_security and site.endswith("/debian"):
+            # A machine without security updates: mirrors keep that archive beside the other.
+            sites.setdefault(f"{site}-security", 1)
+    return sorted(sites, key=lambda site: sites[site])
+
+
+# -- from the archive to a .deb ----------------------------------------------------------------------
+def check(spec: TreeSpec, *, bound_s: float = 5.0) -> tuple[bool, str]:
+    """Whether some mirror of this machine's apt has the suite, and a phrase."""
+    problem = _lacking(spec)
+    if problem:
+        return False, problem
+    phrase = "this machine's apt knows no Debian archive"
+    found = apt.targets()
+    for suite in spec.suites:
+        for uri in mirrors(found, suite)[:1]:
+            reached, why = reach.probe(f"{uri}/dists/{suite}/InRelease", bound_s=bound_s)
+            phrase = f"{reach.host_of(uri)} {why}"
+            if reached:
+                return "status 200" in why, phrase
+    return False, phrase
+
+
+def _lacking(spec: TreeSpec) -> str:
+    for program in ("apt-get", "dpkg-deb"):
+        if shutil.which(program) is None:
+            return f"{program} is not on this machine"
+    if spec.keyring is None or not spec.keyring.is_file():
+        return f"the key ring {spec.keyring} is not there"
+    return ""
+
+
+def _request(spec: TreeSpec) -> dict[str, object]:
+    keyring = str(spec.keyring)
+    return {"kind": "deb", "package": spec.debian_package, "version": spec.version, "keyring": keyring}
+
+
+def locate(spec: TreeSpec, cache: Path) -> Tree | None:
+    """The unpacked package, if it is here. No network."""
+    answer = tree.recall(cache, _request(spec))
+    return tree.known(cache, answer.get("identity", "")) if answer else None
+
+
+def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
+    """Download, verify and unpack the package. InfraError where apt here cannot get or verify it."""
+    request = _request(spec)
+    lock = cache / "locks" / f"deb-{store.digest_of(request)[:16]}"
+    with store.lock(lock, waiting=screen.say):
+        if here := locate(spec, cache):
+            return here
+        deb, facts = _kept(spec, cache) or _download(spec, cache, screen)
+        identity = f"deb:{spec.debian_package}={spec.version}:{facts['sha256']}"
+        made = tree.known(cache, identity)
+        if made is None:
+            provenance = {"source": "debian-package", **facts}
+            made = _unpack(deb, cache, screen, identity, provenance)
+        tree.remember(cache, request, {"identity": identity})
+        return made
+
+
+def _kept(spec: TreeSpec, cache: Path) -> tuple[Path, dict[str, str]] | None:
+    """A package that an earlier run downloaded and verified with the same key ring."""
+    for notes in (cache / "downloads").glob(f"{spec.debian_package}_*.deb.json"):
+        deb = notes.with_suffix("")
+        try:
+            facts = {str(k): str(v) for k, v in json.loads(notes.read_text()).items()}
+        except (OSError, ValueError, AttributeError):
+            continue
+        wanted = {"version": spec.version, "verified-by": str(spec.keyring)}
+        fits = all(facts.get(k) == v for k, v in wanted.items()) and deb.is_file()
+        if fits and store.digest_file(deb) == facts.get("sha256"):
+            return deb, facts
+    return None
+
+
+def _download(spec: TreeSpec, cache: Path, screen: Screen) -> tuple[Path, dict[str, str]]:
+    problem = _lacking(spec)
+    hint = "take a tarball or a directory instead: --tree FILE.tar.xz, or --tree FOLDER"
+    if problem:
+        raise InfraError(
+            f"Debian packages cannot be fetched here: {problem}", where=spec.describe(), hint=hint
+        )
+    found = apt.targets()
+    candidates = [(suite, uri) for suite in spec.suites for uri in mirrors(found, suite)]
+    if not candidates:
+        what = "this machine's apt sources name no Debian archive over http(s)"
+        raise InfraError(what, where=spec.describe(), hint=hint)
+    trouble: list[str] = []
+    with screen.step(f"fetch {spec.debian_package} {spec.version}") as step:
+        for suite, uri in candidates:
+            with store.Store(cache).scratch("apt-") as root:
+                try:
+                    deb = _apt(spec, suite, uri, root, step)
+                except Interrupted:
+                    raise
+                except InfraError as e:
+                    trouble.append(f"{suite} from {reach.host_of(uri)}: {_first_complaint(e)}")
+                    continue
+                facts = {
+                    "package": str(spec.debian_package),
+                    "version": str(spec.version),
+                    "sha256": store.digest_file(deb),
+                    "suite": suite,
+                    "verified-by": str(spec.keyring),
+                }
+                kept = cache / "downloads" / deb.name
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                deb.replace(kept)
+                store.write_atomically(kept.with_name(kept.name + ".json"), json.dumps(facts, indent=1))
+                step.finish(f"{kept.stat().st_size >> 20} MiB, signature verified")
+                return kept, facts
+        step.finish("failed")
+    raise InfraError(
+        f"apt could not fetch and verify {spec.debian_package} {spec.version}",
+        where=spec.describe(), detail="\n".join(trouble), hint=hint,
+    )  # fmt: skip
+
+
+def _first_complaint(error: InfraError) -> str:
+    """apt's own first words: W: and E: lines, the signature's first."""
+    lines = [line for line in error.detail.splitlines() if line.startswith(("E:", "W:"))]
+    lines.sort(key=lambda line: ("signature" not in line.lower(), line.startswith("W:")))
+    return lines[0] if lines else error.what
+
+
+def _apt(spec: TreeSpec, suite: str, uri: str, root: Path, step: Step) -> Path:
+    """``apt-get update`` and ``download`` in a private state below ``root``."""
+    for name in ("state/lists/partial", "cache/archives/partial", "empty", "log", "download"):
+        (root / name).mkdir(parents=True)
+    (root / "state/status").touch()
+    line = f"deb [arch=amd64 signed-by={spec.keyring}] {uri} {suite} main\n"
+    (root / "sources.list").write_text(line)
+    (root / "apt.conf").write_text(_APT_CONF.replace("@ROOT@", str(root)))
+
+    def show(text: str) -> None:
+        kind, _, rest = text.partition(":")
+        fields = rest.split(":", 2)
+        if kind == "dlstatus" and len(fields) == 3:
+            step.update(fields[2], done=float(fields[1]), total=100.0)
+
+    command = ["apt-get", "-c", str(root / "apt.conf"), "-o", "APT::Status-Fd=1", "-q"]
+    step.update(f"apt-get update: {suite} from {reach.host_of(uri)}")
+    # By default a list that cannot be had is only a warning.
+    proc.run([*command, "update", "-o", "APT::Update::Error-Mode=any"], timeout_s=_APT_LIMIT_S, on_line=show)
+    wanted = f"{spec.debian_package}={spec.version}"
+    proc.run([*command, "download", wanted], timeout_s=_APT_LIMIT_S, cwd=root / "download", on_line=show)
+    debs = list((root / "download").glob("*.deb"))
+    if len(debs) != 1:
+        raise InfraError(f"apt-get download left {len(debs)} packages", where=wanted)
+    return debs[0]
+
+
+# -- from a .deb to a tree ---------------------------------------------------------------------------
+def _unpack(deb: Path, cache: Path, screen: Screen, identity: str, provenance: dict[str, str]) -> Tree:
+    store.require_space(cache, (deb.stat().st_size >> 20) * 12 + 64, f"unpacking {deb.name}")
+    with screen.step(f"unpack {deb.name}") as step, store.Store(cache).scratch("tree-") as scratch:
+        target = scratch / "tree"
+        target.mkdir()
+        child = proc.spawn(["dpkg-deb", "--fsys-tarfile", deb])
+        assert child.stdout is not None and child.stderr is not None
+        try:
+            _unpack_inner(child.stdout, target, deb.name, step)
+        finally:
+            proc.kill_group(child)
+            proc.forget(child)
+            child.stdout.close()
+            child.stderr.close()
+        made = tree.install(cache, target, identity, provenance, what=deb.name)
+        step.finish(f"Linux {made.kernel_version}")
+        return made
+
+
+def _unpack_inner(stream: IO[bytes], target: Path, what: str, step: Step) -> None:
+    """Find the source tarball in the package's own tar, and unpack it as it goes by."""
+    try:
+        with tarfile.open(fileobj=stream, mode="r|") as outer:
+            for member in outer:
+                if member.isreg() and _MEMBER.match(member.name):
+                    inner = outer.extractfile(member)
+                    assert inner is not None
+                    said = f"{what}: {member.name.rpartition('/')[2]}"
+                    archive.unpack(inner, target, what=said, on_count=lambda n: step.update(f"{n} files"))
+                    return
+    except tarfile.TarError as e:
+        if proc.stopping():
+            raise Interrupted("interrupted while a package was unpacked", where=what) from e
+        raise InfraError(f"the package cannot be read: {e}", where=what) from e
+    raise UserError("the package holds no usr/src/linux-source-*.tar.xz", where=what)

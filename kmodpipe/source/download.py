@@ -1,0 +1,223 @@
+"""Download one file over http(s): streaming, with progress, resumed where the connection broke.
+
+    <name>.part        what has arrived
+    <name>.part.json   the address and the validators (ETag, Last-Modified, length) of what is arriving
+
+A part is only ever continued where the server proves (206, Content-Range, If-Range) that it goes on with
+the same file; otherwise it starts again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from urllib3.exceptions import HTTPError
+
+from kmodpipe import proc, store
+from kmodpipe.errors import InfraError, Interrupted, UserError
+from kmodpipe.progress import Step
+
+_CONNECT_S = 10.0
+_READ_S = 30.0
+_TOTAL_S = 2 * 3600.0
+_FRUITLESS_TRIES = 4
+_TRIES = 100
+_CHUNK = 256 * 1024
+_CONTENT_RANGE = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)$")
+
+
+class _Broken(Exception):
+    """The transfer broke off or has to start again; another try may help."""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """A complete file, its digest, and the server's validators for it (``etag``, ``last-modified``)."""
+
+    path: Path
+    sha256: str
+    validators: Mapping[str, str]
+
+
+def download(
+    url: str,
+    target: Path,
+    step: Step,
+    *,
+    sha256: str | None = None,
+    fresh_if: Mapping[str, str] | None = None,
+    retry_wait_s: float = 0.5,
+) -> Downloaded | None:
+    """Download ``url`` to ``target``.
+
+    ``fresh_if`` are the validators of a copy that is already here: None is returned where the server says
+    that it is still the same. UserError for an address that is not there, InfraError for everything that
+    may go better another time, a wrong ``sha256`` among it.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    deadline = time.monotonic() + _TOTAL_S
+    fruitless = tries = 0
+    while True:
+        tries += 1
+        before = _size(part)
+        try:
+            validators = _attempt(url, part, step, fresh_if or {}, deadline)
+            break
+        except _Broken as e:
+            # A try that brought something does not count: a bad line is slow, not hopeless.
+            fruitless = 0 if _size(part) > before else fruitless + 1
+            if fruitless >= _FRUITLESS_TRIES or tries >= _TRIES or time.monotonic() > deadline:
+                hint = "what has arrived is kept: the next run goes on from there"
+                raise InfraError(f"the download broke off: {e}", where=url, hint=hint) from e
+            step.update(f"connection lost after {_size(part) >> 20} MiB, trying again")
+            _wait(retry_wait_s * 2**fruitless, url)
+    if validators is None:
+        return None
+    found = store.digest_file(part)
+    if sha256 is not None and found != sha256:
+        _forget(part)
+        raise InfraError(
+            f"the download has sha256 {found}, expected {sha256}",
+            where=url,
+            hint="it was thrown away; if it comes out the same again, the expected digest is wrong",
+        )
+    part.replace(target)
+    _forget(part)
+    return Downloaded(target, found, validators)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _notes(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _forget(part: Path) -> None:
+    for path in (part, _notes(part)):
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _wait(seconds: float, url: str) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if proc.stopping():
+            raise Interrupted("interrupted while downloading", where=url)
+        time.sleep(0.05)
+
+
+def _notes_of(part: Path, url: str) -> dict[str, str]:
+    try:
+        notes = json.loads(_notes(part).read_text())
+    except (OSError, ValueError):
+        return {}
+    return notes if isinstance(notes, dict) and notes.get("url") == url else {}
+
+
+def _attempt(
+    url: str, part: Path, step: Step, fresh_if: Mapping[str, str], deadline: float
+) -> dict[str, str] | None:
+    """One request. Returns the validators when ``part`` is complete, None for "not modified"."""
+    # Without this the server may compress what is compressed already, and ranges mean something else.
+    headers = {"Accept-Encoding": "identity"}
+    notes = _notes_of(part, url)
+    have = _size(part)
+    proof = notes.get("etag") or notes.get("last-modified")
+    if have and proof:
+        headers |= {"Range": f"bytes={have}-", "If-Range": proof}
+    else:
+        have = 0
+        if fresh_if.get("etag"):
+            headers["If-None-Match"] = fresh_if["etag"]
+        elif fresh_if.get("last-modified"):
+            headers["If-Modified-Since"] = fresh_if["last-modified"]
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=(_CONNECT_S, _READ_S)) as response:
+            if response.status_code == 304:
+                return None
+            start = _where_it_goes_on(response, part, have, url)
+            validators = _validators(response)
+            total = _expected_total(response, start)
+            if start == 0:
+                # Before the notes change: old bytes must never stand beside a new file's validators.
+                part.write_bytes(b"")
+            store.write_atomically(_notes(part), json.dumps({"url": url, **validators}))
+            _receive(response, part, start, total, step, deadline, url)
+    except (requests.RequestException, HTTPError) as e:
+        raise _Broken(str(e)[:300]) from e
+    return validators
+
+
+def _where_it_goes_on(response: requests.Response, part: Path, have: int, url: str) -> int:
+    """The offset that the body of ``response`` begins at."""
+    status = response.status_code
+    if status == 200:
+        return 0
+    if status == 206 and have:
+        match = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
+        proof = _notes_of(part, url)
+        same = all(proof.get(k, v) == v for k, v in _validators(response).items())
+        if match and int(match[1]) == have and same:
+            return have
+        _forget(part)
+        raise _Broken("the server went on at another place, or with another file, than asked for")
+    if status == 416 and have:
+        _forget(part)
+        raise _Broken("the server has no such range any more")
+    if status in (408, 425, 429) or status >= 500:
+        raise _Broken(f"HTTP status {status}")
+    raise UserError(f"nothing to download there: HTTP status {status}", where=url, hint="check the address")
+
+
+def _validators(response: requests.Response) -> dict[str, str]:
+    """What the server gives to recognise this very file by; a weak ETag proves nothing byte by byte."""
+    found: dict[str, str] = {}
+    etag = response.headers.get("ETag", "")
+    if etag and not etag.startswith("W/"):
+        found["etag"] = etag
+    if response.headers.get("Last-Modified"):
+        found["last-modified"] = response.headers["Last-Modified"]
+    return found
+
+
+def _expected_total(response: requests.Response, start: int) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    return start + int(length) if length.isdigit() else None
+
+
+def _receive(
+    response: requests.Response,
+    part: Path,
+    start: int,
+    total: int | None,
+    step: Step,
+    deadline: float,
+    url: str,
+) -> None:
+    store.require_space(part.parent, ((total or 0) - start >> 20) + 64, "the download")
+    done = start
+    with part.open("r+b" if start else "wb") as out:
+        out.seek(start)
+        for data in response.raw.stream(_CHUNK, decode_content=False):
+            out.write(data)
+            done += len(data)
+            step.update(f"{done >> 20} MiB", done=done, total=total)
+            if proc.stopping():
+                raise Interrupted("interrupted while downloading", where=url)
+            if time.monotonic() > deadline:
+                raise _Broken(f"not complete after {_TOTAL_S:.0f} s")
+    if total is not None and done != total:
+        raise _Broken(f"the connection ended after {done} of {total} bytes")

@@ -1,0 +1,319 @@
+"""Trees from git: shallow fetches into one shared bare repository, a worktree a commit.
+
+What a repository holds is untrusted: no hooks, no submodules, no file system monitor, no filters, no
+``ext::`` transport, and no symbolic link that points out of the tree.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from kmodpipe import proc, store
+from kmodpipe.errors import InfraError, Interrupted, UserError, unknown_name
+from kmodpipe.progress import Screen, Step
+from kmodpipe.source import reach, tree
+from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
+
+_FETCH_LIMIT_S = 2 * 3600.0
+_SILENCE_LIMIT_S = 180.0
+_LOCAL_LIMIT_S = 900.0
+_HASH = re.compile(r"^[0-9a-f]{40}$")
+_NO_NETWORK = re.compile(
+    r"could not resolve host|name or service not known|connection refused|connection timed out"
+    r"|failed to connect|couldn't connect|network is unreachable|no route to host|unable to look up",
+    re.IGNORECASE,
+)
+_NO_SUCH_COMMIT = re.compile(r"not our ref|couldn't find remote ref|no such remote ref", re.IGNORECASE)
+_HASH_REFUSED = re.compile(r"unadvertised object|does not allow request", re.IGNORECASE)
+_PROGRESS = re.compile(r"^(?:remote: )?([A-Z][a-z]+ [a-z]+):\s+(\d+)% ")
+
+_SAFE = (
+    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
+    "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "submodule.recurse=false",
+    "-c", "fetch.recurseSubmodules=false", "-c", "advice.detachedHead=false",
+    "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60",
+)  # fmt: skip
+
+# The user's own git configuration (proxies, credentials) is for talking to servers only.
+_NETWORK_ENV = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_ASKPASS": "/bin/false",
+    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=5",
+    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+}
+QUIET_ENV = {
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+
+
+def repository(cache: Path) -> Path:
+    """The shared bare repository; it may not exist yet."""
+    return cache / "git" / "trees.git"
+
+
+def _git(cache: Path, *args: str, check: bool = True, stdin: bytes | None = None) -> proc.Completed:
+    """A local git command in the shared repository."""
+    argv = ["git", f"--git-dir={repository(cache)}", *_SAFE, *args]
+    return proc.run(argv, timeout_s=_LOCAL_LIMIT_S, env=QUIET_ENV, stdin=stdin, check=check)
+
+
+def _request(spec: TreeSpec, *, head: bool) -> dict[str, object]:
+    want = (spec.head if head else None) or spec.commit or spec.ref or "HEAD"
+    return {"kind": "git", "url": spec.git, "want": want, "first-parent": spec.first_parent and not head}
+
+
+def locate(spec: TreeSpec, cache: Path, *, head: bool = False) -> Tree | None:
+    """The tree that this request came out as last time, if it is still here. No network."""
+    answer = tree.recall(cache, _request(spec, head=head))
+    return tree.known(cache, answer.get("identity", "")) if answer else None
+
+
+def fetch(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = False) -> Tree:
+    """Fetch the pinned commit, the branch or tag, or with ``head`` the declared moving head.
+
+    Raises Unreachable where the server does not answer, UserError for a ref or commit it does not have.
+    """
+    if head and not spec.head:
+        raise UserError(f"tree {spec.name} declares no moving head", hint='add head = "BRANCH" to its table')
+    request = _request(spec, head=head)
+    pinned = bool(_HASH.match(str(request["want"])))
+    with store.lock(cache / "locks" / "git", waiting=screen.say):
+        if pinned and (here := locate(spec, cache, head=head)):
+            return here
+        with screen.step(f"fetch {spec.name or spec.git}") as step:
+            _prepare(cache)
+            commit = _commit_of(spec, cache, screen, step, request)
+            result = tree.known(cache, f"git:{commit}")
+            if result is None:
+                result = _check_out(spec, cache, step, commit, request)
+            step.finish(f"{result.identity}, Linux {result.kernel_version}")
+        tree.remember(cache, request, {"identity": result.identity})
+        return result
+
+
+def _prepare(cache: Path) -> None:
+    repo = repository(cache)
+    if not (repo / "HEAD").is_file():
+        repo.parent.mkdir(parents=True, exist_ok=True)
+        argv = ["git", *_SAFE, "init", "--quiet", "--bare", f"--template={os.devnull}", str(repo)]
+        proc.run(argv, timeout_s=60, env=QUIET_ENV)
+
+
+def _has(cache: Path, rev: str) -> str | None:
+    """The full hash of a commit that is in the shared repository, or None."""
+    done = _git(
+        cache, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}", check=False
+    )
+    return done.text.strip() if done.returncode == 0 else None
+
+
+def _commit_of(spec: TreeSpec, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> str:
+    """Bring the wanted commit into the shared repository; returns its hash."""
+    want = str(request["want"])
+    keep = f"refs/kmodpipe/{store.digest_of(request)[:24]}"
+    # The ref is written once all objects are there: it alone says that an earlier fetch was whole.
+    got = _has(cache, keep) if _HASH.match(want) else None
+    if got is None:
+        assert spec.git is not None
+        # An ssh host may be an alias that only ssh knows, and ssh has a connect limit of its own.
+        reached, why = (True, "") if reach.is_ssh(spec.git) else reach.probe(spec.git)
+        if not reached:
+            step.finish(f"no answer: {why}")
+            raise Unreachable(f"{reach.host_of(spec.git)} cannot be reached: {why}", where=spec.git)
+        remote = want if _HASH.match(want) else _remote_ref(spec.git, want)
+        depth = 2 if request["first-parent"] else 1
+        step.update(f"asking {reach.host_of(spec.git)} for {want}")
+        _fetch(spec, cache, screen, step, remote, keep, depth)
+        got = _has(cache, keep)
+    if got is None or (_HASH.match(want) and got != want):
+        raise InfraError(f"git fetched {got or 'nothing'} where {want} was asked for", where=str(spec.git))
+    if request["first-parent"]:
+        parent = _has(cache, f"{got}^1")
+        if parent is None:
+            raise UserError(f"commit {got} has no parent to stand on", where=str(spec.git))
+        return parent
+    return got
+
+
+def _remote_ref(url: str, want: str) -> str:
+    """The full name of a branch or tag on the server, as git itself would look it up."""
+    argv = ["git", *_SAFE, "ls-remote", "--quiet", "--end-of-options", url]
+    done = proc.run(argv, timeout_s=60, env=_NETWORK_ENV, check=False)
+    if done.returncode != 0:
+        _raise_for(done.tail, url, want)
+    names = {line.partition("\t")[2] for line in done.text.splitlines()}
+    candidates = [n for n in (want, f"refs/{want}", f"refs/tags/{want}", f"refs/heads/{want}") if n in names]
+    short = [n for n in candidates if n.startswith(("refs/tags/", "refs/heads/"))]
+    if len(short) > 1:
+        raise UserError(
+            f"{want} is both a branch and a tag", where=url, hint=f"say #{short[0]} or #{short[1]}"
+        )
+    if not candidates:
+        if re.fullmatch(r"[0-9a-f]{7,39}", want):
+            hint = "servers know commits by their full hash only: give all 40 digits"
+            raise UserError(f"no branch or tag {want}", where=url, hint=hint)
+        known = (
+            n.removeprefix("refs/heads/").removeprefix("refs/tags/") for n in names if n.startswith("refs/")
+        )
+        raise unknown_name("branch or tag", want, (n for n in known if not n.endswith("^{}")), where=url)
+    return candidates[0]
+
+
+def _fetch(
+    spec: TreeSpec, cache: Path, screen: Screen, step: Step, remote: str, keep: str, depth: int
+) -> None:
+    assert spec.git is not None
+    base = ["git", f"--git-dir={repository(cache)}", *_SAFE, "fetch", "--progress", "--no-tags"]
+    base += ["--no-write-fetch-head", "--force"]
+    argv = [*base, f"--depth={depth}", "--end-of-options", spec.git, f"{remote}:{keep}"]
+    status, tail = _run_showing(argv, step)
+    if status != 0 and _HASH_REFUSED.search(tail) and _HASH.match(remote):
+        screen.warn(
+            f"{reach.host_of(spec.git)} does not serve single commits: fetching all its branches and tags"
+        )
+        every = f"refs/kmodpipe-all/{store.digest_of(spec.git)[:24]}"
+        refspecs = [f"refs/heads/*:{every}/heads/*", f"refs/tags/*:{every}/tags/*"]
+        status, tail = _run_showing([*base, "--end-of-options", spec.git, *refspecs], step)
+        if status == 0:
+            if not _has(cache, remote):
+                tail = "not our ref"
+                status = 1
+            else:
+                _git(cache, "update-ref", keep, remote)
+    if status != 0:
+        _raise_for(tail, spec.git, remote)
+
+
+def _raise_for(tail: str, url: str, want: str) -> None:
+    """Turn git's last words into the error of the right kind."""
+    if _NO_NETWORK.search(tail):
+        raise Unreachable(f"{reach.host_of(url)} cannot be reached", where=url, detail=tail)
+    if _NO_SUCH_COMMIT.search(tail):
+        raise UserError(f"the repository has no commit {want}", where=url, detail=tail)
+    raise InfraError(f"git could not fetch {want}", where=url, detail=tail)
+
+
+def _run_showing(argv: Sequence[str], step: Step) -> tuple[int, str]:
+    """Run git with its progress on the step's line; returns its status and last lines.
+
+    git redraws its line with carriage returns, and has no limit for a ``git://`` server that falls
+    silent: hence a reader of our own, with a limit for the whole and one for silence.
+    """
+    child = proc.spawn(argv, env=_NETWORK_ENV)
+    assert child.stderr is not None and child.stdout is not None
+    tail: deque[str] = deque(maxlen=20)
+    partial = b""
+    started = heard = time.monotonic()
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(child.stderr, selectors.EVENT_READ)
+            while True:
+                if selector.select(0.5):
+                    data = os.read(child.stderr.fileno(), 65536)
+                    if not data:
+                        break
+                    heard = time.monotonic()
+                    *lines, partial = re.split(rb"[\r\n]+", partial[-8192:] + data)
+                    for raw in lines:
+                        _show(raw.decode("utf-8", "replace").strip(), step, tail)
+                elif child.poll() is not None:
+                    break
+                now = time.monotonic()
+                if now - heard > _SILENCE_LIMIT_S or now - started > _FETCH_LIMIT_S:
+                    raise InfraError(
+                        f"git heard nothing from the server for {now - heard:.0f} s"
+                        if now - heard > _SILENCE_LIMIT_S
+                        else f"git fetch did not end within {_FETCH_LIMIT_S:.0f} s",
+                        where=proc.pasteable(argv),
+                    )
+        child.wait(30)
+    finally:
+        if child.poll() is None:
+            proc.kill_group(child)
+        proc.forget(child)
+        child.stderr.close()
+        child.stdout.close()
+    if proc.stopping():
+        raise Interrupted("interrupted while git fetched", where=proc.pasteable(argv))
+    if partial:
+        tail.append(partial.decode("utf-8", "replace"))
+    return child.returncode, "\n".join(tail)
+
+
+def _show(line: str, step: Step, tail: deque[str]) -> None:
+    shown = _PROGRESS.match(line)
+    if shown:
+        step.update(line, done=int(shown[2]), total=100)
+    elif line:
+        tail.append(line)
+
+
+def _check_out(spec: TreeSpec, cache: Path, step: Step, commit: str, request: dict[str, object]) -> Tree:
+    """A worktree of ``commit``, checked before anything is written."""
+    assert spec.git is not None
+    identity = f"git:{commit}"
+    what = f"{spec.git} at {commit}"
+    listing = _listing(cache, commit)
+    _refuse_escaping_links(cache, listing, what)
+    # A kernel's files take 17 KiB on average, with what the file system rounds up.
+    store.require_space(cache, len(listing) * 20 // 1024 + 64, f"a worktree of {commit[:12]}")
+    folder = tree.slot(cache, identity)
+    tree.discard(folder)
+    _git(cache, "worktree", "prune")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    step.update(f"checking out {commit[:12]}")
+    try:
+        _git(cache, "-c", "checkout.workers=2", "worktree", "add", "--force", "--detach", str(folder), commit)
+        version = tree.kernel_version(folder, what=what)
+        provenance = {"source": "git", "url": spec.git, "commit": commit, **_about(cache, commit)}
+        if request["first-parent"]:
+            provenance["first-parent-of"] = str(request["want"])
+        elif request["want"] != commit:
+            provenance["ref"] = str(request["want"])
+        tree.seal(folder, identity, version, provenance)
+    except BaseException:
+        tree.discard(folder)
+        raise
+    return Tree("", folder, identity, version, provenance)
+
+
+def _about(cache: Path, commit: str) -> dict[str, str]:
+    date, _, subject = _git(cache, "show", "-s", "--format=%cI%n%s", commit).text.strip().partition("\n")
+    return {"commit-date": date, "commit-subject": subject[:200]}
+
+
+def _listing(cache: Path, commit: str) -> list[bytes]:
+    done = _git(cache, "ls-tree", "-r", "-z", "--full-tree", commit)
+    if not done.stdout.endswith(b"\0"):
+        raise UserError(
+            f"commit {commit} holds no files, or far more than a kernel", where=str(repository(cache))
+        )
+    return done.stdout.split(b"\0")[:-1]
+
+
+def _refuse_escaping_links(cache: Path, listing: list[bytes], what: str) -> None:
+    links: list[tuple[str, str]] = []
+    for row in listing:
+        meta, _, raw = row.partition(b"\t")
+        mode, _, blob = meta.split()
+        if mode == b"120000":
+            links.append((os.fsdecode(raw), blob.decode()))
+    for name, oid in links:
+        points_to = os.fsdecode(_git(cache, "cat-file", "blob", oid).stdout)
+        if tree.link_escapes(name, points_to):
+            raise UserError(f"its symbolic link {name} points out of the tree, to {points_to}", where=what)
+
+
+def prune(cache: Path) -> None:
+    """Let the shared repository forget worktrees that are gone."""
+    if (repository(cache) / "HEAD").is_file():
+        _git(cache, "worktree", "prune")

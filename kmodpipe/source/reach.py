@@ -1,0 +1,102 @@
+"""Can the far end be reached? Bounded, so that a machine without a network says so at once."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import requests
+
+_DEFAULT_PORT = {"git": 9418, "ssh": 22, "http": 80, "https": 443}
+_SCP_LIKE = re.compile(r"^(?:[^@/:]+@)?(?P<host>[^/:]+):(?!//)(?P<path>.+)$")
+
+Answer = tuple[bool, str]
+
+
+def probe(url: str, *, bound_s: float = 5.0) -> Answer:
+    """Whether the server of ``url`` answers, and a phrase that says so or why not.
+
+    An answer of any kind counts (404 too: that is a wrong address, not a missing network); only a name
+    that does not resolve, a refused, dropped or untrusted connection and a gateway's 502..504 do not.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "file" or url.startswith("/"):
+        path = Path(unquote(parts.path or url))
+        return (True, "is there") if path.exists() else (False, f"{path} does not exist")
+    if parts.scheme in ("http", "https"):
+        return _bounded(lambda: _ask_http(url, bound_s), bound_s)
+    host, port = parts.hostname, parts.port or _DEFAULT_PORT.get(parts.scheme)
+    scp = _SCP_LIKE.match(url)
+    if not host and scp:
+        host, port = scp["host"], _DEFAULT_PORT["ssh"]
+    if not host or not port:
+        return False, f"{url} names no host"
+    return _bounded(lambda: _connect(host, port, bound_s), bound_s)
+
+
+def is_ssh(url: str) -> bool:
+    """Whether ``url`` is reached through ssh: ``ssh://…`` or ``user@host:path``."""
+    return urlsplit(url).scheme == "ssh" or ("://" not in url and _SCP_LIKE.match(url) is not None)
+
+
+def host_of(url: str) -> str:
+    """The host name in ``url``, or the URL itself where it names none."""
+    scp = _SCP_LIKE.match(url)
+    return urlsplit(url).hostname or (scp["host"] if scp else url)
+
+
+def _bounded(ask: Callable[[], Answer], bound_s: float) -> Answer:
+    """``ask`` in a thread of its own: a resolver that does not answer has no time limit to set."""
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(ask()), daemon=True)
+    thread.start()
+    thread.join(bound_s)
+    return answers[0] if answers else (False, f"no answer within {bound_s:g} s")
+
+
+def _ask_http(url: str, bound_s: float) -> Answer:
+    try:
+        with requests.get(url, stream=True, timeout=(bound_s, bound_s)) as response:
+            status = response.status_code
+    except requests.exceptions.SSLError as e:
+        return False, f"its TLS certificate is not trusted: {_root(e)}"
+    except requests.exceptions.ProxyError as e:
+        return False, f"the proxy does not let it through: {_root(e)}"
+    except requests.exceptions.Timeout:
+        return False, f"no answer within {bound_s:g} s"
+    except requests.exceptions.RequestException as e:
+        return False, _root(e)
+    if status in (502, 503, 504):
+        return False, f"HTTP status {status}"
+    return True, f"answers (HTTP status {status})"
+
+
+def _connect(host: str, port: int, bound_s: float) -> Answer:
+    try:
+        with socket.create_connection((host, port), timeout=bound_s):
+            return True, f"accepts connections on port {port}"
+    except socket.gaierror:
+        return False, "its name does not resolve"
+    except TimeoutError:
+        return False, f"no answer on port {port} within {bound_s:g} s"
+    except OSError as e:
+        return False, f"port {port}: {(e.strerror or str(e)).lower()}"
+
+
+def _root(error: BaseException) -> str:
+    """The innermost cause in a few words: requests wraps urllib3 wraps socket, each repeating the URL."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, socket.gaierror) or type(seen).__name__ == "NameResolutionError":
+            return "its name does not resolve"
+        if isinstance(seen, OSError) and seen.strerror and not isinstance(seen, requests.RequestException):
+            return seen.strerror.lower()
+        inner = [a for a in seen.args if isinstance(a, BaseException)]
+        reason = getattr(seen, "reason", None)
+        following = seen.__cause__ or seen.__context__
+        seen = reason if isinstance(reason, BaseException) else (inner[0] if inner else following)
+    return str(error)[:200]

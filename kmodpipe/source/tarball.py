@@ -1,0 +1,132 @@
+"""Trees from a tarball, by path or http(s) URL."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from kmodpipe import store
+from kmodpipe.errors import InfraError, UserError
+from kmodpipe.progress import Screen
+from kmodpipe.source import archive, download, reach, tree
+from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
+
+
+def is_url(location: str) -> bool:
+    return location.startswith(("http://", "https://"))
+
+
+def _file_request(path: Path) -> dict[str, object]:
+    try:
+        s = path.stat()
+    except OSError as e:
+        raise UserError(f"no such tarball: {path}", where=str(path), hint=e.strerror or "") from e
+    return {
+        "kind": "tar-file",
+        "path": str(path.resolve()),
+        "stat": [s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino],
+    }
+
+
+def _digest(path: Path, cache: Path) -> str:
+    """SHA-256 of the file, from memory where its stats are as they were."""
+    request = _file_request(path)
+    answer = tree.recall(cache, request)
+    if answer and "sha256" in answer:
+        return answer["sha256"]
+    sha256 = store.digest_file(path)
+    tree.remember(cache, request, {"sha256": sha256})
+    return sha256
+
+
+def locate(spec: TreeSpec, cache: Path) -> Tree | None:
+    """The unpacked tarball, if it is here; for a URL without a digest, as it was fetched last. No network."""
+    assert spec.tarball is not None
+    if not is_url(spec.tarball):
+        path = Path(spec.tarball).expanduser()
+        found = tree.known(cache, f"tar:{_checked(spec, path, cache)}")
+        return _told(found, spec) if found else None
+    answer = {"sha256": spec.sha256} if spec.sha256 else tree.recall(cache, _url_request(spec))
+    found = tree.known(cache, f"tar:{answer.get('sha256')}") if answer else None
+    return _told(found, spec) if found else None
+
+
+def _url_request(spec: TreeSpec) -> dict[str, object]:
+    return {"kind": "tar-url", "url": spec.tarball}
+
+
+def _checked(spec: TreeSpec, path: Path, cache: Path) -> str:
+    sha256 = _digest(path, cache)
+    if spec.sha256 not in (None, sha256):
+        raise UserError(f"the tarball has sha256 {sha256}, expected {spec.sha256}", where=str(path))
+    return sha256
+
+
+def _told(found: Tree, spec: TreeSpec) -> Tree:
+    location = str(spec.tarball)
+    where = {"url": location} if is_url(location) else {"file": str(Path(location).expanduser().resolve())}
+    facts = {"source": "tarball", **where, "sha256": found.identity.partition(":")[2]}
+    facts["verified-by"] = "the sha256 that was given" if spec.sha256 else "nothing: no sha256 was given"
+    return Tree(found.name, found.path, found.identity, found.kernel_version, facts)
+
+
+def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
+    """The tree in the tarball; a URL without a digest is asked each time whether it changed."""
+    assert spec.tarball is not None
+    location = spec.tarball
+    name = f"tar-{store.digest_of(location)[:16]}"
+    with store.lock(cache / "locks" / name, waiting=screen.say):
+        here = locate(spec, cache)
+        if here and (spec.sha256 or not is_url(location)):
+            return here
+        if not is_url(location):
+            path = Path(location).expanduser()
+            return _told(_unpack(path, _checked(spec, path, cache), cache, screen), spec)
+        return _told(_from_url(spec, cache, screen, here), spec)
+
+
+def _from_url(spec: TreeSpec, cache: Path, screen: Screen, here: Tree | None) -> Tree:
+    url = str(spec.tarball)
+    base = re.sub(r"[^A-Za-z0-9._+-]", "_", unquote(urlsplit(url).path).rpartition("/")[2])[-80:]
+    kept = cache / "downloads" / f"{store.digest_of(url)[:16]}-{base}"
+    earlier = tree.recall(cache, _url_request(spec)) or {}
+    if kept.is_file() and spec.sha256 and _digest(kept, cache) == spec.sha256:
+        return _unpack(kept, spec.sha256, cache, screen)
+    with screen.step(f"download {reach.host_of(url)}: {base}") as step:
+        reached, why = reach.probe(url)
+        if not reached:
+            raise Unreachable(f"{reach.host_of(url)} cannot be reached: {why}", where=url)
+        got = download.download(url, kept, step, sha256=spec.sha256, fresh_if=earlier if here else None)
+        if got is None:
+            assert here is not None
+            step.finish("unchanged")
+            return here
+        step.finish(f"{got.path.stat().st_size >> 20} MiB, sha256 {got.sha256[:12]}…")
+    made = _unpack(got.path, got.sha256, cache, screen)
+    tree.remember(cache, _url_request(spec), {"sha256": got.sha256, **got.validators})
+    return made
+
+
+def _unpack(path: Path, sha256: str, cache: Path, screen: Screen) -> Tree:
+    identity = f"tar:{sha256}"
+    if here := tree.known(cache, identity):
+        return here
+    size = path.stat().st_size
+    store.require_space(
+        cache, (size >> 20) * (12 if path.suffix != ".tar" else 2) + 64, f"unpacking {path.name}"
+    )
+    with screen.step(f"unpack {path.name}") as step, store.Store(cache).scratch("tree-") as scratch:
+        target = scratch / "tree"
+        target.mkdir()
+        try:
+            with path.open("rb") as f:
+                archive.unpack(
+                    f, target, what=str(path),
+                    on_count=lambda n: step.update(f"{n} files", done=f.tell(), total=size),
+                )  # fmt: skip
+        except OSError as e:
+            raise InfraError(f"could not read the tarball: {e.strerror}", where=str(path)) from e
+        made = tree.install(cache, target, identity, {"source": "tarball"}, what=str(path))
+        step.finish(f"Linux {made.kernel_version}")
+        return made

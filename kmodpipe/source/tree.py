@@ -1,0 +1,269 @@
+"""What a tree is: how it is declared, what makes it whole, and what is written down about it.
+
+CACHE/trees/<kind>-<…>/        one unpacked tree
+CACHE/trees/<kind>-<…>.json    its record, written last: a tree without one is half made and is made again
+CACHE/trees/pins/<digest>.json what a request (a URL and a ref, say) came out as, so that it needs no network
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kmodpipe.errors import InfraError, UserError
+from kmodpipe.store import boot_id, digest_of, lock, write_atomically
+
+Kind = Literal["git", "debian", "tarball", "directory"]
+
+
+class Unreachable(InfraError):
+    """The far end does not answer at all: the one trouble for which a declared stand-in is taken."""
+
+
+def _kebab(name: str) -> str:
+    return name.replace("_", "-")
+
+
+class TreeSpec(BaseModel):
+    """One table of ``[tool.kmodpipe.trees]``, or what ``--tree`` named. The loader fills in ``name``.
+
+    Exactly one of ``git``, ``debian-package``, ``tarball`` and ``path`` says what kind it is.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=_kebab, populate_by_name=True)
+
+    name: str = ""
+    summary: str = ""
+    stand_in: str | None = None
+
+    git: str | None = None
+    commit: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    first_parent: bool = False
+    ref: str | None = None
+    head: str | None = None
+
+    debian_package: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9.+-]+$")
+    version: str | None = Field(None, pattern=r"^[0-9A-Za-z.+:~-]+$")
+    suites: tuple[str, ...] = ()
+    keyring: Path | None = None
+
+    tarball: str | None = None
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+    path: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> TreeSpec:
+        given = [n for n in ("git", "debian_package", "tarball", "path") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError("exactly one of git, debian-package, tarball and path must be given")
+        belongs = {
+            "git": {"commit", "first_parent", "ref", "head", "stand_in"},
+            "debian_package": {"version", "suites", "keyring", "stand_in"},
+            "tarball": {"sha256", "stand_in"},
+            "path": set(),
+        }
+        for owner, fields in belongs.items():
+            for name in fields - belongs[given[0]]:
+                if owner != given[0] and getattr(self, name):
+                    raise ValueError(f"{_kebab(name)} does not go with {_kebab(given[0])}")
+        if self.debian_package and not (self.version and self.suites and self.keyring):
+            raise ValueError("debian-package needs version, suites and keyring")
+        if self.first_parent and not self.commit:
+            raise ValueError("first-parent needs commit")
+        if self.commit and self.ref:
+            raise ValueError("commit and ref exclude each other")
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        if self.git is not None:
+            return "git"
+        if self.debian_package is not None:
+            return "debian"
+        return "tarball" if self.tarball is not None else "directory"
+
+    def describe(self) -> str:
+        """Where it comes from, in a phrase for people: address and pin."""
+        if self.git:
+            pin = f"first parent of {self.commit}" if self.first_parent else self.commit or self.ref or "HEAD"
+            return f"{self.git} at {pin}"
+        if self.debian_package:
+            return f"{self.debian_package} {self.version} from {', '.join(self.suites)}"
+        return str(self.tarball or self.path)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A whole source tree in the cache, to be read and never written to.
+
+    ``identity`` is its content key: ``git:<commit>``, ``deb:<package>=<version>:<sha256>``,
+    ``tar:<sha256>`` or ``dir:<digest>``. A git tree holds a ``.git`` file, the worktree's own.
+    ``provenance`` is flat and readable, for every result.
+    """
+
+    name: str
+    path: Path
+    identity: str
+    kernel_version: str
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def named(self, name: str, **more: str) -> Tree:
+        """This tree as the answer to a request for ``name``."""
+        extra = {key.replace("_", "-"): value for key, value in more.items()}
+        return replace(self, name=name, provenance={"requested": name, **self.provenance, **extra})
+
+
+# -- is it a kernel tree? ----------------------------------------------------------------------------
+_VERSION_LINE = re.compile(
+    r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE
+)
+
+
+def kernel_version(path: Path, *, what: str) -> str:
+    """``5.10.223`` or ``5.9.0-rc5``, from the Makefile. UserError names what a kernel tree lacks."""
+    missing = [n for n in ("Makefile", "Kconfig") if not (path / n).is_file()]
+    missing += [f"{n}/" for n in ("scripts",) if not (path / n).is_dir()]
+    hint = "give the top folder of a Linux source tree"
+    if missing:
+        raise UserError(f"not a kernel tree: it has no {', no '.join(missing)}", where=what, hint=hint)
+    with (path / "Makefile").open(encoding="utf-8", errors="replace") as f:
+        found = dict(_VERSION_LINE.findall(f.read(65536)))
+    absent = [n for n in ("VERSION", "PATCHLEVEL", "SUBLEVEL") if not found.get(n, "").isdigit()]
+    if absent:
+        raise UserError(f"its Makefile sets no {', no '.join(absent)}", where=what, hint=hint)
+    return f"{found['VERSION']}.{found['PATCHLEVEL']}.{found['SUBLEVEL']}{found.get('EXTRAVERSION', '')}"
+
+
+def link_escapes(name: str, target: str) -> bool:
+    """Whether a symbolic link ``name`` (relative to the tree) with ``target`` points out of the tree."""
+    if target.startswith("/") or "\0" in target:
+        return True
+    depth = name.count("/")
+    for part in target.split("/"):
+        if part == "..":
+            depth -= 1
+        elif part not in ("", "."):
+            depth += 1
+        if depth < 0:
+            return True
+    return False
+
+
+# -- records -----------------------------------------------------------------------------------------
+def slot(cache: Path, identity: str) -> Path:
+    """The folder for a tree of this identity; it may not exist. Safe in a Makefile's path."""
+    words = re.sub(r"[^A-Za-z0-9.]+", "-", identity)
+    short = re.sub(r"[0-9a-f]{40,}", lambda m: m.group()[:16], words)
+    return cache / "trees" / short[:120]
+
+
+def record_path(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".json")
+
+
+def census(folder: Path) -> tuple[int, int]:
+    """How many files and links ``folder`` holds, and their bytes."""
+    files = size = 0
+    pending = [os.fspath(folder)]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                else:
+                    files += 1
+                    size += entry.stat(follow_symlinks=False).st_size
+    return files, size
+
+
+def seal(folder: Path, identity: str, version: str, provenance: Mapping[str, str]) -> None:
+    """Write the record of a finished tree, the last step of making one."""
+    record = {"identity": identity, "kernel_version": version, "provenance": dict(provenance)}
+    _write_record(folder, record)
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    # Counted once per boot: after a power cut the record may be on the disk and the files may not.
+    record["boot"] = boot_id()
+    record["census"] = list(census(folder))
+    write_atomically(record_path(folder), json.dumps(record, indent=1, sort_keys=True))
+
+
+def whole(folder: Path) -> dict[str, Any] | None:
+    """The record of the tree in ``folder``, or None where there is no whole tree."""
+    try:
+        record: dict[str, Any] = json.loads(record_path(folder).read_text())
+        if not folder.is_dir():
+            return None
+        if record["boot"] != boot_id():
+            if list(census(folder)) != record["census"]:
+                return None
+            _write_record(folder, record)
+        return record
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def known(cache: Path, identity: str) -> Tree | None:
+    """The whole tree of this identity, without a name yet, or None."""
+    folder = slot(cache, identity)
+    record = whole(folder)
+    if record is None or record.get("identity") != identity:
+        return None
+    try:
+        version = kernel_version(folder, what=str(folder))
+    except UserError:
+        return None
+    return Tree("", folder, identity, version, record["provenance"])
+
+
+def discard(folder: Path) -> None:
+    """Remove a tree, its record first: nobody takes what is left for whole."""
+    with suppress(FileNotFoundError):
+        record_path(folder).unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def install(cache: Path, made: Path, identity: str, provenance: Mapping[str, str], *, what: str) -> Tree:
+    """Move the tree in ``made`` (inside the cache) into its slot. UserError if it is no kernel tree."""
+    version = kernel_version(made, what=what)
+    folder = slot(cache, identity)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two folders, or a tarball and its copy, may hold the same tree.
+    with lock(cache / "locks" / folder.name):
+        if here := known(cache, identity):
+            return here
+        discard(folder)
+        made.rename(folder)
+        seal(folder, identity, version, provenance)
+    return Tree("", folder, identity, version, dict(provenance))
+
+
+# -- what a request came out as ----------------------------------------------------------------------
+def _pin_path(cache: Path, request: Mapping[str, object]) -> Path:
+    return cache / "trees" / "pins" / f"{digest_of(request)[:32]}.json"
+
+
+def remember(cache: Path, request: Mapping[str, object], answer: Mapping[str, str]) -> None:
+    """Write down what ``request`` came out as."""
+    path = _pin_path(cache, request)
+    write_atomically(path, json.dumps({"request": request, "answer": answer}, indent=1, sort_keys=True))
+
+
+def recall(cache: Path, request: Mapping[str, object]) -> dict[str, str] | None:
+    """What `remember` wrote for ``request``, or None."""
+    try:
+        answer = json.loads(_pin_path(cache, request).read_text())["answer"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return {str(k): str(v) for k, v in answer.items()}
