@@ -3,9 +3,9 @@
 Each method runs one recipe of ``images/`` through a `Runtime`, leaves its products in the folder it was
 given and its output in the log it was given; keys, caching and order are the pipeline's business.
 
-    configuration    out/base.config out/<cell>.config
-    base             out/bzImage out/vmlinux out/System.map out/base.config   kit/…   lines
-    module           out/<name>.ko out/cell.config
+    configuration    out/base.config out/<cell>.config                        obj/…host tools
+    base             out/bzImage out/vmlinux out/System.map out/base.config   obj/…the kit   lines
+    module           out/<name>.ko out/cell.config                            obj/… where kept
     guest            out/…the root file system…
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +111,22 @@ class _Watch:
 
 
 @dataclass(frozen=True)
+class ModuleOrder:
+    """What one cell's module is made of. ``kit`` is the base's objects, or those that another cell of the
+    same variant and base left; ``same_source``: the module's objects in it come from this very source, so
+    that kbuild may go on from them; ``keep_objects`` leaves them for other cells."""
+
+    name: str
+    src: Path
+    kit: Path
+    config: str
+    folder: str
+    targets: tuple[str, ...]
+    same_source: bool
+    keep_objects: bool
+
+
+@dataclass(frozen=True)
 class Builder:
     """Runs the recipes below ``images`` in one runtime with ``jobs`` compilers at once."""
 
@@ -123,32 +139,26 @@ class Builder:
         return Folder("RECIPE", self.images / "builder")
 
     def configure(
-        self, src: Path, base: str, requests: Mapping[str, str], folder: Path, log: Path, step: Step | None
+        self,
+        src: Path,
+        base: str,
+        requests: Mapping[str, str],
+        folder: Path,
+        log: Path,
+        step: Step | None,
+        tools: Path | None = None,
     ) -> None:
-        """Ask the tree what each request becomes: ``folder/out/<name>.config``.
+        """Ask the tree what each request becomes: ``folder/out/<name>.config``; ``folder/obj`` keeps the
+        tree's host tools, which other jobs on the same sources take as ``tools``.
 
         Raises KernelFailure where the tree's Kconfig itself does not work.
         """
-        ask, obj, out = _folders(folder, "ask", "obj", "out")
-        for name, text in requests.items():
-            (ask / f"{name}.config").write_text(text)
-        job = Job(
-            name=f"configure {src.name}",
-            script="configure.sh",
-            folders=(
-                self._recipes,
-                Folder("SRC", src),
-                Folder("ASK", ask),
-                Folder("OBJ", obj, writable=True),
-                Folder("OUT", out, writable=True),
-            ),
-            log=log,
-            timeout_s=_CONFIGURE_S,
-            env={"BASE": base, "JOBS": str(self.jobs)},
-        )
-        watch = _Watch(src, step)
-        watch.raise_for(self.runtime.run(job, watch.line), "the configuration", log)
-        shutil.rmtree(obj, ignore_errors=True)
+        self._job(
+            "configure", "the configuration", src, folder, log, _Watch(src, step), _CONFIGURE_S,
+            asks={f"{name}.config": text for name, text in requests.items()},
+            reads={"TOOLS": tools},
+            env={"BASE": base},
+        )  # fmt: skip
 
     def base(
         self,
@@ -157,61 +167,69 @@ class Builder:
         folder: Path,
         log: Path,
         step: Step | None,
+        *,
+        tools: Path | None = None,
         expected_lines: int | None = None,
     ) -> None:
         """Build vmlinux, its modules and the kit. Raises KernelFailure with the compiler's errors."""
-        ask, kit, out = _folders(folder, "ask", "kit", "out")
-        (ask / "base.config").write_text(config)
-        job = Job(
-            name="kernel base",
-            script="base.sh",
-            folders=(
-                self._recipes,
-                Folder("SRC", src),
-                Folder("ASK", ask),
-                Folder("OBJ", kit, writable=True),
-                Folder("OUT", out, writable=True),
-            ),
-            log=log,
-            timeout_s=_BASE_S,
-            env={"JOBS": str(self.jobs)},
-        )
         watch = _Watch(src, step, expected_lines)
-        watch.raise_for(self.runtime.run(job, watch.line), "the kernel base", log)
+        self._job(
+            "base", "the kernel base", src, folder, log, watch, _BASE_S,
+            asks={"base.config": config},
+            reads={"TOOLS": tools},
+        )  # fmt: skip
         (folder / "lines").write_text(str(watch.compiled))
 
-    def module(
+    def module(self, order: ModuleOrder, folder: Path, log: Path, step: Step | None) -> None:
+        """Build one cell's module against a kit. Raises KernelFailure with the compiler's errors."""
+        what, watch = f"the module of {order.name}", _Watch(order.src, step)
+        self._job(
+            "module", what, order.src, folder, log, watch, _MODULE_S,
+            asks={"cell.config": order.config},
+            reads={"KIT": order.kit},
+            env={
+                "TARGETS": " ".join(order.targets),
+                "FOLDER": order.folder,
+                "SAME_SOURCE": "yes" if order.same_source else "no",
+            },
+        )  # fmt: skip
+        if not order.keep_objects:
+            shutil.rmtree(folder / "obj", ignore_errors=True)
+
+    def _job(
         self,
-        name: str,
+        recipe: str,
+        what: str,
         src: Path,
-        kit: Path,
-        config: str,
-        targets: Sequence[str],
         folder: Path,
         log: Path,
-        step: Step | None,
+        watch: _Watch,
+        timeout_s: float,
+        *,
+        asks: Mapping[str, str],
+        reads: Mapping[str, Path | None],
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        """Build one cell's module against a kit. Raises KernelFailure with the compiler's errors."""
+        """One recipe of ``images/builder`` in ``folder``, whose ask, obj and out it sees."""
         ask, obj, out = _folders(folder, "ask", "obj", "out")
-        (ask / "cell.config").write_text(config)
+        for name, text in asks.items():
+            (ask / name).write_text(text)
         job = Job(
-            name=f"module {name}",
-            script="module.sh",
+            name=what,
+            script=f"{recipe}.sh",
             folders=(
                 self._recipes,
                 Folder("SRC", src),
-                Folder("KIT", kit),
                 Folder("ASK", ask),
+                *(Folder(name, path) for name, path in reads.items() if path),
                 Folder("OBJ", obj, writable=True),
                 Folder("OUT", out, writable=True),
             ),
             log=log,
-            timeout_s=_MODULE_S,
-            env={"JOBS": str(self.jobs), "TARGETS": " ".join(targets)},
+            timeout_s=timeout_s,
+            env={"JOBS": str(self.jobs), **(env or {})},
         )
-        watch = _Watch(src, step)
-        watch.raise_for(self.runtime.run(job, watch.line), f"the module of {name}", log)
-        shutil.rmtree(obj, ignore_errors=True)
+        watch.raise_for(self.runtime.run(job, watch.line), what, log)
 
     def guest(self, folder: Path, log: Path, step: Step | None) -> None:
         """Build the guest's root file system into ``folder/out``."""

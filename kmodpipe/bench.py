@@ -1,0 +1,153 @@
+"""The bench: everything one command works on, put together in order — tree, series, matrix, runtime.
+
+What it takes time to get (a tree, a patched tree, the builder image) is got only where the command needs
+it: `invoke plan` looks, the others fetch.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe import engine, image, kconfig, series, source
+from kmodpipe.build import Builder
+from kmodpipe.config import Project, Request
+from kmodpipe.container import DockerRuntime, HostRuntime, Runtime
+from kmodpipe.errors import InfraError, UserError, unknown_name
+from kmodpipe.kconfig import Cell, Matrix, Variant
+from kmodpipe.kconfig.matrix import CONTROL
+from kmodpipe.plan import Stages, Subject, only_module
+from kmodpipe.progress import Screen
+from kmodpipe.series import Series
+from kmodpipe.source import Tree
+from kmodpipe.store import Store
+
+CONTROL_DESIGN = "none"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The request with every name resolved; nothing fetched, nothing started."""
+
+    project: Project
+    request: Request
+    matrix: Matrix
+    module: str
+    series: tuple[Series, ...]
+    cells: tuple[Cell, ...]
+
+    def cells_of(self, variant: str) -> tuple[Cell, ...]:
+        return tuple(cell for cell in self.cells if cell.variant.name == variant)
+
+
+def resolve(project: Project, request: Request) -> Asked:
+    """Turn names into records. Raises UserError with the near names for one that is not there."""
+    if request.runtime not in ("docker", "host"):
+        raise unknown_name("runtime", request.runtime, ("docker", "host"))
+    source.resolve(request.tree, project.trees)
+    loaded = tuple(series.load(name, project.patches) for name in request.series if name != "none")
+    doubled = {s.name for s in loaded if [x.name for x in loaded].count(s.name) > 1} | (
+        {CONTROL} & {s.name for s in loaded}
+    )
+    if doubled:
+        raise UserError(f"two variants with one name: {', '.join(sorted(doubled))}")
+    matrix = kconfig.load_matrix(request.matrix)
+    module = only_module(loaded, matrix, request.module)
+    variants = [
+        Variant(CONTROL, CONTROL_DESIGN, {}),
+        *(Variant(s.name, s.design, s.axes) for s in loaded),
+    ]
+    cells = _selected(kconfig.expand(matrix, variants), request.cells)
+    return Asked(project, request, matrix, module, loaded, cells)
+
+
+def _selected(cells: tuple[Cell, ...], patterns: Sequence[str]) -> tuple[Cell, ...]:
+    if not patterns:
+        return cells
+    ids = [cell.id for cell in cells]
+    wanted: set[str] = set()
+    for pattern in patterns:
+        hits = [i for i in ids if i == pattern] or fnmatch.filter(ids, pattern)
+        if not hits:
+            raise unknown_name("cell", pattern, ids, hint="patterns with * work; quote them in a shell")
+        wanted.update(hits)
+    return tuple(cell for cell in cells if cell.id in wanted)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything in place: the source of each variant, a runtime that works, the stages."""
+
+    asked: Asked
+    tree: Tree
+    subjects: tuple[Subject, ...]
+    runtime: Runtime
+    identity: Mapping[str, str]
+    stages: Stages
+    store: Store
+    screen: Screen
+
+
+def fetch_tree(asked: Asked, cache: Path, screen: Screen) -> Tree:
+    """The tree under test, fetched where it is not here yet."""
+    request, declared = asked.request, asked.project.trees
+    spec = source.resolve(request.tree, declared)
+    tree = None if request.head else source.locate(spec, declared, cache)
+    if tree is None:
+        tree = source.fetch(spec, declared, cache, screen, head=request.head)
+    elif told := tree.provenance.get("stand-in-for"):
+        # `fetch` says so itself when it takes the stand-in; a later run that finds it must not keep silent.
+        screen.warn(f"testing {tree.provenance.get('tree', tree.name)} as the stand-in for {told}")
+    return tree
+
+
+def control_subject(tree: Tree) -> Subject:
+    """The pristine tree, which every series is compared with."""
+    return Subject(Variant(CONTROL, CONTROL_DESIGN, {}), None, tree.path)
+
+
+def patch_tree(asked: Asked, tree: Tree, cache: Path, screen: Screen) -> tuple[Subject, ...]:
+    """The source of the control, and the patched one of each series that has a cell."""
+    subjects = [control_subject(tree)]
+    for one in asked.series:
+        cells = asked.cells_of(one.name)
+        if cells:
+            if told := series.mismatch(one, tree):
+                screen.warn(told)
+            patched = series.apply(one, tree, cache, screen)
+            subjects.append(Subject(cells[0].variant, one, patched))
+    return tuple(subjects)
+
+
+def open_runtime(name: str, images: Path, cache: Path, screen: Screen) -> Runtime:
+    """The runtime by name, ready: for Docker the engine answers and the builder image is there.
+
+    Raises InfraError with the way out where it cannot be had.
+    """
+    if name == "host":
+        return HostRuntime()
+    try:
+        client = engine.connect()
+        image_id = image.find(client, images) or image.ensure(client, images, cache, screen)
+    except InfraError as e:
+        # Offered by name, never taken silently: a build without isolation is the user's decision.
+        raise InfraError(
+            e.what, where=e.where, detail=e.detail, hint=f"{e.hint}; or build without Docker: --runtime host"
+        ) from e
+    return DockerRuntime(client, image_id)
+
+
+def set_up(asked: Asked, cache: Path, screen: Screen) -> Bench:
+    """Fetch, patch, and open the runtime."""
+    store = Store(cache)
+    store.sweep()
+    tree = fetch_tree(asked, cache, screen)
+    subjects = patch_tree(asked, tree, cache, screen)
+    runtime = open_runtime(asked.request.runtime, asked.project.images, cache, screen)
+    runtime.sweep()
+    identity = runtime.identity()
+    builder = Builder(runtime, asked.project.images, asked.request.jobs)
+    stages = Stages(tree, asked.matrix, asked.module, builder, identity)
+    return Bench(asked, tree, subjects, runtime, identity, stages, store, screen)

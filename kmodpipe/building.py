@@ -1,0 +1,279 @@
+"""The build half of a run: stages made once, one base for all that share it, a module a cell."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kmodpipe import proc
+from kmodpipe.bench import Bench
+from kmodpipe.errors import Interrupted, KernelFailure, KmodpipeError, UserError
+from kmodpipe.plan import BaseSpec, Configured, Stage, Subject, plain_configuration
+from kmodpipe.store import Artifact, boot_id
+
+
+@dataclass(frozen=True)
+class Built:
+    """A cell's artifacts; or, where there are none, why: ``skip`` (ruled out) or ``failure``."""
+
+    configured: Configured
+    base: Artifact | None = None
+    module: Artifact | None = None
+    failure: KmodpipeError | None = None
+
+    @property
+    def skip(self) -> str:
+        return self.configured.skip
+
+    @property
+    def id(self) -> str:
+        return self.configured.cell.id
+
+
+@dataclass
+class Tally:
+    """What was made and what was there already, for the last line of a build."""
+
+    made: list[str] = field(default_factory=list)
+    cached: list[str] = field(default_factory=list)
+
+
+class RunFolder:
+    """``OUT/<run>``: made at once, ``OUT/latest`` points to it."""
+
+    def __init__(self, out: Path) -> None:
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        self.id = f"{stamp}-{secrets.token_hex(2)}"
+        self.path = out / self.id
+        try:
+            (self.path / "shared").mkdir(parents=True)
+        except OSError as e:
+            raise UserError(f"the results folder cannot be made: {e.strerror}", where=str(out)) from e
+        (self.path / ".owner").write_text(f"{os.getpid()} {boot_id()}")
+        latest = out / f".latest-{self.id}"
+        latest.symlink_to(self.id)
+        latest.replace(out / "latest")
+
+    @property
+    def shared(self) -> Path:
+        return self.path / "shared"
+
+    def cell(self, cell_id: str) -> Path:
+        folder = self.path / cell_id
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def log(self, stage: Stage) -> Path:
+        """Where a stage's output goes: the cell's own folder for a module, shared for the rest."""
+        if stage.kind == "module":
+            return self.cell(stage.label) / "build.log"
+        return self.shared / f"{stage.kind}-{stage.label}.log"
+
+
+class Maker:
+    """Makes stages: finds them in the store or makes them, with a step on the screen and a log."""
+
+    def __init__(self, bench: Bench, folder: RunFolder) -> None:
+        self._bench = bench
+        self._folder = folder
+        self.tally = Tally()
+        self._lock = threading.Lock()
+
+    def ensure(self, stage: Stage) -> Artifact:
+        """The stage's artifact. What making it raises goes through; its log stays in the run's folder."""
+        store, screen = self._bench.store, self._bench.screen
+        log = self._folder.log(stage)
+        name = f"{stage.kind} {stage.label}"
+        artifact = store.find(stage.kind, stage.inputs)
+        if artifact is None:
+            why = store.why_missed(stage.kind, stage.inputs, stage.label)
+            with screen.step(name) as step:
+
+                def make(folder: Path) -> None:
+                    stage.make(folder, log, step)
+                    if log.is_file():
+                        shutil.copyfile(log, folder / "build.log")
+
+                artifact = store.make(stage.kind, stage.inputs, stage.label, make, need_mib=stage.need_mib)
+                step.finish(f"made ({why})")
+            with self._lock:
+                self.tally.made.append(name)
+        else:
+            with self._lock:
+                self.tally.cached.append(name)
+        if not log.exists() and (artifact.path / "build.log").is_file():
+            shutil.copyfile(artifact.path / "build.log", log)
+        return artifact
+
+
+def expected_lines(bench: Bench) -> int | None:
+    """How many lines an earlier base build printed: what the next one's progress is measured by."""
+    for path in (bench.store.root / "base").glob("*/lines"):
+        with suppress(OSError, ValueError):
+            return int(path.read_text())
+    return None
+
+
+Row = tuple[Subject, Configured]
+
+
+@contextmanager
+def workers(jobs: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool whose work is stopped, children and containers included, when the block is left by an error."""
+    pool = ThreadPoolExecutor(max_workers=max(jobs, 1), thread_name_prefix="worker")
+    try:
+        yield pool
+    except BaseException:
+        proc.stop_all()
+        pool.shutdown(wait=True, cancel_futures=True)
+        raise
+    pool.shutdown(wait=True)
+
+
+def gather(futures: Sequence[Future[Any]], *, ignore: tuple[type[Exception], ...] = ()) -> None:
+    """Wait for all, in short steps so that Ctrl-C is seen at once; the first error is raised, unless it is
+    one to ``ignore``."""
+    pending = set(futures)
+    while pending:
+        done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
+        for future in done:
+            with suppress(*ignore):
+                future.result()
+
+
+class Building:
+    """The build half of a run: configurations, one base for all that share it, a module a cell.
+
+    `prepare` comes first, then `cell` for each of its rows, from any thread.
+    """
+
+    def __init__(self, bench: Bench, maker: Maker) -> None:
+        self._bench = bench
+        self._maker = maker
+        self._bases: dict[tuple[str, str], Future[Artifact]] = {}
+        self._leads: dict[tuple[str, str], Future[Artifact]] = {}
+        self._plain = ""
+        self._tools: Path | None = None
+        self._lock = threading.Lock()
+
+    def prepare(self, pool: Executor) -> list[Row]:
+        """Configure every cell, and make what cells share: the guest and each base, side by side.
+
+        The base starts as soon as the control is configured; series are configured while it compiles.
+        A base that does not compile is found again, and told, by each cell that needs it.
+        """
+        stages, subjects = self._bench.stages, self._bench.subjects
+        control = next(s for s in subjects if s.variant.is_control)
+        cells = self._bench.asked.cells_of(control.variant.name)
+        artifact = self._maker.ensure(stages.configuration(control, cells))
+        self._plain, self._tools = plain_configuration(artifact), artifact.path / "obj"
+        rows = [(control, one) for one in stages.configured(control, cells, artifact)]
+        shared: list[Future[Any]] = [pool.submit(self._maker.ensure, stages.guest())]
+        shared += self._start_bases(pool, rows)
+        for subject in subjects:
+            if subject is not control:
+                cells = self._bench.asked.cells_of(subject.variant.name)
+                artifact = self._maker.ensure(stages.configuration(subject, cells, self._tools))
+                more = [(subject, one) for one in stages.configured(subject, cells, artifact)]
+                shared += self._start_bases(pool, more)
+                rows += more
+        gather(shared, ignore=(KernelFailure,))
+        return self._leads_first(rows)
+
+    @staticmethod
+    def _leads_first(rows: Sequence[Row]) -> list[Row]:
+        """The first cell of each variant that can be built comes before all others: they go on from its
+        objects, and a worker that waits for it does nothing else."""
+        leads: dict[str, Row] = {}
+        for subject, one in rows:
+            if one.text:
+                leads.setdefault(subject.variant.name, (subject, one))
+        first = list(leads.values())
+        return first + [row for row in rows if row not in first]
+
+    def _start_bases(self, pool: Executor, rows: Sequence[Row]) -> list[Future[object]]:
+        specs = {
+            spec.key: spec
+            for subject, one in rows
+            if one.text
+            for spec in [self._bench.stages.base_spec(subject, one, self._plain)]
+        }
+        return [pool.submit(self.base, spec) for spec in specs.values()]
+
+    @property
+    def bases(self) -> tuple[Artifact, ...]:
+        """The bases that were made or found so far."""
+        done = [f for f in self._bases.values() if f.done() and not f.exception()]
+        return tuple(f.result() for f in done)
+
+    def base(self, spec: BaseSpec) -> Artifact:
+        """The base of this spec; built by the first who asks, awaited by the others."""
+        stage = self._bench.stages.base(spec, self._tools, expected_lines(self._bench))
+        return self._once(self._bases, spec.key, lambda: self._maker.ensure(stage))
+
+    def _module(self, subject: Subject, configured: Configured, spec: BaseSpec, base: Artifact) -> Artifact:
+        """The cell's module; the first of a variant and base is built whole, the others go on from it."""
+
+        leading = False
+
+        def whole() -> Artifact:
+            nonlocal leading
+            leading = True
+            stage = self._bench.stages.module_of(subject, configured, spec, base, keep_objects=True)
+            return self._maker.ensure(stage)
+
+        lead: Artifact | None = None
+        try:
+            lead = self._once(self._leads, (subject.variant.name, base.key), whole)
+        except KernelFailure:
+            # The lead's own cell tells that; another may compile all the same.
+            if leading:
+                raise
+        if lead and leading:
+            return lead
+        return self._maker.ensure(self._bench.stages.module_of(subject, configured, spec, base, lead))
+
+    def _once(
+        self,
+        known: dict[tuple[str, str], Future[Artifact]],
+        key: tuple[str, str],
+        make: Callable[[], Artifact],
+    ) -> Artifact:
+        """What ``key`` stands for: made by the first who asks, awaited by the others, to whom its error goes
+        as well."""
+        with self._lock:
+            future = known.get(key)
+            mine = future is None
+            if future is None:
+                future = known[key] = Future()
+        if mine:
+            try:
+                future.set_result(make())
+            except BaseException as e:
+                future.set_exception(e)
+        return future.result()
+
+    def cell(self, subject: Subject, configured: Configured) -> Built:
+        """Build one cell. Its own failures are in the record; an interruption goes through."""
+        if configured.skip:
+            return Built(configured)
+        if configured.failure:
+            return Built(configured, failure=configured.failure)
+        try:
+            spec = self._bench.stages.base_spec(subject, configured, self._plain)
+            base = self.base(spec)
+            module = self._module(subject, configured, spec, base)
+        except Interrupted:
+            raise
+        except KmodpipeError as e:
+            return Built(configured, failure=e)
+        return Built(configured, base, module)

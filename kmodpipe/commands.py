@@ -1,0 +1,334 @@
+"""The commands behind tasks.py: each takes what was asked, does it, and returns an exit code.
+
+Imports that cost time are made where they are needed: `invoke --list` and a cached `invoke build` are
+expected to answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmodpipe import proc
+from kmodpipe.errors import ExitCode, InfraError, KmodpipeError, UserError, unknown_name
+from kmodpipe.progress import Mode, Screen
+
+if TYPE_CHECKING:
+    from kmodpipe.bench import Asked, Bench
+    from kmodpipe.building import Built, Tally
+    from kmodpipe.cases import Case
+    from kmodpipe.config import Project
+    from kmodpipe.results import Run
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What the command line said; empty means the project's default."""
+
+    root: Path
+    tree: str = ""
+    head: bool = False
+    series: Sequence[str] = ()
+    matrix: str = ""
+    module: str = ""
+    cell: Sequence[str] = ()
+    case: Sequence[str] = ()
+    runtime: str = "docker"
+    jobs: int = 0
+    out: str = "out"
+    quiet: bool = False
+    yes: bool = False
+    all: bool = False
+    screen: Screen = field(default_factory=Screen)
+
+
+def guarded(body: Callable[[Asking], int], asking: Asking) -> int:
+    """Run a command; whatever it raises becomes a message and an exit code.
+
+    An error that nobody foresaw is a bug of ours: it says so, and its traceback goes to a file.
+    """
+    screen = asking.screen
+    if asking.quiet:
+        screen.mode = Mode.QUIET
+    proc.reset()
+    # The builder's user is not ours: what we write must be readable for it, whatever the caller's umask.
+    os.umask(0o022)
+    try:
+        return int(body(asking))
+    except KmodpipeError as e:
+        screen.error(e)
+        return int(e.exit_code)
+    except KeyboardInterrupt:
+        proc.stop_all()
+        screen.error(InfraError("interrupted; what was running is stopped", hint="the same command goes on"))
+        return int(ExitCode.INFRA)
+    except BrokenPipeError:
+        return int(ExitCode.INFRA)
+    except Exception as e:
+        screen.error(
+            InfraError(
+                f"a defect in kmodpipe: {type(e).__name__}: {e}",
+                where=_save_traceback(e),
+                hint="please report it with that file",
+            )
+        )
+        return int(ExitCode.INFRA)
+    finally:
+        screen.close_log()
+
+
+def _save_traceback(error: Exception) -> str:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="kmodpipe-", suffix=".traceback", delete=False) as f:
+        f.writelines(traceback.format_exception(error))
+    return f.name
+
+
+def _project(asking: Asking) -> Project:
+    from kmodpipe import config
+
+    return config.load(asking.root)
+
+
+def resolve(asking: Asking) -> Asked:
+    """Every name of the command line turned into a record. Raises UserError with the near names."""
+    from kmodpipe import bench
+    from kmodpipe.config import Request
+
+    project = _project(asking)
+    if asking.jobs < 0:
+        raise UserError("--jobs is a number from 1 up", hint="0 means one a processor")
+    request = Request(
+        tree=asking.tree or project.tree,
+        series=tuple(asking.series) or project.series,
+        matrix=Path(asking.matrix).absolute() if asking.matrix else project.matrix,
+        out=Path(asking.out).absolute(),
+        jobs=asking.jobs or project.jobs,
+        runtime=asking.runtime,
+        head=asking.head,
+        module=asking.module or None,
+        cells=tuple(asking.cell),
+        cases=tuple(c for c in asking.case if not _is_script(c)),
+        case_files=tuple(Path(c) for c in asking.case if _is_script(c)),
+    )
+    return bench.resolve(project, request)
+
+
+def _is_script(case: str) -> bool:
+    return "/" in case or Path(case).is_file()
+
+
+def _cache() -> Path:
+    from kmodpipe import config
+
+    return config.cache_folder()
+
+
+# -- the machine ------------------------------------------------------------------------------------
+def setup(asking: Asking) -> int:
+    from kmodpipe import setup as setting_up
+
+    done = setting_up.run(_project(asking).images, _cache(), asking.screen, _asker(asking))
+    if done:
+        asking.screen.print("set up:\n" + "\n".join(f"  {line}" for line in done))
+    else:
+        asking.screen.print("everything is here, nothing was changed")
+    return ExitCode.OK
+
+
+def _asker(asking: Asking) -> Callable[[str], bool] | None:
+    """How to ask before something is installed; None where nobody can be asked."""
+    if asking.yes:
+        return lambda _: True
+    if not sys.stdin.isatty():
+        return None
+    return asking.screen.confirm
+
+
+def doctor(asking: Asking) -> int:
+    from kmodpipe import doctor as looking
+
+    project = _project(asking)
+    findings = looking.examine(
+        project.images, _cache(), asking.screen, project.trees, default_tree=project.tree
+    )
+    asking.screen.show(looking.table(findings))
+    return ExitCode.OK if looking.healthy(findings) else ExitCode.INFRA
+
+
+# -- the source -------------------------------------------------------------------------------------
+def fetch(asking: Asking) -> int:
+    from kmodpipe import bench
+
+    tree = bench.fetch_tree(resolve(asking), _cache(), asking.screen)
+    asking.screen.print(f"{tree.name}: Linux {tree.kernel_version}")
+    for name, value in tree.provenance.items():
+        asking.screen.print(f"  {name}: {value}")
+    asking.screen.print(f"  path: {tree.path}")
+    return ExitCode.OK
+
+
+def patch(asking: Asking) -> int:
+    from kmodpipe import bench
+
+    asked, cache = resolve(asking), _cache()
+    tree = bench.fetch_tree(asked, cache, asking.screen)
+    for subject in bench.patch_tree(asked, tree, cache, asking.screen):
+        if subject.series:
+            asking.screen.print(
+                f"{subject.series.name}: {len(subject.series.patches)} patches apply to {tree.name}"
+            )
+            for one in subject.series.patches:
+                asking.screen.print(f"  {one.name}")
+            asking.screen.print(f"  path: {subject.src}")
+    return ExitCode.OK
+
+
+# -- plan, build ------------------------------------------------------------------------------------
+def plan(asking: Asking) -> int:
+    from kmodpipe import planning
+
+    asking.screen.show(planning.table(planning.rows(resolve(asking), _cache())))
+    return ExitCode.OK
+
+
+def build(asking: Asking) -> int:
+    from kmodpipe import pipeline
+    from kmodpipe.bench import set_up
+    from kmodpipe.building import RunFolder
+
+    started = time.monotonic()
+    asked, cache = resolve(asking), _cache()
+    bench = set_up(asked, cache, asking.screen)
+    folder = RunFolder(asked.request.out)
+    asking.screen.log_to(folder.path / "events.jsonl")
+    built, tally = pipeline.build(bench, folder)
+    return _report_build(bench, built, tally, folder, time.monotonic() - started)
+
+
+def _report_build(bench: Bench, built: Sequence[Built], tally: Tally, folder: object, seconds: float) -> int:
+    screen = bench.screen
+    code = ExitCode.OK
+    for one in built:
+        if one.skip:
+            screen.print(f"– {one.id}: skipped, {one.skip}")
+        elif one.failure:
+            screen.error(one.failure)
+            code = max(code, one.failure.exit_code) if code != ExitCode.FAILURE else code
+            if one.failure.exit_code == ExitCode.FAILURE:
+                code = ExitCode.FAILURE
+        else:
+            screen.print(f"✓ {one.id}")
+    screen.print(f"{len(tally.made)} steps made, {len(tally.cached)} cached, in {seconds:.1f} s")
+    return code
+
+
+# -- test -------------------------------------------------------------------------------------------
+def test(asking: Asking) -> int:
+    return _test(asking)
+
+
+def ci(asking: Asking) -> int:
+    if asking.screen.mode is Mode.LIVE:
+        asking.screen.mode = Mode.PLAIN
+    return _test(asking, tell_provenance=True)
+
+
+def _chosen_cases(asked: Asked) -> tuple[Case, ...]:
+    """The cases by name, and scripts by path; only the scripts where nothing else is named."""
+    from kmodpipe import cases
+
+    known = cases.load(asked.project.cases)
+    cases.check_axes(known, asked.matrix.axes)
+    scripts = tuple(cases.from_script(path) for path in asked.request.case_files)
+    named = cases.select(known, asked.request.cases) if asked.request.cases or not scripts else ()
+    chosen = (*named, *scripts)
+    ids = [c.id for c in chosen]
+    if doubled := sorted({i for i in ids if ids.count(i) > 1}):
+        raise UserError(f"two cases with one name: {', '.join(doubled)}", hint="rename the script")
+    return chosen
+
+
+def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
+    from kmodpipe import accel, pipeline, results
+    from kmodpipe.bench import set_up
+    from kmodpipe.building import RunFolder
+
+    asked, cache, screen = resolve(asking), _cache(), asking.screen
+    cases = _chosen_cases(asked)
+    proved = accel.probe(cache, screen)
+    bench = set_up(asked, cache, screen)
+    folder = RunFolder(asked.request.out)
+    screen.log_to(folder.path / "events.jsonl")
+    trials = pipeline.Trials(
+        cases, proved, asked.project.deadlines, proc.pasteable(["invoke", *sys.argv[1:]])
+    )
+    run = pipeline.test(bench, folder, trials)
+    _report_test(screen, run, folder.path, tell_provenance=tell_provenance)
+    return results.exit_code(run)
+
+
+def _report_test(screen: Screen, run: Run, folder: Path, *, tell_provenance: bool) -> None:
+    from kmodpipe import table
+
+    if tell_provenance:
+        for name, value in run.properties.items():
+            screen.line(f"  {name}: {value}")
+    screen.show(table.report(run))
+    screen.print(f"results: {os.path.relpath(folder)}/junit.xml and results.json")
+
+
+def boot(asking: Asking) -> int:
+    from kmodpipe import accel, interactive
+    from kmodpipe.bench import set_up
+    from kmodpipe.building import RunFolder
+
+    asked, cache, screen = resolve(asking), _cache(), asking.screen
+    ids = [cell.id for cell in asked.cells]
+    if not asking.cell or len(ids) != 1:
+        raise (
+            UserError(f"boot takes one cell, {len(ids)} match", hint="name one: --cell " + ids[0])
+            if ids
+            else unknown_name("cell", "", ids)
+        )
+    proved = accel.probe(cache, screen)
+    bench = set_up(asked, cache, screen)
+    return interactive.shell(bench, RunFolder(asked.request.out), proved)
+
+
+# -- clean ------------------------------------------------------------------------------------------
+def clean(asking: Asking) -> int:
+    from kmodpipe import engine, source
+    from kmodpipe.container import DockerRuntime
+    from kmodpipe.store import Store
+
+    cache = _cache()
+    freed = _size_mib(cache)
+    store = Store(cache)
+    swept = store.sweep()
+    try:
+        swept += DockerRuntime(engine.connect(), "").sweep()
+    except InfraError as e:
+        asking.screen.warn(f"containers were not looked at: {e.what}")
+    shutil.rmtree(store.root, ignore_errors=True)
+    shutil.rmtree(Path(asking.out).absolute(), ignore_errors=True)
+    if asking.all:
+        source.remove_trees(cache)
+        for name in ("git", "downloads"):
+            shutil.rmtree(cache / name, ignore_errors=True)
+    freed -= _size_mib(cache)
+    asking.screen.print(f"{freed} MiB freed, {swept} leftovers of dead runs removed, in {cache}")
+    return ExitCode.OK
+
+
+def _size_mib(path: Path) -> int:
+    done = proc.run(["du", "-sm", path], timeout_s=120, check=False)
+    return int(done.text.split()[0]) if done.text.split() else 0

@@ -1,0 +1,134 @@
+"""What the project declares: ``[tool.kmodpipe]`` of its pyproject.toml, and where things are."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kmodpipe.errors import InfraError, UserError
+from kmodpipe.kconfig.matrix import readable
+from kmodpipe.session import Deadlines
+from kmodpipe.source import TreeSpec
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tree: str
+    series: tuple[str, ...] = ()
+    matrix: str = "kconfigs/matrix.toml"
+    jobs: int | None = Field(default=None, ge=1)
+    trees: dict[str, dict[str, object]] = Field(default_factory=dict)
+    deadlines: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout: its declared trees and defaults, and its folders."""
+
+    root: Path
+    tree: str
+    series: tuple[str, ...]
+    matrix: Path
+    jobs: int
+    trees: Mapping[str, TreeSpec]
+    deadlines: Deadlines
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def patches(self) -> Path:
+        return self.root / "patches"
+
+    @property
+    def cases(self) -> Path:
+        return self.images / "guest" / "cases"
+
+
+def load(root: Path) -> Project:
+    """Read ``root/pyproject.toml``. Raises UserError naming the field that is wrong."""
+    path = root / "pyproject.toml"
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))["tool"]["kmodpipe"]
+    except FileNotFoundError as e:
+        raise UserError("no pyproject.toml here", where=str(root), hint="run invoke in the checkout") from e
+    except KeyError as e:
+        raise UserError("pyproject.toml has no [tool.kmodpipe]", where=str(path)) from e
+    except tomllib.TOMLDecodeError as e:
+        raise UserError(f"not TOML: {e}", where=str(path)) from e
+    try:
+        settings = _Table.model_validate(table)
+        trees = {
+            name: TreeSpec.model_validate({"name": name, **given}) for name, given in settings.trees.items()
+        }
+        deadlines = Deadlines(**settings.deadlines)
+    except TypeError as e:
+        raise UserError(
+            "[tool.kmodpipe.deadlines] names a deadline that does not exist",
+            where=str(path),
+            hint="there are: " + ", ".join(f.name for f in fields(Deadlines)),
+        ) from e
+    except ValidationError as e:
+        raise UserError("[tool.kmodpipe] is not valid", where=str(path), detail=readable(e)) from e
+    return Project(
+        root=root,
+        tree=settings.tree,
+        series=settings.series,
+        matrix=root / settings.matrix,
+        jobs=settings.jobs or os.cpu_count() or 1,
+        trees=trees,
+        deadlines=deadlines,
+    )
+
+
+def cache_folder() -> Path:
+    """``$KMODPIPE_CACHE``, else ``kmodpipe`` below ``$XDG_CACHE_HOME`` or ``~/.cache``; created.
+
+    Raises InfraError where it cannot be written.
+    """
+    named = os.environ.get("KMODPIPE_CACHE")
+    if named:
+        path = Path(named).absolute()
+    else:
+        home = os.environ.get("XDG_CACHE_HOME") or (
+            str(Path(os.environ["HOME"]) / ".cache") if os.environ.get("HOME") else ""
+        )
+        if not home:
+            raise InfraError("neither HOME nor XDG_CACHE_HOME is set", hint="set KMODPIPE_CACHE to a folder")
+        path = Path(home) / "kmodpipe"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(13, "not writable")
+    except OSError as e:
+        raise InfraError(
+            f"the cache folder cannot be used: {e.strerror}",
+            where=str(path),
+            hint="set KMODPIPE_CACHE to a folder",
+        ) from e
+    return path
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one command was asked to do; names as the user gave them."""
+
+    tree: str
+    series: tuple[str, ...]
+    matrix: Path
+    out: Path
+    jobs: int
+    runtime: str = "docker"
+    head: bool = False
+    module: str | None = None
+    cells: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    case_files: tuple[Path, ...] = ()

@@ -1,0 +1,255 @@
+"""Runs one cell's cases in guests and judges them.
+
+A crash costs one case: the case in progress is charged with it, and a fresh guest goes on with the next.
+Nothing is judged unless the guest proved to be the kernel and the module that were built for this cell:
+both build ids travel on the verdict channel and are compared here.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe import console, machine
+from kmodpipe.accel import Accel
+from kmodpipe.cases import Case, Surroundings
+from kmodpipe.channel import Record
+from kmodpipe.errors import Interrupted
+from kmodpipe.guest import PlannedCase, concatenate, pack_cell
+from kmodpipe.judge import judge
+from kmodpipe.machine import Deadlines, GuestEnd, MachineSpec, Session
+from kmodpipe.results import CaseResult
+from kmodpipe.trial import Trial, trials
+
+CMDLINE = " ".join(
+    (
+        "console=ttyS0,115200 earlyprintk=ttyS0,115200",
+        "panic=-1 oops=panic",
+        "random.trust_cpu=on",
+        "nolapic tsc=unstable",
+    )
+)
+"""What every guest kernel is told. ``panic=-1``: restart at once, which ends QEMU (-no-reboot).
+``earlyprintk``: an early death is not silent. ``nolapic`` and ``tsc=unstable``: under TCG calibrating either
+timer costs a third of the boot and gives wrong answers, which the clock watchdog would print into a case."""
+
+# Ends that are QEMU's or ours, not the kernel's: what they leave without a verdict is an error.
+_INFRA_ENDS = (GuestEnd.QEMU_FAILED, GuestEnd.INTERRUPTED)
+
+
+@dataclass(frozen=True)
+class GuestFiles:
+    """What a cell boots: the kernel, the root file system, the cases' shell library, the modules in the order
+    they are loaded."""
+
+    kernel: Path
+    rootfs: Path
+    lib: Path
+    modules: tuple[Path, ...]
+    kernel_build_id: str
+    module_build_ids: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Boot:
+    """One guest of a cell, for the record."""
+
+    session: Session
+    cell_cpio: Path
+
+
+@dataclass(frozen=True)
+class Executed:
+    """All verdicts of a cell, in the order of its cases, and the guests it took."""
+
+    results: tuple[CaseResult, ...]
+    boots: tuple[Boot, ...]
+
+
+class Execution:
+    """The cases of one cell, through as many guests as it takes."""
+
+    def __init__(
+        self,
+        where: Surroundings,
+        cases: Sequence[Case],
+        files: GuestFiles,
+        folder: Path,
+        scratch: Path,
+        accel: Accel,
+        deadlines: Deadlines,
+        on_case: Callable[[str], None] | None = None,
+    ) -> None:
+        self._where = where
+        self._cases = tuple(cases)
+        self._files = files
+        self._folder = folder
+        self._scratch = scratch
+        self._accel = accel
+        self._deadlines = deadlines
+        self._on_case = on_case
+        self._results: dict[int, CaseResult] = {}
+        self._boots: list[Boot] = []
+
+    def run(self) -> Executed:
+        """Boot until every case is settled. Raises Interrupted with what is settled so far lost to the
+        caller's partial record (`results_so_far`)."""
+        left = []
+        for index, case in enumerate(self._cases):
+            if case.unmet(self._where.config):
+                self._results[index] = judge(case, self._where, None)
+            else:
+                left.append(index)
+        while left:
+            session = self._boot(left)
+            settled = self._settle(session, left)
+            if session.end is GuestEnd.INTERRUPTED:
+                raise Interrupted("interrupted while a guest ran", where=self._where.cell_id)
+            left = [index for index in left if index not in settled]
+        return Executed(self.results_so_far(), tuple(self._boots))
+
+    def results_so_far(self) -> tuple[CaseResult, ...]:
+        return tuple(self._results[i] for i in sorted(self._results))
+
+    def _boot(self, left: Sequence[int]) -> Session:
+        number = len(self._boots) + 1
+        suffix = "" if number == 1 else f"-{number}"
+        nonce = secrets.token_hex(16)
+        cell_cpio = self._folder / f"cell{suffix}.cpio"
+        planned = [
+            PlannedCase(
+                i, self._cases[i].id, self._cases[i].timeout_s, self._cases[i].path, self._cases[i].args
+            )
+            for i in left
+        ]
+        pack_cell(cell_cpio, nonce=nonce, modules=self._files.modules, cases=planned, lib=self._files.lib)
+        initramfs = concatenate(self._scratch / f"initramfs{suffix}.cpio", (self._files.rootfs, cell_cpio))
+        session = machine.run(
+            MachineSpec(self._files.kernel, initramfs, CMDLINE, accel=self._accel),
+            nonce=nonce,
+            case_timeouts={i: float(self._cases[i].timeout_s) for i in left},
+            deadlines=self._deadlines,
+            console_path=self._folder / f"console{suffix}.log",
+            channel_path=self._folder / f"verdict{suffix}.log",
+            on_record=self._tell,
+        )
+        initramfs.unlink(missing_ok=True)
+        self._boots.append(Boot(session, cell_cpio))
+        return session
+
+    def _tell(self, record: Record) -> None:
+        if record.type == "start" and self._on_case:
+            self._on_case(record.fields.get("id", ""))
+
+    # -- judging one guest -----------------------------------------------------------------------
+    def _settle(self, session: Session, left: Sequence[int]) -> set[int]:
+        """Judge what this guest settled: every case that ended, the one it died in, and, where it can be
+        no better the next time, all the rest. Never empty."""
+        told = trials(session.records)
+        infra = session.detail if session.end in _INFRA_ENDS else ""
+        if stranger := self._stranger(session):
+            return self._give_up(left, infra=stranger)
+        ending = "" if session.end is GuestEnd.DONE else f"{session.end.value}: {session.detail}"
+        if not told:
+            prevented = self._refusal(session) or ending or "the guest ended before its first case"
+            return self._give_up(left, infra=infra, prevented=prevented)
+        crashes = self._crashes(session, left, told)
+        settled: set[int] = set()
+        for index in left:
+            trial, crash = told.get(index), crashes.get(index)
+            if trial is None and crash is None:
+                continue
+            in_flight = trial is not None and not trial.ended
+            believed = session.end is GuestEnd.DONE or self._died_elsewhere(index, told, crashes)
+            self._results[index] = judge(
+                self._cases[index],
+                self._where,
+                trial,
+                crash,
+                in_flight or (believed and not session.damaged),
+                ending=ending if in_flight or crash else "",
+                infra=infra if in_flight else "",
+            )
+            settled.add(index)
+        if session.end is GuestEnd.DONE:
+            # The agent said it was through: another guest would say the same of the rest.
+            rest = [i for i in left if i not in settled]
+            settled |= self._give_up(rest, prevented="the guest ended without it")
+        return settled
+
+    def _give_up(self, indices: Sequence[int], *, infra: str = "", prevented: str = "") -> set[int]:
+        for index in indices:
+            self._results[index] = judge(
+                self._cases[index], self._where, None, infra=infra, prevented=prevented
+            )
+        return set(indices)
+
+    @staticmethod
+    def _refusal(session: Session) -> str:
+        refused = next((r for r in session.records if r.type == "refused"), None)
+        if refused is None:
+            return ""
+        name, errno = refused.fields.get("name", "?"), refused.fields.get("errno", "?")
+        return f"the kernel refused the module {name}: {errno}"
+
+    @staticmethod
+    def _died_elsewhere(index: int, told: Mapping[int, Trial], crashes: Mapping[int, console.Report]) -> bool:
+        """Whether the guest's early end is charged to another case, later than this one."""
+        return any(i > index and (i in crashes or not t.ended) for i, t in told.items()) or any(
+            i > index for i in crashes
+        )
+
+    def _stranger(self, session: Session) -> str:
+        """Why the guest is not the kernel and module of this cell; empty where it is, or where nothing that
+        could be believed was said."""
+        if not any(r.type in ("hello", "module", "start") for r in session.records):
+            return ""
+        hello = next((r.fields for r in session.records if r.type == "hello"), {})
+        if told := _differs("kernel", self._files.kernel_build_id, hello.get("build_id", "")):
+            return told
+        loaded = {r.fields.get("name", ""): r.fields for r in session.records if r.type == "module"}
+        started = any(r.type == "start" for r in session.records)
+        for name, wanted in self._files.module_build_ids.items():
+            # A module that was never loaded matters once a case began without it.
+            if (name in loaded or started) and (
+                told := _differs(f"module {name}", wanted, loaded.get(name, {}).get("build_id", ""))
+            ):
+                return told
+        return ""
+
+    def _crashes(
+        self, session: Session, left: Sequence[int], told: Mapping[int, Trial]
+    ) -> dict[int, console.Report]:
+        """Each crash report on the console, charged to a case: one that can have printed it, else the next
+        to begin, else the last."""
+        charged: dict[int, console.Report] = {}
+        for report in console.parse_file(session.console_path):
+            owner = self._owner(report, session, told)
+            if owner is None:
+                later = [i for i, (start, _) in session.console_offsets.items() if start > report.offset]
+                pending = [i for i in left if i not in told]
+                owner = (later or pending or [left[-1]])[0]
+            charged.setdefault(owner, report)
+        return charged
+
+    @staticmethod
+    def _owner(report: console.Report, session: Session, told: Mapping[int, Trial]) -> int | None:
+        """Of the cases that can have printed a report, the one whose kernel messages have its first line;
+        where none has (the guest died before it could tell), the last to begin."""
+        possible = session.owners(report.offset)
+        for index in possible:
+            if index in told and any(report.lines[0] in text for text in told[index].kmsg):
+                return index
+        return possible[0] if possible else None
+
+
+def _differs(what: str, built: str, found: str) -> str:
+    """A sentence where the guest's build id is not the one that was built. No build id proves nothing."""
+    if built and built == found:
+        return ""
+    return (
+        f"the guest ran another {what} than the one built for this cell "
+        f"(build id {found or 'none'}, built {built or 'none'})"
+    )

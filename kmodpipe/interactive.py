@@ -1,0 +1,47 @@
+"""`invoke boot`: one cell's guest with a shell in it, on this terminal."""
+
+from __future__ import annotations
+
+import secrets
+
+from kmodpipe import machine
+from kmodpipe.accel import Accel
+from kmodpipe.bench import Bench
+from kmodpipe.building import Building, Maker, RunFolder, workers
+from kmodpipe.errors import UserError
+from kmodpipe.execute import CMDLINE
+from kmodpipe.guest import concatenate, pack_cell
+from kmodpipe.machine import MachineSpec
+
+
+def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:
+    """Build the one cell of the bench and boot it with a shell; returns QEMU's exit status.
+
+    Raises UserError for a cell that is ruled out, and the build's own error for one that does not build.
+    """
+    maker = Maker(bench, folder)
+    building = Building(bench, maker)
+    with workers(bench.asked.request.jobs) as pool:
+        rows = building.prepare(pool)
+        built = building.cell(*rows[0])
+    if built.skip:
+        raise UserError(f"{built.id} is ruled out: {built.skip}")
+    if built.failure:
+        raise built.failure
+    assert built.base and built.module
+    guest = maker.ensure(bench.stages.guest())
+    with bench.store.scratch("shell-") as scratch:
+        cell_cpio = scratch / "cell.cpio"
+        pack_cell(
+            cell_cpio,
+            nonce=secrets.token_hex(16),
+            modules=sorted((built.module.path / "out").glob("*.ko")),
+            cases=(),
+            lib=bench.asked.project.images / "guest" / "lib.sh",
+            with_shell=True,
+        )
+        initramfs = concatenate(scratch / "initramfs.cpio", (guest.path / "guest.cpio", cell_cpio))
+        bench.screen.say(f"{built.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
+        return machine.interactive(
+            MachineSpec(built.base.path / "out" / "bzImage", initramfs, CMDLINE, accel=accel)
+        )

@@ -1,0 +1,277 @@
+"""Runs the plan: builds each cell, boots it, judges it, writes down what happened.
+
+One bad cell never stops the others, and every planned case is in ``results.json`` from the first moment.
+
+    OUT/<run>/results.json junit.xml events.jsonl
+    OUT/<run>/shared/…                     what cells have in common: bzImage, guest.cpio, the base's log
+    OUT/<run>/<cell>/config build.log console.log verdict.log cell.cpio reproduce.sh
+    OUT/latest -> <run>
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kmodpipe import __version__, accel, execute, junit, machine, proc, reproduce, results
+from kmodpipe.accel import Accel
+from kmodpipe.bench import Bench
+from kmodpipe.building import Building, Built, Maker, Row, RunFolder, Tally, gather, workers
+from kmodpipe.cases import Case, Surroundings
+from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
+from kmodpipe.execute import Execution, GuestFiles
+from kmodpipe.machine import Deadlines
+from kmodpipe.plan import Configured, Subject, kernel_build_ids
+from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State
+from kmodpipe.store import Artifact, write_atomically
+
+
+def build(bench: Bench, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
+    """Build every cell, boot none. Raises what stops everything; a cell's own failure is in its record."""
+    maker = Maker(bench, folder)
+    building = Building(bench, maker)
+    built: dict[str, Built] = {}
+
+    def one(row: Row) -> None:
+        result = building.cell(*row)
+        _keep_configuration(folder, result.configured)
+        built[result.id] = result
+
+    with workers(bench.asked.request.jobs) as pool:
+        rows = building.prepare(pool)
+        gather([pool.submit(one, row) for row in rows])
+    return tuple(built[configured.cell.id] for _, configured in rows), maker.tally
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What a test run needs beyond a bench: the cases, the accelerator that was proved, the deadlines."""
+
+    cases: tuple[Case, ...]
+    accel: Accel
+    deadlines: Deadlines
+    command: str
+
+
+def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
+    """Build, boot and judge every cell; the run as it ended, complete on the disk too.
+
+    Ctrl-C and errors that stop everything leave the results written, the rest marked, and go through.
+    """
+    tester = _Tester(bench, folder, trials)
+    try:
+        tester.run()
+    except BaseException as e:
+        tester.close(interrupted=e.what if isinstance(e, KmodpipeError) else "interrupted")
+        raise
+    tester.close()
+    return tester.results
+
+
+class _Tester:
+    """One test run: its workers, its results so far."""
+
+    def __init__(self, bench: Bench, folder: RunFolder, trials: Trials) -> None:
+        self._bench = bench
+        self._folder = folder
+        self._trials = trials
+        self._maker = Maker(bench, folder)
+        self._building = Building(bench, self._maker)
+        self._lock = threading.Lock()
+        self._partial: dict[str, Execution] = {}
+        self._accel = trials.accel
+        self.results = results.planned(self._skeleton())
+        self._save()
+
+    def _skeleton(self) -> Run:
+        bench = self._bench
+        return Run(
+            id=self._folder.id,
+            started=_now(),
+            cases=tuple(CaseInfo(c.id, c.summary, c.goal) for c in self._trials.cases),
+            cells=tuple(
+                CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice)) for c in bench.asked.cells
+            ),
+            properties=provenance(bench, self._trials),
+        )
+
+    def run(self) -> None:
+        with workers(self._bench.asked.request.jobs) as pool:
+            rows = self._building.prepare(pool)
+            guest = self._maker.ensure(self._bench.stages.guest())
+            if self._building.bases:
+                self._accel = accel.confirm(
+                    self._accel,
+                    self._building.bases[0].path / "out" / "bzImage",
+                    guest.path / "guest.cpio",
+                    self._bench.store.cache,
+                    self._bench.screen,
+                )
+            gather([pool.submit(self._cell, row, guest) for row in rows])
+
+    def _cell(self, row: Row, guest: Artifact) -> None:
+        subject, configured = row
+        _keep_configuration(self._folder, configured)
+        built = self._building.cell(*row)
+        blank = self._blank(built.id)
+        if built.skip:
+            self._settle(replace(blank, state=State.SKIPPED, reason=built.skip))
+        elif built.failure:
+            fault = isinstance(built.failure, KernelFailure)
+            state = State.BUILD_FAILED if fault else State.INFRA
+            self._settle(
+                replace(blank, state=state, reason=str(built.failure), artifacts=self._artifacts(built.id))
+            )
+        else:
+            try:
+                self._settle(self._boot(blank, subject, built, guest))
+            except Interrupted:
+                raise
+            except KmodpipeError as e:
+                self._settle(
+                    replace(blank, state=State.INFRA, reason=str(e), artifacts=self._artifacts(built.id))
+                )
+
+    def _blank(self, cell_id: str) -> CellResult:
+        """The cell as planned, without the places kept for its cases."""
+        return replace(next(c for c in self.results.cells if c.cell == cell_id), cases=())
+
+    def _boot(self, blank: CellResult, subject: Subject, built: Built, guest: Artifact) -> CellResult:
+        assert built.base and built.module
+        folder = self._folder.cell(built.id)
+        files = self._guest_files(built.base, built.module, guest)
+        where = Surroundings(
+            built.id, subject.variant.name, subject.variant.design, dict(blank.choice), built.configured.final
+        )
+        with (
+            self._bench.screen.step(f"test {built.id}") as step,
+            self._bench.store.scratch("boot-") as scratch,
+        ):
+            execution = Execution(
+                where, self._trials.cases, files, folder, scratch, self._accel, self._trials.deadlines,
+                step.update,
+            )  # fmt: skip
+            self._partial[built.id] = execution
+            done = execution.run()
+            del self._partial[built.id]
+            step.finish(", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n))
+        for boot in done.boots[:1]:
+            reproduce.write(
+                folder,
+                argv=machine.qemu_argv(
+                    replace(boot.session.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@")),
+                    channel="@CHANNEL@",
+                ),
+                kernel=os.path.relpath(files.kernel, folder),
+                initramfs_parts=(os.path.relpath(files.rootfs, folder), boot.cell_cpio.name),
+                comment={"cell": built.id, **self.results.properties},
+            )
+        return replace(
+            blank,
+            state=State.RAN,
+            cases=done.results,
+            properties=self._cell_properties(built, files, done),
+            artifacts=self._artifacts(built.id),
+        )
+
+    def _guest_files(self, base: Artifact, module: Artifact, guest: Artifact) -> GuestFiles:
+        shared = self._folder.shared
+        kernel_id, module_ids = kernel_build_ids(base, module)
+        modules = tuple(sorted((module.path / "out").glob("*.ko")))
+        with self._lock:
+            kernel = _link(base.path / "out" / "bzImage", shared / f"bzImage-{base.key[:12]}")
+            rootfs = _link(guest.path / "guest.cpio", shared / "guest.cpio")
+        lib = self._bench.asked.project.images / "guest" / "lib.sh"
+        return GuestFiles(kernel, rootfs, lib, modules, kernel_id, module_ids)
+
+    def _cell_properties(self, built: Built, files: GuestFiles, done: execute.Executed) -> Mapping[str, str]:
+        assert built.base and built.module
+        session = done.boots[-1].session if done.boots else None
+        found = {
+            "config": "config",
+            "base": built.base.key,
+            "module": built.module.key,
+            "kernel.build-id": files.kernel_build_id,
+            **{f"module.{name}.build-id": value for name, value in files.module_build_ids.items()},
+            "boots": str(len(done.boots)),
+        }
+        found |= {"accel": self._accel.name, "accel.cpu": self._accel.cpu}
+        if session:
+            found["qemu"] = proc.pasteable(session.argv)
+            if session.to_init_s is not None:
+                found["kernel-to-init-seconds"] = f"{session.to_init_s:.2f}"
+            found["guest-seconds"] = f"{sum(b.session.duration_s for b in done.boots):.2f}"
+        return found
+
+    def _artifacts(self, cell_id: str) -> Mapping[str, str]:
+        folder = self._folder.cell(cell_id)
+        return {p.name: f"{cell_id}/{p.name}" for p in sorted(folder.iterdir()) if p.is_file()}
+
+    def _settle(self, cell: CellResult) -> None:
+        with self._lock:
+            self.results = results.with_cell(self.results, cell)
+            self._save()
+
+    def _save(self) -> None:
+        results.save(self.results, self._folder.path / "results.json")
+
+    def close(self, interrupted: str = "") -> None:
+        """Write the last word: what was cut off keeps the verdicts it had."""
+        with self._lock:
+            if interrupted:
+                for cell_id, execution in self._partial.items():
+                    partial = replace(self._blank(cell_id), cases=execution.results_so_far())
+                    self.results = results.with_cell(self.results, partial)
+                self.results = results.interrupted(self.results, interrupted)
+            self.results = replace(self.results, finished=_now())
+            self._save()
+            junit.save(self.results, self._folder.path / "junit.xml")
+
+
+def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
+    words = {"pass": "as expected", "fail": "failed", "error": "without verdict", "skip": "skipped"}
+    return {words[v]: sum(r.verdict.value == v for r in found) for v in words}
+
+
+def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
+    """What really ran, flat: rule 7 of the design."""
+    found = {"kmodpipe": __version__, "command": trials.command, "tree": bench.tree.name}
+    found |= {f"tree.{k}": v for k, v in bench.tree.provenance.items()}
+    found |= {"tree.identity": bench.tree.identity, "tree.kernel-version": bench.tree.kernel_version}
+    for one in bench.asked.series:
+        found[f"series.{one.name}"] = one.digest
+        found |= {f"series.{one.name}.{p.name}": p.sha256 for p in one.patches}
+    found |= {f"builder.{k}": v for k, v in bench.identity.items()}
+    found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
+    found |= {"accel": trials.accel.name, "accel.cpu": trials.accel.cpu, "accel.reason": trials.accel.reason}
+    return found
+
+
+def _keep_configuration(folder: RunFolder, configured: Configured) -> None:
+    if configured.text:
+        write_atomically(folder.cell(configured.cell.id) / "config", configured.text)
+
+
+def _link(source: Path, target: Path) -> Path:
+    """``target`` with the content of ``source``: a hard link, or a copy across file systems."""
+    if not target.exists():
+        with suppress(OSError):
+            target.hardlink_to(source)
+            return target
+        try:
+            shutil.copyfile(source, target)
+        except OSError as e:
+            raise InfraError(
+                f"could not copy {source.name} to the results: {e.strerror}", where=str(target)
+            ) from e
+    return target
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,351 @@
+"""From what was asked to steps with chained keys.
+
+A `Stage` is one cached step: what kind, for whom, everything that goes into its key, and how to make it.
+The same stages serve `invoke plan`, which only looks them up, and the pipeline, which makes them, so what
+is printed is what would run.
+
+    tree ─► applied tree ─► config (one a variant) ─► base (one a source and non-module config)
+                                                   ─► module (one a cell)          guest (one)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe import kconfig
+from kmodpipe.build import Builder, ModuleOrder, build_id, module_targets
+from kmodpipe.errors import KernelFailure, UserError
+from kmodpipe.kconfig import Cell, Matrix, Variant
+from kmodpipe.progress import Step
+from kmodpipe.series import Series
+from kmodpipe.source import Tree
+from kmodpipe.store import Artifact, Inputs, digest_file, digest_of, digest_tree
+
+_RECIPE_VERSION = 1
+# Files that no compiler reads: a series that touches them shares the base.
+_INERT = ("Documentation/", "MAINTAINERS", "CREDITS", "tools/testing/")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One cached step. ``make(folder, log, step)`` fills an empty folder; ``inputs`` is everything that its
+    content depends on."""
+
+    kind: str
+    label: str
+    inputs: Inputs
+    make: Callable[[Path, Path, Step | None], None]
+    need_mib: int = 64
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A variant with its source: the pristine tree for the control, the patched one for a series."""
+
+    variant: Variant
+    series: Series | None
+    src: Path
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        return self.series.touched if self.series else ()
+
+
+@dataclass(frozen=True)
+class Configured:
+    """What the tree's Kconfig says of one cell. Exactly one of ``final`` (buildable), ``skip`` (ruled out,
+    with the reason) and ``failure`` (a symbol vanished and nothing explains it) is set."""
+
+    cell: Cell
+    text: str = ""
+    skip: str = ""
+    failure: KernelFailure | None = None
+
+    @property
+    def final(self) -> Mapping[str, str]:
+        return kconfig.parse_config(self.text)
+
+
+@dataclass(frozen=True)
+class BaseSpec:
+    """Which base a cell needs: the source it is built from and its configuration without the module's own
+    symbols."""
+
+    src: Path
+    source: str
+    config: str
+    config_digest: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.source, self.config_digest
+
+
+class Stages:
+    """Makes the stages of one run: one tree, one matrix, one runtime."""
+
+    def __init__(self, tree: Tree, matrix: Matrix, module: str, builder: Builder, identity: Inputs) -> None:
+        self.tree = tree
+        self.matrix = matrix
+        self.module = module.strip("/")
+        self._builder = builder
+        self._identity = identity
+        self._common = {entry.symbol: entry for entry in matrix.common}
+        self._recipes = digest_tree(builder.images / "builder")
+        guest = builder.images / "guest"
+        # The cases and their library travel with each cell: changing one makes no new guest.
+        self._guest_recipe = digest_of(
+            {
+                p.relative_to(guest).as_posix(): digest_file(p)
+                for p in sorted(guest.rglob("*"))
+                if p.is_file() and p.relative_to(guest).parts[0] not in ("cases", "lib.sh")
+            }
+        )
+
+    # -- configuration ---------------------------------------------------------------------------
+    def configuration(self, subject: Subject, cells: Sequence[Cell], tools: Path | None = None) -> Stage:
+        """The final configuration of every cell of one variant; with the control's, that of the base,
+        which no axis touches. ``tools`` saves building conf where the variant leaves it alone."""
+        tools = None if self._touched(subject, _is_host_tool) else tools
+        requests = {cell.id: kconfig.render(cell.asked) for cell in cells}
+        plain = {"base": kconfig.render(self._common)} if subject.variant.is_control else {}
+        inputs: Inputs = {
+            "tree": self.tree.identity,
+            "Kconfig": self._touched(subject, _is_kconfig),
+            "requests": digest_of(requests),
+            "base configuration": [self.matrix.base, plain],
+            "builder": dict(self._identity),
+            "recipe": [_RECIPE_VERSION, self._recipes],
+        }
+
+        def make(folder: Path, log: Path, step: Step | None) -> None:
+            symbols = {symbol for cell in cells for symbol in cell.asked}
+            index = kconfig.index_symbols(subject.src, symbols)
+            verdicts = {cell.id: kconfig.illegal(cell.axes, cell.asked, index) for cell in cells}
+            legal = {cell.id: requests[cell.id] for cell in cells if verdicts[cell.id] is None}
+            if step:
+                step.update(f"{len(legal)} of {len(cells)} cells are legal")
+            self._builder.configure(
+                subject.src, self.matrix.base, {**plain, **legal}, folder, log, step, tools
+            )
+            (folder / "out" / "illegal.json").write_text(json.dumps({k: v for k, v in verdicts.items() if v}))
+
+        return Stage("config", subject.variant.name, inputs, make)
+
+    def configured(
+        self, subject: Subject, cells: Sequence[Cell], artifact: Artifact
+    ) -> tuple[Configured, ...]:
+        """Compare what came out with what was asked, cell by cell.
+
+        Raises UserError where a symbol that every cell asks for did not survive.
+        """
+        out = artifact.path / "out"
+        reasons: Mapping[str, str] = json.loads((out / "illegal.json").read_text())
+        if subject.variant.is_control:
+            self._require_common(subject, artifact)
+        return tuple(self._judge_cell(subject, cell, out, reasons.get(cell.id, "")) for cell in cells)
+
+    def _require_common(self, subject: Subject, artifact: Artifact) -> None:
+        base = kconfig.parse_config(plain_configuration(artifact))
+        if lost := kconfig.verify(self._common, base):
+            more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
+            raise UserError(
+                f"a symbol did not survive: {lost[0]}{more}",
+                where=", ".join(dict.fromkeys(m.asked.origin for m in lost)),
+                detail="\n".join(
+                    f"{m}: {self._explain(subject, m, base) or 'no reason found'}" for m in lost
+                ),
+                hint="ask for what it depends on as well, or drop it from the fragment",
+            )
+
+    def _judge_cell(self, subject: Subject, cell: Cell, out: Path, reason: str) -> Configured:
+        if reason:
+            return Configured(cell, skip=reason)
+        text = (out / f"{cell.id}.config").read_text()
+        final = kconfig.parse_config(text)
+        lost = kconfig.verify(cell.asked, final)
+        if not lost:
+            return Configured(cell, text=text)
+        told = [(m, self._explain(subject, m, final)) for m in lost]
+        axes = {entry.symbol for entry in cell.axes.values()}
+        if all(why and m.asked.symbol in axes for m, why in told):
+            return Configured(cell, skip="; ".join(str(why) for _, why in told))
+        return Configured(
+            cell,
+            failure=KernelFailure(
+                f"{lost[0].asked.symbol} did not survive: asked {lost[0].asked.value}, got {lost[0].got}",
+                where=f"{cell.id} ({lost[0].asked.origin})",
+                detail="\n".join(f"{m}: {why or 'no reason found in the Kconfig files'}" for m, why in told),
+                hint="look at the symbol's depends and select lines in the patched tree",
+            ),
+        )
+
+    def _explain(self, subject: Subject, mismatch: kconfig.Mismatch, final: Mapping[str, str]) -> str | None:
+        index = kconfig.index_symbols(subject.src, [mismatch.asked.symbol])
+        return kconfig.explain(mismatch, index, final)
+
+    # -- base ------------------------------------------------------------------------------------
+    def base_spec(self, subject: Subject, configured: Configured, plain: str) -> BaseSpec:
+        """The base that this cell's module is built against and runs on; ``plain`` is the configuration
+        without axes (`plain_configuration`)."""
+        outside = self._touched(subject, lambda name: not self._is_module_file(name) and not _is_inert(name))
+        source = self.tree.identity if not outside else digest_of([self.tree.identity, outside])
+        owned = kconfig.owned_symbols(subject.src, self.module)
+        wanted = kconfig.digest(configured.final, without=owned)
+        # Built from the plain one where only the module's own symbols differ, so that it does not matter
+        # which cell comes first.
+        same = kconfig.digest(kconfig.parse_config(plain), without=owned) == wanted
+        return BaseSpec(
+            src=subject.src if outside else self.tree.path,
+            source=source,
+            config=plain if same else configured.text,
+            config_digest=wanted,
+        )
+
+    def base(self, spec: BaseSpec, tools: Path | None = None, expected_lines: int | None = None) -> Stage:
+        """vmlinux and the kit; shared by every cell with the same spec."""
+        tools = tools if spec.src == self.tree.path else None
+        inputs: Inputs = {
+            "source": spec.source,
+            "configuration": spec.config_digest,
+            "builder": dict(self._identity),
+            "recipe": [_RECIPE_VERSION, self._recipes],
+        }
+
+        def make(folder: Path, log: Path, step: Step | None) -> None:
+            self._builder.base(
+                spec.src, spec.config, folder, log, step, tools=tools, expected_lines=expected_lines
+            )
+
+        return Stage(
+            "base", digest_of([self.tree.name, spec.config_digest])[:12], inputs, make, need_mib=2048
+        )
+
+    # -- module ----------------------------------------------------------------------------------
+    def module_of(
+        self,
+        subject: Subject,
+        configured: Configured,
+        spec: BaseSpec,
+        base: Artifact,
+        lead: Artifact | None = None,
+        *,
+        keep_objects: bool = False,
+    ) -> Stage:
+        """The module under test of one cell. ``lead`` is another cell of this variant and base, whose objects
+        kbuild may go on from; what comes out is the same, so it is not in the key."""
+        targets = module_targets(subject.src, self.module, configured.final)
+        lead_objects = lead.path / "obj" if lead and (lead.path / "obj").is_dir() else None
+        order = ModuleOrder(
+            name=configured.cell.id,
+            src=subject.src,
+            kit=lead_objects or base.path / "obj",
+            config=configured.text,
+            folder=self.module,
+            targets=targets,
+            same_source=lead_objects is not None or spec.src == subject.src,
+            keep_objects=keep_objects,
+        )
+        inputs: Inputs = {
+            "base": base.key,
+            "source": self._touched(subject, self._is_module_file),
+            "configuration": kconfig.digest(configured.final),
+            "targets": list(targets),
+            "recipe": [_RECIPE_VERSION, self._recipes],
+        }
+
+        def make(folder: Path, log: Path, step: Step | None) -> None:
+            self._builder.module(order, folder, log, step)
+            built = kconfig.parse_config((folder / "out" / "cell.config").read_text())
+            if kconfig.digest(built) != kconfig.digest(configured.final):
+                raise KernelFailure(
+                    "the configuration changed while the module was built",
+                    where=configured.cell.id,
+                    hint="the series changes Kconfig in a way that depends on the object folder; report it",
+                )
+
+        return Stage("module", configured.cell.id, inputs, make, need_mib=512)
+
+    # -- guest -----------------------------------------------------------------------------------
+    def guest(self) -> Stage:
+        """The root file system every cell boots."""
+        inputs: Inputs = {"builder": dict(self._identity), "recipe": [_RECIPE_VERSION, self._guest_recipe]}
+
+        def make(folder: Path, log: Path, step: Step | None) -> None:
+            from kmodpipe.guest import pack_rootfs
+
+            self._builder.guest(folder, log, step)
+            pack_rootfs(folder / "out", folder / "guest.cpio")
+
+        return Stage("guest", "guest", inputs, make, need_mib=128)
+
+    # -- what a series touches -------------------------------------------------------------------
+    def _is_module_file(self, name: str) -> bool:
+        return name.startswith(f"{self.module}/")
+
+    @staticmethod
+    def _touched(subject: Subject, wanted: Callable[[str], bool]) -> dict[str, str]:
+        """Name → digest of the patched content (``deleted``), for the touched files that are wanted."""
+        found = {}
+        for name in sorted(set(subject.touched)):
+            if wanted(name):
+                path = subject.src / name
+                found[name] = digest_file(path) if path.is_file() and not path.is_symlink() else "deleted"
+        return found
+
+
+def plain_configuration(control: Artifact) -> str:
+    """The configuration without axes, from the control's configuration artifact."""
+    return (control.path / "out" / "base.config").read_text()
+
+
+def _is_kconfig(name: str) -> bool:
+    """Files that can change what Kconfig makes of a request: its own, and what its macros may run."""
+    last = name.rsplit("/", 1)[-1]
+    return (
+        last.startswith(("Kconfig", "Makefile", "Kbuild"))
+        or name.startswith("scripts/")
+        or "defconfig" in last
+    )
+
+
+def _is_host_tool(name: str) -> bool:
+    """Files that the tree's own host tools (conf, fixdep) are made of or by."""
+    return name.startswith(("scripts/", "tools/")) or name in ("Makefile", "Kbuild")
+
+
+def _is_inert(name: str) -> bool:
+    return name.startswith(_INERT)
+
+
+def only_module(series: Iterable[Series], matrix: Matrix, asked: str | None) -> str:
+    """The one module folder of a run: asked for, or named by the series, or by the matrix.
+
+    Raises UserError where they disagree or none says it.
+    """
+    if asked:
+        return asked.strip("/")
+    named = {s.module.strip("/"): s.name for s in series if s.module}
+    if len(named) > 1:
+        raise UserError(
+            "the series are for different modules: " + ", ".join(f"{s} for {m}" for m, s in named.items()),
+            hint="run them one at a time, or name one with --module",
+        )
+    if named:
+        return next(iter(named))
+    if matrix.module:
+        return matrix.module.strip("/")
+    raise UserError(
+        "nothing says which module is under test",
+        where=str(matrix.path),
+        hint='--module FOLDER, or module = "…" in series.toml or the matrix file',
+    )
+
+
+def kernel_build_ids(base: Artifact, module: Artifact) -> tuple[str, Mapping[str, str]]:
+    """The build id of vmlinux and of each module by name: what the guest must report to be believed."""
+    modules = {p.stem.replace("-", "_"): build_id(p) for p in sorted((module.path / "out").glob("*.ko"))}
+    return build_id(base.path / "out" / "vmlinux"), modules

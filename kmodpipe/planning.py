@@ -1,0 +1,179 @@
+"""`invoke plan`: every step of a run as cached or to do, and why, without making anything.
+
+It walks the same stages as the pipeline, in the same order. Where a step is still to do, what hangs on its
+result cannot be known yet, and the plan says on what it waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from kmodpipe import engine, image, series, source
+from kmodpipe.bench import Asked, control_subject
+from kmodpipe.build import Builder
+from kmodpipe.container import DockerRuntime, HostRuntime, Runtime
+from kmodpipe.errors import InfraError, KmodpipeError
+from kmodpipe.plan import Configured, Stage, Stages, Subject, plain_configuration
+from kmodpipe.source import Tree
+from kmodpipe.store import Artifact, Store
+
+CACHED, TODO, WAITS, SKIPPED, FAILS = "cached", "to do", "waits", "skipped", "fails"
+_STYLE = {CACHED: "green", TODO: "bold yellow", WAITS: "dim", SKIPPED: "dim", FAILS: "bold red"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One step, what is to be done about it, and why."""
+
+    step: str
+    state: str
+    why: str
+
+
+class _Planner:
+    def __init__(self, asked: Asked, cache: Path) -> None:
+        self._asked = asked
+        self._cache = cache
+        self._store = Store(cache)
+        self.rows: list[Row] = []
+
+    def tell(self, step: str, state: str, why: str) -> None:
+        self.rows.append(Row(step, state, why))
+
+    def look(self, stage: Stage, step: str = "") -> Artifact | None:
+        artifact = self._store.find(stage.kind, stage.inputs)
+        name = step or f"{stage.kind} {stage.label}"
+        if artifact:
+            self.tell(name, CACHED, artifact.key[:12])
+        else:
+            self.tell(name, TODO, self._store.why_missed(stage.kind, stage.inputs, stage.label))
+        return artifact
+
+    def walk(self) -> None:
+        tree = self._tree()
+        subjects = self._subjects(tree) if tree else ()
+        runtime = self._runtime()
+        if tree is None or runtime is None:
+            first = "fetch" if tree is None else "builder image"
+            for step in ("config", "base", "guest"):
+                self.tell(step, WAITS, f"for {first}")
+            for cell in self._asked.cells:
+                self.tell(f"module {cell.id}", WAITS, f"for {first}")
+            return
+        builder = Builder(runtime, self._asked.project.images, self._asked.request.jobs)
+        stages = Stages(tree, self._asked.matrix, self._asked.module, builder, dict(runtime.identity()))
+        self.look(stages.guest(), "guest root file system")
+        plain: str | None = None
+        for subject in subjects:
+            plain = self._variant(stages, subject, plain)
+        self.tell("boot and judge every cell", TODO, "verdicts are never taken from the cache")
+
+    def _tree(self) -> Tree | None:
+        spec = source.resolve(self._asked.request.tree, self._asked.project.trees)
+        if self._asked.request.head:
+            self.tell(f"fetch {spec.name}", TODO, "the moving head is always looked up")
+            return None
+        tree = source.locate(spec, self._asked.project.trees, self._cache)
+        if tree is None:
+            self.tell(f"fetch {spec.name}", TODO, "not here yet")
+        else:
+            self.tell(f"fetch {spec.name}", CACHED, tree.identity)
+        return tree
+
+    def _subjects(self, tree: Tree) -> tuple[Subject, ...]:
+        subjects = [control_subject(tree)]
+        for one in self._asked.series:
+            cells = self._asked.cells_of(one.name)
+            if not cells:
+                continue
+            path = series.applied_path(one, tree, self._cache)
+            if path:
+                self.tell(f"patch {one.name}", CACHED, one.digest[:12])
+                subjects.append(Subject(cells[0].variant, one, path))
+            else:
+                self.tell(f"patch {one.name}", TODO, "not applied to this tree yet")
+                for cell in cells:
+                    self.tell(f"module {cell.id}", WAITS, f"for patch {one.name}")
+        return tuple(subjects)
+
+    def _runtime(self) -> Runtime | None:
+        if self._asked.request.runtime == "host":
+            return HostRuntime()
+        try:
+            client = engine.connect()
+        except InfraError as e:
+            self.tell("builder image", TODO, e.what)
+            return None
+        found = image.find(client, self._asked.project.images)
+        if found is None:
+            self.tell("builder image", TODO, "not built for this Dockerfile yet")
+            return None
+        self.tell("builder image", CACHED, found.removeprefix("sha256:")[:12])
+        return DockerRuntime(client, found)
+
+    def _variant(self, stages: Stages, subject: Subject, plain: str | None) -> str | None:
+        """The rows of one variant; returns the configuration without axes, once it is known."""
+        name = subject.variant.name
+        cells = self._asked.cells_of(name)
+        config = self.look(stages.configuration(subject, cells), f"configure {name}")
+        if config is None:
+            for cell in cells:
+                self.tell(f"module {cell.id}", WAITS, f"for configure {name}")
+            return plain
+        if subject.variant.is_control:
+            plain = plain_configuration(config)
+        try:
+            configured = stages.configured(subject, cells, config)
+        except KmodpipeError as e:
+            self.tell(f"verify {name}", FAILS, e.what)
+            return plain
+        for one in configured:
+            self._cell(stages, subject, one, plain)
+        return plain
+
+    def _cell(self, stages: Stages, subject: Subject, one: Configured, plain: str | None) -> None:
+        step = f"module {one.cell.id}"
+        if one.skip:
+            self.tell(step, SKIPPED, one.skip)
+        elif one.failure:
+            self.tell(step, FAILS, one.failure.what)
+        elif plain is None:
+            self.tell(step, WAITS, "for configure of the control")
+        else:
+            spec = stages.base_spec(subject, one, plain)
+            base_stage = stages.base(spec)
+            told = f"base {base_stage.label}"
+            known = next((r for r in self.rows if r.step == told), None)
+            base = self._store.find(base_stage.kind, base_stage.inputs) if known else self.look(base_stage)
+            if base is None:
+                self.tell(step, WAITS, f"for {told}")
+            else:
+                self.look(stages.module_of(subject, one, spec, base), step)
+
+
+def rows(asked: Asked, cache: Path) -> tuple[Row, ...]:
+    """The plan of a run, in the order of the work."""
+    planner = _Planner(asked, cache)
+    planner.walk()
+    return tuple(planner.rows)
+
+
+def table(found: Sequence[Row]) -> Table:
+    """The plan for the screen."""
+    shown = Table(box=None, pad_edge=False)
+    for heading in ("step", "state", "why"):
+        shown.add_column(heading, overflow="fold")
+    for row in found:
+        shown.add_row(Text(row.step), Text(row.state, style=_STYLE[row.state]), Text(row.why))
+    shown.caption = _summary({state: sum(r.state == state for r in found) for state in _STYLE})
+    shown.caption_justify = "left"
+    return shown
+
+
+def _summary(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {state}" for state, n in counts.items() if n)

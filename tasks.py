@@ -1,0 +1,131 @@
+"""The commands: parse, call the package, exit code. No logic.
+
+Everything a command does is in `kmodpipe.commands`; this file alone turns how it ended into an exit status.
+"""
+
+from __future__ import annotations
+
+import inspect
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from invoke import Context, Exit, Task, task
+
+from kmodpipe import commands
+from kmodpipe.commands import Asking
+
+ROOT = Path(__file__).resolve().parent
+
+
+class Flag(NamedTuple):
+    """One command line flag; a list as default means that it may be repeated."""
+
+    name: str
+    default: Any
+    help: str
+
+
+TREE = Flag("tree", "", "a declared tree, a folder, a git URL with #ref, or a tarball by path or URL")
+HEAD = Flag("head", False, "the tree's moving branch head instead of its pinned commit")
+SERIES = Flag("series", [], "a name under patches/, a folder of patches, an mbox, or none; repeatable")
+MATRIX = Flag("matrix", "", "the matrix file, if not the one of pyproject.toml")
+MODULE = Flag("module", "", "the module folder under test, where the series does not say it")
+CELL = Flag("cell", [], "only this cell; patterns with * work; repeatable")
+CASE = Flag("case", [], "only this case, or a script of your own by its path; repeatable")
+RUNTIME = Flag("runtime", "docker", "where builds run: docker, or host (own compiler, no isolation)")
+JOBS = Flag("jobs", 0, "how many compilers or guests at once; 0 means one a processor")
+OUT = Flag("out", "out", "the folder for results")
+QUIET = Flag("quiet", False, "warnings, errors and final tables only")
+YES = Flag("yes", False, "do not ask before using sudo or installing")
+ALL = Flag("all", False, "the fetched trees and downloads as well")
+
+SOURCE = (TREE, HEAD, SERIES)
+BUILD = (*SOURCE, MATRIX, MODULE, CELL, RUNTIME, JOBS, OUT, QUIET)
+
+
+def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:
+    """Make a task of a function of `Asking`, with ``flags`` as its command line."""
+
+    def decorate(body: Callable[[Asking], int]) -> Task[Any]:
+        def run(c: Context, **given: Any) -> None:
+            # A scheduler's SIGTERM is cleaned up after like Ctrl-C.
+            signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+            code = commands.guarded(body, Asking(root=ROOT, **given))
+            if code:
+                raise Exit(code=code)
+
+        keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter("c", keyword),
+                *(inspect.Parameter(f.name, keyword, default=f.default) for f in flags),
+            ]
+        )
+        run.__name__, run.__doc__ = body.__name__, body.__doc__
+        repeatable = [f.name for f in flags if isinstance(f.default, list)]
+        made: Task[Any] = task(help={f.name: f.help for f in flags}, iterable=repeatable)(run)
+        return made
+
+    return decorate
+
+
+@command(YES, QUIET)
+def setup(asking: Asking) -> int:
+    """Find what this machine lacks (Docker Engine, QEMU, the builder image) and install it."""
+    return commands.setup(asking)
+
+
+@command(QUIET)
+def doctor(asking: Asking) -> int:
+    """Look at what this machine has and lacks, with the fix beside each problem; change nothing."""
+    return commands.doctor(asking)
+
+
+@command(TREE, HEAD, QUIET)
+def fetch(asking: Asking) -> int:
+    """Fetch and verify a kernel tree."""
+    return commands.fetch(asking)
+
+
+@command(*SOURCE, QUIET)
+def patch(asking: Asking) -> int:
+    """Apply each series strictly to the tree, and say where the patched trees are."""
+    return commands.patch(asking)
+
+
+@command(*BUILD)
+def plan(asking: Asking) -> int:
+    """Print every step as cached or to do, and why; fetch, build and boot nothing."""
+    return commands.plan(asking)
+
+
+@command(*BUILD)
+def build(asking: Asking) -> int:
+    """Build the kernel base, and the module of every legal cell."""
+    return commands.build(asking)
+
+
+@command(*BUILD)
+def boot(asking: Asking) -> int:
+    """Build one cell (--cell ID) and open a shell in its guest."""
+    return commands.boot(asking)
+
+
+@command(*BUILD, CASE)
+def test(asking: Asking) -> int:
+    """Build every legal cell, boot it, run the cases, judge them, write the results."""
+    return commands.test(asking)
+
+
+@command(*BUILD, CASE)
+def ci(asking: Asking) -> int:
+    """The whole job for a scheduler: test with plain output and the provenance on the screen."""
+    return commands.ci(asking)
+
+
+@command(OUT, ALL, QUIET)
+def clean(asking: Asking) -> int:
+    """Remove built artifacts and leftovers from the cache (--all: everything), and results."""
+    return commands.clean(asking)

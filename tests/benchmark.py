@@ -1,0 +1,182 @@
+"""Our times beside the reference's, in one run: ``python -m tests.benchmark [--quick]``.
+
+The reference is a bare ``make`` of the same base configuration, in the same container, from the same source.
+Everything is measured as a user meets it, by running the commands; needs Docker and QEMU, the default tree
+fetched (it is, if it is not here), and about twice the time of a cold kernel build. ``--quick`` leaves out
+what compiles the base.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from kmodpipe import bench, commands, config, image
+from kmodpipe.container import DockerRuntime, Folder, Job
+from kmodpipe.engine import connect
+from kmodpipe.progress import Mode, Screen
+
+REPO = Path(__file__).resolve().parents[1]
+CELL = "index-nouuid.INDEX=y.NOUUID=n"
+BARE_MAKE = """\
+set -eu
+cp "$ASK/base.config" "$OBJ/.config"
+make -C "$SRC" O="$OBJ" -j"$JOBS"
+"""
+FLOOD = "#!/bin/sh\nyes 'a guest that prints and prints and prints' | head -c 8000000 | tee /dev/console\n"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of a command: wall seconds, peak resident memory of its own process in MiB, its output."""
+
+    seconds: float
+    peak_mib: float
+    out: Path
+
+
+def invoke(cache: Path, out: Path, *argv: str) -> Measured:
+    started = time.monotonic()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "invoke", *argv, "--out", str(out)],
+        cwd=REPO,
+        env={**os.environ, "KMODPIPE_CACHE": str(cache)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    peak_kib = 0
+    while child.poll() is None:
+        peak_kib = max(peak_kib, high_water_kib(child.pid))
+        time.sleep(0.02)
+    return Measured(time.monotonic() - started, peak_kib / 1024, out / "latest")
+
+
+def high_water_kib(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")), 0)
+
+
+def step_seconds(run: Path, kind: str) -> list[float]:
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    return [e["seconds"] for e in events if e["event"] == "end" and e["step"].startswith(f"{kind} ")]
+
+
+def cell_property(run: Path, name: str) -> list[float]:
+    cells = json.loads((run / "results.json").read_text())["run"]["cells"]
+    return [float(c["properties"][name]) for c in cells if name in c["properties"]]
+
+
+def containers_started(since: float, until: float) -> int:
+    events = connect().api.events(
+        since=int(since), until=int(until) + 1, decode=True, filters={"type": "container", "event": "start"}
+    )
+    return sum(1 for _ in events)
+
+
+def bare_make(source: Path, base_config: str, work: Path, jobs: int) -> float:
+    """Seconds of ``make -jN`` with this configuration, in the builder's container."""
+    client = connect()
+    image_id = image.find(client, REPO / "images")
+    assert image_id, "run invoke setup first"
+    for name in ("recipe", "ask", "obj"):
+        (work / name).mkdir(parents=True)
+    (work / "recipe" / "bare.sh").write_text(BARE_MAKE)
+    (work / "ask" / "base.config").write_text(base_config)
+    job = Job(
+        "bare make", "bare.sh",
+        (Folder("RECIPE", work / "recipe"), Folder("SRC", source), Folder("ASK", work / "ask"),
+         Folder("OBJ", work / "obj", writable=True)),
+        work / "log", 3600, {"JOBS": str(jobs)},
+    )  # fmt: skip
+    ended = DockerRuntime(client, image_id).run(job)
+    assert ended.status == 0, ended.tail
+    return ended.duration_s
+
+
+class Report:
+    """The rows, printed as they come and as a table at the end."""
+
+    def __init__(self) -> None:
+        self.table = Table("what", "ours", "reference or limit", "ratio", box=None)
+        self.console = Console(width=110)
+
+    def row(
+        self, what: str, ours: Sequence[float], limit: float, unit: str = "s", *, bound: str = "limit"
+    ) -> None:
+        median = statistics.median(ours)
+        spread = f" ({min(ours):.2f}–{max(ours):.2f}, n={len(ours)})" if len(ours) > 1 else ""
+        cells = (what, f"{median:.2f} {unit}{spread}", f"{limit:.2f} {unit} {bound}", f"{median / limit:.2f}")
+        self.table.add_row(*cells)
+        self.console.print("  ".join(cells))
+
+
+def main(argv: Sequence[str]) -> int:
+    quick = "--quick" in argv
+    project = config.load(REPO)
+    asked = commands.resolve(commands.Asking(root=REPO))
+    users_cache = config.cache_folder()
+    tree = bench.fetch_tree(asked, users_cache, Screen(Mode.PLAIN))
+    report = Report()
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=users_cache) as folder:
+        work = Path(folder)
+        cache = users_cache
+        if not quick:
+            # An empty store beside the same fetched trees: cold after set-up and download.
+            cache = work / "cache"
+            cache.mkdir()
+            for name in ("trees", "downloads", "git", "accel.json"):
+                if (users_cache / name).exists():
+                    (cache / name).symlink_to(users_cache / name)
+            ours = invoke(cache, work / "cold", "ci")
+            base = next((cache / "store" / "base").glob("*/out/base.config")).read_text()
+            bare = bare_make(tree.path, base, work / "bare", project.jobs)
+            report.row("cold invoke ci, default matrix", [ours.seconds], bare, bound="bare make")
+        small(report, cache, work)
+    report.console.print()
+    report.console.print(report.table)
+    return 0
+
+
+def small(report: Report, cache: Path, work: Path) -> None:
+    """What a developer waits for with the base there."""
+    invoke(cache, work / "warm", "build")
+    modules: list[float] = []
+    for _ in range(2):
+        shutil.rmtree(cache / "store" / "module")
+        modules += step_seconds(invoke(cache, work / "modules", "build", "--jobs", "1").out, "module")
+    report.row("one more cell, build", modules, 5)
+    case = ("--cell", CELL, "--case", "uuid-remount-index-nouuid")
+    runs = [invoke(cache, work / "case", "test", *case).out.resolve() for _ in range(5)]
+    report.row("kernel to /init", [s for r in runs for s in cell_property(r, "kernel-to-init-seconds")], 2)
+    report.row(
+        "the thread's reproducer, boot to verdict",
+        [s for r in runs for s in cell_property(r, "guest-seconds")],
+        5,
+    )
+    began = time.time()
+    unchanged = [invoke(cache, work / "unchanged", "build") for _ in range(5)]
+    report.row("unchanged invoke build", [m.seconds for m in unchanged], 2)
+    report.console.print(f"containers started by those: {containers_started(began, time.time())}")
+    script = work / "flood.sh"
+    script.write_text(FLOOD)
+    flooded = invoke(cache, work / "flood", "test", "--cell", CELL, "--case", str(script))
+    report.row("our process while a guest prints", [flooded.peak_mib], 150, "MiB")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,269 @@
+"""The main job with everything real: Debian's or the list's kernel tree, Docker, QEMU, the series.
+
+Artifacts are shared with the user's own cache, so that a warm machine does not compile the base again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from junitparser import JUnitXml
+
+from kmodpipe import engine, host
+from kmodpipe.container import LABEL
+from tests.integration.conftest import require
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
+
+REPO = Path(__file__).resolve().parents[2]
+PATCHED = "index-nouuid.INDEX=y.NOUUID=y"
+RELAXED_BY_OPTION = "index-nouuid.INDEX=y.NOUUID=n"
+CONTROL = "unpatched.INDEX=y.NOUUID=n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machinery() -> None:
+    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
+    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+
+
+class Ran:
+    """A finished command and the results it wrote."""
+
+    def __init__(self, done: subprocess.CompletedProcess[str], out: Path) -> None:
+        self.code, self.stdout, self.stderr, self.latest = (
+            done.returncode,
+            done.stdout,
+            done.stderr,
+            out / "latest",
+        )
+
+    @property
+    def text(self) -> str:
+        return " ".join((self.stdout + self.stderr).split())
+
+    def run(self) -> Any:
+        return json.loads((self.latest / "results.json").read_text())["run"]
+
+    def case(self, cell: str, case: str) -> Any:
+        found = next(c for c in self.run()["cells"] if c["cell"] == cell)
+        return next(c for c in found["cases"] if c["case"] == case)
+
+
+def invoke(out: Path, *argv: str, timeout_s: float = 2300) -> Ran:
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", *argv, "--out", str(out)],
+        cwd=REPO,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    return Ran(done, out)
+
+
+@pytest.fixture(scope="module")
+def main_job(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    return invoke(tmp_path_factory.mktemp("out"), "ci")
+
+
+def test_the_control_fails_and_the_series_mounts(main_job: Ran) -> None:
+    assert main_job.code == 0, main_job.stdout + main_job.stderr
+    for case in ("uuid-remount-index-on", "uuid-remount-default"):
+        assert main_job.case(CONTROL, case)["outcome"] == "ESTALE"
+    assert main_job.case(CONTROL, "uuid-remount-index-nouuid")["outcome"] == "EINVAL"
+    assert main_job.case(RELAXED_BY_OPTION, "uuid-remount-index-nouuid")["outcome"] == "mounted"
+    assert main_job.case(RELAXED_BY_OPTION, "uuid-remount-default")["outcome"] == "ESTALE"
+    assert main_job.case(PATCHED, "uuid-remount-default")["outcome"] == "mounted"
+
+
+def test_the_hardlink_case_tells_the_truth(main_job: Ran) -> None:
+    split = main_job.case(PATCHED, "uuid-hardlinks-index-nouuid")
+    assert split["outcome"] == "hardlinks-split"
+    assert split["known_defect"] is True
+    assert main_job.case(PATCHED, "uuid-hardlinks-same-uuid")["outcome"] == "hardlinks-shared"
+
+
+def test_illegal_cells_are_skipped_with_the_reason(main_job: Ran) -> None:
+    reasons = {c["cell"]: c["reason"] for c in main_job.run()["cells"] if c["state"] == "skipped"}
+    assert set(reasons) == {
+        "unpatched.INDEX=y.NOUUID=y",
+        "unpatched.INDEX=n.NOUUID=y",
+        "index-nouuid.INDEX=n.NOUUID=y",
+    }
+    assert "no symbol OVERLAY_FS_INDEX_NOUUID" in reasons["unpatched.INDEX=y.NOUUID=y"]
+    assert "depends on OVERLAY_FS_INDEX" in reasons["index-nouuid.INDEX=n.NOUUID=y"]
+
+
+def test_junit_has_every_planned_case(main_job: Ran) -> None:
+    suites = {s.name: list(s) for s in JUnitXml.fromfile(str(main_job.latest / "junit.xml"))}
+    planned = {c["id"] for c in main_job.run()["cases"]}
+    assert len(suites) == 8
+    assert all({case.name for case in cases} == planned for cases in suites.values())
+
+
+def test_a_result_says_what_was_really_tested(main_job: Ran) -> None:
+    properties = main_job.run()["properties"]
+    assert properties["tree.kernel-version"].startswith("5.10.")
+    assert properties["builder.image"].startswith("sha256:")
+    assert properties["accel"] in ("kvm", "tcg")
+
+
+def test_reproduce_boots_the_cell_again(main_job: Ran) -> None:
+    done = subprocess.run(
+        ["sh", str(main_job.latest / PATCHED / "reproduce.sh")],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    assert "hardlinks-split" in done.stdout
+
+
+def test_unchanged_build_makes_nothing(main_job: Ran, tmp_path: Path) -> None:
+    again = invoke(tmp_path, "build")
+    assert again.code == 0, again.text
+    assert "0 steps made" in again.stdout
+
+
+def copied_series(tmp_path: Path) -> Path:
+    folder = tmp_path / "index-nouuid"
+    shutil.copytree(REPO / "patches" / "index-nouuid", folder)
+    return folder
+
+
+def test_one_line_in_a_patch_rebuilds_modules_alone(main_job: Ran, tmp_path: Path) -> None:
+    series = copied_series(tmp_path)
+    patch = next(series.glob("0003-*.patch"))
+    text = patch.read_text()
+    assert "falling back to index=on.\\n" in text
+    patch.write_text(text.replace("falling back to index=on.\\n", "falling back to index=on!\\n"))
+    built = invoke(tmp_path / "out", "build", "--series", str(series))
+    assert built.code == 0, built.text
+    assert "3 steps made" in built.stdout
+
+
+def test_module_that_does_not_compile(main_job: Ran, tmp_path: Path) -> None:
+    series = copied_series(tmp_path)
+    patch = next(series.glob("0003-*.patch"))
+    patch.write_text(patch.read_text().replace('+\t"nouuid",', "+\tnouuid,"))
+    ran = invoke(tmp_path / "out", "build", "--series", str(series), "--cell", f"*{RELAXED_BY_OPTION[12:]}")
+    assert ran.code == 1
+    assert "fs/overlayfs/super.c:351: 'nouuid' undeclared" in ran.text
+
+
+def script(tmp_path: Path, name: str, *lines: str) -> str:
+    path = tmp_path / f"{name}.sh"
+    path.write_text("#!/bin/sh\n" + "\n".join(lines) + "\n")
+    return str(path)
+
+
+def test_guests_that_misbehave_never_pass_and_cost_one_case(main_job: Ran, tmp_path: Path) -> None:
+    scripts = {
+        "good-first": ("exit 0",),
+        "panics": ("echo c > /proc/sysrq-trigger", "exit 0"),
+        "exits-7": ("echo about to fail", "exit 7"),
+        "reboots": ("reboot -f", "sleep 5", "exit 0"),
+        "forges": (
+            "for port in /dev/ttyS0 /dev/console; do",
+            "  echo 'KP 00000000000000000000000000000000 9 00000000 done cases=6' > $port",
+            "done",
+            "echo 'ok 1 - all is well'",
+            "reboot -f",
+        ),
+        "skips": ("echo not here", "exit 4"),
+        "good-last": ("exit 0",),
+    }
+    named = [a for name, lines in scripts.items() for a in ("--case", script(tmp_path, name, *lines))]
+    ran = invoke(tmp_path / "out", "test", "--cell", PATCHED, *named)
+    assert ran.code == 1, ran.text
+    verdicts = {name: ran.case(PATCHED, name)["verdict"] for name in scripts}
+    assert verdicts == {
+        "good-first": "pass",
+        "panics": "fail",
+        "exits-7": "fail",
+        "reboots": "fail",
+        "forges": "fail",
+        "skips": "skip",
+        "good-last": "pass",
+    }
+    assert "sysrq" in ran.case(PATCHED, "panics")["message"].lower()
+
+
+# -- Docker under fire --------------------------------------------------------------------------------
+@pytest.fixture
+def slow_tree(tmp_path: Path) -> Path:
+    """A tree whose make never ends: a container that is still running when something happens to it."""
+    tree = tmp_path / "slow"
+    (tree / "scripts").mkdir(parents=True)
+    (tree / "scripts" / "none").write_text("")
+    (tree / "Makefile").write_text("VERSION = 5\nPATCHLEVEL = 10\nSUBLEVEL = 0\n%:\n\tsleep 300\n")
+    (tree / "Kconfig").write_text('mainmenu "slow"\n')
+    return tree
+
+
+@pytest.fixture
+def slow_build(slow_tree: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "build", "--tree", str(slow_tree), "--series", "none",
+         "--out", str(tmp_path / "out")],
+        cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    yield child
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def container_of(child: subprocess.Popen[str]) -> Any:
+    client = engine.connect()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for container in client.containers.list(filters={"label": LABEL}):
+            if container.labels[LABEL].startswith(f"{child.pid}-"):
+                return container
+        time.sleep(0.1)
+    raise AssertionError("no container was started")
+
+
+def containers_of(pid: int) -> list[Any]:
+    found = engine.connect().containers.list(all=True, filters={"label": LABEL})
+    return [c for c in found if c.labels[LABEL].startswith(f"{pid}-")]
+
+
+def test_killed_container_is_infrastructure_trouble(slow_build: subprocess.Popen[str]) -> None:
+    container_of(slow_build).kill()
+    _, err = slow_build.communicate(timeout=30)
+    assert slow_build.returncode == 3
+    assert "container" in err and "killed" in err
+    assert "Traceback" not in err
+    assert containers_of(slow_build.pid) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_leaves_no_container(slow_build: subprocess.Popen[str], number: signal.Signals) -> None:
+    container_of(slow_build)
+    slow_build.send_signal(number)
+    _, err = slow_build.communicate(timeout=30)
+    assert slow_build.returncode == 3
+    assert "interrupted" in err
+    assert containers_of(slow_build.pid) == []
+
+
+def test_docker_out_of_reach_offers_the_host_by_name(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "build", "--out", str(tmp_path)],
+        cwd=REPO, env={**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "--runtime host" in done.stderr

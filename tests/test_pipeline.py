@@ -1,0 +1,285 @@
+"""The whole way, from the command line to junit.xml, in the toy world: only make and QEMU are played."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from junitparser import JUnitXml
+
+from tests import toy
+from tests.toy import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return toy.build(tmp_path)
+
+
+def results(world: World) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((world.latest / "results.json").read_text())
+    return found
+
+
+def verdicts(world: World) -> dict[str, dict[str, tuple[str, str]]]:
+    """cell → case → (verdict, outcome)."""
+    return {
+        cell["cell"]: {case["case"]: (case["verdict"], case["outcome"]) for case in cell["cases"]}
+        for cell in results(world)["run"]["cells"]
+    }
+
+
+def message(world: World, cell: str, case: str) -> str:
+    return next(
+        str(c["message"])
+        for row in results(world)["run"]["cells"]
+        if row["cell"] == cell
+        for c in row["cases"]
+        if c["case"] == case
+    )
+
+
+FIXED = "toy-fix.INDEX=y.NOUUID=n"
+CONTROL = "unpatched.INDEX=y.NOUUID=n"
+
+
+def test_matrix_runs_legal_cells_and_names_why_others_are_skipped(world: World) -> None:
+    ran = world.test()
+    assert ran.code == 0, ran.text
+    found = verdicts(world)
+    assert found[CONTROL]["remount"] == ("pass", "ESTALE")
+    assert found[FIXED]["remount"] == ("pass", "mounted")
+    assert {c: v["remount"][0] for c, v in found.items() if v["remount"][0] == "skip"} == {
+        "unpatched.INDEX=y.NOUUID=y": "skip",
+        "unpatched.INDEX=n.NOUUID=y": "skip",
+        "toy-fix.INDEX=n.NOUUID=y": "skip",
+    }
+    reasons = {c["cell"]: c["reason"] for c in results(world)["run"]["cells"]}
+    assert "no symbol TOY_FS_NOUUID" in reasons["unpatched.INDEX=y.NOUUID=y"]
+    assert "depends on TOY_FS_INDEX, but TOY_FS_INDEX=n" in reasons["toy-fix.INDEX=n.NOUUID=y"]
+    assert "fixed" in ran.out and "remount" in ran.out
+    effects = {(e["case"], e["kind"]) for e in results(world)["effects"]}
+    assert ("remount", "fixed") in effects
+
+
+def test_junit_has_a_suite_a_cell_and_a_case_each(world: World) -> None:
+    world.test()
+    suites = {s.name: list(s) for s in JUnitXml.fromfile(str(world.latest / "junit.xml"))}
+    assert len(suites) == 8
+    assert all(len(cases) == 1 for cases in suites.values())
+
+
+def test_base_is_built_once_and_a_second_run_compiles_nothing(world: World) -> None:
+    world.test()
+    made = world.made()
+    assert made.count("bzImage modules") == 1
+    assert made.count("fs/toy/toy.ko") == 5
+    again = world.test()
+    assert again.code == 0
+    assert world.made() == made
+
+
+def test_one_line_in_the_series_rebuilds_its_modules_only(world: World) -> None:
+    world.test()
+    before = len(world.made())
+    patch = world.root / "patches/toy-fix/0001-toy-mount.patch"
+    patch.write_text(patch.read_text().replace("+outcome: mounted", "+outcome: EINVAL"))
+    ran = world.test()
+    assert world.made()[before:] == ["fs/toy/toy.ko"] * 3
+    assert ran.code == 1
+    assert verdicts(world)[FIXED]["remount"] == ("fail", "EINVAL")
+    assert message(world, FIXED, "remount").startswith("expected mounted, observed EINVAL")
+
+
+def test_plan_tells_what_changed(world: World) -> None:
+    first = world.invoke("plan", "--runtime", "host")
+    assert first.code == 0, first.text
+    assert "waits" in first.out
+    world.test()
+    patch = world.root / "patches/toy-fix/0001-toy-mount.patch"
+    patch.write_text(patch.read_text().replace("+outcome: mounted", "+outcome: EINVAL"))
+    world.invoke("patch")
+    planned = world.invoke("plan", "--runtime", "host").out
+    line = next(row for row in planned.splitlines() if row.startswith(f"module {FIXED}"))
+    assert "to do" in line and "changed: source" in line
+    assert re.search(r"^base \w+ +cached", planned, flags=re.M)
+    assert world.made() == world.made()
+
+
+def test_series_outside_the_module_gets_a_base_of_its_own(world: World) -> None:
+    patch = world.root / "patches/toy-fix/0001-toy-mount.patch"
+    patch.write_text(
+        patch.read_text()
+        + "diff --git a/init/main.c b/init/main.c\n--- a/init/main.c\n+++ b/init/main.c\n@@ -1 +1 @@\n"
+        "-int main;\n+int main2;\n"
+    )
+    ran = world.test()
+    assert ran.code == 0, ran.text
+    assert world.made().count("bzImage modules") == 2
+
+
+def test_module_that_does_not_compile_fails_its_cells_and_no_other(world: World) -> None:
+    patch = world.root / "patches/toy-fix/0001-toy-mount.patch"
+    patch.write_text(patch.read_text().replace("+outcome: mounted", "+BROKEN"))
+    ran = world.test()
+    assert ran.code == 1
+    assert "fs/toy/toy.c:2: 'BROKEN' undeclared" in " ".join(ran.text.split())
+    found = verdicts(world)
+    assert found[CONTROL]["remount"] == ("pass", "ESTALE")
+    assert found[FIXED]["remount"][0] == "fail"
+    built = world.invoke("build", "--runtime", "host")
+    assert built.code == 1 and "fs/toy/toy.c:2" in built.text
+
+
+def test_patch_that_does_not_apply_is_a_usage_error(world: World) -> None:
+    patch = world.root / "patches/toy-fix/0001-toy-mount.patch"
+    patch.write_text(patch.read_text().replace("-outcome: ESTALE", "-outcome: nonsense"))
+    ran = world.test()
+    assert ran.code == 2
+    assert "0001-toy-mount.patch" in ran.text and "fs/toy/toy.c" in ran.text
+    assert "Traceback" not in ran.text
+
+
+def test_symbol_of_a_fragment_that_does_not_survive_stops_before_any_compiler(world: World) -> None:
+    fragment = world.root / "kconfigs/guest.config"
+    fragment.write_text(fragment.read_text() + "CONFIG_TOY_NOTHING=y\n")
+    ran = world.test()
+    assert ran.code == 2
+    assert "TOY_NOTHING: asked y, got n (guest.config:3)" in ran.text
+    assert "the tree has no symbol TOY_NOTHING" in ran.text
+    assert "bzImage modules" not in world.made()
+
+
+@pytest.mark.parametrize(
+    ("argv", "near"),
+    [
+        (("--tree", "toi"), "toy"),
+        (("--series", "toy-fixx"), "toy-fix"),
+        (("--cell", "toy-fix.INDEX=y.NOUUID=x"), FIXED),
+        (("--case", "remounts"), "remount"),
+        (("--runtime", "podman"), "docker"),
+    ],
+)
+def test_unknown_name_is_a_usage_error_with_the_near_names(
+    world: World, argv: tuple[str, ...], near: str
+) -> None:
+    ran = world.test(*argv) if argv[0] != "--runtime" else world.invoke("test", *argv)
+    assert ran.code == 2
+    assert "unknown" in ran.err and near in ran.err
+    assert "Traceback" not in ran.text
+
+
+# -- what a guest may do ----------------------------------------------------------------------------
+def one_cell(world: World, *scripts: str) -> toy.Ran:
+    named = [part for script in scripts for part in ("--case", script)]
+    return world.test("--cell", FIXED, *named)
+
+
+def test_panic_costs_one_case_and_the_next_runs_in_a_fresh_guest(world: World) -> None:
+    scripts = [
+        world.script("a.sh", "exit 0"),
+        world.script("b.sh", "print before", "panic"),
+        world.script("c.sh", "exit 0"),
+    ]
+    ran = one_cell(world, *scripts)
+    assert ran.code == 1
+    found = verdicts(world)[FIXED]
+    assert found["a"][0] == "pass"
+    assert found["b"][0] == "fail"
+    assert found["c"][0] == "pass"
+    assert "toy_fill_super" in message(world, FIXED, "b")
+    assert (world.latest / FIXED / "console-2.log").is_file()
+
+
+def test_warning_in_the_kernel_fails_a_case_that_exits_0(world: World) -> None:
+    ran = one_cell(world, world.script("a.sh", "warn", "exit 0"), world.script("b.sh", "exit 0"))
+    assert ran.code == 1
+    found = verdicts(world)[FIXED]
+    assert found["a"][0] == "fail"
+    assert found["b"][0] == "pass"
+    assert "WARNING in toy_fill_super" in message(world, FIXED, "a")
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict", "code"),
+    [
+        (("exit 0",), "pass", 0),
+        (("exit 4",), "skip", 0),
+        (("exit 7",), "fail", 1),
+        (("hang",), "fail", 1),
+        (("quit",), "fail", 1),
+        (("forge", "exit 1"), "fail", 1),
+        (("forge", "quit"), "fail", 1),
+    ],
+)
+def test_script_of_ones_own(world: World, lines: tuple[str, ...], verdict: str, code: int) -> None:
+    ran = one_cell(world, world.script("own.sh", *lines))
+    assert verdicts(world)[FIXED]["own"][0] == verdict, ran.text
+    assert ran.code == code, ran.text
+
+
+def test_module_that_the_kernel_refuses_is_no_pass(world: World) -> None:
+    patch = world.root / "patches/toy-fix/0001-toy-mount.patch"
+    patch.write_text(patch.read_text().replace("+outcome: mounted", "+outcome: mounted NO_LOAD"))
+    ran = world.test("--cell", FIXED)
+    assert ran.code == 1, ran.text
+    assert verdicts(world)[FIXED]["remount"][0] == "fail"
+    assert "ENOEXEC" in message(world, FIXED, "remount")
+
+
+def test_another_kernel_than_the_one_built_is_never_believed(world: World) -> None:
+    world.test()
+    for image in (world.cache / "store/base").glob("*/out/bzImage"):
+        text = image.read_text()
+        image.write_text(text[:-41] + "0" * 40 + "\n")
+    ran = world.test("--cell", FIXED)
+    assert ran.code == 3
+    assert verdicts(world)[FIXED]["remount"][0] == "error"
+    assert "another kernel" in message(world, FIXED, "remount")
+
+
+def test_interruption_keeps_results_and_the_next_run_goes_on(world: World) -> None:
+    slow = world.script("slow.sh", "sleep 30", "exit 0")
+    quick = world.script("quick.sh", "exit 0")
+    running = world.start("test", "--runtime", "host", "--cell", "toy-fix.*", "--case", quick, "--case", slow)
+    deadline = time.monotonic() + 30
+    while not list(world.root.glob(f"out/latest/{FIXED}/verdict.log")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=20)
+    assert running.returncode == 3, err
+    assert "interrupted" in err
+    found = verdicts(world)[FIXED]
+    assert found["slow"][0] == "error"
+    assert (world.latest / "junit.xml").is_file()
+    left = subprocess.run(["pgrep", "-f", str(world.root)], capture_output=True, text=True, check=False)
+    assert left.stdout == ""
+    before = world.made()
+    assert world.test("--cell", "toy-fix.*", "--case", quick).code == 0
+    assert [t for t in world.made()[len(before) :] if t == "bzImage modules"] == []
+
+
+def test_reproduce_script_boots_the_same_cell_again(world: World) -> None:
+    world.test()
+    script = world.latest / FIXED / "reproduce.sh"
+    done = subprocess.run(
+        ["sh", str(script)], env=world.environment(), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mounted" in done.stdout
+
+
+def test_a_run_says_what_it_was(world: World) -> None:
+    world.test()
+    properties = results(world)["run"]["properties"]
+    assert properties["builder.runtime"] == "host"
+    assert properties["tree.kernel-version"] == "5.10.223"
+    assert properties["series.toy-fix.0001-toy-mount.patch"]
+    assert properties["accel"]

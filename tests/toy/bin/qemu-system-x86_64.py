@@ -1,0 +1,176 @@
+"""Plays QEMU for a toy guest: reads the initramfs that it is given, speaks the verdict protocol on the
+inherited sockets, and does in each case what the script's ``# toy:`` lines say.
+
+    observe KEY VALUE     observe-module      exit N          print TEXT       console TEXT
+    panic                 warn                hang            quit             forge           sleep S
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable
+from urllib.parse import quote_from_bytes, unquote
+from zlib import crc32
+
+PANIC = """\
+[    1.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008
+[    1.000001] Oops: 0000 [#1] SMP
+[    1.000002] RIP: 0010:toy_fill_super+0x10/0x20 [toy]
+[    1.000003] Call Trace:
+[    1.000004]  toy_mount+0x1/0x2 [toy]
+[    1.000005] Kernel panic - not syncing: Fatal exception
+"""
+WARN = """\
+[    1.000000] ------------[ cut here ]------------
+[    1.000001] WARNING: CPU: 0 PID: 1 at fs/toy/toy.c:3 toy_fill_super+0x10/0x20 [toy]
+[    1.000002] Call Trace:
+[    1.000003]  toy_mount+0x1/0x2 [toy]
+[    1.000004] ---[ end trace 0000000000000000 ]---
+"""
+
+
+def unpack(data: bytes) -> dict[str, bytes]:
+    """The files of concatenated newc archives."""
+    files: dict[str, bytes] = {}
+    at = 0
+    while at + 110 <= len(data):
+        if data[at : at + 6] != b"070701":
+            at += 4
+            continue
+        fields = [int(data[at + 6 + 8 * i : at + 14 + 8 * i], 16) for i in range(13)]
+        size, name_size = fields[6], fields[11]
+        name = data[at + 110 : at + 110 + name_size - 1].decode()
+        start = (at + 110 + name_size + 3) & ~3
+        files[name] = data[start : start + size]
+        at = (start + size + 3) & ~3
+    return files
+
+
+def build_id(elf: bytes) -> str:
+    at = elf.find(b"GNU\0")
+    return elf[at + 4 : at + 24].hex()
+
+
+def port(kind: str, where: str) -> Callable[[bytes], object]:
+    """What a chardev is: an inherited socket, a file, or the terminal."""
+    if kind == "socket":
+        return socket.socket(fileno=int(where.removeprefix("fd="))).sendall
+    if kind == "file":
+        return open(where.removeprefix("path="), "wb", buffering=0).write
+    return sys.stdout.buffer.write
+
+
+class Guest:
+    def __init__(
+        self,
+        kernel: bytes,
+        files: dict[str, bytes],
+        console: Callable[[bytes], object],
+        channel: Callable[[bytes], object],
+    ):
+        self.kernel = kernel.decode().split()[-1]
+        self.files = files
+        self.console, self.channel = console, channel
+        self.nonce, self.seq = "", 0
+
+    def say(self, text: str) -> None:
+        self.console(text.encode())
+
+    def send(self, kind: str, **fields: object) -> None:
+        body = " ".join(
+            [str(self.seq), kind]
+            + [f"{k}={quote_from_bytes(str(v).encode(), safe='._:/,+@-')}" for k, v in fields.items()]
+        )
+        line = f"KP {self.nonce} {body.split(' ', 1)[0]} {crc32(body.encode()):08x} {body.split(' ', 1)[1]}\n"
+        self.channel(line.encode())
+        self.seq += 1
+
+    def run(self) -> int:
+        plan = [
+            [unquote(t) for t in line.split()] for line in self.files["kmodpipe/plan"].decode().splitlines()
+        ]
+        self.nonce = next(line[1] for line in plan if line[0] == "nonce")
+        self.say("[    0.000000] Linux version 5.10.223 (toy)\n")
+        modules = [line[1].lstrip("/") for line in plan if line[0] == "module"]
+        self.send("hello", proto=1, release="5.10.223", version="toy", build_id=self.kernel, uptime_ms=900)
+        self.module = self.files[modules[0]] if modules else b""
+        if b"NO_LOAD" in self.module:
+            self.send("refused", what="module", name="toy", errno="ENOEXEC")
+            self.send("done", cases=0)
+            return 0
+        for name in modules:
+            stem = name.rsplit("/", 1)[-1].removesuffix(".ko")
+            self.send("module", name=stem, build_id=build_id(self.files[name]), params="")
+        cases = [line for line in plan if line[0] == "case"]
+        for _, index, case_id, _limit, script, *_ in cases:
+            self.send("start", case=index, id=case_id)
+            status = self.case(index, self.files[script.lstrip("/")].decode())
+            if status is None:
+                return 0
+            self.send("end", case=index, how="exit", status=status, ms=12, left="")
+        self.send("done", cases=len(cases))
+        return 0
+
+    def case(self, index: str, script: str) -> int | None:
+        status = 0
+        for line in re.findall(r"^# toy: (.*)$", script, flags=re.M):
+            verb, _, rest = line.partition(" ")
+            if verb == "observe":
+                key, value = rest.split(" ", 1)
+                self.send("obs", case=index, key=key, value=value)
+            elif verb == "observe-module":
+                found = re.search(rb"^outcome: (\S+)", self.module, flags=re.M)
+                self.send("obs", case=index, key="outcome", value=found[1].decode() if found else "none")
+            elif verb == "exit":
+                status = int(rest)
+            elif verb == "print":
+                self.send("out", case=index, data=rest + "\n")
+            elif verb == "console":
+                self.say(rest + "\n")
+            elif verb == "warn":
+                self.say(WARN)
+                for text in WARN.splitlines():
+                    self.send("kmsg", case=index, level=4, ts_us=1000000, text=text.partition("] ")[2])
+            elif verb == "sleep":
+                time.sleep(float(rest))
+            elif verb == "forge":
+                self.say(f"KP {'0' * 32} 99 00000000 done cases=1\nok 1 - all is well\n")
+                self.channel(
+                    b"KP 00000000000000000000000000000000 3 00000000 end case=0 how=exit status=0 ms=1\n"
+                )
+            elif verb == "panic":
+                self.say(PANIC)
+                return None
+            elif verb == "quit":
+                return None
+            elif verb == "hang":
+                time.sleep(3600)
+        return status
+
+
+def main(argv: list[str]) -> int:
+    if "--version" in argv:
+        print("QEMU emulator version 7.2.0 (toy)")
+        return 0
+    if "-bios" in argv:
+        # The accelerator's proof: the program of accelrom ran to its end.
+        sys.path.insert(0, os.environ["PYTHONPATH"])
+        from kmodpipe import accelrom
+
+        print("".join(accelrom.STAGES), end="", flush=True)
+        return accelrom.EXIT_STATUS
+    with open(argv[argv.index("-kernel") + 1], "rb") as f:
+        kernel = f.read()
+    with open(argv[argv.index("-initrd") + 1], "rb") as f:
+        files = unpack(f.read())
+    ports = {m[2]: (m[1], m[3]) for a in argv if (m := re.fullmatch(r"(\w+),id=(\w+),?(.*)", a))}
+    console, channel = port(*ports["console"]), port(*ports["channel"])
+    return Guest(kernel, files, console, channel).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
