@@ -1,7 +1,11 @@
 #!/bin/sh
 # What the tree's own Kconfig makes of each request: ASK/<n>.config -> OUT/<n>.config, laid over the base
 # configuration $BASE. Whether each asked symbol survived is compared by the caller.
+#
+#   TOOLS  optional: host tools (conf, fixdep) built from the same sources;  OBJ  keeps the tools for others
 set -eu
+
+[ -z "${TOOLS:-}" ] || cp -a "$TOOLS/." "$OBJ/"
 
 # tinyconfig is allnoconfig with the tree's own presets; with ours after them it takes one pass of conf
 # instead of three, and a symbol that a request makes visible stays off instead of taking its default.
@@ -10,8 +14,6 @@ if [ "$BASE" = tinyconfig ]; then
     for preset in kernel/configs/tiny-base.config kernel/configs/tiny.config arch/x86/configs/tiny.config; do
         [ ! -e "$SRC/$preset" ] || cat "$SRC/$preset"
     done > "$OBJ/base.config"
-    # Builds conf itself, once for all.
-    make -s -j"$JOBS" -C "$SRC" O="$OBJ" KCONFIG_CONFIG="$OBJ/warm.config" allnoconfig
 else
     target=olddefconfig
     make -s -C "$SRC" O="$OBJ" KCONFIG_CONFIG="$OBJ/base.config" "$BASE"
@@ -23,19 +25,25 @@ one() {
     if [ "$target" = olddefconfig ]; then
         cp "$OBJ/$1.ask" "$OUT/$1"
     fi
-    KCONFIG_ALLCONFIG="$OBJ/$1.ask" make -s -C "$SRC" O="$OBJ" KCONFIG_CONFIG="$OUT/$1" $target
-    rm -f "$OUT/$1.old"
+    KCONFIG_ALLCONFIG="$OBJ/$1.ask" make -s -j"$JOBS" -C "$SRC" O="$OBJ" KCONFIG_CONFIG="$OUT/$1" $target
+    rm -f "$OUT/$1.old" "$OBJ/$1.ask"
 }
 
-# conf spends its time asking the compiler what it can do: one process a request, as many as JOBS at once.
-running=0
+# The first alone: it builds conf. Then JOBS at once: conf spends its time asking the compiler what it can do.
+first= pids= running=0
 for ask in "$ASK"/*.config; do
+    if [ -z "$first" ]; then
+        first=$ask
+        one "$(basename "$ask")"
+        continue
+    fi
     one "$(basename "$ask")" &
-    pids="${pids:-} $!"
+    pids="$pids $!"
     running=$((running + 1))
     if [ "$running" -ge "$JOBS" ]; then
         for pid in $pids; do wait "$pid"; done
         pids= running=0
     fi
 done
-for pid in ${pids:-}; do wait "$pid"; done
+for pid in $pids; do wait "$pid"; done
+rm -f "$OBJ/base.config"
