@@ -11,6 +11,7 @@ given and its output in the log it was given; keys, caching and order are the pi
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -177,6 +178,8 @@ class Builder:
             "base", "the kernel base", src, folder, log, watch, _BASE_S,
             asks={"base.config": config},
             reads={"TOOLS": tools},
+            # One more than there are processors: linking and shell steps leave one idle otherwise.
+            env={"JOBS": str(self.jobs + 1)},
         )  # fmt: skip
         (folder / "lines").write_text(str(watch.compiled))
 
@@ -288,11 +291,12 @@ def module_targets(src: Path, folder: str, config: Mapping[str, str]) -> tuple[s
     return targets
 
 
+@functools.lru_cache(maxsize=64)
 def build_id(path: Path) -> str:
     """The GNU build id (hex) of a vmlinux or a module; the running kernel shows the same bytes under
     /sys/kernel/notes and /sys/module/<name>/notes. Empty where the file has none.
 
-    Raises InfraError on a file that is not ELF.
+    Remembered by path: artifacts do not change. Raises InfraError on a file that is not ELF.
     """
     try:
         with path.open("rb") as f:

@@ -20,6 +20,9 @@ from kmodpipe.errors import Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.plan import BaseSpec, Configured, Stage, Subject, plain_configuration
 from kmodpipe.store import Artifact, boot_id
 
+_OWNER = ".kmodpipe-run"
+"""Marks a run's folder, and says which process made it."""
+
 
 @dataclass(frozen=True)
 class Built:
@@ -58,7 +61,7 @@ class RunFolder:
             (self.path / "shared").mkdir(parents=True)
         except OSError as e:
             raise UserError(f"the results folder cannot be made: {e.strerror}", where=str(out)) from e
-        (self.path / ".owner").write_text(f"{os.getpid()} {boot_id()}")
+        (self.path / _OWNER).write_text(f"{os.getpid()} {boot_id()}")
         latest = out / f".latest-{self.id}"
         latest.symlink_to(self.id)
         latest.replace(out / "latest")
@@ -77,6 +80,21 @@ class RunFolder:
         if stage.kind == "module":
             return self.cell(stage.label) / "build.log"
         return self.shared / f"{stage.kind}-{stage.label}.log"
+
+
+def remove_runs(out: Path) -> int:
+    """Remove the run folders below ``out``, and ``out`` itself once it is empty; returns how many. Whatever
+    else somebody keeps there stays."""
+    removed = 0
+    for run in [owner.parent for owner in out.glob(f"*/{_OWNER}")]:
+        if not run.is_symlink():
+            shutil.rmtree(run, ignore_errors=True)
+            removed += 1
+    if (out / "latest").is_symlink():
+        (out / "latest").unlink()
+    with suppress(OSError):
+        out.rmdir()
+    return removed
 
 
 class Maker:
@@ -174,10 +192,10 @@ class Building:
         stages, subjects = self._bench.stages, self._bench.subjects
         control = next(s for s in subjects if s.variant.is_control)
         cells = self._bench.asked.cells_of(control.variant.name)
+        shared: list[Future[Any]] = [pool.submit(self._maker.ensure, stages.guest())]
         artifact = self._maker.ensure(stages.configuration(control, cells))
         self._plain, self._tools = plain_configuration(artifact), artifact.path / "obj"
         rows = [(control, one) for one in stages.configured(control, cells, artifact)]
-        shared: list[Future[Any]] = [pool.submit(self._maker.ensure, stages.guest())]
         shared += self._start_bases(pool, rows)
         for subject in subjects:
             if subject is not control:
@@ -272,7 +290,7 @@ class Building:
             spec = self._bench.stages.base_spec(subject, configured, self._plain)
             base = self.base(spec)
             module = self._module(subject, configured, spec, base)
-        except Interrupted:
+        except (Interrupted, UserError):
             raise
         except KmodpipeError as e:
             return Built(configured, failure=e)

@@ -307,6 +307,7 @@ def boot(asking: Asking) -> int:
 # -- clean ------------------------------------------------------------------------------------------
 def clean(asking: Asking) -> int:
     from kmodpipe import engine, source
+    from kmodpipe.building import remove_runs
     from kmodpipe.container import DockerRuntime
     from kmodpipe.store import Store
 
@@ -319,13 +320,15 @@ def clean(asking: Asking) -> int:
     except InfraError as e:
         asking.screen.warn(f"containers were not looked at: {e.what}")
     shutil.rmtree(store.root, ignore_errors=True)
-    shutil.rmtree(Path(asking.out).absolute(), ignore_errors=True)
+    runs = remove_runs(Path(asking.out))
     if asking.all:
         source.remove_trees(cache)
         for name in ("git", "downloads"):
             shutil.rmtree(cache / name, ignore_errors=True)
     freed -= _size_mib(cache)
-    asking.screen.print(f"{freed} MiB freed, {swept} leftovers of dead runs removed, in {cache}")
+    asking.screen.print(
+        f"{freed} MiB freed in {cache}, {swept} leftovers of dead runs and {runs} results removed"
+    )
     return ExitCode.OK
 
 

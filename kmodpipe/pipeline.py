@@ -14,7 +14,6 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -185,8 +184,8 @@ class _Tester:
         kernel_id, module_ids = kernel_build_ids(base, module)
         modules = tuple(sorted((module.path / "out").glob("*.ko")))
         with self._lock:
-            kernel = _link(base.path / "out" / "bzImage", shared / f"bzImage-{base.key[:12]}")
-            rootfs = _link(guest.path / "guest.cpio", shared / "guest.cpio")
+            kernel = _copy(base.path / "out" / "bzImage", shared / f"bzImage-{base.key[:12]}")
+            rootfs = _copy(guest.path / "guest.cpio", shared / "guest.cpio")
         lib = self._bench.asked.project.images / "guest" / "lib.sh"
         return GuestFiles(kernel, rootfs, lib, modules, kernel_id, module_ids)
 
@@ -258,12 +257,9 @@ def _keep_configuration(folder: RunFolder, configured: Configured) -> None:
         write_atomically(folder.cell(configured.cell.id) / "config", configured.text)
 
 
-def _link(source: Path, target: Path) -> Path:
-    """``target`` with the content of ``source``: a hard link, or a copy across file systems."""
+def _copy(source: Path, target: Path) -> Path:
+    """``target`` with the content of ``source``; a copy, so that nobody who edits results edits the cache."""
     if not target.exists():
-        with suppress(OSError):
-            target.hardlink_to(source)
-            return target
         try:
             shutil.copyfile(source, target)
         except OSError as e:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from kmodpipe.build import Builder, build_id, module_targets
+from kmodpipe.build import Builder, ModuleOrder, build_id, module_targets
 from kmodpipe.container import Ended, Job
 from kmodpipe.errors import InfraError, KernelFailure, KmodpipeError, UserError
 from kmodpipe.progress import Mode, Screen
@@ -61,17 +62,14 @@ class World:
     def builder(self, runtime: Scripted) -> Builder:
         return Builder(runtime, self.images, jobs=3)
 
-    def module(self, runtime: Scripted) -> None:
-        self.builder(runtime).module(
-            "cell",
-            self.src,
-            self.src,
-            "CONFIG_A=y\n",
-            ["fs/a/a.ko", "fs/a/b.ko"],
-            self.folder,
-            self.log,
-            None,
+    def order(self, *, same_source: bool = False, keep_objects: bool = False) -> ModuleOrder:
+        targets = ("fs/a/a.ko", "fs/a/b.ko")
+        return ModuleOrder(
+            "cell", self.src, self.src, "CONFIG_A=y\n", "fs/a", targets, same_source, keep_objects
         )
+
+    def module(self, runtime: Scripted) -> None:
+        self.builder(runtime).module(self.order(), self.folder, self.log, None)
 
     def failed(self, output: str, status: int = 2) -> KmodpipeError:
         with pytest.raises(KmodpipeError) as caught:
@@ -102,11 +100,21 @@ def test_a_module_is_built_against_a_read_only_kit_and_leaves_its_products_alone
     assert writable(job) == {
         "RECIPE": False, "SRC": False, "KIT": False, "ASK": False, "OBJ": True, "OUT": True,
     }  # fmt: skip
-    assert job.env == {"JOBS": "3", "TARGETS": "fs/a/a.ko fs/a/b.ko"}
+    assert job.env == {
+        "JOBS": "3", "TARGETS": "fs/a/a.ko fs/a/b.ko", "FOLDER": "fs/a", "SAME_SOURCE": "no",
+    }  # fmt: skip
     assert job.log == world.log
     assert runtime.asked == {"cell.config": "CONFIG_A=y\n"}
     assert (world.folder / "out" / "a.ko").read_text() == "elf"
     assert not (world.folder / "obj").exists()
+
+
+def test_a_module_that_others_go_on_from_keeps_its_objects(world: World) -> None:
+    runtime = Scripted()
+    order = world.order(same_source=True, keep_objects=True)
+    world.builder(runtime).module(order, world.folder, world.log, None)
+    assert runtime.jobs[0].env["SAME_SOURCE"] == "yes"
+    assert (world.folder / "obj" / "rubbish.o").exists()
 
 
 def test_all_requests_are_configured_in_one_job(world: World) -> None:
@@ -124,18 +132,21 @@ def test_the_base_keeps_its_kit_and_counts_its_lines_for_the_next_bar(world: Wor
     runtime = Scripted(output)
     screen = Screen(Mode.QUIET, out=io.StringIO())
     with screen.step("base") as step:
-        world.builder(runtime).base(world.src, "CONFIG_A=y\n", world.folder, world.log, step, 6)
+        world.builder(runtime).base(
+            world.src, "CONFIG_A=y\n", world.folder, world.log, step, tools=world.src, expected_lines=6
+        )
         assert step.text == "LD vmlinux"
         assert step.fraction == 0.5
     assert (world.folder / "lines").read_text() == "3"
-    assert (world.folder / "kit" / "rubbish.o").exists()
+    assert (world.folder / "obj" / "rubbish.o").exists()
     assert writable(runtime.jobs[0])["OBJ"] is True
+    assert writable(runtime.jobs[0])["TOOLS"] is False
 
 
 def test_progress_names_the_file_of_a_module_object_too(world: World) -> None:
     with Screen(Mode.QUIET, out=io.StringIO()).step("module") as step:
         runtime = Scripted("  CC [M]  fs/overlayfs/super.o")
-        world.builder(runtime).module("c", world.src, world.src, "", [], world.folder, world.log, step)
+        world.builder(runtime).module(world.order(), world.folder, world.log, step)
         assert step.text == "CC [M] fs/overlayfs/super.o"
 
 
@@ -342,3 +353,28 @@ def test_a_file_that_is_no_elf_is_our_trouble(tmp_path: Path, content: bytes) ->
         build_id(file)
     with pytest.raises(InfraError, match="ELF"):
         build_id(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(("same_source", "kept"), [("yes", True), ("no", False)])
+def test_objects_of_another_source_are_never_gone_on_from(
+    tmp_path: Path, same_source: str, kept: bool
+) -> None:
+    """make trusts times: an object that is newer than a patched file would stay, and half a patch with it."""
+    for name in ("src", "kit/fs/a", "ask", "obj", "out", "bin"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "kit/fs/a/old.o").write_text("compiled from something")
+    (tmp_path / "ask/cell.config").write_text("CONFIG_A=m\n")
+    make = tmp_path / "bin/make"
+    make.write_text('#!/bin/sh\nmkdir -p "$OBJ/fs/a"\nls "$OBJ/fs/a" > "$OUT/seen"\n: > "$OBJ/fs/a/a.ko"\n')
+    make.chmod(0o755)
+    recipe = Path(__file__).resolve().parents[1] / "images/builder/module.sh"
+    folders = {name.upper(): str(tmp_path / name) for name in ("src", "kit", "ask", "obj", "out")}
+    subprocess.run(
+        ["sh", str(recipe)],
+        env={
+            "PATH": f"{make.parent}:/usr/bin:/bin", "JOBS": "1", "TARGETS": "fs/a/a.ko", "FOLDER": "fs/a",
+            "SAME_SOURCE": same_source, **folders,
+        },
+        check=True,
+    )  # fmt: skip
+    assert ("old.o" in (tmp_path / "out/seen").read_text()) is kept

@@ -149,7 +149,12 @@ def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:
     first.touch()
     last.touch()
     case = PlannedCase(0, "a", 2.5, make_script(tmp_path, "my script.sh"), ("a b%c", "x=ü\n~", "lower:1,2"))
-    settings = {"modules": [first, last], "cases": [case], "module_params": {"index": "2"}, "shell": True}
+    settings = {
+        "modules": [first, last],
+        "cases": [case],
+        "module_params": {"index": "2"},
+        "with_shell": True,
+    }
     members = cell(tmp_path, **settings)
     assert members["kmodpipe/plan"].data.decode("ascii").splitlines() == [
         f"nonce {NONCE}",

@@ -7,6 +7,7 @@ what the case's script says in lines that begin with ``# toy:``.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -14,6 +15,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from kmodpipe import commands
+from kmodpipe.progress import Mode, Screen
 
 REPO = Path(__file__).resolve().parents[2]
 BIN = Path(__file__).resolve().parent / "bin"
@@ -152,8 +156,31 @@ class World:
             start_new_session=True,
         )
 
-    def test(self, *argv: str, timeout_s: float = 60) -> Ran:
-        return self.invoke("test", "--runtime", "host", *argv, timeout_s=timeout_s)
+    def test(self, *argv: str) -> Ran:
+        """`invoke test --runtime host` in this process: the same command, without a fresh interpreter."""
+        flags: dict[str, list[str]] = {"cell": [], "case": [], "tree": [], "series": []}
+        for name, value in zip(argv[::2], argv[1::2], strict=True):
+            flags[name.removeprefix("--")].append(value)
+        before = dict(os.environ)
+        shown = io.StringIO()
+        os.environ.clear()
+        os.environ.update(self.environment())
+        try:
+            asking = commands.Asking(
+                root=self.root,
+                tree="".join(flags["tree"]),
+                series=flags["series"],
+                cell=flags["cell"],
+                case=flags["case"],
+                runtime="host",
+                out=str(self.root / "out"),
+                screen=Screen(Mode.PLAIN, out=shown),
+            )
+            code = commands.guarded(commands.test, asking)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        return Ran(code, shown.getvalue(), "")
 
     @property
     def latest(self) -> Path:
