@@ -136,11 +136,7 @@ def _cache() -> Path:
 def setup(asking: Asking) -> int:
     from kmodpipe import setup as setting_up
 
-    done = setting_up.run(_project(asking).images, _cache(), asking.screen, _asker(asking))
-    if done:
-        asking.screen.print("set up:\n" + "\n".join(f"  {line}" for line in done))
-    else:
-        asking.screen.print("everything is here, nothing was changed")
+    setting_up.run(_project(asking).images, _cache(), asking.screen, _asker(asking))
     return ExitCode.OK
 
 

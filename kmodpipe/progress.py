@@ -33,7 +33,7 @@ _CONTROL = re.compile(
 )
 _SIGN_OF_LIFE_S = 15.0
 # Where tables go to a file or a CI log, which has no width of its own.
-_FILE_COLUMNS = 120
+_FILE_COLUMNS = 160
 
 
 def visible(text: str) -> str:
