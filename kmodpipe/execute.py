@@ -94,8 +94,8 @@ class Execution:
         self._boots: list[Boot] = []
 
     def run(self) -> Executed:
-        """Boot until every case is settled. Raises Interrupted with what is settled so far lost to the
-        caller's partial record (`results_so_far`)."""
+        """Boot until every case is settled. Raises Interrupted; what was settled by then is in
+        `results_so_far`."""
         left = []
         for index, case in enumerate(self._cases):
             if case.unmet(self._where.config):
@@ -173,8 +173,8 @@ class Execution:
                 infra=infra if in_flight else "",
             )
             settled.add(index)
-        if session.end is GuestEnd.DONE:
-            # The agent said it was through: another guest would say the same of the rest.
+        if session.end is GuestEnd.DONE or not settled:
+            # The agent said it was through, or spoke of other cases only: another guest would say the same.
             rest = [i for i in left if i not in settled]
             settled |= self._give_up(rest, prevented="the guest ended without it")
         return settled
