@@ -42,7 +42,9 @@ YES = Flag("yes", False, "do not ask before using sudo or installing")
 ALL = Flag("all", False, "the fetched trees and downloads as well")
 
 SOURCE = (TREE, HEAD, SERIES)
-BUILD = (*SOURCE, MATRIX, MODULE, CELL, RUNTIME, JOBS, OUT, QUIET)
+# Every command takes these, so that a script can pass the same ones to all.
+COMMON = (JOBS, OUT, QUIET)
+BUILD = (*SOURCE, MATRIX, MODULE, CELL, RUNTIME, *COMMON)
 
 
 def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:
@@ -71,25 +73,25 @@ def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:
     return decorate
 
 
-@command(YES, QUIET)
+@command(YES, *COMMON)
 def setup(asking: Asking) -> int:
     """Find what this machine lacks (Docker Engine, QEMU, the builder image) and install it."""
     return commands.setup(asking)
 
 
-@command(QUIET)
+@command(*COMMON)
 def doctor(asking: Asking) -> int:
     """Look at what this machine has and lacks, with the fix beside each problem; change nothing."""
     return commands.doctor(asking)
 
 
-@command(TREE, HEAD, QUIET)
+@command(TREE, HEAD, *COMMON)
 def fetch(asking: Asking) -> int:
     """Fetch and verify a kernel tree."""
     return commands.fetch(asking)
 
 
-@command(*SOURCE, QUIET)
+@command(*SOURCE, *COMMON)
 def patch(asking: Asking) -> int:
     """Apply each series strictly to the tree, and say where the patched trees are."""
     return commands.patch(asking)
@@ -125,7 +127,7 @@ def ci(asking: Asking) -> int:
     return commands.ci(asking)
 
 
-@command(OUT, ALL, QUIET)
+@command(ALL, *COMMON)
 def clean(asking: Asking) -> int:
     """Remove built artifacts and leftovers from the cache (--all: everything), and results."""
     return commands.clean(asking)
