@@ -6,10 +6,11 @@
 #   OUT/bzImage vmlinux System.map base.config
 #   OBJ                        becomes the kit: the object folder without what only vmlinux needed
 set -eu
+export PROBES="$OBJ/.probes"
 
 [ -z "${TOOLS:-}" ] || cp -a "$TOOLS/." "$OBJ/"
 cp "$ASK/base.config" "$OBJ/.config"
-make -C "$SRC" O="$OBJ" -j"$JOBS" bzImage modules
+make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" -j"$JOBS" bzImage modules
 
 cp "$OBJ/arch/x86/boot/bzImage" "$OBJ/vmlinux" "$OBJ/System.map" "$OUT/"
 cp "$OBJ/.config" "$OUT/base.config"

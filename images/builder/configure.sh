@@ -4,6 +4,7 @@
 #
 #   TOOLS  optional: host tools (conf, fixdep) built from the same sources;  OBJ  keeps the tools for others
 set -eu
+export PROBES="$OBJ/.probes"
 
 [ -z "${TOOLS:-}" ] || cp -a "$TOOLS/." "$OBJ/"
 
@@ -16,7 +17,7 @@ if [ "$BASE" = tinyconfig ]; then
     done > "$OBJ/base.config"
 else
     target=olddefconfig
-    make -s -C "$SRC" O="$OBJ" KCONFIG_CONFIG="$OBJ/base.config" "$BASE"
+    make -s -C "$SRC" O="$OBJ" CC="$RECIPE/cc" KCONFIG_CONFIG="$OBJ/base.config" "$BASE"
 fi
 
 one() {
@@ -25,7 +26,7 @@ one() {
     if [ "$target" = olddefconfig ]; then
         cp "$OBJ/$1.ask" "$OUT/$1"
     fi
-    KCONFIG_ALLCONFIG="$OBJ/$1.ask" make -s -j"$JOBS" -C "$SRC" O="$OBJ" KCONFIG_CONFIG="$OUT/$1" $target
+    KCONFIG_ALLCONFIG="$OBJ/$1.ask" make -s -j"$JOBS" -C "$SRC" O="$OBJ" CC="$RECIPE/cc" KCONFIG_CONFIG="$OUT/$1" $target
     rm -f "$OUT/$1.old" "$OBJ/$1.ask"
 }
 
