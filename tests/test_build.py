@@ -372,8 +372,13 @@ def test_objects_of_another_source_are_never_gone_on_from(
     subprocess.run(
         ["sh", str(recipe)],
         env={
-            "PATH": f"{make.parent}:/usr/bin:/bin", "JOBS": "1", "TARGETS": "fs/a/a.ko", "FOLDER": "fs/a",
-            "SAME_SOURCE": same_source, **folders,
+            "PATH": f"{make.parent}:/usr/bin:/bin",
+            "RECIPE": str(recipe.parent),
+            "JOBS": "1",
+            "TARGETS": "fs/a/a.ko",
+            "FOLDER": "fs/a",
+            "SAME_SOURCE": same_source,
+            **folders,
         },
         check=True,
     )  # fmt: skip
