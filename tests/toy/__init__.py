@@ -93,8 +93,8 @@ matrix = "kconfigs/matrix.toml"
 [tool.kmodpipe.trees.toy]
 path = "{tree}"
 [tool.kmodpipe.deadlines]
-boot_s = 3
-silence_s = 1.5
+boot_s = 20
+silence_s = 2
 case_grace_s = 1
 
 """

@@ -115,6 +115,12 @@ class Guest:
         self.send("done", cases=len(cases))
         return 0
 
+    def sleep(self, seconds: float) -> None:
+        """Alive, as the real agent shows every second."""
+        for _ in range(int(seconds / 0.25)):
+            time.sleep(0.25)
+            self.send("beat", uptime_ms=1000)
+
     def case(self, index: str, script: str) -> int | None:
         status = 0
         for line in re.findall(r"^# toy: (.*)$", script, flags=re.M):
@@ -136,7 +142,7 @@ class Guest:
                 for text in WARN.splitlines():
                     self.send("kmsg", case=index, level=4, ts_us=1000000, text=text.partition("] ")[2])
             elif verb == "sleep":
-                time.sleep(float(rest))
+                self.sleep(float(rest))
             elif verb == "forge":
                 self.say(f"KP {'0' * 32} 99 00000000 done cases=1\nok 1 - all is well\n")
                 self.channel(
