@@ -52,8 +52,10 @@ def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:
 
     def decorate(body: Callable[[Asking], int]) -> Task[Any]:
         def run(c: Context, **given: Any) -> None:
-            # A scheduler's SIGTERM is cleaned up after like Ctrl-C.
-            signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+            # A scheduler's SIGTERM is cleaned up after like Ctrl-C; and a job that a script started in the
+            # background, where SIGINT is ignored, can be stopped all the same.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.default_int_handler)
             code = commands.guarded(body, Asking(root=ROOT, **given))
             if code:
                 raise Exit(code=code)
