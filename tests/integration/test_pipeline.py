@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -147,7 +148,9 @@ def test_one_line_in_a_patch_rebuilds_modules_alone(main_job: Ran, tmp_path: Pat
     patch = next(series.glob("0003-*.patch"))
     text = patch.read_text()
     assert "falling back to index=on.\\n" in text
-    patch.write_text(text.replace("falling back to index=on.\\n", "falling back to index=on!\\n"))
+    # New in every run: the cache of an earlier one must not know it.
+    changed = f"falling back to index=on {secrets.token_hex(4)}\\n"
+    patch.write_text(text.replace("falling back to index=on.\\n", changed))
     built = invoke(tmp_path / "out", "build", "--series", str(series))
     assert built.code == 0, built.text
     assert "3 steps made" in built.stdout
