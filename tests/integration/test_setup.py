@@ -80,7 +80,9 @@ def test_a_build_that_fails_says_so_and_leaves_no_container(tiny: tuple[Path, st
 
 
 _INTERRUPTED = """
-import sys
+import signal, sys
+# As tasks.py does: a test run in the background hands SIGINT down ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from kmodpipe import engine, image
 from kmodpipe.progress import Mode, Screen
