@@ -5,8 +5,8 @@
     kmodpipe-base:bookworm          the base where none does, bootstrapped from this machine's apt sources
 
 The digest covers the Dockerfile and this recipe's version, not the base: which of the two it stands on
-is a label, and keys of what is built in it take the image id. Older builder images stay until
-`remove_others`: another clone of the project may use them.
+is a label, and keys of what is built in it take the image id. Older builder images stay: another
+clone of the project may use them.
 """
 
 from __future__ import annotations
@@ -107,23 +107,6 @@ def ensure(
     if image_id is None:
         raise InfraError("the engine built the builder image and does not have it", where=str(log))
     return image_id
-
-
-def remove_others(client: DockerClient, images_dir: Path, *, names: Names | None = None) -> tuple[str, ...]:
-    """Remove builder images of other recipes; returns their names. Those in use stay."""
-    from docker.errors import DockerException
-
-    names = names or Names()
-    keep, removed = tag(images_dir, names), []
-    for image in client.images.list(name=names.builder):
-        for name in image.tags:
-            if name != keep and name.startswith(f"{names.builder}:"):
-                try:
-                    client.images.remove(name)
-                    removed.append(name)
-                except DockerException:
-                    continue
-    return tuple(removed)
 
 
 def _image_id(client: DockerClient, name: str) -> str | None:
