@@ -3,8 +3,10 @@
     images/guest/cases/<folder>/case.toml     one or more [[case]] tables
     images/guest/cases/<folder>/run.sh        their scripts, beside it
 
-A case names the outcome that a user wants to see (``goal``), and, rule by rule, the outcome that is expected
-in a kind of cell and why. The first rule whose ``when`` matches wins. Judging is in `judge`.
+A case names the outcomes that a user wants to see (``goal``), and, rule by rule, the outcome that is expected
+in a kind of cell and why. The first rule whose ``when`` matches wins; rules of the file come after a case's
+own, for the cases whose arguments hold what they mention. A case with settings has no rules: what it has to
+show is computed (`layered`). Judging is in `judge`.
 """
 
 from __future__ import annotations
@@ -24,9 +26,12 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 
+from kmodpipe import layered
 from kmodpipe.errors import UserError, unknown_name
+from kmodpipe.layered import Setting
 from kmodpipe.store import digest_of
 
 CONTROL_DESIGN = "none"
@@ -52,13 +57,15 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What one kind of cell is expected to show, and why."""
+    """What one kind of cell is expected to show, and why. Each text of ``kmsg`` has to be in a kernel message
+    of the case's time, none of ``no_kmsg`` may be; ``observe`` holds further observations."""
 
     outcome: str
     reason: str
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     defect: bool = False
     kmsg: tuple[str, ...] = ()
+    no_kmsg: tuple[str, ...] = ()
     observe: Mapping[str, str] = field(default_factory=dict)
 
     def matches(self, where: Surroundings) -> bool:
@@ -73,21 +80,45 @@ class Expectation:
 @dataclass(frozen=True)
 class Case:
     """One reproducer. ``path`` is its script on this machine; ``by_exit`` marks anyone's own script, which
-    has no expectation: exit 0 pass, 4 skip, anything else fail. ``timeout_s`` in seconds."""
+    has no expectation: exit 0 pass, 4 skip, anything else fail. ``timeout_s`` in seconds. ``goals`` are the
+    outcomes a user wants to see, any of them; ``proves`` names rows of the facts the case stands for."""
 
     id: str
     summary: str
     path: Path
     args: tuple[str, ...] = ()
     timeout_s: int = 30
-    goal: str = ""
+    goals: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     expect: tuple[Expectation, ...] = ()
     by_exit: bool = False
+    proves: tuple[str, ...] = ()
+    settings: tuple[Setting, ...] = ()
+
+    @property
+    def goal(self) -> str:
+        return " or ".join(self.goals)
 
     def expectation(self, where: Surroundings) -> Expectation | None:
         """The first rule that matches, or None."""
         return next((rule for rule in self.expect if rule.matches(where)), None)
+
+    def setting(self, design: str) -> Setting | None:
+        """The layered setting as it is in a design."""
+        return next((s for s in self.settings if design in s.designs), None)
+
+    def arguments(self, where: Surroundings) -> tuple[str, ...]:
+        """What the script is given in this cell."""
+        setting = self.setting(where.design)
+        return (*self.args, *(setting.arguments if setting else ()))
+
+    def not_here(self, where: Surroundings) -> str:
+        """Why the case cannot be tried in this cell; empty where it can."""
+        if unmet := self.unmet(where.config):
+            return f"needs {', '.join(f'CONFIG_{s}' for s in unmet)}, which this kernel does not have"
+        if self.settings and not self.setting(where.design):
+            return f"the design {where.design} has no such setting"
+        return ""
 
     def unmet(self, config: Mapping[str, str]) -> tuple[str, ...]:
         """The needed symbols that the kernel has neither built in nor as a module."""
@@ -99,7 +130,7 @@ class Case:
         return digest_of(
             {
                 "id": self.id,
-                "args": list(self.args),
+                "args": [list(self.args), [list(s.arguments) for s in self.settings]],
                 "timeout_s": self.timeout_s,
                 "script": self.path.read_bytes().hex(),
                 "lib": lib.hex(),
@@ -136,37 +167,86 @@ class _ExpectTable(_Table):
     when: dict[str, Annotated[_OneOrMore, Field(min_length=1)]] = {}
     defect: bool = False
     kmsg: _OneOrMore = []
+    no_kmsg: _OneOrMore = []
     observe: dict[str, str] = {}
 
     def record(self) -> Expectation:
-        when = {key: tuple(values) for key, values in self.when.items()}
-        return Expectation(self.outcome, self.reason, when, self.defect, tuple(self.kmsg), dict(self.observe))
+        return Expectation(
+            self.outcome, self.reason, _tuples(self.when), self.defect,
+            tuple(self.kmsg), tuple(self.no_kmsg), dict(self.observe),
+        )  # fmt: skip
+
+
+class _FileExpectTable(_ExpectTable):
+    mentions: Annotated[str, Field(min_length=1)]
+
+
+class _DefaultTable(_Table):
+    value: _Word
+    when: dict[str, Annotated[_OneOrMore, Field(min_length=1)]] = {}
+
+
+class _SettingTable(_Table):
+    design: Annotated[_OneOrMore, Field(min_length=1)]
+    parameter: Annotated[str, StringConstraints(pattern=r"^\w+$")]
+    base: str = ""
+    defaults: Annotated[list[_DefaultTable], Field(min_length=1)]
+    reads: dict[str, str]
+    accepts: dict[str, str]
+    aliases: dict[str, str] = {}
+    refuses: list[str] = []
+    options: dict[str, str]
+    rejects: list[str] = []
+    effects: dict[str, dict[str, str]]
+
+    def record(self) -> Setting:
+        return Setting(
+            designs=tuple(self.design), parameter=self.parameter, base=self.base,
+            defaults=tuple(layered.Default(d.value, _tuples(d.when)) for d in self.defaults),
+            reads=self.reads, accepts=self.accepts, aliases=self.aliases, refuses=tuple(self.refuses),
+            options=self.options, rejects=tuple(self.rejects), effects=self.effects,
+        )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _sound(self) -> _SettingTable:
+        if found := list(layered.faults(self.record())):
+            raise ValueError("; ".join(found))
+        return self
+
+
+def _tuples(table: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
+    return {key: tuple(values) for key, values in table.items()}
 
 
 class _CaseTable(_Table):
     id: _Id
     summary: _Sentence
     script: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
-    goal: _Word
+    goal: Annotated[list[_Word], BeforeValidator(_as_list), Field(min_length=1)]
     args: list[_Line] = []
     timeout_s: Annotated[int, Field(ge=1, le=3600)] = 30
     needs: list[_Symbol] = []
     expect: list[_ExpectTable] = []
+    proves: list[_Line] = []
+    setting: list[_SettingTable] = []
 
-    def record(self, file: Path) -> Case:
+    def record(self, file: Path, shared: Iterable[_FileExpectTable]) -> Case:
         path = file.parent / self.script
         if not path.is_file():
             raise UserError(
                 f"case {self.id!r}: there is no script {self.script!r} beside case.toml", where=str(file)
             )
+        rules = [*self.expect, *(t for t in shared if any(t.mentions in arg for arg in self.args))]
         return Case(
-            self.id, self.summary, path, tuple(self.args), self.timeout_s, self.goal,
-            tuple(self.needs), tuple(table.record() for table in self.expect),
+            id=self.id, summary=self.summary, path=path, args=tuple(self.args), timeout_s=self.timeout_s,
+            goals=tuple(self.goal), needs=tuple(self.needs), expect=tuple(t.record() for t in rules),
+            proves=tuple(self.proves), settings=tuple(t.record() for t in self.setting),
         )  # fmt: skip
 
 
 class _File(_Table):
     case: Annotated[list[_CaseTable], Field(min_length=1)]
+    expect: list[_FileExpectTable] = []
 
 
 def load(folder: Path) -> tuple[Case, ...]:
@@ -190,14 +270,14 @@ def load(folder: Path) -> tuple[Case, ...]:
 def _read(file: Path) -> list[Case]:
     try:
         data = tomllib.loads(file.read_text("utf-8"))
-        tables = _File.model_validate(data).case
+        found = _File.model_validate(data)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
         raise UserError(f"case.toml cannot be read: {e}", where=str(file)) from None
     except ValidationError as e:
         raise UserError(
             "case.toml is not as it should be", where=str(file), detail="\n".join(_faults(data, e))
         ) from None
-    return [table.record(file) for table in tables]
+    return [table.record(file, found.expect) for table in found.case]
 
 
 def _faults(data: Mapping[str, Any], error: ValidationError) -> Iterable[str]:
@@ -238,12 +318,11 @@ def check_axes(cases: Iterable[Case], axes: Collection[str]) -> None:
     counts as ``n``, a misspelt one would match in silence."""
     known = {"variant", "design", *axes}
     for case in cases:
-        for rule in case.expect:
-            for key in rule.when:
-                if key not in known:
-                    raise unknown_name(
-                        "axis", key, known, where=f"{case.path.parent}/case.toml, case {case.id}"
-                    )
+        conditions = [rule.when for rule in case.expect]
+        conditions += [d.when for setting in case.settings for d in setting.defaults]
+        for key in (key for when in conditions for key in when):
+            if key not in known:
+                raise unknown_name("axis", key, known, where=f"{case.path.parent}/case.toml, case {case.id}")
 
 
 def from_script(path: Path) -> Case:
@@ -270,6 +349,6 @@ def from_script(path: Path) -> Case:
         summary=f"the script {path.name}: exit 0 pass, 4 skip, anything else fail",
         path=path,
         timeout_s=_SCRIPT_TIMEOUT_S,
-        goal=EXIT_GOAL,
+        goals=(EXIT_GOAL,),
         by_exit=True,
     )

@@ -98,7 +98,7 @@ class Execution:
         `results_so_far`."""
         left = []
         for index, case in enumerate(self._cases):
-            if case.unmet(self._where.config):
+            if case.not_here(self._where):
                 self._results[index] = judge(case, self._where, None)
             else:
                 left.append(index)
@@ -119,10 +119,9 @@ class Execution:
         nonce = secrets.token_hex(16)
         cell_cpio = self._folder / f"cell{suffix}.cpio"
         planned = [
-            PlannedCase(
-                i, self._cases[i].id, self._cases[i].timeout_s, self._cases[i].path, self._cases[i].args
-            )
+            PlannedCase(i, case.id, case.timeout_s, case.path, case.arguments(self._where))
             for i in left
+            for case in [self._cases[i]]
         ]
         pack_cell(cell_cpio, nonce=nonce, modules=self._files.modules, cases=planned, lib=self._files.lib)
         initramfs = concatenate(self._scratch / f"initramfs{suffix}.cpio", (self._files.rootfs, cell_cpio))

@@ -12,8 +12,9 @@ import signal
 from collections.abc import Sequence
 from typing import Protocol
 
-from kmodpipe import ktap
+from kmodpipe import ktap, layered
 from kmodpipe.cases import CONTROL_DESIGN, EXIT_GOAL, Case, Expectation, Surroundings
+from kmodpipe.layered import Setting
 from kmodpipe.progress import visible_lines
 from kmodpipe.results import CaseResult, Verdict, one_line
 from kmodpipe.trial import Trial
@@ -77,9 +78,10 @@ class _Judge:
         self.ending = ending
         self.infra = infra
         self.prevented = prevented
-        self.unmet = case.unmet(where.config)
+        self.not_here = case.not_here(where)
         self.rule = case.expectation(where)
-        self.design = where.design
+        self.setting = case.setting(where.design)
+        self.where = where
         self.report = ktap.parse(self.trial.output.decode("utf-8", "replace"))
 
     # Each check answers only what the ones before it left open; `verdict` is their order.
@@ -106,9 +108,8 @@ class _Judge:
     def not_reached(self) -> CaseResult | None:
         if self.trial.started:
             return None
-        if self.unmet:
-            names = ", ".join(f"CONFIG_{symbol}" for symbol in self.unmet)
-            return self.result(Verdict.SKIP, f"needs {names}, which this kernel does not have")
+        if self.not_here:
+            return self.result(Verdict.SKIP, self.not_here)
         if self.prevented and not self.infra:
             text = f"could not begin: {one_line(self.prevented)}"
             return self.result(Verdict.FAIL, text, outcome="not-begun", goal_met=False)
@@ -200,7 +201,9 @@ class _Judge:
         if not outcomes or not outcomes[0]:
             return self.result(Verdict.FAIL, "the script ended well and observed no outcome")
         outcome = one_line(outcomes[0])
-        goal_met = outcome == self.case.goal
+        if self.setting:
+            return self.by_setting(self.setting, outcome)
+        goal_met = outcome in self.case.goals
         if self.rule is None:
             return self.by_goal(outcome, goal_met)
         differences = self.differences(self.rule, outcome)
@@ -220,14 +223,34 @@ class _Judge:
             )
         return self.result(Verdict.FAIL, text, outcome=outcome, goal_met=goal_met)
 
+    def by_setting(self, setting: Setting, outcome: str) -> CaseResult:
+        """Every pair of parameter state and mount option against the one rule."""
+        if outcome != layered.PROBED:
+            text = f"the probing was not carried out: observed {outcome}"
+            return self.result(Verdict.FAIL, text, outcome=outcome, expected=layered.AS_RULED)
+        told = setting.compare(self.trial.observations, self.where.choice)
+        wrong = [s for s in told if s.verdict == "fail"]
+        outcome = layered.BROKEN if wrong else layered.AS_RULED
+        text = f"{len(told)} pairs of {setting.parameter} parameter and mount option as the rule has it"
+        if wrong:
+            first = "; ".join(f"{one_line(s.name)}: {one_line(s.note)}" for s in wrong[:3])
+            text = f"{len(wrong)} of {len(told)} pairs are not as the rule has it: {first}"
+        return self.result(
+            Verdict.FAIL if wrong else Verdict.PASS,
+            f"{text}: mount option over module parameter over Kconfig default",
+            outcome=outcome, goal_met=not wrong, expected=layered.AS_RULED, subtests=told,
+        )  # fmt: skip
+
     def by_goal(self, outcome: str, goal_met: bool) -> CaseResult:
         """No rule speaks of this cell. For the control that is a hole in the data; a design that nobody has
         written expectations for is judged by what users want to see."""
-        if self.design == CONTROL_DESIGN:
+        if self.where.design == CONTROL_DESIGN:
             text = f"no expectation for this cell: observed {outcome}"
             return self.result(Verdict.ERROR, text, outcome=outcome, goal_met=goal_met)
         found = f"observed {outcome}" if goal_met else f"expected {self.case.goal}, observed {outcome}"
-        text = f"{found}: no expectation for design {one_line(self.design)!r}, judged by the case's goal"
+        text = (
+            f"{found}: no expectation for design {one_line(self.where.design)!r}, judged by the case's goal"
+        )
         verdict = Verdict.PASS if goal_met else Verdict.FAIL
         return self.result(verdict, text, outcome=outcome, goal_met=goal_met, expected=self.case.goal)
 
@@ -244,6 +267,9 @@ class _Judge:
         for text in rule.kmsg:
             if not any(text in line for line in self.trial.kmsg):
                 found.append(f"expected the kernel message {text!r}, which did not come{cut}")
+        for text in rule.no_kmsg:
+            if any(text in line for line in self.trial.kmsg):
+                found.append(f"the kernel message {text!r} came, and must not")
         return found
 
     # -- putting the result together ------------------------------------------------------------------
@@ -256,6 +282,7 @@ class _Judge:
         goal_met: bool | None = None,
         known_defect: bool = False,
         expected: str | None = None,
+        subtests: Sequence[ktap.Subtest] = (),
     ) -> CaseResult:
         trial, rule = self.trial, self.rule
         if verdict is Verdict.FAIL and goal_met is None:
@@ -277,7 +304,7 @@ class _Judge:
             output_excerpt=excerpt(trial.output, limit),
             kmsg=tuple(one_line(line) for line in trial.kmsg),
             observations={one_line(k): visible_lines(v) for k, v in trial.observations.items()},
-            subtests=tuple(_shown(s) for s in self.report.subtests) if self.report else (),
+            subtests=tuple(_shown(s) for s in (subtests or (self.report.subtests if self.report else ()))),
             duration_s=trial.duration_ms / 1000,
             attempts=1 if trial.started else 0,
         )

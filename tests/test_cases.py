@@ -74,7 +74,7 @@ CASE = Case(
     "remount",
     "a summary",
     Path("run.sh"),
-    goal="mounted",
+    goals=("mounted",),
     needs=("EXT4_FS",),
     expect=(
         Expectation(
@@ -163,7 +163,7 @@ def test_select_and_axes(tmp_path: Path) -> None:
 def test_digest_covers_what_runs_and_not_the_expectation(tmp_path: Path) -> None:
     (case,) = cases.load(write_case(tmp_path, CASE_TOML))
     first = case.digest(b"lib")
-    assert replace(case, expect=(), goal="x", summary="y").digest(b"lib") == first
+    assert replace(case, expect=(), goals=("x",), summary="y").digest(b"lib") == first
     others = {case.digest(b"lib2"), replace(case, args=("a",)).digest(b"lib")}
     case.path.write_text("#!/bin/sh\nexit 1\n")
     others.add(case.digest(b"lib"))

@@ -64,6 +64,11 @@ make_disk() {
     must mkfs.ext4 -q -F -E nodiscard,lazy_journal_init=1,lazy_itable_init=0 -N 512 "$DISK"
 }
 
+# mount_disk DEVICE FOLDER
+mount_disk() {
+    must mount -t ext4 "$1" "$2"
+}
+
 # uuid_of DEVICE: the ext4 file system's UUID, from its superblock.
 uuid_of() {
     od -An -v -tx1 -j1128 -N16 "$1" | tr -d ' \n' |
@@ -85,14 +90,129 @@ change_uuid() {
     observe uuid_after "$after"
 }
 
-# mount_overlay [OPTION]: overlayfs on ./disk/{lower,upper,work} at ./merged; sets MOUNT_RESULT.
-mount_overlay() {
-    at=$PWD/disk
-    try_mount overlay overlay "$PWD/merged" \
-        "lowerdir=$at/lower,upperdir=$at/upper,workdir=$at/work${1:+,$1}"
+# options WORD: the mount options that a case's argument stands for; "default" is none at all.
+options() {
+    [ "$1" = default ] || printf '%s' "$1"
 }
 
-# index_entries: how many inodes overlayfs has in the index of ./disk.
+# mount_overlay OPTIONS [LAYERS [TARGET [LOWER]]]: overlayfs on LAYERS/{lower,upper,work} (./disk) at TARGET
+# (./merged); sets MOUNT_RESULT.
+mount_overlay() {
+    at=${2:-$PWD/disk}
+    try_mount overlay overlay "${3:-$PWD/merged}" \
+        "lowerdir=${4:-$at/lower},upperdir=$at/upper,workdir=$at/work${1:+,$1}"
+}
+
+# shown_option TARGET KEY: its value in /proc/mounts, "default" where it is not shown.
+shown_option() {
+    value=$(mount_options "$1" | tr ',' '\n' | sed -n "s/^$2=//p")
+    printf '%s' "${value:-default}"
+}
+
+# index_entries [LAYERS]: how many inodes overlayfs has in its index; an unlinked one's whiteout does not count.
 index_entries() {
-    find disk/work/index -mindepth 1 2>/dev/null | wc -l
+    find "${1:-$PWD/disk}/work/index" -mindepth 1 ! -name '#*' 2>/dev/null | wc -l
+}
+
+# --- an overlay's content, and what became of it ------------------------------------------------------------
+# h1 h2 h3 are one file in the lower layer; g stays there; r is moved.
+CONTENT='h1 f g d/x moved/y'
+INODES='h1 h2 h3 f g d d/x moved moved/y'
+
+# make_layers FOLDER: a lower layer with something in it, an empty upper one and a work folder.
+make_layers() {
+    must mkdir -p "$1/lower" "$1/upper" "$1/work"
+    fill_lower "$1/lower"
+}
+
+fill_lower() {
+    local name
+    must mkdir "$1/d" "$1/r"
+    for name in h1 f g d/x r/y; do
+        echo original > "$1/$name" || die "cannot write to $1"
+    done
+    must ln "$1/h1" "$1/h2"
+    must ln "$1/h1" "$1/h3"
+}
+
+# append WORD FILE
+append() {
+    echo "$1" >> "$2" || die "cannot write to $2"
+}
+
+# use_overlay TARGET: what somebody does in an overlay: writes to one of three hard links, to a file, to one in
+# a folder, and moves a folder.
+use_overlay() {
+    local name
+    for name in h1 f d/x; do
+        append first "$1/$name"
+    done
+    must mv "$1/r" "$1/moved"
+}
+
+# hardlinks TARGET: "shared" where h1, h2 and h3 are one file in content, inode number and link count.
+hardlinks() {
+    local name
+    for name in h2 h3; do
+        cmp -s "$1/h1" "$1/$name" || { echo split; return; }
+    done
+    [ "$(stat -c '%h-%i' "$1/h1" "$1/h2" "$1/h3" | sort -u | wc -l)" = 1 ] &&
+        [ "$(stat -c %h "$1/h1")" = 3 ] && echo shared || echo split
+}
+
+content_of() {
+    # shellcheck disable=SC2086
+    (cd "$1" && grep . $CONTENT)
+}
+
+inodes_of() {
+    # shellcheck disable=SC2086
+    (cd "$1" && stat -c '%n %i' $INODES)
+}
+
+# remember TARGET [NAME]: what is in an overlay, for `survey` to compare with after its next mount.
+remember() {
+    content_of "$1" > "${2:-was}.content" || die "cannot read what was written"
+    inodes_of "$1" > "${2:-was}.inodes" || die "cannot stat what was written"
+    hardlinks "$1" > "${2:-was}.hardlinks"
+}
+
+# lines_of A BUT_NOT_IN_B: the names (first words, without a colon) of the lines that B does not have.
+lines_of() {
+    grep -vxFf "$2" "$1" | sed 's/[: ].*//' | sort -u | tr '\n' ' ' | sed 's/ $//'
+}
+
+# survey TARGET [NAME [LAYERS]]: compares with what was remembered and sets SURVEY to the worst that it finds:
+#
+#   content-lost      a file has another content, or is not there
+#   hardlinks-split   links that were one file are not any more: a write through one is not seen by the others,
+#                     one from before the remount included
+#   inodes-changed    a file has another inode number than before
+#   intact            nothing of these
+survey() {
+    local was=${2:-was} key=${2:+$2.} links
+    SURVEY=intact
+    inodes_of "$1" > now.inodes 2>&1
+    observe "${key}inodes" "$(cmp -s now.inodes "$was.inodes" && echo kept || echo changed)"
+    cmp -s now.inodes "$was.inodes" || {
+        observe "${key}inodes_of" "$(lines_of "$was.inodes" now.inodes)"
+        SURVEY=inodes-changed
+    }
+    # Before the writes below change it.
+    content_of "$1" > now.content 2>&1
+    append second "$1/h3"
+    links=$(hardlinks "$1")
+    [ "$links" = "$(cat "$was.hardlinks")" ] || SURVEY=hardlinks-split
+    observe "${key}hardlinks_before" "$(cat "$was.hardlinks")"
+    observe "${key}hardlinks" "$links"
+    # A lower file's three names show the write through h1 as long as they are one file.
+    observe "${key}without_first_write" "$(cd "$1" && grep -L first h1 h2 h3 | tr '\n' ' ' | sed 's/ $//')"
+    observe "${key}nlink" "$(stat -c %h "$1/h1")"
+    observe "${key}index_entries" "$(index_entries "$3")"
+    if cmp -s now.content "$was.content" && [ ! -e "$1/r" ]; then
+        observe "${key}content" kept
+    else
+        observe "${key}content" "lost: $(lines_of "$was.content" now.content)"
+        SURVEY=content-lost
+    fi
 }

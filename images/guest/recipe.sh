@@ -3,7 +3,7 @@
 # elsewhere but in /tmp. The same builder and the same recipe give the same files.
 #
 #   /init -> sbin/kp-agent      PID 1
-#   /sbin/kp-agent, kp-mount    ours, static
+#   /sbin/kp-agent, kp-mount, kp-handle    ours, static
 #   /bin/busybox                Debian's static busybox, and a link for each applet
 #   /sbin/mkfs.ext4 …           e2fsprogs with its shared libraries
 #
@@ -33,6 +33,7 @@ compile() {
 }
 compile "$out/sbin/kp-agent" "$here"/agent/*.c
 compile "$out/sbin/kp-mount" "$here"/tools/kp-mount.c
+compile "$out/sbin/kp-handle" "$here"/tools/kp-handle.c
 ln -s sbin/kp-agent "$out/init"
 
 # --- busybox

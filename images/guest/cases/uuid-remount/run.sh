@@ -11,7 +11,7 @@ esac
 
 must mkdir disk merged
 make_disk disk.img 16
-must mount -t ext4 "$DISK" disk
+mount_disk "$DISK" disk
 must mkdir disk/lower disk/upper disk/work
 
 mount_overlay index=on
@@ -21,7 +21,7 @@ must umount disk
 
 change_uuid "$DISK"
 
-must mount -t ext4 "$DISK" disk
+mount_disk "$DISK" disk
 mount_overlay "$second"
 result=$MOUNT_RESULT
 if [ "$result" = mounted ]; then

@@ -1,0 +1,84 @@
+#!/bin/sh
+# File handles over a remount: CRIU keeps those of inotify watches in its image and opens them again later.
+#
+#   run.sh FIRST SECOND keep|change
+#
+#   identical     every handle still leads to its file, and the files still have the same handles
+#   resolved      every handle still leads to its file, but the files have other handles now
+#   detached      every handle opens its file, but for some the kernel knows no path: what CRIU would need
+#   unresolved    some handle leads nowhere, or to another file
+#   EOPNOTSUPP    the overlay has no handles
+. "$KMODPIPE_LIB"
+
+first=$(options "${1:?the first mount}")
+second=$(options "${2:?the second mount}")
+# A file and a link that were copied up, a folder of both layers, one in it, and a file that never was written.
+watched='f h1 d d/x g'
+
+# handles HOW: "NAME HANDLE" for each file.
+handles() {
+    for name in $watched; do
+        echo "$name $(kp-handle "$1" merged/$name)"
+    done
+}
+
+must mkdir disk merged
+make_disk disk.img 16
+mount_disk "$DISK" disk
+make_layers disk
+
+mount_overlay "$first"
+result=$MOUNT_RESULT
+refused=first
+if [ "$result" = mounted ]; then
+    use_overlay merged
+    remember merged
+    handles encode > encoded
+    handles watch > watches
+    observe handle "$(sed -n 's/^f //p' encoded)"
+    observe watch "$(sed -n 's/^f //p' watches)"
+    cat encoded watches
+    must umount merged
+    must umount disk
+    [ "${3:?keep or change}" = keep ] || change_uuid "$DISK"
+    mount_disk "$DISK" disk
+    mount_overlay "$second"
+    result=$MOUNT_RESULT
+    refused=second
+fi
+if [ "$result" = mounted ]; then
+    if grep -q ' EOPNOTSUPP$' encoded; then
+        result=EOPNOTSUPP
+        # What an inotify watch then has is the real file's, which no overlay decodes.
+        observe watch_type "$(sed -n 's/^f \(.*\):.*/\1/p' watches)"
+    else
+        cmp -s encoded watches && observe same_in_watch yes || observe same_in_watch no
+        result=identical
+        # Decoded first: what a lookup by name brings into the caches helps a handle along.
+        while read -r name handle; do
+            echo "$name $(kp-handle decode merged "$handle")"
+        done < watches > decoded
+        cat decoded
+        handles encode > again
+        cmp -s encoded again || result=resolved
+        while read -r name inode path; do
+            [ "$inode $path" = "$(stat -c %i "merged/$name") $PWD/merged/$name" ] && continue
+            if [ "$inode $path" = "$(stat -c %i "merged/$name") /" ]; then
+                [ "$result" = unresolved ] || result=detached
+                observe "detached.$name" yes
+            else
+                observe "lost.$name" "$inode $path"
+                result=unresolved
+            fi
+        done < decoded
+    fi
+    observe options "$(mount_options "$PWD/merged")"
+    survey merged
+    observe data "$SURVEY"
+    must umount merged
+else
+    observe refused "$refused"
+fi
+must umount disk
+must losetup -d "$DISK"
+observe outcome "$result"
