@@ -13,12 +13,12 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kmodpipe import __version__, accel, execute, junit, machine, proc, reproduce, results
+from kmodpipe import __version__, accel, deadaxis, execute, junit, machine, proc, reproduce, results
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Built, Maker, Row, RunFolder, Tally, gather, workers
@@ -27,7 +27,7 @@ from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeErro
 from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.machine import Deadlines
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State
+from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
 from kmodpipe.store import Artifact, write_atomically
 
 
@@ -46,6 +46,19 @@ def build(bench: Bench, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
         rows = building.prepare(pool)
         gather([pool.submit(one, row) for row in rows])
     return tuple(built[configured.cell.id] for _, configured in rows), maker.tally
+
+
+def dead_axes(bench: Bench, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
+    """The axes that make no difference to the modules of ``built``, the cells of a whole run."""
+    by_id = {one.id: one for one in built}
+    products = [
+        deadaxis.Product(cell, deadaxis.content(one.base, one.module) if one.base and one.module else "")
+        for cell in bench.asked.cells
+        if (one := by_id[cell.id]) and not one.skip
+    ]
+    subjects = {subject.variant.name: subject for subject in bench.subjects}
+    selected = bool(bench.asked.request.cells)
+    return deadaxis.find(products, subjects, bench.asked.module, selected=selected)
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,7 @@ class _Tester:
         self._building = Building(bench, self._maker)
         self._lock = threading.Lock()
         self._partial: dict[str, Execution] = {}
+        self._built: dict[str, Built] = {}
         self._accel = trials.accel
         self.results = results.planned(self._skeleton())
         self._save()
@@ -113,11 +127,14 @@ class _Tester:
                     self._bench.screen,
                 )
             gather([pool.submit(self._cell, row, guest) for row in rows])
+        found = dead_axes(self._bench, self._built.values())
+        with self._lock:
+            self.results = replace(self.results, dead_axes=found)
 
     def _cell(self, row: Row, guest: Artifact) -> None:
         subject, configured = row
         _keep_configuration(self._folder, configured)
-        built = self._building.cell(*row)
+        built = self._built[configured.cell.id] = self._building.cell(*row)
         blank = self._blank(built.id)
         if built.skip:
             self._settle(replace(blank, state=State.SKIPPED, reason=built.skip))
