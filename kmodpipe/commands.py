@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmodpipe import proc
-from kmodpipe.errors import ExitCode, InfraError, KmodpipeError, UserError, unknown_name
+from kmodpipe.errors import ExitCode, InfraError, KernelFailure, KmodpipeError, UserError, unknown_name
 from kmodpipe.progress import Mode, Screen
 
 if TYPE_CHECKING:
-    from kmodpipe.bench import Asked, Bench
+    from kmodpipe.bench import Asked
     from kmodpipe.building import Built, Tally
     from kmodpipe.cases import Case
     from kmodpipe.config import Project
-    from kmodpipe.results import Run
+    from kmodpipe.results import DeadAxis, Run
 
 
 @dataclass(frozen=True)
@@ -207,11 +207,13 @@ def build(asking: Asking) -> int:
     folder = RunFolder(asked.request.out)
     asking.screen.log_to(folder.path / "events.jsonl")
     built, tally = pipeline.build(bench, folder)
-    return _report_build(bench, built, tally, folder, time.monotonic() - started)
+    dead = pipeline.dead_axes(bench, built)
+    return _report_build(bench.screen, built, dead, tally, time.monotonic() - started)
 
 
-def _report_build(bench: Bench, built: Sequence[Built], tally: Tally, folder: object, seconds: float) -> int:
-    screen = bench.screen
+def _report_build(
+    screen: Screen, built: Sequence[Built], dead: Sequence[DeadAxis], tally: Tally, seconds: float
+) -> int:
     code = ExitCode.OK
     for one in built:
         if one.skip:
@@ -223,6 +225,12 @@ def _report_build(bench: Bench, built: Sequence[Built], tally: Tally, folder: ob
                 code = ExitCode.FAILURE
         else:
             screen.print(f"✓ {one.id}")
+    for axis in dead:
+        if axis.failure:
+            screen.error(KernelFailure(axis.message, detail="\n".join(axis.clues)))
+            code = ExitCode.FAILURE
+        else:
+            screen.print(f"· {axis.message}")
     screen.print(f"{len(tally.made)} steps made, {len(tally.cached)} cached, in {seconds:.1f} s")
     return code
 

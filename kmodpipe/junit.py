@@ -13,6 +13,9 @@ What that schema and the known readers demand, and what is kept here:
 - libxml2 refuses text nodes over 10 MB, GitLab files over 20 MB: text is cut to head and tail.
 - Jenkins archives any host file that a line ``[[ATTACHMENT|path]]`` names: no text can hold one.
 
+A dead axis is a failure ``(axis NAME)`` of its variant, in a suite named after that: it belongs to no one
+cell, and is one failure however many cells it makes worthless.
+
 An expected bug of the control (``ESTALE``, as expected) passes; its system-out says observed, expected, why.
 """
 
@@ -88,6 +91,8 @@ def text(run: Run) -> str:
     limits = _text_limits(run)
     for cell in run.cells:
         root.append(_suite(run, cell, notes.get(cell.cell, {}), limits).build_xml_doc())
+    for variant in dict.fromkeys(dead.variant for dead in run.dead_axes if dead.failure):
+        root.append(_axis_suite(run, variant).build_xml_doc())
     for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     root.set("time", f"{sum(float(suite.get('time', '0')) for suite in root):.3f}")
@@ -132,6 +137,25 @@ def _suite(run: Run, cell: CellResult, notes: dict[str, str], limits: dict[Verdi
         cases.append(_cell_case(cell))
     return _Suite(
         _name(cell.cell),
+        cases,
+        timestamp=shown(run.started, 64),
+        properties={_name(k, 256): shown(v, 4096) for k, v in properties.items()},
+    )
+
+
+def _axis_suite(run: Run, variant: str) -> _Suite:
+    """The dead axes of one variant."""
+    cases = []
+    for dead in run.dead_axes:
+        if dead.failure and dead.variant == variant:
+            case = TestCase(f"(axis {_name(dead.axis)})", classname=_name(variant), elapsed_sec=0.0)
+            cells = [f"the same module: {', '.join(cells)}" for cells in dead.cells]
+            details = shown("\n".join([dead.message, *dead.clues, "", *cells]))
+            case.add_failure_info(_name(dead.message), details, "dead axis")
+            cases.append(case)
+    properties = {"variant": variant, **run.properties}
+    return _Suite(
+        _name(variant),
         cases,
         timestamp=shown(run.started, 64),
         properties={_name(k, 256): shown(v, 4096) for k, v in properties.items()},

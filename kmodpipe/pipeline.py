@@ -13,13 +13,13 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kmodpipe import __version__, accel, execute, junit, machine, proc, reproduce, results
+from kmodpipe import __version__, accel, deadaxis, execute, junit, machine, proc, reproduce, results
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Built, Maker, Row, RunFolder, Tally, gather, workers
@@ -28,7 +28,7 @@ from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeErro
 from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.machine import Deadlines
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State
+from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
 from kmodpipe.store import Artifact, write_atomically
 
 
@@ -47,6 +47,19 @@ def build(bench: Bench, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
         rows = building.prepare(pool)
         gather([pool.submit(one, row) for row in rows])
     return tuple(built[configured.cell.id] for _, configured in rows), maker.tally
+
+
+def dead_axes(bench: Bench, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
+    """The axes that make no difference to the modules of ``built``, the cells of a whole run."""
+    by_id = {one.id: one for one in built}
+    products = [
+        deadaxis.Product(cell, deadaxis.content(one.base, one.module) if one.base and one.module else "")
+        for cell in bench.asked.cells
+        if (one := by_id[cell.id]) and not one.skip
+    ]
+    subjects = {subject.variant.name: subject for subject in bench.subjects}
+    selected = bool(bench.asked.request.cells)
+    return deadaxis.find(products, subjects, bench.asked.module, selected=selected)
 
 
 @dataclass(frozen=True)
@@ -121,6 +134,9 @@ class _Tester:
                 for (subject, _), build in zip(rows, builds, strict=True)
             ]
             gather([*builds, *boots])
+        found = dead_axes(self._bench, [build.result() for build in builds])
+        with self._lock:
+            self.results = replace(self.results, dead_axes=found)
 
     def _build(self, row: Row) -> Built:
         _keep_configuration(self._folder, row[1])

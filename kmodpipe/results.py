@@ -110,6 +110,21 @@ class CellResult:
 
 
 @dataclass(frozen=True)
+class DeadAxis:
+    """Cells of one variant that differ in one axis and run the same module. ``cells`` are the sets of them;
+    ``failure``: the axis makes no difference anywhere, so that the results of its cells say nothing of it;
+    otherwise ``message`` says where it makes none, for information. ``clues`` are places in the source."""
+
+    axis: str
+    symbol: str
+    variant: str
+    cells: tuple[tuple[str, ...], ...]
+    failure: bool
+    message: str
+    clues: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Run:
     """One run over the matrix. ``started`` and ``finished`` are ISO 8601 in UTC, ``finished`` empty while it
     goes on. Ids of cells and of cases are unique (ValueError)."""
@@ -120,6 +135,7 @@ class Run:
     cells: tuple[CellResult, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     finished: str = ""
+    dead_axes: tuple[DeadAxis, ...] = ()
 
     def __post_init__(self) -> None:
         _unique("case", (c.id for c in self.cases))
@@ -197,7 +213,8 @@ def _unreached(cell: CellResult, info: CaseInfo) -> CaseResult:
 
 # -- how it went --------------------------------------------------------------------------------------
 def exit_code(run: Run) -> ExitCode:
-    """The exit status of a run: 1 for any failure, else 3 for anything without a verdict, else 0.
+    """The exit status of a run: 1 for any failure, a dead axis too, else 3 for anything without a verdict,
+    else 0.
 
     A failure wins over an infrastructure error. It is a fact about the kernel, which no repair of the
     machinery takes back, and a job that retries on 3 must not retry a regression away; the error stands in
@@ -205,7 +222,7 @@ def exit_code(run: Run) -> ExitCode:
     """
     verdicts = {case.verdict for _, case in run.results()}
     states = {cell.state for cell in run.cells}
-    if Verdict.FAIL in verdicts or State.BUILD_FAILED in states:
+    if Verdict.FAIL in verdicts or State.BUILD_FAILED in states or any(d.failure for d in run.dead_axes):
         return ExitCode.FAILURE
     if Verdict.ERROR in verdicts or not states <= {State.RAN, State.SKIPPED}:
         return ExitCode.INFRA
@@ -213,10 +230,12 @@ def exit_code(run: Run) -> ExitCode:
 
 
 def totals(run: Run) -> dict[str, int]:
-    """Cases by verdict, in the order of `Verdict`; ``known defects`` are among the passes."""
+    """Cases by verdict, in the order of `Verdict`; ``known defects`` are among the passes, ``dead axes`` are
+    no cases."""
     counts = Counter(case.verdict for _, case in run.results())
     numbers = {verdict.value: counts[verdict] for verdict in Verdict}
-    return {**numbers, "known defects": sum(case.known_defect for _, case in run.results())}
+    numbers["known defects"] = sum(case.known_defect for _, case in run.results())
+    return {**numbers, "dead axes": sum(dead.failure for dead in run.dead_axes)}
 
 
 # -- what the series did ------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ def report(run: Run) -> RenderableType:
     parts: list[RenderableType] = [Matrix(run)]
     for part in (
         series_lines(run),
+        axis_lines(run),
         skipped_lines(run),
         unfinished_lines(run),
         failed_lines(run),
@@ -189,6 +190,16 @@ def _effect_line(effect: Effect) -> Text:
     return line
 
 
+def axis_lines(run: Run) -> list[RenderableType]:
+    """Dead axes with the places in the source; and axes that make no difference in some cells."""
+    lines: list[RenderableType] = []
+    for dead in run.dead_axes:
+        mark, style = ("✗", "bold red") if dead.failure else ("·", "dim")
+        lines.append(Text.assemble((f"{mark} ", style), one_line(dead.message)))
+        lines += [Text(f"    {one_line(clue)}", style="dim") for clue in dead.clues]
+    return lines
+
+
 def skipped_lines(run: Run) -> list[RenderableType]:
     """Skipped cells, those with the same reason together."""
     return _by_reason("skipped", "–", "dim", [c for c in run.cells if c.state is State.SKIPPED])
@@ -245,13 +256,14 @@ def slow_lines(run: Run) -> list[RenderableType]:
 
 
 def total_line(run: Run) -> Text:
-    """``12 passed (2 known defects), 1 failed, 0 errors, 3 skipped: exit 1``."""
+    """``12 passed (2 known defects), 1 failed, 0 errors, 3 skipped, 1 dead axis: exit 1``."""
     n = totals(run)
+    dead = f", {n['dead axes']} dead {'axis' if n['dead axes'] == 1 else 'axes'}" if n["dead axes"] else ""
     known = f" ({_count(n['known defects'], 'known defect')})" if n["known defects"] else ""
     code = int(exit_code(run))
     return Text(
-        f"{n['pass']} passed{known}, {n['fail']} failed, {_count(n['error'], 'error')}, {n['skip']} skipped: "
-        f"exit {code}",
+        f"{n['pass']} passed{known}, {n['fail']} failed, {_count(n['error'], 'error')}, {n['skip']} skipped"
+        f"{dead}: exit {code}",
         style="bold green" if code == 0 else "bold red",
     )
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, Verdict, planned, with_cell
+from kmodpipe.results import (
+    CaseInfo,
+    CaseResult,
+    CellResult,
+    DeadAxis,
+    Run,
+    State,
+    Verdict,
+    planned,
+    with_cell,
+)
 
 INFOS = (
     CaseInfo("uuid-remount-index-on", "The disk's UUID changes; mounted again with index=on.", "mounted"),
@@ -102,3 +112,12 @@ def change(run: Run, cell_id: str, result: CaseResult) -> Run:
     old = next(c for c in run.cells if c.cell == cell_id)
     cases = tuple(result if c.case == result.case else c for c in old.cases)
     return with_cell(run, replace(old, cases=cases))
+
+
+_TWINS = ("index-nouuid.INDEX=y.NOUUID=y", "index-nouuid.INDEX=y.NOUUID=n")
+DEAD = DeadAxis(
+    "NOUUID", "OVERLAY_FS_INDEX_NOUUID", "index-nouuid", (_TWINS,), True,
+    "axis NOUUID (OVERLAY_FS_INDEX_NOUUID) is dead in index-nouuid: nothing reads it",
+    ("fs/overlayfs/super.c:42 tests CONFIG_OVERLAY_FS_NOUUID, which no Kconfig file defines",),
+)  # fmt: skip
+PARTLY = replace(DEAD, failure=False, message="axis NOUUID makes no difference where INDEX=y", clues=())

@@ -12,7 +12,7 @@ from lxml import etree
 
 from kmodpipe import junit, results
 from kmodpipe.results import CaseResult, CellResult, Run, State, Verdict
-from tests.sample_run import INFOS, SKELETON, cell, change, failed, finished
+from tests.sample_run import DEAD, INFOS, PARTLY, SKELETON, cell, change, failed, finished
 
 STRICT = etree.XMLSchema(etree.parse(Path(__file__).parent / "data" / "junit-strict.xsd"))
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"
@@ -63,6 +63,17 @@ def test_an_expected_bug_of_the_control_passes_and_says_so() -> None:
         assert line in out.splitlines()
     defect = one(parsed(finished()), Y_Y, INFOS[3].id)
     assert "known defect: yes" in defect.findtext("system-out")
+
+
+def test_a_dead_axis_is_one_failure_of_its_variant() -> None:
+    root = parsed(replace(finished(), dead_axes=(DEAD, PARTLY)))
+    assert [s.get("name") for s in root][-1] == "index-nouuid"
+    (failure,) = one(root, "index-nouuid", "(axis NOUUID)")
+    assert failure.tag == "failure" and failure.get("message") == DEAD.message
+    assert DEAD.clues[0] in failure.text.splitlines()
+    assert f"the same module: {', '.join(DEAD.cells[0])}" in failure.text.splitlines()
+    assert root.get("tests") == "29" and root.get("failures") == "1"
+    assert len(parsed(replace(finished(), dead_axes=(PARTLY,)))) == len(SKELETON.cells)
 
 
 def test_junitparser_reads_the_same(tmp_path: Path) -> None:

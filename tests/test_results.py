@@ -12,7 +12,7 @@ import pytest
 from kmodpipe import results
 from kmodpipe.errors import ExitCode, UserError
 from kmodpipe.results import CaseResult, CellResult, EffectKind, Run, State, Verdict
-from tests.sample_run import INFOS, SKELETON, cell, change, failed, finished, ran, seen, skipped
+from tests.sample_run import DEAD, INFOS, PARTLY, SKELETON, cell, change, failed, finished, ran, seen, skipped
 
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"
 Y_N = "index-nouuid.INDEX=y.NOUUID=n"
@@ -86,6 +86,8 @@ def in_state(state: State) -> Run:
         (Run("r", "", cells=(cell("unpatched", "y", "n", state=State.RAN),)), 3),
         (results.planned(Run("r", "", INFOS, (SKELETON.cells[2],))), 3),  # nothing ran: no success
         (Run("r", "", (), (cell("unpatched", "y", "n", state=State.BUILD_FAILED),)), 1),
+        (replace(finished(), dead_axes=(DEAD,)), 1),
+        (replace(finished(), dead_axes=(PARTLY,)), 0),
     ],
 )
 def test_exit_code(run: Run, code: int) -> None:
@@ -99,6 +101,15 @@ def test_json_keeps_everything(tmp_path: Path) -> None:
     document = json.loads((tmp_path / "out" / "results.json").read_text())
     assert document["version"] == 1 and document["exit_code"] == 1 and document["totals"]["fail"] == 1
     assert {e["kind"] for e in document["effects"]} >= {"fixed", "known defect"}
+
+
+def test_json_keeps_dead_axes_and_reads_runs_that_know_none() -> None:
+    run = replace(finished(), dead_axes=(DEAD, PARTLY))
+    document = json.loads(results.to_json(run))
+    assert results.from_json(json.dumps(document)) == run
+    assert document["totals"]["dead axes"] == 1 and document["exit_code"] == 1
+    del document["run"]["dead_axes"]
+    assert results.from_json(json.dumps(document)) == finished()
 
 
 def test_json_takes_hostile_text() -> None:

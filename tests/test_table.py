@@ -12,7 +12,7 @@ from rich.console import Console
 
 from kmodpipe import results, table
 from kmodpipe.results import CaseResult, Run, State, Verdict
-from tests.sample_run import INFOS, SKELETON, cell, change, failed, finished, ran, seen
+from tests.sample_run import DEAD, INFOS, PARTLY, SKELETON, cell, change, failed, finished, ran, seen
 
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"
 
@@ -96,6 +96,14 @@ def test_the_last_line_counts_everything() -> None:
     assert lines_of(results.planned(SKELETON))[-1].startswith(
         "0 passed, 0 failed, 20 errors, 8 skipped: exit 3"
     )
+
+
+def test_a_dead_axis_is_named_with_its_places_and_counted() -> None:
+    lines = lines_of(replace(finished(), dead_axes=(DEAD, PARTLY)))
+    at = lines.index(f"✗ {DEAD.message}")
+    assert lines[at + 1] == f"    {DEAD.clues[0]}"
+    assert lines[at + 2] == f"· {PARTLY.message}"
+    assert lines[-1].endswith("10 skipped, 1 dead axis: exit 1")
 
 
 def test_many_failures_do_not_flood_the_screen() -> None:

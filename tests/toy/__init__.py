@@ -35,6 +35,7 @@ config TOY_FS_INDEX
 TOY_C = """\
 /* what a toy guest observes with this module */
 outcome: ESTALE
+index: CONFIG_TOY_FS_INDEX
 end
 """
 SERIES_PATCH = """\
@@ -56,10 +57,12 @@ diff --git a/fs/toy/Kconfig b/fs/toy/Kconfig
 diff --git a/fs/toy/toy.c b/fs/toy/toy.c
 --- a/fs/toy/toy.c
 +++ b/fs/toy/toy.c
-@@ -1,3 +1,3 @@
+@@ -1,4 +1,5 @@
  /* what a toy guest observes with this module */
 -outcome: ESTALE
 +outcome: mounted
+ index: CONFIG_TOY_FS_INDEX
++nouuid: CONFIG_TOY_FS_NOUUID
  end
 """
 MATRIX = """\

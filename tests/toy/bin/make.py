@@ -70,7 +70,10 @@ def module(src: Path, obj: Path, target: str) -> bool:
         if "BROKEN" in line:
             print(f"{source}:{number}:3: error: 'BROKEN' undeclared (first use in this function)")
             return False
-    content = source.read_bytes() + (obj / ".config").read_bytes()
+    # Of the configuration, a module has in it what its source reads.
+    values = parse((obj / ".config").read_text())
+    text = re.sub(r"\bCONFIG_(\w+)", lambda m: values.get(m[1], "n"), source.read_text())
+    content = text.encode()
     (obj / target).parent.mkdir(parents=True, exist_ok=True)
     (obj / target).write_bytes(elf(content, content))
     return True

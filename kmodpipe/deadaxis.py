@@ -1,0 +1,178 @@
+"""Dead axes: cells that asked for different configurations and got the same module.
+
+A symbol that Kconfig defines and no code reads survives every check of a configuration, and each of its
+cells goes green: twice the same module was tested. So what was built is compared. Builds are reproducible
+(equal paths, fixed times, no configuration inside a module), hence equal modules are equal bytes.
+
+An axis is dead in a variant where no two cells that differ in it alone differ in base or module. One that
+makes a difference in some cells only is a design's right, and information.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kmodpipe import kconfig
+from kmodpipe.kconfig import Cell
+from kmodpipe.kconfig.matrix import CONTROL
+from kmodpipe.plan import Subject
+from kmodpipe.results import DeadAxis
+from kmodpipe.store import Artifact, digest_file, digest_of
+
+_CLUES = 5
+
+
+@dataclass(frozen=True)
+class Product:
+    """A legal cell and what it runs: a digest of base and modules; empty where it was not built."""
+
+    cell: Cell
+    content: str = ""
+
+
+@dataclass(frozen=True)
+class Twins:
+    """One axis of one variant: the sets of cells that differ in it alone and run the same; ``everywhere``:
+    no cells that differ in it alone run different things."""
+
+    axis: str
+    symbol: str
+    variant: str
+    cells: tuple[tuple[Cell, ...], ...]
+    everywhere: bool
+
+
+def content(base: Artifact, module: Artifact) -> str:
+    """What a cell runs, as a digest. Of whole files, not of their build ids: ld leaves relocations and symbol
+    names out of those, so that modules which differ in the functions they call can have the same."""
+    modules = {path.name: digest_file(path) for path in (module.path / "out").glob("*.ko")}
+    return digest_of([base.key, modules])
+
+
+def compare(products: Sequence[Product]) -> tuple[Twins, ...]:
+    """Every axis of every variant of which cells were built that differ in it alone."""
+    found = []
+    for variant in dict.fromkeys(p.cell.variant.name for p in products):
+        own = [p for p in products if p.cell.variant.name == variant and p.content]
+        for axis in dict.fromkeys(axis for p in own for axis in p.cell.axes):
+            if groups := _differing_in(axis, own):
+                first = groups[0][0].cell
+                found.append(
+                    Twins(
+                        axis,
+                        first.axes[axis].symbol,
+                        variant,
+                        tuple(cells for group in groups for cells in _same(axis, group)),
+                        everywhere=all(len({p.content for p in group}) == 1 for group in groups),
+                    )
+                )
+    return tuple(found)
+
+
+def _differing_in(axis: str, products: Sequence[Product]) -> list[list[Product]]:
+    """Groups of cells that ask for the same but for ``axis``, of two of its values at least."""
+    groups: dict[frozenset[tuple[str, str]], list[Product]] = {}
+    for product in products:
+        cell = product.cell
+        if axis in cell.axes:
+            own = cell.axes[axis].symbol
+            rest = frozenset((s, entry.value) for s, entry in cell.asked.items() if s != own)
+            groups.setdefault(rest, []).append(product)
+    return [group for group in groups.values() if len({p.cell.axes[axis].value for p in group}) > 1]
+
+
+def _same(axis: str, group: Sequence[Product]) -> list[tuple[Cell, ...]]:
+    """The cells of a group that run the same with different values of ``axis``."""
+    by_content: dict[str, list[Cell]] = {}
+    for product in group:
+        by_content.setdefault(product.content, []).append(product.cell)
+    return [tuple(cells) for cells in by_content.values() if len({c.axes[axis].value for c in cells}) > 1]
+
+
+def find(
+    products: Sequence[Product], subjects: Mapping[str, Subject], module: str, *, selected: bool
+) -> tuple[DeadAxis, ...]:
+    """The dead axes, and those without effect in some cells, with the reason from each variant's source.
+
+    ``selected``: the run had cells picked out. Like a cell that was not built, one that was not picked may
+    be where the axis matters: then an axis is only called dead if no code reads its symbol.
+    """
+    compared = compare(products)
+    alive = {t.axis for t in compared if not t.everywhere and t.variant != CONTROL}
+    unsure = {p.cell.variant.name for p in products if selected or not p.content}
+    found = []
+    for twins in compared:
+        if not twins.cells:
+            continue
+        if not twins.everywhere:
+            found.append(_partly(twins, twins.variant))
+            continue
+        subject = subjects[twins.variant]
+        readers = kconfig.readers(subject.src, twins.symbol, module)
+        if twins.variant in unsure and any(place.code for place in readers):
+            found.append(_partly(twins, f"the cells of {twins.variant} that were built"))
+        else:
+            # The control is what a series repairs: an axis that one brings to life fails nothing.
+            repaired = twins.variant == CONTROL and twins.axis in alive
+            found.append(_dead(twins, subject, module, readers, failure=not repaired))
+    return tuple(found)
+
+
+def _partly(twins: Twins, scope: str) -> DeadAxis:
+    cells = [cell for group in twins.cells for cell in group]
+    where = [
+        f"{axis}={value}"
+        for axis, value in cells[0].choice.items()
+        if axis != twins.axis and all(cell.choice.get(axis) == value for cell in cells)
+    ]
+    told = (
+        f"axis {twins.axis} ({twins.symbol}) makes no difference in {scope}"
+        f"{' where ' if where else ''}{', '.join(where)}: {_run_the_same(twins)}"
+    )
+    return _record(twins, told, (), failure=False)
+
+
+def _dead(
+    twins: Twins, subject: Subject, module: str, readers: Sequence[kconfig.Place], *, failure: bool
+) -> DeadAxis:
+    code = [place for place in readers if place.code]
+    if code:
+        why = f"what reads CONFIG_{twins.symbol} makes no difference"
+    elif readers:
+        why = f"no code reads CONFIG_{twins.symbol}, Kconfig alone does"
+    else:
+        why = f"nothing reads CONFIG_{twins.symbol}"
+    told = (
+        f"axis {twins.axis} ({twins.symbol}) is dead in {twins.variant}: {why}; {_run_the_same(twins)}"
+        f"{'' if failure else '; a series of this run brings it to life'}"
+    )
+    defined = kconfig.index_symbols(subject.src, [twins.symbol]).definitions[twins.symbol]
+    clues = [f"{one.file}:{one.line} defines {twins.symbol}" for one in defined]
+    clues += [f"{place} reads {twins.symbol}" for place in readers[:_CLUES]]
+    clues += _tested_in_vain(twins.symbol, subject, module)
+    return _record(twins, told, clues, failure=failure)
+
+
+def _tested_in_vain(symbol: str, subject: Subject, module: str) -> list[str]:
+    """Symbols that the touched files test (without a series: the module's files) and nobody defines: the
+    name that was meant is often among them."""
+    files = subject.touched or [
+        path.relative_to(subject.src).as_posix() for path in (subject.src / module).rglob("*")
+    ]
+    clues = []
+    for place in kconfig.undefined(subject.src, files, symbol)[:_CLUES]:
+        meant = f": was {symbol} meant?" if kconfig.alike(place.symbol, symbol) else ""
+        clues.append(f"{place} tests CONFIG_{place.symbol}, which no Kconfig file defines{meant}")
+    return clues
+
+
+def _run_the_same(twins: Twins) -> str:
+    first, *more = twins.cells
+    others = f" (and {len(more)} more such {'pair' if len(more) == 1 else 'pairs'})" if more else ""
+    return f"{' and '.join(cell.id for cell in first)} run the same module{others}"
+
+
+def _record(twins: Twins, message: str, clues: Sequence[str], *, failure: bool) -> DeadAxis:
+    cells = tuple(tuple(cell.id for cell in group) for group in twins.cells)
+    return DeadAxis(twins.axis, twins.symbol, twins.variant, cells, failure, message, tuple(clues))
