@@ -129,7 +129,7 @@ fill_lower() {
     local name
     must mkdir "$1/d" "$1/r"
     for name in h1 f g d/x r/y; do
-        echo original > "$1/$name" || die "cannot write to $1"
+        echo "original $name" > "$1/$name" || die "cannot write to $1"
     done
     must ln "$1/h1" "$1/h2"
     must ln "$1/h1" "$1/h3"

@@ -7,6 +7,7 @@
  *   kp-handle encode PATH         name_to_handle_at(2): TYPE:HEX
  *   kp-handle decode MOUNT HANDLE open_by_handle_at(2): inode number and path of the file that the handle
  *                                leads to; the path is "/" where the kernel knows none for it
+ *   kp-handle read MOUNT HANDLE   the same for a file, and its content
  *   kp-handle watch PATH          TYPE:HEX of an inotify watch, from fdinfo: what CRIU keeps in an image
  *
  * What the kernel refuses is printed as the errno's name (ESTALE ...), with exit status 1; 2 for wrong usage.
@@ -105,7 +106,16 @@ static int parse(const char *text, struct file_handle *handle)
 	return 1;
 }
 
-static int decode(const char *mount, const char *text)
+static void copy_out(int fd)
+{
+	char data[4096];
+	ssize_t size;
+
+	while ((size = read(fd, data, sizeof(data))) > 0)
+		fwrite(data, 1, size, stdout);
+}
+
+static int decode(const char *mount, const char *text, int content)
 {
 	struct file_handle *handle = new_handle();
 	char link[64], path[PATH_MAX];
@@ -123,6 +133,10 @@ static int decode(const char *mount, const char *text)
 	if (fd < 0)
 		return refused();
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (content) {
+		copy_out(fd);
+		return 0;
+	}
 	size = readlink(link, path, sizeof(path) - 1);
 	if (size < 0 || fstat(fd, &file) < 0)
 		return refused();
@@ -164,9 +178,11 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "encode"))
 		return encode(argv[2]);
 	if (argc == 4 && !strcmp(argv[1], "decode"))
-		return decode(argv[2], argv[3]);
+		return decode(argv[2], argv[3], 0);
+	if (argc == 4 && !strcmp(argv[1], "read"))
+		return decode(argv[2], argv[3], 1);
 	if (argc == 3 && !strcmp(argv[1], "watch"))
 		return watch(argv[2]);
-	fputs("usage: kp-handle uuid PATH | encode PATH | decode MOUNT TYPE:HEX | watch PATH\n", stderr);
+	fputs("usage: kp-handle uuid PATH | encode PATH | {decode|read} MOUNT TYPE:HEX | watch PATH\n", stderr);
 	return 2;
 }

@@ -3,10 +3,9 @@
 #
 #   run.sh FIRST SECOND keep|change
 #
-#   identical     every handle still leads to its file, and the files still have the same handles
-#   resolved      every handle still leads to its file, but the files have other handles now
-#   detached      every handle opens its file, but for some the kernel knows no path: what CRIU would need
-#   unresolved    some handle leads nowhere, or to another file
+#   identical     every handle still opens its file, and the files still have the same handles
+#   resolved      every handle still opens its file, but files have other handles now
+#   unresolved    some handle opens nothing, or another file
 #   EOPNOTSUPP    the overlay has no handles
 . "$KMODPIPE_LIB"
 
@@ -54,23 +53,27 @@ if [ "$result" = mounted ]; then
     else
         cmp -s encoded watches && observe same_in_watch yes || observe same_in_watch no
         result=identical
-        # Decoded first: what a lookup by name brings into the caches helps a handle along.
+        # By handle first: what a lookup by name brings into the caches helps a handle along.
         while read -r name handle; do
             echo "$name $(kp-handle decode merged "$handle")"
+            [ -z "${name##d}" ] || kp-handle read merged "$handle" > "read.$(basename "$name")"
         done < watches > decoded
         cat decoded
         handles encode > again
         cmp -s encoded again || result=resolved
+        others=
         while read -r name inode path; do
-            [ "$inode $path" = "$(stat -c %i "merged/$name") $PWD/merged/$name" ] && continue
-            if [ "$inode $path" = "$(stat -c %i "merged/$name") /" ]; then
-                [ "$result" = unresolved ] || result=detached
-                observe "detached.$name" yes
+            [ "$inode" = "$(stat -c %i "merged/$name")" ] || others="$others $name"
+            # A folder is found with its path; of a file the kernel may know none, so what is in it decides.
+            if [ "$name" = d ]; then
+                [ "$path" = "$PWD/merged/d" ] && continue
             else
-                observe "lost.$name" "$inode $path"
-                result=unresolved
+                cmp -s "read.$(basename "$name")" "merged/$name" && continue
             fi
+            observe "lost.$name" "$inode $path"
+            result=unresolved
         done < decoded
+        observe other_inode "$others"
     fi
     observe options "$(mount_options "$PWD/merged")"
     survey merged
