@@ -41,6 +41,9 @@ QUIET = Flag("quiet", False, "warnings, errors and final tables only")
 YES = Flag("yes", False, "do not ask before using sudo or installing")
 ALL = Flag("all", False, "the fetched trees and downloads as well")
 
+RUN = Flag("run", "", "a run's folder or its results.json, if not the latest")
+TO = Flag("to", "", "the file to write, instead of the screen")
+
 SOURCE = (TREE, HEAD, SERIES)
 # Every command takes these, so that a script can pass the same ones to all.
 COMMON = (JOBS, OUT, QUIET)
@@ -127,6 +130,12 @@ def test(asking: Asking) -> int:
 def ci(asking: Asking) -> int:
     """The whole job for a scheduler: test with plain output and the provenance on the screen."""
     return commands.ci(asking)
+
+
+@command(RUN, TO, *COMMON)
+def report(asking: Asking) -> int:
+    """Print what a run found as Markdown: each case in each variant, each claim beside its cases."""
+    return commands.report(asking)
 
 
 @command(ALL, *COMMON)

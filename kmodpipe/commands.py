@@ -45,6 +45,8 @@ class Asking:
     quiet: bool = False
     yes: bool = False
     all: bool = False
+    run: str = ""
+    to: str = ""
     screen: Screen = field(default_factory=Screen)
 
 
@@ -288,6 +290,23 @@ def _report_test(screen: Screen, run: Run, folder: Path, *, tell_provenance: boo
             screen.line(f"  {name}: {value}")
     screen.show(table.report(run))
     screen.print(f"results: {os.path.relpath(folder)}/junit.xml and results.json")
+
+
+def report(asking: Asking) -> int:
+    from kmodpipe import cases, findings, results
+    from kmodpipe.store import write_atomically
+
+    project = _project(asking)
+    given = Path(asking.run) if asking.run else Path(asking.out) / "latest"
+    run = results.load(given if given.is_file() else given / "results.json")
+    known = cases.load(project.cases)
+    page = findings.page(run, known, findings.load_claims(project.cases, known))
+    if asking.to:
+        write_atomically(Path(asking.to), page)
+        asking.screen.print(f"written: {asking.to}")
+    else:
+        asking.screen.print(page)
+    return ExitCode.OK
 
 
 def boot(asking: Asking) -> int:

@@ -1,5 +1,6 @@
-"""What a run found, as one Markdown page: each case in each variant, and each claim beside the cases that stand
-for it. Generated from results and case data alone; pure but for `load_claims`.
+"""What a run found, as one Markdown page: each case in each variant, each claim beside the cases for it.
+
+Generated from results and case data alone; pure but for `load_claims`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kmodpipe.cases import Case
 from kmodpipe.errors import UserError
-from kmodpipe.results import CaseResult, CellResult, EffectKind, Run, State, Verdict, effects, one_line, totals
+from kmodpipe.results import (
+    CaseResult,
+    CellResult,
+    EffectKind,
+    Run,
+    State,
+    Verdict,
+    effects,
+    one_line,
+    totals,
+)
 
 FILE = "claims.toml"
 _SIGNS = "✓ as a user wants it · ✗ not · ⚠ a known defect of the design · ! not as expected, or no verdict"
@@ -56,7 +67,9 @@ def load_claims(folder: Path, cases: Iterable[Case]) -> tuple[ClaimTable, ...]:
     known = {row for table in tables for row in table.rows}
     proved = {claim.partition("@")[0]: case.id for case in cases for claim in case.proves}
     if strange := sorted(set(proved) - known):
-        raise UserError(f"case {proved[strange[0]]} proves {strange[0]}, which nobody claimed", where=str(path))
+        raise UserError(
+            f"case {proved[strange[0]]} proves {strange[0]}, which nobody claimed", where=str(path)
+        )
     if idle := sorted(known - set(proved)):
         raise UserError(f"no case stands for the claim {idle[0]}", where=str(path))
     return tables
@@ -102,8 +115,9 @@ def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str
     """For each series, in sentences, what it did to the control; and the numbers."""
     n = totals(run)
     lines = [
-        f"{sum(map(len, variants.values()))} cells, {len(run.cases)} cases: {n['pass']} as expected "
-        f"({n['known defects']} known defects), {n['fail']} failed, {n['error']} errors, {n['skip']} skipped.",
+        f"{sum(map(len, variants.values()))} cells, {len(run.cases)} cases: {n['pass']} as expected"
+        f" ({n['known defects']} of them known defects), {n['fail']} failed, {n['error']} without verdict,"
+        f" {n['skip']} skipped.",
         "",
     ]
     found = effects(run)
@@ -120,7 +134,10 @@ def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str
 def _case_table(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str]:
     rows = [["case", *variants]]
     for info in run.cases:
-        told = [_told(cells, lambda cell, case=info.id: _case_word(cell.case(case))) for cells in variants.values()]
+        told = [
+            _told(cells, lambda cell, case=info.id: _case_word(cell.case(case)))
+            for cells in variants.values()
+        ]
         rows.append([f"`{info.id}`: {info.summary}", *told])
     return ["## Every case", "", *_table(rows)]
 
@@ -199,7 +216,7 @@ def _told(cells: Sequence[CellResult], word_of: object) -> str:
 
 
 def _where(own: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
-    """The shortest choice of axes that says which of ``cells`` are meant: ``INDEX=y``, ``INDEX=y NOUUID=n``."""
+    """The shortest choice of axes that says which of ``cells`` are meant: ``INDEX=y NOUUID=n``."""
     wanted = {cell.cell for cell in own}
     axes = list(own[0].choice)
     for size in range(1, len(axes) + 1):

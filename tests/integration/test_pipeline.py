@@ -91,10 +91,20 @@ def test_the_control_fails_and_the_series_mounts(main_job: Ran) -> None:
 
 
 def test_the_hardlink_case_tells_the_truth(main_job: Ran) -> None:
-    split = main_job.case(PATCHED, "uuid-hardlinks-index-nouuid")
+    split = main_job.case(PATCHED, "remount-on-to-nouuid")
     assert split["outcome"] == "hardlinks-split"
     assert split["known_defect"] is True
-    assert main_job.case(PATCHED, "uuid-hardlinks-same-uuid")["outcome"] == "hardlinks-shared"
+    assert split["observations"]["without_first_write"] == "h2 h3"
+    healthy = main_job.case(PATCHED, "remount-on-to-on-same-uuid")
+    assert (healthy["outcome"], healthy["observations"]["hardlinks"]) == ("intact", "shared")
+
+
+def test_precedence_is_a_full_product(main_job: Ran) -> None:
+    pairs = main_job.case(PATCHED, "precedence-index")["subtests"]
+    assert {p["verdict"] for p in pairs} == {"pass"}
+    assert len(pairs) > 40
+    by_kconfig = next(p for p in pairs if p["name"] == "unset/none")
+    assert by_kconfig["note"] == "set=- reads=2 mount=mounted shown=default stored=real after=mounted"
 
 
 def test_illegal_cells_are_skipped_with_the_reason(main_job: Ran) -> None:

@@ -73,7 +73,7 @@ if [ "$result" = mounted ]; then
             observe "lost.$name" "$inode $path"
             result=unresolved
         done < decoded
-        observe other_inode "$others"
+        observe other_inode "${others# }"
     fi
     observe options "$(mount_options "$PWD/merged")"
     survey merged
