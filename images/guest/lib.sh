@@ -90,6 +90,14 @@ change_uuid() {
     observe uuid_after "$after"
 }
 
+# clear_uuid DEVICE: an ext4 file system without a UUID. No e2fsck after it: that gives it one.
+clear_uuid() {
+    must tune2fs -U clear "$1"
+    case $(uuid_of "$1") in
+        *[!0-]*) die "the UUID is not cleared" ;;
+    esac
+}
+
 # options WORD: the mount options that a case's argument stands for; "default" is none at all.
 options() {
     [ "$1" = default ] || printf '%s' "$1"

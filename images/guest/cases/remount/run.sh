@@ -1,7 +1,8 @@
 #!/bin/sh
 # An overlay with something in it is mounted again, with what options and after what; and then looked into.
 #
-#   run.sh FIRST SECOND keep|change     options of the two mounts, "default" for none; what becomes of the UUID
+#   run.sh FIRST SECOND keep|change|cleared     options of the two mounts, "default" for none; what becomes of
+#                                               the UUID; cleared: there never is one
 . "$KMODPIPE_LIB"
 
 first=$(options "${1:?the first mount}")
@@ -9,6 +10,7 @@ second=$(options "${2:?the second mount}")
 
 must mkdir disk merged
 make_disk disk.img 16
+[ "${3:?keep, change or cleared}" != cleared ] || clear_uuid "$DISK"
 mount_disk "$DISK" disk
 make_layers disk
 
@@ -23,7 +25,7 @@ if [ "$result" = mounted ]; then
     observe origin_uuid "$origin"
     must umount merged
     must umount disk
-    [ "${3:?keep or change}" = keep ] || change_uuid "$DISK"
+    [ "$3" != change ] || change_uuid "$DISK"
     mount_disk "$DISK" disk
     mount_overlay "$second"
     result=$MOUNT_RESULT
