@@ -186,7 +186,7 @@ class _Tester:
             done = execution.run()
             del self._partial[built.id]
             step.finish(", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n))
-        for boot in done.boots[:1]:
+        for number, boot in enumerate(done.boots, 1):
             reproduce.write(
                 folder,
                 argv=machine.qemu_argv(
@@ -196,6 +196,7 @@ class _Tester:
                 kernel=os.path.relpath(files.kernel, folder),
                 initramfs_parts=(os.path.relpath(files.rootfs, folder), boot.cell_cpio.name),
                 comment={"cell": built.id, **self.results.properties},
+                guest=number,
             )
         return replace(
             blank,
