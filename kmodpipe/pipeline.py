@@ -26,7 +26,7 @@ from kmodpipe.building import Building, Built, Maker, Row, RunFolder, Tally, gat
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.execute import Execution, GuestFiles
-from kmodpipe.machine import Deadlines
+from kmodpipe.machine import Deadlines, GuestEnd
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
 from kmodpipe.store import Artifact, write_atomically
@@ -227,6 +227,10 @@ class _Tester:
             **{f"module.{name}.build-id": value for name, value in files.module_build_ids.items()},
             "boots": str(len(done.boots)),
         }
+        for number, boot in enumerate(done.boots, 1):
+            if boot.session.end is not GuestEnd.DONE:
+                told = f"{boot.session.end.value}: {boot.session.detail}"
+                found[f"boot.{number}"] = results.one_line(told)
         found |= {"accel": self._accel.name, "accel.cpu": self._accel.cpu}
         if session:
             found["qemu"] = proc.pasteable(session.argv)
