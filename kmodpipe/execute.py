@@ -1,7 +1,8 @@
 """Runs one cell's cases in guests and judges them.
 
 A crash costs one case: the case in progress is charged with it, and a fresh guest goes on with the next.
-A guest that retires, as a case left it in a state that the next one must not find, costs none.
+A guest that retires, as a case left it in a state that the next one must not find, costs none. The order of
+the cases in their guests is of no consequence, and a shuffled run proves it.
 Nothing is judged unless the guest proved to be the kernel and the module that were built for this cell:
 both build ids travel on the verdict channel and are compared here.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from kmodpipe import console, machine
@@ -83,7 +85,9 @@ class Execution:
         accel: Accel,
         deadlines: Deadlines,
         on_case: Callable[[str], None] | None = None,
+        shuffle: int = 0,
     ) -> None:
+        """``shuffle`` is the seed of the order in the guests; 0 keeps that of ``cases``."""
         self._where = where
         self._cases = tuple(cases)
         self._files = files
@@ -92,6 +96,7 @@ class Execution:
         self._accel = accel
         self._deadlines = deadlines
         self._on_case = on_case
+        self._shuffle = shuffle
         self._results: dict[int, CaseResult] = {}
         self._boots: list[Boot] = []
 
@@ -104,6 +109,7 @@ class Execution:
                 self._results[index] = judge(case, self._where, None)
             else:
                 left.append(index)
+        left = self._in_order(left)
         while left:
             batch = self._next_batch(left)
             session = self._boot(batch)
@@ -115,6 +121,14 @@ class Execution:
 
     def results_so_far(self) -> tuple[CaseResult, ...]:
         return tuple(self._results[i] for i in sorted(self._results))
+
+    def _in_order(self, left: list[int]) -> list[int]:
+        """The order to run in. A case's place depends on nothing but seed, cell and its own name, so that a
+        few that are picked by name keep the order that they had among all."""
+        if not self._shuffle:
+            return left
+        salt = f"{self._shuffle}/{self._where.cell_id}"
+        return sorted(left, key=lambda i: sha256(f"{salt}/{self._cases[i].id}".encode()).digest())
 
     def _next_batch(self, left: Sequence[int]) -> list[int]:
         """What the next guest is to run: all that can share one, and then, one by one, those that cannot."""

@@ -180,7 +180,7 @@ class _Tester:
         ):
             execution = Execution(
                 where, self._trials.cases, files, folder, scratch, self._accel, self._trials.deadlines,
-                step.update,
+                step.update, self._bench.asked.request.shuffle,
             )  # fmt: skip
             self._partial[built.id] = execution
             done = execution.run()
@@ -279,6 +279,7 @@ def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
         found |= {f"series.{one.name}.{p.name}": p.sha256 for p in one.patches}
     found |= {f"builder.{k}": v for k, v in bench.identity.items()}
     found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
+    found |= {"shuffle": str(bench.asked.request.shuffle)}
     found |= {"accel": trials.accel.name, "accel.cpu": trials.accel.cpu, "accel.reason": trials.accel.reason}
     return found
 

@@ -47,6 +47,10 @@ def guests(world: World) -> list[list[str]]:
     return [re.findall(r" start case=\d+ id=(\S+)", p.read_text()) for p in logs]
 
 
+def order(world: World) -> str:
+    return "".join(case for guest in guests(world) for case in guest)
+
+
 RETIRES = ("dirty", "left module:busy", "retire after case b: a module is not what it was (EAGAIN)")
 
 
@@ -137,3 +141,60 @@ def test_a_case_that_wants_to_be_alone_is(world: World) -> None:
     assert ran.code == 0, ran.text
     assert guests(world) == [["a", "c"], ["b"]]
     assert list(verdicts(world)) == ["a", "b", "c"]
+
+
+# -- order ------------------------------------------------------------------------------------------
+MIXED = {
+    "a": ("exit 0",),
+    "b": RETIRES,
+    "c": ("clean",),
+    "d": ("panic",),
+    "e": ("dirty", "stuck"),
+    "f": ("clean",),
+    "g": ("dirty", "warn", "retire the kernel is tainted"),
+    "h": ("exit 4",),
+    "i": ("clean",),
+}
+
+
+def test_shuffled_cases_get_the_same_verdicts_in_declared_order(world: World) -> None:
+    run(world, MIXED)
+    declared, orders = list(verdicts(world).items()), {order(world)}
+    for seed in ("1", "2", "3"):
+        run(world, MIXED, "--shuffle", seed)
+        assert list(verdicts(world).items()) == declared
+        orders.add(order(world))
+    assert len(orders) == 4
+
+
+def test_a_seed_means_the_same_order_each_time_and_another_in_each_cell(world: World) -> None:
+    cases = {name: ("exit 0",) for name in "abcdefgh"}
+    first = guests(world) if run(world, cases, "--shuffle", "7").code == 0 else []
+    assert json.loads((world.latest / "results.json").read_text())["run"]["properties"]["shuffle"] == "7"
+    assert run(world, cases, "--shuffle", "7").code == 0
+    assert guests(world) == first and sorted(first[0]) == list("abcdefgh") != first[0]
+    control = "unpatched.INDEX=y.NOUUID=n"
+    scripts = [a for name in cases for a in ("--case", str(world.root / f"{name}.sh"))]
+    assert world.test("--cell", control, *scripts, "--shuffle", "7").code == 0
+    there = re.findall(r" start case=\d+ id=(\S+)", (world.latest / control / "verdict.log").read_text())
+    assert there != first[0]
+
+
+@pytest.mark.parametrize("seed", ["0", ""])
+def test_no_seed_is_the_declared_order(world: World, seed: str) -> None:
+    assert run(world, {name: ("exit 0",) for name in "dcba"}, "--shuffle", seed).code == 0
+    assert guests(world) == [list("dcba")]
+
+
+def test_random_tells_the_seed_it_took(world: World) -> None:
+    ran = run(world, {"a": ("exit 0",)}, "--shuffle", "random")
+    told = re.search(r"--shuffle (\d+)", ran.out)
+    assert told, ran.text
+    found = json.loads((world.latest / "results.json").read_text())["run"]["properties"]["shuffle"]
+    assert found == told[1]
+
+
+def test_a_seed_that_is_none_is_a_usage_error(world: World) -> None:
+    ran = run(world, {"a": ("exit 0",)}, "--shuffle", "randm")
+    assert ran.code == 2
+    assert "randm" in ran.text
