@@ -34,6 +34,7 @@ MATRIX = Flag("matrix", "", "the matrix file, if not the one of pyproject.toml")
 MODULE = Flag("module", "", "the module folder under test, where the series does not say it")
 CELL = Flag("cell", [], "only this cell; patterns with * work; repeatable")
 CASE = Flag("case", [], "only this case, or a script of your own by its path; repeatable")
+SHUFFLE = Flag("shuffle", "", "run the cases in another order, by this seed, or: random; 0 as declared")
 RUNTIME = Flag("runtime", "docker", "where builds run: docker, or host (own compiler, no isolation)")
 JOBS = Flag("jobs", 0, "how many compilers or guests at once; 0 means one a processor")
 OUT = Flag("out", "out", "the folder for results")
@@ -120,13 +121,13 @@ def boot(asking: Asking) -> int:
     return commands.boot(asking)
 
 
-@command(*BUILD, CASE)
+@command(*BUILD, CASE, SHUFFLE)
 def test(asking: Asking) -> int:
     """Build every legal cell, boot it, run the cases, judge them, write the results."""
     return commands.test(asking)
 
 
-@command(*BUILD, CASE)
+@command(*BUILD, CASE, SHUFFLE)
 def ci(asking: Asking) -> int:
     """The whole job for a scheduler: test with plain output and the provenance on the screen."""
     return commands.ci(asking)

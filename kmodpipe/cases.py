@@ -81,7 +81,8 @@ class Expectation:
 class Case:
     """One reproducer. ``path`` is its script on this machine; ``by_exit`` marks anyone's own script, which
     has no expectation: exit 0 pass, 4 skip, anything else fail. ``timeout_s`` in seconds. ``goals`` are the
-    outcomes a user wants to see, any of them; ``proves`` names rows of the facts the case stands for."""
+    outcomes a user wants to see, any of them; ``proves`` names rows of the facts the case stands for.
+    ``alone``: it gets a guest of its own, with no case before it and none after."""
 
     id: str
     summary: str
@@ -94,6 +95,7 @@ class Case:
     by_exit: bool = False
     proves: tuple[str, ...] = ()
     settings: tuple[Setting, ...] = ()
+    alone: bool = False
 
     @property
     def goal(self) -> str:
@@ -226,6 +228,7 @@ class _CaseTable(_Table):
     args: list[_Line] = []
     timeout_s: Annotated[int, Field(ge=1, le=3600)] = 30
     needs: list[_Symbol] = []
+    alone: bool = False
     expect: list[_ExpectTable] = []
     proves: list[_Line] = []
     setting: list[_SettingTable] = []
@@ -240,7 +243,7 @@ class _CaseTable(_Table):
         return Case(
             id=self.id, summary=self.summary, path=path, args=tuple(self.args), timeout_s=self.timeout_s,
             goals=tuple(self.goal), needs=tuple(self.needs), expect=tuple(t.record() for t in rules),
-            proves=tuple(self.proves), settings=tuple(t.record() for t in self.setting),
+            proves=tuple(self.proves), settings=tuple(t.record() for t in self.setting), alone=self.alone,
         )  # fmt: skip
 
 

@@ -5,6 +5,17 @@
 The nonce is made for one boot and known to the agent alone. A line counts as a record when its nonce,
 its checksum and its shape are right; whatever else arrives is counted, never kept and never believed.
 A sequence number that is missing, or comes twice, is damage: no pass can come from a damaged stream.
+
+The records of a boot, in this order:
+
+    hello                       the kernel and its build id
+    module | refused            each module of the plan, as the kernel took it
+    start obs out cut kmsg end  each case; ``left`` of its end says what it left behind and what was restored
+    done cases=N                the last one: every case ended, or the module was refused (N = 0)
+    retired cases=N why=TEXT    the last one instead: after N cases the guest is no more what it was at the
+                                start (a module in use, a taint, a stuck process), and no case may follow
+
+``beat`` comes at any time. After either last record nothing comes.
 """
 
 from __future__ import annotations
@@ -153,6 +164,8 @@ class Ledger:
         self.ended: set[int] = set()
         self.stuck: int | None = None
         self.done: int | None = None
+        self.retired: int | None = None
+        self.why = ""
         self.problems: list[str] = []
 
     @property
@@ -164,11 +177,20 @@ class Ledger:
             return self.done == 0 and not self.ended
         return self.done == len(self._planned) and self.ended == self._planned
 
+    @property
+    def retired_well(self) -> bool:
+        """The last record says that the guest is of no more use, and counts the cases that ended. At least
+        one did: a guest that retires before any would do so again."""
+        if self.problems or self.retired is None or self.running is not None or self.refused:
+            return False
+        return 0 < self.retired == len(self.ended)
+
     def take(self, record: Record) -> None:
         if not self.greeted and record.type != "hello":
             self._problem(f"a record {record.type!r} before the first, hello")
-        if self.done is not None:
-            self._problem(f"a record {record.type!r} after the last, done")
+        if self.done is not None or self.retired is not None:
+            last = "done" if self.done is not None else "retired"
+            self._problem(f"a record {record.type!r} after the last, {last}")
         if record.type == "hello":
             if self.greeted:
                 self._problem("the agent started twice")
@@ -188,6 +210,8 @@ class Ledger:
                     f"the agent is done after {self.done} cases, {len(self.ended)} of "
                     f"{len(self._planned)} planned ones ended"
                 )
+        elif record.type == "retired":
+            self._retire(record)
 
     def _start(self, case: int | None) -> None:
         if case not in self._planned or case in self.ended or self.running is not None or self.refused:
@@ -203,6 +227,14 @@ class Ledger:
         self.ended.add(case)
         if record.fields.get("how") == "stuck":
             self.stuck = case
+
+    def _retire(self, record: Record) -> None:
+        self.why = record.fields.get("why", "")
+        self.retired = record.number("cases")
+        if self.retired is None:
+            self._problem("the last record does not count the cases")
+        elif not self.retired_well:
+            self._problem(f"the agent retires after {self.retired} cases, {len(self.ended)} ended")
 
     def _problem(self, text: str) -> None:
         if len(self.problems) < 8:

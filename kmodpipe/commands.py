@@ -7,6 +7,8 @@ expected to answer at once.
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
 import sys
 import time
@@ -39,6 +41,7 @@ class Asking:
     module: str = ""
     cell: Sequence[str] = ()
     case: Sequence[str] = ()
+    shuffle: str = ""
     runtime: str = "docker"
     jobs: int = 0
     out: str = "out"
@@ -120,8 +123,20 @@ def resolve(asking: Asking) -> Asked:
         cells=tuple(asking.cell),
         cases=tuple(c for c in asking.case if not _is_script(c)),
         case_files=tuple(Path(c) for c in asking.case if _is_script(c)),
+        shuffle=_seed(asking.shuffle),
     )
     return bench.resolve(project, request)
+
+
+def _seed(shuffle: str) -> int:
+    """The seed that --shuffle means. Raises UserError."""
+    if shuffle == "random":
+        return secrets.randbelow(999_999) + 1
+    if not re.fullmatch(r"[0-9]{0,9}", shuffle, re.ASCII):
+        raise UserError(
+            f"--shuffle takes a number or the word random, not {shuffle!r}", hint="0 keeps the declared order"
+        )
+    return int(shuffle or "0")
 
 
 def _is_script(case: str) -> bool:
@@ -270,6 +285,8 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
 
     asked, cache, screen = resolve(asking), _cache(), asking.screen
     cases = _chosen_cases(asked)
+    if asked.request.shuffle:
+        screen.print(f"the cases' order is shuffled: --shuffle {asked.request.shuffle} gives the same again")
     proved = accel.probe(cache, screen)
     bench = set_up(asked, cache, screen)
     folder = RunFolder(asked.request.out)

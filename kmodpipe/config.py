@@ -119,7 +119,8 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True)
 class Request:
-    """What one command was asked to do; names as the user gave them."""
+    """What one command was asked to do; names as the user gave them. ``shuffle`` is the seed of the cases'
+    order, 0 for the declared one."""
 
     tree: str
     series: tuple[str, ...]
@@ -132,3 +133,4 @@ class Request:
     cells: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
     case_files: tuple[Path, ...] = ()
+    shuffle: int = 0

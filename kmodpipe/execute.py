@@ -1,6 +1,8 @@
 """Runs one cell's cases in guests and judges them.
 
 A crash costs one case: the case in progress is charged with it, and a fresh guest goes on with the next.
+A guest that retires, as a case left it in a state that the next one must not find, costs none. The order of
+the cases in their guests is of no consequence, and a shuffled run proves it.
 Nothing is judged unless the guest proved to be the kernel and the module that were built for this cell:
 both build ids travel on the verdict channel and are compared here.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from kmodpipe import console, machine
@@ -35,6 +38,7 @@ CMDLINE = " ".join(
 ``earlyprintk``: an early death is not silent. ``nolapic`` and ``tsc=unstable``: under TCG calibrating either
 timer costs a third of the boot and gives wrong answers, which the clock watchdog would print into a case."""
 
+_BELIEVED_ENDS = (GuestEnd.DONE, GuestEnd.RETIRED)
 # Ends that are QEMU's or ours, not the kernel's: what they leave without a verdict is an error.
 _INFRA_ENDS = (GuestEnd.QEMU_FAILED, GuestEnd.INTERRUPTED)
 
@@ -81,7 +85,9 @@ class Execution:
         accel: Accel,
         deadlines: Deadlines,
         on_case: Callable[[str], None] | None = None,
+        shuffle: int = 0,
     ) -> None:
+        """``shuffle`` is the seed of the order in the guests; 0 keeps that of ``cases``."""
         self._where = where
         self._cases = tuple(cases)
         self._files = files
@@ -90,6 +96,7 @@ class Execution:
         self._accel = accel
         self._deadlines = deadlines
         self._on_case = on_case
+        self._shuffle = shuffle
         self._results: dict[int, CaseResult] = {}
         self._boots: list[Boot] = []
 
@@ -102,9 +109,11 @@ class Execution:
                 self._results[index] = judge(case, self._where, None)
             else:
                 left.append(index)
+        left = self._in_order(left)
         while left:
-            session = self._boot(left)
-            settled = self._settle(session, left)
+            batch = self._next_batch(left)
+            session = self._boot(batch)
+            settled = self._settle(session, batch, left)
             if session.end is GuestEnd.INTERRUPTED:
                 raise Interrupted("interrupted while a guest ran", where=self._where.cell_id)
             left = [index for index in left if index not in settled]
@@ -113,14 +122,26 @@ class Execution:
     def results_so_far(self) -> tuple[CaseResult, ...]:
         return tuple(self._results[i] for i in sorted(self._results))
 
-    def _boot(self, left: Sequence[int]) -> Session:
+    def _in_order(self, left: list[int]) -> list[int]:
+        """The order to run in. A case's place depends on nothing but seed, cell and its own name, so that a
+        few that are picked by name keep the order that they had among all."""
+        if not self._shuffle:
+            return left
+        salt = f"{self._shuffle}/{self._where.cell_id}"
+        return sorted(left, key=lambda i: sha256(f"{salt}/{self._cases[i].id}".encode()).digest())
+
+    def _next_batch(self, left: Sequence[int]) -> list[int]:
+        """What the next guest is to run: all that can share one, and then, one by one, those that cannot."""
+        return [i for i in left if not self._cases[i].alone] or [left[0]]
+
+    def _boot(self, batch: Sequence[int]) -> Session:
         number = len(self._boots) + 1
         suffix = "" if number == 1 else f"-{number}"
         nonce = secrets.token_hex(16)
         cell_cpio = self._folder / f"cell{suffix}.cpio"
         planned = [
             PlannedCase(i, case.id, case.timeout_s, case.path, case.arguments(self._where))
-            for i in left
+            for i in batch
             for case in [self._cases[i]]
         ]
         pack_cell(cell_cpio, nonce=nonce, modules=self._files.modules, cases=planned, lib=self._files.lib)
@@ -128,7 +149,7 @@ class Execution:
         session = machine.run(
             MachineSpec(self._files.kernel, initramfs, CMDLINE, accel=self._accel),
             nonce=nonce,
-            case_timeouts={i: float(self._cases[i].timeout_s) for i in left},
+            case_timeouts={i: float(self._cases[i].timeout_s) for i in batch},
             deadlines=self._deadlines,
             console_path=self._folder / f"console{suffix}.log",
             channel_path=self._folder / f"verdict{suffix}.log",
@@ -143,38 +164,40 @@ class Execution:
             self._on_case(record.fields.get("id", ""))
 
     # -- judging one guest -----------------------------------------------------------------------
-    def _settle(self, session: Session, left: Sequence[int]) -> set[int]:
-        """Judge what this guest settled: every case that ended, the one it died in, and, where it can be
-        no better the next time, all the rest. Never empty."""
-        told = trials(session.records)
+    def _settle(self, session: Session, batch: Sequence[int], left: Sequence[int]) -> set[int]:
+        """Judge what this guest settled: every case of its ``batch`` that ended, the one it died in, and,
+        where it can be no better the next time, all that is ``left``. Never empty."""
+        told = {i: t for i, t in trials(session.records).items() if i in batch}
         infra = session.detail if session.end in _INFRA_ENDS else ""
         if stranger := self._stranger(session):
             return self._give_up(left, infra=stranger)
-        ending = "" if session.end is GuestEnd.DONE else f"{session.end.value}: {session.detail}"
+        early = session.end not in _BELIEVED_ENDS
+        ending = f"{session.end.value}: {session.detail}" if early else ""
         if not told:
             prevented = self._refusal(session) or ending or "the guest ended before its first case"
             return self._give_up(left, infra=infra, prevented=prevented)
-        crashes = self._crashes(session, left, told)
+        crashes = self._crashes(session, batch, told)
+        whole_until = self._whole_until(session, batch, told, crashes)
         settled: set[int] = set()
-        for index in left:
+        for place, index in enumerate(batch):
             trial, crash = told.get(index), crashes.get(index)
             if trial is None and crash is None:
                 continue
             in_flight = trial is not None and not trial.ended
-            believed = session.end is GuestEnd.DONE or self._died_elsewhere(index, told, crashes)
+            charged = in_flight or crash or (trial and trial.how == "stuck")
             self._results[index] = judge(
                 self._cases[index],
                 self._where,
                 trial,
                 crash,
-                in_flight or (believed and not session.damaged),
-                ending=ending if in_flight or crash else "",
+                in_flight or (place <= whole_until and not session.damaged),
+                ending=ending if charged else "",
                 infra=infra if in_flight else "",
             )
             settled.add(index)
-        if session.end is GuestEnd.DONE or not settled:
-            # The agent said it was through, or spoke of other cases only: another guest would say the same.
-            rest = [i for i in left if i not in settled]
+        if session.end is GuestEnd.DONE:
+            # The agent said it was through: another guest would say the same.
+            rest = [i for i in batch if i not in settled]
             settled |= self._give_up(rest, prevented="the guest ended without it")
         return settled
 
@@ -194,11 +217,18 @@ class Execution:
         return f"the kernel refused the module {name}: {errno}"
 
     @staticmethod
-    def _died_elsewhere(index: int, told: Mapping[int, Trial], crashes: Mapping[int, console.Report]) -> bool:
-        """Whether the guest's early end is charged to another case, later than this one."""
-        return any(i > index and (i in crashes or not t.ended) for i, t in told.items()) or any(
-            i > index for i in crashes
-        )
+    def _whole_until(
+        session: Session,
+        batch: Sequence[int],
+        told: Mapping[int, Trial],
+        crashes: Mapping[int, console.Report],
+    ) -> int:
+        """The place in the batch up to which the stream is whole: its end, or the last case that the guest's
+        early end is charged to; -1 where it is charged to none."""
+        if session.end in _BELIEVED_ENDS:
+            return len(batch)
+        charged = {i for i, t in told.items() if not t.ended or t.how == "stuck"} | crashes.keys()
+        return max((place for place, index in enumerate(batch) if index in charged), default=-1)
 
     def _stranger(self, session: Session) -> str:
         """Why the guest is not the kernel and module of this cell; empty where it is, or where nothing that
@@ -219,17 +249,20 @@ class Execution:
         return ""
 
     def _crashes(
-        self, session: Session, left: Sequence[int], told: Mapping[int, Trial]
+        self, session: Session, batch: Sequence[int], told: Mapping[int, Trial]
     ) -> dict[int, console.Report]:
         """Each crash report on the console, charged to a case: one that can have printed it, else the next
-        to begin, else the last."""
+        to begin, else the last. A guest that was given up because of a case has no next one."""
+        stuck = any(t.how == "stuck" for t in told.values())
+        given_up = stuck or any(r.type == "retired" for r in session.records)
         charged: dict[int, console.Report] = {}
         for report in console.parse_file(session.console_path):
             owner = self._owner(report, session, told)
             if owner is None:
                 later = [i for i, (start, _) in session.console_offsets.items() if start > report.offset]
-                pending = [i for i in left if i not in told]
-                owner = (later or pending or [left[-1]])[0]
+                pending = [] if given_up else [i for i in batch if i not in told]
+                begun = [i for i in session.console_offsets if i in told]
+                owner = (later or pending or begun[-1:] or [batch[-1]])[0]
             charged.setdefault(owner, report)
         return charged
 

@@ -148,10 +148,7 @@ class _Judge:
         elif trial.how == "timeout":
             text, word = f"the script did not end within {seconds} s", "timeout"
         else:
-            text, word = (
-                f"a process is stuck in the kernel: it could not be killed after {seconds} s",
-                "stuck",
-            )
+            text, word = "a process is stuck in the kernel: it could not be killed", "stuck"
         return self.result(Verdict.FAIL, text + self.last_line(), outcome=word, goal_met=False)
 
     def subtest_fault(self) -> CaseResult | None:

@@ -256,12 +256,13 @@ class _Guest:
             self._offsets[case] = (self._offsets[case][0], self._console_file.total)
         if record.type != "beat":
             self._keep(record)
-        if not self._grace:
-            if self._ledger.stuck is not None:
-                told = f"case {self._ledger.stuck} left something behind that cannot be ended"
-                self._grace = (now + self._deadlines.exit_grace_s, GuestEnd.STUCK, told)
-            elif record.type == "done":
-                self._grace = (now + self._deadlines.exit_grace_s, *self._believed())
+        # A panic outweighs what the agent says. A guest with a stuck case can still say that it retires.
+        overrides = self._grace is None or (record.type == "retired" and self._grace[1] is GuestEnd.STUCK)
+        if record.type in ("done", "retired") and overrides:
+            self._grace = (now + self._deadlines.exit_grace_s, *self._believed())
+        elif not self._grace and self._ledger.stuck is not None:
+            told = f"case {self._ledger.stuck} left something behind that cannot be ended"
+            self._grace = (now + self._deadlines.exit_grace_s, GuestEnd.STUCK, told)
         if self._on_record:
             self._on_record(record)
 
@@ -274,8 +275,11 @@ class _Guest:
 
     def _believed(self) -> tuple[GuestEnd, str]:
         """What a last record is worth."""
-        if self._ledger.complete and self._parser.whole and not self._parser.cut:
-            return GuestEnd.DONE, ""
+        if self._parser.whole and not self._parser.cut:
+            if self._ledger.complete:
+                return GuestEnd.DONE, ""
+            if self._ledger.retired_well:
+                return GuestEnd.RETIRED, self._ledger.why
         return GuestEnd.EARLY_EXIT, "; ".join(self._troubles()) or "the last record does not fit the plan"
 
     def _troubles(self) -> list[str]:
@@ -333,7 +337,7 @@ class _Guest:
         end, detail = self._end, self._detail
         if end is GuestEnd.PANIC:
             detail = self._panic_title()
-        elif end is GuestEnd.DONE:
+        elif end in (GuestEnd.DONE, GuestEnd.RETIRED):
             end, detail = self._believed()  # once more: something may have come after the last record
         total = self._console_file.total
         return Session(

@@ -26,7 +26,7 @@ from kmodpipe.building import Building, Built, Maker, Row, RunFolder, Tally, gat
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.execute import Execution, GuestFiles
-from kmodpipe.machine import Deadlines
+from kmodpipe.machine import Deadlines, GuestEnd
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
 from kmodpipe.store import Artifact, write_atomically
@@ -180,13 +180,13 @@ class _Tester:
         ):
             execution = Execution(
                 where, self._trials.cases, files, folder, scratch, self._accel, self._trials.deadlines,
-                step.update,
+                step.update, self._bench.asked.request.shuffle,
             )  # fmt: skip
             self._partial[built.id] = execution
             done = execution.run()
             del self._partial[built.id]
             step.finish(", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n))
-        for boot in done.boots[:1]:
+        for number, boot in enumerate(done.boots, 1):
             reproduce.write(
                 folder,
                 argv=machine.qemu_argv(
@@ -196,6 +196,7 @@ class _Tester:
                 kernel=os.path.relpath(files.kernel, folder),
                 initramfs_parts=(os.path.relpath(files.rootfs, folder), boot.cell_cpio.name),
                 comment={"cell": built.id, **self.results.properties},
+                guest=number,
             )
         return replace(
             blank,
@@ -226,6 +227,10 @@ class _Tester:
             **{f"module.{name}.build-id": value for name, value in files.module_build_ids.items()},
             "boots": str(len(done.boots)),
         }
+        for number, boot in enumerate(done.boots, 1):
+            if boot.session.end is not GuestEnd.DONE:
+                told = f"{boot.session.end.value}: {boot.session.detail}"
+                found[f"boot.{number}"] = results.one_line(told)
         found |= {"accel": self._accel.name, "accel.cpu": self._accel.cpu}
         if session:
             found["qemu"] = proc.pasteable(session.argv)
@@ -274,6 +279,7 @@ def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
         found |= {f"series.{one.name}.{p.name}": p.sha256 for p in one.patches}
     found |= {f"builder.{k}": v for k, v in bench.identity.items()}
     found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
+    found |= {"shuffle": str(bench.asked.request.shuffle)}
     found |= {"accel": trials.accel.name, "accel.cpu": trials.accel.cpu, "accel.reason": trials.accel.reason}
     return found
 

@@ -4,6 +4,7 @@
 The script stands beside the cell's files and finds everything by its own location, so a whole run's folder
 can be copied to another machine. It shows the console, then the verdict stream in readable form, and exits
 with 0 if the stream ended with its final record, 1 if it did not, 3 if the machine could not be started.
+A cell that took several guests has a script for each: reproduce-2.sh is the second's.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from pathlib import Path, PurePosixPath
 from kmodpipe.progress import visible
 from kmodpipe.store import write_atomically
 
-NAME = "reproduce.sh"
 _VARIABLES = {"@KERNEL@": "$kernel", "@INITRAMFS@": "$initramfs", "@CHANNEL@": "$channel"}
 
 # Shows the records of the verdict stream. Only those that bear the nonce of the first one count. A value is
@@ -70,7 +70,7 @@ $5 == "obs"   { print "    obs    " field("key") " = " field("value"); next }
 $5 == "out"   { output(field("data")); next }
 $5 == "kmsg"  { printf "    kmsg   [%12.6f] %s\n", field("ts_us") / 1000000, field("text"); next }
 { print ($5 == "end" || $5 == "cut" ? "    " : "") sprintf("%-6s", $5) rest(6) }
-END { if (open) print ""; exit !(last == "done" && !gap) }
+END { if (open) print ""; exit !((last == "done" || last == "retired") && !gap) }
 """
 
 _SCRIPT = r"""#!/bin/sh
@@ -164,9 +164,10 @@ def write(
     kernel: str,
     initramfs_parts: Sequence[str],
     comment: Mapping[str, str],
+    guest: int = 1,
 ) -> Path:
-    """Write ``cell_dir/reproduce.sh``, executable; returns its path. See `script`."""
-    path = cell_dir / NAME
+    """Write ``cell_dir/reproduce.sh``, or a later ``guest``'s, executable; returns its path. See `script`."""
+    path = cell_dir / (f"reproduce-{guest}.sh" if guest > 1 else "reproduce.sh")
     write_atomically(path, script(argv, kernel=kernel, initramfs_parts=initramfs_parts, comment=comment))
     path.chmod(0o755)
     return path

@@ -21,7 +21,7 @@ class Deadlines:
     boot_s: float = 60.0
     silence_s: float = 20.0
     whole_s: float = 900.0
-    case_grace_s: float = 10.0
+    case_grace_s: float = 30.0  # the agent waits for a kill, for the clean-up and for the modules
     panic_grace_s: float = 2.0
     exit_grace_s: float = 3.0
 
@@ -40,9 +40,11 @@ class Limits:
 
 
 class GuestEnd(StrEnum):
-    """How a boot ended. Only `DONE` lets a pass be believed for cases that did not end before."""
+    """How a boot ended. `DONE` and `RETIRED` are a last record that fits all before it: what the guest says
+    of its cases is believed. After `RETIRED` the ones that are left need another guest."""
 
     DONE = "done"
+    RETIRED = "retired"
     PANIC = "panic"
     SILENCE = "silence"
     EARLY_EXIT = "early exit"

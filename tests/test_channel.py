@@ -184,5 +184,37 @@ def test_anything_less_than_the_plan_is_not_complete(
     assert not ledger({0, 1}, *rows).complete
 
 
+def test_a_guest_that_retires_counts_the_cases_that_ended() -> None:
+    book = ledger({0, 1}, HELLO, *case(1), ("retired", {"cases": 1, "why": "after case 1"}))
+    assert book.retired_well and not book.complete
+    assert book.why == "after case 1"
+    assert ledger({0, 1}, HELLO, *case(0), *case(1), ("retired", {"cases": 2})).retired_well
+    assert ledger({0, 1}, HELLO, *case(1, "stuck"), ("retired", {"cases": 1})).retired_well
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [HELLO, ("retired", {"cases": 0})],  # a guest that would do the same again
+        [HELLO, ("retired", {"cases": 1})],
+        [HELLO, *case(0), ("retired", {"cases": 2})],
+        [HELLO, *case(0), ("retired", {})],
+        [HELLO, *case(0), *case(1)[:1], ("retired", {"cases": 1})],
+        [HELLO, *case(0), ("retired", {"cases": 1}), *case(1)],
+        [HELLO, *case(0), ("retired", {"cases": 1}), ("done", {"cases": 1})],
+        [HELLO, *case(0), *case(1), ("done", {"cases": 2}), ("retired", {"cases": 2})],
+        [HELLO, *case(2), ("retired", {"cases": 1})],
+        [*case(0), ("retired", {"cases": 1})],
+        [HELLO, ("refused", {}), ("retired", {"cases": 0})],
+    ],
+)
+def test_a_last_record_that_retires_and_does_not_fit_is_not_believed(
+    rows: list[tuple[str, dict[str, str | bytes | int]]],
+) -> None:
+    book = ledger({0, 1}, *rows)
+    assert not book.retired_well and not book.complete
+    assert book.problems
+
+
 def test_a_stuck_case_is_known() -> None:
     assert ledger({0, 1}, HELLO, *case(0, "stuck")).stuck == 0

@@ -318,6 +318,37 @@ def test_a_stuck_case_ends_the_boot(play: Play) -> None:
     assert "case 0" in session.detail
 
 
+STUCK = """
+guest.send("hello")
+guest.case(0)
+guest.send("start", case=1)
+guest.send("end", case=1, how="stuck", status=0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("scenario", "end"),
+    [
+        (
+            "guest.send('hello'); guest.case(0); guest.send('retired', cases=1, why='a module is busy')",
+            "retired",
+        ),
+        (STUCK + "guest.send('retired', cases=2, why='a module is busy'); guest.stay()", "retired"),
+        (STUCK + "guest.send('retired', cases=1, why='a module is busy')", "early exit"),
+        ("guest.send('hello'); guest.send('retired', cases=0, why='a module is busy')", "early exit"),
+        (STUCK + "guest.send('done', cases=2)", "stuck"),
+        (STUCK + f"guest.console({PANIC!r}); guest.send('retired', cases=2)", "panic"),
+        (STUCK + f"guest.send('retired', cases=2); guest.console({PANIC!r})", "panic"),
+    ],
+)
+def test_a_guest_that_retires(play: Play, scenario: str, end: str) -> None:
+    session = play(scenario, cases=(0, 1, 2))
+    assert session.end.value == end
+    assert session.duration_s < 3
+    if end == "retired":
+        assert (session.detail, session.damaged) == ("a module is busy", 0)
+
+
 @pytest.mark.parametrize("deaf", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"])
 def test_done_stays_done_when_qemu_does_not_end(play: Play, deaf: str) -> None:
     session = play(deaf + WHOLE + "guest.stay()")

@@ -161,7 +161,7 @@ class World:
 
     def test(self, *argv: str) -> Ran:
         """`invoke test --runtime host` in this process: the same command, without a fresh interpreter."""
-        flags: dict[str, list[str]] = {"cell": [], "case": [], "tree": [], "series": []}
+        flags: dict[str, list[str]] = {"cell": [], "case": [], "tree": [], "series": [], "shuffle": []}
         for name, value in zip(argv[::2], argv[1::2], strict=True):
             flags[name.removeprefix("--")].append(value)
         before = dict(os.environ)
@@ -175,6 +175,7 @@ class World:
                 series=flags["series"],
                 cell=flags["cell"],
                 case=flags["case"],
+                shuffle="".join(flags["shuffle"]),
                 runtime="host",
                 out=str(self.root / "out"),
                 screen=Screen(Mode.PLAIN, out=shown),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Start, module, the cases in turn, end. */
+/* Start, modules, the cases in turn, end. */
 #define _GNU_SOURCE
 #include "agent.h"
 
@@ -11,7 +11,6 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -66,53 +65,6 @@ static void say_hello(void)
 	rec_end();
 }
 
-/* The name the kernel knows a module by: its file's, without folder and .ko, with _ for -. */
-static void module_name(const char *path, char *name, size_t size)
-{
-	const char *slash = strrchr(path, '/');
-	char *dot;
-
-	snprintf(name, size, "%s", slash ? slash + 1 : path);
-	dot = strstr(name, ".ko");
-	if (dot)
-		*dot = '\0';
-	for (char *p = name; *p; p++)
-		if (*p == '-')
-			*p = '_';
-}
-
-static bool load_module(const struct module *module)
-{
-	char name[128], path[256], id[129], params[4096];
-	int fd = open(module->path, O_RDONLY | O_CLOEXEC);
-	int error = 0;
-
-	module_name(module->path, name, sizeof(name));
-	if (fd < 0 || syscall(SYS_finit_module, fd, module->params, 0) < 0)
-		error = errno;
-	if (fd >= 0)
-		close(fd);
-	if (error) {
-		const char *error_name = strerrorname_np(error);
-
-		rec_begin("refused");
-		rec_text("what", "module");
-		rec_text("name", name);
-		rec_text("errno", error_name ? error_name : "unknown");
-		rec_end();
-		return false;
-	}
-	snprintf(path, sizeof(path), "/sys/module/%s/notes/.note.gnu.build-id", name);
-	read_build_id(path, id, sizeof(id));
-	module_params(name, params, sizeof(params));
-	rec_begin("module");
-	rec_text("name", name);
-	rec_text("build_id", id);
-	rec_text("params", params);
-	rec_end();
-	return true;
-}
-
 static _Noreturn void become_shell(const char *module_path)
 {
 	char module[PATH_MAX + 20];
@@ -150,9 +102,9 @@ static void run_shell(const char *module_path)
 int main(void)
 {
 	struct plan plan;
-	const char *module_path = NULL;
+	const char *module_path, *why = NULL;
 	size_t ran = 0;
-	bool loaded = true, sound = true;
+	bool loaded;
 
 	if (getpid() != 1) {
 		fputs("kmodpipe-agent: only to be run as PID 1 of a guest\n", stderr);
@@ -165,21 +117,21 @@ int main(void)
 	channel_open(plan.nonce);
 	seed_randomness();
 	say_hello();
-	for (size_t i = 0; loaded && i < plan.module_count; i++) {
-		loaded = load_module(&plan.modules[i]);
-		module_path = plan.modules[i].path;     /* the last one is the module under test */
-	}
+	loaded = load_modules(&plan);
+	/* The last one is the module under test. */
+	module_path = plan.module_count ? plan.modules[plan.module_count - 1].path : NULL;
+	state_remember(&plan);
 	if (loaded && plan.shell)
 		run_shell(module_path);
 	/* With a shell, the cases are there to be run by hand. */
-	while (loaded && sound && !plan.shell && ran < plan.case_count)
-		sound = run_case(&plan.cases[ran++], module_path);
-	/* Without the last record the host goes on with the cases that are left, in a fresh guest. */
-	if (sound) {
-		rec_begin("done");
-		rec_number("cases", ran);
-		rec_end();
-	}
+	while (loaded && !why && !plan.shell && ran < plan.case_count)
+		why = run_case(&plan.cases[ran++], module_path);
+	/* The last record. With `retired` the host goes on with the cases that are left, in a fresh guest. */
+	rec_begin(why ? "retired" : "done");
+	rec_number("cases", ran);
+	if (why)
+		rec_text("why", why);
+	rec_end();
 	channel_drain();
 	restart();
 }

@@ -3,11 +3,13 @@
  * kmodpipe's agent: PID 1 of the guest. It loads the module under test, runs the planned cases one after the
  * other and tells the host what it saw over the second serial port.
  *
- *   agent.c    start, module, the cases in turn, end
+ *   agent.c    start, modules, the cases in turn, end
  *   plan.c     what the host wants done, from the initramfs
  *   record.c   the channel: one checked line a record
  *   runcase.c  one case: its sandbox, its end, what it left behind
  *   streams.c  what comes out of it, bounded
+ *   modules.c  the modules under test: loaded, described, loaded anew
+ *   state.c    what of the guest outlives a case, compared with the start
  *   system.c   small looks into /proc and /sys
  */
 #ifndef KMODPIPE_AGENT_H
@@ -64,8 +66,35 @@ void rec_number(const char *key, int64_t value);
 void rec_end(void);
 
 /* ---- runcase.c ---- */
-/* Runs one case to its reported end. False: something survived SIGKILL, and this guest is of no more use. */
-bool run_case(const struct planned *planned, const char *module_path);
+/*
+ * Runs one case to its reported end, and makes the guest again what it was. NULL; or, where that cannot be
+ * done, why this guest is of no more use.
+ */
+const char *run_case(const struct planned *planned, const char *module_path);
+
+/* ---- modules.c ---- */
+/* Loads the planned modules and reports each. False: the kernel refused one. */
+bool load_modules(const struct plan *plan);
+/* A line for each module: state, references, build id, parameters. Built-in ones too, for their parameters. */
+void describe_modules(char *text, size_t size);
+/* Takes every module out and loads the planned ones. 0, or an errno: the call may be repeated. */
+int reload_modules(const struct plan *plan);
+
+/* ---- state.c ---- */
+#define CHANGED_MODULES 1u
+#define CHANGED_TAINT 2u
+#define CHANGED_MOUNTS 4u
+#define CHANGED_LOOPS 8u
+#define CHANGED_FILES 16u
+
+/* The guest as it is now is what every case is to find. */
+void state_remember(const struct plan *plan);
+/* What differs from that. */
+unsigned int state_changed(void);
+/* Undoes what can be undone. May hang: for a child. 0, or the errno that kept the modules. */
+int state_restore(void);
+/* Adds what still differs to a list for the case's end record, and to a phrase for people. */
+void state_tell(unsigned int changed, int error, char *words, char *why, size_t size);
 
 /* ---- system.c ---- */
 int64_t uptime_ms(void);
@@ -76,8 +105,12 @@ void read_build_id(const char *path, char *hex, size_t size);
 void module_params(const char *name, char *text, size_t size);
 /* User processes other than the agent; zombies do not count. */
 int count_processes(void);
-/* Detaches every loop device; returns how many were attached. */
-int detach_loops(void);
+/* Mounts in the caller's namespace; the first `room` mount points, as mountinfo escapes them. */
+int count_mounts(char points[][256], int room);
+/* Attached loop devices; `detach` takes them away. */
+int count_loops(bool detach);
+/* Never NULL. */
+const char *error_name(int error);
 /* Waits for no randomness, whatever the processor has. */
 void seed_randomness(void);
 /* Ends the guest. The machine is started with -no-reboot, so a restart ends it, ACPI or not. */

@@ -4,8 +4,8 @@
  *
  * It runs in a mount namespace and a session of its own, in an empty tmpfs, with the guest's root read-only:
  * no case can depend on what another one did before it. Afterwards every process is killed, what is left
- * mounted or attached is counted and taken away, and only then the end is reported: the kernel messages of
- * the clean-up belong to the case as well.
+ * mounted or attached is counted and taken away, the modules are made again what they were, and only then the
+ * end is reported: the kernel messages of all that belong to the case as well, and so does a crash in it.
  */
 #define _GNU_SOURCE
 #include "runcase.h"
@@ -30,6 +30,13 @@
 
 struct leftovers {
 	int mounts, loops;
+};
+
+/* How the guest came out of a case. */
+struct aftermath {
+	struct leftovers left;
+	char words[256];                /* what else was left, or restored: for the end record */
+	char why[256];                  /* the guest is of no more use; "" where it is */
 };
 
 /* ---- waiting ---------------------------------------------------------------------------------------- */
@@ -199,23 +206,6 @@ static void start_case(struct running *r, const char *module_path, int *namespac
 
 /* ---- what is left behind ----------------------------------------------------------------------------- */
 
-static int count_mounts(char points[][256], int room)
-{
-	FILE *table = fopen("/proc/self/mountinfo", "re");
-	char line[8192];
-	int count = 0;
-
-	while (table && fgets(line, sizeof(line), table)) {
-		if (points && count < room)
-			if (sscanf(line, "%*s %*s %*s %*s %255s", points[count]) != 1)
-				points[count][0] = '\0';
-		count++;
-	}
-	if (table)
-		fclose(table);
-	return count;
-}
-
 /* Undoes the octal escapes of mountinfo, in place. */
 static void unescape(char *text)
 {
@@ -234,54 +224,96 @@ static void unescape(char *text)
 	*to = '\0';
 }
 
-/* Runs in a child of its own: unmounting may hang, and the agent must not. */
-static _Noreturn void clean_up(int namespace, int expected_mounts, int report)
-{
-	static char points[512][256];
-	struct leftovers left = { 0 };
-	int count;
+/* What is left to a child, as it may hang and the agent must not. */
+struct chore {
+	void (*work)(const struct chore *chore, void *answer);
+	int namespace, expected_mounts; /* the case's, or -1 */
+};
 
-	if (setns(namespace, CLONE_NEWNS) < 0)
-		_exit(1);
-	count = count_mounts(points, 512);
-	left.mounts = count > expected_mounts ? count - expected_mounts : 0;
-	/* Newest first, so that the mounts below come free; the namespace's end takes what resists. */
-	for (int i = (count < 512 ? count : 512) - 1; i >= expected_mounts; i--) {
-		unescape(points[i]);
-		if (umount2(points[i], UMOUNT_NOFOLLOW) < 0)
-			umount2(points[i], UMOUNT_NOFOLLOW | MNT_DETACH);
-	}
-	left.loops = detach_loops();
-	if (write(report, &left, sizeof(left)) != sizeof(left))
-		_exit(1);
-	_exit(0);
-}
-
-/* False when the clean-up did not come to its end. */
-static bool take_leftovers(struct running *r, int namespace, struct leftovers *left)
+/* Takes the child's answer. False when it did not come to its end. */
+static bool in_child(struct running *r, const struct chore *chore, void *answer, size_t size)
 {
-	/* What every case starts with: the agent's mounts and the case's own. */
-	int expected = count_mounts(NULL, 0) + OWN_MOUNTS;
 	int report[2];
-	pid_t cleaner;
 	bool ended;
+	pid_t child;
 
 	make_pipe(report);
-	cleaner = fork();
-	if (cleaner == 0)
-		clean_up(namespace, expected, report[1]);
-	if (cleaner < 0)
+	child = fork();
+	if (child == 0) {
+		chore->work(chore, answer);
+		_exit(write(report[1], answer, size) != (ssize_t)size);
+	}
+	if (child < 0)
 		fatal("cannot clean up behind a case", strerror(errno));
 	close(report[1]);
+	/* The child is the last to hold the case's namespace: the mounts that resisted go as it ends. */
+	if (chore->namespace >= 0)
+		close(chore->namespace);
 	ended = serve_until(r, all_ended, uptime_ms() + CLEANUP_GRACE_MS);
 	if (!ended) {
 		kill(-1, SIGKILL);
 		ended = serve_until(r, all_ended, uptime_ms() + KILL_GRACE_MS);
 	}
-	if (read(report[0], left, sizeof(*left)) != sizeof(*left))
-		memset(left, 0, sizeof(*left));
+	if (read(report[0], answer, size) != (ssize_t)size)
+		memset(answer, 0, size);
 	close(report[0]);
 	return ended;
+}
+
+static void clean_up(const struct chore *chore, void *answer)
+{
+	static char points[512][256];
+	struct leftovers *left = answer;
+	int count;
+
+	if (setns(chore->namespace, CLONE_NEWNS) < 0)
+		_exit(1);
+	count = count_mounts(points, 512);
+	left->mounts = count > chore->expected_mounts ? count - chore->expected_mounts : 0;
+	/* Newest first, so that the mounts below come free; the namespace's end takes what resists. */
+	for (int i = (count < 512 ? count : 512) - 1; i >= chore->expected_mounts; i--) {
+		unescape(points[i]);
+		if (umount2(points[i], UMOUNT_NOFOLLOW) < 0)
+			umount2(points[i], UMOUNT_NOFOLLOW | MNT_DETACH);
+	}
+	left->loops = count_loops(true);
+}
+
+static bool take_leftovers(struct running *r, int namespace, struct leftovers *left)
+{
+	struct chore chore = {
+		.work = clean_up,
+		.namespace = namespace,
+		/* What every case starts with: the agent's mounts and the case's own. */
+		.expected_mounts = count_mounts(NULL, 0) + OWN_MOUNTS,
+	};
+
+	return in_child(r, &chore, left, sizeof(*left));
+}
+
+static void restore(const struct chore *chore, void *answer)
+{
+	(void)chore;
+	*(int *)answer = state_restore();
+}
+
+/* Compares the guest with what it was, and makes good what can be. False when that did not come to its end. */
+static bool make_good(struct running *r, struct aftermath *after)
+{
+	struct chore chore = { .work = restore, .namespace = -1 };
+	unsigned int found = state_changed(), changed = found;
+	int error = 0;
+
+	/* A taint, or files where every case sees them, cannot be undone: the guest ends, whatever else. */
+	if (found && !(found & (CHANGED_TAINT | CHANGED_FILES))) {
+		if (!in_child(r, &chore, &error, sizeof(error)))
+			return false;
+		changed = state_changed();
+		if (found & ~changed & CHANGED_MODULES)
+			snprintf(after->words, sizeof(after->words), "module:reloaded");
+	}
+	state_tell(changed, error, after->words, after->why, sizeof(after->why));
+	return true;
 }
 
 /* ---- the end ---------------------------------------------------------------------------------------- */
@@ -296,14 +328,15 @@ static void send_cut(struct running *r, const char *stream, size_t dropped)
 	rec_end();
 }
 
-static void send_end(struct running *r, const char *how, int processes, const struct leftovers *left)
+static void send_end(struct running *r, const char *how, int processes, const struct aftermath *after)
 {
-	char text[80];
+	char text[400];
 	int status = 0;
 
 	if (leader_ended(r))
 		status = WIFEXITED(r->status) ? WEXITSTATUS(r->status) : WTERMSIG(r->status);
-	snprintf(text, sizeof(text), "mounts:%d,loops:%d,procs:%d", left->mounts, left->loops, processes);
+	snprintf(text, sizeof(text), "mounts:%d,loops:%d,procs:%d%s%s", after->left.mounts, after->left.loops,
+		 processes, after->words[0] ? "," : "", after->words);
 	begin_record(r, "end");
 	rec_text("how", how);
 	rec_number("status", status);
@@ -323,10 +356,11 @@ static void show_blocked(void)
 		close(fd);
 }
 
-bool run_case(const struct planned *planned, const char *module_path)
+const char *run_case(const struct planned *planned, const char *module_path)
 {
+	static char why[512];
 	struct running r = { .planned = planned, .out = -1, .obs = -1, .kmsg = -1 };
-	struct leftovers left = { 0 };
+	struct aftermath after = { 0 };
 	bool in_time, stuck;
 	const char *how;
 	int namespace, processes;
@@ -341,17 +375,20 @@ bool run_case(const struct planned *planned, const char *module_path)
 	drain_pipe(&r, &r.obs);
 	drain_pipe(&r, &r.out);
 	if (!stuck)
-		stuck = !take_leftovers(&r, namespace, &left);
-	if (stuck)
+		stuck = !take_leftovers(&r, namespace, &after.left) || !make_good(&r, &after);
+	if (stuck) {
 		show_blocked();
-	else
-		close(namespace);       /* its last mounts go with it */
+		snprintf(after.why, sizeof(after.why), "a process is stuck in the kernel");
+	}
 	drain_kmsg(&r);
 	send_cut(&r, "out", r.out_dropped);
 	send_cut(&r, "kmsg", r.kmsg_dropped);
-	send_end(&r, stuck ? "stuck" : how, processes, &left);
+	send_end(&r, stuck ? "stuck" : how, processes, &after);
 	for (int *fd = (int[]){ r.out, r.obs, r.kmsg, -2 }; *fd != -2; fd++)
 		if (*fd >= 0)
 			close(*fd);
-	return !stuck;
+	if (!after.why[0])
+		return NULL;
+	snprintf(why, sizeof(why), "after case %s: %s", planned->id, after.why);
+	return why;
 }

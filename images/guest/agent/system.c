@@ -121,7 +121,24 @@ int count_processes(void)
 	return count;
 }
 
-int detach_loops(void)
+int count_mounts(char points[][256], int room)
+{
+	FILE *table = fopen("/proc/self/mountinfo", "re");
+	char line[8192];
+	int count = 0;
+
+	while (table && fgets(line, sizeof(line), table)) {
+		if (points && count < room)
+			if (sscanf(line, "%*s %*s %*s %*s %255s", points[count]) != 1)
+				points[count][0] = '\0';
+		count++;
+	}
+	if (table)
+		fclose(table);
+	return count;
+}
+
+int count_loops(bool detach)
 {
 	DIR *block = opendir("/sys/block");
 	struct dirent *entry;
@@ -137,6 +154,8 @@ int detach_loops(void)
 		if (strncmp(entry->d_name, "loop", 4) || access(path, F_OK) < 0)
 			continue;
 		count++;
+		if (!detach)
+			continue;
 		snprintf(path, sizeof(path), "/dev/%s", entry->d_name);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
@@ -147,6 +166,13 @@ int detach_loops(void)
 	}
 	closedir(block);
 	return count;
+}
+
+const char *error_name(int error)
+{
+	const char *name = strerrorname_np(error);
+
+	return name ? name : "unknown";
 }
 
 void seed_randomness(void)

@@ -3,6 +3,11 @@ inherited sockets, and does in each case what the script's ``# toy:`` lines say.
 
     observe KEY VALUE     observe-module      exit N          print TEXT       console TEXT
     panic                 warn                hang            quit             forge           sleep S
+    dirty                 what a clean guest does not have; `clean` exits 1 where it is there
+    left TEXT             what the agent found and restored; retire WHY: this guest's last case
+    stuck                 a process that survives SIGKILL: without `retire`, the agent cannot even say so
+    late-panic            while such a guest restarts
+    only                  exits 1 where the guest is to run another case
 """
 
 from __future__ import annotations
@@ -76,6 +81,8 @@ class Guest:
         self.files = files
         self.console, self.channel = console, channel
         self.nonce, self.seq = "", 0
+        self.how, self.left, self.retire = "exit", "", ""
+        self.dirty = self.late_panic = False
 
     def say(self, text: str) -> None:
         self.console(text.encode())
@@ -105,14 +112,23 @@ class Guest:
         for name in modules:
             stem = name.rsplit("/", 1)[-1].removesuffix(".ko")
             self.send("module", name=stem, build_id=build_id(self.files[name]), params="")
-        cases = [line for line in plan if line[0] == "case"]
-        for _, index, case_id, _limit, script, *_ in cases:
+        self.cases = [line for line in plan if line[0] == "case"]
+        if b"RETIRE" in self.module:
+            self.send("retired", cases=0, why="nothing to do here")
+            return 0
+        for ran, (_, index, case_id, _limit, script, *_) in enumerate(self.cases, 1):
+            self.left = ""
             self.send("start", case=index, id=case_id)
             status = self.case(index, self.files[script.lstrip("/")].decode())
             if status is None:
                 return 0
-            self.send("end", case=index, how="exit", status=status, ms=12, left="")
-        self.send("done", cases=len(cases))
+            self.send("end", case=index, how=self.how, status=status, ms=12, left=self.left)
+            if self.retire:
+                self.send("retired", cases=ran, why=self.retire)
+            if self.retire or self.how == "stuck":
+                self.say(PANIC if self.late_panic else "")
+                return 0
+        self.send("done", cases=len(self.cases))
         return 0
 
     def sleep(self, seconds: float) -> None:
@@ -121,7 +137,7 @@ class Guest:
             time.sleep(0.25)
             self.send("beat", uptime_ms=1000)
 
-    def case(self, index: str, script: str) -> int | None:
+    def case(self, index: str, script: str) -> int | None:  # noqa: C901
         status = 0
         for line in re.findall(r"^# toy: (.*)$", script, flags=re.M):
             verb, _, rest = line.partition(" ")
@@ -155,7 +171,24 @@ class Guest:
                 return None
             elif verb == "hang":
                 time.sleep(3600)
+            elif verb == "clean":
+                status = int(self.dirty)
+            elif verb == "only":
+                status = int(len(self.cases) > 1)
+            else:
+                self.aftermath(verb, rest)
         return status
+
+    def aftermath(self, verb: str, rest: str) -> None:
+        """What the case does to the guest, and what the agent makes of it."""
+        if verb in ("left", "retire"):
+            setattr(self, verb, rest)
+        elif verb == "stuck":
+            self.how = "stuck"
+        elif verb == "dirty":
+            self.dirty = True
+        elif verb == "late-panic":
+            self.late_panic = True
 
 
 def main(argv: list[str]) -> int:

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The modules of the plan: loaded, described, and loaded anew when a case has changed something about them. */
+#define _GNU_SOURCE
+#include "agent.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The name the kernel knows a module by: its file's, without folder and .ko, with _ for -. */
+static void module_name(const char *path, char *name, size_t size)
+{
+	const char *slash = strrchr(path, '/');
+	char *dot;
+
+	snprintf(name, size, "%s", slash ? slash + 1 : path);
+	dot = strstr(name, ".ko");
+	if (dot)
+		*dot = '\0';
+	for (char *p = name; *p; p++)
+		if (*p == '-')
+			*p = '_';
+}
+
+/* 0, or an errno. */
+static int insert(const struct module *module)
+{
+	int fd = open(module->path, O_RDONLY | O_CLOEXEC);
+	int error = 0;
+
+	if (fd < 0 || syscall(SYS_finit_module, fd, module->params, 0) < 0)
+		error = errno;
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+static bool load_module(const struct module *module)
+{
+	char name[128], path[256], id[129], params[4096];
+	int error = insert(module);
+
+	module_name(module->path, name, sizeof(name));
+	if (error) {
+		rec_begin("refused");
+		rec_text("what", "module");
+		rec_text("name", name);
+		rec_text("errno", error_name(error));
+		rec_end();
+		return false;
+	}
+	snprintf(path, sizeof(path), "/sys/module/%s/notes/.note.gnu.build-id", name);
+	read_build_id(path, id, sizeof(id));
+	module_params(name, params, sizeof(params));
+	rec_begin("module");
+	rec_text("name", name);
+	rec_text("build_id", id);
+	rec_text("params", params);
+	rec_end();
+	return true;
+}
+
+bool load_modules(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->module_count; i++)
+		if (!load_module(&plan->modules[i]))
+			return false;
+	return true;
+}
+
+/* ---- what is there ---------------------------------------------------------------------------------- */
+
+/* A word out of /sys/module/NAME; "-" where there is none. */
+static void module_word(const char *name, const char *what, char *word, size_t size)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/module/%s/%s", name, what);
+	read_file(path, word, size);
+	word[strcspn(word, "\n")] = '\0';
+	if (!word[0])
+		snprintf(word, size, "-");
+}
+
+/* One line; nothing for what is built in and takes no parameters. Returns how much it would take. */
+static size_t describe_module(const char *name, char *text, size_t size)
+{
+	char state[32], references[32], path[PATH_MAX], id[129], params[4096];
+
+	module_word(name, "initstate", state, sizeof(state));
+	module_word(name, "refcnt", references, sizeof(references));
+	module_params(name, params, sizeof(params));
+	if (!strcmp(state, "-") && !params[0])
+		return 0;
+	snprintf(path, sizeof(path), "/sys/module/%s/notes/.note.gnu.build-id", name);
+	read_build_id(path, id, sizeof(id));
+	return snprintf(text, size, "%s %s %s %s %s\n", name, state, references, id, params);
+}
+
+void describe_modules(char *text, size_t size)
+{
+	struct dirent **entries;
+	int count = scandir("/sys/module", &entries, NULL, alphasort);
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (int i = 0; i < count; i++) {
+		if (entries[i]->d_name[0] != '.' && used < size)
+			used += describe_module(entries[i]->d_name, text + used, size - used);
+		free(entries[i]);
+	}
+	if (count >= 0)
+		free(entries);
+}
+
+/* ---- anew ------------------------------------------------------------------------------------------- */
+
+int reload_modules(const struct plan *plan)
+{
+	static char list[64 * 1024];
+	char *save = NULL;
+	int error = 0;
+
+	/*
+	 * Whatever is loaded came with the plan or with a case. The list has the newest first, so one that
+	 * others need comes after them.
+	 */
+	read_file("/proc/modules", list, sizeof(list));
+	for (char *line = strtok_r(list, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		line[strcspn(line, " ")] = '\0';
+		if (syscall(SYS_delete_module, line, O_NONBLOCK) < 0)
+			error = errno;
+	}
+	for (size_t i = 0; !error && i < plan->module_count; i++)
+		error = insert(&plan->modules[i]);
+	return error;
+}
