@@ -359,7 +359,7 @@ def test_the_patched_tree_rules_out_nouuid_without_index_and_nothing_else(
     tmp_path: Path, matrix: kconfig.Matrix
 ) -> None:
     index = overlay_index(tmp_path / "patched", OVERLAY + NOUUID)
-    ruled_out = {c.id: kconfig.illegal(c.axes, c.asked, index) for c in kconfig.expand(matrix, [PATCHED])}
+    ruled_out = {c.id: kconfig.illegal(c.own, c.asked, index) for c in kconfig.expand(matrix, [PATCHED])}
     assert ruled_out == {
         "index-nouuid.INDEX=y.NOUUID=n": None,
         "index-nouuid.INDEX=y.NOUUID=y": None,
@@ -374,7 +374,7 @@ def test_a_tree_without_the_symbol_rules_out_asking_for_it_and_not_leaving_it_of
     tmp_path: Path, matrix: kconfig.Matrix
 ) -> None:
     index = overlay_index(tmp_path / "control", OVERLAY)
-    ruled_out = {c.id: kconfig.illegal(c.axes, c.asked, index) for c in kconfig.expand(matrix, [CONTROL])}
+    ruled_out = {c.id: kconfig.illegal(c.own, c.asked, index) for c in kconfig.expand(matrix, [CONTROL])}
     missing = "the tree has no symbol OVERLAY_FS_INDEX_NOUUID"
     assert ruled_out == {
         "unpatched.INDEX=y.NOUUID=n": None,
@@ -504,6 +504,15 @@ def test_a_matrix_without_axes_is_one_cell_a_variant(tmp_path: Path) -> None:
         ("fragments = ['gone.config']", "gone.config does not exist"),
         ("fragments = ['.']", "fragment . cannot be read"),
         ("[axes.A]\nsymbol = 'X'\n[axes.B]\nsymbol = 'CONFIG_X'", "X is on two axes, A and B"),
+        ("[flavours.plain]\nsummary = 'what?'", "'plain' cannot be a flavour's name"),
+        ("[flavours.all]\nsummary = 'what?'", "'all' cannot be a flavour's name"),
+        ("[flavours.'a.b']\nsummary = 'what?'", "'a.b' cannot be a flavour's name"),
+        ("[flavours.xfs]", "flavours.xfs.summary: "),
+        ("[flavours.xfs]\nsummary = 'xfs'\nfragment = ['a']", "flavours.xfs.fragment: "),
+        ("[flavours.xfs]\nsummary = 'xfs'\nfragments = ['gone.config']", "gone.config does not exist"),
+        ("[flavours.xfs]\nsummary = 'xfs'\nenv = { fs = 'xfs' }", "flavours.xfs.env: "),
+        ("[flavours.xfs]\nsummary = 'xfs'\nenv = { FS = '' }", "FS is empty"),
+        ("[flavours.xfs]\nsummary = 'xfs'\ntools = ['../xfs']", "flavours.xfs.tools: "),
     ],
 )
 def test_a_bad_matrix_names_file_and_field(tmp_path: Path, text: str, told: str) -> None:
@@ -535,3 +544,7 @@ def test_the_projects_own_matrix_loads() -> None:
     matrix = kconfig.load_matrix(Path(__file__).parents[1] / "kconfigs" / "matrix.toml")
     assert {axis.symbol for axis in matrix.axes.values()} == {"OVERLAY_FS_INDEX", "OVERLAY_FS_INDEX_NOUUID"}
     assert {a.symbol: a.value for a in matrix.common}["OVERLAY_FS"] == "m"
+    for name in ("xfs", "btrfs"):
+        flavour = matrix.flavours[name]
+        assert {a.symbol: a.value for a in flavour.asked}[f"{name.upper()}_FS"] == "y"
+        assert (flavour.env, flavour.tools) == ({"KMODPIPE_FS": name}, (name,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from kmodpipe.kconfig.fragment import Asked, Mismatch
 from kmodpipe.kconfig.language import Expr, Index
@@ -56,10 +56,11 @@ def _forced_on(symbol: str, index: Index, known: Mapping[str, str]) -> str | Non
     return None
 
 
-def illegal(axes: Mapping[str, Asked], asked: Mapping[str, Asked], index: Index) -> str | None:
-    """Why the tree's own dependencies rule a cell out, judged from what it asks for alone; or None."""
+def illegal(own: Iterable[Asked], asked: Mapping[str, Asked], index: Index) -> str | None:
+    """Why the tree's own dependencies rule a cell out, judged from what it asks for alone; or None. ``own``
+    is what is this cell's choice and not the whole matrix's."""
     known = {symbol: entry.value for symbol, entry in asked.items()}
-    for entry in axes.values():
+    for entry in own:
         if reason := why_not(entry.symbol, entry.value, index, known):
             return reason
     return None

@@ -1,21 +1,27 @@
-"""The matrix: axes, what every cell has in common, and the cells they expand to."""
+"""The matrix: axes, flavours, what every cell has in common, and the cells they expand to."""
 
 from __future__ import annotations
 
 import itertools
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from kmodpipe.errors import UserError
+from kmodpipe.errors import UserError, unknown_name
 from kmodpipe.kconfig.fragment import Asked, merge, parse_fragment
 
 CONTROL = "unpatched"
 """The variant without a series: what every series is compared with."""
+PLAIN = "plain"
+"""What users call the cells without a flavour."""
+ALL = "all"
+"""What users call every flavour, the plain cells included."""
+
+_NAME = r"[a-z][a-z0-9-]*"
 
 
 class _Strict(BaseModel):
@@ -44,23 +50,70 @@ class Axis(_Strict):
         return values
 
 
+class _FlavourTable(_Strict):
+    summary: str = Field(min_length=3)
+    fragments: tuple[str, ...] = ()
+    env: dict[str, str] = Field(default_factory=dict)
+    tools: tuple[str, ...] = ()
+
+    @field_validator("env")
+    @classmethod
+    def _passable(cls, env: dict[str, str]) -> dict[str, str]:
+        for name, value in env.items():
+            if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+                raise ValueError(f"a variable is named in capitals, {name!r} is not")
+            if not re.fullmatch(r"[^\x00-\x1f\x7f]+", value):
+                raise ValueError(f"{name} is empty, or not one line of text")
+        return env
+
+    @field_validator("tools")
+    @classmethod
+    def _named(cls, tools: tuple[str, ...]) -> tuple[str, ...]:
+        if bad := [t for t in tools if not re.fullmatch(_NAME, t)]:
+            # Tools are files of the guest's artifact, by name.
+            raise ValueError(f"a set of tools is named in small letters, {bad[0]!r} is not")
+        return tools
+
+
 class _MatrixFile(_Strict):
     base: str = Field(default="tinyconfig", pattern=r"^\w+config$")
     module: str | None = Field(default=None, pattern=r"^\w[\w/.-]*$")
     fragments: tuple[str, ...] = ()
     axes: dict[str, Axis] = Field(default_factory=dict)
+    flavours: dict[str, _FlavourTable] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """Another guest for the same cells: what its kernel is asked for beyond what all are (``asked``), what
+    every case finds in its environment, and the sets of tools (images/guest/recipe.sh) that its guest gets.
+    ``name`` is empty for the plain cells, which have no flavour."""
+
+    name: str = ""
+    summary: str = ""
+    asked: tuple[Asked, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    tools: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name or PLAIN
 
 
 @dataclass(frozen=True)
 class Matrix:
     """A loaded matrix: the base configuration's make target, the module folder where no series says it,
-    the common request, the axes by name."""
+    the common request, the axes and the flavours by name."""
 
     base: str
     module: str | None
     common: tuple[Asked, ...]
     axes: Mapping[str, Axis]
     path: Path
+    flavours: Mapping[str, Flavour] = field(default_factory=dict)
+
+    def asked(self, flavour: Flavour) -> dict[str, Asked]:
+        """What every cell of a flavour asks for, whatever its choice."""
+        return merge([self.common, flavour.asked])
 
 
 @dataclass(frozen=True)
@@ -78,14 +131,21 @@ class Variant:
 
 @dataclass(frozen=True)
 class Cell:
-    """One variant with one choice of every axis. ``axes`` is what the choice asks of Kconfig by axis,
-    ``asked`` the whole request by symbol."""
+    """One variant with one choice of every axis in one flavour. ``axes`` is what the choice asks of Kconfig
+    by axis, ``asked`` the whole request by symbol."""
 
     id: str
     variant: Variant
     choice: Mapping[str, str]
     axes: Mapping[str, Asked]
     asked: Mapping[str, Asked]
+    flavour: Flavour = Flavour()
+
+    @property
+    def own(self) -> tuple[Asked, ...]:
+        """What this cell asks for and not every cell does: where the tree rules that out, the cell is
+        skipped."""
+        return (*self.flavour.asked, *self.axes.values())
 
 
 def load_matrix(path: Path) -> Matrix:
@@ -108,16 +168,31 @@ def load_matrix(path: Path) -> Matrix:
     for name, axis in spec.axes.items():
         if (first := owner.setdefault(axis.symbol, name)) != name:
             raise UserError(f"{axis.symbol} is on two axes, {first} and {name}", where=str(path))
+    for name in spec.flavours:
+        if not re.fullmatch(_NAME, name) or name in (PLAIN, ALL):
+            raise UserError(
+                f"{name!r} cannot be a flavour's name",
+                where=str(path),
+                hint=f"small letters, digits and dashes; {PLAIN} and {ALL} are taken",
+            )
+    flavours = {
+        name: Flavour(name, table.summary, _fragments(path, table.fragments), table.env, table.tools)
+        for name, table in spec.flavours.items()
+    }
+    return Matrix(spec.base, spec.module, _fragments(path, spec.fragments), spec.axes, path, flavours)
+
+
+def _fragments(matrix: Path, names: Sequence[str]) -> tuple[Asked, ...]:
+    """The fragments beside the matrix file, laid over each other in this order."""
     layers = []
-    for name in spec.fragments:
-        fragment = path.parent / name
+    for name in names:
         try:
-            layers.append(parse_fragment(fragment.read_text("utf-8"), name))
+            layers.append(parse_fragment((matrix.parent / name).read_text("utf-8"), name))
         except FileNotFoundError as e:
-            raise UserError(f"the fragment {name} does not exist", where=str(path)) from e
+            raise UserError(f"the fragment {name} does not exist", where=str(matrix)) from e
         except (OSError, UnicodeDecodeError) as e:
-            raise UserError(f"the fragment {name} cannot be read: {e}", where=str(path)) from e
-    return Matrix(spec.base, spec.module, tuple(merge(layers).values()), spec.axes, path)
+            raise UserError(f"the fragment {name} cannot be read: {e}", where=str(matrix)) from e
+    return tuple(merge(layers).values())
 
 
 def readable(error: ValidationError) -> str:
@@ -125,20 +200,37 @@ def readable(error: ValidationError) -> str:
     return "\n".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
 
 
-def expand(matrix: Matrix, variants: Sequence[Variant]) -> tuple[Cell, ...]:
-    """Every variant with every combination of the axes, in a stable order; legality is not judged here."""
-    names = list(matrix.axes)
-    cells = []
-    for variant in variants:
-        for values in itertools.product(*(matrix.axes[n].values for n in names)):
-            choice = dict(zip(names, values, strict=True))
-            axes = {
-                name: Asked(
-                    variant.spelling.get(name, matrix.axes[name].symbol), value, f"axis {name}={value}"
-                )
-                for name, value in choice.items()
-            }
-            asked = merge([matrix.common, axes.values()])
-            cell_id = ".".join([variant.name, *(f"{n}={v}" for n, v in choice.items())])
-            cells.append(Cell(cell_id, variant, choice, axes, asked))
-    return tuple(cells)
+def flavours_of(matrix: Matrix, names: Iterable[str]) -> tuple[Flavour, ...]:
+    """The flavours that a user names, the plain one first, in the matrix's order; the plain one alone where
+    nothing is named. Raises UserError with the near names."""
+    wanted = set(names) or {PLAIN}
+    known = {PLAIN: Flavour(), **matrix.flavours}
+    for name in sorted(wanted):
+        if name not in known and name != ALL:
+            raise unknown_name("flavour", name, [*known, ALL], where=str(matrix.path))
+    return tuple(f for name, f in known.items() if name in wanted or ALL in wanted)
+
+
+def expand(
+    matrix: Matrix, variants: Sequence[Variant], flavours: Sequence[Flavour] = (Flavour(),)
+) -> tuple[Cell, ...]:
+    """Every variant in every flavour with every combination of the axes, in a stable order; legality is not
+    judged here."""
+    choices = [
+        dict(zip(matrix.axes, values, strict=True))
+        for values in itertools.product(*(axis.values for axis in matrix.axes.values()))
+    ]
+    return tuple(
+        _cell(matrix, variant, choice, flavour)
+        for variant, flavour, choice in itertools.product(variants, flavours, choices)
+    )
+
+
+def _cell(matrix: Matrix, variant: Variant, choice: Mapping[str, str], flavour: Flavour) -> Cell:
+    axes = {
+        name: Asked(variant.spelling.get(name, matrix.axes[name].symbol), value, f"axis {name}={value}")
+        for name, value in choice.items()
+    }
+    parts = [variant.name, *(f"{n}={v}" for n, v in choice.items()), flavour.name]
+    asked = merge([matrix.asked(flavour).values(), axes.values()])
+    return Cell(".".join(filter(None, parts)), variant, choice, axes, asked, flavour)
