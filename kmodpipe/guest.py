@@ -1,9 +1,10 @@
 """The guest's initramfs, byte for byte reproducible.
 
-Two cpio archives, one behind the other, as the kernel takes them:
+Cpio archives, one behind the other, as the kernel takes them:
 
-    rootfs   /init, busybox, e2fsprogs, the agent: made once from the folder that images/guest/recipe.sh fills
-    cell     /kmodpipe/plan, lib.sh, <module>.ko, cases/<id>/...: made for each boot
+    rootfs    /init, busybox, e2fsprogs, the agent: made once, from what images/guest/recipe.sh collects
+    toolset   further programs, where the flavour asks for them: likewise, by images/guest/toolset.sh
+    cell      /kmodpipe/plan, lib.sh, <module>.ko, cases/<id>/...: made for each boot
 
 Only the newc format is written, with uid 0, mtime 0, sorted names and normalised modes, so neither the
 machine, the user nor the time shows. Nothing is compressed: under TCG unpacking costs more than copying.
@@ -31,6 +32,7 @@ _TRAILER = "TRAILER!!!"
 _MAX_SIZE = 0xFFFFFFFF
 _NODES = {"dev/console": (5, 1)}  # the kernel opens it for /init; everything else comes with devtmpfs
 _NONCE = re.compile(r"[0-9a-f]{32}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -113,13 +115,18 @@ def _padding(size: int) -> bytes:
 def pack_rootfs(rootfs: Path, target: Path) -> None:
     """Write the archive of the folder that the recipe filled. Links stay links and are not followed; owner,
     times and all permission bits but "executable" are dropped."""
-    entries = [Entry(n, stat.S_IFCHR | 0o600, device=d) for n, d in _NODES.items()]
-    for parent, folders, files in os.walk(rootfs):
+    if not os.path.lexists(rootfs / "init"):
+        raise UserError("no /init in the guest's root file system", where=str(rootfs))
+    pack_folder(rootfs, target, [Entry(n, stat.S_IFCHR | 0o600, device=d) for n, d in _NODES.items()])
+
+
+def pack_folder(source: Path, target: Path, more: Iterable[Entry] = ()) -> None:
+    """Write the archive of a folder and ``more``, as `pack_rootfs` does."""
+    entries = list(more)
+    for parent, folders, files in os.walk(source):
         for name in [*folders, *files]:
             path = Path(parent, name)
-            entries.append(_entry_of(path, path.relative_to(rootfs).as_posix()))
-    if not any(e.name == "init" for e in entries):
-        raise UserError("no /init in the guest's root file system", where=str(rootfs))
+            entries.append(_entry_of(path, path.relative_to(source).as_posix()))
     with target.open("wb") as out:
         newc(entries, out)
 
@@ -141,11 +148,14 @@ def plan_text(
     modules: Sequence[str] = (),
     module_params: Mapping[str, str] | None = None,
     cases: Sequence[PlannedCase] = (),
+    env: Mapping[str, str] | None = None,
     with_shell: bool = False,
 ) -> str:
     """The agent's orders, a line each. ``modules`` are paths in the guest, in the order they are loaded; the
-    last is the module under test, and the parameters are its."""
+    last is the module under test, and the parameters are its. ``env`` is what every case and the shell find
+    in their environment beyond what the agent gives them."""
     lines = [["nonce", nonce]]
+    lines += [["env", name, value] for name, value in sorted((env or {}).items())]
     lines += [["module", path] for path in modules]
     if module_params:
         lines[-1] += [f"{name}={value}" for name, value in sorted(module_params.items())]
@@ -164,6 +174,7 @@ def pack_cell(
     cases: Sequence[PlannedCase],
     lib: Path,
     module_params: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
     with_shell: bool = False,
 ) -> None:
     """Write the archive of one boot: plan, modules, cases and ``lib``, their shell library. It goes behind
@@ -175,11 +186,14 @@ def pack_cell(
         raise ValueError("a nonce is 32 hex digits")
     if module_params and not modules:
         raise ValueError("parameters without a module")
+    if bad := [name for name, value in (env or {}).items() if not _ENV_NAME.fullmatch(name) or not value]:
+        raise ValueError(f"not an environment variable: {bad[0]!r}")
     plan = plan_text(
         nonce=nonce,
         modules=[f"/{HOME}/{m.name}" for m in modules],
         module_params=module_params,
         cases=cases,
+        env=env,
         with_shell=with_shell,
     )
     entries = [regular(f"{HOME}/plan", plan.encode()), regular(f"{HOME}/lib.sh", lib)]

@@ -153,11 +153,14 @@ def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:
         "modules": [first, last],
         "cases": [case],
         "module_params": {"index": "2"},
+        "env": {"KMODPIPE_FS": "xfs", "A": "1 = 2"},
         "with_shell": True,
     }
     members = cell(tmp_path, **settings)
     assert members["kmodpipe/plan"].data.decode("ascii").splitlines() == [
         f"nonce {NONCE}",
+        "env A 1%20%3D%202",
+        "env KMODPIPE_FS xfs",
         "module /kmodpipe/exportfs.ko",
         "module /kmodpipe/overlay.ko index%3D2",
         "case 0 a 2.5 /kmodpipe/cases/a/my%20script.sh a%20b%25c x%3D%C3%BC%0A%7E lower:1,2",
@@ -180,6 +183,22 @@ def test_what_cannot_be_packed_is_named(tmp_path: Path) -> None:
         cell(tmp_path, cases=[PlannedCase(0, "a", 1, script), PlannedCase(1, "a", 1, script)])
     with pytest.raises(UserError, match="argument"):
         cell(tmp_path, cases=[PlannedCase(0, "a", 1, script, ("",))])
+
+
+@pytest.mark.parametrize("env", [{"A B": "1"}, {"": "1"}, {"A=B": "1"}, {"A": ""}])
+def test_what_is_no_variable_is_refused(tmp_path: Path, env: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="environment"):
+        cell(tmp_path, env=env)
+
+
+def test_a_folder_is_packed_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "set/sbin").mkdir(parents=True)
+    (tmp_path / "set/sbin/mkfs.xfs").write_bytes(b"program")
+    (tmp_path / "set/sbin/mkfs.xfs").chmod(0o755)
+    guest.pack_folder(tmp_path / "set", tmp_path / "set.cpio")
+    members = unpack((tmp_path / "set.cpio").read_bytes())
+    assert list(members) == ["sbin", "sbin/mkfs.xfs"]
+    assert members["sbin/mkfs.xfs"].mode == stat.S_IFREG | 0o755
 
 
 def test_concatenated_archives_stay_aligned(tmp_path: Path) -> None:

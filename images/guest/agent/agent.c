@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -67,13 +68,11 @@ static void say_hello(void)
 
 static _Noreturn void become_shell(const char *module_path)
 {
-	char module[PATH_MAX + 20];
-	char *env[] = { "HOME=/root", "PATH=" SEARCH_PATH, "LC_ALL=C", "TERM=linux", "SHELL=/bin/sh",
-			"KMODPIPE_LIB=" LIB_PATH, "KMODPIPE_CASE=shell", "PS1=guest:\\w# ", module, NULL };
 	sigset_t nothing_blocked;
 	int tty;
 
-	snprintf(module, sizeof(module), "KMODPIPE_MODULE=%s", module_path ? module_path : "");
+	set_environment("shell", module_path, "linux");
+	setenv("PS1", "guest:\\w# ", true);
 	sigemptyset(&nothing_blocked);
 	sigprocmask(SIG_SETMASK, &nothing_blocked, NULL);
 	setsid();
@@ -85,7 +84,7 @@ static _Noreturn void become_shell(const char *module_path)
 	for (int fd = 0; fd <= 3; fd++)
 		dup2(tty, fd);
 	if (chdir("/root") == 0)
-		execle("/bin/sh", "sh", "-i", NULL, env);
+		execl("/bin/sh", "sh", "-i", NULL);
 	_exit(127);
 }
 

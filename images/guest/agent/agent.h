@@ -103,6 +103,8 @@ long read_file(const char *path, char *buffer, size_t size);
 /* Hex digits of the GNU build id in a file of ELF notes; "" where there is none. */
 void read_build_id(const char *path, char *hex, size_t size);
 void module_params(const char *name, char *text, size_t size);
+/* Gives the calling process the environment of a case: the plan's variables, and the agent's over them. */
+void set_environment(const char *case_id, const char *module_path, const char *terminal);
 /* User processes other than the agent; zombies do not count. */
 int count_processes(void);
 /* Mounts in the caller's namespace; the first `room` mount points, as mountinfo escapes them. */

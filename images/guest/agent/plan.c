@@ -3,6 +3,7 @@
  * The plan: lines of tokens between single spaces, every token percent-encoded.
  *
  *   nonce <hex>
+ *   env <name> <value>                          for every case and the shell
  *   module <path> [param=value ...]             any number, loaded in this order
  *   case <idx> <id> <timeout_s> <script> [arg ...]
  *   shell
@@ -69,6 +70,12 @@ static char **split(char *line, size_t *count)
 	return tokens;
 }
 
+static void take_env(char **tokens)
+{
+	if (setenv(tokens[1], tokens[2], true) < 0)
+		fatal("the plan is damaged: not a variable's name", tokens[1]);
+}
+
 static void take_module(struct plan *plan, char **tokens, size_t count)
 {
 	struct module *module;
@@ -117,12 +124,16 @@ void plan_load(struct plan *plan)
 	if (size == sizeof(text) - 1)
 		fatal("the plan is too long", PLAN_PATH);
 	memset(plan, 0, sizeof(*plan));
+	/* What the kernel gave its first process is no case's business; what the plan says is. */
+	clearenv();
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		size_t count;
 		char **tokens = split(line, &count);
 
 		if (count == 2 && !strcmp(tokens[0], "nonce"))
 			plan->nonce = tokens[1];
+		else if (count == 3 && !strcmp(tokens[0], "env"))
+			take_env(tokens);
 		else if (count >= 2 && !strcmp(tokens[0], "module"))
 			take_module(plan, tokens, count);
 		else if (count >= 5 && !strcmp(tokens[0], "case"))

@@ -144,13 +144,9 @@ static void make_pipe(int ends[2])
 
 static _Noreturn void become_case(const struct planned *planned, const char *module_path, int out, int obs)
 {
-	char id[300], module[PATH_MAX + 20];
-	char *env[] = { "HOME=/root", "PATH=" SEARCH_PATH, "LC_ALL=C", "TERM=dumb", "SHELL=/bin/sh",
-			"KMODPIPE_LIB=" LIB_PATH, id, module, NULL };
 	sigset_t nothing_blocked;
 
-	snprintf(id, sizeof(id), "KMODPIPE_CASE=%s", planned->id);
-	snprintf(module, sizeof(module), "KMODPIPE_MODULE=%s", module_path ? module_path : "");
+	set_environment(planned->id, module_path, "dumb");
 	sigemptyset(&nothing_blocked);
 	signal(SIGCHLD, SIG_DFL);
 	sigprocmask(SIG_SETMASK, &nothing_blocked, NULL);
@@ -165,9 +161,9 @@ static _Noreturn void become_case(const struct planned *planned, const char *mod
 	dup2(out, 2);
 	dup2(obs, 3);
 	if (chdir(WORK_DIR) == 0) {
-		execve(planned->script, planned->args, env);
+		execve(planned->script, planned->args, environ);
 		if (errno == ENOEXEC)   /* no #! line: the shell's, as a shell would have it */
-			execve("/bin/sh", planned->shell_args, env);
+			execve("/bin/sh", planned->shell_args, environ);
 	}
 	dprintf(2, "kmodpipe: cannot run %s: %s\n", planned->script, strerror(errno));
 	_exit(127);

@@ -199,6 +199,24 @@ void seed_randomness(void)
 		close(fd);
 }
 
+void set_environment(const char *case_id, const char *module_path, const char *terminal)
+{
+	const char *const own[][2] = {
+		{ "HOME", "/root" },
+		{ "PATH", SEARCH_PATH },
+		{ "LC_ALL", "C" },
+		{ "TERM", terminal },
+		{ "SHELL", "/bin/sh" },
+		{ "KMODPIPE_LIB", LIB_PATH },
+		{ "KMODPIPE_CASE", case_id },
+		{ "KMODPIPE_MODULE", module_path ? module_path : "" },
+	};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (setenv(own[i][0], own[i][1], true) < 0)
+			fatal("cannot make a case's environment", strerror(errno));
+}
+
 _Noreturn void restart(void)
 {
 	/*
