@@ -7,6 +7,7 @@ given and its output in the log it was given; keys, caching and order are the pi
     base             out/bzImage out/vmlinux out/System.map out/base.config   obj/…the kit   lines
     module           out/<name>.ko out/cell.config                            obj/… where kept
     guest            out/…the root file system…
+    toolset          out/…programs that a flavour adds to it…
 """
 
 from __future__ import annotations
@@ -236,20 +237,40 @@ class Builder:
 
     def guest(self, folder: Path, log: Path, step: Step | None) -> None:
         """Build the guest's root file system into ``folder/out``."""
+        self._guest_job("recipe.sh", "the guest's root file system", folder, log, step)
+
+    def toolset(self, name: str, rootfs: Path, folder: Path, log: Path, step: Step | None) -> None:
+        """Collect into ``folder/out`` the programs called ``name`` (toolset.sh), with what of their libraries
+        ``rootfs`` does not have."""
+        self._guest_job(
+            "toolset.sh", f"the guest's {name} tools", folder, log, step,
+            reads=(Folder("ROOTFS", rootfs),),
+            env={"TOOLSET": name},
+        )  # fmt: skip
+
+    def _guest_job(
+        self,
+        script: str,
+        what: str,
+        folder: Path,
+        log: Path,
+        step: Step | None,
+        reads: tuple[Folder, ...] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         (out,) = _folders(folder, "out")
         job = Job(
-            name="guest root file system",
-            script="recipe.sh",
-            folders=(Folder("RECIPE", self.images / "guest"), Folder("OUT", out, writable=True)),
+            name=what,
+            script=script,
+            folders=(Folder("RECIPE", self.images / "guest"), *reads, Folder("OUT", out, writable=True)),
             log=log,
             timeout_s=_GUEST_S,
+            env=env or {},
         )
         lines: Callable[[str], None] | None = step.update if step else None
         ended = self.runtime.run(job, lines)
         if ended.status != 0:
-            raise InfraError(
-                "the guest's root file system could not be built", where=f"log: {log}", detail=ended.tail
-            )
+            raise InfraError(f"{what} could not be built", where=f"log: {log}", detail=ended.tail)
 
 
 def _folders(folder: Path, *names: str) -> tuple[Path, ...]:

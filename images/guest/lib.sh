@@ -7,6 +7,9 @@
 # only prepares goes through `must`: if it fails there is no outcome, and the case can never look like a
 # verdict.
 
+# The file system of the cases' disks: a flavour of the matrix says another.
+: "${KMODPIPE_FS:=ext4}"
+
 # On a loop device over tmpfs, zeroing by fallocate is refused with a noisy kernel message; writing is not.
 export UNIX_IO_NOZEROOUT=1
 
@@ -54,38 +57,77 @@ mount_options() {
     return 1
 }
 
-# make_disk FILE MIB: a sparse file on a loop device with ext4 in it; sets DISK to the device.
+# make_disk FILE MIB: a sparse file on a loop device with $KMODPIPE_FS in it; sets DISK to the device. MIB is
+# what is asked for: xfs and btrfs get what they need to work at all, which a sparse file does not pay for.
 make_disk() {
-    must truncate -s "$2M" "$1"
+    grep -qw "$KMODPIPE_FS" /proc/filesystems || skip "this kernel has no $KMODPIPE_FS"
+    mib=$2
+    case $KMODPIPE_FS in
+        xfs | btrfs) [ "$mib" -ge 32 ] || mib=32 ;;
+    esac
+    must truncate -s "${mib}M" "$1"
     DISK=$(losetup -f) || die "no free loop device"
     must losetup "$DISK" "$1"
-    # A sparse file reads as zeroes already: nothing to discard, and no journal to fill with them. The few
-    # inodes are written, so that no kernel thread does it later.
-    must mkfs.ext4 -q -F -E nodiscard,lazy_journal_init=1,lazy_itable_init=0 -N 512 "$DISK"
+    must make_fs "$DISK"
+}
+
+# make_fs DEVICE: quietly, and without writing the zeroes that a sparse file reads as already.
+make_fs() {
+    case $KMODPIPE_FS in
+        # The few inodes are written, so that no kernel thread does it later.
+        ext4) mkfs.ext4 -q -F -E nodiscard,lazy_journal_init=1,lazy_itable_init=0 -N 512 "$1" ;;
+        # --unsupported: xfsprogs makes no file system below 300 MB for everyday use, and its log would take
+        # 64 MiB.
+        xfs) mkfs.xfs -q -f -K --unsupported "$1" ;;
+        # Data and metadata together, once: the layout that btrfs has for small disks.
+        btrfs) mkfs.btrfs -q -f -K --mixed -d single -m single "$1" ;;
+        *) die "lib.sh knows no file system $KMODPIPE_FS" ;;
+    esac
 }
 
 # mount_disk DEVICE FOLDER
 mount_disk() {
-    must mount -t ext4 "$1" "$2"
+    must mount -t "$KMODPIPE_FS" "$1" "$2"
 }
 
-# uuid_of DEVICE: the ext4 file system's UUID, from its superblock.
+# uuid_of DEVICE: the file system's UUID, which overlayfs sees, from the superblock.
 uuid_of() {
-    od -An -v -tx1 -j1128 -N16 "$1" | tr -d ' \n' |
+    case $KMODPIPE_FS in
+        ext4) set -- "$1" 1128 ;;
+        xfs) set -- "$1" 32 ;;
+        btrfs) set -- "$1" 65568 ;;
+    esac
+    od -An -v -tx1 -j"$2" -N16 "$1" | tr -d ' \n' |
         sed 's/\(.\{8\}\)\(.\{4\}\)\(.\{4\}\)\(.\{4\}\)/\1-\2-\3-\4-/'
+}
+
+# check_disk DEVICE: the file system's own check; returns 0 clean, 1 errors found and corrected, more: broken.
+check_disk() {
+    case $KMODPIPE_FS in
+        ext4) e2fsck -f -y "$1" ;;
+        # Its status with -n is 1 for errors, and nothing is corrected.
+        xfs) xfs_repair -n "$1" || return 8 ;;
+        btrfs) btrfs check "$1" || return 8 ;;
+    esac
 }
 
 # change_uuid DEVICE: what somebody does who gives the copy of a disk a UUID of its own. Not while mounted.
 change_uuid() {
     before=$(uuid_of "$1")
-    e2fsck -f -y "$1"
+    check_disk "$1"
     status=$?
-    # 1: errors were there and are corrected; that is evidence, not an obstacle.
-    [ "$status" -le 1 ] || die "e2fsck: status $status"
-    must tune2fs -U random "$1"
+    # Corrected errors are evidence, not an obstacle.
+    [ "$status" -le 1 ] || die "the check of $1: status $status"
+    case $KMODPIPE_FS in
+        ext4) must tune2fs -U random "$1" ;;
+        # All that xfs_admin -U does, without the bash that it is written in.
+        xfs) must xfs_db -x -p xfs_admin -c "uuid generate" "$1" ;;
+        # Rewrites every block's header. With -m the blocks keep the old UUID; overlayfs sees the new one.
+        btrfs) must btrfstune -f -u "$1" ;;
+    esac
     after=$(uuid_of "$1")
     [ -n "$before" ] && [ "$before" != "$after" ] || die "the UUID is still $before"
-    observe e2fsck "$status"
+    observe check "$status"
     observe uuid_before "$before"
     observe uuid_after "$after"
 }

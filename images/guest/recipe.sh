@@ -45,19 +45,8 @@ for applet in $(busybox --list); do
     esac
 done
 
-# --- e2fsprogs, with the libraries that the loader finds for it
-copy_program() {
-    program=$(command -v "$1")
-    install -m 0755 "$program" "$out/sbin/$1"
-    strip "$out/sbin/$1"
-    # "lib.so => /path (address)" and "/path/of/loader (address)"; the vdso has no path.
-    ldd "$program" | sed -n 's/^.*[[:space:]]\(\/[^ ]*\) (0x.*$/\1/p' | while read -r library; do
-        [ -e "$out$library" ] && continue
-        mkdir -p "$out$(dirname "$library")"
-        # Debian has stripped them already.
-        install -m 0755 "$(readlink -f "$library")" "$out$library"
-    done
-}
+# --- e2fsprogs
+. "$here/programs.sh"
 for program in mke2fs e2fsck tune2fs; do
     copy_program "$program"
 done
