@@ -32,6 +32,7 @@ HEAD = Flag("head", False, "the tree's moving branch head instead of its pinned 
 SERIES = Flag("series", [], "a name under patches/, a folder of patches, an mbox, or none; repeatable")
 MATRIX = Flag("matrix", "", "the matrix file, if not the one of pyproject.toml")
 MODULE = Flag("module", "", "the module folder under test, where the series does not say it")
+FLAVOUR = Flag("flavour", [], "only this flavour of the matrix; plain and all are known; repeatable")
 CELL = Flag("cell", [], "only this cell; patterns with * work; repeatable")
 CASE = Flag("case", [], "only this case, or a script of your own by its path; repeatable")
 SHUFFLE = Flag("shuffle", "", "run the cases in another order, by this seed, or: random; 0 as declared")
@@ -48,7 +49,7 @@ TO = Flag("to", "", "the file to write, instead of the screen")
 SOURCE = (TREE, HEAD, SERIES)
 # Every command takes these, so that a script can pass the same ones to all.
 COMMON = (JOBS, OUT, QUIET)
-BUILD = (*SOURCE, MATRIX, MODULE, CELL, RUNTIME, *COMMON)
+BUILD = (*SOURCE, MATRIX, MODULE, FLAVOUR, CELL, RUNTIME, *COMMON)
 
 
 def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:

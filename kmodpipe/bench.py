@@ -16,7 +16,7 @@ from kmodpipe.build import Builder
 from kmodpipe.config import Project, Request
 from kmodpipe.container import DockerRuntime, HostRuntime, Runtime
 from kmodpipe.errors import InfraError, UserError, unknown_name
-from kmodpipe.kconfig import Cell, Matrix, Variant
+from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.plan import Stages, Subject, only_module
 from kmodpipe.progress import Screen
@@ -38,8 +38,15 @@ class Asked:
     series: tuple[Series, ...]
     cells: tuple[Cell, ...]
 
-    def cells_of(self, variant: str) -> tuple[Cell, ...]:
-        return tuple(cell for cell in self.cells if cell.variant.name == variant)
+    @property
+    def flavours(self) -> tuple[Flavour, ...]:
+        """The flavours that have a cell."""
+        return tuple({cell.flavour.name: cell.flavour for cell in self.cells}.values())
+
+    def cells_of(self, variant: str, flavour: Flavour | None = None) -> tuple[Cell, ...]:
+        return tuple(
+            cell for cell in self.cells if cell.variant.name == variant and flavour in (None, cell.flavour)
+        )
 
 
 def resolve(project: Project, request: Request) -> Asked:
@@ -59,21 +66,31 @@ def resolve(project: Project, request: Request) -> Asked:
         Variant(CONTROL, CONTROL_DESIGN, {}),
         *(Variant(s.name, s.design, s.axes) for s in loaded),
     ]
-    cells = _selected(kconfig.expand(matrix, variants), request.cells)
-    return Asked(project, request, matrix, module, loaded, cells)
+    chosen = cells(matrix, variants, request)
+    return Asked(project, request, matrix, module, loaded, chosen)
 
 
-def _selected(cells: tuple[Cell, ...], patterns: Sequence[str]) -> tuple[Cell, ...]:
-    if not patterns:
-        return cells
-    ids = [cell.id for cell in cells]
+def cells(matrix: Matrix, variants: Sequence[Variant], request: Request) -> tuple[Cell, ...]:
+    """The cells of the flavours that are asked for, as far as ``request.cells`` names them."""
+    known = kconfig.expand(matrix, variants, kconfig.flavours_of(matrix, request.flavours))
+    if not request.cells:
+        return known
+    # A cell's id is enough to name it: where no flavour is asked for, what fits no plain cell may be one of
+    # a flavour's.
+    others = () if request.flavours else kconfig.expand(matrix, variants, tuple(matrix.flavours.values()))
     wanted: set[str] = set()
-    for pattern in patterns:
-        hits = [i for i in ids if i == pattern] or fnmatch.filter(ids, pattern)
+    for pattern in request.cells:
+        hits = _hits(pattern, known) or _hits(pattern, others)
         if not hits:
+            ids = [cell.id for cell in (*known, *others)]
             raise unknown_name("cell", pattern, ids, hint="patterns with * work; quote them in a shell")
         wanted.update(hits)
-    return tuple(cell for cell in cells if cell.id in wanted)
+    return tuple(cell for cell in (*known, *others) if cell.id in wanted)
+
+
+def _hits(pattern: str, cells: Sequence[Cell]) -> list[str]:
+    ids = [cell.id for cell in cells]
+    return [i for i in ids if i == pattern] or fnmatch.filter(ids, pattern)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +17,8 @@ from typing import Any
 from kmodpipe import proc
 from kmodpipe.bench import Bench
 from kmodpipe.errors import Interrupted, KernelFailure, KmodpipeError, UserError
-from kmodpipe.plan import BaseSpec, Configured, Stage, Subject, plain_configuration
+from kmodpipe.kconfig import Flavour
+from kmodpipe.plan import BaseSpec, Configured, Stage, Subject, common_configuration
 from kmodpipe.store import Artifact, boot_id
 
 _OWNER = ".kmodpipe-run"
@@ -48,6 +49,17 @@ class Tally:
 
     made: list[str] = field(default_factory=list)
     cached: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class GuestParts:
+    """The archives of the root file system and of each set of tools."""
+
+    rootfs: Path
+    toolsets: Mapping[str, Path]
+
+    def tools(self, flavour: Flavour) -> tuple[Path, ...]:
+        return tuple(self.toolsets[name] for name in flavour.tools)
 
 
 class RunFolder:
@@ -179,7 +191,7 @@ class Building:
         self._maker = maker
         self._bases: dict[tuple[str, str], Future[Artifact]] = {}
         self._leads: dict[tuple[str, str], Future[Artifact]] = {}
-        self._plain = ""
+        self._common: dict[str, str] = {}
         self._tools: Path | None = None
         self._lock = threading.Lock()
 
@@ -189,43 +201,56 @@ class Building:
         The base starts as soon as the control is configured; series are configured while it compiles.
         A base that does not compile is found again, and told, by each cell that needs it.
         """
-        stages, subjects = self._bench.stages, self._bench.subjects
-        control = next(s for s in subjects if s.variant.is_control)
-        cells = self._bench.asked.cells_of(control.variant.name)
-        shared: list[Future[Any]] = [pool.submit(self._maker.ensure, stages.guest())]
-        artifact = self._maker.ensure(stages.configuration(control, cells))
-        self._plain, self._tools = plain_configuration(artifact), artifact.path / "obj"
-        rows = [(control, one) for one in stages.configured(control, cells, artifact)]
-        shared += self._start_bases(pool, rows)
-        for subject in subjects:
-            if subject is not control:
-                cells = self._bench.asked.cells_of(subject.variant.name)
-                artifact = self._maker.ensure(stages.configuration(subject, cells, self._tools))
-                more = [(subject, one) for one in stages.configured(subject, cells, artifact)]
+        control = next(s for s in self._bench.subjects if s.variant.is_control)
+        shared: list[Future[Any]] = [pool.submit(self.guest)]
+        rows: list[Row] = []
+        for subject in (control, *(s for s in self._bench.subjects if s is not control)):
+            for flavour in self._bench.asked.flavours:
+                more = self._configure(subject, flavour)
                 shared += self._start_bases(pool, more)
                 rows += more
         gather(shared, ignore=(KernelFailure,))
         return self._leads_first(rows)
 
+    def _configure(self, subject: Subject, flavour: Flavour) -> list[Row]:
+        stages, cells = self._bench.stages, self._bench.asked.cells_of(subject.variant.name, flavour)
+        if not cells and not subject.variant.is_control:
+            return []
+        artifact = self._maker.ensure(stages.configuration(subject, cells, flavour, self._tools))
+        if subject.variant.is_control:
+            self._common[flavour.name] = common_configuration(artifact)
+            self._tools = self._tools or artifact.path / "obj"
+        return [(subject, one) for one in stages.configured(subject, cells, flavour, artifact)]
+
+    def guest(self) -> GuestParts:
+        """What guests are made of, made or found."""
+        guest = self._maker.ensure(self._bench.stages.guest())
+        names = dict.fromkeys(name for flavour in self._bench.asked.flavours for name in flavour.tools)
+        toolsets = {name: self._maker.ensure(self._bench.stages.toolset(name, guest)) for name in names}
+        return GuestParts(
+            guest.path / "guest.cpio", {name: a.path / "toolset.cpio" for name, a in toolsets.items()}
+        )
+
     @staticmethod
     def _leads_first(rows: Sequence[Row]) -> list[Row]:
-        """The first cell of each variant that can be built comes before all others: they go on from its
-        objects, and a worker that waits for it does nothing else."""
-        leads: dict[str, Row] = {}
+        """The first cell of each variant and flavour that can be built comes before all others: they go on
+        from its objects, and a worker that waits for it does nothing else."""
+        leads: dict[tuple[str, str], Row] = {}
         for subject, one in rows:
             if one.text:
-                leads.setdefault(subject.variant.name, (subject, one))
+                leads.setdefault((subject.variant.name, one.cell.flavour.name), (subject, one))
         first = list(leads.values())
         return first + [row for row in rows if row not in first]
 
     def _start_bases(self, pool: Executor, rows: Sequence[Row]) -> list[Future[object]]:
         specs = {
-            spec.key: spec
-            for subject, one in rows
-            if one.text
-            for spec in [self._bench.stages.base_spec(subject, one, self._plain)]
+            spec.key: spec for subject, one in rows if one.text for spec in [self._base_spec(subject, one)]
         }
         return [pool.submit(self.base, spec) for spec in specs.values()]
+
+    def _base_spec(self, subject: Subject, configured: Configured) -> BaseSpec:
+        common = self._common[configured.cell.flavour.name]
+        return self._bench.stages.base_spec(subject, configured, common)
 
     @property
     def bases(self) -> tuple[Artifact, ...]:
@@ -287,7 +312,7 @@ class Building:
         if configured.failure:
             return Built(configured, failure=configured.failure)
         try:
-            spec = self._bench.stages.base_spec(subject, configured, self._plain)
+            spec = self._base_spec(subject, configured)
             base = self.base(spec)
             module = self._module(subject, configured, spec, base)
         except (Interrupted, UserError):

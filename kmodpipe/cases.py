@@ -31,6 +31,7 @@ from pydantic import (
 
 from kmodpipe import layered
 from kmodpipe.errors import UserError, unknown_name
+from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.layered import Setting
 from kmodpipe.store import digest_of
 
@@ -46,13 +47,15 @@ _MAX_SCRIPT_MIB = 16
 @dataclass(frozen=True)
 class Surroundings:
     """Where a case runs. ``choice`` maps an axis of the matrix to its value (``INDEX`` to ``y``), ``config``
-    a Kconfig symbol without prefix to its value in the kernel's final configuration."""
+    a Kconfig symbol without prefix to its value in the kernel's final configuration; ``flavour`` is empty
+    for the plain cells."""
 
     cell_id: str
     variant: str
     design: str
     choice: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
+    flavour: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,9 @@ class Expectation:
     observe: Mapping[str, str] = field(default_factory=dict)
 
     def matches(self, where: Surroundings) -> bool:
-        """Whether every key of ``when`` fits; an axis that the cell does not have counts as ``n``."""
-        own = {"variant": where.variant, "design": where.design}
+        """Whether every key of ``when`` fits; an axis that the cell does not have counts as ``n``, no
+        flavour as ``plain``."""
+        own = {"variant": where.variant, "design": where.design, "flavour": where.flavour or PLAIN}
         return all(
             (own[key] if key in own else where.choice.get(key, "n")) in allowed
             for key, allowed in self.when.items()
@@ -316,16 +320,21 @@ def select(cases: Iterable[Case], names: Iterable[str]) -> tuple[Case, ...]:
     return tuple(case for case in known.values() if not wanted or case.id in wanted)
 
 
-def check_axes(cases: Iterable[Case], axes: Collection[str]) -> None:
-    """Raise UserError for a ``when`` that names an axis the matrix does not have: as an axis that no cell has
-    counts as ``n``, a misspelt one would match in silence."""
-    known = {"variant", "design", *axes}
+def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collection[str] = ()) -> None:
+    """Raise UserError for a ``when`` that names an axis or a flavour the matrix does not have: as an axis
+    that no cell has counts as ``n``, a misspelt one would match in silence, and a misspelt flavour never."""
+    known = {"variant", "design", "flavour", *axes}
     for case in cases:
+        where = f"{case.path.parent}/case.toml, case {case.id}"
         conditions = [rule.when for rule in case.expect]
         conditions += [d.when for setting in case.settings for d in setting.defaults]
-        for key in (key for when in conditions for key in when):
-            if key not in known:
-                raise unknown_name("axis", key, known, where=f"{case.path.parent}/case.toml, case {case.id}")
+        for when in conditions:
+            for key in when:
+                if key not in known:
+                    raise unknown_name("axis", key, known, where=where)
+            for name in when.get("flavour", ()):
+                if name not in (PLAIN, *flavours):
+                    raise unknown_name("flavour", name, (PLAIN, *flavours), where=where)
 
 
 def from_script(path: Path) -> Case:

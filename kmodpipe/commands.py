@@ -39,6 +39,7 @@ class Asking:
     series: Sequence[str] = ()
     matrix: str = ""
     module: str = ""
+    flavour: Sequence[str] = ()
     cell: Sequence[str] = ()
     case: Sequence[str] = ()
     shuffle: str = ""
@@ -120,6 +121,7 @@ def resolve(asking: Asking) -> Asked:
         runtime=asking.runtime,
         head=asking.head,
         module=asking.module or None,
+        flavours=tuple(asking.flavour),
         cells=tuple(asking.cell),
         cases=tuple(c for c in asking.case if not _is_script(c)),
         case_files=tuple(Path(c) for c in asking.case if _is_script(c)),
@@ -268,7 +270,7 @@ def _chosen_cases(asked: Asked) -> tuple[Case, ...]:
     from kmodpipe import cases
 
     known = cases.load(asked.project.cases)
-    cases.check_axes(known, asked.matrix.axes)
+    cases.check_axes(known, asked.matrix.axes, asked.matrix.flavours)
     scripts = tuple(cases.from_script(path) for path in asked.request.case_files)
     named = cases.select(known, asked.request.cases) if asked.request.cases or not scripts else ()
     chosen = (*named, *scripts)

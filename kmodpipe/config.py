@@ -130,6 +130,7 @@ class Request:
     runtime: str = "docker"
     head: bool = False
     module: str | None = None
+    flavours: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
     case_files: tuple[Path, ...] = ()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -46,7 +46,7 @@ _INFRA_ENDS = (GuestEnd.QEMU_FAILED, GuestEnd.INTERRUPTED)
 @dataclass(frozen=True)
 class GuestFiles:
     """What a cell boots: the kernel, the root file system, the cases' shell library, the modules in the order
-    they are loaded."""
+    they are loaded; and what its flavour adds: archives of tools, and variables for every case."""
 
     kernel: Path
     rootfs: Path
@@ -54,6 +54,8 @@ class GuestFiles:
     modules: tuple[Path, ...]
     kernel_build_id: str
     module_build_ids: Mapping[str, str]
+    tools: tuple[Path, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,10 +146,13 @@ class Execution:
             for i in batch
             for case in [self._cases[i]]
         ]
-        pack_cell(cell_cpio, nonce=nonce, modules=self._files.modules, cases=planned, lib=self._files.lib)
-        initramfs = concatenate(self._scratch / f"initramfs{suffix}.cpio", (self._files.rootfs, cell_cpio))
+        files = self._files
+        pack_cell(cell_cpio, nonce=nonce, modules=files.modules, cases=planned, lib=files.lib, env=files.env)
+        initramfs = concatenate(
+            self._scratch / f"initramfs{suffix}.cpio", (files.rootfs, *files.tools, cell_cpio)
+        )
         session = machine.run(
-            MachineSpec(self._files.kernel, initramfs, CMDLINE, accel=self._accel),
+            MachineSpec(files.kernel, initramfs, CMDLINE, accel=self._accel),
             nonce=nonce,
             case_timeouts={i: float(self._cases[i].timeout_s) for i in batch},
             deadlines=self._deadlines,

@@ -29,7 +29,7 @@ def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:
     if built.failure:
         raise built.failure
     assert built.base and built.module
-    guest = maker.ensure(bench.stages.guest())
+    guest, flavour = building.guest(), built.configured.cell.flavour
     with bench.store.scratch("shell-") as scratch:
         cell_cpio = scratch / "cell.cpio"
         pack_cell(
@@ -38,9 +38,10 @@ def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:
             modules=sorted((built.module.path / "out").glob("*.ko")),
             cases=(),
             lib=bench.asked.project.images / "guest" / "lib.sh",
+            env=flavour.env,
             with_shell=True,
         )
-        initramfs = concatenate(scratch / "initramfs.cpio", (guest.path / "guest.cpio", cell_cpio))
+        initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *guest.tools(flavour), cell_cpio))
         bench.screen.say(f"{built.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
         return machine.interactive(
             MachineSpec(built.base.path / "out" / "bzImage", initramfs, CMDLINE, accel=accel)

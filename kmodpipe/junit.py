@@ -125,6 +125,7 @@ def _suite(run: Run, cell: CellResult, notes: dict[str, str], limits: dict[Verdi
         "variant": cell.variant,
         "design": cell.design,
         **{f"axis.{axis}": value for axis, value in cell.choice.items()},
+        **({"flavour": cell.flavour} if cell.flavour else {}),
         "state": cell.state.value,
         **({"reason": cell.reason} if cell.reason else {}),
         **run.properties,

@@ -22,10 +22,11 @@ from pathlib import Path
 from kmodpipe import __version__, accel, deadaxis, execute, junit, machine, proc, reproduce, results
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
-from kmodpipe.building import Building, Built, Maker, Row, RunFolder, Tally, gather, workers
+from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.execute import Execution, GuestFiles
+from kmodpipe.kconfig import Flavour
 from kmodpipe.machine import Deadlines, GuestEnd
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
@@ -109,7 +110,8 @@ class _Tester:
             started=_now(),
             cases=tuple(CaseInfo(c.id, c.summary, c.goal) for c in self._trials.cases),
             cells=tuple(
-                CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice)) for c in bench.asked.cells
+                CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice), flavour=c.flavour.name)
+                for c in bench.asked.cells
             ),
             properties=provenance(bench, self._trials),
         )
@@ -117,12 +119,12 @@ class _Tester:
     def run(self) -> None:
         with workers(self._bench.asked.request.jobs) as pool:
             rows = self._building.prepare(pool)
-            guest = self._maker.ensure(self._bench.stages.guest())
+            guest = self._building.guest()
             if self._building.bases:
                 self._accel = accel.confirm(
                     self._accel,
                     self._building.bases[0].path / "out" / "bzImage",
-                    guest.path / "guest.cpio",
+                    guest.rootfs,
                     self._bench.store.cache,
                     self._bench.screen,
                 )
@@ -142,7 +144,7 @@ class _Tester:
         _keep_configuration(self._folder, row[1])
         return self._building.cell(*row)
 
-    def _cell(self, subject: Subject, build: Future[Built], guest: Artifact) -> None:
+    def _cell(self, subject: Subject, build: Future[Built], guest: GuestParts) -> None:
         built = build.result()
         blank = self._blank(built.id)
         if built.skip:
@@ -167,13 +169,15 @@ class _Tester:
         """The cell as planned, without the places kept for its cases."""
         return replace(next(c for c in self.results.cells if c.cell == cell_id), cases=())
 
-    def _boot(self, blank: CellResult, subject: Subject, built: Built, guest: Artifact) -> CellResult:
+    def _boot(self, blank: CellResult, subject: Subject, built: Built, guest: GuestParts) -> CellResult:
         assert built.base and built.module
         folder = self._folder.cell(built.id)
-        files = self._guest_files(built.base, built.module, guest)
+        flavour = built.configured.cell.flavour
+        files = self._guest_files(built.base, built.module, guest, flavour)
         where = Surroundings(
-            built.id, subject.variant.name, subject.variant.design, dict(blank.choice), built.configured.final
-        )
+            built.id, subject.variant.name, subject.variant.design, dict(blank.choice),
+            built.configured.final, flavour.name,
+        )  # fmt: skip
         with (
             self._bench.screen.step(f"test {built.id}") as step,
             self._bench.store.scratch("boot-") as scratch,
@@ -194,8 +198,11 @@ class _Tester:
                     channel="@CHANNEL@",
                 ),
                 kernel=os.path.relpath(files.kernel, folder),
-                initramfs_parts=(os.path.relpath(files.rootfs, folder), boot.cell_cpio.name),
-                comment={"cell": built.id, **self.results.properties},
+                initramfs_parts=(
+                    *(os.path.relpath(archive, folder) for archive in (files.rootfs, *files.tools)),
+                    boot.cell_cpio.name,
+                ),
+                comment={"cell": built.id, "flavour": str(flavour), **self.results.properties},
                 guest=number,
             )
         return replace(
@@ -206,15 +213,20 @@ class _Tester:
             artifacts=self._artifacts(built.id),
         )
 
-    def _guest_files(self, base: Artifact, module: Artifact, guest: Artifact) -> GuestFiles:
+    def _guest_files(
+        self, base: Artifact, module: Artifact, guest: GuestParts, flavour: Flavour
+    ) -> GuestFiles:
         shared = self._folder.shared
         kernel_id, module_ids = kernel_build_ids(base, module)
         modules = tuple(sorted((module.path / "out").glob("*.ko")))
         with self._lock:
             kernel = _copy(base.path / "out" / "bzImage", shared / f"bzImage-{base.key[:12]}")
-            rootfs = _copy(guest.path / "guest.cpio", shared / "guest.cpio")
+            rootfs = _copy(guest.rootfs, shared / "guest.cpio")
+            tools = tuple(
+                _copy(guest.toolsets[name], shared / f"tools-{name}.cpio") for name in flavour.tools
+            )
         lib = self._bench.asked.project.images / "guest" / "lib.sh"
-        return GuestFiles(kernel, rootfs, lib, modules, kernel_id, module_ids)
+        return GuestFiles(kernel, rootfs, lib, modules, kernel_id, module_ids, tools, flavour.env)
 
     def _cell_properties(self, built: Built, files: GuestFiles, done: execute.Executed) -> Mapping[str, str]:
         assert built.base and built.module

@@ -4,8 +4,8 @@ A `Stage` is one cached step: what kind, for whom, everything that goes into its
 The same stages serve `invoke plan`, which only looks them up, and the pipeline, which makes them, so what
 is printed is what would run.
 
-    tree ─► applied tree ─► config (one a variant) ─► base (one a source and non-module config)
-                                                   ─► module (one a cell)          guest (one)
+    tree ─► applied tree ─► config (one a variant and flavour) ─► base (one a source and non-module config)
+                                                               ─► module (one a cell)          guest (one)
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from kmodpipe import kconfig
 from kmodpipe.build import Builder, ModuleOrder, build_id, module_targets
 from kmodpipe.errors import KernelFailure, UserError
-from kmodpipe.kconfig import Cell, Matrix, Variant
+from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.progress import Step
 from kmodpipe.series import Series
 from kmodpipe.source import Tree
@@ -93,7 +93,6 @@ class Stages:
         self.module = module.strip("/")
         self._builder = builder
         self._identity = identity
-        self._common = {entry.symbol: entry for entry in matrix.common}
         self._recipes = digest_tree(builder.images / "builder")
         guest = builder.images / "guest"
         # The cases and their library travel with each cell: changing one makes no new guest.
@@ -106,17 +105,19 @@ class Stages:
         )
 
     # -- configuration ---------------------------------------------------------------------------
-    def configuration(self, subject: Subject, cells: Sequence[Cell], tools: Path | None = None) -> Stage:
-        """The final configuration of every cell of one variant; with the control's, that of the base,
-        which no axis touches. ``tools`` saves building conf where the variant leaves it alone."""
+    def configuration(
+        self, subject: Subject, cells: Sequence[Cell], flavour: Flavour, tools: Path | None = None
+    ) -> Stage:
+        """The final configuration of every cell of one variant in one flavour; with the control's, that of
+        the base, which no axis touches. ``tools`` saves building conf where the variant leaves it alone."""
         tools = None if self._touched(subject, _is_host_tool) else tools
         requests = {cell.id: kconfig.render(cell.asked) for cell in cells}
-        plain = {"base": kconfig.render(self._common)} if subject.variant.is_control else {}
+        common = {"base": kconfig.render(self.matrix.asked(flavour))} if subject.variant.is_control else {}
         inputs: Inputs = {
             "tree": self.tree.identity,
             "Kconfig": self._touched(subject, _is_kconfig),
             "requests": digest_of(requests),
-            "base configuration": [self.matrix.base, plain],
+            "base configuration": [self.matrix.base, common],
             "builder": dict(self._identity),
             "recipe": [_RECIPE_VERSION, self._recipes],
         }
@@ -124,33 +125,38 @@ class Stages:
         def make(folder: Path, log: Path, step: Step | None) -> None:
             symbols = {symbol for cell in cells for symbol in cell.asked}
             index = kconfig.index_symbols(subject.src, symbols)
-            verdicts = {cell.id: kconfig.illegal(cell.axes, cell.asked, index) for cell in cells}
+            verdicts = {cell.id: kconfig.illegal(cell.own, cell.asked, index) for cell in cells}
             legal = {cell.id: requests[cell.id] for cell in cells if verdicts[cell.id] is None}
             if step:
                 step.update(f"{len(legal)} of {len(cells)} cells are legal")
-            self._builder.configure(
-                subject.src, self.matrix.base, {**plain, **legal}, folder, log, step, tools
-            )
+            if asks := {**common, **legal}:
+                self._builder.configure(subject.src, self.matrix.base, asks, folder, log, step, tools)
+            else:
+                (folder / "out").mkdir()
             (folder / "out" / "illegal.json").write_text(json.dumps({k: v for k, v in verdicts.items() if v}))
 
-        return Stage("config", subject.variant.name, inputs, make)
+        label = f"{subject.variant.name}.{flavour.name}" if flavour.name else subject.variant.name
+        return Stage("config", label, inputs, make)
 
     def configured(
-        self, subject: Subject, cells: Sequence[Cell], artifact: Artifact
+        self, subject: Subject, cells: Sequence[Cell], flavour: Flavour, artifact: Artifact
     ) -> tuple[Configured, ...]:
         """Compare what came out with what was asked, cell by cell.
 
-        Raises UserError where a symbol that every cell asks for did not survive.
+        Raises UserError where a symbol that every cell of the matrix asks for did not survive.
         """
         out = artifact.path / "out"
         reasons: Mapping[str, str] = json.loads((out / "illegal.json").read_text())
         if subject.variant.is_control:
-            self._require_common(subject, artifact)
+            self._require_common(subject, flavour, artifact)
         return tuple(self._judge_cell(subject, cell, out, reasons.get(cell.id, "")) for cell in cells)
 
-    def _require_common(self, subject: Subject, artifact: Artifact) -> None:
-        base = kconfig.parse_config(plain_configuration(artifact))
-        if lost := kconfig.verify(self._common, base):
+    def _require_common(self, subject: Subject, flavour: Flavour, artifact: Artifact) -> None:
+        base = kconfig.parse_config(common_configuration(artifact))
+        # What a flavour asks for is each cell's own affair: a tree may well not have it.
+        own = {entry.symbol for entry in flavour.asked}
+        common = {symbol: entry for symbol, entry in self.matrix.asked(flavour).items() if symbol not in own}
+        if lost := kconfig.verify(common, base):
             more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
             raise UserError(
                 f"a symbol did not survive: {lost[0]}{more}",
@@ -170,8 +176,8 @@ class Stages:
         if not lost:
             return Configured(cell, text=text)
         told = [(m, self._explain(subject, m, final)) for m in lost]
-        axes = {entry.symbol for entry in cell.axes.values()}
-        if all(why and m.asked.symbol in axes for m, why in told):
+        own = {entry.symbol for entry in cell.own}
+        if all(why and m.asked.symbol in own for m, why in told):
             return Configured(cell, skip="; ".join(str(why) for _, why in told))
         return Configured(
             cell,
@@ -188,20 +194,20 @@ class Stages:
         return kconfig.explain(mismatch, index, final)
 
     # -- base ------------------------------------------------------------------------------------
-    def base_spec(self, subject: Subject, configured: Configured, plain: str) -> BaseSpec:
-        """The base that this cell's module is built against and runs on; ``plain`` is the configuration
-        without axes (`plain_configuration`)."""
+    def base_spec(self, subject: Subject, configured: Configured, common: str) -> BaseSpec:
+        """The base that this cell's module is built against and runs on; ``common`` is the configuration
+        of its flavour without axes (`common_configuration`)."""
         outside = self._touched(subject, lambda name: not self._is_module_file(name) and not _is_inert(name))
         source = self.tree.identity if not outside else digest_of([self.tree.identity, outside])
         owned = kconfig.owned_symbols(subject.src, self.module)
         wanted = kconfig.digest(configured.final, without=owned)
-        # Built from the plain one where only the module's own symbols differ, so that it does not matter
+        # Built from the common one where only the module's own symbols differ, so that it does not matter
         # which cell comes first.
-        same = kconfig.digest(kconfig.parse_config(plain), without=owned) == wanted
+        same = kconfig.digest(kconfig.parse_config(common), without=owned) == wanted
         return BaseSpec(
             src=subject.src if outside else self.tree.path,
             source=source,
-            config=plain if same else configured.text,
+            config=common if same else configured.text,
             config_digest=wanted,
         )
 
@@ -282,6 +288,19 @@ class Stages:
 
         return Stage("guest", "guest", inputs, make, need_mib=128)
 
+    def toolset(self, name: str, guest: Artifact) -> Stage:
+        """Programs that only the guests of some flavours get, as an archive of their own: what is in the
+        root file system is unpacked in every boot."""
+        inputs: Inputs = {"guest": guest.key, "toolset": name}
+
+        def make(folder: Path, log: Path, step: Step | None) -> None:
+            from kmodpipe.guest import pack_folder
+
+            self._builder.toolset(name, guest.path / "out", folder, log, step)
+            pack_folder(folder / "out", folder / "toolset.cpio")
+
+        return Stage("toolset", name, inputs, make, need_mib=128)
+
     # -- what a series touches -------------------------------------------------------------------
     def _is_module_file(self, name: str) -> bool:
         return name.startswith(f"{self.module}/")
@@ -297,8 +316,8 @@ class Stages:
         return found
 
 
-def plain_configuration(control: Artifact) -> str:
-    """The configuration without axes, from the control's configuration artifact."""
+def common_configuration(control: Artifact) -> str:
+    """A flavour's configuration without axes, from the control's configuration artifact."""
     return (control.path / "out" / "base.config").read_text()
 
 

@@ -18,7 +18,8 @@ from kmodpipe.bench import Asked, control_subject
 from kmodpipe.build import Builder
 from kmodpipe.container import DockerRuntime, HostRuntime, Runtime
 from kmodpipe.errors import InfraError, KmodpipeError
-from kmodpipe.plan import Configured, Stage, Stages, Subject, plain_configuration
+from kmodpipe.kconfig import Flavour
+from kmodpipe.plan import Configured, Stage, Stages, Subject, common_configuration
 from kmodpipe.source import Tree
 from kmodpipe.store import Artifact, Store
 
@@ -67,10 +68,16 @@ class _Planner:
             return
         builder = Builder(runtime, self._asked.project.images, self._asked.request.jobs)
         stages = Stages(tree, self._asked.matrix, self._asked.module, builder, dict(runtime.identity()))
-        self.look(stages.guest(), "guest root file system")
-        plain: str | None = None
-        for subject in subjects:
-            plain = self._variant(stages, subject, plain)
+        guest = self.look(stages.guest(), "guest root file system")
+        for name in dict.fromkeys(n for flavour in self._asked.flavours for n in flavour.tools):
+            if guest is None:
+                self.tell(f"guest tools {name}", WAITS, "for guest root file system")
+            else:
+                self.look(stages.toolset(name, guest), f"guest tools {name}")
+        for flavour in self._asked.flavours:
+            common: str | None = None
+            for subject in subjects:
+                common = self._variant(stages, subject, flavour, common)
         self.tell("boot and judge every cell", TODO, "verdicts are never taken from the cache")
 
     def _tree(self) -> Tree | None:
@@ -116,36 +123,40 @@ class _Planner:
         self.tell("builder image", CACHED, found.removeprefix("sha256:")[:12])
         return DockerRuntime(client, found)
 
-    def _variant(self, stages: Stages, subject: Subject, plain: str | None) -> str | None:
-        """The rows of one variant; returns the configuration without axes, once it is known."""
-        name = subject.variant.name
-        cells = self._asked.cells_of(name)
-        config = self.look(stages.configuration(subject, cells), f"configure {name}")
+    def _variant(self, stages: Stages, subject: Subject, flavour: Flavour, common: str | None) -> str | None:
+        """The rows of one variant in one flavour; returns the flavour's configuration without axes, once it
+        is known."""
+        cells = self._asked.cells_of(subject.variant.name, flavour)
+        if not cells and not subject.variant.is_control:
+            return common
+        stage = stages.configuration(subject, cells, flavour)
+        name = stage.label
+        config = self.look(stage, f"configure {name}")
         if config is None:
             for cell in cells:
                 self.tell(f"module {cell.id}", WAITS, f"for configure {name}")
-            return plain
+            return common
         if subject.variant.is_control:
-            plain = plain_configuration(config)
+            common = common_configuration(config)
         try:
-            configured = stages.configured(subject, cells, config)
+            configured = stages.configured(subject, cells, flavour, config)
         except KmodpipeError as e:
             self.tell(f"verify {name}", FAILS, e.what)
-            return plain
+            return common
         for one in configured:
-            self._cell(stages, subject, one, plain)
-        return plain
+            self._cell(stages, subject, one, common)
+        return common
 
-    def _cell(self, stages: Stages, subject: Subject, one: Configured, plain: str | None) -> None:
+    def _cell(self, stages: Stages, subject: Subject, one: Configured, common: str | None) -> None:
         step = f"module {one.cell.id}"
         if one.skip:
             self.tell(step, SKIPPED, one.skip)
         elif one.failure:
             self.tell(step, FAILS, one.failure.what)
-        elif plain is None:
+        elif common is None:
             self.tell(step, WAITS, "for configure of the control")
         else:
-            spec = stages.base_spec(subject, one, plain)
+            spec = stages.base_spec(subject, one, common)
             base_stage = stages.base(spec)
             told = f"base {base_stage.label}"
             known = next((r for r in self.rows if r.step == told), None)

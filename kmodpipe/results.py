@@ -91,9 +91,9 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class CellResult:
-    """One cell. ``choice`` maps axis to value; ``reason`` says why the state is not ``ran``; ``properties``
-    is its provenance, flat; ``artifacts`` maps a file's name (``console.log``, ``reproduce.sh``) to its
-    path relative to the run's folder."""
+    """One cell. ``choice`` maps axis to value; ``flavour`` is empty for the plain cells; ``reason`` says why
+    the state is not ``ran``; ``properties`` is its provenance, flat; ``artifacts`` maps a file's name
+    (``console.log``, ``reproduce.sh``) to its path relative to the run's folder."""
 
     cell: str
     variant: str
@@ -104,6 +104,7 @@ class CellResult:
     cases: tuple[CaseResult, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    flavour: str = ""
 
     def case(self, case_id: str) -> CaseResult | None:
         return next((c for c in self.cases if c.case == case_id), None)
@@ -305,9 +306,14 @@ def _strays(run: Run) -> list[str]:
 
 
 def control_of(run: Run, cell: CellResult) -> CellResult | None:
-    """The control's cell with the same choice. An axis that the control lacks counts as ``n``: one for which
-    every control cell that is not skipped has ``n``, as for a symbol that the series itself adds."""
-    there = [c for c in run.cells if c.variant == CONTROL and c.state is not State.SKIPPED]
+    """The control's cell with the same choice and flavour. An axis that the control lacks counts as ``n``:
+    one for which every control cell that is not skipped has ``n``, as for a symbol that the series itself
+    adds."""
+    there = [
+        c
+        for c in run.cells
+        if c.variant == CONTROL and c.flavour == cell.flavour and c.state is not State.SKIPPED
+    ]
     axes = {axis for c in there for axis, value in c.choice.items() if value != "n"}
 
     def known_to_control(choice: Mapping[str, str]) -> set[tuple[str, str]]:

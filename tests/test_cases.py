@@ -160,6 +160,19 @@ def test_select_and_axes(tmp_path: Path) -> None:
         cases.check_axes(loaded, ["INDEX", "NO_UUID"])
 
 
+def test_a_rule_may_speak_of_a_flavour_and_no_flavour_is_plain() -> None:
+    def case(*flavours: str) -> Case:
+        return replace(CASE, expect=(Expectation("mounted", "because", {"flavour": flavours}),))
+
+    xfs = replace(NOUUID, flavour="xfs")
+    assert [bool(case("xfs").expectation(w)) for w in (NOUUID, xfs)] == [False, True]
+    assert [bool(case("plain").expectation(w)) for w in (NOUUID, xfs)] == [True, False]
+    assert case("plain", "xfs").expectation(xfs) and CASE.expectation(xfs)
+    cases.check_axes([case("plain", "xfs")], [], ["xfs"])
+    with pytest.raises(UserError, match="unknown flavour 'xsf'; did you mean xfs"):
+        cases.check_axes([case("xsf")], [], ["xfs"])
+
+
 def test_digest_covers_what_runs_and_not_the_expectation(tmp_path: Path) -> None:
     (case,) = cases.load(write_case(tmp_path, CASE_TOML))
     first = case.digest(b"lib")

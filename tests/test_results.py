@@ -187,6 +187,17 @@ def test_an_axis_that_the_control_has_is_not_ignored() -> None:
     assert results.control_of(replace(run, cells=run.cells[3:]), run.cells[-1]) is None
 
 
+def test_a_cell_is_compared_within_its_flavour() -> None:
+    plain = replace(
+        CellResult("c", "unpatched", "none", {"INDEX": "y"}, State.RAN), cell="unpatched", flavour=""
+    )
+    xfs = replace(plain, cell="unpatched.xfs", flavour="xfs")
+    run = Run("r", "2020-10-13T12:00:00Z", cells=(plain, xfs))
+    assert results.control_of(run, replace(plain, cell="s", variant="s")) == plain
+    assert results.control_of(run, replace(xfs, cell="s.xfs", variant="s")) == xfs
+    assert results.control_of(run, replace(xfs, cell="s.btrfs", variant="s", flavour="btrfs")) is None
+
+
 def test_a_large_run_is_cheap() -> None:
     """A run of 100 cells × 100 cases is cheap to plan and to write after every cell."""
     infos = tuple(replace(INFOS[0], id=f"case-{i}") for i in range(100))

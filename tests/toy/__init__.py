@@ -161,7 +161,8 @@ class World:
 
     def test(self, *argv: str) -> Ran:
         """`invoke test --runtime host` in this process: the same command, without a fresh interpreter."""
-        flags: dict[str, list[str]] = {"cell": [], "case": [], "tree": [], "series": [], "shuffle": []}
+        names = ("cell", "case", "tree", "series", "flavour", "shuffle")
+        flags: dict[str, list[str]] = {name: [] for name in names}
         for name, value in zip(argv[::2], argv[1::2], strict=True):
             flags[name.removeprefix("--")].append(value)
         before = dict(os.environ)
@@ -173,6 +174,7 @@ class World:
                 root=self.root,
                 tree="".join(flags["tree"]),
                 series=flags["series"],
+                flavour=flags["flavour"],
                 cell=flags["cell"],
                 case=flags["case"],
                 shuffle="".join(flags["shuffle"]),

@@ -1,7 +1,8 @@
 """Plays QEMU for a toy guest: reads the initramfs that it is given, speaks the verdict protocol on the
 inherited sockets, and does in each case what the script's ``# toy:`` lines say.
 
-    observe KEY VALUE     observe-module      exit N          print TEXT       console TEXT
+    observe KEY VALUE     observe-module      observe-env NAME
+    exit N          print TEXT       console TEXT
     panic                 warn                hang            quit             forge           sleep S
     dirty                 what a clean guest does not have; `clean` exits 1 where it is there
     left TEXT             what the agent found and restored; retire WHY: this guest's last case
@@ -83,6 +84,7 @@ class Guest:
         self.nonce, self.seq = "", 0
         self.how, self.left, self.retire = "exit", "", ""
         self.dirty = self.late_panic = False
+        self.env: dict[str, str] = {}
 
     def say(self, text: str) -> None:
         self.console(text.encode())
@@ -101,6 +103,7 @@ class Guest:
             [unquote(t) for t in line.split()] for line in self.files["kmodpipe/plan"].decode().splitlines()
         ]
         self.nonce = next(line[1] for line in plan if line[0] == "nonce")
+        self.env = {line[1]: line[2] for line in plan if line[0] == "env"}
         self.say("[    0.000000] Linux version 5.10.223 (toy)\n")
         modules = [line[1].lstrip("/") for line in plan if line[0] == "module"]
         self.send("hello", proto=1, release="5.10.223", version="toy", build_id=self.kernel, uptime_ms=900)
@@ -137,16 +140,22 @@ class Guest:
             time.sleep(0.25)
             self.send("beat", uptime_ms=1000)
 
+    def observed(self, verb: str, rest: str) -> tuple[str, str]:
+        if verb == "observe-module":
+            found = re.search(rb"^outcome: (\S+)", self.module, flags=re.M)
+            return "outcome", found[1].decode() if found else "none"
+        if verb == "observe-env":
+            return rest, self.env.get(rest, "none")
+        key, _, value = rest.partition(" ")
+        return key, value
+
     def case(self, index: str, script: str) -> int | None:  # noqa: C901
         status = 0
         for line in re.findall(r"^# toy: (.*)$", script, flags=re.M):
             verb, _, rest = line.partition(" ")
-            if verb == "observe":
-                key, value = rest.split(" ", 1)
+            if verb.startswith("observe"):
+                key, value = self.observed(verb, rest)
                 self.send("obs", case=index, key=key, value=value)
-            elif verb == "observe-module":
-                found = re.search(rb"^outcome: (\S+)", self.module, flags=re.M)
-                self.send("obs", case=index, key="outcome", value=found[1].decode() if found else "none")
             elif verb == "exit":
                 status = int(rest)
             elif verb == "print":

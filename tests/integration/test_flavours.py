@@ -1,0 +1,40 @@
+"""The cases on xfs and btrfs, with real tools, kernels and guests: one cell of a series in each flavour."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kmodpipe import engine, host
+from tests.integration.conftest import require
+from tests.integration.test_pipeline import invoke
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
+
+CASES = ("uuid-remount-index-on", "uuid-remount-index-nouuid")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machinery() -> None:
+    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
+    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+
+
+@pytest.mark.parametrize("flavour", ["xfs", "btrfs"])
+def test_a_changed_uuid_matters_on_other_file_systems_too(tmp_path: Path, flavour: str) -> None:
+    cell = f"index-nouuid.INDEX=y.NOUUID=n.{flavour}"
+    named = [word for case in CASES for word in ("--case", case)]
+    ran = invoke(tmp_path, "test", "--cell", cell, *named)
+    assert ran.code == 0, ran.text
+    assert [ran.case(cell, case)["outcome"] for case in CASES] == ["ESTALE", "mounted"]
+    for case in CASES:
+        seen = ran.case(cell, case)["observations"]
+        assert seen["uuid_before"] != seen["uuid_after"]
+        assert seen["check"] == "0"
+    # Its own kernel and tools.
+    (result,) = ran.run()["cells"]
+    assert result["flavour"] == flavour
+    assert f"CONFIG_{flavour.upper()}_FS=y" in (ran.latest / cell / "config").read_text()
+    assert (ran.latest / "shared" / f"tools-{flavour}.cpio").is_file()
