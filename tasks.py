@@ -36,6 +36,7 @@ FLAVOUR = Flag("flavour", [], "only this flavour of the matrix; plain and all ar
 CELL = Flag("cell", [], "only this cell; patterns with * work; repeatable")
 CASE = Flag("case", [], "only this case, or a script of your own by its path; repeatable")
 SHUFFLE = Flag("shuffle", "", "run the cases in another order, by this seed, or: random; 0 as declared")
+EACH_PATCH = Flag("each_patch", False, "the series after each of its patches as well, as NAME@1, NAME@2 …")
 RUNTIME = Flag("runtime", "docker", "where builds run: docker, or host (own compiler, no isolation)")
 JOBS = Flag("jobs", 0, "how many compilers or guests at once; 0 means one a processor")
 OUT = Flag("out", "out", "the folder for results")
@@ -49,7 +50,7 @@ TO = Flag("to", "", "the file to write, instead of the screen")
 SOURCE = (TREE, HEAD, SERIES)
 # Every command takes these, so that a script can pass the same ones to all.
 COMMON = (JOBS, OUT, QUIET)
-BUILD = (*SOURCE, MATRIX, MODULE, FLAVOUR, CELL, RUNTIME, *COMMON)
+BUILD = (*SOURCE, EACH_PATCH, MATRIX, MODULE, FLAVOUR, CELL, RUNTIME, *COMMON)
 
 
 def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:

@@ -55,6 +55,8 @@ def resolve(project: Project, request: Request) -> Asked:
         raise unknown_name("runtime", request.runtime, ("docker", "host"))
     source.resolve(request.tree, project.trees)
     loaded = tuple(series.load(name, project.patches) for name in request.series if name != "none")
+    if request.each_patch:
+        loaded = tuple(one for whole in loaded for one in (*whole.prefixes(), whole))
     doubled = {s.name for s in loaded if [x.name for x in loaded].count(s.name) > 1} | (
         {CONTROL} & {s.name for s in loaded}
     )
@@ -64,7 +66,7 @@ def resolve(project: Project, request: Request) -> Asked:
     module = only_module(loaded, matrix, request.module)
     variants = [
         Variant(CONTROL, CONTROL_DESIGN, {}),
-        *(Variant(s.name, s.design, s.axes) for s in loaded),
+        *(Variant(s.name, s.design, s.axes, s.partial) for s in loaded),
     ]
     chosen = cells(matrix, variants, request)
     return Asked(project, request, matrix, module, loaded, chosen)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +48,7 @@ _MAX_SCRIPT_MIB = 16
 class Surroundings:
     """Where a case runs. ``choice`` maps an axis of the matrix to its value (``INDEX`` to ``y``), ``config``
     a Kconfig symbol without prefix to its value in the kernel's final configuration; ``flavour`` is empty
-    for the plain cells."""
+    for the plain cells; ``partial``: only the first patches of the series are applied."""
 
     cell_id: str
     variant: str
@@ -56,6 +56,7 @@ class Surroundings:
     choice: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
     flavour: str = ""
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,13 @@ class Case:
         """The first rule that matches, or None."""
         return next((rule for rule in self.expect if rule.matches(where)), None)
 
+    def expectations(self, where: Surroundings) -> tuple[Expectation, ...]:
+        """The rules one of which has to hold: one; or, between two patches of a series, that of the whole
+        series and that of the tree before it, as every patch leads from the one to the other."""
+        designs = (where.design, CONTROL_DESIGN) if where.partial else (where.design,)
+        found = [self.expectation(replace(where, design=design)) for design in designs]
+        return tuple(rule for rule in found if rule)
+
     def setting(self, design: str) -> Setting | None:
         """The layered setting as it is in a design."""
         return next((s for s in self.settings if design in s.designs), None)
@@ -122,6 +130,8 @@ class Case:
         """Why the case cannot be tried in this cell; empty where it can."""
         if unmet := self.unmet(where.config):
             return f"needs {', '.join(f'CONFIG_{s}' for s in unmet)}, which this kernel does not have"
+        if self.settings and where.partial:
+            return "between two patches a setting need not be whole"
         if self.settings and not self.setting(where.design):
             return f"the design {where.design} has no such setting"
         return ""

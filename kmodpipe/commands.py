@@ -49,6 +49,7 @@ class Asking:
     quiet: bool = False
     yes: bool = False
     all: bool = False
+    each_patch: bool = False
     run: str = ""
     to: str = ""
     screen: Screen = field(default_factory=Screen)
@@ -126,6 +127,7 @@ def resolve(asking: Asking) -> Asked:
         cases=tuple(c for c in asking.case if not _is_script(c)),
         case_files=tuple(Path(c) for c in asking.case if _is_script(c)),
         shuffle=_seed(asking.shuffle),
+        each_patch=asking.each_patch,
     )
     return bench.resolve(project, request)
 

@@ -135,3 +135,4 @@ class Request:
     cases: tuple[str, ...] = ()
     case_files: tuple[Path, ...] = ()
     shuffle: int = 0
+    each_patch: bool = False

@@ -79,7 +79,8 @@ class _Judge:
         self.infra = infra
         self.prevented = prevented
         self.not_here = case.not_here(where)
-        self.rule = case.expectation(where)
+        self.rules = case.expectations(where)
+        self.rule = self.rules[0] if self.rules else None
         self.setting = case.setting(where.design)
         self.where = where
         self.report = ktap.parse(self.trial.output.decode("utf-8", "replace"))
@@ -203,6 +204,7 @@ class _Judge:
         goal_met = outcome in self.case.goals
         if self.rule is None:
             return self.by_goal(outcome, goal_met)
+        self.rule = next((r for r in self.rules if not self.differences(r, outcome)), self.rule)
         differences = self.differences(self.rule, outcome)
         if not differences:
             found = (
@@ -213,6 +215,8 @@ class _Judge:
                 outcome=outcome, goal_met=goal_met, known_defect=self.rule.defect,
             )  # fmt: skip
         text = f"{'; '.join(differences)}: {self.rule.reason}"
+        if self.where.partial:
+            text = f"neither as before the series nor as after it: {text}"
         if self.rule.defect and outcome != self.rule.outcome:
             text = (
                 f"expected the known defect {self.rule.outcome}, observed {outcome}; if it is gone, the "

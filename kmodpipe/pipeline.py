@@ -176,7 +176,7 @@ class _Tester:
         files = self._guest_files(built.base, built.module, guest, flavour)
         where = Surroundings(
             built.id, subject.variant.name, subject.variant.design, dict(blank.choice),
-            built.configured.final, flavour.name,
+            built.configured.final, flavour.name, subject.variant.partial,
         )  # fmt: skip
         with (
             self._bench.screen.step(f"test {built.id}") as step,

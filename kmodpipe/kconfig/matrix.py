@@ -118,11 +118,13 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Variant:
-    """``unpatched`` or a series; ``spelling`` gives this variant's own symbol for an axis."""
+    """``unpatched`` or a series; ``spelling`` gives this variant's own symbol for an axis;
+    ``partial``: it ends before the series' last patch."""
 
     name: str
     design: str
     spelling: Mapping[str, str]
+    partial: bool = False
 
     @property
     def is_control(self) -> bool:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kmodpipe import proc
@@ -38,7 +38,8 @@ class Patch:
 class Series:
     """Patches in order, and what is declared about them. ``origin`` says where they were read from.
 
-    ``axes`` maps names of matrix axes to this series' own spelling of the Kconfig symbol.
+    ``axes`` maps names of matrix axes to this series' own spelling of the Kconfig symbol; ``partial`` marks
+    the first patches of a longer series.
     """
 
     name: str
@@ -49,6 +50,14 @@ class Series:
     patches: tuple[Patch, ...]
     origin: str
     axes: Mapping[str, str] = field(default_factory=dict)
+    partial: bool = False
+
+    def prefixes(self) -> tuple[Series, ...]:
+        """The series up to each of its patches but the last, as ``name@1``, ``name@2`` …"""
+        return tuple(
+            replace(self, name=f"{self.name}@{n}", patches=self.patches[:n], partial=True)
+            for n in range(1, len(self.patches))
+        )
 
     @property
     def digest(self) -> str:
