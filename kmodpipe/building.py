@@ -198,12 +198,15 @@ class Building:
     def prepare(self, pool: Executor) -> list[Row]:
         """Configure every cell, and make what cells share: the guest and each base, side by side.
 
-        The base starts as soon as the control is configured; series are configured while it compiles.
+        The base starts as soon as its own configuration is there; the cells are configured while it compiles.
         A base that does not compile is found again, and told, by each cell that needs it.
         """
         control = next(s for s in self._bench.subjects if s.variant.is_control)
         shared: list[Future[Any]] = [pool.submit(self.guest)]
         rows: list[Row] = []
+        for flavour in self._bench.asked.flavours:
+            if spec := self._common_base(control, flavour):
+                shared.append(pool.submit(self.base, spec))
         for subject in (control, *(s for s in self._bench.subjects if s is not control)):
             for flavour in self._bench.asked.flavours:
                 more = self._configure(subject, flavour)
@@ -212,15 +215,21 @@ class Building:
         gather(shared, ignore=(KernelFailure,))
         return self._leads_first(rows)
 
+    def _common_base(self, control: Subject, flavour: Flavour) -> BaseSpec | None:
+        """Configure what a flavour's cells have in common; its base, where it is needed for sure."""
+        stages, cells = self._bench.stages, self._bench.asked.cells_of(control.variant.name, flavour)
+        artifact = self._maker.ensure(stages.common(flavour, self._tools))
+        self._tools = self._tools or artifact.path / "obj"
+        text = self._common[flavour.name] = common_configuration(artifact)
+        stages.require_common(control, flavour, text)
+        return stages.common_spec(cells, text)
+
     def _configure(self, subject: Subject, flavour: Flavour) -> list[Row]:
         stages, cells = self._bench.stages, self._bench.asked.cells_of(subject.variant.name, flavour)
-        if not cells and not subject.variant.is_control:
+        if not cells:
             return []
         artifact = self._maker.ensure(stages.configuration(subject, cells, flavour, self._tools))
-        if subject.variant.is_control:
-            self._common[flavour.name] = common_configuration(artifact)
-            self._tools = self._tools or artifact.path / "obj"
-        return [(subject, one) for one in stages.configured(subject, cells, flavour, artifact)]
+        return [(subject, one) for one in stages.configured(subject, cells, artifact)]
 
     def guest(self) -> GuestParts:
         """What guests are made of, made or found."""

@@ -4,8 +4,8 @@ A `Stage` is one cached step: what kind, for whom, everything that goes into its
 The same stages serve `invoke plan`, which only looks them up, and the pipeline, which makes them, so what
 is printed is what would run.
 
-    tree ─► applied tree ─► config (one a variant and flavour) ─► base (one a source and non-module config)
-                                                               ─► module (one a cell)          guest (one)
+    tree ─► common config (one a flavour) ─► base (one a source and non-module config)
+         ─► applied tree ─► config (one a variant and flavour) ─► module (one a cell)          guest (one)
 """
 
 from __future__ import annotations
@@ -105,22 +105,35 @@ class Stages:
         )
 
     # -- configuration ---------------------------------------------------------------------------
-    def configuration(
-        self, subject: Subject, cells: Sequence[Cell], flavour: Flavour, tools: Path | None = None
-    ) -> Stage:
-        """The final configuration of every cell of one variant in one flavour; with the control's, that of
-        the base, which no axis touches. ``tools`` saves building conf where the variant leaves it alone."""
-        tools = None if self._touched(subject, _is_host_tool) else tools
-        requests = {cell.id: kconfig.render(cell.asked) for cell in cells}
-        common = {"base": kconfig.render(self.matrix.asked(flavour))} if subject.variant.is_control else {}
-        inputs: Inputs = {
+    def common(self, flavour: Flavour, tools: Path | None = None) -> Stage:
+        """The pristine tree's configuration of one flavour without any axis: what the base is built from.
+        It leaves the tree's host tools (conf, fixdep) for all that follows on the same sources."""
+        requests = {"base": kconfig.render(self.matrix.asked(flavour))}
+
+        def make(folder: Path, log: Path, step: Step | None) -> None:
+            self._builder.configure(self.tree.path, self.matrix.base, requests, folder, log, step, tools)
+
+        label = ".".join(["common", *([flavour.name] if flavour.name else [])])
+        return Stage("config", label, self._config_inputs({}, requests), make)
+
+    def _config_inputs(self, touched: Mapping[str, str], requests: Mapping[str, str]) -> Inputs:
+        return {
             "tree": self.tree.identity,
-            "Kconfig": self._touched(subject, _is_kconfig),
-            "requests": digest_of(requests),
-            "base configuration": [self.matrix.base, common],
+            "Kconfig": dict(touched),
+            "requests": digest_of(dict(requests)),
+            "base configuration": self.matrix.base,
             "builder": dict(self._identity),
             "recipe": [_RECIPE_VERSION, self._recipes],
         }
+
+    def configuration(
+        self, subject: Subject, cells: Sequence[Cell], flavour: Flavour, tools: Path | None = None
+    ) -> Stage:
+        """The final configuration of every cell of one variant in one flavour. ``tools`` saves building conf
+        where the variant leaves it alone."""
+        tools = None if self._touched(subject, _is_host_tool) else tools
+        requests = {cell.id: kconfig.render(cell.asked) for cell in cells}
+        inputs = self._config_inputs(self._touched(subject, _is_kconfig), requests)
 
         def make(folder: Path, log: Path, step: Step | None) -> None:
             symbols = {symbol for cell in cells for symbol in cell.asked}
@@ -129,8 +142,8 @@ class Stages:
             legal = {cell.id: requests[cell.id] for cell in cells if verdicts[cell.id] is None}
             if step:
                 step.update(f"{len(legal)} of {len(cells)} cells are legal")
-            if asks := {**common, **legal}:
-                self._builder.configure(subject.src, self.matrix.base, asks, folder, log, step, tools)
+            if legal:
+                self._builder.configure(subject.src, self.matrix.base, legal, folder, log, step, tools)
             else:
                 (folder / "out").mkdir()
             (folder / "out" / "illegal.json").write_text(json.dumps({k: v for k, v in verdicts.items() if v}))
@@ -139,20 +152,17 @@ class Stages:
         return Stage("config", label, inputs, make)
 
     def configured(
-        self, subject: Subject, cells: Sequence[Cell], flavour: Flavour, artifact: Artifact
+        self, subject: Subject, cells: Sequence[Cell], artifact: Artifact
     ) -> tuple[Configured, ...]:
-        """Compare what came out with what was asked, cell by cell.
-
-        Raises UserError where a symbol that every cell of the matrix asks for did not survive.
-        """
+        """Compare what came out with what was asked, cell by cell."""
         out = artifact.path / "out"
         reasons: Mapping[str, str] = json.loads((out / "illegal.json").read_text())
-        if subject.variant.is_control:
-            self._require_common(subject, flavour, artifact)
         return tuple(self._judge_cell(subject, cell, out, reasons.get(cell.id, "")) for cell in cells)
 
-    def _require_common(self, subject: Subject, flavour: Flavour, artifact: Artifact) -> None:
-        base = kconfig.parse_config(common_configuration(artifact))
+    def require_common(self, control: Subject, flavour: Flavour, text: str) -> None:
+        """Raise UserError where a symbol that every cell of the matrix asks for did not survive in ``text``,
+        the common configuration."""
+        base = kconfig.parse_config(text)
         # What a flavour asks for is each cell's own affair: a tree may well not have it.
         own = {entry.symbol for entry in flavour.asked}
         common = {symbol: entry for symbol, entry in self.matrix.asked(flavour).items() if symbol not in own}
@@ -162,7 +172,7 @@ class Stages:
                 f"a symbol did not survive: {lost[0]}{more}",
                 where=", ".join(dict.fromkeys(m.asked.origin for m in lost)),
                 detail="\n".join(
-                    f"{m}: {self._explain(subject, m, base) or 'no reason found'}" for m in lost
+                    f"{m}: {self._explain(control, m, base) or 'no reason found'}" for m in lost
                 ),
                 hint="ask for what it depends on as well, or drop it from the fragment",
             )
@@ -194,6 +204,20 @@ class Stages:
         return kconfig.explain(mismatch, index, final)
 
     # -- base ------------------------------------------------------------------------------------
+    def common_spec(self, cells: Sequence[Cell], common: str) -> BaseSpec | None:
+        """The base of the ``common`` configuration, where it is sure before any cell is configured that one
+        of the control's ``cells`` needs it: one that turns on nothing, of a module whose own folder defines
+        all that the axes are about. A symbol that the tree does not have reaches nowhere."""
+        owned = kconfig.owned_symbols(self.tree.path, self.module)
+        plain = next((cell for cell in cells if set(cell.choice.values()) <= {"n"}), None)
+        if plain is None:
+            return None
+        beyond = {entry.symbol for entry in plain.axes.values()} - set(owned)
+        if beyond and any(kconfig.index_symbols(self.tree.path, beyond).definitions.values()):
+            return None
+        digest = kconfig.digest(kconfig.parse_config(common), without=owned)
+        return BaseSpec(self.tree.path, self.tree.identity, common, digest)
+
     def base_spec(self, subject: Subject, configured: Configured, common: str) -> BaseSpec:
         """The base that this cell's module is built against and runs on; ``common`` is the configuration
         of its flavour without axes (`common_configuration`)."""
@@ -316,9 +340,9 @@ class Stages:
         return found
 
 
-def common_configuration(control: Artifact) -> str:
-    """A flavour's configuration without axes, from the control's configuration artifact."""
-    return (control.path / "out" / "base.config").read_text()
+def common_configuration(common: Artifact) -> str:
+    """A flavour's configuration without axes, from the artifact of `Stages.common`."""
+    return (common.path / "out" / "base.config").read_text()
 
 
 def _is_kconfig(name: str) -> bool:

@@ -75,9 +75,9 @@ class _Planner:
             else:
                 self.look(stages.toolset(name, guest), f"guest tools {name}")
         for flavour in self._asked.flavours:
-            common: str | None = None
+            common = self._common(stages, subjects[0], flavour)
             for subject in subjects:
-                common = self._variant(stages, subject, flavour, common)
+                self._variant(stages, subject, flavour, common)
         self.tell("boot and judge every cell", TODO, "verdicts are never taken from the cache")
 
     def _tree(self) -> Tree | None:
@@ -123,29 +123,34 @@ class _Planner:
         self.tell("builder image", CACHED, found.removeprefix("sha256:")[:12])
         return DockerRuntime(client, found)
 
-    def _variant(self, stages: Stages, subject: Subject, flavour: Flavour, common: str | None) -> str | None:
-        """The rows of one variant in one flavour; returns the flavour's configuration without axes, once it
-        is known."""
+    def _common(self, stages: Stages, control: Subject, flavour: Flavour) -> str | None:
+        """The flavour's configuration without axes, once it is known."""
+        stage = stages.common(flavour)
+        found = self.look(stage, f"configure {stage.label}")
+        if found is None:
+            return None
+        text = common_configuration(found)
+        try:
+            stages.require_common(control, flavour, text)
+        except KmodpipeError as e:
+            self.tell(f"verify {stage.label}", FAILS, e.what)
+            return None
+        return text
+
+    def _variant(self, stages: Stages, subject: Subject, flavour: Flavour, common: str | None) -> None:
+        """The rows of one variant in one flavour."""
         cells = self._asked.cells_of(subject.variant.name, flavour)
-        if not cells and not subject.variant.is_control:
-            return common
+        if not cells:
+            return
         stage = stages.configuration(subject, cells, flavour)
         name = stage.label
         config = self.look(stage, f"configure {name}")
         if config is None:
             for cell in cells:
                 self.tell(f"module {cell.id}", WAITS, f"for configure {name}")
-            return common
-        if subject.variant.is_control:
-            common = common_configuration(config)
-        try:
-            configured = stages.configured(subject, cells, flavour, config)
-        except KmodpipeError as e:
-            self.tell(f"verify {name}", FAILS, e.what)
-            return common
-        for one in configured:
+            return
+        for one in stages.configured(subject, cells, config):
             self._cell(stages, subject, one, common)
-        return common
 
     def _cell(self, stages: Stages, subject: Subject, one: Configured, common: str | None) -> None:
         step = f"module {one.cell.id}"
@@ -154,7 +159,7 @@ class _Planner:
         elif one.failure:
             self.tell(step, FAILS, one.failure.what)
         elif common is None:
-            self.tell(step, WAITS, "for configure of the control")
+            self.tell(step, WAITS, "for the common configuration")
         else:
             spec = stages.base_spec(subject, one, common)
             base_stage = stages.base(spec)

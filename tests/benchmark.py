@@ -35,6 +35,11 @@ set -eu
 cp "$ASK/base.config" "$OBJ/.config"
 make -C "$SRC" O="$OBJ" -j"$JOBS"
 """
+# The thread's own sequence with each option, and hard links through the same change.
+THREAD = (
+    "uuid-remount-index-on", "uuid-remount-index-nouuid", "uuid-remount-default",
+    "remount-on-to-on-same-uuid", "remount-on-to-nouuid", "remount-on-to-default", "remount-on-to-off",
+)  # fmt: skip
 FLOOD = "#!/bin/sh\nyes 'a guest that prints and prints and prints' | head -c 8000000 | tee /dev/console\n"
 
 
@@ -142,10 +147,17 @@ def main(argv: Sequence[str]) -> int:
             for name in ("trees", "downloads", "git", "accel.json"):
                 if (users_cache / name).exists():
                     (cache / name).symlink_to(users_cache / name)
-            ours = invoke(cache, work / "cold", "ci")
+            named = [word for case in THREAD for word in ("--case", case)]
+            ours = invoke(cache, work / "cold", "ci", *named)
             base = next((cache / "store" / "base").glob("*/out/base.config")).read_text()
             bare = bare_make(tree.path, base, work / "bare", project.jobs)
-            report.row("cold invoke ci, default matrix", [ours.seconds], bare, bound="bare make")
+            report.row("cold invoke ci, the thread's cases", [ours.seconds], bare, bound="bare make")
+            whole = ("ci", "--series", "index-nouuid", "--series", "uuid-off")
+            added = invoke(cache, work / "whole", *whole)
+            report.row(
+                "whole suite, control and both designs, added", [added.seconds], bare, bound="bare make"
+            )
+            report.row("one cell's whole suite", cell_property(added.out, "guest-seconds"), 60)
         small(report, cache, work)
     report.console.print()
     report.console.print(report.table)
