@@ -13,6 +13,7 @@ from kmodpipe import cases, ktap
 from kmodpipe.cases import Case, Expectation, Surroundings
 from kmodpipe.errors import UserError
 from kmodpipe.judge import EXCERPT_LIMIT, excerpt, judge
+from kmodpipe.layered import Default, Setting
 from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.trial import OUTPUT_LIMIT, Trial, trials
 
@@ -465,3 +466,95 @@ def test_no_ktap_without_its_version_line() -> None:
 def test_a_parent_that_fails_alone_is_reported() -> None:
     report = ktap.parse("KTAP version 1\n1..1\n  KTAP version 1\n  1..1\n  ok 1 a\nnot ok 1 p\n")
     assert report and [s.name for s in report.failed] == ["p"]
+
+
+# -- more rules ---------------------------------------------------------------------------------------
+def test_a_message_that_must_not_come() -> None:
+    case = replace(CASE, expect=(Expectation("mounted", "quiet", no_kmsg=("single fs",)),))
+    assert told(judge(case, NOUUID, GOOD)) == (
+        "fail",
+        "the kernel message 'single fs' came, and must not: quiet",
+    )
+    assert judge(case, NOUUID, replace(GOOD, kmsg=())).verdict is Verdict.PASS
+
+
+def test_rules_of_the_file_come_last_and_for_those_who_mention_it(tmp_path: Path) -> None:
+    text = CASE_TOML + (
+        '\n[[expect]]\nmentions = "index=on"\noutcome = "EINVAL"\nreason = "no such option"\n'
+        '\n[[expect]]\nmentions = "uuid=off"\noutcome = "EPERM"\nreason = "nobody mentions this"\n'
+    )
+    (case,) = cases.load(write_case(tmp_path, text))
+    strange = replace(CONTROL, design="somebody's", choice={"INDEX": "maybe"})
+    rule = case.expectation(strange)
+    assert rule is not None and rule.outcome == "EINVAL"
+    assert all(rule.outcome != "EPERM" for rule in case.expect)
+
+
+def test_any_of_several_goals_is_met() -> None:
+    case = replace(CASE, goals=("ESTALE", "mounted"))
+    assert judge(case, NOUUID, GOOD).goal_met is True
+    assert case.goal == "ESTALE or mounted"
+
+
+def test_between_two_patches_both_ends_are_right_and_nothing_else() -> None:
+    between = replace(POSTED, variant="posted@1", partial=True)
+    before, after = judge(CASE, between, observing("ESTALE")), judge(CASE, between, observing("split"))
+    assert (before.verdict, before.reason) == (Verdict.PASS, "verified")
+    assert (after.verdict, after.known_defect) == (Verdict.PASS, True)
+    wrong = judge(CASE, between, observing("EIO"))
+    assert told(wrong)[0] == "fail" and "EIO" in wrong.message
+
+
+# -- layered settings ---------------------------------------------------------------------------------
+SETTING = Setting(
+    designs=("nouuid",),
+    parameter="index",
+    defaults=(Default("on", {"INDEX": ("y",)}), Default("off")),
+    reads={"on": "Y", "off": "N"},
+    accepts={"Y": "on", "N": "off"},
+    options={"index=on": "on", "index=off": "off"},
+    effects={
+        "on": {"shown": "on", "stored": "real", "after": "ESTALE"},
+        "off": {"shown": "off", "stored": "real", "after": "mounted"},
+    },
+)
+LAYERED = replace(CASE, expect=(), goals=("as-ruled",), settings=(SETTING,))
+
+
+def probed(**changes: str) -> Trial:
+    observed = {pair: SETTING.expected(pair, NOUUID.choice) for pair in SETTING.pairs()}
+    observed |= {"outcome": "probed", **{k.replace("__", "/"): v for k, v in changes.items()}}
+    return replace(GOOD, outcomes=("probed",), observations=observed)
+
+
+def test_a_layered_setting_is_judged_pair_by_pair() -> None:
+    good = judge(LAYERED, NOUUID, probed())
+    assert (good.verdict, good.outcome, good.goal_met) == (Verdict.PASS, "as-ruled", True)
+    assert len(good.subtests) == len(SETTING.pairs())
+    bad = judge(LAYERED, NOUUID, probed(unset__none="set=- reads=N mount=mounted"))
+    assert (bad.verdict, bad.outcome, bad.goal_met) == (Verdict.FAIL, "rule-broken", False)
+    assert "1 of" in bad.message and "unset/none: expected reads=Y" in bad.message
+
+
+def test_a_probe_that_did_not_run_to_its_end_proves_nothing() -> None:
+    assert judge(LAYERED, NOUUID, observing("mounted")).verdict is Verdict.FAIL
+    missing = replace(GOOD, outcomes=("probed",), observations={"outcome": "probed"})
+    assert judge(LAYERED, NOUUID, missing).verdict is Verdict.FAIL
+
+
+def test_the_script_is_given_the_product_of_its_design() -> None:
+    assert LAYERED.arguments(NOUUID)[:3] == ("index", "default", "unset/none")
+    assert LAYERED.arguments(POSTED) == ()
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        (POSTED, "the design posted has no such setting"),
+        (replace(NOUUID, partial=True), "between two patches a setting need not be whole"),
+        (replace(NOUUID, config={}), "needs CONFIG_EXT4_FS, which this kernel does not have"),
+    ],
+)
+def test_where_a_case_cannot_be_tried(where: Surroundings, why: str) -> None:
+    result = judge(LAYERED, where, None)
+    assert (result.verdict, result.message) == (Verdict.SKIP, why)

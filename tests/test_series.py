@@ -68,6 +68,10 @@ def test_a_quilt_folder_is_read_in_its_order_with_its_declaration(tmp_path: Path
     assert loaded.touched == ("fs/toy/new.c", "fs/toy/toy.h")
     assert (loaded.module, loaded.design, loaded.applies_to) == ("fs/toy", "d", ("5.10",))
     assert loaded.axes == {"NOUUID": "TOY_NOUUID"}
+    (first_alone,) = loaded.prefixes()
+    assert (first_alone.name, first_alone.partial) == ("fix@1", True)
+    assert [p.name for p in first_alone.patches] == ["z.patch"]
+    assert first_alone.digest != loaded.digest and not loaded.partial
     assert series.available(root) == ("fix",)
     assert series.load(str(root / "fix"), tmp_path).digest == loaded.digest
     backwards = replace(loaded, patches=loaded.patches[::-1])
