@@ -109,6 +109,7 @@ class _Guest:
         self._selector = selectors.DefaultSelector()
         self._records: list[Record] = []
         self._record_bytes = 0
+        self._console_before = 0
         self._stderr = b""
         self._offsets: dict[int, tuple[int, int]] = {}
         self._end: GuestEnd | None = None
@@ -195,15 +196,18 @@ class _Guest:
 
     def _pump(self) -> bool:
         """Take what has arrived. The channel is read first, the console next, and only then are the records
-        handled: so all that the guest printed before a record is in the console file before it."""
-        before = self._console_file.total
+        handled: so all that the guest printed before a record is in the console file before it. And what it
+        prints after a record is behind the console's size at the read of the channel that did not find it."""
+        at_read = self._console_file.total
         data = self._read(self._channel)
         console = self._drain_console()
         errors = self._read_stderr()
         if data:
             self._channel_file.write(data)
             for record in self._parser.feed(data):
-                self._take(record, before, len(data))
+                self._take(record, self._console_before)
+        if len(data) < _READ_BYTES:
+            self._console_before = at_read
         if data or console:
             self._heard = time.monotonic()
             self._check_flood()
@@ -242,7 +246,7 @@ class _Guest:
         self._stderr = (self._stderr + data)[-_STDERR_BYTES:]
         return len(data)
 
-    def _take(self, record: Record, console_before: int, size: int) -> None:
+    def _take(self, record: Record, console_before: int) -> None:
         now = time.monotonic()
         self._ledger.take(record)
         case = record.number("case")

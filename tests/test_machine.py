@@ -112,6 +112,24 @@ def test_console_text_belongs_to_the_case_that_was_running(play: Play) -> None:
     assert session.owners(5 + 150_000) == (1,)
 
 
+def test_console_text_behind_the_start_of_a_case_is_never_outside_it(play: Play, tmp_path: Path) -> None:
+    session = play(
+        """
+        guest.send("hello")
+        for n in range(30):
+            guest.console("x" * 300_000)
+            guest.send("start", case=n, id="case")
+            guest.console(f"<{n}>")
+            guest.send("end", case=n, how="exit", status=0, ms=1)
+        guest.send("done", cases=30)
+        """,
+        cases=range(30),
+    )
+    assert session.end is GuestEnd.DONE
+    log = (tmp_path / "console.log").read_text()
+    assert [n for n in range(30) if n not in session.owners(log.index(f"<{n}>"))] == []
+
+
 def test_records_on_the_console_are_text(play: Play) -> None:
     session = play(
         """
