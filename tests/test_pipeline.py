@@ -310,3 +310,24 @@ def test_clean_removes_runs_and_nothing_else(world: World) -> None:
     assert not list((world.cache / "store").glob("module/*"))
     assert world.invoke("clean", "--out", str(world.root)).code == 0
     assert (world.root / "pyproject.toml").is_file()
+
+
+# -- each patch ---------------------------------------------------------------------------------------
+def test_each_patch_is_a_variant_judged_by_before_and_after(tmp_path: Path) -> None:
+    world = toy.build(tmp_path)
+    folder = world.root / "patches" / "toy-fix"
+    first = "0000-toy-docs.patch"
+    (folder / first).write_text(
+        "From: toy <toy@localhost.invalid>\nSubject: [PATCH] toy: a comment\n\n---\n"
+        "diff --git a/fs/toy/Makefile b/fs/toy/Makefile\n--- a/fs/toy/Makefile\n+++ b/fs/toy/Makefile\n"
+        "@@ -1 +1,2 @@\n+# toy\n obj-$(CONFIG_TOY_FS) += toy.o\n"
+    )
+    names = (folder / "series").read_text()
+    (folder / "series").write_text(f"{first}\n{names}")
+
+    ran = world.invoke("test", "--runtime", "host", "--each-patch", "--cell", "*INDEX=y.NOUUID=n")
+
+    assert ran.code == 0, ran.stdout + ran.stderr
+    found = verdicts(world)
+    assert found["toy-fix@1.INDEX=y.NOUUID=n"]["remount"] == ("pass", "ESTALE")
+    assert found["toy-fix.INDEX=y.NOUUID=n"]["remount"] == ("pass", "mounted")
