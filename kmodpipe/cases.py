@@ -62,7 +62,8 @@ class Surroundings:
 @dataclass(frozen=True)
 class Expectation:
     """What one kind of cell is expected to show, and why. Each text of ``kmsg`` has to be in a kernel message
-    of the case's time, none of ``no_kmsg`` may be; ``observe`` holds further observations."""
+    of the case's time, none of ``no_kmsg`` may be; ``observe`` holds further observations. ``lacks``: the
+    design does not have what the case is about, and is refused for that alone."""
 
     outcome: str
     reason: str
@@ -71,6 +72,7 @@ class Expectation:
     kmsg: tuple[str, ...] = ()
     no_kmsg: tuple[str, ...] = ()
     observe: Mapping[str, str] = field(default_factory=dict)
+    lacks: bool = False
 
     def matches(self, where: Surroundings) -> bool:
         """Whether every key of ``when`` fits; an axis that the cell does not have counts as ``n``, no
@@ -185,11 +187,12 @@ class _ExpectTable(_Table):
     kmsg: _OneOrMore = []
     no_kmsg: _OneOrMore = []
     observe: dict[str, str] = {}
+    lacks: bool = False
 
     def record(self) -> Expectation:
         return Expectation(
             self.outcome, self.reason, _tuples(self.when), self.defect,
-            tuple(self.kmsg), tuple(self.no_kmsg), dict(self.observe),
+            tuple(self.kmsg), tuple(self.no_kmsg), dict(self.observe), self.lacks,
         )  # fmt: skip
 
 

@@ -28,7 +28,10 @@ from kmodpipe.results import (
 )
 
 FILE = "claims.toml"
-_SIGNS = "✓ as a user wants it · ✗ not · ⚠ a known defect of the design · ! not as expected, or no verdict"
+_SIGNS = (
+    "✓ as a user wants it · ✗ not · ⚠ a known defect of the design · – not tried, or not in this design · "
+    "! not as expected"
+)
 
 
 # -- claims -------------------------------------------------------------------------------------------
@@ -187,7 +190,7 @@ def _case_word(result: CaseResult | None) -> str:
         return "–"
     if result.verdict is not Verdict.PASS:
         return f"! {one_line(result.word)}"
-    sign = "⚠" if result.known_defect else "✓" if result.goal_met else "✗"
+    sign = "⚠" if result.known_defect else "–" if result.lacking else "✓" if result.goal_met else "✗"
     return f"{sign} {one_line(result.word)}"
 
 

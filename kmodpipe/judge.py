@@ -212,7 +212,7 @@ class _Judge:
             )
             return self.result(
                 Verdict.PASS, f"{found}: {self.rule.reason}",
-                outcome=outcome, goal_met=goal_met, known_defect=self.rule.defect,
+                outcome=outcome, goal_met=goal_met, known_defect=self.rule.defect, lacking=self.rule.lacks,
             )  # fmt: skip
         text = f"{'; '.join(differences)}: {self.rule.reason}"
         if self.where.partial:
@@ -282,6 +282,7 @@ class _Judge:
         outcome: str = "",
         goal_met: bool | None = None,
         known_defect: bool = False,
+        lacking: bool = False,
         expected: str | None = None,
         subtests: Sequence[ktap.Subtest] = (),
     ) -> CaseResult:
@@ -301,6 +302,7 @@ class _Judge:
             reason=rule.reason if rule else "",
             goal_met=goal_met,
             known_defect=known_defect,
+            lacking=lacking,
             evidence=self.evidence(),
             output_excerpt=excerpt(trial.output, limit),
             kmsg=tuple(one_line(line) for line in trial.kmsg),

@@ -64,6 +64,7 @@ class CaseResult:
     """One case in one cell. ``outcome`` is what was observed as a word, by the case or, where it could not
     tell, by the host (``timeout``, ``died``, a kind of crash); ``expected`` the outcome that was expected
     and ``reason`` why; ``goal_met`` whether a user got what the case is about, None where nobody knows.
+    ``lacking`` says that the design does not have what the case is about.
     ``message`` begins with the sentence a developer needs. ``attempts`` counts the boots that tried it."""
 
     case: str
@@ -74,6 +75,7 @@ class CaseResult:
     reason: str = ""
     goal_met: bool | None = None
     known_defect: bool = False
+    lacking: bool = False
     evidence: str = ""
     output_excerpt: str = ""
     kmsg: tuple[str, ...] = ()
@@ -326,7 +328,7 @@ def control_of(run: Run, cell: CellResult) -> CellResult | None:
 def _kind(before: CaseResult | None, after: CaseResult) -> EffectKind:
     if after.known_defect:
         return EffectKind.KNOWN_DEFECT  # first: it is named whatever the control did
-    if before is None or Verdict.SKIP in (before.verdict, after.verdict):
+    if before is None or after.lacking or Verdict.SKIP in (before.verdict, after.verdict):
         return EffectKind.NOT_APPLICABLE
     if before.goal_met is None or after.goal_met is None:
         return EffectKind.UNKNOWN

@@ -1,7 +1,8 @@
 """The end of a run on the screen: cells down, cases across, and what each series did to the control.
 
 Everything fits the width that it is given: first with the cases' names as headings, then with letters and a
-legend, then with signs alone, then in blocks. Text that came from a guest is made visible here again.
+legend; where there are more cases than that, they go down and the cells across; then signs alone, in blocks.
+Text that came from a guest is made visible here again.
 """
 
 from __future__ import annotations
@@ -39,7 +40,6 @@ _KINDS = {
     EffectKind.REGRESSED: "bold red",
     EffectKind.KNOWN_DEFECT: "yellow",
     EffectKind.FIXED: "bold green",
-    EffectKind.STILL_FAILING: "yellow",
     EffectKind.UNKNOWN: "magenta",
 }
 
@@ -87,11 +87,22 @@ class Matrix:
             return
         width = options.max_width
         letters = [_letters(i) for i in range(len(cases))]
-        for headings, words in ((cases, True), (letters, True), (letters, False)):
-            if _width(cells, cases, headings, words) <= width:
-                yield _table(cells, cases, headings, words)
+        for headings in (cases, letters):
+            if _width(cells, cases, headings, True) <= width:
+                yield _table(cells, cases, headings, True)
                 yield from _legend(cases, headings)
                 return
+        ids = [cell.cell for cell in cells]
+        columns = [_letters(i) for i in range(len(cells))]
+        for words in (True, False):
+            if len(cases) > len(cells) and _width_across(cells, cases, columns, words) <= width:
+                yield _table_across(cells, cases, columns, words)
+                yield from _legend(ids, columns)
+                return
+        if _width(cells, cases, letters, False) <= width:
+            yield _table(cells, cases, letters, False)
+            yield from _legend(cases, letters)
+            return
         names = min(max(len(one_line(c.cell)) for c in cells), width // 2)
         block = max(1, (width - names - 4) // (len(letters[-1]) + 2))
         for i in range(0, len(cases), block):
@@ -123,6 +134,31 @@ def _table(cells: Sequence[CellResult], cases: Sequence[str], headings: Sequence
         found = {result.case: result for result in cell.cases}
         table.add_row(Text(one_line(cell.cell)), *(_mark(found.get(case), words) for case in cases))
     return table
+
+
+def _table_across(
+    cells: Sequence[CellResult], cases: Sequence[str], headings: Sequence[str], words: bool
+) -> Table:
+    """Cases down, cells across."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("case", no_wrap=True, overflow="ellipsis", style="bold")
+    for heading in headings:
+        table.add_column(Text(heading), no_wrap=True)
+    found = [{result.case: result for result in cell.cases} for cell in cells]
+    for case in cases:
+        table.add_row(Text(one_line(case)), *(_mark(own.get(case), words) for own in found))
+    return table
+
+
+def _width_across(
+    cells: Sequence[CellResult], cases: Sequence[str], headings: Sequence[str], words: bool
+) -> int:
+    """The columns of the screen that `_table_across` wants."""
+    names = max(cell_len(one_line(case)) for case in cases) + 2
+    return names + sum(
+        2 + max(cell_len(heading), *(_mark(result, words).cell_len for result in cell.cases), 1)
+        for heading, cell in zip(headings, cells, strict=True)
+    )
 
 
 def _mark(result: CaseResult | None, words: bool) -> Text:
@@ -166,9 +202,10 @@ def series_lines(run: Run) -> list[RenderableType]:
         own = [e for e in found if e.variant == variant]
         lines.append(Text(f"{one_line(variant)} against {CONTROL}:", style="bold"))
         lines += [_effect_line(e) for e in own if e.kind in _KINDS]
+        lines += _unhelped(own)
         quiet: Counter[EffectKind] = Counter()
         for effect in own:
-            if effect.kind not in _KINDS:
+            if effect.kind not in _KINDS and effect.kind is not EffectKind.STILL_FAILING:
                 quiet[effect.kind] += len(effect.cells)
         for kind, number in quiet.items():
             cases = len({e.case for e in own if e.kind is kind})
@@ -178,10 +215,22 @@ def series_lines(run: Run) -> list[RenderableType]:
     return lines
 
 
+def _unhelped(effects: Sequence[Effect]) -> list[RenderableType]:
+    """What the control does not do and the series does not do either, in one line: it may be long, and nobody
+    is worse off. An unexpected one has a line of its own."""
+    kind = EffectKind.STILL_FAILING
+    own = [e for e in effects if e.kind is kind]
+    lines: list[RenderableType] = [_effect_line(e) for e in own if e.unexpected]
+    names = list(dict.fromkeys(one_line(e.case) for e in own if not e.unexpected))
+    if names:
+        lines.append(Text.assemble("  ", (f"{kind.value:<14} ", "yellow"), _some(names)))
+    return lines
+
+
 def _effect_line(effect: Effect) -> Text:
     before = f"{one_line(effect.before)} → " if effect.before and effect.before != effect.after else ""
     line = Text("  ")
-    line.append(f"{effect.kind.value:<14} ", style=_KINDS[effect.kind])
+    line.append(f"{effect.kind.value:<14} ", style=_KINDS.get(effect.kind, "yellow"))
     line.append(
         f"{one_line(effect.case)}: {before}{one_line(effect.after)} ({_count(len(effect.cells), 'cell')})"
     )
