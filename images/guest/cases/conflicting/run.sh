@@ -5,6 +5,7 @@
 . "$KMODPIPE_LIB"
 
 given=$(options "${1:?options}")
+twins
 
 must mkdir disk one two merged
 make_disk one.img 16

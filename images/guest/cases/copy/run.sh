@@ -28,7 +28,7 @@ must umount disk
 must cp disk.img copy.img
 COPY=$(losetup -f) || die "no free loop device"
 must losetup "$COPY" copy.img
-[ "${3:?keep or change}" = keep ] || change_uuid "$COPY"
+if [ "${3:?keep or change}" = keep ]; then twins; else change_uuid "$COPY"; fi
 mount_disk "$DISK" disk
 mount_disk "$COPY" copy
 
