@@ -1,0 +1,57 @@
+"""Deliberate mistakes in the shipped series: each is caught by the case that is there for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from kmodpipe import engine, host
+from kmodpipe.results import State, Verdict
+from tests import mutants
+from tests.integration.conftest import require
+from tests.mutants import Mutant, Ran
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
+
+MUTANTS = mutants.load()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machinery() -> None:
+    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
+    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Ran]:
+    """One run of all mutants; which case caught which is printed at the end."""
+    done = mutants.run_mutants(MUTANTS, tmp_path_factory.mktemp("mutants"))
+    assert done.code == 1, done.said
+    yield done
+    console = Console(width=180)
+    with console.capture() as captured:
+        console.print(mutants.table(MUTANTS, done))
+    plugins = request.config.pluginmanager
+    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+        plugins.getplugin("terminalreporter").write(f"\n{captured.get()}")
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+def test_the_mistake_is_caught(ran: Ran, mutant: Mutant) -> None:
+    assert mutants.problems(mutant, ran) == []
+
+
+def test_without_the_mistakes_the_same_cases_pass(tmp_path_factory: pytest.TempPathFactory) -> None:
+    sound = mutants.run_sound(MUTANTS, tmp_path_factory.mktemp("sound"))
+    assert sound.code == 0, sound.said
+    assert {cell.state for cell in sound.run.cells} == {State.RAN}
+    cells = {cell.cell: cell for cell in sound.run.cells}
+    for mutant in MUTANTS:
+        cell = cells[mutant.cell_ids(mutant.series)[0]]
+        verdicts = {case.case: case.verdict for case in cell.cases}
+        assert {catch.case: verdicts[catch.case] for catch in mutant.caught} == {
+            catch.case: Verdict.PASS for catch in mutant.caught
+        }
