@@ -179,8 +179,6 @@ class Builder:
             "base", "the kernel base", src, folder, log, watch, _BASE_S,
             asks={"base.config": config},
             reads={"TOOLS": tools},
-            # One more than there are processors: linking and shell steps leave one idle otherwise.
-            env={"JOBS": str(self.jobs + 1)},
         )  # fmt: skip
         (folder / "lines").write_text(str(watch.compiled))
 

@@ -26,3 +26,5 @@ done
 find . \( "$@" \) -prune -o -type f \( -name '*.o' -o -name '*.a' -o -name '.*.o.cmd' -o -name '.*.a.cmd' \) \
     -exec rm -f {} +
 rm -rf vmlinux .tmp_vmlinux* .vmlinux* System.map arch/x86/boot arch/x86/realmode/rm usr
+# A folder of the source tree that is empty now: each cell's copy would make it again, and kbuild does.
+find . -depth -mindepth 1 -type d -empty -exec rmdir {} +

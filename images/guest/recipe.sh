@@ -3,7 +3,7 @@
 # elsewhere but in /tmp. The same builder and the same recipe give the same files.
 #
 #   /init -> sbin/kp-agent      PID 1
-#   /sbin/kp-agent, kp-mount, kp-handle    ours, static
+#   /sbin/kp-agent, kp-*       ours, static
 #   /bin/busybox                Debian's static busybox, and a link for each applet
 #   /sbin/mkfs.ext4 …           e2fsprogs with its shared libraries
 #
@@ -32,8 +32,9 @@ compile() {
     gcc -std=gnu11 -Wall -Wextra -Werror -O2 -static -s -ffile-prefix-map="$here"=. -o "$target" "$@"
 }
 compile "$out/sbin/kp-agent" "$here"/agent/*.c
-compile "$out/sbin/kp-mount" "$here"/tools/kp-mount.c
-compile "$out/sbin/kp-handle" "$here"/tools/kp-handle.c
+for tool in kp-mount kp-handle kp-sparse; do
+    compile "$out/sbin/$tool" "$here/tools/$tool.c"
+done
 ln -s sbin/kp-agent "$out/init"
 
 # --- busybox
@@ -74,6 +75,15 @@ cat > "$out/etc/mke2fs.conf" <<'END'
 		blocksize = 4096
 	}
 END
+# An empty ext4 for cases of which mkfs is not the point (make_disk in lib.sh). The same bytes each time.
+image=$(mktemp)
+truncate -s 16M "$image"
+MKE2FS_CONFIG=$out/etc/mke2fs.conf E2FSPROGS_FAKE_TIME=1600000000 mke2fs -q -F -t ext4 \
+    -U 00000000-0000-4000-8000-000000000001 -E hash_seed=00000000-0000-4000-8000-000000000002 \
+    -E nodiscard,lazy_journal_init=1,lazy_itable_init=0 -N 512 "$image"
+"$out/sbin/kp-sparse" pack "$image" "$out/etc/ext4-16M.sparse"
+rm -f "$image"
+
 printf 'root:x:0:0:root:/root:/bin/sh\n' > "$out/etc/passwd"
 printf 'root:x:0:\n' > "$out/etc/group"
 ln -s ../proc/self/mounts "$out/etc/mtab"

@@ -10,7 +10,7 @@ case ${1:?which option has the second mount?} in
 esac
 
 must mkdir disk merged
-make_disk disk.img 16
+make_disk disk.img 16 mkfs
 mount_disk "$DISK" disk
 must mkdir disk/lower disk/upper disk/work
 
