@@ -15,7 +15,11 @@ export UNIX_IO_NOZEROOUT=1
 
 # observe KEY VALUE: one line of evidence; the key `outcome` is what the case is judged by.
 observe() {
-    printf '%s\t%s\n' "$1" "$(printf '%s' "$2" | tr '\n\t' '  ')" >&3
+    case $2 in
+        # A process costs an emulated processor more than all the rest of a line.
+        *[![:print:]]*) set -- "$1" "$(printf '%s' "$2" | tr '\n\t' '  ')" ;;
+    esac
+    printf '%s\t%s\n' "$1" "$2" >&3
 }
 
 # die MESSAGE...: the case itself could not be carried out.
@@ -48,10 +52,17 @@ try_mount() {
 
 # mount_options TARGET: the options of /proc/mounts, without those that only name folders.
 mount_options() {
+    local target options word told= IFS=' '
     while read -r _ target _ options _; do
         [ "$target" = "$1" ] || continue
-        printf '%s\n' "$options" | tr ',' '\n' | grep -vE '^(lowerdir|upperdir|workdir)=' | tr '\n' ',' |
-            sed 's/,$//'
+        IFS=,
+        for word in $options; do
+            case $word in
+                lowerdir=* | upperdir=* | workdir=*) ;;
+                *) told=${told:+$told,}$word ;;
+            esac
+        done
+        printf '%s\n' "$told"
         return 0
     done < /proc/mounts
     return 1
@@ -179,8 +190,10 @@ mount_overlay() {
 
 # shown_option TARGET KEY: its value in /proc/mounts, "default" where it is not shown.
 shown_option() {
-    value=$(mount_options "$1" | tr ',' '\n' | sed -n "s/^$2=//p")
-    printf '%s' "${value:-default}"
+    case ,$(mount_options "$1"), in
+        *,"$2"=*) mount_options "$1" | tr ',' '\n' | sed -n "s/^$2=//p" ;;
+        *) echo default ;;
+    esac
 }
 
 # index_entries [LAYERS]: how many inodes overlayfs has in its index; an unlinked one's whiteout does not count.
