@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kmodpipe.cases import Case
 from kmodpipe.errors import UserError
+from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.results import (
     CaseResult,
     CellResult,
@@ -219,15 +220,25 @@ def _told(cells: Sequence[CellResult], word_of: object) -> str:
 
 
 def _where(own: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
-    """The shortest choice of axes that says which of ``cells`` are meant: ``INDEX=y NOUUID=n``."""
+    """The shortest choice that says which of ``cells`` are meant: ``INDEX=y NOUUID=n``."""
+    # The flavour is one more axis where there are several.
+    several = len({cell.flavour for cell in cells}) > 1
+    choices = {
+        cell.cell: {**cell.choice, **({"flavour": cell.flavour or PLAIN} if several else {})}
+        for cell in cells
+    }
     wanted = {cell.cell for cell in own}
-    axes = list(own[0].choice)
-    for size in range(1, len(axes) + 1):
-        for names in itertools.combinations(axes, size):
-            choice = {name: own[0].choice[name] for name in names}
-            if {c.cell for c in cells if choice.items() <= dict(c.choice).items()} == wanted:
-                return " ".join(f"{name}={value}" for name, value in choice.items())
-    return "; ".join(" ".join(f"{name}={value}" for name, value in cell.choice.items()) for cell in own)
+    first = choices[own[0].cell]
+    for size in range(1, len(first) + 1):
+        for names in itertools.combinations(first, size):
+            choice = {name: first[name] for name in names}
+            if {cell for cell, known in choices.items() if choice.items() <= known.items()} == wanted:
+                return _written(choice)
+    return "; ".join(_written(choices[cell.cell]) for cell in own)
+
+
+def _written(choice: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in choice.items())
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

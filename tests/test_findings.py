@@ -12,7 +12,7 @@ from kmodpipe.cases import Case
 from kmodpipe.errors import UserError
 from kmodpipe.findings import ClaimTable, load_claims, page
 from kmodpipe.ktap import Subtest
-from kmodpipe.results import CaseResult, State, Verdict, planned, with_cell
+from kmodpipe.results import CaseResult, CellResult, State, Verdict, planned, with_cell
 from tests.sample_run import INFOS, SKELETON, cell, seen
 
 REPO = Path(__file__).resolve().parents[1]
@@ -59,6 +59,17 @@ def test_every_planned_case_has_a_row() -> None:
 def test_differing_cells_are_told_apart_by_the_axis_that_matters() -> None:
     row = row_of(sample(), "`uuid-remount-index-on`")
     assert row[1] == "✓ mounted (INDEX=n)<br>✗ ESTALE (INDEX=y)"
+
+
+def test_the_flavour_tells_cells_apart_where_there_are_several() -> None:
+    def one(index: str, flavour: str, outcome: str) -> CellResult:
+        plain = cell("unpatched", index, "n", state=State.RAN, cases=(seen(0, outcome),))
+        return replace(plain, cell=f"{plain.cell}.{flavour}", flavour=flavour)
+
+    cells = (one("y", "", "ESTALE"), one("n", "", "ESTALE"), one("y", "xfs", "mounted"))
+    run = planned(replace(SKELETON, cells=cells))
+    row = row_of(page(run, CASES, ()), "`uuid-remount-index-on`")
+    assert "mounted (flavour=xfs)" in row[1] and "ESTALE (flavour=plain)" in row[1]
 
 
 def test_a_known_defect_and_a_missing_verdict_have_signs_of_their_own() -> None:
