@@ -339,12 +339,13 @@ def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collectio
     known = {"variant", "design", "flavour", *axes}
     for case in cases:
         where = f"{case.path.parent}/case.toml, case {case.id}"
-        conditions = [rule.when for rule in case.expect]
-        conditions += [d.when for setting in case.settings for d in setting.defaults]
-        for when in conditions:
+        # The default of a setting is Kconfig's: nothing but axes decides it.
+        conditions = [(rule.when, known) for rule in case.expect]
+        conditions += [(d.when, set(axes)) for setting in case.settings for d in setting.defaults]
+        for when, keys in conditions:
             for key in when:
-                if key not in known:
-                    raise unknown_name("axis", key, known, where=where)
+                if key not in keys:
+                    raise unknown_name("axis", key, keys, where=where)
             for name in when.get("flavour", ()):
                 if name not in (PLAIN, *flavours):
                     raise unknown_name("flavour", name, (PLAIN, *flavours), where=where)

@@ -542,6 +542,13 @@ def test_a_probe_that_did_not_run_to_its_end_proves_nothing() -> None:
     assert judge(LAYERED, NOUUID, missing).verdict is Verdict.FAIL
 
 
+def test_a_default_hangs_on_axes_alone() -> None:
+    by_flavour = replace(SETTING, defaults=(Default("on", {"flavour": ("plain",)}), Default("off")))
+    with pytest.raises(UserError, match="unknown axis 'flavour'"):
+        cases.check_axes([replace(LAYERED, settings=(by_flavour,))], ["INDEX"])
+    cases.check_axes([LAYERED], ["INDEX"])
+
+
 def test_the_script_is_given_the_product_of_its_design() -> None:
     assert LAYERED.arguments(NOUUID)[:3] == ("index", "default", "unset/none")
     assert LAYERED.arguments(POSTED) == ()
