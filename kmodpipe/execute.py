@@ -3,15 +3,16 @@
 A crash costs one case: the case in progress is charged with it, and a fresh guest goes on with the next.
 A guest that retires, as a case left it in a state that the next one must not find, costs none. The order of
 the cases in their guests is of no consequence, and a shuffled run proves it.
-Nothing is judged unless the guest proved to be the kernel and the module that were built for this cell:
-both build ids travel on the verdict channel and are compared here.
+Nothing is judged unless the guest proved to be the kernel and the module that were built for this cell: the
+kernel's build id, the module's, and the digests of the module's file and of each script as it was about to
+run, travel on the verdict channel and are compared here.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from kmodpipe.guest import PlannedCase, concatenate, pack_cell
 from kmodpipe.judge import judge
 from kmodpipe.machine import Deadlines, GuestEnd, MachineSpec, Session
 from kmodpipe.results import CaseResult
+from kmodpipe.store import digest_file
 from kmodpipe.trial import Trial, trials
 
 CMDLINE = " ".join(
@@ -46,7 +48,10 @@ _INFRA_ENDS = (GuestEnd.QEMU_FAILED, GuestEnd.INTERRUPTED)
 @dataclass(frozen=True)
 class GuestFiles:
     """What a cell boots: the kernel, the root file system, the cases' shell library, the modules in the order
-    they are loaded; and what its flavour adds: archives of tools, and variables for every case."""
+    they are loaded; and what its flavour adds: archives of tools, and variables for every case.
+
+    A module is known by the SHA-256 of its file as well: a build id of what is linked with -r covers neither
+    relocations nor symbol names, so several different modules can have the same."""
 
     kernel: Path
     rootfs: Path
@@ -54,6 +59,7 @@ class GuestFiles:
     modules: tuple[Path, ...]
     kernel_build_id: str
     module_build_ids: Mapping[str, str]
+    module_digests: Mapping[str, str]
     tools: tuple[Path, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -99,6 +105,8 @@ class Execution:
         self._deadlines = deadlines
         self._on_case = on_case
         self._shuffle = shuffle
+        self._digests = [digest_file(case.path) for case in self._cases]
+        self._lib_digest = digest_file(files.lib)
         self._results: dict[int, CaseResult] = {}
         self._boots: list[Boot] = []
 
@@ -172,7 +180,7 @@ class Execution:
     def _settle(self, session: Session, batch: Sequence[int], left: Sequence[int]) -> set[int]:
         """Judge what this guest settled: every case of its ``batch`` that ended, the one it died in, and,
         where it can be no better the next time, all that is ``left``. Never empty."""
-        told = {i: t for i, t in trials(session.records).items() if i in batch}
+        told = {i: self._own(i, t) for i, t in trials(session.records).items() if i in batch}
         infra = session.detail if session.end in _INFRA_ENDS else ""
         if stranger := self._stranger(session):
             return self._give_up(left, infra=stranger)
@@ -241,17 +249,31 @@ class Execution:
         if not any(r.type in ("hello", "module", "start") for r in session.records):
             return ""
         hello = next((r.fields for r in session.records if r.type == "hello"), {})
-        if told := _differs("kernel", self._files.kernel_build_id, hello.get("build_id", "")):
+        files = self._files
+        if told := _differs("kernel", "build id", files.kernel_build_id, hello.get("build_id", "")):
             return told
         loaded = {r.fields.get("name", ""): r.fields for r in session.records if r.type == "module"}
         started = any(r.type == "start" for r in session.records)
-        for name, wanted in self._files.module_build_ids.items():
+        for name, wanted in files.module_build_ids.items():
             # A module that was never loaded matters once a case began without it.
-            if (name in loaded or started) and (
-                told := _differs(f"module {name}", wanted, loaded.get(name, {}).get("build_id", ""))
+            if not (name in loaded or started):
+                continue
+            found, what = loaded.get(name, {}), f"module {name}"
+            if told := (
+                _differs(what, "build id", wanted, found.get("build_id", ""))
+                or _differs(what, "SHA-256", files.module_digests.get(name, ""), found.get("sha256", ""))
             ):
                 return told
         return ""
+
+    def _own(self, index: int, trial: Trial) -> Trial:
+        """The trial; with a problem where the guest was about to run something else than what was packed, as
+        an earlier case can have written to it."""
+        wanted = (self._digests[index], self._lib_digest)
+        if not trial.started or trial.digests == wanted:
+            return trial
+        told = "what the guest ran is not the script and lib.sh that were packed"
+        return replace(trial, problems=(*trial.problems, told))
 
     def _crashes(
         self, session: Session, batch: Sequence[int], told: Mapping[int, Trial]
@@ -282,11 +304,11 @@ class Execution:
         return possible[0] if possible else None
 
 
-def _differs(what: str, built: str, found: str) -> str:
-    """A sentence where the guest's build id is not the one that was built. No build id proves nothing."""
+def _differs(what: str, kind: str, built: str, found: str) -> str:
+    """A sentence where what the guest shows is not what was built. Nothing shown proves nothing."""
     if built and built == found:
         return ""
     return (
         f"the guest ran another {what} than the one built for this cell "
-        f"(build id {found or 'none'}, built {built or 'none'})"
+        f"({kind} {found or 'none'}, built {built or 'none'})"
     )

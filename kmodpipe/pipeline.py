@@ -30,7 +30,7 @@ from kmodpipe.kconfig import Flavour
 from kmodpipe.machine import Deadlines, GuestEnd
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
-from kmodpipe.store import Artifact, write_atomically
+from kmodpipe.store import Artifact, digest_file, write_atomically
 
 
 def build(bench: Bench, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
@@ -219,6 +219,7 @@ class _Tester:
         shared = self._folder.shared
         kernel_id, module_ids = kernel_build_ids(base, module)
         modules = tuple(sorted((module.path / "out").glob("*.ko")))
+        digests = {p.stem.replace("-", "_"): digest_file(p) for p in modules}
         with self._lock:
             kernel = _copy(base.path / "out" / "bzImage", shared / f"bzImage-{base.key[:12]}")
             rootfs = _copy(guest.rootfs, shared / "guest.cpio")
@@ -226,7 +227,7 @@ class _Tester:
                 _copy(guest.toolsets[name], shared / f"tools-{name}.cpio") for name in flavour.tools
             )
         lib = self._bench.asked.project.images / "guest" / "lib.sh"
-        return GuestFiles(kernel, rootfs, lib, modules, kernel_id, module_ids, tools, flavour.env)
+        return GuestFiles(kernel, rootfs, lib, modules, kernel_id, module_ids, digests, tools, flavour.env)
 
     def _cell_properties(self, built: Built, files: GuestFiles, done: execute.Executed) -> Mapping[str, str]:
         assert built.base and built.module
@@ -237,6 +238,7 @@ class _Tester:
             "module": built.module.key,
             "kernel.build-id": files.kernel_build_id,
             **{f"module.{name}.build-id": value for name, value in files.module_build_ids.items()},
+            **{f"module.{name}.sha256": value for name, value in files.module_digests.items()},
             "boots": str(len(done.boots)),
         }
         for number, boot in enumerate(done.boots, 1):
