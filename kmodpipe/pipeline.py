@@ -3,7 +3,8 @@
 One bad cell never stops the others, and every planned case is in ``results.json`` from the first moment.
 
     OUT/<run>/results.json junit.xml events.jsonl
-    OUT/<run>/shared/…                     what cells have in common: bzImage, guest.cpio, the base's log
+    OUT/<run>/shared/…                     what cells have in common: bzImage, guest.cpio, the base's log,
+                                           and the cases' scripts as they ran
     OUT/<run>/<cell>/config build.log console.log verdict.log cell.cpio reproduce.sh
     OUT/latest -> <run>
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kmodpipe import __version__, accel, deadaxis, execute, junit, machine, proc, reproduce, results
+from kmodpipe import __version__, accel, deadaxis, execute, junit, machine, proc, reproduce, results, snapshot
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
@@ -100,6 +101,8 @@ class _Tester:
         self._lock = threading.Lock()
         self._partial: dict[str, Execution] = {}
         self._accel = trials.accel
+        lib = bench.asked.project.images / "guest" / "lib.sh"
+        self._snapshot = snapshot.take(trials.cases, lib, folder.shared)
         self.results = results.planned(self._skeleton())
         self._save()
 
@@ -108,7 +111,9 @@ class _Tester:
         return Run(
             id=self._folder.id,
             started=_now(),
-            cases=tuple(CaseInfo(c.id, c.summary, c.goal) for c in self._trials.cases),
+            cases=tuple(
+                CaseInfo(c.id, c.summary, c.goal, self._snapshot.digest(c)) for c in self._snapshot.cases
+            ),
             cells=tuple(
                 CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice), flavour=c.flavour.name)
                 for c in bench.asked.cells
@@ -183,7 +188,7 @@ class _Tester:
             self._bench.store.scratch("boot-") as scratch,
         ):
             execution = Execution(
-                where, self._trials.cases, files, folder, scratch, self._accel, self._trials.deadlines,
+                where, self._snapshot.cases, files, folder, scratch, self._accel, self._trials.deadlines,
                 step.update, self._bench.asked.request.shuffle,
             )  # fmt: skip
             self._partial[built.id] = execution
@@ -226,8 +231,9 @@ class _Tester:
             tools = tuple(
                 _copy(guest.toolsets[name], shared / f"tools-{name}.cpio") for name in flavour.tools
             )
-        lib = self._bench.asked.project.images / "guest" / "lib.sh"
-        return GuestFiles(kernel, rootfs, lib, modules, kernel_id, module_ids, digests, tools, flavour.env)
+        return GuestFiles(
+            kernel, rootfs, self._snapshot.lib, modules, kernel_id, module_ids, digests, tools, flavour.env
+        )
 
     def _cell_properties(self, built: Built, files: GuestFiles, done: execute.Executed) -> Mapping[str, str]:
         assert built.base and built.module

@@ -52,11 +52,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class CaseInfo:
-    """What reports say of a case whatever the cell."""
+    """What reports say of a case whatever the cell; ``digest`` is the SHA-256 of what it does in a guest."""
 
     id: str
     summary: str
     goal: str
+    digest: str = ""
 
 
 @dataclass(frozen=True)
