@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from kmodpipe import console, machine
+from kmodpipe import console, machine, repeats
 from kmodpipe.accel import Accel
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.channel import Record
@@ -24,7 +24,8 @@ from kmodpipe.errors import Interrupted
 from kmodpipe.guest import PlannedCase, concatenate, pack_cell
 from kmodpipe.judge import judge
 from kmodpipe.machine import Deadlines, GuestEnd, MachineSpec, Session
-from kmodpipe.results import CaseResult
+from kmodpipe.repeats import Tries
+from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.store import digest_file
 from kmodpipe.trial import Trial, trials
 
@@ -94,8 +95,10 @@ class Execution:
         deadlines: Deadlines,
         on_case: Callable[[str], None] | None = None,
         shuffle: int = 0,
+        tries: Tries | None = None,
     ) -> None:
-        """``shuffle`` is the seed of the order in the guests; 0 keeps that of ``cases``."""
+        """``shuffle`` is the seed of the order in the guests; 0 keeps that of ``cases``. ``tries``: once, if
+        nothing else is said."""
         self._where = where
         self._cases = tuple(cases)
         self._files = files
@@ -107,7 +110,8 @@ class Execution:
         self._shuffle = shuffle
         self._digests = [digest_file(case.path) for case in self._cases]
         self._lib_digest = digest_file(files.lib)
-        self._results: dict[int, CaseResult] = {}
+        self._tries = tries or Tries()
+        self._runs: dict[int, tuple[CaseResult, ...]] = {}
         self._boots: list[Boot] = []
 
     def run(self) -> Executed:
@@ -116,10 +120,21 @@ class Execution:
         left = []
         for index, case in enumerate(self._cases):
             if case.not_here(self._where):
-                self._results[index] = judge(case, self._where, None)
+                self._record(index, judge(case, self._where, None))
             else:
                 left.append(index)
         left = self._in_order(left)
+        if self._tries.repeat > 1:
+            for _ in range(self._tries.repeat):
+                for index in left:
+                    self._run([index])
+        else:
+            self._run(left)
+            self._try_again(left)
+        return Executed(self.results_so_far(), tuple(self._boots))
+
+    def _run(self, left: list[int]) -> None:
+        """Boot until these cases are settled once."""
         while left:
             batch = self._next_batch(left)
             session = self._boot(batch)
@@ -127,10 +142,19 @@ class Execution:
             if session.end is GuestEnd.INTERRUPTED:
                 raise Interrupted("interrupted while a guest ran", where=self._where.cell_id)
             left = [index for index in left if index not in settled]
-        return Executed(self.results_so_far(), tuple(self._boots))
+
+    def _try_again(self, ran: Sequence[int]) -> None:
+        """Each case that failed, once more in a guest of its own, until it does not or was tried enough."""
+        for _ in range(1, self._tries.attempts):
+            for index in ran:
+                if all(run.verdict is Verdict.FAIL for run in self._runs[index]):
+                    self._run([index])
+
+    def _record(self, index: int, result: CaseResult) -> None:
+        self._runs[index] = repeats.kept(self._runs.get(index, ()), result)
 
     def results_so_far(self) -> tuple[CaseResult, ...]:
-        return tuple(self._results[i] for i in sorted(self._results))
+        return tuple(repeats.merge(self._runs[i], self._tries) for i in sorted(self._runs))
 
     def _in_order(self, left: list[int]) -> list[int]:
         """The order to run in. A case's place depends on nothing but seed, cell and its own name, so that a
@@ -169,7 +193,8 @@ class Execution:
             on_record=self._tell,
         )
         initramfs.unlink(missing_ok=True)
-        self._boots.append(Boot(session, cell_cpio))
+        # Of many guests, what they said is not kept once it is judged.
+        self._boots.append(Boot(replace(session, records=()), cell_cpio))
         return session
 
     def _tell(self, record: Record) -> None:
@@ -198,7 +223,7 @@ class Execution:
                 continue
             in_flight = trial is not None and not trial.ended
             charged = in_flight or crash or (trial and trial.how == "stuck")
-            self._results[index] = judge(
+            result = judge(
                 self._cases[index],
                 self._where,
                 trial,
@@ -207,6 +232,7 @@ class Execution:
                 ending=ending if charged else "",
                 infra=infra if in_flight else "",
             )
+            self._record(index, result)
             settled.add(index)
         if session.end is GuestEnd.DONE:
             # The agent said it was through: another guest would say the same.
@@ -216,9 +242,8 @@ class Execution:
 
     def _give_up(self, indices: Sequence[int], *, infra: str = "", prevented: str = "") -> set[int]:
         for index in indices:
-            self._results[index] = judge(
-                self._cases[index], self._where, None, infra=infra, prevented=prevented
-            )
+            result = judge(self._cases[index], self._where, None, infra=infra, prevented=prevented)
+            self._record(index, result)
         return set(indices)
 
     @staticmethod

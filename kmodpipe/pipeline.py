@@ -30,6 +30,7 @@ from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.kconfig import Flavour
 from kmodpipe.machine import Deadlines, GuestEnd
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
+from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
 from kmodpipe.store import Artifact, digest_file, write_atomically
 
@@ -66,12 +67,14 @@ def dead_axes(bench: Bench, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
 
 @dataclass(frozen=True)
 class Trials:
-    """What a test run needs beyond a bench: the cases, the accelerator that was proved, the deadlines."""
+    """What a test run needs beyond a bench: the cases, the accelerator that was proved, the deadlines, and
+    how often each case runs."""
 
     cases: tuple[Case, ...]
     accel: Accel
     deadlines: Deadlines
     command: str
+    tries: Tries
 
 
 def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
@@ -189,7 +192,7 @@ class _Tester:
         ):
             execution = Execution(
                 where, self._snapshot.cases, files, folder, scratch, self._accel, self._trials.deadlines,
-                step.update, self._bench.asked.request.shuffle,
+                step.update, self._bench.asked.request.shuffle, self._trials.tries,
             )  # fmt: skip
             self._partial[built.id] = execution
             done = execution.run()
@@ -286,7 +289,8 @@ class _Tester:
 
 def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
     words = {"pass": "as expected", "fail": "failed", "error": "without verdict", "skip": "skipped"}
-    return {words[v]: sum(r.verdict.value == v for r in found) for v in words}
+    told = {words[v]: sum(r.verdict.value == v and not r.flaky for r in found) for v in words}
+    return {**told, "flaky": sum(r.flaky for r in found)}
 
 
 def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
@@ -300,6 +304,7 @@ def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
     found |= {f"builder.{k}": v for k, v in bench.identity.items()}
     found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
     found |= {"shuffle": str(bench.asked.request.shuffle)}
+    found |= {"attempts": str(trials.tries.attempts), "repeat": str(trials.tries.repeat)}
     found |= {"accel": trials.accel.name, "accel.cpu": trials.accel.cpu, "accel.reason": trials.accel.reason}
     return found
 
