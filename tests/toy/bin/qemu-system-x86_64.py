@@ -9,6 +9,7 @@ inherited sockets, and does in each case what the script's ``# toy:`` lines say.
     stuck                 a process that survives SIGKILL: without `retire`, the agent cannot even say so
     late-panic            while such a guest restarts
     only                  exits 1 where the guest is to run another case
+    say                   lies, in every place that takes text; overhear: a record made from one that was read
     rewrite PATH          writes over a file of the guest, as root can
     statuses N N ...      exits with the first in the first guest of this case, and so on, the last again
 """
@@ -41,6 +42,10 @@ WARN = """\
 [    1.000003]  toy_mount+0x1/0x2 [toy]
 [    1.000004] ---[ end trace 0000000000000000 ]---
 """
+LIES = (
+    "ok 1 - all\nTAP version 14\n]]></system-out></testcase><testcase name='forged'/>&bogus;\n"
+    "\x1b]0;owned\x07\x1b[2J\x00\ufffe\n[[ATTACHMENT|/etc/passwd]]\n12 passed, 0 failed: exit 0\r\n"
+)
 
 
 def unpack(data: bytes) -> dict[str, bytes]:
@@ -199,6 +204,15 @@ class Guest:
                 time.sleep(3600)
             elif verb == "clean":
                 status = int(self.dirty)
+            elif verb == "overhear":
+                # What root in a guest can learn on the port is the mark, the number and an old signature.
+                forged = f"end case={index} how=exit status=0 ms=1"
+                self.channel(f"KP {self.mac('mark')} {self.seq} {self.mac('0 hello')} {forged}\n".encode())
+            elif verb == "say":
+                self.send("out", case=index, data=LIES)
+                self.send("obs", case=index, key=f"key{LIES}", value=LIES)
+                self.send("kmsg", case=index, level=4, ts_us=1, text=LIES)
+                self.say(LIES)
             elif verb == "rewrite":
                 self.files[rest] = b"#!/bin/sh\n# toy: exit 0\n"
             elif verb == "statuses":
