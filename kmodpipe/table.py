@@ -67,6 +67,7 @@ def report(run: Run) -> RenderableType:
         skipped_lines(run),
         unfinished_lines(run),
         failed_lines(run),
+        rate_lines(run),
         slow_lines(run),
     ):
         if part:
@@ -294,6 +295,20 @@ def failed_lines(run: Run) -> list[RenderableType]:
     if hidden > 0:
         lines[_FAILURES:] = [Text(f"… and {hidden} more, all in junit.xml", style="dim")]
     return lines
+
+
+def rate_lines(run: Run) -> list[RenderableType]:
+    """Of a soak, the rate of each case that never failed, with its bound; the others have a line already."""
+    if run.properties.get("repeat", "1") == "1":
+        return []
+    lines: list[RenderableType] = []
+    for cell, result in run.results():
+        if result.verdict is Verdict.PASS:
+            told = one_line(result.message.split(";", 1)[0])
+            lines.append(Text(f"  {one_line(cell.cell)} {one_line(result.case)}: {told}", style="dim"))
+    if len(lines) > _FAILURES:
+        lines[_FAILURES:] = [Text(f"  … and {len(lines) - _FAILURES} more, all in junit.xml", style="dim")]
+    return [Text("soak:", style="dim"), *lines] if lines else []
 
 
 def slow_lines(run: Run) -> list[RenderableType]:
