@@ -36,6 +36,8 @@ FLAVOUR = Flag("flavour", [], "only this flavour of the matrix; plain and all ar
 CELL = Flag("cell", [], "only this cell; patterns with * work; repeatable")
 CASE = Flag("case", [], "only this case, or a script of your own by its path; repeatable")
 SHUFFLE = Flag("shuffle", "", "run the cases in another order, by this seed, or: random; 0 as declared")
+ATTEMPTS = Flag("attempts", 1, "run a case that fails again in a fresh guest, up to so many times in all")
+REPEAT = Flag("repeat", 1, "run each case so often, each in a fresh guest, and tell the rate of failure")
 EACH_PATCH = Flag("each_patch", False, "the series after each of its patches as well, as NAME@1, NAME@2 …")
 RUNTIME = Flag("runtime", "docker", "where builds run: docker, or host (own compiler, no isolation)")
 JOBS = Flag("jobs", 0, "how many compilers or guests at once; 0 means one a processor")
@@ -123,13 +125,13 @@ def boot(asking: Asking) -> int:
     return commands.boot(asking)
 
 
-@command(*BUILD, CASE, SHUFFLE)
+@command(*BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT)
 def test(asking: Asking) -> int:
     """Build every legal cell, boot it, run the cases, judge them, write the results."""
     return commands.test(asking)
 
 
-@command(*BUILD, CASE, SHUFFLE)
+@command(*BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT)
 def ci(asking: Asking) -> int:
     """The whole job for a scheduler: test with plain output and the provenance on the screen."""
     return commands.ci(asking)

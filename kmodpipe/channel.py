@@ -1,9 +1,11 @@
 """The verdict channel: bytes of the guest's second serial port <-> records. Pure.
 
-    KP <nonce> <seq> <crc32> <type> [key=value ...]\\n
+    KP <mark> <seq> <mac> <type> [key=value ...]\\n
 
-The nonce is made for one boot and known to the agent alone. A line counts as a record when its nonce,
-its checksum and its shape are right; whatever else arrives is counted, never kept and never believed.
+The nonce is made for one boot, known to the agent alone, and never sent: the mark is an HMAC of a constant
+under it, and the mac one of the record. So who reads the channel, as root in the guest can, still cannot
+write to it. A line counts as a record when mark, mac and shape are right; whatever else arrives is counted,
+never kept and never believed.
 A sequence number that is missing, or comes twice, is damage: no pass can come from a damaged stream.
 
 The records of a boot, in this order:
@@ -20,8 +22,8 @@ The records of a boot, in this order:
 
 from __future__ import annotations
 
+import hmac
 import re
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote_from_bytes
@@ -31,7 +33,7 @@ MAX_LINE = 32 * 1024
 
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _SEQ = re.compile(rb"0|[1-9][0-9]{0,9}")
-_CRC = re.compile(rb"[0-9a-f]{8}")
+_MAC_BYTES = 16
 _TYPE = re.compile(rb"[a-z][a-z0-9_-]{0,31}")
 _FIELD = re.compile(rb"([a-z][a-z0-9_-]{0,31})=((?:[A-Za-z0-9._:/,+@-]|%[0-9A-F]{2})*)")
 _ESCAPE = re.compile(rb"%([0-9A-F]{2})")
@@ -56,10 +58,14 @@ class Record:
         return int(value) if re.fullmatch(r"-?[0-9]{1,18}", value, re.ASCII) else None
 
 
+def _mac(nonce: str, data: bytes) -> str:
+    return hmac.digest(nonce.encode(), data, "sha256")[:_MAC_BYTES].hex()
+
+
 class Channel:
     """An incremental parser. It keeps at most one unfinished line.
 
-    ``damaged`` counts what was sent with this boot's nonce and did not arrive whole or in order,
+    ``damaged`` counts what was sent with this boot's mark and did not arrive whole or in order,
     ``foreign_bytes`` what something else wrote. ``cut``: the stream ended within a record, as it does when
     the guest dies while it sends; what came before is none the worse for it.
     """
@@ -67,7 +73,8 @@ class Channel:
     def __init__(self, nonce: str) -> None:
         if not _NONCE.fullmatch(nonce):
             raise ValueError("a nonce is 32 hexadecimal digits")
-        self._mark = b"KP " + nonce.encode() + b" "
+        self._nonce = nonce
+        self._mark = f"KP {_mac(nonce, b'mark')} ".encode()
         self._buffer = b""
         self._next = 0
         self.damaged = 0
@@ -129,14 +136,13 @@ class Channel:
         self._next = record.seq + 1
         return True
 
-    @staticmethod
-    def _parse(line: bytes) -> Record | None:
-        """``<seq> <crc32> <type>[ key=value...]`` as a record."""
+    def _parse(self, line: bytes) -> Record | None:
+        """``<seq> <mac> <type>[ key=value...]`` as a record."""
         seq, _, rest = line.rstrip(b"\r").partition(b" ")
-        crc, _, tail = rest.partition(b" ")
-        if not _SEQ.fullmatch(seq) or not _CRC.fullmatch(crc):
+        mac, _, tail = rest.partition(b" ")
+        if not _SEQ.fullmatch(seq):
             return None
-        if zlib.crc32(seq + b" " + tail) != int(crc, 16):
+        if not hmac.compare_digest(_mac(self._nonce, seq + b" " + tail).encode(), mac):
             return None
         kind, *pairs = tail.split(b" ")
         if not _TYPE.fullmatch(kind):
@@ -260,8 +266,8 @@ def encode_record(
 ) -> bytes:
     """The line that the agent sends for a record; for the scripted machines of the tests."""
     tail = "".join([kind, *(f" {key}={encode_value(value)}" for key, value in (fields or {}).items())])
-    crc = zlib.crc32(f"{seq} {tail}".encode())
-    return f"KP {nonce} {seq} {crc:08x} {tail}\n".encode()
+    mac = _mac(nonce, f"{seq} {tail}".encode())
+    return f"KP {_mac(nonce, b'mark')} {seq} {mac} {tail}\n".encode()
 
 
 __all__ = ["MAX_LINE", "Channel", "Ledger", "Record", "decode_value", "encode_record", "encode_value"]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kmodpipe.building import Built, Tally
     from kmodpipe.cases import Case
     from kmodpipe.config import Project
+    from kmodpipe.repeats import Tries
     from kmodpipe.results import DeadAxis, Run
 
 
@@ -43,6 +44,8 @@ class Asking:
     cell: Sequence[str] = ()
     case: Sequence[str] = ()
     shuffle: str = ""
+    attempts: int = 1
+    repeat: int = 1
     runtime: str = "docker"
     jobs: int = 0
     out: str = "out"
@@ -141,6 +144,24 @@ def _seed(shuffle: str) -> int:
             f"--shuffle takes a number or the word random, not {shuffle!r}", hint="0 keeps the declared order"
         )
     return int(shuffle or "0")
+
+
+def _tries(asking: Asking) -> Tries:
+    """How often each case is to run. Raises UserError."""
+    from kmodpipe.repeats import MOST_ATTEMPTS, MOST_REPEATS, Tries
+
+    for name, value, most in (
+        ("attempts", asking.attempts, MOST_ATTEMPTS),
+        ("repeat", asking.repeat, MOST_REPEATS),
+    ):
+        if not 1 <= value <= most:
+            raise UserError(f"--{name} takes a number from 1 to {most}, not {value}")
+    if asking.attempts > 1 and asking.repeat > 1:
+        raise UserError(
+            "--attempts and --repeat exclude each other",
+            hint="--repeat runs a case as often whether it fails or not, and tells the rate",
+        )
+    return Tries(asking.attempts, asking.repeat)
 
 
 def _is_script(case: str) -> bool:
@@ -288,7 +309,7 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
     from kmodpipe.building import RunFolder
 
     asked, cache, screen = resolve(asking), _cache(), asking.screen
-    cases = _chosen_cases(asked)
+    cases, tries = _chosen_cases(asked), _tries(asking)
     if asked.request.shuffle:
         screen.print(f"the cases' order is shuffled: --shuffle {asked.request.shuffle} gives the same again")
     proved = accel.probe(cache, screen)
@@ -296,7 +317,7 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
     folder = RunFolder(asked.request.out)
     screen.log_to(folder.path / "events.jsonl")
     trials = pipeline.Trials(
-        cases, proved, asked.project.deadlines, proc.pasteable(["invoke", *sys.argv[1:]])
+        cases, proved, asked.project.deadlines, proc.pasteable(["invoke", *sys.argv[1:]]), tries
     )
     run = pipeline.test(bench, folder, trials)
     _report_test(screen, run, folder.path, tell_provenance=tell_provenance)

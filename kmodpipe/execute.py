@@ -3,19 +3,20 @@
 A crash costs one case: the case in progress is charged with it, and a fresh guest goes on with the next.
 A guest that retires, as a case left it in a state that the next one must not find, costs none. The order of
 the cases in their guests is of no consequence, and a shuffled run proves it.
-Nothing is judged unless the guest proved to be the kernel and the module that were built for this cell:
-both build ids travel on the verdict channel and are compared here.
+Nothing is judged unless the guest proved to be the kernel and the module that were built for this cell: the
+kernel's build id, the module's, and the digests of the module's file and of each script as it was about to
+run, travel on the verdict channel and are compared here.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from kmodpipe import console, machine
+from kmodpipe import console, machine, repeats
 from kmodpipe.accel import Accel
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.channel import Record
@@ -23,7 +24,9 @@ from kmodpipe.errors import Interrupted
 from kmodpipe.guest import PlannedCase, concatenate, pack_cell
 from kmodpipe.judge import judge
 from kmodpipe.machine import Deadlines, GuestEnd, MachineSpec, Session
-from kmodpipe.results import CaseResult
+from kmodpipe.repeats import Tries
+from kmodpipe.results import CaseResult, Verdict
+from kmodpipe.store import digest_file
 from kmodpipe.trial import Trial, trials
 
 CMDLINE = " ".join(
@@ -46,7 +49,10 @@ _INFRA_ENDS = (GuestEnd.QEMU_FAILED, GuestEnd.INTERRUPTED)
 @dataclass(frozen=True)
 class GuestFiles:
     """What a cell boots: the kernel, the root file system, the cases' shell library, the modules in the order
-    they are loaded; and what its flavour adds: archives of tools, and variables for every case."""
+    they are loaded; and what its flavour adds: archives of tools, and variables for every case.
+
+    A module is known by the SHA-256 of its file as well: a build id of what is linked with -r covers neither
+    relocations nor symbol names, so several different modules can have the same."""
 
     kernel: Path
     rootfs: Path
@@ -54,6 +60,7 @@ class GuestFiles:
     modules: tuple[Path, ...]
     kernel_build_id: str
     module_build_ids: Mapping[str, str]
+    module_digests: Mapping[str, str]
     tools: tuple[Path, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -88,8 +95,10 @@ class Execution:
         deadlines: Deadlines,
         on_case: Callable[[str], None] | None = None,
         shuffle: int = 0,
+        tries: Tries | None = None,
     ) -> None:
-        """``shuffle`` is the seed of the order in the guests; 0 keeps that of ``cases``."""
+        """``shuffle`` is the seed of the order in the guests; 0 keeps that of ``cases``. ``tries``: once, if
+        nothing else is said."""
         self._where = where
         self._cases = tuple(cases)
         self._files = files
@@ -99,7 +108,10 @@ class Execution:
         self._deadlines = deadlines
         self._on_case = on_case
         self._shuffle = shuffle
-        self._results: dict[int, CaseResult] = {}
+        self._digests = [digest_file(case.path) for case in self._cases]
+        self._lib_digest = digest_file(files.lib)
+        self._tries = tries or Tries()
+        self._runs: dict[int, tuple[CaseResult, ...]] = {}
         self._boots: list[Boot] = []
 
     def run(self) -> Executed:
@@ -108,10 +120,21 @@ class Execution:
         left = []
         for index, case in enumerate(self._cases):
             if case.not_here(self._where):
-                self._results[index] = judge(case, self._where, None)
+                self._record(index, judge(case, self._where, None))
             else:
                 left.append(index)
         left = self._in_order(left)
+        if self._tries.repeat > 1:
+            for _ in range(self._tries.repeat):
+                for index in left:
+                    self._run([index])
+        else:
+            self._run(left)
+            self._try_again(left)
+        return Executed(self.results_so_far(), tuple(self._boots))
+
+    def _run(self, left: list[int]) -> None:
+        """Boot until these cases are settled once."""
         while left:
             batch = self._next_batch(left)
             session = self._boot(batch)
@@ -119,10 +142,19 @@ class Execution:
             if session.end is GuestEnd.INTERRUPTED:
                 raise Interrupted("interrupted while a guest ran", where=self._where.cell_id)
             left = [index for index in left if index not in settled]
-        return Executed(self.results_so_far(), tuple(self._boots))
+
+    def _try_again(self, ran: Sequence[int]) -> None:
+        """Each case that failed, once more in a guest of its own, until it does not or was tried enough."""
+        for _ in range(1, self._tries.attempts):
+            for index in ran:
+                if all(run.verdict is Verdict.FAIL for run in self._runs[index]):
+                    self._run([index])
+
+    def _record(self, index: int, result: CaseResult) -> None:
+        self._runs[index] = repeats.kept(self._runs.get(index, ()), result)
 
     def results_so_far(self) -> tuple[CaseResult, ...]:
-        return tuple(self._results[i] for i in sorted(self._results))
+        return tuple(repeats.merge(self._runs[i], self._tries) for i in sorted(self._runs))
 
     def _in_order(self, left: list[int]) -> list[int]:
         """The order to run in. A case's place depends on nothing but seed, cell and its own name, so that a
@@ -161,7 +193,8 @@ class Execution:
             on_record=self._tell,
         )
         initramfs.unlink(missing_ok=True)
-        self._boots.append(Boot(session, cell_cpio))
+        # Of many guests, what they said is not kept once it is judged.
+        self._boots.append(Boot(replace(session, records=()), cell_cpio))
         return session
 
     def _tell(self, record: Record) -> None:
@@ -172,7 +205,7 @@ class Execution:
     def _settle(self, session: Session, batch: Sequence[int], left: Sequence[int]) -> set[int]:
         """Judge what this guest settled: every case of its ``batch`` that ended, the one it died in, and,
         where it can be no better the next time, all that is ``left``. Never empty."""
-        told = {i: t for i, t in trials(session.records).items() if i in batch}
+        told = {i: self._own(i, t) for i, t in trials(session.records).items() if i in batch}
         infra = session.detail if session.end in _INFRA_ENDS else ""
         if stranger := self._stranger(session):
             return self._give_up(left, infra=stranger)
@@ -190,7 +223,7 @@ class Execution:
                 continue
             in_flight = trial is not None and not trial.ended
             charged = in_flight or crash or (trial and trial.how == "stuck")
-            self._results[index] = judge(
+            result = judge(
                 self._cases[index],
                 self._where,
                 trial,
@@ -199,6 +232,7 @@ class Execution:
                 ending=ending if charged else "",
                 infra=infra if in_flight else "",
             )
+            self._record(index, result)
             settled.add(index)
         if session.end is GuestEnd.DONE:
             # The agent said it was through: another guest would say the same.
@@ -208,9 +242,8 @@ class Execution:
 
     def _give_up(self, indices: Sequence[int], *, infra: str = "", prevented: str = "") -> set[int]:
         for index in indices:
-            self._results[index] = judge(
-                self._cases[index], self._where, None, infra=infra, prevented=prevented
-            )
+            result = judge(self._cases[index], self._where, None, infra=infra, prevented=prevented)
+            self._record(index, result)
         return set(indices)
 
     @staticmethod
@@ -241,17 +274,31 @@ class Execution:
         if not any(r.type in ("hello", "module", "start") for r in session.records):
             return ""
         hello = next((r.fields for r in session.records if r.type == "hello"), {})
-        if told := _differs("kernel", self._files.kernel_build_id, hello.get("build_id", "")):
+        files = self._files
+        if told := _differs("kernel", "build id", files.kernel_build_id, hello.get("build_id", "")):
             return told
         loaded = {r.fields.get("name", ""): r.fields for r in session.records if r.type == "module"}
         started = any(r.type == "start" for r in session.records)
-        for name, wanted in self._files.module_build_ids.items():
+        for name, wanted in files.module_build_ids.items():
             # A module that was never loaded matters once a case began without it.
-            if (name in loaded or started) and (
-                told := _differs(f"module {name}", wanted, loaded.get(name, {}).get("build_id", ""))
+            if not (name in loaded or started):
+                continue
+            found, what = loaded.get(name, {}), f"module {name}"
+            if told := (
+                _differs(what, "build id", wanted, found.get("build_id", ""))
+                or _differs(what, "SHA-256", files.module_digests.get(name, ""), found.get("sha256", ""))
             ):
                 return told
         return ""
+
+    def _own(self, index: int, trial: Trial) -> Trial:
+        """The trial; with a problem where the guest was about to run something else than what was packed, as
+        an earlier case can have written to it."""
+        wanted = (self._digests[index], self._lib_digest)
+        if not trial.started or trial.digests == wanted:
+            return trial
+        told = "what the guest ran is not the script and lib.sh that were packed"
+        return replace(trial, problems=(*trial.problems, told))
 
     def _crashes(
         self, session: Session, batch: Sequence[int], told: Mapping[int, Trial]
@@ -282,11 +329,11 @@ class Execution:
         return possible[0] if possible else None
 
 
-def _differs(what: str, built: str, found: str) -> str:
-    """A sentence where the guest's build id is not the one that was built. No build id proves nothing."""
+def _differs(what: str, kind: str, built: str, found: str) -> str:
+    """A sentence where what the guest shows is not what was built. Nothing shown proves nothing."""
     if built and built == found:
         return ""
     return (
         f"the guest ran another {what} than the one built for this cell "
-        f"(build id {found or 'none'}, built {built or 'none'})"
+        f"({kind} {found or 'none'}, built {built or 'none'})"
     )

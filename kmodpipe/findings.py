@@ -120,7 +120,8 @@ def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str
     n = totals(run)
     lines = [
         f"{sum(map(len, variants.values()))} cells, {len(run.cases)} cases: {n['pass']} as expected"
-        f" ({n['known defects']} of them known defects), {n['fail']} failed, {n['error']} without verdict,"
+        f" ({n['known defects']} of them known defects), {n['fail']} failed ({n['flaky']} of them flaky),"
+        f" {n['error']} without verdict,"
         f" {n['skip']} skipped.",
         "",
     ]

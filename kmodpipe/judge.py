@@ -160,6 +160,8 @@ class _Judge:
             names = ", ".join(one_line(s.name) for s in failed[:5]) + (" …" if len(failed) > 5 else "")
             text = f"{len(failed)} of {len(self.report.subtests)} subtests failed: {names}"
             return self.result(Verdict.FAIL, text, outcome="subtests-failed", goal_met=False)
+        if self.trial.status not in (0, EXIT_SKIP):
+            return None  # it failed, whatever became of its report
         problems = [*self.report.problems]
         if self.trial.dropped.get("out"):
             problems.append(f"{self.trial.dropped['out']} bytes of output were dropped")

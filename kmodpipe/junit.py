@@ -195,7 +195,7 @@ def _case(cell: CellResult, result: CaseResult, limit: int) -> TestCase:
     details = shown(_details(cell, result, full, limit), limit)
     if result.verdict is Verdict.FAIL:
         kind = "build" if cell.state is State.BUILD_FAILED and not result.attempts else "unexpected"
-        case.add_failure_info(message, details, kind)
+        case.add_failure_info(message, details, "flaky" if result.flaky else kind)
     elif result.verdict is Verdict.ERROR:
         case.add_error_info(message, details, "infrastructure")
     elif result.verdict is Verdict.SKIP:
@@ -218,7 +218,7 @@ def _details(cell: CellResult, result: CaseResult, message: str, limit: int) -> 
             "known defect",
             "yes: expected of this design, and a failure if it disappears" * result.known_defect,
         ),
-        ("attempts", str(result.attempts) if result.attempts > 1 else ""),
+        ("attempts", f"{result.attempts}, {result.failures} failed" if result.attempts > 1 else ""),
         ("repeat", f"sh {cell.artifacts['reproduce.sh']}" if "reproduce.sh" in cell.artifacts else ""),
         ("full console", cell.artifacts.get("console.log", "")),
     ]

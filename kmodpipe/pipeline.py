@@ -3,7 +3,8 @@
 One bad cell never stops the others, and every planned case is in ``results.json`` from the first moment.
 
     OUT/<run>/results.json junit.xml events.jsonl
-    OUT/<run>/shared/…                     what cells have in common: bzImage, guest.cpio, the base's log
+    OUT/<run>/shared/…                     what cells have in common: bzImage, guest.cpio, the base's log,
+                                           and the cases' scripts as they ran
     OUT/<run>/<cell>/config build.log console.log verdict.log cell.cpio reproduce.sh
     OUT/latest -> <run>
 """
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kmodpipe import __version__, accel, deadaxis, execute, junit, machine, proc, reproduce, results
+from kmodpipe import __version__, accel, deadaxis, execute, junit, machine, proc, reproduce, results, snapshot
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
@@ -29,8 +30,9 @@ from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.kconfig import Flavour
 from kmodpipe.machine import Deadlines, GuestEnd
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
+from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
-from kmodpipe.store import Artifact, write_atomically
+from kmodpipe.store import Artifact, digest_file, write_atomically
 
 
 def build(bench: Bench, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
@@ -65,12 +67,14 @@ def dead_axes(bench: Bench, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
 
 @dataclass(frozen=True)
 class Trials:
-    """What a test run needs beyond a bench: the cases, the accelerator that was proved, the deadlines."""
+    """What a test run needs beyond a bench: the cases, the accelerator that was proved, the deadlines, and
+    how often each case runs."""
 
     cases: tuple[Case, ...]
     accel: Accel
     deadlines: Deadlines
     command: str
+    tries: Tries
 
 
 def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
@@ -100,6 +104,8 @@ class _Tester:
         self._lock = threading.Lock()
         self._partial: dict[str, Execution] = {}
         self._accel = trials.accel
+        lib = bench.asked.project.images / "guest" / "lib.sh"
+        self._snapshot = snapshot.take(trials.cases, lib, folder.shared)
         self.results = results.planned(self._skeleton())
         self._save()
 
@@ -108,7 +114,9 @@ class _Tester:
         return Run(
             id=self._folder.id,
             started=_now(),
-            cases=tuple(CaseInfo(c.id, c.summary, c.goal) for c in self._trials.cases),
+            cases=tuple(
+                CaseInfo(c.id, c.summary, c.goal, self._snapshot.digest(c)) for c in self._snapshot.cases
+            ),
             cells=tuple(
                 CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice), flavour=c.flavour.name)
                 for c in bench.asked.cells
@@ -183,8 +191,8 @@ class _Tester:
             self._bench.store.scratch("boot-") as scratch,
         ):
             execution = Execution(
-                where, self._trials.cases, files, folder, scratch, self._accel, self._trials.deadlines,
-                step.update, self._bench.asked.request.shuffle,
+                where, self._snapshot.cases, files, folder, scratch, self._accel, self._trials.deadlines,
+                step.update, self._bench.asked.request.shuffle, self._trials.tries,
             )  # fmt: skip
             self._partial[built.id] = execution
             done = execution.run()
@@ -219,14 +227,16 @@ class _Tester:
         shared = self._folder.shared
         kernel_id, module_ids = kernel_build_ids(base, module)
         modules = tuple(sorted((module.path / "out").glob("*.ko")))
+        digests = {p.stem.replace("-", "_"): digest_file(p) for p in modules}
         with self._lock:
             kernel = _copy(base.path / "out" / "bzImage", shared / f"bzImage-{base.key[:12]}")
             rootfs = _copy(guest.rootfs, shared / "guest.cpio")
             tools = tuple(
                 _copy(guest.toolsets[name], shared / f"tools-{name}.cpio") for name in flavour.tools
             )
-        lib = self._bench.asked.project.images / "guest" / "lib.sh"
-        return GuestFiles(kernel, rootfs, lib, modules, kernel_id, module_ids, tools, flavour.env)
+        return GuestFiles(
+            kernel, rootfs, self._snapshot.lib, modules, kernel_id, module_ids, digests, tools, flavour.env
+        )
 
     def _cell_properties(self, built: Built, files: GuestFiles, done: execute.Executed) -> Mapping[str, str]:
         assert built.base and built.module
@@ -237,6 +247,7 @@ class _Tester:
             "module": built.module.key,
             "kernel.build-id": files.kernel_build_id,
             **{f"module.{name}.build-id": value for name, value in files.module_build_ids.items()},
+            **{f"module.{name}.sha256": value for name, value in files.module_digests.items()},
             "boots": str(len(done.boots)),
         }
         for number, boot in enumerate(done.boots, 1):
@@ -278,7 +289,8 @@ class _Tester:
 
 def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
     words = {"pass": "as expected", "fail": "failed", "error": "without verdict", "skip": "skipped"}
-    return {words[v]: sum(r.verdict.value == v for r in found) for v in words}
+    told = {words[v]: sum(r.verdict.value == v and not r.flaky for r in found) for v in words}
+    return {**told, "flaky": sum(r.flaky for r in found)}
 
 
 def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
@@ -292,6 +304,7 @@ def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
     found |= {f"builder.{k}": v for k, v in bench.identity.items()}
     found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
     found |= {"shuffle": str(bench.asked.request.shuffle)}
+    found |= {"attempts": str(trials.tries.attempts), "repeat": str(trials.tries.repeat)}
     found |= {"accel": trials.accel.name, "accel.cpu": trials.accel.cpu, "accel.reason": trials.accel.reason}
     return found
 

@@ -19,9 +19,9 @@ from kmodpipe.store import write_atomically
 
 _VARIABLES = {"@KERNEL@": "$kernel", "@INITRAMFS@": "$initramfs", "@CHANNEL@": "$channel"}
 
-# Shows the records of the verdict stream. Only those that bear the nonce of the first one count. A value is
-# percent-encoded; what does not belong on a terminal is shown as \xNN. Checksums are not verified here: awk
-# has no exclusive or, and the run's own verdict is in results.json.
+# Shows the records of the verdict stream. Only those that bear the mark of the first one count. A value is
+# percent-encoded; what does not belong on a terminal is shown as \xNN. The signatures are not verified
+# here: awk has no SHA-256, and the run's own verdict is in results.json.
 _DECODE = r"""
 function hex(s) { return 16 * (index(H, substr(s, 1, 1)) - 1) + index(H, substr(s, 2, 1)) - 1 }
 function shown(c) {
@@ -56,8 +56,8 @@ function field(name,    i) {
 BEGIN { H = "0123456789ABCDEF"; MARGIN = "\n           "; next_seq = 0; last = ""; gap = 0; open = 0 }
 { sub(/\r$/, "") }
 $1 != "KP" || NF < 5 { next }
-nonce == "" { nonce = $2 }
-$2 != nonce { next }
+mark == "" { mark = $2 }
+$2 != mark { next }
 {
     if ($3 + 0 != next_seq) { gap = 1; print "  (records are missing here)" }
     next_seq = $3 + 1

@@ -52,11 +52,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class CaseInfo:
-    """What reports say of a case whatever the cell."""
+    """What reports say of a case whatever the cell; ``digest`` is the SHA-256 of what it does in a guest."""
 
     id: str
     summary: str
     goal: str
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ class CaseResult:
     tell, by the host (``timeout``, ``died``, a kind of crash); ``expected`` the outcome that was expected
     and ``reason`` why; ``goal_met`` whether a user got what the case is about, None where nobody knows.
     ``lacking`` says that the design does not have what the case is about.
-    ``message`` begins with the sentence a developer needs. ``attempts`` counts the boots that tried it."""
+    ``message`` begins with the sentence a developer needs. ``attempts`` counts the boots that tried it, and
+    ``failures``, where there were several, those that failed; ``flaky``: it failed and passed, which is a
+    failure, of a kind of its own."""
 
     case: str
     verdict: Verdict
@@ -83,6 +86,8 @@ class CaseResult:
     subtests: tuple[Subtest, ...] = ()
     duration_s: float = 0.0
     attempts: int = 0
+    failures: int = 0
+    flaky: bool = False
 
     @property
     def word(self) -> str:
@@ -233,10 +238,11 @@ def exit_code(run: Run) -> ExitCode:
 
 
 def totals(run: Run) -> dict[str, int]:
-    """Cases by verdict, in the order of `Verdict`; ``known defects`` are among the passes, ``dead axes`` are
-    no cases."""
+    """Cases by verdict, in the order of `Verdict`; ``known defects`` are among the passes, ``flaky`` ones
+    among the failures, ``dead axes`` are no cases."""
     counts = Counter(case.verdict for _, case in run.results())
     numbers = {verdict.value: counts[verdict] for verdict in Verdict}
+    numbers["flaky"] = sum(case.flaky for _, case in run.results())
     numbers["known defects"] = sum(case.known_defect for _, case in run.results())
     return {**numbers, "dead axes": sum(dead.failure for dead in run.dead_axes)}
 

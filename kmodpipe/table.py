@@ -48,6 +48,8 @@ def sign(result: CaseResult) -> tuple[str, str]:
     """A sign that can be told without colour, and its style."""
     if result.known_defect:
         return "⚠", "yellow"
+    if result.flaky:
+        return "≈", "bold red"
     return {
         Verdict.PASS: ("✓", "green" if result.goal_met else "cyan"),
         Verdict.FAIL: ("✗", "bold red"),
@@ -65,6 +67,7 @@ def report(run: Run) -> RenderableType:
         skipped_lines(run),
         unfinished_lines(run),
         failed_lines(run),
+        rate_lines(run),
         slow_lines(run),
     ):
         if part:
@@ -188,8 +191,9 @@ def _legend(cases: Sequence[str], headings: Sequence[str]) -> Iterable[Renderabl
         for case, heading in zip(cases, headings, strict=True):
             yield Text(f"{heading:>2}  {one_line(case)}", style="dim", no_wrap=True, overflow="ellipsis")
     yield Text.assemble(
-        ("✓", "green"), " as expected  ", ("✗", "bold red"), " not as expected  ", ("⚠", "yellow"),
-        " known defect  ", ("!", "magenta"), " no verdict  ", ("–", "dim"), " skipped", style="dim",
+        ("✓", "green"), " as expected  ", ("✗", "bold red"), " not as expected  ", ("≈", "bold red"),
+        " flaky  ", ("⚠", "yellow"), " known defect  ", ("!", "magenta"), " no verdict  ", ("–", "dim"),
+        " skipped", style="dim",
     )  # fmt: skip
 
 
@@ -293,6 +297,20 @@ def failed_lines(run: Run) -> list[RenderableType]:
     return lines
 
 
+def rate_lines(run: Run) -> list[RenderableType]:
+    """Of a soak, the rate of each case that never failed, with its bound; the others have a line already."""
+    if run.properties.get("repeat", "1") == "1":
+        return []
+    lines: list[RenderableType] = []
+    for cell, result in run.results():
+        if result.verdict is Verdict.PASS:
+            told = one_line(result.message.split(";", 1)[0])
+            lines.append(Text(f"  {one_line(cell.cell)} {one_line(result.case)}: {told}", style="dim"))
+    if len(lines) > _FAILURES:
+        lines[_FAILURES:] = [Text(f"  … and {len(lines) - _FAILURES} more, all in junit.xml", style="dim")]
+    return [Text("soak:", style="dim"), *lines] if lines else []
+
+
 def slow_lines(run: Run) -> list[RenderableType]:
     """The slowest cases of a second or more."""
     timed = sorted(run.results(), key=lambda pair: -pair[1].duration_s)[:_SLOWEST]
@@ -310,9 +328,10 @@ def total_line(run: Run) -> Text:
     dead = f", {n['dead axes']} dead {'axis' if n['dead axes'] == 1 else 'axes'}" if n["dead axes"] else ""
     known = f" ({_count(n['known defects'], 'known defect')})" if n["known defects"] else ""
     code = int(exit_code(run))
+    flaky = f" ({n['flaky']} flaky)" if n["flaky"] else ""
     return Text(
-        f"{n['pass']} passed{known}, {n['fail']} failed, {_count(n['error'], 'error')}, {n['skip']} skipped"
-        f"{dead}: exit {code}",
+        f"{n['pass']} passed{known}, {n['fail']} failed{flaky}, {_count(n['error'], 'error')}, "
+        f"{n['skip']} skipped{dead}: exit {code}",
         style="bold green" if code == 0 else "bold red",
     )
 

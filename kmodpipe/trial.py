@@ -30,7 +30,8 @@ class Record(Protocol):
 class Trial:
     """What the stream says of one case of one boot. ``how`` is exit, signal, timeout or stuck, and empty
     where no end came; ``problems`` are contradictions in the stream about this case, ``outcomes`` the
-    different outcomes it observed, in order; ``dropped`` counts bytes that did not make it, by stream."""
+    different outcomes it observed, in order; ``dropped`` counts bytes that did not make it, by stream;
+    ``digests`` are the SHA-256 of the script and of the shell library as they were about to run."""
 
     index: int
     case_id: str = ""
@@ -46,6 +47,7 @@ class Trial:
     left: str = ""
     dropped: Mapping[str, int] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    digests: tuple[str, str] = ("", "")
 
 
 @dataclass
@@ -64,6 +66,7 @@ class _Draft:
     left: str = ""
     dropped: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    digests: tuple[str, str] = ("", "")
 
     def take(self, record: Record) -> None:
         fields = record.fields
@@ -71,6 +74,7 @@ class _Draft:
             if self.started:
                 self.problem("it starts twice")
             self.started, self.case_id = True, fields.get("id", "")
+            self.digests = fields.get("script", ""), fields.get("lib", "")
             return
         if not self.started or self.ended:
             self.problem(f"a record {record.type!r} {'after its end' if self.ended else 'before its start'}")
@@ -126,7 +130,7 @@ class _Draft:
         return Trial(
             self.index, self.case_id, self.started, self.ended, self.how, self.status, self.duration_ms,
             dict(self.observations), tuple(self.outcomes), bytes(self.output), tuple(self.kmsg),
-            self.left, dict(self.dropped), tuple(self.problems),
+            self.left, dict(self.dropped), tuple(self.problems), self.digests,
         )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from kmodpipe.channel import MAX_LINE, Channel, Ledger, decode_value, encode_rec
 
 NONCE = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
+GUESTS = "3b225c0333d3373f93c743f0ed8ec3a7"
 
 
 def lines(*rows: tuple[str, dict[str, str | bytes | int]], nonce: str = NONCE, first: int = 0) -> list[bytes]:
@@ -21,6 +22,9 @@ GOOD = lines(
     ("end", {"case": 0, "how": "exit", "status": 0}),
     ("done", {"cases": 1}),
 )
+
+
+MARK = b" ".join(GOOD[0].split(b" ")[:2]) + b" "
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 100_000])
@@ -38,14 +42,37 @@ def test_records_arrive_whatever_the_size_of_the_pieces(size: int) -> None:
 
 def test_the_format_is_the_one_that_the_agent_in_the_guest_writes() -> None:
     # Taken from a guest of ours: a change of the encoding on either side shows here.
-    line = b"KP 3b225c0333d3373f93c743f0ed8ec3a7 7 3379192e obs case=0 key=index_entries_before value=1\n"
-    (record,) = Channel("3b225c0333d3373f93c743f0ed8ec3a7").feed(b"".join(filler(7)) + line)[7:]
+    line = b"KP 415a6b88f4ba9b0cae05ff92475bee77 7 "
+    line += b"cac3607c22fd57f4112706601aed1fe8 obs case=0 key=index_entries_before value=1\n"
+    (record,) = Channel(GUESTS).feed(b"".join(filler(7)) + line)[7:]
     assert record.fields == {"case": "0", "key": "index_entries_before", "value": "1"}
-    assert encode_record("3b225c0333d3373f93c743f0ed8ec3a7", 7, "obs", dict(record.fields)) == line
+    assert encode_record(GUESTS, 7, "obs", dict(record.fields)) == line
 
 
 def filler(count: int) -> list[bytes]:
-    return [encode_record("3b225c0333d3373f93c743f0ed8ec3a7", n, "beat") for n in range(count)]
+    return [encode_record(GUESTS, n, "beat") for n in range(count)]
+
+
+def test_a_record_gives_nothing_away_of_the_nonce() -> None:
+    assert not any(NONCE.encode() in line or line.startswith(b"KP " + NONCE.encode()[:8]) for line in GOOD)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        # All that somebody who reads the channel can know: the mark, the number that is due, old signatures.
+        MARK + b"1 " + b"0" * 32 + b" done cases=0\n",
+        MARK + b"1 " + GOOD[0].split(b" ")[3] + b" done cases=0\n",
+        MARK + b"1 " + MARK.split(b" ")[1] + b" done cases=0\n",
+        MARK + b"1 00000000 done cases=0\n",
+        MARK + b"1  done cases=0\n",
+        GOOD[0].replace(b" 0 ", b" 1 "),
+    ],
+)
+def test_a_record_that_is_made_from_others_is_damage(forged: bytes) -> None:
+    channel = Channel(NONCE)
+    assert [r.type for r in channel.feed(GOOD[0] + forged)] == ["hello"]
+    assert not channel.whole
 
 
 @pytest.mark.parametrize(
@@ -55,10 +82,11 @@ def filler(count: int) -> list[bytes]:
         b"KP done cases=0\n",
         b"TAP version 14\nok 1\n",
         b"\x1b]0;title\x07\x00\xff\xfe" * 100 + b"\n",
-        b"KP " + NONCE.encode()[:-1] + b"\n",
+        MARK[:-2] + b"\n",
+        b"KP " + NONCE.encode() + b" 1 00000000 done cases=0\n",
     ],
 )
-def test_what_lacks_the_nonce_is_counted_and_changes_nothing(forged: bytes) -> None:
+def test_what_lacks_the_mark_is_counted_and_changes_nothing(forged: bytes) -> None:
     channel = Channel(NONCE)
     records = channel.feed(GOOD[0] + forged + GOOD[1])
     assert [r.type for r in records] == ["hello", "start"]
@@ -80,9 +108,9 @@ def broken(line: bytes, old: bytes, new: bytes) -> bytes:
 @pytest.mark.parametrize(
     "damaged",
     [
-        broken(GOOD[1], b"case=0", b"case=1"),  # checksum
-        GOOD[1][:30] + b"\n",  # cut
-        GOOD[1][:60],  # cut, and the next line behind it
+        broken(GOOD[1], b"case=0", b"case=1"),  # signature
+        GOOD[1][:60] + b"\n",  # cut
+        GOOD[1][:80],  # cut, and the next line behind it
         encode_record(NONCE, 1, "Start"),
         encode_record(NONCE, 1, "start", {"Case": 1}),
         encode_record(NONCE, 1, "start case=0", {"case": 0}),  # a key twice
@@ -118,7 +146,7 @@ def test_a_stream_that_ends_within_a_record_is_cut_and_not_damaged() -> None:
 
 def test_memory_stays_bounded_whatever_comes() -> None:
     channel = Channel(NONCE)
-    mark = b"KP " + NONCE.encode() + b" "
+    mark = MARK
     pieces = (b"x" * 65536, mark + b"0 " + b"y" * 65536, b"KP " * 20000, b"\n" * 65536, mark[:-5])
     tracemalloc.start()
     try:

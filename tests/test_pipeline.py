@@ -259,6 +259,29 @@ def test_another_kernel_than_the_one_built_is_never_believed(world: World) -> No
     assert "another kernel" in message(world, FIXED, "remount")
 
 
+def test_another_module_with_the_same_build_id_is_never_believed(world: World) -> None:
+    patch = world.root / "patches/toy-fix/0001-toy-mount.patch"
+    patch.write_text(patch.read_text().replace("+outcome: mounted", "+outcome: mounted STRANGER"))
+    ran = world.test("--cell", FIXED)
+    assert ran.code == 3
+    assert verdicts(world)[FIXED]["remount"][0] == "error"
+    assert "another module toy" in message(world, FIXED, "remount")
+    assert "SHA-256 000" in message(world, FIXED, "remount")
+
+
+def test_a_script_that_an_earlier_case_wrote_over_is_never_believed(world: World) -> None:
+    scripts = [
+        world.script("a.sh", "rewrite kmodpipe/cases/b/b.sh", "exit 0"),
+        world.script("b.sh", "exit 1"),
+        world.script("c.sh", "rewrite kmodpipe/lib.sh", "exit 0"),
+        world.script("d.sh", "exit 0"),
+    ]
+    assert one_cell(world, *scripts).code == 3
+    found = {case: told[0] for case, told in verdicts(world)[FIXED].items()}
+    assert found == {"a": "pass", "b": "error", "c": "pass", "d": "error"}
+    assert "not the script and lib.sh that were packed" in message(world, FIXED, "b")
+
+
 def test_interruption_keeps_results_and_the_next_run_goes_on(world: World) -> None:
     slow = world.script("slow.sh", "sleep 30", "exit 0")
     quick = world.script("quick.sh", "exit 0")

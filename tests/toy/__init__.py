@@ -161,7 +161,7 @@ class World:
 
     def test(self, *argv: str) -> Ran:
         """`invoke test --runtime host` in this process: the same command, without a fresh interpreter."""
-        names = ("cell", "case", "tree", "series", "flavour", "shuffle")
+        names = ("cell", "case", "tree", "series", "flavour", "shuffle", "attempts", "repeat")
         flags: dict[str, list[str]] = {name: [] for name in names}
         for name, value in zip(argv[::2], argv[1::2], strict=True):
             flags[name.removeprefix("--")].append(value)
@@ -178,6 +178,8 @@ class World:
                 cell=flags["cell"],
                 case=flags["case"],
                 shuffle="".join(flags["shuffle"]),
+                attempts=int("".join(flags["attempts"]) or 1),
+                repeat=int("".join(flags["repeat"]) or 1),
                 runtime="host",
                 out=str(self.root / "out"),
                 screen=Screen(Mode.PLAIN, out=shown),

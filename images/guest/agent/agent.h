@@ -5,7 +5,8 @@
  *
  *   agent.c    start, modules, the cases in turn, end
  *   plan.c     what the host wants done, from the initramfs
- *   record.c   the channel: one checked line a record
+ *   record.c   the channel: one signed line a record
+ *   sha256.c   SHA-256 of what is loaded and run, and the records' signature
  *   runcase.c  one case: its sandbox, its end, what it left behind
  *   streams.c  what comes out of it, bounded
  *   modules.c  the modules under test: loaded, described, loaded anew
@@ -42,6 +43,7 @@ struct planned {
 struct module {
 	const char *path;
 	char *params;                   /* as finit_module takes them */
+	char sha256[65];                /* of the file as it was first loaded; "" before */
 };
 
 struct plan {
@@ -55,6 +57,32 @@ struct plan {
 
 /* Reads and removes the plan. Ends the guest where there is none or it makes no sense. */
 void plan_load(struct plan *plan);
+
+/* ---- sha256.c ---- */
+#define SHA256_SIZE 32
+#define SHA256_BLOCK 64
+#define SHA256_HEX (2 * SHA256_SIZE + 1)
+
+struct sha256 {
+	uint32_t state[8];
+	uint64_t size;
+	unsigned char block[SHA256_BLOCK];
+};
+
+struct hmac {
+	struct sha256 inner, outer;
+};
+
+void sha256_begin(struct sha256 *sum);
+void sha256_add(struct sha256 *sum, const void *data, size_t size);
+void sha256_end(struct sha256 *sum, unsigned char digest[SHA256_SIZE]);
+/* A key of at most a block, taken once for any number of messages. */
+void hmac_begin(struct hmac *mac, const void *key, size_t size);
+void hmac_of(const struct hmac *keyed, const void *data, size_t size, unsigned char digest[SHA256_SIZE]);
+/* `hex` has room for two digits a byte and a NUL. */
+void to_hex(const unsigned char *bytes, size_t size, char *hex);
+/* The whole file, whatever the descriptor's place. False, and "", where it cannot be read. */
+bool sha256_of_file(int fd, char hex[SHA256_HEX]);
 
 /* ---- record.c ---- */
 void channel_open(const char *nonce);

@@ -27,20 +27,32 @@ static void module_name(const char *path, char *name, size_t size)
 			*p = '_';
 }
 
-/* 0, or an errno. */
-static int insert(const struct module *module)
+/*
+ * 0, or an errno. A build id does not tell two modules apart (it covers neither relocations nor symbol
+ * names), so the host compares the file's digest; and what is loaded anew must be that very file: root in a
+ * case can have written to it.
+ */
+static int insert(struct module *module)
 {
 	int fd = open(module->path, O_RDONLY | O_CLOEXEC);
+	char sha256[SHA256_HEX];
 	int error = 0;
 
-	if (fd < 0 || syscall(SYS_finit_module, fd, module->params, 0) < 0)
+	if (fd < 0)
+		return errno;
+	if (!sha256_of_file(fd, sha256))
+		error = EIO;
+	else if (module->sha256[0] && strcmp(module->sha256, sha256))
+		error = EKEYREJECTED;
+	else if (syscall(SYS_finit_module, fd, module->params, 0) < 0)
 		error = errno;
-	if (fd >= 0)
-		close(fd);
+	else
+		memcpy(module->sha256, sha256, sizeof(sha256));
+	close(fd);
 	return error;
 }
 
-static bool load_module(const struct module *module)
+static bool load_module(struct module *module)
 {
 	char name[128], path[256], id[129], params[4096];
 	int error = insert(module);
@@ -60,6 +72,7 @@ static bool load_module(const struct module *module)
 	rec_begin("module");
 	rec_text("name", name);
 	rec_text("build_id", id);
+	rec_text("sha256", module->sha256);
 	rec_text("params", params);
 	rec_end();
 	return true;

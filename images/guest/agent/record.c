@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The channel: KP <nonce> <seq> <crc32> <type>[ key=value...]
+ * The channel: KP <mark> <seq> <mac> <type>[ key=value...]
  *
- * The checksum covers "<seq> <type>[ key=value...]" as sent. A record is one write of one line, so the host
- * sees it whole or sees that it was damaged.
+ * Both hang on the nonce, which itself is never sent: a case that is root can read this port back (a UART has
+ * a loopback mode), and must not learn from a record how to make another. The mark is HMAC-SHA256 of "mark",
+ * the mac that of "<seq> <type>[ key=value...]" as sent; the first 16 bytes of either, in hex. A record is one
+ * write of one line, so the host sees it whole or sees that it was damaged.
  */
 #define _GNU_SOURCE
 #include "agent.h"
@@ -16,26 +18,25 @@
 #include <termios.h>
 #include <unistd.h>
 
+#define MAC_SIZE 16                     /* bytes of the signature that are sent */
+
 /* Enough for hello with a command line of 4 KiB, each byte as %XX. */
 static char body[20 * 1024];
 static size_t used;
 static unsigned long sequence;
-static const char *nonce;
+static struct hmac signature;
+static char mark[2 * MAC_SIZE + 1];
 static int channel = -1;
 
-static uint32_t crc32_of(const char *data, size_t size)
+static void sign(const char *data, size_t size, char hex[2 * MAC_SIZE + 1])
 {
-	uint32_t crc = 0xffffffff;
+	unsigned char digest[SHA256_SIZE];
 
-	for (size_t i = 0; i < size; i++) {
-		crc ^= (unsigned char)data[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
-	}
-	return ~crc;
+	hmac_of(&signature, data, size, digest);
+	to_hex(digest, MAC_SIZE, hex);
 }
 
-void channel_open(const char *run_nonce)
+void channel_open(const char *nonce)
 {
 	struct termios tio;
 
@@ -48,10 +49,11 @@ void channel_open(const char *run_nonce)
 	tio.c_cflag |= CLOCAL;
 	cfsetspeed(&tio, B115200);
 	tcsetattr(channel, TCSANOW, &tio);
-	/* Out of a case's way. Root in a case can make the node again; what it writes then lacks the nonce. */
+	/* Out of a case's way. Root in a case can make the node again; what it writes then lacks the signature. */
 	ioctl(channel, TIOCEXCL);
 	unlink(CHANNEL_PATH);
-	nonce = run_nonce;
+	hmac_begin(&signature, nonce, strlen(nonce));
+	sign("mark", strlen("mark"), mark);
 }
 
 static void write_all(const char *data, size_t size)
@@ -112,12 +114,13 @@ void rec_number(const char *key, int64_t value)
 void rec_end(void)
 {
 	static char line[sizeof(body) + 128];
+	char mac[2 * MAC_SIZE + 1];
 	size_t digits = strcspn(body, " ");
 	int size;
 
 	body[used] = '\0';
-	size = snprintf(line, sizeof(line), "KP %s %.*s %08x%s\n", nonce, (int)digits, body,
-			(unsigned int)crc32_of(body, used), body + digits);
+	sign(body, used, mac);
+	size = snprintf(line, sizeof(line), "KP %s %.*s %s%s\n", mark, (int)digits, body, mac, body + digits);
 	write_all(line, size);
 	sequence++;
 }

@@ -169,6 +169,19 @@ static _Noreturn void become_case(const struct planned *planned, const char *mod
 	_exit(127);
 }
 
+/* What is about to be run, as the host packed it or as an earlier case has made it. */
+static void tell_digest(const char *key, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char sha256[SHA256_HEX] = "";
+
+	if (fd >= 0) {
+		sha256_of_file(fd, sha256);
+		close(fd);
+	}
+	rec_text(key, sha256);
+}
+
 static void start_case(struct running *r, const char *module_path, int *namespace)
 {
 	static int home = -1;
@@ -183,6 +196,8 @@ static void start_case(struct running *r, const char *module_path, int *namespac
 	make_pipe(obs);
 	begin_record(r, "start");
 	rec_text("id", r->planned->id);
+	tell_digest("script", r->planned->script);
+	tell_digest("lib", LIB_PATH);
 	rec_end();
 	/* Out of the kernel's buffer before the case can crash it: the host must know whom to charge. */
 	channel_drain();

@@ -9,9 +9,11 @@
 #include "agent.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
@@ -29,10 +31,35 @@ struct state {
 		fsblkcnt_t blocks;
 		fsfilcnt_t files;
 	} room[SHARED];
+	uint64_t files;                 /* of the root file system: what is there, and when it was last written */
 };
 
 static const struct plan *plan;
 static struct state before, now;
+
+static uint64_t files_seen;
+
+static void mix(const void *data, size_t size)
+{
+	const unsigned char *bytes = data;
+
+	for (size_t i = 0; i < size; i++)       /* FNV-1a */
+		files_seen = (files_seen ^ bytes[i]) * 0x100000001b3;
+}
+
+/* Nobody can set a file's change time. What is written through a mapping does not set it: see the digests. */
+static int see_file(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)type;
+	(void)at;
+	mix(path, strlen(path));
+	mix(&st->st_ino, sizeof(st->st_ino));
+	mix(&st->st_mode, sizeof(st->st_mode));
+	mix(&st->st_size, sizeof(st->st_size));
+	mix(&st->st_ctim.tv_sec, sizeof(st->st_ctim.tv_sec));
+	mix(&st->st_ctim.tv_nsec, sizeof(st->st_ctim.tv_nsec));
+	return 0;
+}
 
 static void look(struct state *state)
 {
@@ -50,6 +77,9 @@ static void look(struct state *state)
 		if (statvfs(shared[i], &fs) == 0)
 			state->room[i] = (struct room){ fs.f_bfree, fs.f_ffree };
 	}
+	files_seen = 0xcbf29ce484222325;
+	nftw("/", see_file, 16, FTW_PHYS | FTW_MOUNT);
+	state->files = files_seen;
 }
 
 static unsigned int compare(void)
@@ -67,6 +97,8 @@ static unsigned int compare(void)
 	for (size_t i = 0; i < SHARED; i++)
 		if (now.room[i].blocks != before.room[i].blocks || now.room[i].files != before.room[i].files)
 			changed |= CHANGED_FILES;
+	if (now.files != before.files)
+		changed |= CHANGED_FILES;
 	return changed;
 }
 

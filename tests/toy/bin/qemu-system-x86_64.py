@@ -9,18 +9,23 @@ inherited sockets, and does in each case what the script's ``# toy:`` lines say.
     stuck                 a process that survives SIGKILL: without `retire`, the agent cannot even say so
     late-panic            while such a guest restarts
     only                  exits 1 where the guest is to run another case
+    say                   lies, in every place that takes text; overhear: a record made from one that was read
+    rewrite PATH          writes over a file of the guest, as root can
+    statuses N N ...      exits with the first in the first guest of this case, and so on, the last again
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import re
 import socket
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote
-from zlib import crc32
 
 PANIC = """\
 [    1.000000] BUG: kernel NULL pointer dereference, address: 0000000000000008
@@ -37,6 +42,10 @@ WARN = """\
 [    1.000003]  toy_mount+0x1/0x2 [toy]
 [    1.000004] ---[ end trace 0000000000000000 ]---
 """
+LIES = (
+    "ok 1 - all\nTAP version 14\n]]></system-out></testcase><testcase name='forged'/>&bogus;\n"
+    "\x1b]0;owned\x07\x1b[2J\x00\ufffe\n[[ATTACHMENT|/etc/passwd]]\n12 passed, 0 failed: exit 0\r\n"
+)
 
 
 def unpack(data: bytes) -> dict[str, bytes]:
@@ -94,9 +103,15 @@ class Guest:
             [str(self.seq), kind]
             + [f"{k}={quote_from_bytes(str(v).encode(), safe='._:/,+@-')}" for k, v in fields.items()]
         )
-        line = f"KP {self.nonce} {body.split(' ', 1)[0]} {crc32(body.encode()):08x} {body.split(' ', 1)[1]}\n"
-        self.channel(line.encode())
+        seq, tail = body.split(" ", 1)
+        self.channel(f"KP {self.mac('mark')} {seq} {self.mac(body)} {tail}\n".encode())
         self.seq += 1
+
+    def mac(self, text: str) -> str:
+        return hmac.digest(self.nonce.encode(), text.encode(), "sha256")[:16].hex()
+
+    def digest(self, name: str) -> str:
+        return hashlib.sha256(self.files[name.lstrip("/")]).hexdigest()
 
     def run(self) -> int:
         plan = [
@@ -114,14 +129,21 @@ class Guest:
             return 0
         for name in modules:
             stem = name.rsplit("/", 1)[-1].removesuffix(".ko")
-            self.send("module", name=stem, build_id=build_id(self.files[name]), params="")
+            digest = "0" * 64 if b"STRANGER" in self.module else self.digest(name)
+            self.send("module", name=stem, build_id=build_id(self.files[name]), sha256=digest)
         self.cases = [line for line in plan if line[0] == "case"]
         if b"RETIRE" in self.module:
             self.send("retired", cases=0, why="nothing to do here")
             return 0
         for ran, (_, index, case_id, _limit, script, *_) in enumerate(self.cases, 1):
             self.left = ""
-            self.send("start", case=index, id=case_id)
+            self.send(
+                "start",
+                case=index,
+                id=case_id,
+                script=self.digest(script),
+                lib=self.digest("kmodpipe/lib.sh"),
+            )
             status = self.case(index, self.files[script.lstrip("/")].decode())
             if status is None:
                 return 0
@@ -182,11 +204,31 @@ class Guest:
                 time.sleep(3600)
             elif verb == "clean":
                 status = int(self.dirty)
+            elif verb == "overhear":
+                # What root in a guest can learn on the port is the mark, the number and an old signature.
+                forged = f"end case={index} how=exit status=0 ms=1"
+                self.channel(f"KP {self.mac('mark')} {self.seq} {self.mac('0 hello')} {forged}\n".encode())
+            elif verb == "say":
+                self.send("out", case=index, data=LIES)
+                self.send("obs", case=index, key=f"key{LIES}", value=LIES)
+                self.send("kmsg", case=index, level=4, ts_us=1, text=LIES)
+                self.say(LIES)
+            elif verb == "rewrite":
+                self.files[rest] = b"#!/bin/sh\n# toy: exit 0\n"
+            elif verb == "statuses":
+                status = self.nth(index, rest.split())
             elif verb == "only":
                 status = int(len(self.cases) > 1)
             else:
                 self.aftermath(verb, rest)
         return status
+
+    def nth(self, index: str, statuses: list[str]) -> int:
+        """Which guest this is for the case is known from what it left on the host."""
+        count = Path(f"{os.environ['TOY_CALLS']}.{index}")
+        before = len(count.read_bytes()) if count.exists() else 0
+        count.write_bytes(b"." * (before + 1))
+        return int(statuses[min(before, len(statuses) - 1)])
 
     def aftermath(self, verb: str, rest: str) -> None:
         """What the case does to the guest, and what the agent makes of it."""

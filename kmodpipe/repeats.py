@@ -1,0 +1,138 @@
+"""A case that ran more than once, as one result. Pure.
+
+`merge` answers "flaky or real?": a failure that another attempt does not repeat is flaky, which is reported
+as a failure of its own kind with what each attempt showed, and never as a pass. A case that was repeated
+whatever came (soak) gets its rate of failure with a bound:
+
+    no failure     at most 1 - 0.05^(1/n): the exact one-sided 95 % bound, which the rule of three (3/n)
+                   comes close to
+    some failures  Wilson's score interval, 95 %, which holds for small numbers and near 0 and 1 as well
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from kmodpipe.results import CaseResult, Verdict
+
+MOST_ATTEMPTS, MOST_REPEATS = 20, 10_000
+_Z = 1.959964
+"""The normal quantile of a two-sided 95 %."""
+_OUTCOME = "flaky"
+_DID = {
+    Verdict.FAIL: "failed",
+    Verdict.PASS: "passed",
+    Verdict.ERROR: "had no verdict",
+    Verdict.SKIP: "was skipped",
+}
+
+
+@dataclass(frozen=True)
+class Tries:
+    """How often a case runs: until it does not fail, up to ``attempts`` times; or ``repeat`` times whatever
+    comes. Each attempt but the first, and each repeat, has a fresh guest of its own."""
+
+    attempts: int = 1
+    repeat: int = 1
+
+
+def kept(runs: Sequence[CaseResult], result: CaseResult) -> tuple[CaseResult, ...]:
+    """``runs`` and ``result``; only the first of each verdict keeps its evidence, as there may be many."""
+    if any(r.verdict is result.verdict for r in runs) and len(runs) >= MOST_ATTEMPTS:
+        result = replace(result, evidence="", output_excerpt="", kmsg=(), observations={}, subtests=())
+    return (*runs, result)
+
+
+def merge(runs: Sequence[CaseResult], tries: Tries) -> CaseResult:
+    """One result of all ``runs``, the first at the front; there is at least one."""
+    if tries.repeat > 1:
+        return _soaked(runs)
+    return runs[0] if len(runs) == 1 else _attempted(runs)
+
+
+def _attempted(runs: Sequence[CaseResult]) -> CaseResult:
+    """The attempts of a case whose first one failed."""
+    failed = _count(runs, Verdict.FAIL)
+    flaky = _count(runs, Verdict.PASS) > 0
+    if failed == len(runs):
+        message = f"failed in all {failed} attempts: {runs[0].message}"
+    else:
+        ran = ", ".join(f"{_DID[r.verdict]} in attempt {n} ({_head(r)})" for n, r in enumerate(runs, 1))
+        message = f"flaky: {ran}" if flaky else ran
+    evidence = [f"attempt {n}: {r.verdict.value}: {_head(r)}\n{r.evidence}" for n, r in enumerate(runs, 1)]
+    output = [f"[attempt {n}]\n{r.output_excerpt}" for n, r in enumerate(runs, 1) if r.output_excerpt]
+    merged = replace(
+        runs[0],
+        message=message,
+        evidence="\n".join(evidence),
+        output_excerpt="\n".join(output),
+    )
+    return _counted(_flaky(merged) if flaky else merged, runs)
+
+
+def _soaked(runs: Sequence[CaseResult]) -> CaseResult:
+    """The repeats of a case: the worst verdict, with the rate."""
+    order = (Verdict.FAIL, Verdict.ERROR, Verdict.PASS, Verdict.SKIP)
+    number, worst = min(enumerate(runs, 1), key=lambda pair: order.index(pair[1].verdict))
+    failed, passed = _count(runs, Verdict.FAIL), _count(runs, Verdict.PASS)
+    told = [rate(failed, failed + passed)] if failed + passed else []
+    if errors := _count(runs, Verdict.ERROR):
+        told.append(f"{errors} of {len(runs)} runs had no verdict")
+    if (skipped := _count(runs, Verdict.SKIP)) and told:
+        told.append(f"{skipped} of {len(runs)} runs were skipped")
+    which = f"run {number}: " if worst.verdict is not Verdict.PASS and len(runs) > 1 else ""
+    merged = replace(worst, message="; ".join([*told, f"{which}{worst.message}"]))
+    return _counted(_flaky(merged) if failed and passed else merged, runs)
+
+
+def _flaky(result: CaseResult) -> CaseResult:
+    """Whether a user gets what the case is about is then not known: no series fixed or broke it."""
+    return replace(result, flaky=True, outcome=_OUTCOME, goal_met=None, known_defect=False)
+
+
+def _counted(result: CaseResult, runs: Sequence[CaseResult]) -> CaseResult:
+    return replace(
+        result,
+        attempts=sum(r.attempts for r in runs),
+        failures=_count(runs, Verdict.FAIL),
+        duration_s=sum(r.duration_s for r in runs),
+    )
+
+
+def _count(runs: Sequence[CaseResult], verdict: Verdict) -> int:
+    return sum(r.verdict is verdict for r in runs)
+
+
+def _head(result: CaseResult) -> str:
+    return result.message.split("\n", 1)[0]
+
+
+# -- arithmetic -----------------------------------------------------------------------------------------
+def most(runs: int) -> float:
+    """The highest rate of failure that ``runs`` without any leave possible, at 95 %."""
+    return float(1 - 0.05 ** (1 / runs))
+
+
+def interval(failed: int, runs: int) -> tuple[float, float]:
+    """Wilson's score interval of the rate of failure, 95 %."""
+    share, spread = failed / runs, _Z * _Z / runs
+    middle = share + spread / 2
+    half = _Z * math.sqrt(share * (1 - share) / runs + spread / (4 * runs))
+    return max((middle - half) / (1 + spread), 0.0), min((middle + half) / (1 + spread), 1.0)
+
+
+def rate(failed: int, runs: int) -> str:
+    """``0 of 200 failed: rate below 1.5 % (95 %, exact)``."""
+    told = f"{failed} of {runs} failed"
+    if not failed:
+        return f"{told}: rate below {_percent(most(runs))} % (95 %, exact)"
+    low, high = interval(failed, runs)
+    between = f"between {_percent(low)} and {_percent(high)} %"
+    return f"{told}: rate {_percent(failed / runs)} %, {between} (95 %, Wilson)"
+
+
+def _percent(share: float) -> str:
+    value = 100 * share
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
