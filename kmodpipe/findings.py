@@ -118,11 +118,11 @@ def _variants(run: Run) -> dict[str, list[CellResult]]:
 def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str]:
     """For each series, in sentences, what it did to the control; and the numbers."""
     n = totals(run)
+    flaky = f" ({n['flaky']} of them flaky)" if n["flaky"] else ""
     lines = [
         f"{sum(map(len, variants.values()))} cells, {len(run.cases)} cases: {n['pass']} as expected"
-        f" ({n['known defects']} of them known defects), {n['fail']} failed ({n['flaky']} of them flaky),"
-        f" {n['error']} without verdict,"
-        f" {n['skip']} skipped.",
+        f" ({n['known defects']} of them known defects), {n['fail']} failed{flaky},"
+        f" {n['error']} without verdict, {n['skip']} skipped.",
         "",
     ]
     found = effects(run)
