@@ -10,6 +10,7 @@ run, travel on the verdict channel and are compared here.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from kmodpipe.channel import Record
 from kmodpipe.errors import Interrupted
 from kmodpipe.guest import PlannedCase, concatenate, pack_cell
 from kmodpipe.judge import judge
+from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.machine import Deadlines, GuestEnd, MachineSpec, Session
 from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseResult, Verdict
@@ -49,7 +51,8 @@ _INFRA_ENDS = (GuestEnd.QEMU_FAILED, GuestEnd.INTERRUPTED)
 @dataclass(frozen=True)
 class GuestFiles:
     """What a cell boots: the kernel, the root file system, the cases' shell library, the modules in the order
-    they are loaded; and what its flavour adds: archives of tools, and variables for every case.
+    they are loaded; and what its flavour adds: archives of tools, variables for every case, the memory, and
+    how many times longer everything may take.
 
     A module is known by the SHA-256 of its file as well: a build id of what is linked with -r covers neither
     relocations nor symbol names, so several different modules can have the same."""
@@ -63,6 +66,8 @@ class GuestFiles:
     module_digests: Mapping[str, str]
     tools: tuple[Path, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    memory_mib: int = MEMORY_MIB
+    slow: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -100,12 +105,13 @@ class Execution:
         """``shuffle`` is the seed of the order in the guests; 0 keeps that of ``cases``. ``tries``: once, if
         nothing else is said."""
         self._where = where
-        self._cases = tuple(cases)
+        # Rounded up: a case has whole seconds, and a verdict tells them.
+        self._cases = tuple(replace(case, timeout_s=math.ceil(case.timeout_s * files.slow)) for case in cases)
         self._files = files
         self._folder = folder
         self._scratch = scratch
         self._accel = accel
-        self._deadlines = deadlines
+        self._deadlines = deadlines.scaled(files.slow)
         self._on_case = on_case
         self._shuffle = shuffle
         self._digests = [digest_file(case.path) for case in self._cases]
@@ -184,7 +190,7 @@ class Execution:
             self._scratch / f"initramfs{suffix}.cpio", (files.rootfs, *files.tools, cell_cpio)
         )
         session = machine.run(
-            MachineSpec(files.kernel, initramfs, CMDLINE, accel=self._accel),
+            MachineSpec(files.kernel, initramfs, CMDLINE, files.memory_mib, accel=self._accel),
             nonce=nonce,
             case_timeouts={i: float(self._cases[i].timeout_s) for i in batch},
             deadlines=self._deadlines,

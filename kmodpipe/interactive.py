@@ -44,5 +44,7 @@ def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:
         initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *guest.tools(flavour), cell_cpio))
         bench.screen.say(f"{built.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
         return machine.interactive(
-            MachineSpec(built.base.path / "out" / "bzImage", initramfs, CMDLINE, accel=accel)
+            MachineSpec(
+                built.base.path / "out" / "bzImage", initramfs, CMDLINE, flavour.memory_mib, accel=accel
+            )
         )

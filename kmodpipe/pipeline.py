@@ -235,8 +235,9 @@ class _Tester:
                 _copy(guest.toolsets[name], shared / f"tools-{name}.cpio") for name in flavour.tools
             )
         return GuestFiles(
-            kernel, rootfs, self._snapshot.lib, modules, kernel_id, module_ids, digests, tools, flavour.env
-        )
+            kernel, rootfs, self._snapshot.lib, modules, kernel_id, module_ids, digests, tools, flavour.env,
+            flavour.memory_mib, flavour.slow,
+        )  # fmt: skip
 
     def _cell_properties(self, built: Built, files: GuestFiles, done: execute.Executed) -> Mapping[str, str]:
         assert built.base and built.module

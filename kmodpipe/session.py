@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -24,6 +24,10 @@ class Deadlines:
     case_grace_s: float = 30.0  # the agent waits for a kill, for the clean-up and for the modules
     panic_grace_s: float = 2.0
     exit_grace_s: float = 3.0
+
+    def scaled(self, factor: float) -> Deadlines:
+        """All of them for a guest that is slower by ``factor``."""
+        return Deadlines(**{name: seconds * factor for name, seconds in asdict(self).items()})
 
 
 @dataclass(frozen=True)

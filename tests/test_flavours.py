@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from kmodpipe import bench, kconfig
 from kmodpipe.config import Request
 from kmodpipe.errors import UserError
 from kmodpipe.kconfig import Asked, Matrix, Variant
+from kmodpipe.session import Deadlines
 from tests import toy
 from tests.toy import World
 
@@ -55,6 +57,20 @@ def test_a_flavour_asks_for_more_over_what_all_ask_for_and_below_the_axes(matrix
     assert {a.symbol for a in plain.own} == {"FS_INDEX"}
 
 
+def test_a_flavour_can_be_larger_and_slower(matrix: Matrix) -> None:
+    text = matrix.path.read_text()
+    matrix.path.write_text(f"{text}memory_mib = 512\nslow = 4\n")
+    plain, kasan = kconfig.flavours_of(kconfig.load_matrix(matrix.path), ["plain", "kasan"])
+    assert (plain.memory_mib, plain.slow) == (256, 1)
+    assert (kasan.memory_mib, kasan.slow) == (512, 4)
+    assert Deadlines(boot_s=10).scaled(4).boot_s == 40
+    # Nothing makes a guest faster than the deadlines are for.
+    for wrong in ("slow = 0.5", "memory_mib = 8"):
+        matrix.path.write_text(f"{text}{wrong}\n")
+        with pytest.raises(UserError, match="not valid"):
+            kconfig.load_matrix(matrix.path)
+
+
 def test_only_the_flavours_that_are_named_are_run(matrix: Matrix) -> None:
     plain = ["unpatched.INDEX=y", "unpatched.INDEX=n"]
     xfs, kasan = [f"{c}.xfs" for c in plain], [f"{c}.kasan" for c in plain]
@@ -89,6 +105,8 @@ summary = "another file system"
 fragments = ["big.config"]
 tools = ["big"]
 env = { TOY_DISK = "big" }
+memory_mib = 300
+slow = 1.5
 [flavours.gone]
 summary = "a file system that this tree does not have"
 fragments = ["gone.config"]
@@ -143,6 +161,11 @@ def test_a_flavour_has_its_own_base_guest_and_control(world: World) -> None:
     assert "# flavour: big" in script and "tools-big.cpio" in script
     plain = (world.latest / BIG.removesuffix(".big") / "reproduce.sh").read_text()
     assert "# flavour: plain" in plain and "tools-big.cpio" not in plain
+    # Its memory and its time, of which whole seconds are given to the case.
+    assert re.search(r"-m\W+300\b", script) and re.search(r"-m\W+256\b", plain)
+    case = re.compile(rb"^case 0 remount (\S+) ", re.M)
+    given = [case.findall((world.latest / c / "cell.cpio").read_bytes()) for c in (BIG, BIG[:-4])]
+    assert given == [[b"8"], [b"5"]]
     assert b"sbin/mkfs" in (world.latest / "shared/tools-big.cpio").read_bytes()
 
 

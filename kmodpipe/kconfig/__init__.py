@@ -9,12 +9,21 @@ from __future__ import annotations
 from kmodpipe.kconfig.fragment import Asked, Mismatch, digest, merge, parse_config, render, verify
 from kmodpipe.kconfig.language import Definition, Expr, Index, Selection, index_symbols, owned_symbols
 from kmodpipe.kconfig.legality import explain, illegal, why_not
-from kmodpipe.kconfig.matrix import Cell, Flavour, Matrix, Variant, expand, flavours_of, load_matrix
+from kmodpipe.kconfig.matrix import (
+    MEMORY_MIB,
+    Cell,
+    Flavour,
+    Matrix,
+    Variant,
+    expand,
+    flavours_of,
+    load_matrix,
+)  # fmt: skip
 from kmodpipe.kconfig.readers import Place, alike, is_code, readers, undefined
 
 __all__ = [
-    "Asked", "Cell", "Definition", "Expr", "Flavour", "Index", "Matrix", "Mismatch", "Place", "Selection",
-    "Variant", "alike", "digest", "expand", "explain", "flavours_of", "illegal", "index_symbols", "is_code",
-    "load_matrix", "merge", "owned_symbols", "parse_config", "readers", "render", "undefined", "verify",
-    "why_not",
+    "MEMORY_MIB", "Asked", "Cell", "Definition", "Expr", "Flavour", "Index", "Matrix", "Mismatch", "Place",
+    "Selection", "Variant", "alike", "digest", "expand", "explain", "flavours_of", "illegal",
+    "index_symbols", "is_code", "load_matrix", "merge", "owned_symbols", "parse_config", "readers",
+    "render", "undefined", "verify", "why_not",
 ]  # fmt: skip

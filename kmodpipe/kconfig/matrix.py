@@ -21,6 +21,9 @@ PLAIN = "plain"
 ALL = "all"
 """What users call every flavour, the plain cells included."""
 
+MEMORY_MIB = 256
+"""What a guest has where its flavour does not say."""
+
 _NAME = r"[a-z][a-z0-9-]*"
 
 
@@ -55,6 +58,8 @@ class _FlavourTable(_Strict):
     fragments: tuple[str, ...] = ()
     env: dict[str, str] = Field(default_factory=dict)
     tools: tuple[str, ...] = ()
+    memory_mib: int = Field(default=MEMORY_MIB, ge=64, le=64 * 1024)
+    slow: float = Field(default=1.0, ge=1, le=100)
 
     @field_validator("env")
     @classmethod
@@ -86,7 +91,8 @@ class _MatrixFile(_Strict):
 @dataclass(frozen=True)
 class Flavour:
     """Another guest for the same cells: what its kernel is asked for beyond what all are (``asked``), what
-    every case finds in its environment, and the sets of tools (images/guest/recipe.sh) that its guest gets.
+    every case finds in its environment, and the sets of tools (images/guest/toolset.sh) that its guest gets.
+    ``memory_mib`` is the guest's memory, ``slow`` a factor for its deadlines and its cases' time limits.
     ``name`` is empty for the plain cells, which have no flavour."""
 
     name: str = ""
@@ -94,6 +100,8 @@ class Flavour:
     asked: tuple[Asked, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
+    memory_mib: int = MEMORY_MIB
+    slow: float = 1.0
 
     def __str__(self) -> str:
         return self.name or PLAIN
@@ -178,7 +186,15 @@ def load_matrix(path: Path) -> Matrix:
                 hint=f"small letters, digits and dashes; {PLAIN} and {ALL} are taken",
             )
     flavours = {
-        name: Flavour(name, table.summary, _fragments(path, table.fragments), table.env, table.tools)
+        name: Flavour(
+            name,
+            table.summary,
+            _fragments(path, table.fragments),
+            table.env,
+            table.tools,
+            table.memory_mib,
+            table.slow,
+        )
         for name, table in spec.flavours.items()
     }
     return Matrix(spec.base, spec.module, _fragments(path, spec.fragments), spec.axes, path, flavours)
