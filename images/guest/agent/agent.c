@@ -144,6 +144,7 @@ int main(void)
 	channel_open(plan.nonce);
 	seed_randomness();
 	say_hello();
+	leaks_begin();
 	loaded = load_modules(&plan);
 	/* The last one is the module under test. */
 	module_path = plan.module_count ? plan.modules[plan.module_count - 1].path : NULL;

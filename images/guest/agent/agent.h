@@ -10,6 +10,7 @@
  *   runcase.c  one case: its sandbox, its end, what it left behind
  *   streams.c  what comes out of it, bounded
  *   modules.c  the modules under test: loaded, described, loaded anew
+ *   leaks.c    what a case leaked, where the kernel has kmemleak
  *   state.c    what of the guest outlives a case, compared with the start
  *   system.c   small looks into /proc and /sys
  */
@@ -114,6 +115,7 @@ int reload_modules(const struct plan *plan);
 #define CHANGED_MOUNTS 4u
 #define CHANGED_LOOPS 8u
 #define CHANGED_FILES 16u
+#define CHANGED_LOCKDEP 32u
 
 /* The guest as it is now is what every case is to find. */
 void state_remember(const struct plan *plan);
@@ -123,6 +125,13 @@ unsigned int state_changed(void);
 int state_restore(void);
 /* Adds what still differs to a list for the case's end record, and to a phrase for people. */
 void state_tell(unsigned int changed, int error, char *words, char *why, size_t size);
+
+/* ---- leaks.c ---- */
+/* Before the first look at the guest's state: it mounts debugfs. */
+void leaks_begin(void);
+bool leaks_wanted(void);
+/* Scans for leaks, which the kernel's messages tell. Takes some seconds. 0, or the errno that kept it. */
+int leaks_scan(void);
 
 /* ---- system.c ---- */
 int64_t uptime_ms(void);

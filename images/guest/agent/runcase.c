@@ -4,8 +4,9 @@
  *
  * It runs in a mount namespace and a session of its own, in an empty tmpfs, with the guest's root read-only:
  * no case can depend on what another one did before it. Afterwards every process is killed, what is left
- * mounted or attached is counted and taken away, the modules are made again what they were, and only then the
- * end is reported: the kernel messages of all that belong to the case as well, and so does a crash in it.
+ * mounted or attached is counted and taken away, the modules are made again what they were, leaks are looked
+ * for, and only then the end is reported: the kernel messages of all that belong to the case as well, and so
+ * does a crash in it.
  */
 #define _GNU_SOURCE
 #include "runcase.h"
@@ -27,6 +28,7 @@
 #define BEAT_MS 1000
 #define KILL_GRACE_MS 5000
 #define CLEANUP_GRACE_MS 10000
+#define LEAKS_GRACE_MS 60000            /* two scans of all memory, under emulation */
 
 struct leftovers {
 	int mounts, loops;
@@ -239,6 +241,7 @@ static void unescape(char *text)
 struct chore {
 	void (*work)(const struct chore *chore, void *answer);
 	int namespace, expected_mounts; /* the case's, or -1 */
+	int64_t grace_ms;
 };
 
 /* Takes the child's answer. False when it did not come to its end. */
@@ -260,7 +263,7 @@ static bool in_child(struct running *r, const struct chore *chore, void *answer,
 	/* The child is the last to hold the case's namespace: the mounts that resisted go as it ends. */
 	if (chore->namespace >= 0)
 		close(chore->namespace);
-	ended = serve_until(r, all_ended, uptime_ms() + CLEANUP_GRACE_MS);
+	ended = serve_until(r, all_ended, uptime_ms() + chore->grace_ms);
 	if (!ended) {
 		kill(-1, SIGKILL);
 		ended = serve_until(r, all_ended, uptime_ms() + KILL_GRACE_MS);
@@ -295,6 +298,7 @@ static bool take_leftovers(struct running *r, int namespace, struct leftovers *l
 	struct chore chore = {
 		.work = clean_up,
 		.namespace = namespace,
+		.grace_ms = CLEANUP_GRACE_MS,
 		/* What every case starts with: the agent's mounts and the case's own. */
 		.expected_mounts = count_mounts(NULL, 0) + OWN_MOUNTS,
 	};
@@ -311,12 +315,12 @@ static void restore(const struct chore *chore, void *answer)
 /* Compares the guest with what it was, and makes good what can be. False when that did not come to its end. */
 static bool make_good(struct running *r, struct aftermath *after)
 {
-	struct chore chore = { .work = restore, .namespace = -1 };
+	struct chore chore = { .work = restore, .namespace = -1, .grace_ms = CLEANUP_GRACE_MS };
 	unsigned int found = state_changed(), changed = found;
 	int error = 0;
 
-	/* A taint, or files where every case sees them, cannot be undone: the guest ends, whatever else. */
-	if (found && !(found & (CHANGED_TAINT | CHANGED_FILES))) {
+	/* A taint, lockdep off, or files where every case sees them, cannot be undone: the guest ends. */
+	if (found && !(found & (CHANGED_TAINT | CHANGED_LOCKDEP | CHANGED_FILES))) {
 		if (!in_child(r, &chore, &error, sizeof(error)))
 			return false;
 		changed = state_changed();
@@ -324,6 +328,39 @@ static bool make_good(struct running *r, struct aftermath *after)
 			snprintf(after->words, sizeof(after->words), "module:reloaded");
 	}
 	state_tell(changed, error, after->words, after->why, sizeof(after->why));
+	return true;
+}
+
+/* One more reason to end the guest. */
+static void add_why(struct aftermath *after, const char *word, const char *reason)
+{
+	size_t words = strlen(after->words), why = strlen(after->why);
+
+	snprintf(after->words + words, sizeof(after->words) - words, "%s%s", words ? "," : "", word);
+	snprintf(after->why + why, sizeof(after->why) - why, "%s%s", why ? ", " : "", reason);
+}
+
+static void scan(const struct chore *chore, void *answer)
+{
+	(void)chore;
+	*(int *)answer = leaks_scan();
+}
+
+/* What the case leaked, into its kernel messages. False when that did not come to its end. */
+static bool find_leaks(struct running *r, struct aftermath *after)
+{
+	struct chore chore = { .work = scan, .namespace = -1, .grace_ms = LEAKS_GRACE_MS };
+	char told[128];
+	int error = 0;
+
+	if (!leaks_wanted())
+		return true;
+	if (!in_child(r, &chore, &error, sizeof(error)))
+		return false;
+	if (error) {    /* it has given up, which the kernel's messages tell: another guest can have it again */
+		snprintf(told, sizeof(told), "kmemleak does not scan (%s)", error_name(error));
+		add_why(after, "leaks:unknown", told);
+	}
 	return true;
 }
 
@@ -386,12 +423,15 @@ const char *run_case(const struct planned *planned, const char *module_path)
 	drain_pipe(&r, &r.obs);
 	drain_pipe(&r, &r.out);
 	if (!stuck)
-		stuck = !take_leftovers(&r, namespace, &after.left) || !make_good(&r, &after);
+		stuck = !take_leftovers(&r, namespace, &after.left) || !make_good(&r, &after) ||
+			!find_leaks(&r, &after);
 	if (stuck) {
 		show_blocked();
 		snprintf(after.why, sizeof(after.why), "a process is stuck in the kernel");
 	}
 	drain_kmsg(&r);
+	if (r.told_once)
+		add_why(&after, "ubsan:told", "UBSAN does not report a place twice");
 	send_cut(&r, "out", r.out_dropped);
 	send_cut(&r, "kmsg", r.kmsg_dropped);
 	send_end(&r, stuck ? "stuck" : how, processes, &after);

@@ -20,6 +20,7 @@ struct running {
 	char line[CHUNK + 128];         /* a started observation */
 	size_t line_size;
 	bool line_skip;                 /* the rest of an overlong one */
+	bool told_once;                 /* a kernel report that would not come again */
 };
 
 /* A record about this case. */

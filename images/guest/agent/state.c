@@ -3,7 +3,8 @@
  * What of the guest outlives a case, compared with what it was before the first one.
  *
  * Modules and their parameters are made again what they were; a mount or a loop device that clings is given a
- * moment. Whatever cannot be undone (a module in use, a taint) ends the guest, not only the case.
+ * moment. Whatever cannot be undone (a module in use, a taint, lockdep that is off) ends the guest, not only the
+ * case.
  */
 #define _GNU_SOURCE
 #include "agent.h"
@@ -26,6 +27,7 @@ static const char *const shared[] = { "/", "/dev" };
 struct state {
 	char modules[32 * 1024];
 	unsigned long long taint;
+	bool lockdep;
 	int mounts, loops;
 	struct room {
 		fsblkcnt_t blocks;
@@ -61,6 +63,18 @@ static int see_file(const char *path, const struct stat *st, int type, struct FT
 	return 0;
 }
 
+/* Whether lockdep watches: it turns itself off with its first report. */
+static bool lockdep_watches(void)
+{
+	static char text[8 * 1024];
+	const char *line;
+
+	if (read_file("/proc/lockdep_stats", text, sizeof(text)) < 0)
+		return false;
+	line = strstr(text, "debug_locks:");
+	return line && strtol(line + strlen("debug_locks:"), NULL, 10);
+}
+
 static void look(struct state *state)
 {
 	char text[64];
@@ -69,6 +83,7 @@ static void look(struct state *state)
 	describe_modules(state->modules, sizeof(state->modules));
 	read_file("/proc/sys/kernel/tainted", text, sizeof(text));
 	state->taint = strtoull(text, NULL, 10);
+	state->lockdep = lockdep_watches();
 	state->mounts = count_mounts(NULL, 0);
 	state->loops = count_loops(false);
 	for (size_t i = 0; i < SHARED; i++) {
@@ -90,6 +105,8 @@ static unsigned int compare(void)
 		changed |= CHANGED_MODULES;
 	if (now.taint & ~before.taint)
 		changed |= CHANGED_TAINT;
+	if (before.lockdep && !now.lockdep)
+		changed |= CHANGED_LOCKDEP;
 	if (now.mounts != before.mounts)
 		changed |= CHANGED_MOUNTS;
 	if (now.loops != before.loops)
@@ -172,6 +189,10 @@ void state_tell(unsigned int changed, int error, char *words, char *why, size_t 
 		add(words, size, ",", item);
 		snprintf(item, sizeof(item), "the kernel is tainted (%s)", letters);
 		add(why, size, ", ", item);
+	}
+	if (changed & CHANGED_LOCKDEP) {
+		add(words, size, ",", "lockdep:off");
+		add(why, size, ", ", "lockdep has turned itself off");
 	}
 	if (changed & CHANGED_MODULES) {
 		add(words, size, ",", !error ? "module:changed" : busy(error) ? "module:busy" : "module:refused");

@@ -118,6 +118,9 @@ static void take_message(struct running *r, char *message)
 	if (priority >> 3)
 		return;
 	*text++ = '\0';
+	/* UBSAN tells of a place once: the next case to come there would look clean. */
+	if (!strncmp(text, "UBSAN: ", strlen("UBSAN: ")))
+		r->told_once = true;
 	size = strcspn(text, "\n");
 	if (r->kmsg_sent + size > STREAM_LIMIT) {
 		r->kmsg_dropped += size;
