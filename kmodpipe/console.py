@@ -16,7 +16,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kmodpipe.signatures import BENIGN, CONSEQUENCE, FATAL, MESSENGER, SIGNATURES, TOKENS, Kind, Signature
+from kmodpipe.signatures import (
+    BENIGN,
+    CONSEQUENCE,
+    FATAL,
+    LEAKED_OBJECT,
+    LEAKS_COUNTED,
+    MESSENGER,
+    SIGNATURES,
+    TOKENS,
+    Kind,
+    Signature,
+)  # fmt: skip
 
 MAX_REPORTS = 256
 _MAX_LINES = 250
@@ -34,7 +45,8 @@ _EMBEDDED = re.compile(rf"(?<=[^\s>])(?=(?:<\d{{1,3}}>)?{_TIME})")
 _JUNK = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _SYM = r"[A-Za-z_][A-Za-z0-9_.]*"
 _PLACE = rf"(?P<name>{_SYM})\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(?P<module>[\w-]+)(?: [0-9a-f]+)?\])?"
-_FRAME = re.compile(rf"\s*(?P<unsure>\? )?(?:\[<[0-9a-f]+>\] )?{_PLACE}\s*$")
+# kmemleak begins its lines with its name; an address that %p may not show yet is (____ptrval____).
+_FRAME = re.compile(rf"(?:kmemleak:)?\s*(?P<unsure>\? )?(?:\[<(?:[0-9a-f]+|\(_+ptrval_+\))>\] )?{_PLACE}\s*$")
 _RIP = re.compile(
     rf"(?:RIP|IP|EIP|pc|PC is at)\s*:?\s.*?{_PLACE}|RIP: [0-9a-f]+:{_PLACE.replace('?P<', '?P<_')}"
 )
@@ -44,6 +56,11 @@ _TASK = re.compile(
     r"(?:Not tainted|Tainted: (?P<taint>[A-Z][A-Z ]*?)(?= +[^A-Z ]))"
 )  # fmt: skip
 _HUNG = re.compile(r"INFO: task (?P<task>.{1,16}?):(?P<pid>\d+) blocked")
+_LEAKER = re.compile(r"(?:kmemleak:)?\s*comm \"(?P<task>[^\"]{1,16})\", pid (?P<pid>\d+), jiffies")
+# Stacks of other moments in an object's life, in a report of KASAN or KFENCE.
+_EARLIER = re.compile(
+    r"(?:Allocated|Freed|allocated|freed) by task \d|(?:Last|Second to last) (?:call_rcu|potentially)"
+)
 _RULE = re.compile(r"={20,}\s*$")
 _END_TRACE = re.compile(r"---\[ end trace")
 _END_PANIC = re.compile(r"---\[ end Kernel panic")
@@ -140,6 +157,7 @@ class _Draft:
     consequence: str = ""
     in_trace: bool = False
     backtrace: bool = False
+    earlier: bool = False
     ended: bool = False
     since: int = 0  # messages since the report ended
 
@@ -152,7 +170,7 @@ class _Draft:
         if len(self.lines) == _MAX_LINES:
             self.ended = True
             return
-        if match := _TASK.search(text) or _HUNG.search(text):
+        if match := _TASK.search(text) or _HUNG.search(text) or _LEAKER.match(text):
             if not self.task:
                 self.task, self.pid = match["task"], int(match["pid"])
                 self.taint = " ".join((match.groupdict().get("taint") or "").split())
@@ -164,8 +182,10 @@ class _Draft:
             self.in_trace = self.in_trace or "Call Trace" in text
         elif match := _FRAME.match(text):
             self.in_trace = True
-            if not match["unsure"] and len(self.frames) < 64:
+            if not match["unsure"] and not self.earlier and len(self.frames) < 64:
                 self.frames.append((match["name"], match["module"] or ""))
+        elif _EARLIER.match(text):
+            self.earlier = True
         elif match := _HELD_AT.search(text):
             self.held_at = self.held_at or match["name"]
         elif "Call Trace:" in text:
@@ -300,6 +320,8 @@ class Parser:
                 current.add(text)
                 current.ended = True
                 return
+            if _counts_leaks(current, found[0]):
+                return
             if _same_event(current, found[0]):
                 if found[0].kind in (Kind.REFCOUNT, Kind.LIST, Kind.KMEMLEAK):  # says more than the first
                     current.signature, current.groups = found[:2]
@@ -343,6 +365,11 @@ def _consequence(current: _Draft, found: Signature, text: str) -> bool:
     if current.kind is Kind.WARNING and "panic_on_warn" not in text:
         return False
     return bool(CONSEQUENCE.search(text)) and not current.consequence
+
+
+def _counts_leaks(current: _Draft, found: Signature) -> bool:
+    """Whether a header only counts the leaked objects that the scan has shown before it."""
+    return current.signature.token == LEAKED_OBJECT and found.token == LEAKS_COUNTED
 
 
 def _same_event(current: _Draft, found: Signature) -> bool:

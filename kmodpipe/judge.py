@@ -103,7 +103,7 @@ class _Judge:
         when = "in this case" if self.trial.started else "before this case began"
         title, kind = one_line(self.crash.title), one_line(self.crash.kind)
         return self.result(
-            Verdict.FAIL, f"kernel crash {when}: {title}", outcome=kind or "crash", goal_met=False
+            Verdict.FAIL, f"the kernel reported {when}: {title}", outcome=kind or "crash", goal_met=False
         )
 
     def not_reached(self) -> CaseResult | None:

@@ -69,6 +69,7 @@ def _sig(
 
 
 _K = Kind
+LEAKED_OBJECT, LEAKS_COUNTED = "unreferenced object", " new suspected memory leaks"
 _LOCKDEP = (
     "possible circular locking dependency", "possible recursive locking", "possible bad bit-spinlock",
     "possible irq lock inversion dependency", "inconsistent lock state", "suspicious RCU usage",
@@ -160,10 +161,14 @@ SIGNATURES: tuple[Signature, ...] = (
         _K.KMEMLEAK,
         r"unreferenced object 0x[0-9a-f]+ \(size \d+\)",
         "memory leak in {function}",
-        token="unreferenced object",
+        token=LEAKED_OBJECT,
         frame=True,
     ),
-    _sig(_K.KMEMLEAK, r"kmemleak: \d+ new suspected memory leaks", "memory leak", token="kmemleak: "),
+    _sig(_K.KMEMLEAK, r"kmemleak: \d+ new suspected memory leaks", "memory leak", token=LEAKS_COUNTED),
+    # From here on it sees no leak, and its silence says nothing.
+    _sig(
+        _K.KMEMLEAK, r"Kernel memory leak detector disabled", "kmemleak has given up", token="leak detector"
+    ),
     # -- data structures ----------------------------------------------------------------------------------
     _sig(
         _K.REFCOUNT,
@@ -374,4 +379,7 @@ FATAL = b"Kernel panic - not syncing"
 BENIGN: Mapping[str, str] = {}
 """Title -> why it does not count. Only what was measured in a clean boot belongs here; nothing was so far."""
 
-__all__ = ["BENIGN", "CONSEQUENCE", "FATAL", "MESSENGER", "SIGNATURES", "TOKENS", "Kind", "Signature"]
+__all__ = [
+    "BENIGN", "CONSEQUENCE", "FATAL", "LEAKED_OBJECT", "LEAKS_COUNTED", "MESSENGER", "SIGNATURES", "TOKENS",
+    "Kind", "Signature",
+]  # fmt: skip

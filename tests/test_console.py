@@ -104,6 +104,37 @@ def test_a_panic_of_its_own_is_not_the_end_of_an_old_warning() -> None:
     assert [r.title for r in reports] == ["WARNING in f", "kernel panic: no reason"]
 
 
+LEAK = b"""kmemleak: unreferenced object 0xffff888004c1e280 (size 8):
+kmemleak:   comm "use.sh", pid 25, jiffies 4294892345 (age 5.340s)
+kmemleak:   hex dump (first 8 bytes):
+kmemleak:     66 69 6c 65 00 6b 6b a5                          file.kk.
+kmemleak:   backtrace:
+kmemleak:     [<(____ptrval____)>] kmemdup_nul+0x31/0x60
+kmemleak:     [<00000000d5c9e2b1>] ovl_copy_up_one+0x7a/0x5a0 [overlay]
+"""
+
+
+def test_the_count_behind_leaked_objects_is_no_leak_of_its_own() -> None:
+    count = b"kmemleak: 2 new suspected memory leaks (see /sys/kernel/debug/kmemleak)\n"
+    reports = parse(LEAK + LEAK + count)
+    assert [r.title for r in reports] == ["memory leak in ovl_copy_up_one"] * 2
+    assert {(r.task, r.pid, r.modules) for r in reports} == {("use.sh", 25, ("overlay",))}
+    # Where the scan tells only how many there are.
+    assert [r.title for r in parse(count)] == ["memory leak"]
+
+
+def test_a_detector_that_gives_up_is_told() -> None:
+    (report,) = parse(b"[    5.1] kmemleak: Kernel memory leak detector disabled\n")
+    assert report.title == "kmemleak has given up"
+
+
+def test_where_an_object_came_from_is_not_where_it_was_misused() -> None:
+    log = (CORPUS / "fault-use-after-free.log").read_bytes()
+    (report,) = parse(log)
+    assert b"Freed by task" in log
+    assert "kfree" not in report.call_trace and report.call_trace[-1].startswith("entry_SYSCALL")
+
+
 @pytest.mark.parametrize(
     "line",
     [
