@@ -340,10 +340,12 @@ static void add_why(struct aftermath *after, const char *word, const char *reaso
 	snprintf(after->why + why, sizeof(after->why) - why, "%s%s", why ? ", " : "", reason);
 }
 
+#define SCANNED 1                       /* the answer of a child that was killed is 0 */
+
 static void scan(const struct chore *chore, void *answer)
 {
 	(void)chore;
-	*(int *)answer = leaks_scan();
+	*(int *)answer = SCANNED + leaks_scan();
 }
 
 /* What the case leaked, into its kernel messages. False when that did not come to its end. */
@@ -351,12 +353,13 @@ static bool find_leaks(struct running *r, struct aftermath *after)
 {
 	struct chore chore = { .work = scan, .namespace = -1, .grace_ms = LEAKS_GRACE_MS };
 	char told[128];
-	int error = 0;
+	int answer = 0, error;
 
 	if (!leaks_wanted())
 		return true;
-	if (!in_child(r, &chore, &error, sizeof(error)))
+	if (!in_child(r, &chore, &answer, sizeof(answer)))
 		return false;
+	error = answer ? answer - SCANNED : EINTR;
 	if (error) {    /* it has given up, which the kernel's messages tell: another guest can have it again */
 		snprintf(told, sizeof(told), "kmemleak does not scan (%s)", error_name(error));
 		add_why(after, "leaks:unknown", told);

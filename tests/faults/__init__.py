@@ -1,0 +1,186 @@
+"""Kernel faults of every class, seeded into the module under test, and whether each is caught and charged.
+
+    faults.toml                   what each fault is, which kernel catches it, and what must be told
+    NAME.patch                    the fault, a patch on top of the shipped series
+    before.sh use.sh after.sh     the cases: the second reaches the fault, the others must not notice
+
+All faults run in one ``invoke test``, each as a series of its own in one cell of its flavour, so that a fault
+costs a module and two boots. ``python -m tests.faults`` prints the table.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from rich.table import Table
+
+from kmodpipe import console, results
+from kmodpipe.errors import ExitCode
+from kmodpipe.kconfig.matrix import PLAIN
+from kmodpipe.results import CaseResult, CellResult, State, Verdict
+from tests.mutants import REPO, Ran
+
+HERE = Path(__file__).resolve().parent
+BEFORE, CHARGED, AFTER = CASES = ("before", "use", "after")
+
+
+class Fault(BaseModel):
+    """One fault in one flavour; the fields are explained in faults.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    fault: str
+    at: Literal["mount", "copy-up", "clean-up"]
+    flavour: str
+    observed: str
+    title: str
+    guests: int
+    series: str
+    choice: str
+
+    def __str__(self) -> str:
+        return f"{self.name} in {self.flavour}"
+
+    @property
+    def patch(self) -> Path:
+        return HERE / f"{self.name}.patch"
+
+    def cell_id(self, variant: str = "") -> str:
+        """The cell of the fault, or of the series without it."""
+        own = "" if self.flavour == PLAIN else f".{self.flavour}"
+        return f"{variant or self.name}.{self.choice}{own}"
+
+    def make_series(self, folder: Path) -> Path:
+        """A copy of the shipped series below ``folder``, with the fault as its last patch."""
+        made = folder / self.name
+        if not made.exists():
+            shutil.copytree(REPO / "patches" / self.series, made)
+            shutil.copyfile(self.patch, made / self.patch.name)
+            listing = made / "series"
+            listing.write_text(f"{listing.read_text().rstrip()}\n{self.patch.name}\n")
+        return made
+
+
+def load() -> tuple[Fault, ...]:
+    table = tomllib.loads((HERE / "faults.toml").read_text())
+    common = {"series": table["series"], "choice": table["choice"]}
+    return tuple(Fault.model_validate(one | common) for one in table["fault"])
+
+
+def run_faults(faults: Sequence[Fault], folder: Path) -> Ran:
+    """All these faults in one run."""
+    made = dict.fromkeys(str(fault.make_series(folder / "series")) for fault in faults)
+    return _test(made, [fault.cell_id() for fault in faults], folder / "out")
+
+
+def run_sound(faults: Sequence[Fault], folder: Path) -> Ran:
+    """The shipped series, with the same cases in the same flavours."""
+    cells = dict.fromkeys(fault.cell_id(fault.series) for fault in faults)
+    return _test(dict.fromkeys(fault.series for fault in faults), cells, folder / "out")
+
+
+def _test(series: Iterable[str], cells: Iterable[str], out: Path) -> Ran:
+    scripts = [str(HERE / f"{case}.sh") for case in CASES]
+    chosen = (("--series", series), ("--cell", cells), ("--case", scripts))
+    argv = [word for flag, names in chosen for name in names for word in (flag, name)]
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", "test", *argv, "--out", str(out)],
+        cwd=REPO,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout + done.stderr, out / "latest")
+
+
+# -- what came of it ----------------------------------------------------------------------------------
+def cell_of(fault: Fault, ran: Ran) -> CellResult:
+    return next(cell for cell in ran.run.cells if cell.cell == fault.cell_id())
+
+
+def code_of(fault: Fault, ran: Ran) -> ExitCode:
+    """The exit code of a run of this fault alone."""
+    return results.exit_code(replace(ran.run, cells=(cell_of(fault, ran),), dead_axes=()))
+
+
+def problems(fault: Fault, ran: Ran) -> list[str]:
+    """Everything that speaks against this fault having been caught as it must be; empty where it was."""
+    cell = cell_of(fault, ran)
+    if cell.state is not State.RAN:
+        return [f"{cell.cell}: {cell.state.value}, {cell.reason}"]
+    found = [] if code_of(fault, ran) is ExitCode.FAILURE else ["the run would not have failed"]
+    found += [
+        f"{case.case} does not pass: {case.verdict.value}, {case.message}"
+        for case in cell.cases
+        if case.case != CHARGED and case.verdict is not Verdict.PASS
+    ]
+    charged = cell.case(CHARGED)
+    if [case.case for case in cell.cases] != list(CASES) or charged is None:
+        return [*found, f"other cases were run: {', '.join(case.case for case in cell.cases)}"]
+    if (charged.verdict, charged.outcome) != (Verdict.FAIL, fault.observed):
+        found.append(f"{CHARGED}: {charged.verdict.value}, {charged.outcome}: {charged.message}")
+    if fault.title not in charged.message:
+        found.append(f"{CHARGED} is not told as {fault.title!r}: {charged.message}")
+    if cell.properties["boots"] != str(fault.guests):
+        found.append(f"{cell.properties['boots']} guests, not {fault.guests}")
+    return found + _strange_reports(fault, ran)
+
+
+def _strange_reports(fault: Fault, ran: Ran) -> list[str]:
+    """Reports on the cell's consoles that are of another kind than the fault's."""
+    return [
+        f"{log.name}: {report.title}"
+        for log in consoles(fault, ran)
+        for report in console.parse_file(log)
+        if report.kind != fault.observed
+    ]
+
+
+def consoles(fault: Fault, ran: Ran) -> list[Path]:
+    return sorted((ran.latest / fault.cell_id()).glob("console*.log"))
+
+
+def table(faults: Iterable[Fault], ran: Ran) -> Table:
+    """Each fault, what was reported, which case it was charged to, what became of the others."""
+    made = Table()
+    for heading in (
+        "fault",
+        "at",
+        "flavour",
+        "reported",
+        "charged to",
+        "the other cases",
+        "guests",
+        "exit code",
+    ):
+        made.add_column(heading, overflow="fold")
+    for fault in faults:
+        cell = cell_of(fault, ran)
+        failed = [case for case in cell.cases if case.verdict is not Verdict.PASS]
+        others = [case for case in cell.cases if case not in failed]
+        made.add_row(
+            f"{fault.name}: {fault.fault}",
+            fault.at,
+            fault.flavour,
+            "\n".join(map(_told, failed)) or cell.reason or "NOTHING",
+            ", ".join(case.case for case in failed),
+            ", ".join(f"{case.case} {case.verdict.value}" for case in others),
+            cell.properties.get("boots", ""),
+            str(int(code_of(fault, ran))),
+        )
+    return made
+
+
+def _told(case: CaseResult) -> str:
+    return f"{case.outcome}: {case.message.split(': ', 1)[-1]}"

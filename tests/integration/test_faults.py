@@ -1,0 +1,56 @@
+"""Seeded kernel faults: each is caught, named, and charged to the one case that reached it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from kmodpipe import console, engine, host
+from kmodpipe.results import State, Verdict
+from tests import faults
+from tests.faults import Fault
+from tests.integration.conftest import require
+from tests.mutants import Ran
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
+
+FAULTS = faults.load()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machinery() -> None:
+    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
+    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Ran]:
+    """One run of all faults; what was reported of each is printed at the end."""
+    done = faults.run_faults(FAULTS, tmp_path_factory.mktemp("faults"))
+    assert done.code == 1, done.said
+    yield done
+    screen = Console(width=180)
+    with screen.capture() as captured:
+        screen.print(faults.table(FAULTS, done))
+    plugins = request.config.pluginmanager
+    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+        plugins.getplugin("terminalreporter").write(f"\n{captured.get()}")
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=map(str, FAULTS))
+def test_the_fault_is_caught_and_charged(ran: Ran, fault: Fault) -> None:
+    assert faults.problems(fault, ran) == []
+
+
+def test_without_the_faults_no_flavour_reports_anything(tmp_path_factory: pytest.TempPathFactory) -> None:
+    sound = faults.run_sound(FAULTS, tmp_path_factory.mktemp("sound"))
+    assert sound.code == 0, sound.said
+    assert {cell.flavour for cell in sound.run.cells} == {"", "lockdep", "kasan", "kmemleak"}
+    for cell in sound.run.cells:
+        assert cell.state is State.RAN
+        assert [case.verdict for case in cell.cases] == [Verdict.PASS] * len(faults.CASES)
+        assert cell.properties["boots"] == "1"
+        assert console.parse_file(sound.latest / cell.cell / "console.log") == ()
