@@ -63,11 +63,11 @@ class Fault(BaseModel):
     def make_series(self, folder: Path) -> Path:
         """A copy of the shipped series below ``folder``, with the fault as its last patch."""
         made = folder / self.name
-        if not made.exists():
-            shutil.copytree(REPO / "patches" / self.series, made)
-            shutil.copyfile(self.patch, made / self.patch.name)
-            listing = made / "series"
-            listing.write_text(f"{listing.read_text().rstrip()}\n{self.patch.name}\n")
+        # A folder that was kept is filled anew: its patch may be an older one.
+        shutil.copytree(REPO / "patches" / self.series, made, dirs_exist_ok=True)
+        shutil.copyfile(self.patch, made / self.patch.name)
+        listing = made / "series"
+        listing.write_text(f"{listing.read_text().rstrip()}\n{self.patch.name}\n")
         return made
 
 
