@@ -1,4 +1,5 @@
-"""The cases on xfs and btrfs, with real tools, kernels and guests: one cell of a series in each flavour."""
+"""Flavours with real tools, kernels and guests: one cell of a series in each. The debug kernels are in
+test_faults.py."""
 
 from __future__ import annotations
 
@@ -38,3 +39,12 @@ def test_a_changed_uuid_matters_on_other_file_systems_too(tmp_path: Path, flavou
     assert result["flavour"] == flavour
     assert f"CONFIG_{flavour.upper()}_FS=y" in (ran.latest / cell / "config").read_text()
     assert (ran.latest / "shared" / f"tools-{flavour}.cpio").is_file()
+
+
+def test_what_fails_on_demand_is_survived(tmp_path: Path) -> None:
+    cell = "index-nouuid.INDEX=y.NOUUID=n.faultinject"
+    ran = invoke(tmp_path, "test", "--cell", cell, "--case", "failing-allocations", "--case", "failing-disk")
+    assert ran.code == 0, ran.text
+    seen = ran.case(cell, "failing-allocations")["observations"]
+    assert int(seen["failed_copy_ups"]) >= 10 and "Cannot allocate memory" in seen["messages"]
+    assert ran.case(cell, "failing-disk")["observations"]["while_failing"] == "failed"
