@@ -10,10 +10,7 @@ costs a module and two boots. ``python -m tests.faults`` prints the table.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -27,7 +24,7 @@ from kmodpipe import console, results
 from kmodpipe.errors import ExitCode
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.results import CaseResult, CellResult, State, Verdict
-from tests.mutants import REPO, Ran
+from tests.mutants import REPO, Ran, invoke_test
 
 HERE = Path(__file__).resolve().parent
 BEFORE, CHARGED, AFTER = CASES = ("before", "use", "after")
@@ -93,17 +90,7 @@ def run_sound(faults: Sequence[Fault], folder: Path) -> Ran:
 def _test(faults: Sequence[Fault], series: Iterable[str], cells: Iterable[str], out: Path) -> Ran:
     cases = [str(HERE / f"{case}.sh") for case in CASES]
     cases += sorted({fault.by for fault in faults} - set(CASES))
-    chosen = (("--series", series), ("--cell", cells), ("--case", cases))
-    argv = [word for flag, names in chosen for name in names for word in (flag, name)]
-    done = subprocess.run(
-        [sys.executable, "-m", "invoke", "test", *argv, "--out", str(out)],
-        cwd=REPO,
-        env={**os.environ, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Ran(done.returncode, done.stdout + done.stderr, out / "latest")
+    return invoke_test(series, cells, cases, out)
 
 
 # -- what came of it ----------------------------------------------------------------------------------

@@ -113,20 +113,21 @@ def run_mutants(mutants: Sequence[Mutant], folder: Path, *, whole: bool = False)
     """All these mutants in one run: the cases that must catch one of them, or the ``whole`` suite."""
     made = [str(mutant.make_series(folder / "series")) for mutant in mutants]
     cells = [cell for mutant in mutants for cell in mutant.cell_ids(mutant.name)]
-    return _test(made, cells, [] if whole else named_cases(mutants), folder / "out")
+    return invoke_test(made, cells, [] if whole else named_cases(mutants), folder / "out")
 
 
 def run_sound(mutants: Sequence[Mutant], folder: Path) -> Ran:
     """The shipped series, in the same cells with the same cases."""
     cells = sorted({cell for mutant in mutants for cell in mutant.cell_ids(mutant.series)})
-    return _test(sorted({m.series for m in mutants}), cells, named_cases(mutants), folder / "out")
+    return invoke_test(sorted({m.series for m in mutants}), cells, named_cases(mutants), folder / "out")
 
 
 def named_cases(mutants: Iterable[Mutant]) -> list[str]:
     return sorted({catch.case for mutant in mutants for catch in mutant.caught})
 
 
-def _test(series: Sequence[str], cells: Sequence[str], cases: Sequence[str], out: Path) -> Ran:
+def invoke_test(series: Iterable[str], cells: Iterable[str], cases: Iterable[str], out: Path) -> Ran:
+    """``invoke test`` with these series, cells and cases, in a process of its own."""
     chosen = (("--series", series), ("--cell", cells), ("--case", cases))
     argv = [word for flag, names in chosen for name in names for word in (flag, name)]
     done = subprocess.run(
