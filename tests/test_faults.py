@@ -7,10 +7,10 @@ from pathlib import Path
 from kmodpipe import cases, kconfig, series
 from kmodpipe.console import Kind
 from kmodpipe.series.model import read_patch
-from tests import faults
-from tests.faults import HERE, REPO
+from tests.faults import REPO, kernel
+from tests.faults.kernel import HERE
 
-FAULTS = faults.load()
+FAULTS = kernel.load()
 MATRIX = kconfig.load_matrix(REPO / "kconfigs" / "matrix.toml")
 
 
@@ -43,4 +43,4 @@ def test_each_names_a_cell_of_the_matrix() -> None:
 
 
 def test_the_cases_are_scripts_of_these_names() -> None:
-    assert tuple(cases.from_script(HERE / f"{name}.sh").id for name in faults.CASES) == faults.CASES
+    assert tuple(cases.from_script(HERE / f"{name}.sh").id for name in kernel.CASES) == kernel.CASES

@@ -1,180 +1,237 @@
-"""Kernel faults of every class, seeded into the module under test, and whether each is caught and charged.
+"""Faults, injected for real: what was reported of each, the exit code, what was kept, what was left over.
 
-    faults.toml                   what each fault is, which kernel catches it, and what must be told
-    NAME.patch                    the fault, a patch on top of the shipped series
-    before.sh use.sh after.sh     the cases: the second reaches the fault, the others must not notice
+    kernel/     faults in the module under test, found by the guest's kernel
+    forgery     guests that lie
+    hostile/    archives, patches, series and names that mean harm
+    way/        what breaks on the way: servers, disks, daemons, processes, clocks
 
-All faults run in one ``invoke test``, each as a series of its own in one cell of its flavour, so that a fault
-costs a module and two boots. ``python -m tests.faults`` prints the table.
+`kernel` runs all of its faults in one ``invoke test``; every other fault is an `Injection`: a function that
+gets a `Scene` of its own, does the harm, and gives the `Outcome`. ``python -m tests.faults`` prints them all
+in one table; tests/integration/test_faults.py has a test for each.
 """
 
 from __future__ import annotations
 
-import shutil
-import tomllib
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
 from rich.table import Table
 
-from kmodpipe import console, results
-from kmodpipe.errors import ExitCode
-from kmodpipe.kconfig.matrix import PLAIN
-from kmodpipe.results import CaseResult, CellResult, State, Verdict
-from tests.mutants import REPO, Ran, invoke_test
-
-HERE = Path(__file__).resolve().parent
-BEFORE, CHARGED, AFTER = CASES = ("before", "use", "after")
+REPO = Path(__file__).resolve().parents[2]
 
 
-class Fault(BaseModel):
-    """One fault in one flavour; the fields are explained in faults.toml."""
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a fault. ``reported`` is the sentence that a user reads; ``code`` the exit code; ``kept``
+    what was not lost; ``problems`` is all that speaks against it, empty where everything is as it must be."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    reported: str
+    code: int
+    kept: str
+    problems: tuple[str, ...] = ()
 
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a fault and what came of it."""
+
+    group: str
     name: str
     fault: str
-    at: Literal["mount", "copy-up", "clean-up"]
-    flavour: str
-    observed: str
-    title: str
-    guests: int
-    by: str = CHARGED
-    series: str
-    choice: str
+    outcome: Outcome
 
-    def __str__(self) -> str:
-        return f"{self.name} in {self.flavour}"
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended: its exit code and both streams."""
+
+    code: int
+    out: str
+    err: str
 
     @property
-    def patch(self) -> Path:
-        return HERE / f"{self.name}.patch"
+    def text(self) -> str:
+        return self.out + self.err
 
-    def cell_id(self, variant: str = "") -> str:
-        """The cell of the fault, or of the series without it."""
-        own = "" if self.flavour == PLAIN else f".{self.flavour}"
-        return f"{variant or self.name}.{self.choice}{own}"
-
-    def make_series(self, folder: Path) -> Path:
-        """A copy of the shipped series below ``folder``, with the fault as its last patch."""
-        made = folder / self.name
-        # A folder that was kept is filled anew: its patch may be an older one.
-        shutil.copytree(REPO / "patches" / self.series, made, dirs_exist_ok=True)
-        shutil.copyfile(self.patch, made / self.patch.name)
-        listing = made / "series"
-        listing.write_text(f"{listing.read_text().rstrip()}\n{self.patch.name}\n")
-        return made
+    def sentence(self) -> str:
+        """The first line of the error, as the screen shows it; the last line of all where there is none."""
+        lines = [line.strip() for line in (self.err or self.out).splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith(("error:", "✗"))]
+        return (errors or lines[-1:] or ["NOTHING"])[0]
 
 
-def load() -> tuple[Fault, ...]:
-    table = tomllib.loads((HERE / "faults.toml").read_text())
-    common = {"series": table["series"], "choice": table["choice"]}
-    return tuple(Fault.model_validate(one | common) for one in table["fault"])
+@dataclass(frozen=True)
+class Scene:
+    """A place of its own for one fault: ``root`` holds a cache, a HOME and a TMPDIR, all empty."""
+
+    root: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def out(self) -> Path:
+        return self.root / "out"
+
+    @property
+    def latest(self) -> Path:
+        return self.out / "latest"
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        own = {
+            "HOME": str(self.root / "home"),
+            "TMPDIR": str(self.root / "tmp"),
+            "KMODPIPE_CACHE": str(self.cache),
+            "COLUMNS": "200",
+        }
+        return {**os.environ, **own, **self.env, **(more or {})}
+
+    def start(
+        self, *words: str | Path, env: Mapping[str, str] | None = None, cwd: Path = REPO
+    ) -> subprocess.Popen[str]:
+        """``invoke WORDS`` in a process group of its own, with its output in pipes."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "invoke", *map(str, words), "--out", str(self.out)],
+            cwd=cwd, env=self.environment(env), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def invoke(
+        self,
+        *words: str | Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path = REPO,
+        timeout_s: float = 1200,
+    ) -> Ended:
+        """``invoke WORDS``, to its end."""
+        return ended(self.start(*words, env=env, cwd=cwd), timeout_s)
 
 
-def run_faults(faults: Sequence[Fault], folder: Path) -> Ran:
-    """All these faults in one run."""
-    made = dict.fromkeys(str(fault.make_series(folder / "series")) for fault in faults)
-    return _test(faults, made, [fault.cell_id() for fault in faults], folder / "out")
+def ended(child: subprocess.Popen[str], timeout_s: float = 1200) -> Ended:
+    """Wait for a child of `Scene.start`; one that does not end is killed, and fails the test."""
+    try:
+        out, err = child.communicate(timeout=timeout_s)
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, 9)
+        child.communicate()
+        raise
+    return Ended(child.returncode, out, err)
 
 
-def run_sound(faults: Sequence[Fault], folder: Path) -> Ran:
-    """The shipped series, with the same cases in the same flavours."""
-    cells = dict.fromkeys(fault.cell_id(fault.series) for fault in faults)
-    return _test(faults, dict.fromkeys(fault.series for fault in faults), cells, folder / "out")
+Inject = Callable[[Scene], Outcome]
 
 
-def _test(faults: Sequence[Fault], series: Iterable[str], cells: Iterable[str], out: Path) -> Ran:
-    cases = [str(HERE / f"{case}.sh") for case in CASES]
-    cases += sorted({fault.by for fault in faults} - set(CASES))
-    return invoke_test(series, cells, cases, out)
+@dataclass(frozen=True)
+class Injection:
+    """A fault: ``name`` is unique in its ``group``, ``fault`` says it in a few words, ``inject`` does it."""
+
+    group: str
+    name: str
+    fault: str
+    inject: Inject
+
+    def __str__(self) -> str:
+        return f"{self.group}/{self.name}"
 
 
-# -- what came of it ----------------------------------------------------------------------------------
-def cell_of(fault: Fault, ran: Ran) -> CellResult:
-    return next(cell for cell in ran.run.cells if cell.cell == fault.cell_id())
+class Registry:
+    """The faults of one group, in the order in which they are written down."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self.injections: list[Injection] = []
+
+    def __call__(self, name: str, fault: str) -> Callable[[Inject], Inject]:
+        """Register a function as the fault ``name``."""
+
+        def register(body: Inject) -> Inject:
+            if name in {one.name for one in self.injections}:
+                raise ValueError(f"two faults {self.group}/{name}")
+            self.injections.append(Injection(self.group, name, fault, body))
+            return body
+
+        return register
 
 
-def code_of(fault: Fault, ran: Ran) -> ExitCode:
-    """The exit code of a run of this fault alone."""
-    return results.exit_code(replace(ran.run, cells=(cell_of(fault, ran),), dead_axes=()))
+def run(injection: Injection, root: Path) -> Row:
+    """Inject one fault in an empty folder ``root``; what it leaves behind is among the problems."""
+    for name in ("", "home", "tmp", "cache"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    scene = Scene(root)
+    outcome = injection.inject(scene)
+    left = leftovers(scene)
+    told = Outcome(outcome.reported, outcome.code, outcome.kept, (*outcome.problems, *left))
+    return Row(injection.group, injection.name, injection.fault, told)
 
 
-def problems(fault: Fault, ran: Ran) -> list[str]:
-    """Everything that speaks against this fault having been caught as it must be; empty where it was."""
-    cell = cell_of(fault, ran)
-    if cell.state is not State.RAN:
-        return [f"{cell.cell}: {cell.state.value}, {cell.reason}"]
-    found = [] if code_of(fault, ran) is ExitCode.FAILURE else ["the run would not have failed"]
-    found += [
-        f"{case.case} does not pass: {case.verdict.value}, {case.message}"
-        for case in cell.cases
-        if case.case != fault.by and case.verdict not in (Verdict.PASS, _of_others(case))
-    ]
-    charged = cell.case(fault.by)
-    if not {*CASES, fault.by} <= {case.case for case in cell.cases} or charged is None:
-        return [*found, f"other cases were run: {', '.join(case.case for case in cell.cases)}"]
-    if (charged.verdict, charged.outcome) != (Verdict.FAIL, fault.observed):
-        found.append(f"{fault.by}: {charged.verdict.value}, {charged.outcome}: {charged.message}")
-    if fault.title not in charged.message:
-        found.append(f"{fault.by} is not told as {fault.title!r}: {charged.message}")
-    if cell.properties["boots"] != str(fault.guests):
-        found.append(f"{cell.properties['boots']} guests, not {fault.guests}")
-    return found + _strange_reports(fault, ran)
+# -- leftovers ------------------------------------------------------------------------------------------
+def leftovers(scene: Scene, within_s: float = 5) -> tuple[str, ...]:
+    """Containers, processes, mounts, loop devices, worktrees and temporary files that belong to ``scene`` and
+    are still there after ``within_s``. What others do on this machine meanwhile does not count."""
+    deadline = time.monotonic() + within_s
+    while (left := tuple(_left(scene))) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
 
 
-def _of_others(case: CaseResult) -> Verdict:
-    """What else a case may come to: one that is there for a fault of another flavour is skipped."""
-    return Verdict.PASS if case.case in CASES else Verdict.SKIP
+def _left(scene: Scene) -> Iterator[str]:
+    root = os.fsencode(scene.root)
+    yield from (f"container left: {name}" for name in _containers(scene))
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            working = os.fsencode((process / "cwd").readlink())
+            if process.name != str(os.getpid()) and (root in command or working.startswith(root)):
+                told = command.replace(bytes(1), b" ").decode(errors="replace")[:160]
+                yield f"process left: {process.name} {told}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        if str(scene.root) in line:
+            yield f"mount left: {line.split()[4]}"
+    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with suppress(OSError):
+            if str(scene.root) in backing.read_text():
+                yield f"loop device left: {backing.parts[3]}"
+    yield from (f"worktree left: {path}" for path in scene.cache.glob("git/**/worktrees/*"))
+    for name in ("tmp", "cache/work"):
+        yield from (f"temporary file left: {path}" for path in (scene.root / name).glob("*"))
+    yield from (f"half a file left: {path}" for path in scene.out.rglob(".*.??????*") if path.is_file())
 
 
-def _strange_reports(fault: Fault, ran: Ran) -> list[str]:
-    """Reports on the cell's consoles that are of another kind than the fault's."""
-    return [
-        f"{log.name}: {report.title}"
-        for log in consoles(fault, ran)
-        for report in console.parse_file(log)
-        if report.kind != fault.observed
-    ]
+def _containers(scene: Scene) -> Iterable[str]:
+    """Names of the containers, running or not, that have a folder of the scene mounted."""
+    from kmodpipe import engine
+
+    if engine.look().state is not engine.State.ANSWERS:
+        return
+    for container in engine.connect().containers.list(all=True, ignore_removed=True):
+        mounts = [str(mount.get("Source", "")) for mount in container.attrs.get("Mounts", [])]
+        if any(source.startswith(str(scene.root)) for source in mounts):
+            yield str(container.name)
 
 
-def consoles(fault: Fault, ran: Ran) -> list[Path]:
-    return sorted((ran.latest / fault.cell_id()).glob("console*.log"))
-
-
-def table(faults: Iterable[Fault], ran: Ran) -> Table:
-    """Each fault, what was reported, which case it was charged to, what became of the others."""
+# -- the table ------------------------------------------------------------------------------------------
+def table(rows: Sequence[Row]) -> Table:
+    """Every fault × what was reported × exit code × what was kept × whether that is as it must be."""
     made = Table()
-    for heading in (
-        "fault",
-        "at",
-        "flavour",
-        "reported",
-        "charged to",
-        "the other cases",
-        "guests",
-        "exit code",
-    ):
+    for heading in ("fault", "what", "reported", "exit code", "kept", ""):
         made.add_column(heading, overflow="fold")
-    for fault in faults:
-        cell = cell_of(fault, ran)
-        failed = [case for case in cell.cases if case.verdict not in (Verdict.PASS, Verdict.SKIP)]
-        others = [case for case in cell.cases if case.verdict is Verdict.PASS]
+    group = ""
+    for row in rows:
+        if group and row.group != group:
+            made.add_section()
+        group = row.group
+        one = row.outcome
         made.add_row(
-            f"{fault.name}: {fault.fault}",
-            fault.at,
-            fault.flavour,
-            "\n".join(map(_told, failed)) or cell.reason or "NOTHING",
-            ", ".join(case.case for case in failed),
-            ", ".join(f"{case.case} {case.verdict.value}" for case in others),
-            cell.properties.get("boots", ""),
-            str(int(code_of(fault, ran))),
-        )
+            f"{row.group}/{row.name}", row.fault, one.reported, str(one.code), one.kept,
+            "\n".join(("✗", *one.problems)) if one.problems else "✓",
+        )  # fmt: skip
     return made
-
-
-def _told(case: CaseResult) -> str:
-    return f"{case.outcome}: {case.message.split(': ', 1)[-1]}"

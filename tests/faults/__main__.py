@@ -1,6 +1,7 @@
-"""``python -m tests.faults [NAME ...]``: run seeded faults and print what was reported, and of which case.
+"""``python -m tests.faults [GROUP | GROUP/NAME ...]``: inject faults, print what came of each.
 
-``--keep FOLDER`` leaves the run there, its console logs with it.
+Patterns with * work. ``--list`` names them; ``--keep FOLDER`` leaves there what the runs left, logs included.
+The exit status is 1 where any was not reported as it must be, lost a result, or left something behind.
 """
 
 from __future__ import annotations
@@ -8,41 +9,63 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from rich.console import Console
 
 from tests import faults
+from tests.faults import Injection, Outcome, Row, kernel
+from tests.faults.groups import INJECTIONS
+
+
+def chosen(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """The names that fit a pattern; all where there is none."""
+    return [n for n in names if not patterns or any(fnmatch(n, p) or n.startswith(f"{p}/") for p in patterns)]
+
+
+def kernel_rows(seeded: Sequence[kernel.Fault], folder: Path) -> list[Row]:
+    if not seeded:
+        return []
+    ran = kernel.run_faults(seeded, folder)
+    if ran.code != 1:
+        broken = Outcome(ran.said.strip()[-400:], ran.code, "", ("the run of the seeded faults broke",))
+        return [Row("kernel", "*", "all of them", broken)]
+    return kernel.rows(seeded, ran)
+
+
+def row_of(injection: Injection, folder: Path) -> Row:
+    try:
+        return faults.run(injection, folder)
+    except Exception as e:
+        broken = Outcome(f"{type(e).__name__}: {e}", -1, "", ("the injection itself broke",))
+        return Row(injection.group, injection.name, injection.fault, broken)
 
 
 def main(arguments: Sequence[str]) -> int:
-    asked = argparse.ArgumentParser(prog="python -m tests.faults")
-    asked.add_argument("names", nargs="*", metavar="NAME")
-    asked.add_argument("--flavour", action="append")
-    asked.add_argument("--keep", type=Path)
-    asking = asked.parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 180)
-    known = faults.load()
-    if strange := set(asking.names) - {fault.name for fault in known}:
-        console.print(f"no such fault: {', '.join(sorted(strange))}", markup=False)
-        return 2
-    chosen = [
-        fault
-        for fault in known
-        if (not asking.names or fault.name in asking.names)
-        and (not asking.flavour or fault.flavour in asking.flavour)
-    ]
-    with tempfile.TemporaryDirectory(prefix="kmodpipe-faults-") as folder:
-        ran = faults.run_faults(chosen, asking.keep or Path(folder))
-        if ran.code not in (0, 1):
-            console.print(ran.said, markup=False)
-            return ran.code
-        console.print(faults.table(chosen, ran))
-        found = [f"{fault}: {text}" for fault in chosen for text in faults.problems(fault, ran)]
-    for text in found:
-        console.print(text, markup=False)
-    return 1 if found else 0
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser.add_argument("patterns", nargs="*", metavar="GROUP[/NAME]")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--keep", type=Path)
+    asked = parser.parse_args(arguments)
+    screen = Console(width=None if sys.stdout.isatty() else 200)
+    seeded = {f"kernel/{one}": one for one in kernel.load()}
+    injected = {str(one): one for one in INJECTIONS}
+    names = chosen([*seeded, *injected], asked.patterns)
+    if asked.list or not names:
+        screen.print("\n".join(names or ["no such fault; --list names them"]), markup=False)
+        return 0 if names else 2
+    with tempfile.TemporaryDirectory(prefix="kmodpipe-faults-") as made:
+        folder = asked.keep.absolute() if asked.keep else Path(made)
+        rows = kernel_rows([seeded[n] for n in names if n in seeded], folder / "kernel")
+        for name in (n for n in names if n in injected):
+            screen.print(f"· {name}", markup=False, highlight=False)
+            rows.append(row_of(injected[name], folder / name))
+    screen.print(faults.table(rows))
+    bad = [row for row in rows if row.outcome.problems]
+    screen.print(f"{len(rows)} faults, {len(bad)} not as they must be", highlight=False)
+    return 1 if bad else 0
 
 
 if __name__ == "__main__":

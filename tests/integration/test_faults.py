@@ -1,9 +1,11 @@
-"""Seeded kernel faults: each is caught, named, and charged to the one case that reached it."""
+"""Injected faults: a seeded kernel fault is caught, named, and charged to the one case that reached it; what
+breaks elsewhere is told with the right exit code, loses no result and leaves nothing behind."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,13 +13,15 @@ from rich.console import Console
 from kmodpipe import console, engine, host
 from kmodpipe.results import State, Verdict
 from tests import faults
-from tests.faults import Fault
+from tests.faults import Injection, kernel
+from tests.faults.groups import INJECTIONS
+from tests.faults.kernel import Fault
 from tests.integration.conftest import require
 from tests.mutants import Ran
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 
-FAULTS = faults.load()
+FAULTS = kernel.load()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,12 +33,12 @@ def machinery() -> None:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Ran]:
     """One run of all faults; what was reported of each is printed at the end."""
-    done = faults.run_faults(FAULTS, tmp_path_factory.mktemp("faults"))
+    done = kernel.run_faults(FAULTS, tmp_path_factory.mktemp("faults"))
     assert done.code == 1, done.said
     yield done
-    screen = Console(width=180)
+    screen = Console(width=200)
     with screen.capture() as captured:
-        screen.print(faults.table(FAULTS, done))
+        screen.print(faults.table(kernel.rows(FAULTS, done)))
     plugins = request.config.pluginmanager
     with plugins.getplugin("capturemanager").global_and_fixture_disabled():
         plugins.getplugin("terminalreporter").write(f"\n{captured.get()}")
@@ -42,18 +46,24 @@ def ran(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 
 @pytest.mark.parametrize("fault", FAULTS, ids=map(str, FAULTS))
 def test_the_fault_is_caught_and_charged(ran: Ran, fault: Fault) -> None:
-    assert faults.problems(fault, ran) == []
+    assert kernel.problems(fault, ran) == []
 
 
 def test_without_the_faults_no_flavour_reports_anything(tmp_path_factory: pytest.TempPathFactory) -> None:
-    sound = faults.run_sound(FAULTS, tmp_path_factory.mktemp("sound"))
+    sound = kernel.run_sound(FAULTS, tmp_path_factory.mktemp("sound"))
     assert sound.code == 0, sound.said
     assert {cell.flavour for cell in sound.run.cells} == {"", "lockdep", "kasan", "kmemleak", "faultinject"}
     for cell in sound.run.cells:
         assert cell.state is State.RAN
         # The cases of this flavour alone come in guests of their own.
-        own = [fault.by for fault in FAULTS if fault.flavour == cell.flavour and fault.by not in faults.CASES]
-        assert {c.case for c in cell.cases if c.verdict is Verdict.PASS} == {*own, *faults.CASES}
+        own = [fault.by for fault in FAULTS if fault.flavour == cell.flavour and fault.by not in kernel.CASES]
+        assert {c.case for c in cell.cases if c.verdict is Verdict.PASS} == {*own, *kernel.CASES}
         assert cell.properties["boots"] == str(1 + len(own))
         logs = sorted((sound.latest / cell.cell).glob("console*.log"))
         assert [console.parse_file(log) for log in logs] == [()] * len(logs)
+
+
+@pytest.mark.parametrize("injection", INJECTIONS, ids=map(str, INJECTIONS))
+def test_the_fault_is_told_and_loses_nothing(injection: Injection, tmp_path: Path) -> None:
+    row = faults.run(injection, tmp_path / "scene")
+    assert row.outcome.problems == (), row
