@@ -44,6 +44,7 @@ JOBS = Flag("jobs", 0, "how many compilers or guests at once; 0 means one a proc
 OUT = Flag("out", "out", "the folder for results")
 QUIET = Flag("quiet", False, "warnings, errors and final tables only")
 YES = Flag("yes", False, "do not ask before using sudo or installing")
+TESTS = Flag("tests", False, "what this project's own integration tests take as well: nginx, a browser …")
 ALL = Flag("all", False, "the fetched trees and downloads as well")
 
 RUN = Flag("run", "", "a run's folder or its results.json, if not the latest")
@@ -83,7 +84,7 @@ def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:
     return decorate
 
 
-@command(YES, *COMMON)
+@command(YES, TESTS, *COMMON)
 def setup(asking: Asking) -> int:
     """Find what this machine lacks (Docker Engine, QEMU, the builder image) and install it."""
     return commands.setup(asking)

@@ -51,6 +51,7 @@ class Asking:
     out: str = "out"
     quiet: bool = False
     yes: bool = False
+    tests: bool = False
     all: bool = False
     each_patch: bool = False
     run: str = ""
@@ -178,7 +179,8 @@ def _cache() -> Path:
 def setup(asking: Asking) -> int:
     from kmodpipe import setup as setting_up
 
-    setting_up.run(_project(asking).images, _cache(), asking.screen, _asker(asking))
+    images, ask = _project(asking).images, _asker(asking)
+    setting_up.run(images, _cache(), asking.screen, ask, tests=asking.tests)
     return ExitCode.OK
 
 

@@ -34,9 +34,17 @@ XZ = Need("xz", "xz-utils", "kernel tarballs")
 BOOTSTRAP = Need("mmdebstrap", "mmdebstrap", "a base image where no registry answers")
 # mmdebstrap without root works in a user namespace, which these set up.
 USER_NAMESPACE = Need("newuidmap", "uidmap", "mmdebstrap without root")
+# What this project's own integration tests take beyond that.
+TESTS = (
+    Need("gcc", "gcc", "programs that attack a guest"),
+    Need("nginx", "nginx-light", "a receiver with TLS"),
+    Need("docker-registry", "docker-registry", "an image registry on loopback"),
+    Need("chromium", "chromium", "looking at the HTML report"),
+    Need("npm", "npm", "a GitLab runner, an HTML viewer"),
+)
 
 _PROGRAMS = (
-    *(n.program for n in (ENGINE, FIREWALL, QEMU, GIT, XZ, BOOTSTRAP, USER_NAMESPACE)),
+    *(n.program for n in (ENGINE, FIREWALL, QEMU, GIT, XZ, BOOTSTRAP, USER_NAMESPACE, *TESTS)),
     "sudo", "apt-get",
 )  # fmt: skip
 

@@ -56,18 +56,19 @@ class Action:
     packages: tuple[str, ...] = ()
 
 
-def missing(facts: Host) -> tuple[Need, ...]:
-    """The needs that no program here meets, in the order they are told."""
+def missing(facts: Host, *, tests: bool = False) -> tuple[Need, ...]:
+    """The needs that no program here meets, in the order they are told; those of the project's own
+    integration tests as well, where ``tests``."""
     needs = [host.QEMU, host.GIT, host.XZ]
     if facts.engine.state in (State.NOT_INSTALLED, State.STOPPED):
         # An engine that answers is enough, wherever it was installed from; a client alone is none.
         needs = [host.ENGINE, host.FIREWALL, *needs]
     if facts.image is None and facts.distro == "debian":
         needs += [host.BOOTSTRAP, *([host.USER_NAMESPACE] if facts.uid else [])]
-    return tuple(n for n in needs if facts.lacks(n))
+    return tuple(n for n in (*needs, *(host.TESTS if tests else ())) if facts.lacks(n))
 
 
-def plan(facts: Host) -> tuple[Action, ...]:
+def plan(facts: Host, *, tests: bool = False) -> tuple[Action, ...]:
     """What has to be done on this machine, in order; empty when all is there.
 
     Raises UserError where it cannot be done by kmodpipe: a foreign package manager, or a chosen engine
@@ -79,7 +80,7 @@ def plan(facts: Host) -> tuple[Action, ...]:
         kind = InfraError if seen.is_default else UserError
         raise kind(trouble.what, where=trouble.where, hint=trouble.hint, detail=trouble.detail)
     actions = []
-    lacking = missing(facts)
+    lacking = missing(facts, tests=tests)
     if lacking:
         actions.append(_installation(facts, lacking))
     if seen.state in (State.NOT_INSTALLED, State.STOPPED):
@@ -208,10 +209,12 @@ def _as_root(action: Action, shell: RootShell, log: Path, step: Step) -> None:
             step.update(f"apt-get update: {e.what}; going on with the lists there are")
 
 
-def run(images_dir: Path, cache: Path, screen: Screen, ask: Ask | None) -> tuple[str, ...]:
+def run(
+    images_dir: Path, cache: Path, screen: Screen, ask: Ask | None, *, tests: bool = False
+) -> tuple[str, ...]:
     """`invoke setup`: look, decide, tell, do, tell again. Returns what was done; empty for "all is there"."""
     facts = host.gather(images_dir)
-    actions = plan(facts)
+    actions = plan(facts, tests=tests)
     if not actions:
         screen.say(
             f"nothing to do: Docker Engine {facts.engine.version}, QEMU, git and the builder image are here"

@@ -51,6 +51,14 @@ def kinds(actions: tuple[Action, ...]) -> list[Kind]:
 
 
 # -- the decision ----------------------------------------------------------------------------------
+def test_what_our_own_tests_take_is_installed_only_where_it_is_asked_for() -> None:
+    assert "chromium" in setup.plan(READY, tests=True)[0].packages
+    assert (
+        setup.plan(replace(READY, programs=READY.programs | {n.program for n in host.TESTS}), tests=True)
+        == ()
+    )
+
+
 def test_nothing_is_planned_where_all_is_there() -> None:
     assert setup.plan(READY) == ()
     assert setup.plan(replace(READY, uid=1000, user="me")) == ()
