@@ -1,13 +1,13 @@
 """Faults, injected for real: what was reported of each, the exit code, what was kept, what was left over.
 
     kernel/     faults in the module under test, found by the guest's kernel
-    forgery     guests that lie
+    forgery/    guests that lie
     hostile/    archives, patches, series and names that mean harm
     way/        what breaks on the way: servers, disks, daemons, processes, clocks
 
-`kernel` runs all of its faults in one ``invoke test``; every other fault is an `Injection`: a function that
-gets a `Scene` of its own, does the harm, and gives the `Outcome`. ``python -m tests.faults`` prints them all
-in one table; tests/integration/test_faults.py has a test for each.
+`kernel` and `forgery` have all of theirs in one ``invoke test``; every other is an `Injection`: a function
+that gets a `Scene` of its own, does the harm, and gives the `Outcome`. ``python -m tests.faults`` prints them
+all in one table; tests/integration/ has a test for each.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests import faults
-from tests.faults import Injection, Outcome, Row, kernel
+from tests.faults import Injection, Outcome, Row, forgery, kernel
 from tests.faults.groups import INJECTIONS
 
 
@@ -33,6 +33,14 @@ def kernel_rows(seeded: Sequence[kernel.Fault], folder: Path) -> list[Row]:
         broken = Outcome(ran.said.strip()[-400:], ran.code, "", ("the run of the seeded faults broke",))
         return [Row("kernel", "*", "all of them", broken)]
     return kernel.rows(seeded, ran)
+
+
+def forgery_rows(names: Sequence[str], folder: Path) -> list[Row]:
+    """All lies are told in one run, and what was asked for is shown."""
+    if not names:
+        return []
+    rows = forgery.rows(forgery.run(forgery.make_project(folder)))
+    return [row for row in rows if f"{row.group}/{row.name}" in names]
 
 
 def row_of(injection: Injection, folder: Path) -> Row:
@@ -52,13 +60,15 @@ def main(arguments: Sequence[str]) -> int:
     screen = Console(width=None if sys.stdout.isatty() else 200)
     seeded = {f"kernel/{one}": one for one in kernel.load()}
     injected = {str(one): one for one in INJECTIONS}
-    names = chosen([*seeded, *injected], asked.patterns)
+    lies = [f"forgery/{name}" for name in (*forgery.NAMES, "files")]
+    names = chosen([*seeded, *lies, *injected], asked.patterns)
     if asked.list or not names:
         screen.print("\n".join(names or ["no such fault; --list names them"]), markup=False)
         return 0 if names else 2
     with tempfile.TemporaryDirectory(prefix="kmodpipe-faults-") as made:
         folder = asked.keep.absolute() if asked.keep else Path(made)
         rows = kernel_rows([seeded[n] for n in names if n in seeded], folder / "kernel")
+        rows += forgery_rows([n for n in names if n in lies], folder / "forgery")
         for name in (n for n in names if n in injected):
             screen.print(f"· {name}", markup=False, highlight=False)
             rows.append(row_of(injected[name], folder / name))
