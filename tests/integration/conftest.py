@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
+from rich.console import Console, RenderableType
+
+from kmodpipe import engine, host
 
 
 def require(condition: bool, reason: str) -> None:
@@ -14,3 +18,19 @@ def require(condition: bool, reason: str) -> None:
     if os.environ.get("KMODPIPE_REQUIRE_INTEGRATION") == "1":
         pytest.fail(f"required here, and missing: {reason}")
     pytest.skip(reason)
+
+
+def require_machinery() -> None:
+    """What a whole run takes: a Docker Engine that answers, and QEMU."""
+    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
+    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+
+
+def show(request: pytest.FixtureRequest, table: RenderableType) -> None:
+    """Print a table among pytest's own lines, captured or not."""
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(table)
+    plugins = request.config.pluginmanager
+    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
+        plugins.getplugin("terminalreporter").write(f"\n{captured.get()}")

@@ -3,20 +3,18 @@ breaks elsewhere is told with the right exit code, loses no result and leaves no
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from kmodpipe import console, engine, host
+from kmodpipe import console
 from kmodpipe.results import State, Verdict
 from tests import faults
 from tests.faults import Injection, kernel
 from tests.faults.groups import INJECTIONS
 from tests.faults.kernel import Fault
-from tests.integration.conftest import require
+from tests.integration.conftest import require_machinery, show
 from tests.mutants import Ran
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
@@ -26,8 +24,7 @@ FAULTS = kernel.load()
 
 @pytest.fixture(scope="module", autouse=True)
 def machinery() -> None:
-    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
-    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+    require_machinery()
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +33,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
     done = kernel.run_faults(FAULTS, tmp_path_factory.mktemp("faults"))
     assert done.code == 1, done.said
     yield done
-    screen = Console(width=200)
-    with screen.capture() as captured:
-        screen.print(faults.table(kernel.rows(FAULTS, done)))
-    plugins = request.config.pluginmanager
-    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
-        plugins.getplugin("terminalreporter").write(f"\n{captured.get()}")
+    show(request, faults.table(kernel.rows(FAULTS, done)))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=map(str, FAULTS))

@@ -3,13 +3,11 @@ test_faults.py."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from kmodpipe import engine, host
-from tests.integration.conftest import require
+from tests.integration.conftest import require_machinery
 from tests.integration.test_pipeline import invoke
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
@@ -19,8 +17,7 @@ CASES = ("uuid-remount-index-on", "uuid-remount-index-nouuid")
 
 @pytest.fixture(scope="module", autouse=True)
 def machinery() -> None:
-    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
-    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+    require_machinery()
 
 
 @pytest.mark.parametrize("flavour", ["xfs", "btrfs"])

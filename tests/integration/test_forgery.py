@@ -7,18 +7,16 @@ import shutil
 
 import pytest
 
-from kmodpipe import engine, host
 from tests.faults import forgery
 from tests.faults.forgery import CELL, LIARS, NAMES, SCRIBBLES, Ran
-from tests.integration.conftest import require
+from tests.integration.conftest import require, require_machinery
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
-    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+    require_machinery()
     require(shutil.which("gcc") is not None, "no C compiler")
     return forgery.run(forgery.make_project(tmp_path_factory.mktemp("forgery")))
 

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from kmodpipe import engine, host
-from tests.integration.conftest import require
+from tests.integration.conftest import require_machinery
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
 
@@ -104,8 +103,7 @@ def cases() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this project with other cases; what it builds is the same, so the cache has it."""
-    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
-    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+    require_machinery()
     root = tmp_path_factory.mktemp("project")
     for name in ("tasks.py", "pyproject.toml"):
         shutil.copy(REPO / name, root)

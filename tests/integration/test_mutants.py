@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from rich.console import Console
 
-from kmodpipe import engine, host
 from kmodpipe.results import State, Verdict
 from tests import mutants
-from tests.integration.conftest import require
+from tests.integration.conftest import require_machinery, show
 from tests.mutants import Mutant, Ran
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
@@ -21,8 +18,7 @@ MUTANTS = mutants.load()
 
 @pytest.fixture(scope="module", autouse=True)
 def machinery() -> None:
-    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
-    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+    require_machinery()
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +27,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
     done = mutants.run_mutants(MUTANTS, tmp_path_factory.mktemp("mutants"))
     assert done.code == 1, done.said
     yield done
-    console = Console(width=180)
-    with console.capture() as captured:
-        console.print(mutants.table(MUTANTS, done))
-    plugins = request.config.pluginmanager
-    with plugins.getplugin("capturemanager").global_and_fixture_disabled():
-        plugins.getplugin("terminalreporter").write(f"\n{captured.get()}")
+    show(request, mutants.table(MUTANTS, done))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])

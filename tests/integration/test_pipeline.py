@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml
 
-from kmodpipe import engine, host
+from kmodpipe import engine
 from kmodpipe.container import LABEL
-from tests.integration.conftest import require
+from tests.integration.conftest import require_machinery
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
 
@@ -36,8 +36,7 @@ BOTH = ("--series", "index-nouuid", "--series", "uuid-off")
 
 @pytest.fixture(scope="module", autouse=True)
 def machinery() -> None:
-    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
-    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+    require_machinery()
 
 
 class Ran:
