@@ -327,17 +327,18 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
 
 
 def _report_test(screen: Screen, run: Run, folder: Path, *, tell_provenance: bool) -> None:
-    from kmodpipe import table
+    from kmodpipe.report import terminal
 
     if tell_provenance:
         for name, value in run.properties.items():
             screen.line(f"  {name}: {value}")
-    screen.show(table.report(run))
+    screen.show(terminal.report(run))
     screen.print(f"results: {os.path.relpath(folder)}/junit.xml and results.json")
 
 
 def report(asking: Asking) -> int:
-    from kmodpipe import cases, findings, results
+    from kmodpipe import cases, results
+    from kmodpipe.report import findings
     from kmodpipe.store import write_atomically
 
     project = _project(asking)

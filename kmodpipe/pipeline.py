@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kmodpipe import __version__, accel, deadaxis, execute, junit, machine, proc, reproduce, results, snapshot
+from kmodpipe import __version__, accel, deadaxis, execute, machine, proc, reproduce, results, snapshot
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
@@ -31,6 +31,7 @@ from kmodpipe.kconfig import Flavour
 from kmodpipe.machine import Deadlines, GuestEnd
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries
+from kmodpipe.report import junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
 from kmodpipe.store import Artifact, digest_file, write_atomically
 

@@ -10,8 +10,8 @@ import pytest
 from kmodpipe import cases as case_data
 from kmodpipe.cases import Case
 from kmodpipe.errors import UserError
-from kmodpipe.findings import ClaimTable, load_claims, page
 from kmodpipe.ktap import Subtest
+from kmodpipe.report.findings import ClaimTable, load_claims, page
 from kmodpipe.results import CaseResult, CellResult, State, Verdict, planned, with_cell
 from tests.sample_run import INFOS, SKELETON, cell, seen
 

@@ -10,7 +10,8 @@ import junitparser
 import pytest
 from lxml import etree
 
-from kmodpipe import junit, results
+from kmodpipe import results
+from kmodpipe.report import junit
 from kmodpipe.results import CaseResult, CellResult, Run, State, Verdict
 from tests.sample_run import DEAD, INFOS, PARTLY, SKELETON, cell, change, failed, finished
 

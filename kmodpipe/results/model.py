@@ -1,5 +1,4 @@
-"""The result model: what was planned, what came of it, and what the series did against the control. Pure but
-for `save` and `load`.
+"""The result model: what was planned, and what came of it. Pure.
 
 Every planned case of every planned cell is in a `Run` from the start, as an error "not run", and only a
 verdict takes its place: nothing can vanish. A run is a frozen value; `with_cell` gives the next one.
@@ -7,26 +6,17 @@ verdict takes its place: nothing can vanish. A run is a frozen value; `with_cell
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from kmodpipe.errors import ExitCode, UserError
+from kmodpipe.errors import ExitCode
 from kmodpipe.ktap import Subtest
 from kmodpipe.progress import visible
-from kmodpipe.store import write_atomically
 
 CONTROL = "unpatched"
 """The variant that every series is compared with."""
-SCHEMA = "kmodpipe-results"
-VERSION = 1
 
 
 class Verdict(StrEnum):
@@ -245,160 +235,3 @@ def totals(run: Run) -> dict[str, int]:
     numbers["flaky"] = sum(case.flaky for _, case in run.results())
     numbers["known defects"] = sum(case.known_defect for _, case in run.results())
     return {**numbers, "dead axes": sum(dead.failure for dead in run.dead_axes)}
-
-
-# -- what the series did ------------------------------------------------------------------------------
-class EffectKind(StrEnum):
-    """What a series did to a case, against the control's cell with the same choice, measured by the case's
-    goal. In the order in which a maintainer wants to read them."""
-
-    REGRESSED = "regressed"
-    KNOWN_DEFECT = "known defect"
-    FIXED = "fixed"
-    STILL_FAILING = "still failing"
-    UNCHANGED = "unchanged"
-    UNKNOWN = "no verdict"
-    NOT_APPLICABLE = "not applicable"
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One kind of change of one case under one series, with all the ``cells`` that show it. ``before`` and
-    ``after`` are outcomes; ``unexpected`` marks that the series' verdict is a failure."""
-
-    case: str
-    variant: str
-    kind: EffectKind
-    before: str
-    after: str
-    cells: tuple[str, ...]
-    summary: str = ""
-    reason: str = ""
-    unexpected: bool = False
-
-
-def effects(run: Run) -> tuple[Effect, ...]:
-    """Every case of every series cell against the control, equal ones merged: by variant, then kind, then
-    case. Nothing is left out; what cannot be compared is `UNKNOWN` or `NOT_APPLICABLE`."""
-    summaries = {info.id: info.summary for info in run.cases}
-    merged: dict[tuple[object, ...], Effect] = {}
-    for cell in run.cells:
-        if cell.variant == CONTROL:
-            continue
-        control = control_of(run, cell)
-        controls = {c.case: c for c in control.cases} if control else {}
-        for after in cell.cases:
-            effect = _effect(cell, controls.get(after.case), after, summaries.get(after.case, ""))
-            key = (effect.variant, effect.case, effect.kind, effect.before, effect.after, effect.unexpected)
-            old = merged.get(key)
-            merged[key] = replace(old, cells=(*old.cells, cell.cell)) if old else effect
-    variants, kinds, order = [c.variant for c in run.cells], list(EffectKind), [*summaries, *_strays(run)]
-    return tuple(
-        sorted(
-            merged.values(),
-            key=lambda e: (variants.index(e.variant), kinds.index(e.kind), order.index(e.case)),
-        )
-    )
-
-
-def _effect(cell: CellResult, before: CaseResult | None, after: CaseResult, summary: str) -> Effect:
-    return Effect(
-        after.case, cell.variant, _kind(before, after), before.word if before else "", after.word,
-        (cell.cell,), summary, after.reason, after.verdict is Verdict.FAIL,
-    )  # fmt: skip
-
-
-def _strays(run: Run) -> list[str]:
-    """Cases with a result that the run does not describe."""
-    return sorted({case.case for _, case in run.results()} - {info.id for info in run.cases})
-
-
-def control_of(run: Run, cell: CellResult) -> CellResult | None:
-    """The control's cell with the same choice and flavour. An axis that the control lacks counts as ``n``:
-    one for which every control cell that is not skipped has ``n``, as for a symbol that the series itself
-    adds."""
-    there = [
-        c
-        for c in run.cells
-        if c.variant == CONTROL and c.flavour == cell.flavour and c.state is not State.SKIPPED
-    ]
-    axes = {axis for c in there for axis, value in c.choice.items() if value != "n"}
-
-    def known_to_control(choice: Mapping[str, str]) -> set[tuple[str, str]]:
-        return {(axis, value) for axis, value in choice.items() if axis in axes and value != "n"}
-
-    wanted = known_to_control(cell.choice)
-    return next((c for c in there if known_to_control(c.choice) == wanted), None)
-
-
-def _kind(before: CaseResult | None, after: CaseResult) -> EffectKind:
-    if after.known_defect:
-        return EffectKind.KNOWN_DEFECT  # first: it is named whatever the control did
-    if before is None or after.lacking or Verdict.SKIP in (before.verdict, after.verdict):
-        return EffectKind.NOT_APPLICABLE
-    if before.goal_met is None or after.goal_met is None:
-        return EffectKind.UNKNOWN
-    if before.goal_met:
-        return EffectKind.UNCHANGED if after.goal_met else EffectKind.REGRESSED
-    return EffectKind.FIXED if after.goal_met else EffectKind.STILL_FAILING
-
-
-# -- results.json -------------------------------------------------------------------------------------
-def to_json(run: Run) -> str:
-    """The run as JSON, with exit code, totals and effects for readers that do not want to work them out."""
-    document = {
-        "schema": SCHEMA,
-        "version": VERSION,
-        "exit_code": int(exit_code(run)),
-        "totals": totals(run),
-        "effects": _plain(effects(run)),
-        "run": _plain(run),
-    }
-    return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """JSON values only, lone surrogates shown as ``\\udc80``: half the JSON readers refuse them."""
-    if isinstance(value, str):
-        return str(value) if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {_plain(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value
-
-
-def from_json(text: str, *, where: str = "") -> Run:
-    """The run in a results.json. Raises UserError for anything else, another version included."""
-    try:
-        document = json.loads(text)
-    except ValueError as e:
-        raise UserError(f"results.json cannot be read: {e}", where=where) from None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        raise UserError("this is no results.json of kmodpipe", where=where)
-    if document.get("version") != VERSION:
-        raise UserError(
-            f"results.json has version {document.get('version')}, this kmodpipe reads {VERSION}", where=where
-        )
-    try:
-        return TypeAdapter(Run).validate_python(document.get("run"))
-    except (ValidationError, ValueError) as e:
-        raise UserError(
-            "results.json is not as it should be", where=where, detail="\n".join(str(e).splitlines()[:12])
-        ) from None
-
-
-def save(run: Run, path: Path) -> None:
-    """Write results.json whole or not at all; cheap enough to call after every cell."""
-    write_atomically(path, to_json(run))
-
-
-def load(path: Path) -> Run:
-    """The run in the file ``path``. Raises UserError."""
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"results.json cannot be read: {e}", where=str(path)) from None
-    return from_json(text, where=str(path))

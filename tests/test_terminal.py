@@ -10,7 +10,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from kmodpipe import results, table
+from kmodpipe import results
+from kmodpipe.report import terminal
 from kmodpipe.results import CaseResult, Run, State, Verdict
 from tests.sample_run import DEAD, INFOS, PARTLY, SKELETON, cell, change, failed, finished, ran, seen
 
@@ -21,7 +22,7 @@ def lines_of(run: Run, width: int = 120, *, colour: bool = False) -> list[str]:
     out = io.StringIO()
     system: Literal["standard"] | None = "standard" if colour else None
     console = Console(file=out, width=width, force_terminal=colour, color_system=system)
-    console.print(table.report(run))
+    console.print(terminal.report(run))
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -132,5 +133,5 @@ def test_sign_tells_without_colour() -> None:
         seen(0, "x", defect=True),
         *(CaseResult("c", v, "m") for v in (Verdict.FAIL, Verdict.ERROR, Verdict.SKIP)),
     ]
-    assert len({table.sign(v)[0] for v in verdicts}) == 5
+    assert len({terminal.sign(v)[0] for v in verdicts}) == 5
     assert any("\x1b[" in line for line in lines_of(finished(), colour=True))

@@ -1,0 +1,54 @@
+"""What came of a run.
+
+    model      the records, and the rule that nothing planned vanishes
+    effects    what a series did, against the control
+    document   results.json
+
+`kmodpipe.report` writes what people and other programs read.
+"""
+
+from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
+from kmodpipe.results.effects import Effect, EffectKind, control_of, effects
+from kmodpipe.results.model import (
+    CONTROL,
+    CaseInfo,
+    CaseResult,
+    CellResult,
+    DeadAxis,
+    Run,
+    State,
+    Verdict,
+    exit_code,
+    interrupted,
+    one_line,
+    planned,
+    totals,
+    with_cell,
+)
+
+__all__ = [
+    "CONTROL",
+    "SCHEMA",
+    "VERSION",
+    "CaseInfo",
+    "CaseResult",
+    "CellResult",
+    "DeadAxis",
+    "Effect",
+    "EffectKind",
+    "Run",
+    "State",
+    "Verdict",
+    "control_of",
+    "effects",
+    "exit_code",
+    "from_json",
+    "interrupted",
+    "load",
+    "one_line",
+    "planned",
+    "save",
+    "to_json",
+    "totals",
+    "with_cell",
+]

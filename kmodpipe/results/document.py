@@ -1,0 +1,79 @@
+"""results.json: a run as a file, written and read. Pure but for `save` and `load`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from kmodpipe.errors import UserError
+from kmodpipe.results.effects import effects
+from kmodpipe.results.model import Run, exit_code, totals
+from kmodpipe.store import write_atomically
+
+SCHEMA = "kmodpipe-results"
+VERSION = 1
+
+
+def to_json(run: Run) -> str:
+    """The run as JSON, with exit code, totals and effects for readers that do not want to work them out."""
+    document = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "exit_code": int(exit_code(run)),
+        "totals": totals(run),
+        "effects": _plain(effects(run)),
+        "run": _plain(run),
+    }
+    return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """JSON values only, lone surrogates shown as ``\\udc80``: half the JSON readers refuse them."""
+    if isinstance(value, str):
+        return str(value) if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {_plain(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def from_json(text: str, *, where: str = "") -> Run:
+    """The run in a results.json. Raises UserError for anything else, another version included."""
+    try:
+        document = json.loads(text)
+    except ValueError as e:
+        raise UserError(f"results.json cannot be read: {e}", where=where) from None
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise UserError("this is no results.json of kmodpipe", where=where)
+    if document.get("version") != VERSION:
+        raise UserError(
+            f"results.json has version {document.get('version')}, this kmodpipe reads {VERSION}", where=where
+        )
+    try:
+        return TypeAdapter(Run).validate_python(document.get("run"))
+    except (ValidationError, ValueError) as e:
+        raise UserError(
+            "results.json is not as it should be", where=where, detail="\n".join(str(e).splitlines()[:12])
+        ) from None
+
+
+def save(run: Run, path: Path) -> None:
+    """Write results.json whole or not at all; cheap enough to call after every cell."""
+    write_atomically(path, to_json(run))
+
+
+def load(path: Path) -> Run:
+    """The run in the file ``path``. Raises UserError."""
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"results.json cannot be read: {e}", where=str(path)) from None
+    return from_json(text, where=str(path))
