@@ -62,6 +62,7 @@ class Step:
         self.text = ""
         self.fraction: float | None = None
         self.outcome = ""
+        self.failed = False
         self._told = self.started
 
     @property
@@ -79,9 +80,11 @@ class Step:
             percent = f" {self.fraction:.0%}" if self.fraction is not None else ""
             self._screen.line(f"    … {self.name}{percent} {self.text} ({self.elapsed_s:.0f} s)")
 
-    def finish(self, outcome: str) -> None:
-        """The words that follow the step's name once it has ended, ``cached`` say."""
+    def finish(self, outcome: str, *, failed: bool = False) -> None:
+        """The words that follow the step's name once it has ended, ``cached`` say; ``failed`` marks one that
+        came to its end without an exception and not to its goal."""
         self.outcome = visible(outcome)
+        self.failed = failed
 
 
 class Screen:
@@ -176,7 +179,7 @@ class Screen:
                 self._refresh()
             outcome = "failed" if failed else step.outcome or "done"
             self._event("end", step=step.name, outcome=outcome, seconds=round(step.elapsed_s, 3))
-            mark, style = ("✗", "red") if failed else ("✓", "green")
+            mark, style = ("✗", "red") if failed or step.failed else ("✓", "green")
             if self.mode is not Mode.QUIET:
                 with self._lock:
                     self._err.print(
