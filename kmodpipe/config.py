@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,6 +15,9 @@ from kmodpipe.errors import InfraError, UserError
 from kmodpipe.kconfig.matrix import readable
 from kmodpipe.session import Deadlines
 from kmodpipe.source import TreeSpec
+
+if TYPE_CHECKING:
+    from kmodpipe.publish.receiver import Receiver
 
 
 class _Table(BaseModel):
@@ -26,6 +29,7 @@ class _Table(BaseModel):
     jobs: int | None = Field(default=None, ge=1)
     trees: dict[str, dict[str, object]] = Field(default_factory=dict)
     deadlines: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    receivers: dict[str, dict[str, object]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Project:
     jobs: int
     trees: Mapping[str, TreeSpec]
     deadlines: Deadlines
+    receivers: Mapping[str, Receiver] = field(default_factory=dict)
 
     @property
     def images(self) -> Path:
@@ -86,7 +91,17 @@ def load(root: Path) -> Project:
         jobs=settings.jobs or os.cpu_count() or 1,
         trees=trees,
         deadlines=deadlines,
+        receivers=_receivers(settings, path),
     )
+
+
+def _receivers(settings: _Table, path: Path) -> Mapping[str, Receiver]:
+    if not settings.receivers:
+        return {}
+    # Here, so that who publishes nothing does not pay for it.
+    from kmodpipe.publish import declared
+
+    return declared.parse(settings.receivers, path)
 
 
 def cache_folder() -> Path:

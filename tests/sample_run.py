@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+from kmodpipe import results
+from kmodpipe.report import junit
 from kmodpipe.results import (
     CaseInfo,
     CaseResult,
@@ -121,3 +124,16 @@ DEAD = DeadAxis(
     ("fs/overlayfs/super.c:42 tests CONFIG_OVERLAY_FS_NOUUID, which no Kconfig file defines",),
 )  # fmt: skip
 PARTLY = replace(DEAD, failure=False, message="axis NOUUID makes no difference where INDEX=y", clues=())
+
+
+def on_disk(run: Run, out: Path) -> Path:
+    """The run's folder below ``out``, with its results and the files that its cells name."""
+    folder = out / run.id
+    folder.mkdir(parents=True)
+    results.save(run, folder / "results.json")
+    junit.save(run, folder / "junit.xml")
+    for one in run.cells:
+        for name, place in one.artifacts.items():
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place).write_text(f"{name} of {one.cell}\n")
+    return folder

@@ -1,0 +1,75 @@
+"""Plain HTTP: one file of the run, by PUT or POST, to a URL.
+
+    [tool.kmodpipe.receivers.archive]
+    kind = "http"
+    url = "https://results.example.org/kmodpipe/{run}/junit.xml"
+    method = "PUT"                  # or "POST"
+    file = "junit.xml"              # or "results.json", any file of the run's folder
+    token-env = "ARCHIVE_TOKEN"     # sent as Authorization: Bearer …, or as token-header and token-prefix say
+
+A PUT can be repeated: it leaves one file. A POST carries ``Idempotency-Key``; whether the receiver heeds that
+only its owner knows. Without ``repeatable = true`` a POST that may have arrived is not sent again by itself.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from kmodpipe.publish import template
+from kmodpipe.publish.material import Material
+from kmodpipe.publish.parcel import Parcel, Part, Request
+from kmodpipe.publish.receiver import Receiver
+from kmodpipe.publish.secret import Secret
+
+
+def _inside(name: str) -> str:
+    parts = name.split("/")
+    if not name or name.startswith("/") or any(part in ("", ".", "..") for part in parts):
+        raise ValueError("takes the name of a file in the run's folder")
+    return name
+
+
+class HttpReceiver(Receiver):
+    kind: Literal["http"]
+    url: Annotated[str, AfterValidator(template.check_url)]
+    method: Literal["PUT", "POST"] = "PUT"
+    file: Annotated[str, AfterValidator(_inside)] = "junit.xml"
+    content_type: str = Field(default="", pattern=r"^[ -~]*$")
+    token_header: str = Field(default="Authorization", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    token_prefix: str = Field(default="Bearer ", pattern=r"^([A-Za-z]+ ?)?$")
+    repeats: bool = Field(default=False, alias="repeatable")
+
+    @model_validator(mode="after")
+    def _one_file_a_run(self) -> HttpReceiver:
+        if self.method == "PUT" and "{run}" not in self.url:
+            raise ValueError("a PUT to a URL without {run} would overwrite the last run's file")
+        return self
+
+    @property
+    def repeatable(self) -> bool:
+        return self.method == "PUT" or self.repeats
+
+    @property
+    def target(self) -> str:
+        return f"{self.method} {self.url}"
+
+    def authorization(self, token: Secret) -> tuple[str, str]:
+        return self.token_header, f"{self.token_prefix}{token.reveal()}"
+
+    def parcels(self, material: Material) -> tuple[Parcel, ...]:
+        data = material.junit if self.file == "junit.xml" else material.file(self.file)
+        guessed = mimetypes.guess_type(self.file)[0] or "application/octet-stream"
+        if self.file.endswith(".xml"):
+            guessed = "application/xml"
+        part = Part("body", data, self.file.rpartition("/")[2], self.content_type or guessed)
+        return (Parcel(self.name, self.kind, material.run.id, self.file, (part,), material.fields),)
+
+    def request(self, parcel: Parcel) -> Request:
+        (part,) = parcel.parts
+        headers = {"Content-Type": part.content_type}
+        if self.method == "POST":
+            headers["Idempotency-Key"] = parcel.key
+        return Request(self.method, template.expand(self.url, parcel.fields), headers, body=part.data)
