@@ -20,11 +20,13 @@ ROOT = Path(__file__).resolve().parent
 
 
 class Flag(NamedTuple):
-    """One command line flag; a list as default means that it may be repeated."""
+    """One command line flag; a list as default means that it may be repeated. ``field`` is where in `Asking`
+    it goes, if not by its name."""
 
     name: str
     default: Any
     help: str
+    field: str = ""
 
 
 TREE = Flag("tree", "", "a declared tree, a folder, a git URL with #ref, or a tarball by path or URL")
@@ -50,6 +52,14 @@ ALL = Flag("all", False, "the fetched trees and downloads as well")
 RUN = Flag("run", "", "a run's folder or its results.json, if not the latest")
 TO = Flag("to", "", "the file to write, instead of the screen")
 
+TO_RECEIVER = Flag("to", [], "a receiver declared in pyproject.toml; repeatable", field="receivers")
+PUBLISH = Flag("publish", [], "at the end, the results to this receiver; repeatable", field="receivers")
+PENDING = Flag("pending", False, "what could not be sent before, to whichever receiver")
+DRY_RUN = Flag(
+    "dry_run", False, "show what would be sent (with --pending: what waits, and why); send nothing"
+)
+AGAIN = Flag("again", False, "what has arrived before, or may have, as well")
+
 SOURCE = (TREE, HEAD, SERIES)
 # Every command takes these, so that a script can pass the same ones to all.
 COMMON = (JOBS, OUT, QUIET)
@@ -65,7 +75,8 @@ def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:
             # background, where SIGINT is ignored, can be stopped all the same.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.default_int_handler)
-            code = commands.guarded(body, Asking(root=ROOT, **given))
+            asked = {f.field or f.name: given[f.name] for f in flags}
+            code = commands.guarded(body, Asking(root=ROOT, **asked))
             if code:
                 raise Exit(code=code)
 
@@ -132,7 +143,7 @@ def test(asking: Asking) -> int:
     return commands.test(asking)
 
 
-@command(*BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT)
+@command(*BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT, PUBLISH)
 def ci(asking: Asking) -> int:
     """The whole job for a scheduler: test with plain output and the provenance on the screen."""
     return commands.ci(asking)
@@ -142,6 +153,16 @@ def ci(asking: Asking) -> int:
 def report(asking: Asking) -> int:
     """Print what a run found as Markdown: each case in each variant, each claim beside its cases."""
     return commands.report(asking)
+
+
+@command(TO_RECEIVER, RUN, PENDING, DRY_RUN, AGAIN, *COMMON)
+def publish(asking: Asking) -> int:
+    """Send a run's results to declared receivers, through an outbox that loses and doubles nothing.
+
+    Exit code 0: all delivered; 3: something is pending still, and --pending sends it; 2: configuration.
+    Tokens come from the environment or a file, as the receiver's declaration says; see Publish in README.md.
+    """
+    return commands.publish(asking)
 
 
 @command(ALL, *COMMON)

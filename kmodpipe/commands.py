@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kmodpipe.building import Built, Tally
     from kmodpipe.cases import Case
     from kmodpipe.config import Project
+    from kmodpipe.publish.command import Office
     from kmodpipe.repeats import Tries
     from kmodpipe.results import DeadAxis, Run
 
@@ -56,6 +57,10 @@ class Asking:
     each_patch: bool = False
     run: str = ""
     to: str = ""
+    receivers: Sequence[str] = ()
+    pending: bool = False
+    dry_run: bool = False
+    again: bool = False
     screen: Screen = field(default_factory=Screen)
 
 
@@ -287,6 +292,9 @@ def test(asking: Asking) -> int:
 def ci(asking: Asking) -> int:
     if asking.screen.mode is Mode.LIVE:
         asking.screen.mode = Mode.PLAIN
+    if asking.receivers:
+        # A wrong name or a missing token is told now, and not after hours of building.
+        _office(asking).couriers(asking.receivers)
     return _test(asking, tell_provenance=True)
 
 
@@ -323,6 +331,10 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
     )
     run = pipeline.test(bench, folder, trials)
     _report_test(screen, run, folder.path, tell_provenance=tell_provenance)
+    if asking.receivers:
+        from kmodpipe.publish.command import publish_at_the_end
+
+        publish_at_the_end(_office(asking), asking.receivers, folder.path)
     return results.exit_code(run)
 
 
@@ -352,6 +364,27 @@ def report(asking: Asking) -> int:
     else:
         asking.screen.print(page)
     return ExitCode.OK
+
+
+# -- publish ----------------------------------------------------------------------------------------
+def publish(asking: Asking) -> int:
+    office = _office(asking)
+    if asking.pending == bool(asking.receivers):
+        known = ", ".join(office.receivers) or "none, see Publish in README.md"
+        raise UserError("publish takes --to NAME or --pending", hint=f"receivers that are declared: {known}")
+    if asking.pending:
+        return office.waiting() if asking.dry_run else office.pending(again=asking.again)
+    run = Path(asking.run) if asking.run else Path(asking.out) / "latest"
+    if asking.dry_run:
+        return office.rehearse(asking.receivers, run)
+    return office.publish(asking.receivers, run, again=asking.again)
+
+
+def _office(asking: Asking) -> Office:
+    from kmodpipe.publish.command import Office
+
+    project = _project(asking)
+    return Office(project.receivers, project.root, asking.screen)
 
 
 def boot(asking: Asking) -> int:

@@ -1,0 +1,167 @@
+"""`invoke publish` and the end of `invoke ci --publish`: spool first, send second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe.errors import ExitCode, InfraError, KmodpipeError, UserError, unknown_name
+from kmodpipe.progress import Screen
+from kmodpipe.publish import material
+from kmodpipe.publish.outbox import Outbox, Spooled, place
+from kmodpipe.publish.parcel import Parcel
+from kmodpipe.publish.receiver import Receiver
+from kmodpipe.publish.secret import Secret
+from kmodpipe.publish.sending import Courier, Tally, send
+
+AGAIN = "invoke publish --pending"
+
+
+@dataclass(frozen=True)
+class Office:
+    """The declared receivers and where the project is; everything a command of this room needs."""
+
+    receivers: Mapping[str, Receiver]
+    root: Path
+    screen: Screen
+
+    def named(self, names: Sequence[str]) -> tuple[Receiver, ...]:
+        """The receivers of these names, each once. Raises UserError."""
+        for name in names:
+            if name not in self.receivers:
+                raise unknown_name(
+                    "receiver",
+                    name if not _looks_secret(name) else "(not shown)",
+                    self.receivers,
+                    where="[tool.kmodpipe.receivers] of pyproject.toml",
+                )
+        return tuple(self.receivers[name] for name in dict.fromkeys(names))
+
+    def couriers(self, names: Sequence[str]) -> tuple[Courier, ...]:
+        """One for each receiver, with the token that it needs, read now. Raises UserError."""
+        return tuple(Courier(r, r.token(self.root), self.root, self.screen) for r in self.named(names))
+
+    # -- publish --to ------------------------------------------------------------------------------
+    def publish(self, names: Sequence[str], where: Path, *, again: bool = False) -> int:
+        """Spool the run for each receiver, then send it, and what waits for it from before."""
+        couriers = self.couriers(names)
+        run = material.load(where)
+        # All of it on the disk before the first byte goes out.
+        made = [courier.receiver.parcels(run) for courier in couriers]
+        outbox = Outbox(place()).open()
+        for courier, parcels in zip(couriers, made, strict=True):
+            self._spool(outbox, courier.receiver, parcels, again=again)
+        tallies = {
+            courier.receiver.name: send(courier, outbox, again=again, wanted={p.key for p in parcels})
+            for courier, parcels in zip(couriers, made, strict=True)
+        }
+        return self._conclude(tallies, outbox)
+
+    def _spool(self, outbox: Outbox, receiver: Receiver, made: Iterable[Parcel], *, again: bool) -> None:
+        counts = dict.fromkeys(Spooled, 0)
+        for parcel in made:
+            counts[outbox.spool(parcel, receiver.target, again=again)] += 1
+        if counts[Spooled.DELIVERED]:
+            self.screen.say(
+                f"{receiver.name}: {counts[Spooled.DELIVERED]} delivered before, not sent (--again does)"
+            )
+        if counts[Spooled.WAITING]:
+            self.screen.say(f"{receiver.name}: {counts[Spooled.WAITING]} wait in the outbox already")
+
+    def _conclude(self, tallies: Mapping[str, Tally], outbox: Outbox) -> int:
+        """Say how it went; the exit code."""
+        for name, tally in tallies.items():
+            for problem in tally.problems[:3]:
+                self.screen.warn(f"{name}: {problem}")
+            if len(tally.problems) > 3:
+                self.screen.warn(f"{name}: and {len(tally.problems) - 3} more")
+            told = f"{tally.delivered} delivered" if tally != Tally() else "nothing to send"
+            if tally.known:
+                told += f", {tally.known} had arrived before"
+            if tally.pending:
+                told += f", {tally.pending} pending"
+            self.screen.print(f"{name}: {told}")
+        for path in outbox.damaged():
+            self.screen.warn(f"not a parcel, and left alone: {path}")
+        pending = sum(tally.pending for tally in tallies.values())
+        if not pending:
+            return ExitCode.OK
+        self.screen.print(f"{pending} still pending in {outbox.root}; send them with: {AGAIN}")
+        return ExitCode.INFRA
+
+    # -- publish --pending -------------------------------------------------------------------------
+    def pending(self, *, again: bool = False) -> int:
+        """Send what waits, whatever receiver it is for. A receiver that is not declared any more, or whose
+        token is not there, does not hold up the others; the exit code is 2 then."""
+        outbox = Outbox(place()).open()
+        entries = outbox.pending()
+        names = dict.fromkeys(entry.receiver for entry in entries)
+        if not entries:
+            self.screen.print("nothing is pending")
+        tallies, unusable = {}, False
+        for name in names:
+            try:
+                (courier,) = self.couriers([name])
+                tallies[name] = send(courier, outbox, again=again)
+            except UserError as e:
+                unusable = True
+                self.screen.error(e)
+                tallies[name] = Tally(pending=len(outbox.pending(name)))
+        code = self._conclude(tallies, outbox)
+        return ExitCode.USAGE if unusable else code
+
+    # -- --dry-run ---------------------------------------------------------------------------------
+    def rehearse(self, names: Sequence[str], where: Path) -> int:
+        """Show each request that would be made; write and send nothing."""
+        receivers = self.named(names)
+        run = material.load(where)
+        for receiver in receivers:
+            for parcel in receiver.parcels(run):
+                self._show(receiver, parcel)
+        return ExitCode.OK
+
+    def _show(self, receiver: Receiver, parcel: Parcel) -> None:
+        request = receiver.request(parcel)
+        self.screen.print(f"{receiver.name}: {request.method} {request.url or request.file}")
+        self.screen.print(f"  about: {parcel.about}, {parcel.size} bytes, key {parcel.key[:16]}")
+        if receiver.token_place:
+            header, _ = receiver.authorization(Secret("…"))
+            self.screen.print(f"  {header}: the token of {receiver.token_place}")
+        for name, value in request.headers.items():
+            self.screen.print(f"  {name}: {value}")
+        for part in request.parts:
+            named = f"{part.filename}, {part.content_type}, " if part.filename else ""
+            self.screen.print(f"  form {part.name}: {named}{len(part.data)} bytes")
+
+    def waiting(self) -> int:
+        """Show what waits, and why."""
+        outbox = Outbox(place())
+        entries = outbox.pending()
+        for entry in entries:
+            self.screen.print(f"{entry.receiver}: {entry.run} {entry.about}")
+            state = entry.state
+            if state.attempts:
+                told = state.text or "its last attempt was cut off"
+                self.screen.print(f"  {state.attempts} attempts; {state.fate or 'unclear'}: {told}")
+            self.screen.print(f"  path: {entry.path}")
+        self.screen.print(f"{len(entries)} pending in {outbox.root}" if entries else "nothing is pending")
+        return ExitCode.OK
+
+
+def _looks_secret(name: str) -> bool:
+    """Whether this might be a token that somebody gave for a name."""
+    return (len(name) >= 20 and any(c.isdigit() for c in name)) or "=" in name
+
+
+def publish_at_the_end(office: Office, names: Sequence[str], folder: Path) -> None:
+    """What `invoke ci --publish` does once the run has ended: nothing that goes wrong here changes how the
+    run ended, it is only told."""
+    try:
+        office.publish(names, folder)
+    except KmodpipeError as e:
+        office.screen.warn(f"not published: {e}\n  hint: invoke publish --to NAME --run {folder}")
+    except Exception as e:
+        # The type alone: what a library's text holds nobody knows.
+        error = InfraError(f"a defect in kmodpipe while publishing: {type(e).__name__}")
+        office.screen.warn(f"not published: {error}")
