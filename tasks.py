@@ -15,8 +15,10 @@ from invoke import Context, Exit, Task, task
 
 from kmodpipe import commands
 from kmodpipe.commands import Asking
+from kmodpipe.progress import open_streams
 
 ROOT = Path(__file__).resolve().parent
+open_streams()
 
 
 class Flag(NamedTuple):

@@ -8,6 +8,8 @@ archive) is stripped of terminal controls here, once, for everyone.
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import re
@@ -15,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import IO
@@ -26,7 +28,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from kmodpipe.errors import KmodpipeError
+from kmodpipe.errors import InfraError, KmodpipeError
 
 _CONTROL = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -34,6 +36,17 @@ _CONTROL = re.compile(
 _SIGN_OF_LIFE_S = 15.0
 # Where tables go to a file or a CI log, which has no width of its own.
 _FILE_COLUMNS = 160
+
+
+def open_streams() -> None:
+    """Stand something in for each of stdin, stdout and stderr that is closed: the next file that is opened, a
+    guest's console say, would take its number, and be taken for it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free.
+            os.open(os.devnull, os.O_RDWR)
 
 
 def visible(text: str) -> str:
@@ -87,15 +100,47 @@ class Step:
         self.failed = failed
 
 
+class _Stream(Console):
+    """A stream of the screen. ``gone`` says why nothing can be written to it any more: a pipe that nobody
+    reads, a full disk, a closed terminal."""
+
+    def __init__(self, file: IO[str], width: int | None = None) -> None:
+        # No emoji codes: ":warning:" in a compiler's line is text.
+        super().__init__(file=file, highlight=False, emoji=False, width=width)
+        if isinstance(file, io.TextIOWrapper):
+            # A locale without the marks that are printed must not end a run.
+            with suppress(ValueError, OSError):
+                file.reconfigure(errors="backslashreplace")
+        self.gone = ""
+
+    def on_broken_pipe(self) -> None:
+        # The default ends the process with status 1, which is a verdict here.
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    def put(self, *what: RenderableType, end: str = "\n", soft_wrap: bool | None = None) -> None:
+        if self.gone:
+            return
+        try:
+            self.print(*what, end=end, soft_wrap=soft_wrap)
+        except OSError as e:
+            self.gone = e.strerror or str(e)
+            self.quiet = True
+            # What is still in its buffer would be written, and fail, once more when the interpreter ends.
+            with suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.file.fileno())
+                os.close(nowhere)
+
+
 class Screen:
     """Prints to stderr what goes on, to stdout what was asked for."""
 
     def __init__(self, mode: Mode | None = None, *, out: IO[str] | None = None) -> None:
-        # No emoji codes: ":warning:" in a compiler's line is text.
-        self._err = Console(file=out or sys.stderr, highlight=False, emoji=False, soft_wrap=True)
-        self._out = Console(file=out or sys.stdout, highlight=False, emoji=False)
+        self._err = _Stream(out or sys.stderr)
+        self._err.soft_wrap = True
+        self._out = _Stream(out or sys.stdout)
         if not self._out.is_terminal and "COLUMNS" not in os.environ:
-            self._out = Console(file=out or sys.stdout, highlight=False, emoji=False, width=_FILE_COLUMNS)
+            self._out = _Stream(out or sys.stdout, width=_FILE_COLUMNS)
         self.mode = mode or (Mode.LIVE if self._err.is_terminal else Mode.PLAIN)
         self._lock = threading.RLock()
         self._steps: list[Step] = []
@@ -110,22 +155,31 @@ class Screen:
         self._log = path.open("a", encoding="utf-8")
 
     def close_log(self) -> None:
-        if self._log:
-            self._log.close()
-            self._log = None
+        log, self._log = self._log, None
+        if log:
+            # Closing writes what is still in the buffer; its failing was told when it was written.
+            with suppress(OSError):
+                log.close()
 
     def _event(self, event: str, **fields: object) -> None:
         with self._lock:
-            if self._log:
+            if not self._log:
+                return
+            try:
                 self._log.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
                 self._log.flush()
+            except OSError as e:
+                # Most likely told with an event: telling it must not fail because of the log.
+                name, said = self._log.name, (e.strerror or str(e)).lower()
+                self.close_log()
+                self.warn(f"the event log ends here: {said} ({name})")
 
     # -- lines -----------------------------------------------------------------------------------
     def line(self, text: str, style: str = "") -> None:
         """A line for the reader of the run; not shown in quiet mode."""
         if self.mode is not Mode.QUIET:
             with self._lock:
-                self._err.print(Text(visible(text), style=style))
+                self._err.put(Text(visible(text), style=style))
 
     def say(self, text: str) -> None:
         self._event("say", text=text)
@@ -134,28 +188,35 @@ class Screen:
     def warn(self, text: str) -> None:
         self._event("warning", text=text)
         with self._lock:
-            self._err.print(Text(f"warning: {visible(text)}", style="yellow"))
+            self._err.put(Text(f"warning: {visible(text)}", style="yellow"))
 
     def error(self, error: KmodpipeError) -> None:
         """What happened, where, evidence, and what to do next."""
         self._event("error", kind=type(error).__name__, text=str(error))
         with self._lock:
-            self._err.print(Text("error: ", style="bold red") + Text(visible_lines(str(error))))
+            self._err.put(Text("error: ", style="bold red") + Text(visible_lines(str(error))))
 
     def show(self, renderable: RenderableType) -> None:
         """Print what was asked for, on stdout, in every mode."""
         with self._lock:
-            self._out.print(renderable)
+            self._out.put(renderable)
+        self._require_out()
 
     def print(self, text: str) -> None:
         """Plain text that was asked for, on stdout, in every mode."""
         with self._lock:
-            self._out.print(Text(visible_lines(text)), soft_wrap=True)
+            self._out.put(Text(visible_lines(text)), soft_wrap=True)
+        self._require_out()
+
+    def _require_out(self) -> None:
+        """What goes on need not be read by anybody; what was asked for must not get lost without a word."""
+        if self._out.gone:
+            raise InfraError(f"the output cannot be written: {self._out.gone.lower()}", where="stdout")
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; only a clear yes is one."""
         with self._lock:
-            self._err.print(Text(visible_lines(question)), Text(" [y/N] ", style="bold"), end="")
+            self._err.put(Text(visible_lines(question)), Text(" [y/N] ", style="bold"), end="")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     # -- steps -----------------------------------------------------------------------------------
@@ -182,7 +243,7 @@ class Screen:
             mark, style = ("✗", "red") if failed or step.failed else ("✓", "green")
             if self.mode is not Mode.QUIET:
                 with self._lock:
-                    self._err.print(
+                    self._err.put(
                         f"  [{style}]{mark}[/{style}] {escape(step.name)}: {escape(outcome)} "
                         f"[dim]({step.elapsed_s:.1f} s)[/dim]"
                     )

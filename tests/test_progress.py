@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import time
 from pathlib import Path
 
@@ -165,3 +167,37 @@ def test_progress_stays_between_nothing_and_all() -> None:
             assert step.fraction == fraction
         step.update("no total known", done=3)
         assert step.fraction == 1.0
+
+
+class Broken(io.StringIO):
+    """A stream that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def test_what_goes_on_needs_no_reader_and_what_was_asked_for_does(tmp_path: Path) -> None:
+    on = Screen(Mode.PLAIN, out=Broken())
+    on.log_to(tmp_path / "events.jsonl")
+    with on.step("goes on"):
+        on.say("said")
+    on.error(InfraError("told to nobody"))
+    on.close_log()
+    assert "told to nobody" in (tmp_path / "events.jsonl").read_text()
+    with pytest.raises(InfraError, match=r"the output cannot be written: broken pipe"):
+        on.print("what was asked for")
+
+
+def test_an_event_log_that_cannot_be_written_any_more_is_told_once() -> None:
+    on, out = screen(Mode.PLAIN)
+    on.log_to(Path("/dev/full"))
+    work(on)
+    on.close_log()
+    assert out.getvalue().count("the event log ends here: no space left on device (/dev/full)") == 1
+
+
+def test_a_locale_without_a_tick_gets_its_number() -> None:
+    raw = io.BytesIO()
+    on = Screen(Mode.PLAIN, out=io.TextIOWrapper(raw, encoding="ascii", write_through=True))
+    work(on)
+    assert b"\\u2713" in raw.getvalue()
