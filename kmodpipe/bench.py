@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import engine, image, kconfig, series, source
+from kmodpipe import disk, engine, image, kconfig, series, source
 from kmodpipe.build import Builder
 from kmodpipe.config import Project, Request
 from kmodpipe.container import DockerRuntime, HostRuntime, Runtime
@@ -108,10 +108,16 @@ class Bench:
     store: Store
     screen: Screen
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Where a run writes."""
+        return (self.store.cache, self.asked.request.out)
+
 
 def fetch_tree(asked: Asked, cache: Path, screen: Screen) -> Tree:
     """The tree under test, fetched where it is not here yet."""
     request, declared = asked.request, asked.project.trees
+    disk.require_capable(cache)
     spec = source.resolve(request.tree, declared)
     tree = None if request.head else source.locate(spec, declared, cache)
     if tree is None:

@@ -23,6 +23,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
+from kmodpipe import disk
 from kmodpipe.container import Ended, Folder, Job, Runtime
 from kmodpipe.errors import InfraError, KernelFailure, UserError
 from kmodpipe.progress import Step
@@ -36,7 +37,7 @@ _ERROR = re.compile(r"^(?P<file>[^\s:]+):(?P<line>\d+):(?:\d+:)? (?:fatal )?[Ee]
 _LINK_ERROR = re.compile(r"^(?:ERROR: modpost: |ld: (?!.*warning: )|.*undefined reference to )")
 _KBUILD_LINE = re.compile(r"^  (?P<tool>[A-Z][A-Z0-9_]*(?: \[[A-Z]\])?)\s+(?P<target>\S+)")
 # Not the lines of source text that a compiler quotes: those are indented.
-_DISK_FULL = re.compile(r"^\S.*: No space left on device$")
+_DISK_FULL = re.compile(r"^\S.*\bNo space left on device")
 _NO_MEMORY = re.compile(
     r"^\S+: (?:fatal error: Killed signal terminated|out of memory allocating|virtual memory exhausted)",
 )
@@ -87,12 +88,20 @@ class _Watch:
         elif _LINK_ERROR.match(line) and len(self.link_errors) < 20:
             self.link_errors.append(line.strip())
 
-    def raise_for(self, ended: Ended, what: str, log: Path) -> None:
-        """Turn a failed build into the error that says whose fault it was."""
+    def raise_for(self, ended: Ended, what: str, log: Path, folder: Path) -> None:
+        """Turn a failed build in ``folder`` into the error that says whose fault it was."""
         if ended.status == 0:
             return
+        if disk.is_full(folder):
+            # Not every tool says why it could not write.
+            self._ours = self._ours or "the disk filled up"
         if self._ours:
-            raise InfraError(f"{self._ours} while {what} was built", where=f"log: {log}", detail=ended.tail)
+            raise InfraError(
+                f"{self._ours} while {what} was built",
+                where=f"log: {log}",
+                detail=ended.tail,
+                hint="free some space, or some memory (fewer --jobs), and run the same command again",
+            )
         if self.errors:
             first = self.errors[0]
             raise KernelFailure(
@@ -231,7 +240,7 @@ class Builder:
             timeout_s=timeout_s,
             env={"JOBS": str(self.jobs), **(env or {})},
         )
-        watch.raise_for(self.runtime.run(job, watch.line), what, log)
+        watch.raise_for(self.runtime.run(job, watch.line), what, log, folder)
 
     def guest(self, folder: Path, log: Path, step: Step | None) -> None:
         """Build the guest's root file system into ``folder/out``."""
@@ -268,7 +277,8 @@ class Builder:
         lines: Callable[[str], None] | None = step.update if step else None
         ended = self.runtime.run(job, lines)
         if ended.status != 0:
-            raise InfraError(f"{what} could not be built", where=f"log: {log}", detail=ended.tail)
+            told = "could not be built: the disk is full" if disk.is_full(folder) else "could not be built"
+            raise InfraError(f"{what} {told}", where=f"log: {log}", detail=ended.tail)
 
 
 def _folders(folder: Path, *names: str) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -14,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kmodpipe import proc
+from kmodpipe import disk, proc
 from kmodpipe.bench import Bench
-from kmodpipe.errors import Interrupted, KernelFailure, KmodpipeError, UserError
+from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.kconfig import Flavour
 from kmodpipe.plan import BaseSpec, Configured, Stage, Subject, common_configuration
 from kmodpipe.store import Artifact, boot_id
@@ -66,17 +67,22 @@ class RunFolder:
     """``OUT/<run>``: made at once, ``OUT/latest`` points to it."""
 
     def __init__(self, out: Path) -> None:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        self.id = f"{stamp}-{secrets.token_hex(2)}"
-        self.path = out / self.id
         try:
-            (self.path / "shared").mkdir(parents=True)
+            self.id = _new_folder(out)
+            self.path = out / self.id
+            (self.path / "shared").mkdir()
+            (self.path / _OWNER).write_text(f"{os.getpid()} {boot_id()}")
+            latest = out / f".latest-{self.id}"
+            latest.symlink_to(self.id)
+            latest.replace(out / "latest")
         except OSError as e:
-            raise UserError(f"the results folder cannot be made: {e.strerror}", where=str(out)) from e
-        (self.path / _OWNER).write_text(f"{os.getpid()} {boot_id()}")
-        latest = out / f".latest-{self.id}"
-        latest.symlink_to(self.id)
-        latest.replace(out / "latest")
+            trouble = disk.explain(e, (out,))
+            kind = InfraError if trouble and e.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
+            raise kind(
+                f"the results folder cannot be made: {(e.strerror or str(e)).lower()}",
+                where=str(out),
+                hint=trouble.hint if trouble else "name another: --out FOLDER",
+            ) from e
 
     @property
     def shared(self) -> Path:
@@ -92,6 +98,17 @@ class RunFolder:
         if stage.kind == "module":
             return self.cell(stage.label) / "build.log"
         return self.shared / f"{stage.kind}-{stage.label}.log"
+
+
+def _new_folder(out: Path) -> str:
+    """Make a folder below ``out`` that nobody else has: of two runs in one second, each gets its own."""
+    out.mkdir(parents=True, exist_ok=True)
+    for _ in range(100):
+        name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        with suppress(FileExistsError):
+            (out / name).mkdir()
+            return name
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out))
 
 
 def remove_runs(out: Path) -> int:
@@ -133,7 +150,10 @@ class Maker:
                     if log.is_file():
                         shutil.copyfile(log, folder / "build.log")
 
-                artifact = store.make(stage.kind, stage.inputs, stage.label, make, need_mib=stage.need_mib)
+                with disk.told(*self._bench.places):
+                    artifact = store.make(
+                        stage.kind, stage.inputs, stage.label, make, need_mib=stage.need_mib
+                    )
                 step.finish(f"made ({why})")
             with self._lock:
                 self.tally.made.append(name)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import proc
+from kmodpipe import disk, proc
 from kmodpipe.errors import ExitCode, InfraError, KernelFailure, KmodpipeError, UserError, unknown_name
 from kmodpipe.progress import Mode, Screen
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kmodpipe.config import Project
     from kmodpipe.publish.command import Office
     from kmodpipe.repeats import Tries
-    from kmodpipe.results import DeadAxis, Run
+    from kmodpipe.results import DeadAxis
 
 
 @dataclass(frozen=True)
@@ -84,28 +84,37 @@ def guarded(body: Callable[[Asking], int], asking: Asking) -> int:
         proc.stop_all()
         screen.error(InfraError("interrupted; what was running is stopped", hint="the same command goes on"))
         return int(ExitCode.INFRA)
-    except BrokenPipeError:
-        return int(ExitCode.INFRA)
     except Exception as e:
-        screen.error(
-            InfraError(
-                f"a defect in kmodpipe: {type(e).__name__}: {e}",
-                where=_save_traceback(e),
-                hint="please report it with that file",
-            )
-        )
+        screen.error((disk.explain(e, _places(asking)) if isinstance(e, OSError) else None) or _defect(e))
         return int(ExitCode.INFRA)
     finally:
         screen.close_log()
 
 
-def _save_traceback(error: Exception) -> str:
-    import tempfile
-    import traceback
+def _places(asking: Asking) -> tuple[Path, ...]:
+    """Where a command writes, and may find no room."""
+    from kmodpipe import config
 
-    with tempfile.NamedTemporaryFile("w", prefix="kmodpipe-", suffix=".traceback", delete=False) as f:
-        f.writelines(traceback.format_exception(error))
-    return f.name
+    return (
+        config.cache_place() or Path.cwd(),
+        Path(asking.out).absolute(),
+        Path(os.environ.get("TMPDIR", "/tmp")),
+    )
+
+
+def _defect(error: Exception) -> InfraError:
+    """The error for what nobody foresaw, with its traceback in a file; in itself where none can be made."""
+    import traceback
+    from tempfile import NamedTemporaryFile
+
+    lines = "".join(traceback.format_exception(error))
+    what = f"a defect in kmodpipe: {type(error).__name__}: {error}"
+    try:
+        with NamedTemporaryFile("w", prefix="kmodpipe-", suffix=".traceback", delete=False) as f:
+            f.write(lines)
+    except OSError:
+        return InfraError(what, detail=lines, hint="please report it with these lines")
+    return InfraError(what, where=f.name, hint="please report it with that file")
 
 
 def _project(asking: Asking) -> Project:
@@ -314,10 +323,18 @@ def _chosen_cases(asked: Asked) -> tuple[Case, ...]:
 
 
 def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
+    # All of it now: a branch that is checked out meanwhile must not get into a run that has begun.
     from kmodpipe import accel, pipeline, results
     from kmodpipe.bench import set_up
     from kmodpipe.building import RunFolder
+    from kmodpipe.report import terminal
 
+    office = None
+    if asking.receivers:
+        # Who publishes nothing does not wait for it.
+        from kmodpipe.publish.command import publish_at_the_end
+
+        office = _office(asking)
     asked, cache, screen = resolve(asking), _cache(), asking.screen
     cases, tries = _chosen_cases(asked), _tries(asking)
     if asked.request.shuffle:
@@ -330,22 +347,17 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
         cases, proved, asked.project.deadlines, proc.pasteable(["invoke", *sys.argv[1:]]), tries
     )
     run = pipeline.test(bench, folder, trials)
-    _report_test(screen, run, folder.path, tell_provenance=tell_provenance)
-    if asking.receivers:
-        from kmodpipe.publish.command import publish_at_the_end
-
-        publish_at_the_end(_office(asking), asking.receivers, folder.path)
+    try:
+        if tell_provenance:
+            for name, value in run.properties.items():
+                screen.line(f"  {name}: {value}")
+        screen.show(terminal.report(run))
+        screen.print(f"results: {os.path.relpath(folder.path)}/junit.xml and results.json")
+    finally:
+        # A receiver wants the results whether the screen took them or not.
+        if office:
+            publish_at_the_end(office, asking.receivers, folder.path)
     return results.exit_code(run)
-
-
-def _report_test(screen: Screen, run: Run, folder: Path, *, tell_provenance: bool) -> None:
-    from kmodpipe.report import terminal
-
-    if tell_provenance:
-        for name, value in run.properties.items():
-            screen.line(f"  {name}: {value}")
-    screen.show(terminal.report(run))
-    screen.print(f"results: {os.path.relpath(folder)}/junit.xml and results.json")
 
 
 def report(asking: Asking) -> int:

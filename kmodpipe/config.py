@@ -104,21 +104,23 @@ def _receivers(settings: _Table, path: Path) -> Mapping[str, Receiver]:
     return declared.parse(settings.receivers, path)
 
 
-def cache_folder() -> Path:
-    """``$KMODPIPE_CACHE``, else ``kmodpipe`` below ``$XDG_CACHE_HOME`` or ``~/.cache``; created.
+def cache_place() -> Path | None:
+    """``$KMODPIPE_CACHE``, else ``kmodpipe`` below ``$XDG_CACHE_HOME`` or ``~/.cache``; None where none of
+    them is set. A relative $XDG_CACHE_HOME counts as unset: its specification says so."""
+    if named := os.environ.get("KMODPIPE_CACHE"):
+        return Path(named).absolute()
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if given.is_absolute():
+        return given / "kmodpipe"
+    home = os.environ.get("HOME")
+    return Path(home).absolute() / ".cache" / "kmodpipe" if home else None
 
-    Raises InfraError where it cannot be written.
-    """
-    named = os.environ.get("KMODPIPE_CACHE")
-    if named:
-        path = Path(named).absolute()
-    else:
-        home = os.environ.get("XDG_CACHE_HOME") or (
-            str(Path(os.environ["HOME"]) / ".cache") if os.environ.get("HOME") else ""
-        )
-        if not home:
-            raise InfraError("neither HOME nor XDG_CACHE_HOME is set", hint="set KMODPIPE_CACHE to a folder")
-        path = Path(home) / "kmodpipe"
+
+def cache_folder() -> Path:
+    """`cache_place`, created. Raises InfraError where it cannot be written."""
+    path = cache_place()
+    if path is None:
+        raise InfraError("neither HOME nor XDG_CACHE_HOME is set", hint="set KMODPIPE_CACHE to a folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):

@@ -20,7 +20,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kmodpipe import __version__, accel, deadaxis, execute, machine, proc, reproduce, results, snapshot
+from kmodpipe import (
+    __version__,
+    accel,
+    deadaxis,
+    disk,
+    execute,
+    machine,
+    proc,
+    reproduce,
+    results,
+    snapshot,
+)
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
@@ -87,7 +98,8 @@ def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
     try:
         tester.run()
     except BaseException as e:
-        tester.close(interrupted=e.what if isinstance(e, KmodpipeError) else "interrupted")
+        told = disk.explain(e, bench.places) if isinstance(e, OSError) else e
+        tester.close(interrupted=told.what if isinstance(told, KmodpipeError) else "interrupted")
         raise
     tester.close()
     return tester.results
@@ -166,13 +178,14 @@ class _Tester:
             )
         else:
             try:
-                self._settle(self._boot(blank, subject, built, guest))
+                with disk.told(*self._bench.places):
+                    ended = self._boot(blank, subject, built, guest)
             except Interrupted:
                 raise
             except KmodpipeError as e:
-                self._settle(
-                    replace(blank, state=State.INFRA, reason=str(e), artifacts=self._artifacts(built.id))
-                )
+                artifacts = self._artifacts(built.id)
+                ended = replace(blank, state=State.INFRA, reason=str(e), artifacts=artifacts)
+            self._settle(ended)
 
     def _blank(self, cell_id: str) -> CellResult:
         """The cell as planned, without the places kept for its cases."""
@@ -322,7 +335,8 @@ def _copy(source: Path, target: Path) -> Path:
         try:
             shutil.copyfile(source, target)
         except OSError as e:
-            raise InfraError(
+            target.unlink(missing_ok=True)
+            raise disk.explain(e, (target.parent,)) or InfraError(
                 f"could not copy {source.name} to the results: {e.strerror}", where=str(target)
             ) from e
     return target

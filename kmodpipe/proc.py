@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kmodpipe import disk
 from kmodpipe.errors import InfraError, Interrupted
 
 # What a tool may need to reach the network through this machine's own settings; nothing else of the
@@ -288,6 +289,8 @@ def run(
     if not finished:
         raise InfraError(f"no end after {timeout_s:g} s", where=command, detail=tail, hint=hint)
     if check and child.returncode != 0:
+        if disk.says_full(tail):
+            raise disk.full(f"{os.fspath(argv[0])} ran", where=command, detail=tail)
         raise InfraError(
             f"{os.fspath(argv[0])} {describe_status(child.returncode)}", where=command, detail=tail, hint=hint
         )

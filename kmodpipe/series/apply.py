@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 
-from kmodpipe import store
+from kmodpipe import disk, store
 from kmodpipe.errors import UserError
 from kmodpipe.farm import make_farm
 from kmodpipe.progress import Mode, Screen
@@ -69,6 +69,8 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
 
 def _apply_one(series: Series, tree: Tree, patch: Patch, farm: Path) -> None:
     done = git(farm, *_STRICT, "-", stdin=patch.data, check=False)
+    if done.returncode != 0 and (disk.is_full(farm) or disk.says_full(done.tail)):
+        raise disk.full(f"{patch.name} was applied", where=str(farm), detail=done.tail)
     if done.returncode != 0:
         raise _rejected(series, tree, patch, farm, done.tail)
 

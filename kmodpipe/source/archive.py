@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
-from kmodpipe import proc
+from kmodpipe import disk, proc
 from kmodpipe.errors import InfraError, Interrupted, UserError
 from kmodpipe.source.tree import link_escapes
 
@@ -135,7 +135,7 @@ def unpack(
         hint = "is it a .tar, .tar.gz, .tar.bz2 or .tar.xz, and complete?"
         raise UserError(f"the archive is damaged or cut short: {e}", where=what, hint=hint) from e
     except OSError as e:
-        raise InfraError(f"could not unpack: {e}", where=what) from e
+        raise disk.explain(e, (target,)) or InfraError(f"could not unpack: {e}", where=what) from e
     if not state.members:
         raise UserError("the archive is empty", where=what)
     _finish(state)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from kmodpipe import proc, store
+from kmodpipe import disk, proc, store
 from kmodpipe.errors import InfraError, Interrupted, UserError, unknown_name
 from kmodpipe.progress import Screen, Step
 from kmodpipe.source import reach, tree
@@ -197,6 +197,8 @@ def _raise_for(tail: str, url: str, want: str) -> None:
     """Turn git's last words into the error of the right kind."""
     if _NO_NETWORK.search(tail):
         raise Unreachable(f"{reach.host_of(url)} cannot be reached", where=url, detail=tail)
+    if disk.says_full(tail):
+        raise disk.full("git fetched", where=url, detail=tail)
     if _NO_SUCH_COMMIT.search(tail):
         raise UserError(f"the repository has no commit {want}", where=url, detail=tail)
     raise InfraError(f"git could not fetch {want}", where=url, detail=tail)

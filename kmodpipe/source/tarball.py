@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from kmodpipe import store
+from kmodpipe import disk, store
 from kmodpipe.errors import InfraError, UserError
 from kmodpipe.progress import Screen
 from kmodpipe.source import archive, download, reach, tree
@@ -126,6 +126,8 @@ def _unpack(path: Path, sha256: str, cache: Path, screen: Screen) -> Tree:
                     on_count=lambda n: step.update(f"{n} files", done=f.tell(), total=size),
                 )  # fmt: skip
         except OSError as e:
+            if full := disk.explain(e, (cache,)):
+                raise full from e
             raise InfraError(f"could not read the tarball: {e.strerror}", where=str(path)) from e
         made = tree.install(cache, target, identity, {"source": "tarball"}, what=str(path))
         step.finish(f"Linux {made.kernel_version}")

@@ -1,0 +1,33 @@
+"""The folder of a run: its own, whoever begins another at the same moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kmodpipe import building
+from kmodpipe.building import RunFolder
+from kmodpipe.errors import UserError
+
+
+def test_two_runs_in_one_second_get_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of 65,536 endings within a second two may well be the same.
+    endings = iter(("aaaa", "aaaa", "aaaa", "bbbb"))
+    monkeypatch.setattr(building.secrets, "token_hex", lambda _: next(endings))
+    monkeypatch.setattr(building, "datetime", Still)
+    assert [RunFolder(tmp_path).id for _ in range(2)] == ["20260203-040506-aaaa", "20260203-040506-bbbb"]
+    assert (tmp_path / "latest").resolve().name == "20260203-040506-bbbb"
+
+
+class Still(building.datetime):
+    @classmethod
+    def now(cls, tz: object = None) -> Still:
+        return cls(2026, 2, 3, 4, 5, 6)
+
+
+def test_a_results_folder_that_cannot_be_made_is_told_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "out").touch()
+    with pytest.raises(UserError, match="the results folder cannot be made") as raised:
+        RunFolder(tmp_path / "out")
+    assert raised.value.hint
