@@ -14,10 +14,11 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kmodpipe import (
@@ -115,6 +116,7 @@ class _Tester:
         self._maker = Maker(bench, folder)
         self._building = Building(bench, self._maker)
         self._lock = threading.Lock()
+        self._began, self._clock = datetime.now(UTC), time.monotonic()
         self._partial: dict[str, Execution] = {}
         self._accel = trials.accel
         lib = bench.asked.project.images / "guest" / "lib.sh"
@@ -126,7 +128,7 @@ class _Tester:
         bench = self._bench
         return Run(
             id=self._folder.id,
-            started=_now(),
+            started=self._began.isoformat(timespec="seconds"),
             cases=tuple(
                 CaseInfo(c.id, c.summary, c.goal, self._snapshot.digest(c)) for c in self._snapshot.cases
             ),
@@ -297,7 +299,9 @@ class _Tester:
                     partial = replace(self._blank(cell_id), cases=execution.results_so_far())
                     self.results = results.with_cell(self.results, partial)
                 self.results = results.interrupted(self.results, interrupted)
-            self.results = replace(self.results, finished=_now())
+            # Not by the clock, which may have been set meanwhile: a run takes the time that it takes.
+            ended = self._began + timedelta(seconds=time.monotonic() - self._clock)
+            self.results = replace(self.results, finished=ended.isoformat(timespec="seconds"))
             self._save()
             junit.save(self.results, self._folder.path / "junit.xml")
 
@@ -340,7 +344,3 @@ def _copy(source: Path, target: Path) -> Path:
                 f"could not copy {source.name} to the results: {e.strerror}", where=str(target)
             ) from e
     return target
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
