@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import disk, engine, image, kconfig, series, source
+from kmodpipe import disk, engine, image, kconfig, series, snapshot, source
 from kmodpipe.build import Builder
 from kmodpipe.config import Project, Request
 from kmodpipe.container import DockerRuntime, HostRuntime, Runtime
@@ -173,6 +173,6 @@ def set_up(asked: Asked, cache: Path, screen: Screen) -> Bench:
     runtime = open_runtime(asked.request.runtime, asked.project.images, cache, screen)
     runtime.sweep()
     identity = runtime.identity()
-    builder = Builder(runtime, asked.project.images, asked.request.jobs)
+    builder = Builder(runtime, snapshot.recipes(asked.project.images, store), asked.request.jobs)
     stages = Stages(tree, asked.matrix, asked.module, builder, identity)
     return Bench(asked, tree, subjects, runtime, identity, stages, store, screen)

@@ -1,18 +1,21 @@
-"""What the cases of a run are, kept beside its results: each cell boots at its own time, scripts may change
-meanwhile, and what ran has to be what is written down.
+"""What a run reads of the project, as it was when the run began: files are edited, and branches checked out,
+while it builds and boots, and what ran has to be what is written down.
 
-    OUT/<run>/shared/lib.sh
+    OUT/<run>/shared/lib.sh                  the cases, kept beside the results
     OUT/<run>/shared/cases/<id>/<script>
+    CACHE/store/recipes/<key>/builder guest  what builds kernels and guests
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmodpipe.cases import Case
 from kmodpipe.errors import InfraError, UserError
+from kmodpipe.store import Store, digest_file, digest_of
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,50 @@ def take(cases: Iterable[Case], lib: Path, folder: Path) -> Snapshot:
     return Snapshot(copied, _copy(lib, folder / "lib.sh"))
 
 
+def recipes(images: Path, store: Store) -> Path:
+    """A copy of the recipes below ``images``, without the cases, that is theirs for good. Raises InfraError
+    where they change while they are read."""
+    digest = _recipes_digest(images)
+
+    def make(folder: Path) -> None:
+        for path in _recipe_files(images):
+            target = folder / path.relative_to(images)
+            _copy(path, target)
+            # Readable for the builder's user, whatever umask the project was checked out with.
+            target.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
+        if _recipes_digest(folder) != digest:
+            raise InfraError(
+                "the project's recipes changed while they were read",
+                where=str(images),
+                hint="run the same command again",
+            )
+
+    return store.make("recipes", {"recipes": digest}, "recipes", make).path
+
+
+def _recipe_files(images: Path) -> list[Path]:
+    files = [p for name in ("builder", "guest") for p in sorted((images / name).rglob("*")) if p.is_file()]
+    return [
+        p for p in files if p.relative_to(images).parts[:2] not in (("guest", "cases"), ("guest", "lib.sh"))
+    ]
+
+
+def _recipes_digest(images: Path) -> str:
+    rows = [
+        [p.relative_to(images).as_posix(), os.access(p, os.X_OK), digest_file(p)]
+        for p in _recipe_files(images)
+    ]
+    return digest_of(rows)
+
+
 def _copy(source: Path, target: Path) -> Path:
     try:
         content = source.read_bytes()
     except OSError as e:
-        raise UserError(f"a case's script cannot be read: {e.strerror}", where=str(source)) from e
+        raise UserError(f"a file of the project cannot be read: {e.strerror}", where=str(source)) from e
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     except OSError as e:
-        raise InfraError(f"could not copy a case to the results: {e.strerror}", where=str(target)) from e
+        raise InfraError(f"could not keep a copy of {source.name}: {e.strerror}", where=str(target)) from e
     return target
