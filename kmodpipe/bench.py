@@ -119,7 +119,7 @@ def fetch_tree(asked: Asked, cache: Path, screen: Screen) -> Tree:
     request, declared = asked.request, asked.project.trees
     disk.require_capable(cache)
     spec = source.resolve(request.tree, declared)
-    tree = None if request.head else source.locate(spec, declared, cache)
+    tree = None if request.head else source.locate(spec, declared, cache, tell=screen.warn)
     if tree is None:
         tree = source.fetch(spec, declared, cache, screen, head=request.head)
     elif told := tree.provenance.get("stand-in-for"):

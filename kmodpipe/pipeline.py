@@ -45,7 +45,7 @@ from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries
 from kmodpipe.report import junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
-from kmodpipe.store import Artifact, digest_file, write_atomically
+from kmodpipe.store import Artifact, digest_file, made_as, write_atomically
 
 
 def build(bench: Bench, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
@@ -243,7 +243,7 @@ class _Tester:
         shared = self._folder.shared
         kernel_id, module_ids = kernel_build_ids(base, module)
         modules = tuple(sorted((module.path / "out").glob("*.ko")))
-        digests = {p.stem.replace("-", "_"): digest_file(p) for p in modules}
+        digests = {p.stem.replace("-", "_"): made_as(p) for p in modules}
         with self._lock:
             kernel = _copy(base.path / "out" / "bzImage", shared / f"bzImage-{base.key[:12]}")
             rootfs = _copy(guest.rootfs, shared / "guest.cpio")
@@ -343,4 +343,11 @@ def _copy(source: Path, target: Path) -> Path:
             raise disk.explain(e, (target.parent,)) or InfraError(
                 f"could not copy {source.name} to the results: {e.strerror}", where=str(target)
             ) from e
+        if digest_file(target) != made_as(source):
+            target.unlink()
+            raise InfraError(
+                f"{source.name} was changed in the cache after the run had begun",
+                where=str(source),
+                hint="run the same command again: what is damaged is made again",
+            )
     return target

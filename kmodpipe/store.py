@@ -2,13 +2,16 @@
 
     CACHE/store/<kind>/<key>/            one artifact: whatever files the step made
     CACHE/store/<kind>/<key>/.inputs     what went into the key (JSON), for why-missed
+    CACHE/store/<kind>/<key>/.sums       the SHA-256 of every file, .files their sizes
     CACHE/store/<kind>/.latest/<label>   the key that this label had last
+    CACHE/store/<kind>/.seen/<key>       the stats that its files had when they were hashed last
     CACHE/work/                          half-made things; swept when their maker is gone
     CACHE/locks/                         flock files, each holding pid and boot id of its owner
 
 A key is the SHA-256 of the canonical JSON of everything that went in, upstream keys included, so keys
-chain. An artifact appears by one rename, complete, or not at all; each says in ``.files`` the size of
-every file it holds, and an artifact that no longer fits is discarded as if it had never been.
+chain. An artifact appears by one rename, complete, or not at all. It is compared with its own sums each
+time it is asked for (see `integrity`: files that were not touched are not hashed again), and one that no
+longer fits is made again as if it had never been.
 """
 
 from __future__ import annotations
@@ -21,13 +24,16 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import proc
+from kmodpipe import integrity, proc
 from kmodpipe.errors import InfraError, Interrupted
+
+_INPUTS, _FILES, _SUMS = ".inputs", ".files", ".sums"
+_UNSUMMED = frozenset({_SUMS})
 
 Inputs = Mapping[str, object]
 """What goes into a key: JSON values by readable name; the names are what why-missed shows."""
@@ -90,7 +96,7 @@ def lock(
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout_s
     told = False
-    with path.open("a+") as f:
+    with path.open("a+", errors="replace") as f:
         while True:
             try:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -140,20 +146,50 @@ class Store:
         self.cache = cache
         self.root = cache / "store"
         self.work = cache / "work"
+        self._damage: dict[str, str] = {}
 
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / key
 
     def find(self, kind: str, inputs: Inputs) -> Artifact | None:
-        """The artifact made from these inputs, or None. A damaged one is discarded."""
+        """The artifact made from these inputs, or None. A damaged one is none: `make` puts a new one in its
+        place, and `why_missed` says what was wrong with it."""
         key = digest_of(inputs)
         path = self._path(kind, key)
-        if not path.is_dir():
+        if not path.is_dir() or path.is_symlink():
             return None
-        if not _is_whole(path):
-            shutil.rmtree(path, ignore_errors=True)
+        damage = self._look(kind, key)
+        if damage:
+            self._damage[key] = damage
             return None
         return Artifact(kind, key, path)
+
+    def _look(self, kind: str, key: str) -> str:
+        """What is wrong with an artifact, in a phrase; empty where nothing is."""
+        path, seen = self._path(kind, key), self.root / kind / ".seen" / key
+        try:
+            before = integrity.fingerprint(path, without=_UNSUMMED)
+            if before and seen.is_file() and seen.read_bytes() == _seen_now(path, before):
+                return ""
+            found = integrity.sums(path, without=_UNSUMMED)
+            if (path / _SUMS).exists():
+                kept: dict[str, object] = json.loads((path / _SUMS).read_text())
+                damage = integrity.changes(kept, found)
+            else:
+                # Made by an earlier version, which wrote down sizes alone.
+                kept = json.loads((path / _FILES).read_text())
+                damage = integrity.changes(kept, _sizes(path, found))
+                if not damage:
+                    with suppress(OSError):
+                        write_atomically(path / _SUMS, json.dumps(found))
+            # Only what stood still while it was hashed need not be hashed again. A cache that cannot be
+            # written is hashed each time.
+            if not damage and before and before == integrity.fingerprint(path, without=_UNSUMMED):
+                with suppress(OSError):
+                    write_atomically(seen, _seen_now(path, before))
+        except (OSError, ValueError, AttributeError) as e:
+            return f"it cannot be read ({e})"
+        return damage
 
     def make(
         self, kind: str, inputs: Inputs, label: str, maker: Callable[[Path], None], *, need_mib: int = 64
@@ -173,7 +209,7 @@ class Store:
                     self._seal(folder, inputs)
                     target = self._path(kind, key)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.rmtree(target, ignore_errors=True)
+                    remove(target)
                     folder.rename(target)
                 artifact = Artifact(kind, key, self._path(kind, key))
         self._remember(kind, label, key)
@@ -181,28 +217,27 @@ class Store:
 
     def _remember(self, kind: str, label: str, key: str) -> None:
         latest = self.root / kind / ".latest" / label.replace("/", "_")
-        if not latest.is_file() or latest.read_text() != key:
+        if not latest.is_file() or latest.read_bytes() != key.encode():
             write_atomically(latest, key)
 
     @staticmethod
     def _seal(folder: Path, inputs: Inputs) -> None:
-        sizes = {
-            p.relative_to(folder).as_posix(): p.lstat().st_size
-            for p in sorted(folder.rglob("*"))
-            if p.is_file() or p.is_symlink()
-        }
-        (folder / ".inputs").write_text(json.dumps(inputs, sort_keys=True, indent=1))
-        # Last, and on the disk before the rename: its presence says that everything before it is there.
-        with (folder / ".files").open("w") as f:
-            json.dump(sizes, f)
+        (folder / _INPUTS).write_text(json.dumps(inputs, sort_keys=True, indent=1))
+        sizes = _sizes(folder, integrity.sums(folder, without=_UNSUMMED))
+        (folder / _FILES).write_text(json.dumps(sizes))
+        # Last, and on the disk before the rename: what did not get there with it does not fit it.
+        with (folder / _SUMS).open("w") as f:
+            json.dump(integrity.sums(folder, without=_UNSUMMED), f)
             f.flush()
             os.fsync(f.fileno())
 
     def why_missed(self, kind: str, inputs: Inputs, label: str) -> str:
-        """One phrase: which input changed since this label's last artifact."""
+        """One phrase: what was wrong with the artifact, or which input changed since this label's last."""
+        if damage := self._damage.get(digest_of(inputs)):
+            return f"damaged in the cache: {damage}"
         latest = self.root / kind / ".latest" / label.replace("/", "_")
         try:
-            old = json.loads((self._path(kind, latest.read_text()) / ".inputs").read_text())
+            old = json.loads((self._path(kind, latest.read_text()) / _INPUTS).read_text())
         except (OSError, ValueError):
             return "never made here"
         changed = sorted(name for name in {*old, *inputs} if old.get(name) != _plain(inputs.get(name)))
@@ -243,15 +278,45 @@ def _plain(value: object) -> object:
     return json.loads(json.dumps(value))
 
 
-def _is_whole(path: Path) -> bool:
-    try:
-        sizes = json.loads((path / ".files").read_text())
-        return all((path / name).lstat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, AttributeError):
-        return False
+def _seen_now(path: Path, fingerprint: str) -> bytes:
+    """After a power cut stats may be on the disk and contents not: what was seen holds for one boot."""
+    return f"{boot_id()} {fingerprint} {digest_file(path / _SUMS)}".encode()
+
+
+def made_as(file: Path) -> str:
+    """The SHA-256 (hex) that a file of an artifact had when it was made, whatever became of it since."""
+    for folder in file.parents:
+        if (folder / _SUMS).is_file():
+            kept = json.loads((folder / _SUMS).read_text())
+            return str(kept[file.relative_to(folder).as_posix()]).partition(" ")[2]
+    return digest_file(file)
+
+
+def _sizes(path: Path, names: Iterable[str]) -> dict[str, object]:
+    return {n: (path / n).lstat().st_size for n in names if n not in (_INPUTS, _FILES)}
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of the cache, whatever its permissions are. Raises InfraError where it stays."""
+    if folder.is_symlink() or folder.is_file():
+        folder.unlink()
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    if not folder.exists():
+        return
+    with suppress(OSError):
+        folder.chmod(0o700)
+        for root, folders, _ in os.walk(folder):
+            for name in folders:
+                (Path(root) / name).chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        raise InfraError(
+            "a damaged folder of the cache cannot be removed", where=str(folder), hint="remove it by hand"
+        )
 
 
 __all__ = [
     "Artifact", "Inputs", "Store", "boot_id", "digest_file", "digest_of", "digest_tree",
-    "lock", "require_space", "write_atomically",
+    "lock", "made_as", "remove", "require_space", "write_atomically",
 ]  # fmt: skip

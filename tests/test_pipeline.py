@@ -249,10 +249,11 @@ def test_module_that_the_kernel_refuses_is_no_pass(world: World) -> None:
 
 
 def test_another_kernel_than_the_one_built_is_never_believed(world: World) -> None:
-    world.test()
-    for image in (world.cache / "store/base").glob("*/out/bzImage"):
-        text = image.read_text()
-        image.write_text(text[:-41] + "0" * 40 + "\n")
+    # A make that gives out another bzImage than the one of its vmlinux.
+    make, other = world.root / "bin/make", "s/[0-9a-f]\\{40\\}/" + "0" * 40 + "/"
+    swap = f'case "$word" in O=*) sed -i "{other}" "${{word#O=}}/arch/x86/boot/bzImage" 2>/dev/null; esac'
+    played = make.read_text().replace("exec ", "").rstrip("\n")
+    make.write_text(f'{played} || exit\nfor word in "$@"; do {swap}; done\ntrue\n')
     ran = world.test("--cell", FIXED)
     assert ran.code == 3
     assert verdicts(world)[FIXED]["remount"][0] == "error"

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import hashlib
 import io
+import json
 import lzma
 import os
 import shutil
@@ -213,11 +214,59 @@ def test_half_made_and_damaged_trees_are_not_taken_for_whole(
     assert source.locate(spec, {}, cache) is None
     assert get(str(mine), cache, screen).path == tree.path and record.exists()
 
-    # A power cut: another boot, and a file whose bytes never reached the disk.
-    record.write_text(record.read_text().replace(trees.boot_id(), "another-boot"))
+    # A power cut: a file whose bytes never reached the disk.
     (tree.path / "fs/toy/super.c").write_text("")
-    assert source.locate(spec, {}, cache) is None
+    told: list[str] = []
+    assert source.locate(spec, {}, cache, tell=told.append) is None
+    assert "fs/toy/super.c changed" in told[0] and "made again" in told[0]
     assert (get(str(mine), cache, screen).path / "fs/toy/super.c").read_text() == FILES["fs/toy/super.c"]
+
+
+@pytest.mark.parametrize("damage", ["same size", "deleted", "a link", "more", "mode", "manifest", "cut"])
+def test_a_tree_that_was_changed_in_the_cache_is_made_again(
+    tmp_path: Path, cache: Path, screen: Screen, damage: str
+) -> None:
+    mine = make_tree(tmp_path / "mine")
+    spec = source.resolve(str(mine), {})
+    tree = get(str(mine), cache, screen)
+    before = contents(tree.path)
+    victim = tree.path / "fs/toy/super.c"
+    match damage:
+        case "same size":
+            victim.write_text(victim.read_text().replace("line 7", "line 8"))
+        case "deleted":
+            victim.unlink()
+        case "a link":
+            victim.unlink()
+            victim.symlink_to("toy.h")
+        case "more":
+            (tree.path / "fs/toy/more.c").touch()
+        case "mode":
+            victim.chmod(0o755)
+        case "manifest":
+            trees.record_path(tree.path).with_suffix(".manifest").write_bytes(b"nonsense")
+        case _:
+            shutil.rmtree(tree.path / "fs")
+    assert source.locate(spec, {}, cache) is None
+    assert contents(get(str(mine), cache, screen).path) == before
+    assert source.locate(spec, {}, cache)
+
+
+def test_a_tree_of_an_earlier_version_was_counted_and_gets_a_manifest(
+    tmp_path: Path, cache: Path, screen: Screen
+) -> None:
+    mine = make_tree(tmp_path / "mine")
+    tree = get(str(mine), cache, screen)
+    record, manifest = trees.record_path(tree.path), tree.path.with_name(f"{tree.path.name}.manifest")
+    manifest.unlink()
+    spec = source.resolve(str(mine), {})
+    assert source.locate(spec, {}, cache) is None, "neither counted nor listed"
+    files = [p for p in tree.path.rglob("*") if p.is_symlink() or p.is_file()]
+    census = [len(files), sum(p.lstat().st_size for p in files)]
+    record.write_text(json.dumps({**json.loads(record.read_text()), "census": census}))
+    assert source.locate(spec, {}, cache) and manifest.is_file()
+    (tree.path / "Kconfig").write_text('mainmenu "xoy"\n')
+    assert source.locate(spec, {}, cache) is None
 
 
 def test_an_interruption_leaves_nothing_half_made(tmp_path: Path, cache: Path, screen: Screen) -> None:

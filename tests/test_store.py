@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from kmodpipe import integrity
 from kmodpipe.errors import InfraError
 from kmodpipe.store import (
     Store,
@@ -94,26 +97,94 @@ def test_a_maker_that_fails_leaves_nothing_and_the_next_try_starts_afresh(tmp_pa
     assert store.make("base", INPUTS, "x", fill).path.is_dir()
 
 
-@pytest.mark.parametrize(
-    "damage", ["missing", "cut short", "no list", "list is not JSON", "list is no table"]
-)
-def test_a_damaged_artifact_is_discarded_and_made_again(tmp_path: Path, damage: str) -> None:
+def change(path: Path, text: bytes) -> None:
+    """Other bytes, and the times that the file had before, as far as anybody can set them."""
+    was = path.stat()
+    path.write_bytes(text)
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+
+def replace_by_link(path: Path) -> None:
+    path.rename(path.with_name("aside"))
+    path.symlink_to("aside")
+
+
+KERNEL = "sub/vmlinux"
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a file that is gone": (lambda p: (p / KERNEL).unlink(), "sub/vmlinux missing"),
+    "a file cut short": (lambda p: change(p / KERNEL, b"kern"), "sub/vmlinux changed"),
+    "another byte": (lambda p: change(p / KERNEL, b"kernem"), "sub/vmlinux changed"),
+    "a file that became a link": (lambda p: replace_by_link(p / KERNEL), "sub/vmlinux changed"),
+    "a link to elsewhere": (lambda p: ((p / "link").unlink(), (p / "link").symlink_to("x")), "link changed"),
+    "a file more": (lambda p: (p / "sub" / "more").touch(), "sub/more not part of it"),
+    "a right that is gone": (lambda p: (p / KERNEL).chmod(0o755), "sub/vmlinux changed"),
+    "half a folder": (lambda p: shutil.rmtree(p / "sub"), "sub/vmlinux missing"),
+    "other inputs": (lambda p: (p / ".inputs").write_text("{}"), ".inputs changed"),
+    "no list": (lambda p: (p / ".files").unlink(), ".files missing"),
+    "neither list": (lambda p: [(p / name).unlink() for name in (".files", ".sums")], "cannot be read"),
+    "sums that are not JSON": (lambda p: (p / ".sums").write_text("{"), "cannot be read"),
+    "sums that are no table": (lambda p: (p / ".sums").write_text("[]"), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_artifact_is_found_and_made_again(tmp_path: Path, damage: str) -> None:
     store = Store(tmp_path)
     path = store.make("base", INPUTS, "x", fill).path
-    match damage:
-        case "missing":
-            (path / "sub" / "vmlinux").unlink()
-        case "cut short":
-            (path / "sub" / "vmlinux").write_bytes(b"kern")
-        case "no list":
-            (path / ".files").unlink()
-        case "list is not JSON":
-            (path / ".files").write_text("{")
-        case _:
-            (path / ".files").write_text("[]")
+    age(path)
+    # Twice: what was looked at once is recognised by its stats.
+    assert store.find("base", INPUTS) and store.find("base", INPUTS)
+    harm, told = DAMAGES[damage]
+    harm(path)
     assert store.find("base", INPUTS) is None
-    assert not path.exists()
-    assert (store.make("base", INPUTS, "x", fill).path / "sub" / "vmlinux").read_bytes() == b"kernel"
+    assert told in store.why_missed("base", INPUTS, "x")
+    again = Store(tmp_path).make("base", INPUTS, "x", fill).path
+    assert again == path and contents_of(path) == {"link": b"kernel", "sub/vmlinux": b"kernel"}
+
+
+def age(path: Path) -> None:
+    """Wait until the stats of what was just written prove something."""
+    deadline = time.monotonic() + 5
+    while not integrity.fingerprint(path, without=frozenset()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def contents_of(path: Path) -> dict[str, bytes]:
+    found = {p.relative_to(path).as_posix(): p for p in path.rglob("*") if p.is_file()}
+    return {name: p.read_bytes() for name, p in found.items() if not name.startswith(".")}
+
+
+def test_an_artifact_that_nobody_touched_is_not_hashed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    path = store.make("base", INPUTS, "x", fill).path
+    age(path)
+    assert store.find("base", INPUTS)
+    with monkeypatch.context() as patch:
+        patch.delattr(integrity, "sums")
+        assert store.find("base", INPUTS)
+    # A cache that came from elsewhere has other inodes and times, and the same contents; links stay links.
+    shutil.copytree(tmp_path, tmp_path / "copy", symlinks=True)
+    assert Store(tmp_path / "copy").find("base", INPUTS)
+
+
+def test_an_artifact_of_an_earlier_version_has_sizes_alone_and_gets_sums(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.make("base", INPUTS, "x", fill).path
+    (path / ".sums").unlink()
+    assert store.find("base", INPUTS)
+    change(path / KERNEL, b"kernem")
+    assert store.find("base", INPUTS) is None
+
+
+def test_a_damaged_folder_that_may_not_be_written_is_replaced_all_the_same(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    path = store.make("base", INPUTS, "x", fill).path
+    (path / KERNEL).write_bytes(b"kern")
+    for folder in (path / "sub", path):
+        folder.chmod(0o500)
+    assert (store.make("base", INPUTS, "x", fill).path / KERNEL).read_bytes() == b"kernel"
 
 
 def test_why_missed_names_the_inputs_that_changed(tmp_path: Path) -> None:

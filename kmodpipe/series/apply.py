@@ -36,9 +36,9 @@ def _identity(series: Series, tree: Tree) -> str:
     return f"patched:{store.digest_of([tree.identity, series.digest])[:24]}"
 
 
-def applied_path(series: Series, tree: Tree, cache: Path) -> Path | None:
+def applied_path(series: Series, tree: Tree, cache: Path, tell: trees.Tell | None = None) -> Path | None:
     """The patched tree, if it is here already."""
-    found = trees.known(cache, _identity(series, tree))
+    found = trees.known(cache, _identity(series, tree), tell)
     return found.path if found else None
 
 
@@ -51,7 +51,7 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
     screen = screen or Screen(Mode.QUIET)
     lock = cache / "locks" / f"make-{identity.replace(':', '-')}"
     with store.lock(lock, waiting=screen.say):
-        if here := applied_path(series, tree, cache):
+        if here := applied_path(series, tree, cache, screen.warn):
             return here
         with screen.step(f"apply {series.name}") as step, store.Store(cache).scratch("farm-") as scratch:
             farm = scratch / "tree"

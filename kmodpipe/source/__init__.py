@@ -76,34 +76,41 @@ def _git_spec(arg: str, url: str, ref: str) -> TreeSpec:
 
 # -- getting it --------------------------------------------------------------------------------------
 def locate(
-    spec: TreeSpec, declared: Mapping[str, TreeSpec], cache: Path, *, head: bool = False
+    spec: TreeSpec,
+    declared: Mapping[str, TreeSpec],
+    cache: Path,
+    *,
+    head: bool = False,
+    tell: tree.Tell | None = None,
 ) -> Tree | None:
     """The tree, if it is here already; never uses the network.
 
     A moving ref is what it was at the last `fetch`. The stand-in is returned only where a `fetch` found the
-    tree itself out of reach and took it.
+    tree itself out of reach and took it. ``tell`` hears of a tree that is not what it was made as any more.
     """
-    found = _locate_own(spec, cache, head=head)
+    found = _locate_own(spec, cache, head=head, tell=tell)
     if found:
         return found.named(spec.name)
     taken = None if head else tree.recall(cache, _stand_in_request(spec))
     if taken and spec.stand_in and taken.get("stand-in") == spec.stand_in and spec.stand_in in declared:
-        found = _locate_own(resolve(spec.stand_in, declared), cache)
+        found = _locate_own(resolve(spec.stand_in, declared), cache, tell=tell)
         if found:
             return _standing_in(found, spec, taken["reason"])
     return None
 
 
-def _locate_own(spec: TreeSpec, cache: Path, *, head: bool = False) -> Tree | None:
+def _locate_own(
+    spec: TreeSpec, cache: Path, *, head: bool = False, tell: tree.Tell | None = None
+) -> Tree | None:
     match spec.kind:
         case "git":
-            return git.locate(spec, cache, head=head)
+            return git.locate(spec, cache, head=head, tell=tell)
         case "debian":
-            return debian.locate(spec, cache)
+            return debian.locate(spec, cache, tell)
         case "tarball":
-            return tarball.locate(spec, cache)
+            return tarball.locate(spec, cache, tell)
         case "directory":
-            return directory.locate(spec, cache)
+            return directory.locate(spec, cache, tell)
 
 
 def fetch(
@@ -186,7 +193,7 @@ def remove_trees(cache: Path) -> int:
             with store.lock(cache / "locks" / path.name):
                 tree.discard(path)
             removed += 1
-    for path in [*folder.glob("*.json"), *(folder / "pins").glob("*")]:
+    for path in [*folder.glob("*.json"), *folder.glob("*.manifest"), *(folder / "pins").glob("*")]:
         path.unlink(missing_ok=True)
     git.prune(cache)
     return removed

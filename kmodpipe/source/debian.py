@@ -105,10 +105,10 @@ def _request(spec: TreeSpec) -> dict[str, object]:
     return {"kind": "deb", "package": spec.debian_package, "version": spec.version, "keyring": keyring}
 
 
-def locate(spec: TreeSpec, cache: Path) -> Tree | None:
+def locate(spec: TreeSpec, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
     """The unpacked package, if it is here. No network."""
     answer = tree.recall(cache, _request(spec))
-    return tree.known(cache, answer.get("identity", "")) if answer else None
+    return tree.known(cache, answer.get("identity", ""), tell) if answer else None
 
 
 def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:

@@ -169,13 +169,13 @@ def _root(spec: TreeSpec) -> Path:
     return root
 
 
-def locate(spec: TreeSpec, cache: Path) -> Tree | None:
+def locate(spec: TreeSpec, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
     """The copy of the folder as it is now, if there is one: about a second for 75,000 files."""
     root = _root(spec)
-    return _recognise(_look(root), cache)
+    return _recognise(_look(root), cache, tell)
 
 
-def _recognise(seen: _Seen, cache: Path) -> Tree | None:
+def _recognise(seen: _Seen, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
     summary, _ = _index_paths(cache, seen.root)
     try:
         known = json.loads(summary.read_text())
@@ -183,7 +183,7 @@ def _recognise(seen: _Seen, cache: Path) -> Tree | None:
         return None
     if known.get("stats") != seen.digest or known.get("racy"):
         return None
-    found = tree.known(cache, str(known.get("identity")))
+    found = tree.known(cache, str(known.get("identity")), tell)
     return _with_provenance(found, seen) if found else None
 
 

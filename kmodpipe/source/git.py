@@ -71,10 +71,10 @@ def _request(spec: TreeSpec, *, head: bool) -> dict[str, object]:
     return {"kind": "git", "url": spec.git, "want": want, "first-parent": spec.first_parent and not head}
 
 
-def locate(spec: TreeSpec, cache: Path, *, head: bool = False) -> Tree | None:
+def locate(spec: TreeSpec, cache: Path, *, head: bool = False, tell: tree.Tell | None = None) -> Tree | None:
     """The tree that this request came out as last time, if it is still here. No network."""
     answer = tree.recall(cache, _request(spec, head=head))
-    return tree.known(cache, answer.get("identity", "")) if answer else None
+    return tree.known(cache, answer.get("identity", ""), tell) if answer else None
 
 
 def fetch(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = False) -> Tree:
@@ -90,14 +90,16 @@ def fetch(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = False) ->
         if pinned and (here := locate(spec, cache, head=head)):
             return here
         with screen.step(f"fetch {spec.name or spec.git}") as step:
-            _prepare(cache)
-            commit = _commit_of(spec, cache, screen, step, request)
-            result = tree.known(cache, f"git:{commit}")
-            if result is None:
-                result = _check_out(spec, cache, step, commit, request)
+            result = _get(spec, cache, screen, step, request)
             step.finish(f"{result.identity}, Linux {result.kernel_version}")
         tree.remember(cache, request, {"identity": result.identity})
         return result
+
+
+def _get(spec: TreeSpec, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> Tree:
+    _prepare(cache)
+    commit = _commit_of(spec, cache, screen, step, request)
+    return tree.known(cache, f"git:{commit}") or _check_out(spec, cache, step, commit, request)
 
 
 def _prepare(cache: Path) -> None:
@@ -128,7 +130,9 @@ def _commit_of(spec: TreeSpec, cache: Path, screen: Screen, step: Step, request:
         reached, why = (True, "") if reach.is_ssh(spec.git) else reach.probe(spec.git)
         if not reached:
             step.finish(f"no answer: {why}")
-            raise Unreachable(f"{reach.host_of(spec.git)} cannot be reached: {why}", where=spec.git)
+            raise Unreachable(
+                f"{reach.host_of(spec.git)} cannot be reached: {why}", where=spec.git, hint=reach.HINT
+            )
         remote = want if _HASH.match(want) else _remote_ref(spec.git, want)
         depth = 2 if request["first-parent"] else 1
         step.update(f"asking {reach.host_of(spec.git)} for {want}")
@@ -196,12 +200,17 @@ def _fetch(
 def _raise_for(tail: str, url: str, want: str) -> None:
     """Turn git's last words into the error of the right kind."""
     if _NO_NETWORK.search(tail):
-        raise Unreachable(f"{reach.host_of(url)} cannot be reached", where=url, detail=tail)
+        raise Unreachable(f"{reach.host_of(url)} cannot be reached", where=url, detail=tail, hint=reach.HINT)
     if disk.says_full(tail):
         raise disk.full("git fetched", where=url, detail=tail)
     if _NO_SUCH_COMMIT.search(tail):
         raise UserError(f"the repository has no commit {want}", where=url, detail=tail)
-    raise InfraError(f"git could not fetch {want}", where=url, detail=tail)
+    raise InfraError(
+        f"git could not fetch {want}",
+        where=url,
+        detail=tail,
+        hint="nothing half fetched is kept: run the same command again",
+    )
 
 
 def _run_showing(argv: Sequence[str], step: Step) -> tuple[int, str]:
@@ -236,6 +245,7 @@ def _run_showing(argv: Sequence[str], step: Step) -> tuple[int, str]:
                         if now - heard > _SILENCE_LIMIT_S
                         else f"git fetch did not end within {_FETCH_LIMIT_S:.0f} s",
                         where=proc.pasteable(argv),
+                        hint="nothing half fetched is kept: run the same command again",
                     )
         child.wait(30)
     finally:

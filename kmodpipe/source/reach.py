@@ -15,6 +15,7 @@ _DEFAULT_PORT = {"git": 9418, "ssh": 22, "http": 80, "https": 443}
 _SCP_LIKE = re.compile(r"^(?:[^@/:]+@)?(?P<host>[^/:]+):(?!//)(?P<path>.+)$")
 
 Answer = tuple[bool, str]
+HINT = "check the address and the network; behind a proxy, set https_proxy"
 
 
 def probe(url: str, *, bound_s: float = 5.0) -> Answer:

@@ -40,15 +40,15 @@ def _digest(path: Path, cache: Path) -> str:
     return sha256
 
 
-def locate(spec: TreeSpec, cache: Path) -> Tree | None:
+def locate(spec: TreeSpec, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
     """The unpacked tarball, if it is here; for a URL without a digest, as it was fetched last. No network."""
     assert spec.tarball is not None
     if not is_url(spec.tarball):
         path = Path(spec.tarball).expanduser()
-        found = tree.known(cache, f"tar:{_checked(spec, path, cache)}")
+        found = tree.known(cache, f"tar:{_checked(spec, path, cache)}", tell)
         return _told(found, spec) if found else None
     answer = {"sha256": spec.sha256} if spec.sha256 else tree.recall(cache, _url_request(spec))
-    found = tree.known(cache, f"tar:{answer.get('sha256')}") if answer else None
+    found = tree.known(cache, f"tar:{answer.get('sha256')}", tell) if answer else None
     return _told(found, spec) if found else None
 
 
@@ -96,7 +96,7 @@ def _from_url(spec: TreeSpec, cache: Path, screen: Screen, here: Tree | None) ->
     with screen.step(f"download {reach.host_of(url)}: {base}") as step:
         reached, why = reach.probe(url)
         if not reached:
-            raise Unreachable(f"{reach.host_of(url)} cannot be reached: {why}", where=url)
+            raise Unreachable(f"{reach.host_of(url)} cannot be reached: {why}", where=url, hint=reach.HINT)
         got = download.download(url, kept, step, sha256=spec.sha256, fresh_if=earlier if here else None)
         if got is None:
             assert here is not None

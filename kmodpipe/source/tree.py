@@ -1,17 +1,16 @@
 """What a tree is: how it is declared, what makes it whole, and what is written down about it.
 
-CACHE/trees/<kind>-<…>/        one unpacked tree
-CACHE/trees/<kind>-<…>.json    its record, written last: a tree without one is half made and is made again
-CACHE/trees/pins/<digest>.json what a request (a URL and a ref, say) came out as, so that it needs no network
+CACHE/trees/<kind>-<…>/          one unpacked tree
+CACHE/trees/<kind>-<…>.manifest  size, time, mode and link target of each of its files: see `integrity`
+CACHE/trees/<kind>-<…>.json      its record, written last: a tree without one is half made and is made again
+CACHE/trees/pins/<digest>.json   what a request (a URL and a ref, say) came out as: no network is needed
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,9 +18,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kmodpipe.errors import InfraError, UserError
-from kmodpipe.store import boot_id, digest_of, lock, write_atomically
+from kmodpipe import integrity
+from kmodpipe.errors import InfraError, Interrupted, UserError
+from kmodpipe.store import digest_of, lock, remove, write_atomically
 
+Tell = Callable[[str], None]
 Kind = Literal["git", "debian", "tarball", "directory"]
 
 
@@ -171,53 +172,55 @@ def record_path(folder: Path) -> Path:
     return folder.with_name(folder.name + ".json")
 
 
-def census(folder: Path) -> tuple[int, int]:
-    """How many files and links ``folder`` holds, and their bytes."""
-    files = size = 0
-    pending = [os.fspath(folder)]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                else:
-                    files += 1
-                    size += entry.stat(follow_symlinks=False).st_size
-    return files, size
+def _manifest_path(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".manifest")
 
 
 def seal(folder: Path, identity: str, version: str, provenance: Mapping[str, str]) -> None:
     """Write the record of a finished tree, the last step of making one."""
     record = {"identity": identity, "kernel_version": version, "provenance": dict(provenance)}
-    _write_record(folder, record)
-
-
-def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    # Counted once per boot: after a power cut the record may be on the disk and the files may not.
-    record["boot"] = boot_id()
-    record["census"] = list(census(folder))
+    write_atomically(_manifest_path(folder), integrity.listing(folder))
     write_atomically(record_path(folder), json.dumps(record, indent=1, sort_keys=True))
 
 
-def whole(folder: Path) -> dict[str, Any] | None:
-    """The record of the tree in ``folder``, or None where there is no whole tree."""
+def whole(folder: Path, tell: Tell | None = None) -> dict[str, Any] | None:
+    """The record of the tree in ``folder``, or None where there is no whole tree; ``tell`` hears of one that
+    is not any more what it was made as."""
     try:
         record: dict[str, Any] = json.loads(record_path(folder).read_text())
-        if not folder.is_dir():
+        if not folder.is_dir() or folder.is_symlink():
             return None
-        if record["boot"] != boot_id():
-            if list(census(folder)) != record["census"]:
-                return None
-            _write_record(folder, record)
-        return record
+        damage = _damage(folder, record)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    if damage and tell:
+        tell(f"the tree {folder.name} was changed in the cache and is made again: {damage}")
+    return None if damage else record
 
 
-def known(cache: Path, identity: str) -> Tree | None:
-    """The whole tree of this identity, without a name yet, or None."""
+def _damage(folder: Path, record: Mapping[str, Any]) -> str:
+    try:
+        now = integrity.listing(folder)
+    except Interrupted:
+        raise
+    except InfraError as e:
+        return e.what
+    manifest = _manifest_path(folder)
+    if manifest.is_file():
+        return integrity.listed_changes(manifest.read_bytes(), now)
+    # Made by an earlier version, which counted files and bytes.
+    if list(integrity.listed_sizes(now)) != record["census"]:
+        return "files are missing, or have another size"
+    with suppress(OSError):
+        write_atomically(manifest, now)
+    return ""
+
+
+def known(cache: Path, identity: str, tell: Tell | None = None) -> Tree | None:
+    """The whole tree of this identity, without a name yet, or None. One that is not what it was made as any
+    more is none: `install` puts a new one in its place, and ``tell`` hears of it."""
     folder = slot(cache, identity)
-    record = whole(folder)
+    record = whole(folder, tell)
     if record is None or record.get("identity") != identity:
         return None
     try:
@@ -229,9 +232,9 @@ def known(cache: Path, identity: str) -> Tree | None:
 
 def discard(folder: Path) -> None:
     """Remove a tree, its record first: nobody takes what is left for whole."""
-    with suppress(FileNotFoundError):
-        record_path(folder).unlink()
-    shutil.rmtree(folder, ignore_errors=True)
+    record_path(folder).unlink(missing_ok=True)
+    _manifest_path(folder).unlink(missing_ok=True)
+    remove(folder)
 
 
 def install(cache: Path, made: Path, identity: str, provenance: Mapping[str, str], *, what: str) -> Tree:
