@@ -31,6 +31,12 @@ _NO_NETWORK = re.compile(
 )
 _NO_SUCH_COMMIT = re.compile(r"not our ref|couldn't find remote ref|no such remote ref", re.IGNORECASE)
 _HASH_REFUSED = re.compile(r"unadvertised object|does not allow request", re.IGNORECASE)
+_DAMAGED = re.compile(
+    r"object \S+ .*is corrupt|inflate: (?:data stream error|needs dictionary)|unable to unpack \S+ header"
+    r"|object file \S+ is empty|unable to read (?:tree|sha1 file|blob|object)|missing (?:blob|tree|commit) "
+    r"|bad (?:object|tree object|pack)|packfile \S+ (?:cannot be mapped|does not match|claims|is)|index file",
+    re.IGNORECASE,
+)
 _PROGRESS = re.compile(r"^(?:remote: )?([A-Z][a-z]+ [a-z]+):\s+(\d+)% ")
 
 _SAFE = (
@@ -90,10 +96,26 @@ def fetch(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = False) ->
         if pinned and (here := locate(spec, cache, head=head)):
             return here
         with screen.step(f"fetch {spec.name or spec.git}") as step:
-            result = _get(spec, cache, screen, step, request)
+            try:
+                result = _get(spec, cache, screen, step, request)
+            except InfraError as e:
+                told = _DAMAGED.search(f"{e.what}\n{e.detail}")
+                # What arrives may be damaged as well: only what is found here counts.
+                if told is None or isinstance(e, Interrupted) or _is_sound(cache):
+                    raise
+                # The trees that were checked out of it stand without it.
+                screen.warn(
+                    f"the cache's git repository is damaged ({told[0]}): what is needed is fetched anew"
+                )
+                store.remove(repository(cache))
+                result = _get(spec, cache, screen, step, request)
             step.finish(f"{result.identity}, Linux {result.kernel_version}")
         tree.remember(cache, request, {"identity": result.identity})
         return result
+
+
+def _is_sound(cache: Path) -> bool:
+    return _git(cache, "fsck", "--no-progress", "--no-dangling", check=False).returncode == 0
 
 
 def _get(spec: TreeSpec, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> Tree:
