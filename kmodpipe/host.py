@@ -37,6 +37,8 @@ USER_NAMESPACE = Need("newuidmap", "uidmap", "mmdebstrap without root")
 # What this project's own integration tests take beyond that.
 TESTS = (
     Need("gcc", "gcc", "programs that attack a guest"),
+    Need("mkfs.ext4", "e2fsprogs", "disks that fill up"),
+    Need("gpg", "gpg", "a key that signed nothing"),
     Need("nginx", "nginx-light", "a receiver with TLS"),
     Need("docker-registry", "docker-registry", "an image registry on loopback"),
     Need("chromium", "chromium", "looking at the HTML report"),

@@ -62,8 +62,9 @@ class Ended:
     def sentence(self) -> str:
         """The first line of the error, as the screen shows it; the last line of all where there is none."""
         lines = [line.strip() for line in (self.err or self.out).splitlines() if line.strip()]
-        errors = [line for line in lines if line.startswith(("error:", "✗"))]
-        return (errors or lines[-1:] or ["NOTHING"])[0]
+        errors = [line for line in lines if line.startswith("error:")]
+        failed = [line for line in lines if line.startswith("✗")]
+        return (errors or failed or lines[-1:] or ["NOTHING"])[0]
 
 
 @dataclass(frozen=True)
@@ -132,12 +133,14 @@ Inject = Callable[[Scene], Outcome]
 
 @dataclass(frozen=True)
 class Injection:
-    """A fault: ``name`` is unique in its ``group``, ``fault`` says it in a few words, ``inject`` does it."""
+    """A fault: ``name`` is unique in its ``group``, ``fault`` says it in a few words, ``inject`` does it;
+    ``as_root`` where that takes root, to mount something say."""
 
     group: str
     name: str
     fault: str
     inject: Inject
+    as_root: bool = False
 
     def __str__(self) -> str:
         return f"{self.group}/{self.name}"
@@ -150,13 +153,13 @@ class Registry:
         self.group = group
         self.injections: list[Injection] = []
 
-    def __call__(self, name: str, fault: str) -> Callable[[Inject], Inject]:
+    def __call__(self, name: str, fault: str, *, as_root: bool = False) -> Callable[[Inject], Inject]:
         """Register a function as the fault ``name``."""
 
         def register(body: Inject) -> Inject:
             if name in {one.name for one in self.injections}:
                 raise ValueError(f"two faults {self.group}/{name}")
-            self.injections.append(Injection(self.group, name, fault, body))
+            self.injections.append(Injection(self.group, name, fault, body, as_root))
             return body
 
         return register
@@ -200,7 +203,10 @@ def _left(scene: Scene) -> Iterator[str]:
         with suppress(OSError):
             if str(scene.root) in backing.read_text():
                 yield f"loop device left: {backing.parts[3]}"
-    yield from (f"worktree left: {path}" for path in scene.cache.glob("git/**/worktrees/*"))
+    for path in scene.cache.glob("git/**/worktrees/*/gitdir"):
+        # That of a tree which is there is no leftover.
+        if not Path(path.read_text().strip()).exists():
+            yield f"worktree left: {path.parent}"
     for name in ("tmp", "cache/work"):
         yield from (f"temporary file left: {path}" for path in (scene.root / name).glob("*"))
     yield from (f"half a file left: {path}" for path in scene.out.rglob(".*.??????*") if path.is_file())

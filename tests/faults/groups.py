@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from tests.faults import hostile, way
+from tests.faults.way import cache, disks, servers, surroundings  # noqa: F401  (importing registers)
 
 INJECTIONS = (*hostile.fault.injections, *way.fault.injections)
