@@ -49,6 +49,15 @@ def host_of(url: str) -> str:
     return urlsplit(url).hostname or (scp["host"] if scp else url)
 
 
+def fault_of(url: str) -> str:
+    """Why ``url`` cannot be an address: a bracket or a port that none has; empty where it can."""
+    try:
+        urlsplit(url).port  # noqa: B018
+    except ValueError as e:
+        return str(e)
+    return ""
+
+
 def _bounded(ask: Callable[[], Answer], bound_s: float) -> Answer:
     """``ask`` in a thread of its own: a resolver that does not answer has no time limit to set."""
     answers: list[Answer] = []
