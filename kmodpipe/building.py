@@ -71,12 +71,19 @@ class RunFolder:
         self.path = out / self.id
         try:
             (self.path / "shared").mkdir(parents=True)
+            (self.path / _OWNER).write_text(f"{os.getpid()} {boot_id()}")
         except OSError as e:
             raise UserError(f"the results folder cannot be made: {e.strerror}", where=str(out)) from e
-        (self.path / _OWNER).write_text(f"{os.getpid()} {boot_id()}")
         latest = out / f".latest-{self.id}"
-        latest.symlink_to(self.id)
-        latest.replace(out / "latest")
+        try:
+            latest.symlink_to(self.id)
+            latest.replace(out / "latest")
+        except OSError as e:
+            latest.unlink(missing_ok=True)
+            hint = "it is a link that kmodpipe makes: move away what has its name"
+            raise UserError(
+                f"{out / 'latest'} cannot be made: {e.strerror}", where=str(out), hint=hint
+            ) from e
 
     @property
     def shared(self) -> Path:
@@ -228,7 +235,13 @@ class Building:
         stages, cells = self._bench.stages, self._bench.asked.cells_of(subject.variant.name, flavour)
         if not cells:
             return []
-        artifact = self._maker.ensure(stages.configuration(subject, cells, flavour, self._tools))
+        try:
+            artifact = self._maker.ensure(stages.configuration(subject, cells, flavour, self._tools))
+        except KernelFailure as e:
+            # The series' own fault: its cells tell it, and the others go on.
+            if subject.variant.is_control:
+                raise
+            return [(subject, Configured(cell, failure=e)) for cell in cells]
         return [(subject, one) for one in stages.configured(subject, cells, artifact)]
 
     def guest(self) -> GuestParts:

@@ -26,7 +26,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import proc
+from kmodpipe import paths, proc
 from kmodpipe.errors import InfraError, Interrupted
 
 Inputs = Mapping[str, object]
@@ -151,7 +151,7 @@ class Store:
         if not path.is_dir():
             return None
         if not _is_whole(path):
-            shutil.rmtree(path, ignore_errors=True)
+            paths.remove(path)
             return None
         return Artifact(kind, key, path)
 
@@ -173,7 +173,7 @@ class Store:
                     self._seal(folder, inputs)
                     target = self._path(kind, key)
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.rmtree(target, ignore_errors=True)
+                    paths.remove(target)
                     folder.rename(target)
                 artifact = Artifact(kind, key, self._path(kind, key))
         self._remember(kind, label, key)
@@ -187,9 +187,9 @@ class Store:
     @staticmethod
     def _seal(folder: Path, inputs: Inputs) -> None:
         sizes = {
-            p.relative_to(folder).as_posix(): p.lstat().st_size
-            for p in sorted(folder.rglob("*"))
-            if p.is_file() or p.is_symlink()
+            name: entry.stat(follow_symlinks=False).st_size
+            for name, entry in sorted(paths.walk(folder), key=lambda found: found[0])
+            if entry.is_symlink() or entry.is_file()
         }
         (folder / ".inputs").write_text(json.dumps(inputs, sort_keys=True, indent=1))
         # Last, and on the disk before the rename: its presence says that everything before it is there.
@@ -220,7 +220,7 @@ class Store:
             folder.mkdir()
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            paths.remove(folder)
             with suppress(FileNotFoundError):
                 owner.unlink()
 
@@ -232,7 +232,7 @@ class Store:
                 pid, boot = owner.read_text().split()
                 if boot == boot_id() and Path(f"/proc/{pid}").exists():
                     continue
-                shutil.rmtree(owner.with_suffix(""), ignore_errors=True)
+                paths.remove(owner.with_suffix(""))
                 owner.unlink()
                 swept += 1
         return swept
