@@ -42,7 +42,9 @@ def image(client: DockerClient) -> str:
     tagged.sort(key=lambda i: not any("kmodpipe-builder" in tag for tag in i.tags))
     for one in tagged:
         with suppress(Exception):
-            client.containers.run(one.id, ["sh", "-c", "head -c 1 /dev/zero && id"], remove=True)
+            client.containers.run(
+                one.id, ["sh", "-c", "head -c 1 /dev/zero && id"], remove=True, network_mode="none"
+            )
             return str(one.id)
     require(False, "no image with a shell (the builder image will do: invoke setup)")
     return ""
