@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import proc
+from kmodpipe import paths, proc
 from kmodpipe.errors import ExitCode, InfraError, KernelFailure, KmodpipeError, UserError, unknown_name
-from kmodpipe.progress import Mode, Screen
+from kmodpipe.progress import Mode, Screen, on_one_line
 
 if TYPE_CHECKING:
     from kmodpipe.bench import Asked
@@ -171,7 +171,7 @@ def _tries(asking: Asking) -> Tries:
 
 
 def _is_script(case: str) -> bool:
-    return "/" in case or Path(case).is_file()
+    return "/" in case or paths.is_file(Path(case))
 
 
 def _cache() -> Path:
@@ -345,7 +345,7 @@ def _report_test(screen: Screen, run: Run, folder: Path, *, tell_provenance: boo
         for name, value in run.properties.items():
             screen.line(f"  {name}: {value}")
     screen.show(terminal.report(run))
-    screen.print(f"results: {os.path.relpath(folder)}/junit.xml and results.json")
+    screen.print(f"results: {on_one_line(os.path.relpath(folder))}/junit.xml and results.json")
 
 
 def report(asking: Asking) -> int:
@@ -355,11 +355,14 @@ def report(asking: Asking) -> int:
 
     project = _project(asking)
     given = Path(asking.run) if asking.run else Path(asking.out) / "latest"
-    run = results.load(given if given.is_file() else given / "results.json")
+    run = results.load(given if paths.is_file(given) else given / "results.json")
     known = cases.load(project.cases)
     page = findings.page(run, known, findings.load_claims(project.cases, known))
     if asking.to:
-        write_atomically(Path(asking.to), page)
+        try:
+            write_atomically(Path(asking.to), page)
+        except OSError as e:
+            raise UserError(f"the page cannot be written: {e.strerror}", where=asking.to) from e
         asking.screen.print(f"written: {asking.to}")
     else:
         asking.screen.print(page)
