@@ -250,7 +250,7 @@ def takes_all(scene: Scene) -> Outcome:
     wanted = {
         "forks": (
             # Each waits for somebody who writes to the pipe.
-            "exec >/tmp/o 2>&1; mkfifo /tmp/f; i=0; while [ $i -lt 5000 ]; do read x </tmp/f & i=$((i+1)); done",
+            "exec >/tmp/o 2>&1; mkfifo /tmp/f; for i in $(seq 5000); do read x </tmp/f & done",
             "does not build",
         ),
         "fills-tmp": ("head -c 3G /dev/zero > /tmp/zeros", "does not build"),
