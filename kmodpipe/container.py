@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from kmodpipe import proc
 from kmodpipe.errors import InfraError, Interrupted, KernelFailure, UserError
-from kmodpipe.products import FILE_BYTES
+from kmodpipe.products import OBJECT_BYTES
 from kmodpipe.store import boot_id
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ class DockerRuntime:
             tmpfs={"/tmp": f"exec,nosuid,nodev,mode=1777,size={_TMP_MIB}m"},
             network_mode="none",
             pids_limit=4096,
-            ulimits=[Ulimit(name="fsize", soft=FILE_BYTES, hard=FILE_BYTES)],
+            ulimits=[Ulimit(name="fsize", soft=OBJECT_BYTES, hard=OBJECT_BYTES)],
             init=True,
             # The output is read as it comes; the engine would keep all of it once more, without a bound.
             log_config=LogConfig(type=LogConfig.types.NONE),
@@ -388,7 +388,7 @@ class HostRuntime:
 
 
 # What make takes for its own, or Kbuild refuses.
-_MAKE_CANNOT = re.compile(r"[^\w./+,@%=~-]|^-", re.ASCII)
+_MAKE_CANNOT = re.compile(r"[\s:$#'\"`\\;&|<>*?()\[\]{}!^\x00-\x1f\x7f]")
 
 _HOST_HINT = (
     "--runtime host needs the builder's tools on this machine: "

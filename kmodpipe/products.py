@@ -17,6 +17,8 @@ from kmodpipe.errors import KernelFailure
 
 FILE_BYTES = 4 * 1024**3
 """Larger is no product: vmlinux with all debugging information has less than 1 GiB."""
+OBJECT_BYTES = 16 * 1024**3
+"""Larger is nothing that a build makes on the way: vmlinux.o of allyesconfig has 4 GiB."""
 MEMBERS = 1_000_000
 """More files are no object folder: allmodconfig makes 60,000."""
 PATH_BYTES = 4000
@@ -54,7 +56,7 @@ def tidy(folder: Path, what: str, log: Path) -> None:
         mode = stat.S_IMODE(status.st_mode) & 0o777 | (0o700 if stat.S_ISDIR(status.st_mode) else 0)
         if mode != stat.S_IMODE(status.st_mode):
             os.chmod(entry.path, mode)  # noqa: PTH101
-        if stat.S_ISREG(status.st_mode) and status.st_size > FILE_BYTES:
+        if stat.S_ISREG(status.st_mode) and status.st_size > OBJECT_BYTES:
             raise _refused(what, log, name, f"has {status.st_size >> 30} GiB: no object is that large")
 
 
