@@ -77,6 +77,9 @@ def _ask_http(url: str, bound_s: float) -> Answer:
         return False, f"the proxy does not let it through: {_root(e)}"
     except requests.exceptions.Timeout:
         return False, f"no answer within {bound_s:g} s"
+    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as e:
+        # It answers, with an address that is none: no reason for a stand-in.
+        return True, f"answers, and leads elsewhere: {e}"
     except requests.exceptions.RequestException as e:
         return False, _root(e)
     if status in (502, 503, 504):
