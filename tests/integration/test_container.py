@@ -263,7 +263,7 @@ def test_only_containers_whose_maker_is_gone_are_swept(client: DockerClient, run
         "somebody else's": {"org.kmodpipe.test": "x"},
     }
     made = {
-        name: client.containers.create(runtime.image_id, ["sleep", "60"], labels=label)
+        name: client.containers.create(runtime.image_id, ["sleep", "60"], labels=label, network_mode="none")
         for name, label in labels.items()
     }
     try:
