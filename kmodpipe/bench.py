@@ -14,7 +14,7 @@ from pathlib import Path
 from kmodpipe import disk, engine, image, kconfig, series, snapshot, source
 from kmodpipe.build import Builder
 from kmodpipe.config import Project, Request
-from kmodpipe.container import DockerRuntime, HostRuntime, Runtime
+from kmodpipe.container import DockerRuntime, HostRuntime, Runtime, memory_mib
 from kmodpipe.errors import InfraError, UserError, unknown_name
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL
@@ -152,6 +152,10 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen) -> Runtim
     Raises InfraError with the way out where it cannot be had.
     """
     if name == "host":
+        screen.warn(
+            "--runtime host: builds run without isolation: what the tree and the series have in their "
+            "Makefiles runs as you, with your files and your network"
+        )
         return HostRuntime()
     try:
         client = engine.connect()
@@ -161,7 +165,7 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen) -> Runtim
         raise InfraError(
             e.what, where=e.where, detail=e.detail, hint=f"{e.hint}; or build without Docker: --runtime host"
         ) from e
-    return DockerRuntime(client, image_id)
+    return DockerRuntime(client, image_id, memory_mib=memory_mib())
 
 
 def set_up(asked: Asked, cache: Path, screen: Screen) -> Bench:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
-from kmodpipe import disk
+from kmodpipe import disk, paths, products
 from kmodpipe.container import Ended, Folder, Job, Runtime
 from kmodpipe.errors import InfraError, KernelFailure, UserError
 from kmodpipe.progress import Step
@@ -38,9 +38,14 @@ _LINK_ERROR = re.compile(r"^(?:ERROR: modpost: |ld: (?!.*warning: )|.*undefined 
 _KBUILD_LINE = re.compile(r"^  (?P<tool>[A-Z][A-Z0-9_]*(?: \[[A-Z]\])?)\s+(?P<target>\S+)")
 # Not the lines of source text that a compiler quotes: those are indented.
 _DISK_FULL = re.compile(r"^\S.*\bNo space left on device")
+_FULL_MIB = 1024
 _NO_MEMORY = re.compile(
     r"^\S+: (?:fatal error: Killed signal terminated|out of memory allocating|virtual memory exhausted)",
 )
+_PLAIN_OBJECT = re.compile(r"[\w+.-]+(?:/[\w+.-]+)*\.o", re.ASCII)
+_MAX_SECTIONS = 1_000_000
+# What pyelftools lets through where a file is damaged on purpose.
+_DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError, RecursionError)
 _OBJECTS = re.compile(r"^obj-\$\(CONFIG_(\w+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
 
 
@@ -59,19 +64,22 @@ class CompileError:
 class _Watch:
     """Reads the output of a build of ``src`` as it comes: progress for the screen, errors for the report."""
 
-    def __init__(self, src: Path, step: Step | None, expected_lines: int | None = None) -> None:
+    def __init__(self, src: Path, folder: Path, step: Step | None, expected_lines: int | None = None) -> None:
         self.errors: list[CompileError] = []
         self.link_errors: list[str] = []
         self.compiled = 0
         self._ours = ""
         self._src = f"{src}/"
+        self._folder = folder
         self._step = step
         self._expected = expected_lines
 
     def line(self, line: str) -> None:
         # The machine's trouble first: a compiler may well report it with a file and a line of the tree.
         if _DISK_FULL.match(line):
-            self._ours = "the disk filled up"
+            # A build can fill the memory behind /tmp as well, or just say so: what is left on the disk tells.
+            if shutil.disk_usage(self._folder).free >> 20 < _FULL_MIB:
+                self._ours = "the disk filled up"
         elif _NO_MEMORY.match(line):
             self._ours = self._ours or "a compiler ran out of memory"
         elif match := _KBUILD_LINE.match(line):
@@ -88,11 +96,11 @@ class _Watch:
         elif _LINK_ERROR.match(line) and len(self.link_errors) < 20:
             self.link_errors.append(line.strip())
 
-    def raise_for(self, ended: Ended, what: str, log: Path, folder: Path) -> None:
-        """Turn a failed build in ``folder`` into the error that says whose fault it was."""
+    def raise_for(self, ended: Ended, what: str, log: Path) -> None:
+        """Turn a failed build into the error that says whose fault it was."""
         if ended.status == 0:
             return
-        if disk.is_full(folder):
+        if disk.is_full(self._folder):
             # Not every tool says why it could not write.
             self._ours = self._ours or "the disk filled up"
         if self._ours:
@@ -165,10 +173,11 @@ class Builder:
         Raises KernelFailure where the tree's Kconfig itself does not work.
         """
         self._job(
-            "configure", "the configuration", src, folder, log, _Watch(src, step), _CONFIGURE_S,
+            "configure", "the configuration", src, folder, log, _Watch(src, folder, step), _CONFIGURE_S,
             asks={f"{name}.config": text for name, text in requests.items()},
             reads={"TOOLS": tools},
             env={"BASE": base},
+            makes=[f"{name}.config" for name in requests],
         )  # fmt: skip
 
     def base(
@@ -183,17 +192,18 @@ class Builder:
         expected_lines: int | None = None,
     ) -> None:
         """Build vmlinux, its modules and the kit. Raises KernelFailure with the compiler's errors."""
-        watch = _Watch(src, step, expected_lines)
+        watch = _Watch(src, folder, step, expected_lines)
         self._job(
             "base", "the kernel base", src, folder, log, watch, _BASE_S,
             asks={"base.config": config},
             reads={"TOOLS": tools},
+            makes=("bzImage", "vmlinux", "System.map", "base.config"),
         )  # fmt: skip
         (folder / "lines").write_text(str(watch.compiled))
 
     def module(self, order: ModuleOrder, folder: Path, log: Path, step: Step | None) -> None:
         """Build one cell's module against a kit. Raises KernelFailure with the compiler's errors."""
-        what, watch = f"the module of {order.name}", _Watch(order.src, step)
+        what, watch = f"the module of {order.name}", _Watch(order.src, folder, step)
         self._job(
             "module", what, order.src, folder, log, watch, _MODULE_S,
             asks={"cell.config": order.config},
@@ -203,9 +213,9 @@ class Builder:
                 "FOLDER": order.folder,
                 "SAME_SOURCE": "yes" if order.same_source else "no",
             },
+            makes=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
+            keeps_objects=order.keep_objects,
         )  # fmt: skip
-        if not order.keep_objects:
-            shutil.rmtree(folder / "obj", ignore_errors=True)
 
     def _job(
         self,
@@ -219,9 +229,12 @@ class Builder:
         *,
         asks: Mapping[str, str],
         reads: Mapping[str, Path | None],
+        makes: Collection[str],
         env: Mapping[str, str] | None = None,
+        keeps_objects: bool = True,
     ) -> None:
-        """One recipe of ``images/builder`` in ``folder``, whose ask, obj and out it sees."""
+        """One recipe of ``images/builder`` in ``folder``, whose ask, obj and out it sees; ``makes`` names
+        what it has to leave in out."""
         ask, obj, out = _folders(folder, "ask", "obj", "out")
         for name, text in asks.items():
             (ask / name).write_text(text)
@@ -240,7 +253,12 @@ class Builder:
             timeout_s=timeout_s,
             env={"JOBS": str(self.jobs), **(env or {})},
         )
-        watch.raise_for(self.runtime.run(job, watch.line), what, log, folder)
+        watch.raise_for(self.runtime.run(job, watch.line), what, log)
+        products.check(out, makes, what, log)
+        if keeps_objects:
+            products.tidy(obj, what, log)
+        else:
+            paths.remove(obj)
 
     def guest(self, folder: Path, log: Path, step: Step | None) -> None:
         """Build the guest's root file system into ``folder/out``."""
@@ -306,7 +324,8 @@ def module_targets(src: Path, folder: str, config: Mapping[str, str]) -> tuple[s
     asked: dict[str, str] = {}
     for symbol, objects in _OBJECTS.findall(text):
         for name in objects.split("#")[0].split():
-            if name.endswith(".o"):
+            # Whatever else stands there is make's own language, or leads somewhere else: no target of ours.
+            if _PLAIN_OBJECT.fullmatch(name) and paths.is_plain(name):
                 asked[symbol] = config.get(symbol, "n")
                 values.setdefault(f"{folder}/{name[:-2]}.ko", set()).add(asked[symbol])
     targets = tuple(target for target, found in values.items() if "m" in found and "y" not in found)
@@ -329,11 +348,14 @@ def build_id(path: Path) -> str:
     """
     try:
         with path.open("rb") as f:
-            for section in ELFFile(f).iter_sections():
+            elf = ELFFile(f)
+            if elf.num_sections() > _MAX_SECTIONS:
+                raise ELFError(f"{elf.num_sections()} sections")
+            for section in elf.iter_sections():
                 if isinstance(section, NoteSection):
                     for note in section.iter_notes():
                         if note["n_type"] == "NT_GNU_BUILD_ID":
                             return str(note["n_desc"])
-    except (ELFError, OSError) as e:
-        raise InfraError(f"not a readable ELF file: {e}", where=str(path)) from e
+    except (ELFError, OSError, *_DAMAGE) as e:
+        raise InfraError(f"not a readable ELF file: {str(e) or type(e).__name__}", where=str(path)) from e
     return ""

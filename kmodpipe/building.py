@@ -72,17 +72,16 @@ class RunFolder:
             self.path = out / self.id
             (self.path / "shared").mkdir()
             (self.path / _OWNER).write_text(f"{os.getpid()} {boot_id()}")
-            latest = out / f".latest-{self.id}"
+        except OSError as e:
+            raise _no_folder(e, out, "the results folder", "name another: --out FOLDER") from e
+        latest = out / f".latest-{self.id}"
+        try:
             latest.symlink_to(self.id)
             latest.replace(out / "latest")
         except OSError as e:
-            trouble = disk.explain(e, (out,))
-            kind = InfraError if trouble and e.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
-            raise kind(
-                f"the results folder cannot be made: {(e.strerror or str(e)).lower()}",
-                where=str(out),
-                hint=trouble.hint if trouble else "name another: --out FOLDER",
-            ) from e
+            latest.unlink(missing_ok=True)
+            hint = "it is a link that kmodpipe makes: move away what has its name"
+            raise _no_folder(e, out, str(out / "latest"), hint) from e
 
     @property
     def shared(self) -> Path:
@@ -109,6 +108,14 @@ def _new_folder(out: Path) -> str:
             (out / name).mkdir()
             return name
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out))
+
+
+def _no_folder(error: OSError, out: Path, what: str, hint: str) -> KmodpipeError:
+    """The user's trouble, unless the disk is full."""
+    trouble = disk.explain(error, (out,))
+    kind = InfraError if trouble and error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
+    said = (error.strerror or str(error)).lower()
+    return kind(f"{what} cannot be made: {said}", where=str(out), hint=trouble.hint if trouble else hint)
 
 
 def remove_runs(out: Path) -> int:
@@ -248,7 +255,13 @@ class Building:
         stages, cells = self._bench.stages, self._bench.asked.cells_of(subject.variant.name, flavour)
         if not cells:
             return []
-        artifact = self._maker.ensure(stages.configuration(subject, cells, flavour, self._tools))
+        try:
+            artifact = self._maker.ensure(stages.configuration(subject, cells, flavour, self._tools))
+        except KernelFailure as e:
+            # The series' own fault: its cells tell it, and the others go on.
+            if subject.variant.is_control:
+                raise
+            return [(subject, Configured(cell, failure=e)) for cell in cells]
         return [(subject, one) for one in stages.configured(subject, cells, artifact)]
 
     def guest(self) -> GuestParts:

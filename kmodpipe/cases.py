@@ -29,7 +29,7 @@ from pydantic import (
     model_validator,
 )
 
-from kmodpipe import layered
+from kmodpipe import layered, paths
 from kmodpipe.errors import UserError, unknown_name
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.layered import Setting
@@ -291,7 +291,7 @@ def _read(file: Path) -> list[Case]:
     try:
         data = tomllib.loads(file.read_text("utf-8"))
         found = _File.model_validate(data)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as e:
         raise UserError(f"case.toml cannot be read: {e}", where=str(file)) from None
     except ValidationError as e:
         raise UserError(
@@ -353,7 +353,7 @@ def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collectio
 
 def from_script(path: Path) -> Case:
     """The case that ``--case FILE`` means: exit 0 pass, 4 skip, anything else fail. Raises UserError."""
-    if path.exists() and not path.is_file():  # a FIFO would block the read below
+    if paths.exists(path) and not paths.is_file(path):  # a FIFO would block the read below
         raise UserError("the case script is not a file", where=str(path))
     try:
         size = path.stat().st_size

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import disk, proc
+from kmodpipe import disk, paths, proc
 from kmodpipe.errors import ExitCode, InfraError, KernelFailure, KmodpipeError, UserError, unknown_name
 from kmodpipe.progress import Mode, Screen
 
@@ -180,7 +180,7 @@ def _tries(asking: Asking) -> Tries:
 
 
 def _is_script(case: str) -> bool:
-    return "/" in case or Path(case).is_file()
+    return "/" in case or paths.is_file(Path(case))
 
 
 def _cache() -> Path:
@@ -367,11 +367,14 @@ def report(asking: Asking) -> int:
 
     project = _project(asking)
     given = Path(asking.run) if asking.run else Path(asking.out) / "latest"
-    run = results.load(given if given.is_file() else given / "results.json")
+    run = results.load(given if paths.is_file(given) else given / "results.json")
     known = cases.load(project.cases)
     page = findings.page(run, known, findings.load_claims(project.cases, known))
     if asking.to:
-        write_atomically(Path(asking.to), page)
+        try:
+            write_atomically(Path(asking.to), page)
+        except OSError as e:
+            raise UserError(f"the page cannot be written: {e.strerror}", where=asking.to) from e
         asking.screen.print(f"written: {asking.to}")
     else:
         asking.screen.print(page)

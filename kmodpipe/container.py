@@ -9,6 +9,8 @@ and only the folders marked writable can be written.
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import threading
 import time
 from collections import deque
@@ -16,10 +18,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from kmodpipe import proc
-from kmodpipe.errors import InfraError, Interrupted
+from kmodpipe.errors import InfraError, Interrupted, KernelFailure, UserError
+from kmodpipe.products import OBJECT_BYTES
 from kmodpipe.store import boot_id
 
 if TYPE_CHECKING:
@@ -30,6 +33,10 @@ LABEL = "org.kmodpipe.owner"
 """Every container carries it; its value names the process that made it, so that leftovers can be told."""
 
 _NOBODY = 65534
+_TMP_MIB = 2048
+_RESERVE_MIB = 512
+_MOST_MIB = 64 * 1024
+"""More than any build writes: allmodconfig with debugging information takes 25 GiB."""
 _TAIL_LINES = 40
 _LOG_LIMIT = 256 * 1024 * 1024
 
@@ -79,6 +86,7 @@ class Runtime(Protocol):
     """Something that runs jobs. ``identity`` goes into every key: what compiles, exactly."""
 
     name: str
+    isolation: str
 
     def identity(self) -> Mapping[str, str]: ...
 
@@ -131,6 +139,49 @@ class _Log:
         return "\n".join(self._tail)
 
 
+class _Room:
+    """Watches the disk that a job writes to: whoever fills it up is stopped before it is full."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._next = 0.0
+
+    def check(self) -> None:
+        """Raise KernelFailure where the job itself wrote far more than any build does, InfraError where it
+        did not and the disk is full all the same."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 0.5
+        written = [folder.path for folder in self._job.folders if folder.writable]
+        for path in written:
+            free_mib = shutil.disk_usage(path).free >> 20
+            if free_mib < _RESERVE_MIB:
+                self._raise(path, free_mib, sum(_size_mib(one) for one in written))
+
+    def _raise(self, path: Path, free_mib: int, own_mib: int) -> NoReturn:
+        told = f"{free_mib} MiB of the disk are left while {self._job.name} is built: it was stopped"
+        where = f"{path} (log: {self._job.log})"
+        if own_mib > _MOST_MIB:
+            raise KernelFailure(
+                f"{told}, having written {own_mib} MiB itself",
+                where=where,
+                hint="look for a Makefile or Kconfig file that runs commands of its own",
+            )
+        raise InfraError(told, where=where, hint="free some space, or run: invoke clean")
+
+
+def _size_mib(folder: Path) -> int:
+    """What is allocated on the disk below ``folder``."""
+    done = proc.run(["du", "-sm", folder], timeout_s=60, check=False)
+    return int(done.text.split()[0]) if done.text.split() else 0
+
+
+def memory_mib() -> int:
+    """What one container may use: nine tenths of this machine's memory, so that a build that wants all of it
+    ends, and nobody else's program."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1 << 20) * 9 // 10
+
+
 def owner() -> str:
     """This process, told apart from every other, before and after a reboot."""
     return f"{os.getpid()}-{boot_id()}"
@@ -140,6 +191,7 @@ class DockerRuntime:
     """Jobs as containers of one image, through the Docker SDK."""
 
     name = "docker"
+    isolation = "a container without network, root or capabilities"
 
     def __init__(self, client: DockerClient, image_id: str, *, memory_mib: int | None = None) -> None:
         self._client = client
@@ -208,10 +260,13 @@ class DockerRuntime:
         return Ended(status, tail, time.monotonic() - started)
 
     def _create(self, job: Job) -> Container:
+        from docker.types import LogConfig, Mount, Ulimit
+
         for folder in job.folders:
             if folder.writable and os.getuid() == 0:
                 os.chown(folder.path, self._uid, self._gid)
         paths = {f.name: f"/{f.name.lower()}" for f in job.folders}
+        memory_mib = self._memory_mib
         return self._client.containers.create(
             self.image_id,
             # One stream: the log has both in the order they were written, and no line cut by the other's.
@@ -220,24 +275,28 @@ class DockerRuntime:
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
             read_only=True,
-            tmpfs={"/tmp": "exec,mode=1777"},
+            tmpfs={"/tmp": f"exec,nosuid,nodev,mode=1777,size={_TMP_MIB}m"},
             network_mode="none",
             pids_limit=4096,
+            ulimits=[Ulimit(name="fsize", soft=OBJECT_BYTES, hard=OBJECT_BYTES)],
             init=True,
-            mem_limit=f"{self._memory_mib}m" if self._memory_mib else None,
+            # The output is read as it comes; the engine would keep all of it once more, without a bound.
+            log_config=LogConfig(type=LogConfig.types.NONE),
+            mem_limit=f"{memory_mib}m" if memory_mib else None,
+            memswap_limit=f"{memory_mib}m" if memory_mib else None,
             labels={LABEL: owner(), "org.kmodpipe.job": job.name},
             environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths},
-            volumes={
-                str(f.path): {"bind": paths[f.name], "mode": "rw" if f.writable else "ro"}
-                for f in job.folders
-            },
+            # Not as volumes: a colon in a path would end it there.
+            mounts=[
+                Mount(paths[f.name], str(f.path), type="bind", read_only=not f.writable) for f in job.folders
+            ],
             working_dir="/tmp",
         )
 
     @staticmethod
     def _follow(container: Container, log: _Log) -> threading.Thread:
         # Attached before the start, so that not a line is missed.
-        stream = container.attach(stream=True, stdout=True, stderr=True, logs=True)
+        stream = container.attach(stream=True, stdout=True, stderr=True)
 
         def read() -> None:
             # A dropped connection ends the stream as well: the container's state is what counts.
@@ -251,10 +310,12 @@ class DockerRuntime:
     def _wait(
         container: Container, job: Job, reader: threading.Thread, deadline: float
     ) -> Mapping[str, object]:
+        room = _Room(job)
         while True:
             reader.join(0.1)
             if proc.stopping():
                 raise Interrupted("interrupted while a container ran", where=job.name)
+            room.check()
             if time.monotonic() > deadline:
                 raise InfraError(f"{job.name} had no end after {job.timeout_s:g} s", where=f"log: {job.log}")
             if reader.is_alive():
@@ -285,6 +346,7 @@ class HostRuntime:
     """Jobs on this machine, with its own compiler: no isolation, and the result says so."""
 
     name = "host"
+    isolation = "none"
 
     def identity(self) -> Mapping[str, str]:
         """The tools that decide what comes out. Raises InfraError where one is missing."""
@@ -296,6 +358,14 @@ class HostRuntime:
 
     def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended:
         paths = {f.name: str(f.path) for f in job.folders}
+        for path in paths.values():
+            if _MAKE_CANNOT.search(path):
+                raise UserError(
+                    f"make cannot work in a folder of this name: {path!r}",
+                    where="--runtime host",
+                    hint="no spaces, colons or other special characters in the checkout's path and in "
+                    "KMODPIPE_CACHE; or build in Docker, which does not care",
+                )
         job.log.parent.mkdir(parents=True, exist_ok=True)
         done = proc.run(
             ["sh", f"{paths['RECIPE']}/{job.script}"],
@@ -316,6 +386,9 @@ class HostRuntime:
     def sweep(self) -> int:
         return 0
 
+
+# What make takes for its own, or Kbuild refuses.
+_MAKE_CANNOT = re.compile(r"[\s:$#'\"`\\;&|<>*?()\[\]{}!^\x00-\x1f\x7f]")
 
 _HOST_HINT = (
     "--runtime host needs the builder's tools on this machine: "

@@ -15,6 +15,9 @@ import difflib
 from collections.abc import Iterable
 from enum import IntEnum
 
+_LONGEST = 2000
+_NAME_SHOWN = 200
+
 
 class ExitCode(IntEnum):
     OK = 0
@@ -40,14 +43,20 @@ class KmodpipeError(Exception):
         self.detail = detail
 
     def __str__(self) -> str:
-        text = self.what
+        text = _one_line(self.what)
         if self.where:
-            text += f"\n  where: {self.where}"
+            text += f"\n  where: {_one_line(self.where)}"
         if self.detail:
             text += "\n" + "\n".join(f"  | {line}" for line in self.detail.rstrip("\n").splitlines())
         if self.hint:
-            text += f"\n  hint: {self.hint}"
+            text += f"\n  hint: {_one_line(self.hint)}"
         return text
+
+
+def _one_line(text: str) -> str:
+    """A name with a newline in it must not look like a line of ours; nor fill the screen."""
+    shown = text.replace("\r", "\\r").replace("\n", "\\n")
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}… ({len(shown)} characters)"
 
 
 class UserError(KmodpipeError):
@@ -75,7 +84,7 @@ class Interrupted(InfraError):
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "", hint: str = "") -> UserError:
     """The error for a name that is not there, with the near names first."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name[:_NAME_SHOWN], names, n=3, cutoff=0.5)
     near += [n for n in names if name.lower() in n.lower() and n not in near][:3]
     if near:
         told = "did you mean " + " or ".join(near) + "?"
@@ -84,4 +93,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "",
         told = f"known: {shown}"
     else:
         told = f"no {kind} is defined"
-    return UserError(f"unknown {kind} {name!r}; {told}", where=where, hint=hint)
+    shown = name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}…"
+    return UserError(f"unknown {kind} {shown!r}; {told}", where=where, hint=hint)

@@ -321,6 +321,7 @@ def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
         found[f"series.{one.name}"] = one.digest
         found |= {f"series.{one.name}.{p.name}": p.sha256 for p in one.patches}
     found |= {f"builder.{k}": v for k, v in bench.identity.items()}
+    found["builder.isolation"] = bench.runtime.isolation
     found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
     found |= {"shuffle": str(bench.asked.request.shuffle)}
     found |= {"attempts": str(trials.tries.attempts), "repeat": str(trials.tries.repeat)}

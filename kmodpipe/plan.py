@@ -11,13 +11,14 @@ is printed is what would run.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import kconfig
+from kmodpipe import kconfig, paths
 from kmodpipe.build import Builder, ModuleOrder, build_id, module_targets
-from kmodpipe.errors import KernelFailure, UserError
+from kmodpipe.errors import InfraError, KernelFailure, UserError
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.progress import Step
 from kmodpipe.series import Series
@@ -146,7 +147,8 @@ class Stages:
                 self._builder.configure(subject.src, self.matrix.base, legal, folder, log, step, tools)
             else:
                 (folder / "out").mkdir()
-            (folder / "out" / "illegal.json").write_text(json.dumps({k: v for k, v in verdicts.items() if v}))
+            with (folder / "out" / "illegal.json").open("x") as f:
+                json.dump({k: v for k, v in verdicts.items() if v}, f)
 
         label = f"{subject.variant.name}.{flavour.name}" if flavour.name else subject.variant.name
         return Stage("config", label, inputs, make)
@@ -180,7 +182,7 @@ class Stages:
     def _judge_cell(self, subject: Subject, cell: Cell, out: Path, reason: str) -> Configured:
         if reason:
             return Configured(cell, skip=reason)
-        text = (out / f"{cell.id}.config").read_text()
+        text = (out / f"{cell.id}.config").read_text("utf-8", "replace")
         final = kconfig.parse_config(text)
         lost = kconfig.verify(cell.asked, final)
         if not lost:
@@ -249,6 +251,7 @@ class Stages:
             self._builder.base(
                 spec.src, spec.config, folder, log, step, tools=tools, expected_lines=expected_lines
             )
+            _require_elf(folder / "out" / "vmlinux", log)
 
         return Stage(
             "base", digest_of([self.tree.name, spec.config_digest])[:12], inputs, make, need_mib=2048
@@ -289,7 +292,9 @@ class Stages:
 
         def make(folder: Path, log: Path, step: Step | None) -> None:
             self._builder.module(order, folder, log, step)
-            built = kconfig.parse_config((folder / "out" / "cell.config").read_text())
+            for module in sorted((folder / "out").glob("*.ko")):
+                _require_elf(module, log)
+            built = kconfig.parse_config((folder / "out" / "cell.config").read_text("utf-8", "replace"))
             if kconfig.digest(built) != kconfig.digest(configured.final):
                 raise KernelFailure(
                     "the configuration changed while the module was built",
@@ -331,18 +336,22 @@ class Stages:
 
     @staticmethod
     def _touched(subject: Subject, wanted: Callable[[str], bool]) -> dict[str, str]:
-        """Name → digest of the patched content (``deleted``), for the touched files that are wanted."""
-        found = {}
-        for name in sorted(set(subject.touched)):
-            if wanted(name):
-                path = subject.src / name
-                found[name] = digest_file(path) if path.is_file() and not path.is_symlink() else "deleted"
-        return found
+        """Name → what the series made of it, for the touched files that are wanted."""
+        return {name: _content(subject.src / name) for name in sorted(set(subject.touched)) if wanted(name)}
 
 
 def common_configuration(common: Artifact) -> str:
     """A flavour's configuration without axes, from the artifact of `Stages.common`."""
-    return (common.path / "out" / "base.config").read_text()
+    return (common.path / "out" / "base.config").read_text("utf-8", "replace")
+
+
+def _content(path: Path) -> str:
+    """A file's digest, with a mark where it may be executed; a link's target; ``deleted``."""
+    if path.is_symlink():
+        return f"link to {path.readlink()}"
+    if not path.is_file():
+        return "deleted"
+    return digest_file(path) + (" executable" if path.stat().st_mode & 0o100 else "")
 
 
 def _is_kconfig(name: str) -> bool:
@@ -370,7 +379,7 @@ def only_module(series: Iterable[Series], matrix: Matrix, asked: str | None) -> 
     Raises UserError where they disagree or none says it.
     """
     if asked:
-        return asked.strip("/")
+        return _module_folder(asked, "--module")
     named = {s.module.strip("/"): s.name for s in series if s.module}
     if len(named) > 1:
         raise UserError(
@@ -378,14 +387,38 @@ def only_module(series: Iterable[Series], matrix: Matrix, asked: str | None) -> 
             hint="run them one at a time, or name one with --module",
         )
     if named:
-        return next(iter(named))
+        folder, owner = next(iter(named.items()))
+        return _module_folder(folder, f"series.toml of {owner}")
     if matrix.module:
-        return matrix.module.strip("/")
+        return _module_folder(matrix.module, str(matrix.path))
     raise UserError(
         "nothing says which module is under test",
         where=str(matrix.path),
         hint='--module FOLDER, or module = "…" in series.toml or the matrix file',
     )
+
+
+def _module_folder(folder: str, where: str) -> str:
+    """The folder as it is used. Raises UserError for one that cannot be below a tree."""
+    name = folder.strip("/")
+    # It stands in make's targets and in paths of the tree and of the object folder.
+    if not re.fullmatch(r"[\w.+,-]+(?:/[\w.+,-]+)*", name, re.ASCII) or not paths.is_plain(name):
+        raise UserError(
+            f"not a module folder: {folder!r}",
+            where=where,
+            hint="a folder of the tree, from its top: fs/overlayfs",
+        )
+    if name.startswith("-"):
+        raise UserError(f"a module folder cannot begin with a dash: {folder!r}", where=where)
+    return name
+
+
+def _require_elf(built: Path, log: Path) -> None:
+    """Raise KernelFailure where what was just built is something else than it is called."""
+    try:
+        build_id(built)
+    except InfraError as e:
+        raise KernelFailure(f"{built.name} was built, but is {e.what}", where=f"log: {log}") from e
 
 
 def kernel_build_ids(base: Artifact, module: Artifact) -> tuple[str, Mapping[str, str]]:

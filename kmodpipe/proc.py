@@ -70,6 +70,10 @@ class Completed:
         return self.stdout.decode("utf-8", "replace")
 
 
+class TooMuch(InfraError):
+    """A command whose whole output was wanted said more than is ever kept."""
+
+
 # Every live child, so that one call can end them all from another thread (Ctrl-C).
 _live: set[subprocess.Popen[bytes]] = set()
 _live_lock = threading.Lock()
@@ -170,7 +174,8 @@ def forget(child: subprocess.Popen[bytes]) -> None:
 class _Output:
     """Where a child's bytes go: a log file or a bounded buffer, and always the last lines."""
 
-    def __init__(self, log: Path | None, on_line: Callable[[str], None] | None) -> None:
+    def __init__(self, log: Path | None, on_line: Callable[[str], None] | None, *, whole: bool) -> None:
+        self._whole = whole
         self.kept = bytearray()
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
         # By stream: a line that one has not ended yet is not the beginning of the other's.
@@ -187,6 +192,8 @@ class _Output:
         elif is_stdout:
             room = _CAPTURE_LIMIT - len(self.kept)
             self.kept += data[:room]
+            if self._whole and room < len(data):
+                raise TooMuch(f"it says more than {_CAPTURE_LIMIT >> 20} MiB")
         # A line without an end must not grow without bound.
         # Where nobody reads the lines, only the last ones are cut out: a flood of short lines costs little.
         most = -1 if self._on_line else _TAIL_LINES + 1
@@ -250,14 +257,16 @@ def run(
     log: Path | None = None,
     on_line: Callable[[str], None] | None = None,
     check: bool = True,
+    whole: bool = False,
     hint: str = "",
 ) -> Completed:
     """Run a command to its end, its deadline or an interruption.
 
     With ``log`` both streams are appended to that file; without, stdout is kept (16 MiB at most).
-    ``check`` turns a non-zero status into InfraError. A deadline is always an InfraError.
+    ``check`` turns a non-zero status into InfraError. A deadline is always an InfraError. ``whole``: a
+    command that says more than is kept is ended, with TooMuch.
     """
-    output = _Output(log, on_line)
+    output = _Output(log, on_line, whole=whole)
     try:
         child = spawn(
             argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL

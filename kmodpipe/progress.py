@@ -59,6 +59,11 @@ def visible(text: str) -> str:
     return _CONTROL.sub(show, text)
 
 
+def on_one_line(text: str) -> str:
+    """`visible`, with newlines and tabs shown as well: a name must not look like a line of ours."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 class Mode(StrEnum):
     LIVE = "live"
     PLAIN = "plain"
@@ -85,7 +90,7 @@ class Step:
     def update(self, text: str = "", *, done: float | None = None, total: float | None = None) -> None:
         """Say what goes on now; ``done`` of ``total`` draws a bar."""
         if text:
-            self.text = visible(text)
+            self.text = on_one_line(text)
         if done is not None and total:
             self.fraction = min(max(done / total, 0.0), 1.0)
         if self._screen.mode is Mode.PLAIN and time.monotonic() - self._told > _SIGN_OF_LIFE_S:
@@ -96,7 +101,7 @@ class Step:
     def finish(self, outcome: str, *, failed: bool = False) -> None:
         """The words that follow the step's name once it has ended, ``cached`` say; ``failed`` marks one that
         came to its end without an exception and not to its goal."""
-        self.outcome = visible(outcome)
+        self.outcome = on_one_line(outcome)
         self.failed = failed
 
 
@@ -179,7 +184,7 @@ class Screen:
         """A line for the reader of the run; not shown in quiet mode."""
         if self.mode is not Mode.QUIET:
             with self._lock:
-                self._err.put(Text(visible(text), style=style))
+                self._err.put(Text(on_one_line(text), style=style))
 
     def say(self, text: str) -> None:
         self._event("say", text=text)
@@ -188,7 +193,7 @@ class Screen:
     def warn(self, text: str) -> None:
         self._event("warning", text=text)
         with self._lock:
-            self._err.put(Text(f"warning: {visible(text)}", style="yellow"))
+            self._err.put(Text(f"warning: {on_one_line(text)}", style="yellow"))
 
     def error(self, error: KmodpipeError) -> None:
         """What happened, where, evidence, and what to do next."""
@@ -223,7 +228,7 @@ class Screen:
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """Show a step while the block runs; its end is told with the time it took."""
-        step = Step(self, visible(name))
+        step = Step(self, on_one_line(name))
         self._event("start", step=step.name)
         with self._lock:
             self._steps.append(step)

@@ -29,7 +29,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import integrity, proc
+from kmodpipe import integrity, paths, proc
 from kmodpipe.errors import InfraError, Interrupted
 
 _INPUTS, _FILES, _SUMS = ".inputs", ".files", ".sums"
@@ -255,7 +255,7 @@ class Store:
             folder.mkdir()
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            paths.remove(folder)
             with suppress(FileNotFoundError):
                 owner.unlink()
 
@@ -267,7 +267,7 @@ class Store:
                 pid, boot = owner.read_text().split()
                 if boot == boot_id() and Path(f"/proc/{pid}").exists():
                     continue
-                shutil.rmtree(owner.with_suffix(""), ignore_errors=True)
+                paths.remove(owner.with_suffix(""))
                 owner.unlink()
                 swept += 1
         return swept
@@ -297,19 +297,11 @@ def _sizes(path: Path, names: Iterable[str]) -> dict[str, object]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder of the cache, whatever its permissions are. Raises InfraError where it stays."""
+    """Remove a folder of the cache, whatever is in it. Raises InfraError where it stays."""
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
         return
-    shutil.rmtree(folder, ignore_errors=True)
-    if not folder.exists():
-        return
-    with suppress(OSError):
-        folder.chmod(0o700)
-        for root, folders, _ in os.walk(folder):
-            for name in folders:
-                (Path(root) / name).chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)
+    paths.remove(folder)
     if folder.exists():
         raise InfraError(
             "a damaged folder of the cache cannot be removed", where=str(folder), hint="remove it by hand"

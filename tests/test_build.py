@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ class Scripted:
 
     output: str = ""
     status: int = 0
-    products: Mapping[str, str] = field(default_factory=dict)
+    products: dict[str, str] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict)
     name: str = "scripted"
@@ -37,7 +38,7 @@ class Scripted:
         assert all(path.is_dir() for path in paths.values())
         if "ASK" in paths:
             self.asked = {p.name: p.read_text() for p in paths["ASK"].iterdir()}
-        for name, text in self.products.items():
+        for name, text in (self.made(job) | self.products).items():
             (paths["OUT"] / name).write_text(text)
         if "OBJ" in paths:
             (paths["OBJ"] / "rubbish.o").write_text("x")
@@ -45,6 +46,17 @@ class Scripted:
             if on_line:
                 on_line(line)
         return Ended(self.status, "\n".join(self.output.splitlines()[-40:]), 0.1)
+
+    def made(self, job: Job) -> dict[str, str]:
+        """What the recipe would leave, where the test does not say it."""
+        match job.script:
+            case "base.sh":
+                return dict.fromkeys(("bzImage", "vmlinux", "System.map", "base.config"), "made")
+            case "module.sh":
+                return dict.fromkeys(("a.ko", "b.ko", "cell.config"), "made")
+            case "configure.sh":
+                return dict.fromkeys(self.asked, "made")
+        return {}
 
     def sweep(self) -> int:
         return 0
@@ -213,12 +225,24 @@ def test_a_link_error_is_the_kernels(world: World, line: str) -> None:
     ],
 )
 def test_a_full_disk_and_no_memory_are_ours_wherever_in_the_output(
-    world: World, line: str, told: str
+    world: World, line: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    usage = shutil.disk_usage(world.folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100 << 20))
     error = world.failed(f"{line}\n" + "  CC      other.o\n" * 100)
     assert isinstance(error, InfraError)
     assert told in error.what
     assert "the module of cell" in error.what
+
+
+def test_a_build_that_says_the_disk_is_full_where_it_is_not_has_failed_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(world.folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100 << 30))
+    error = world.failed("head: error writing 'standard output': No space left on device\n")
+    assert isinstance(error, KernelFailure)
+    assert "No space left on device" in error.detail
 
 
 def test_source_text_that_talks_about_a_full_disk_fools_nobody(world: World) -> None:

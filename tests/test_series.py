@@ -275,6 +275,28 @@ def test_a_fuzzy_hunk_is_a_reject(tmp_path: Path, tree: source.Tree, cache: Path
     assert "fs/toy/toy.h, hunk" in rejected(text, tmp_path, tree, cache, screen).where
 
 
+def test_links_that_lead_out_together_are_refused(
+    tmp_path: Path, tree: source.Tree, cache: Path, screen: Screen
+) -> None:
+    def link(name: str, to: str) -> str:
+        head = f"diff --git a/{name} b/{name}\nnew file mode 120000\n--- /dev/null\n+++ b/{name}\n"
+        return f"{head}@@ -0,0 +1 @@\n+{to}\n\\ No newline at end of file\n"
+
+    patches = {"1.patch": link("fs/toy/up", "../.."), "2.patch": link("out", "fs/toy/up/../x")}
+    fix = series.load("fix", folder_of(tmp_path, patches))
+    with pytest.raises(UserError, match=r"out of the tree: out to 'fs/toy/up/\.\./x'"):
+        series.apply(fix, tree, cache, screen)
+
+
+def test_a_copy_of_a_file_outside_is_refused(tmp_path: Path) -> None:
+    text = (
+        "diff --git a/../../etc/passwd b/fs/leak.h\nsimilarity index 100%\n"
+        "copy from ../../etc/passwd\ncopy to fs/leak.h\n"
+    )
+    with pytest.raises(UserError, match=r"no patch may touch: '\.\./\.\./etc/passwd'"):
+        series.load("fix", folder_of(tmp_path, {"1.patch": text}))
+
+
 def test_a_link_out_of_the_tree_is_refused(
     tmp_path: Path, tree: source.Tree, cache: Path, screen: Screen
 ) -> None:

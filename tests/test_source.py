@@ -202,6 +202,22 @@ def test_a_link_out_of_a_directory_is_refused(tmp_path: Path, cache: Path, scree
     assert not list((cache / "trees").glob("dir-*")) and not list((cache / "work").iterdir())
 
 
+def test_what_cannot_be_read_is_named(
+    tmp_path: Path, cache: Path, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = make_tree(tmp_path / "mine")
+    opened = os.open
+
+    def closed(path: str, *rest: int, **more: int | None) -> int:
+        if str(path).endswith("mine/fs/toy/toy.h"):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *rest, **more)
+
+    monkeypatch.setattr(os, "open", closed)
+    with pytest.raises(UserError, match=r"'fs/toy/toy\.h' cannot be read: Permission denied"):
+        get(str(mine), cache, screen)
+
+
 def test_half_made_and_damaged_trees_are_not_taken_for_whole(
     tmp_path: Path, cache: Path, screen: Screen
 ) -> None:
@@ -325,6 +341,15 @@ def _member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int 
             [_member("linux/a", tarfile.SYMTYPE, "b"), _member("linux/h", tarfile.LNKTYPE, "linux/a")],
             "no file before",
         ),
+        (
+            [
+                _member("linux/d/up", tarfile.SYMTYPE, ".."),
+                _member("linux/a", tarfile.SYMTYPE, "d/up/../evil"),
+            ],
+            "link out of the tree",
+        ),
+        ([_member("linux/.git/config")], "belongs to a git repository"),
+        ([_member(f"linux/{'x' * 256}")], "impossible name"),
         ([_member("linux/null", tarfile.CHRTYPE)], "device"),
         ([_member("linux/pipe", tarfile.FIFOTYPE)], "device, pipe"),
         ([_member("linux/a"), _member("linux/a")], "is there twice"),
@@ -359,6 +384,23 @@ def test_a_cut_archive_is_never_taken_for_whole(tmp_path: Path, pressed: Callabl
         target.mkdir()
         with pytest.raises(UserError, match="damaged or cut short"):
             archive.unpack(io.BytesIO(whole[:cut]), target, what="cut")
+
+
+def test_an_archive_that_unpacks_to_far_more_than_it_is(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive_file:
+        archive_file.addfile(_member("linux/zeros", size=1 << 20), io.BytesIO(bytes(1 << 20)))
+    packed = gzip.compress(buffer.getvalue())
+    limits = archive.Limits(small_bytes=1 << 16)
+    with pytest.raises(UserError, match="more than 200 times as large as the archive"):
+        archive.unpack(io.BytesIO(packed), tmp_path, what="bomb", packed=len(packed), limits=limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_headers_of_headers_end(tmp_path: Path) -> None:
+    data = _member("x", tarfile.GNUTYPE_LONGNAME).tobuf(tarfile.GNU_FORMAT) * 5000
+    with pytest.raises(UserError, match="headers without end"):
+        archive.unpack(io.BytesIO(data), tmp_path, what="bomb")
 
 
 def test_a_bomb_in_a_header_does_not_reach_memory(tmp_path: Path) -> None:

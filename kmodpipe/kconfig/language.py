@@ -188,9 +188,11 @@ class _Entry:
 _PROMPTED = re.compile(r"(?:bool|tristate|string|hex|int|prompt)\s+[\"']")
 _ENTRY = re.compile(r"(?:menu)?config\s+(\w+)")
 _SOURCE = re.compile(r"source\s+[\"']?([^\"'\s]+)")
-_CONTINUED = re.compile(r"(?:[^\n]*\\\n)+[^\n]*")
 # Linux 5.10 has 1,500: whoever sources more goes round in circles.
 _MAX_READS = 20_000
+_MAX_DEPTH = 50
+_MAX_BYTES = 16 * 1024**2
+_MAX_EXPRESSION = 10_000
 
 
 _STRUCTURE = frozenset(
@@ -224,13 +226,13 @@ class _Reader:
         self._reads += 1
         if self._reads > _MAX_READS:
             raise UserError(f"the tree's Kconfig files source more than {_MAX_READS} files", where=name)
-        # Joined lines leave empty ones behind, so that the numbers of those after them stay right.
-        text = _CONTINUED.sub(
-            lambda match: match[0].replace("\\\n", " ") + "\n" * match[0].count("\\\n"),
-            path.read_text("utf-8", "replace"),
-        )
+        if len(self._open) > _MAX_DEPTH:
+            raise UserError(f"the tree's Kconfig files source each other {_MAX_DEPTH} deep", where=name)
+        if path.stat().st_size > _MAX_BYTES:
+            raise UserError(f"a Kconfig file is larger than {_MAX_BYTES >> 20} MiB", where=name)
+        lines = _joined(path.read_text("utf-8", "replace").split("\n"))
         self._open.append(path)
-        self._file(text.split("\n"), path.relative_to(self.root).as_posix())
+        self._file(lines, path.relative_to(self.root).as_posix())
         self._open.pop()
 
     def _file(self, lines: list[str], file: str) -> None:
@@ -295,11 +297,28 @@ class _Reader:
             self.read(match[1])
 
 
+def _joined(lines: Iterable[str]) -> list[str]:
+    """``lines`` with continued ones joined; they leave empty ones behind, so that the numbers of those after
+    them stay right."""
+    joined: list[str] = []
+    parts: list[str] = []
+    for line in lines:
+        if line.endswith("\\"):
+            parts.append(line[:-1])
+            continue
+        joined.append(" ".join((*parts, line)))
+        joined += [""] * len(parts)
+        parts.clear()
+    return [*joined, *parts]
+
+
 def _expr(text: str) -> Expr:
+    if len(text) > _MAX_EXPRESSION:
+        return Expr("sym", ("$(a very long expression)",))
     text = re.sub(r"\s#.*$", "", text)
     try:
         return parse_expr(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         # Unreadable counts as unknown: the tree's own conf has the last word.
         return Expr("sym", (f"$({text})",))
 

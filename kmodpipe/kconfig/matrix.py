@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from kmodpipe import paths
 from kmodpipe.errors import UserError, unknown_name
 from kmodpipe.kconfig.fragment import Asked, merge, parse_fragment
 
@@ -25,6 +28,8 @@ MEMORY_MIB = 256
 """What a guest has where its flavour does not say."""
 
 _NAME = r"[a-z][a-z0-9-]*"
+_ID_BYTES = 200
+_CELLS = 20_000
 
 
 class _Strict(BaseModel):
@@ -161,13 +166,15 @@ class Cell:
 def load_matrix(path: Path) -> Matrix:
     """Read a matrix file and the fragments it names. Raises UserError naming file and field."""
     try:
+        if paths.exists(path) and not paths.is_file(path):
+            raise UserError("the matrix file is not a file", where=str(path))
         table = tomllib.loads(path.read_text("utf-8"))
         spec = _MatrixFile.model_validate(table)
     except FileNotFoundError as e:
         raise UserError("the matrix file does not exist", where=str(path)) from e
     except (OSError, UnicodeDecodeError) as e:
         raise UserError(f"the matrix file cannot be read: {e}", where=str(path)) from e
-    except tomllib.TOMLDecodeError as e:
+    except (tomllib.TOMLDecodeError, RecursionError) as e:
         raise UserError(f"not TOML: {e}", where=str(path)) from e
     except ValidationError as e:
         raise UserError("the matrix file is not valid", where=str(path), detail=readable(e)) from e
@@ -204,6 +211,19 @@ def _fragments(matrix: Path, names: Sequence[str]) -> tuple[Asked, ...]:
     """The fragments beside the matrix file, laid over each other in this order."""
     layers = []
     for name in names:
+        # What is wrong in a fragment is told with its own words: not those of a file that is none.
+        if not paths.is_plain(name) or paths.has_controls(name):
+            raise UserError(
+                f"not the name of a fragment: {name!r}",
+                where=str(matrix),
+                hint="fragments are files beside the matrix file, or below its folder",
+            )
+        if not (matrix.parent / name).resolve().is_relative_to(matrix.parent.resolve()):
+            raise UserError(
+                f"the fragment {name} is a link out of the matrix file's folder", where=str(matrix)
+            )
+        if paths.exists(matrix.parent / name) and not paths.is_file(matrix.parent / name):
+            raise UserError(f"the fragment {name} is not a file", where=str(matrix))
         try:
             layers.append(parse_fragment((matrix.parent / name).read_text("utf-8"), name))
         except FileNotFoundError as e:
@@ -234,6 +254,13 @@ def expand(
 ) -> tuple[Cell, ...]:
     """Every variant in every flavour with every combination of the axes, in a stable order; legality is not
     judged here."""
+    axes = math.prod(len(axis.values) for axis in matrix.axes.values())
+    if (number := axes * len(variants) * len(flavours)) > _CELLS:
+        raise UserError(
+            f"the matrix has {number} cells, more than the {_CELLS} that are ever made",
+            where=str(matrix.path),
+            hint="leave out axes or values",
+        )
     choices = [
         dict(zip(matrix.axes, values, strict=True))
         for values in itertools.product(*(axis.values for axis in matrix.axes.values()))
@@ -251,4 +278,11 @@ def _cell(matrix: Matrix, variant: Variant, choice: Mapping[str, str], flavour: 
     }
     parts = [variant.name, *(f"{n}={v}" for n, v in choice.items()), flavour.name]
     asked = merge([matrix.asked(flavour).values(), axes.values()])
-    return Cell(".".join(filter(None, parts)), variant, choice, axes, asked, flavour)
+    name = ".".join(filter(None, parts))
+    if len(os.fsencode(name)) > _ID_BYTES:
+        raise UserError(
+            f"a cell's name would be longer than {_ID_BYTES} bytes: {name[:80]}…",
+            where=str(matrix.path),
+            hint="folders have these names: shorten the axes', their values' or the series' name",
+        )
+    return Cell(name, variant, choice, axes, asked, flavour)

@@ -7,11 +7,10 @@ git replaces the files it changes, so the tree that the farm shares its files wi
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
-from kmodpipe import disk, store
+from kmodpipe import disk, paths, proc, store
 from kmodpipe.errors import UserError
 from kmodpipe.farm import make_farm
 from kmodpipe.progress import Mode, Screen
@@ -20,6 +19,8 @@ from kmodpipe.source import Tree
 from kmodpipe.source import tree as trees
 
 _STRICT = ("apply", "--whitespace=nowarn", "-p1")
+# A place is found by comparing every line of a file with every line of a hunk.
+_LINES_COMPARED = 40
 _HUNK = re.compile(r"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@.*$")
 
 
@@ -60,7 +61,7 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
             for number, patch in enumerate(series.patches, 1):
                 step.update(patch.name, done=number, total=len(series.patches))
                 _apply_one(series, tree, patch, farm)
-            _refuse_escaping_links(series, farm)
+            _refuse_escaping_links(series, tree.path, farm)
             provenance = {"series": series.name, "series-digest": series.digest, "tree": tree.identity}
             made = trees.install(cache, farm, identity, provenance, what=f"{tree.name} with {series.name}")
             step.finish(f"{len(series.patches)} patches")
@@ -69,19 +70,28 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
 
 def _apply_one(series: Series, tree: Tree, patch: Patch, farm: Path) -> None:
     done = git(farm, *_STRICT, "-", stdin=patch.data, check=False)
+    if done.returncode < 0:
+        raise UserError(
+            f"series {series.name}: {patch.name} makes a file larger than any source: "
+            f"git {proc.describe_status(done.returncode)}",
+            where=str(patch.path),
+        )
     if done.returncode != 0 and (disk.is_full(farm) or disk.says_full(done.tail)):
         raise disk.full(f"{patch.name} was applied", where=str(farm), detail=done.tail)
     if done.returncode != 0:
         raise _rejected(series, tree, patch, farm, done.tail)
 
 
-def _refuse_escaping_links(series: Series, farm: Path) -> None:
-    for name in series.touched:
-        path = farm / name
-        if path.is_symlink() and trees.link_escapes(name, os.readlink(path)):  # noqa: PTH115
-            raise UserError(
-                f"series {series.name} makes a symbolic link out of the tree: {name}", where=series.origin
-            )
+def _refuse_escaping_links(series: Series, tree: Path, farm: Path) -> None:
+    if not any((root / name).is_symlink() for root in (tree, farm) for name in series.touched):
+        return
+    # Together with the tree's own: a link that was there may lead elsewhere through a new one.
+    if found := paths.escaping_link(paths.links_below(farm)):
+        raise UserError(
+            f"series {series.name} makes a symbolic link out of the tree: {found[0]} to {found[1]!r}",
+            where=series.origin,
+            hint="a link has to stay in the tree, and must not go round in circles",
+        )
 
 
 # -- telling why a patch does not apply --------------------------------------------------------------
@@ -135,7 +145,7 @@ def _reject_files(patch: Patch, farm: Path) -> list[tuple[str, list[list[str]]]]
 
 def _difference(path: Path, hunk: list[str]) -> list[str]:
     """Where the file differs from what the hunk expects to find there, in its nearest place."""
-    expected = [line[1:] for line in hunk[1:] if line[:1] in (" ", "-")]
+    expected = [line[1:] for line in hunk[1:] if line[:1] in (" ", "-")][:_LINES_COMPARED]
     try:
         found = path.read_text("utf-8", "replace").splitlines()
     except OSError:

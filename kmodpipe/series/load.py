@@ -12,9 +12,11 @@ import re
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kmodpipe import paths
 from kmodpipe.errors import UserError, unknown_name
 from kmodpipe.series.model import Patch, Series, git, is_diff, read_patch
 
@@ -22,6 +24,8 @@ UNPATCHED = "unpatched"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
 _NUMBERED = re.compile(r"\[[^\]]*\bPATCH\b[^\]]*?\b(\d+)/(\d+)[^\]]*\]", re.IGNORECASE)
 _MAX_BYTES = 64 * 1024 * 1024
+_MAX_MESSAGES = 1000
+_NAME_LENGTH = 60
 
 
 class _Meta(BaseModel):
@@ -33,7 +37,7 @@ class _Meta(BaseModel):
     module: str | None = Field(None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$")
     design: str | None = Field(None, pattern=_NAME.pattern)
     applies_to: tuple[str, ...] = ()
-    axes: dict[str, str] = Field(default_factory=dict)
+    axes: dict[str, Annotated[str, Field(pattern=r"^\w+$")]] = Field(default_factory=dict)
 
 
 def available(patches_dir: Path) -> tuple[str, ...]:
@@ -50,10 +54,10 @@ def load(arg: str, patches_dir: Path) -> Series:
     """
     if arg in available(patches_dir):
         return _load_folder(arg, patches_dir / arg, f"{patches_dir.name}/{arg}")
-    path = Path(arg).expanduser()
-    if path.is_dir():
+    path = paths.expanded(arg)
+    if paths.is_dir(path):
         return _load_folder(_name_of(path.resolve().name), path, str(path))
-    if path.is_file():
+    if paths.is_file(path):
         return _load_file(path)
     if "/" in arg or arg.startswith((".", "~")):
         raise UserError(f"no such series: {arg} is neither a folder nor a file", where="--series")
@@ -63,30 +67,48 @@ def load(arg: str, patches_dir: Path) -> Series:
 
 def _name_of(words: str) -> str:
     """A name for a series that was given by path: it becomes part of cell ids, where dots separate."""
-    name = re.sub(r"[^A-Za-z0-9_+-]+", "-", words).strip("-+") or "series"
+    name = re.sub(r"[^A-Za-z0-9_+-]+", "-", words).strip("-+_")[:_NAME_LENGTH] or "series"
     return f"{name}-series" if name == UNPATCHED else name
 
 
 # -- folders -----------------------------------------------------------------------------------------
 def _load_folder(name: str, folder: Path, origin: str) -> Series:
-    if name == UNPATCHED or not _NAME.match(name):
-        raise UserError(f"a series cannot be named {name!r}", where=origin, hint="letters, digits, - _ and +")
-    meta = _read_meta(folder / "series.toml")
+    if name == UNPATCHED or not _NAME.fullmatch(name) or len(name) > _NAME_LENGTH:
+        raise UserError(
+            f"a series cannot be named {name!r}",
+            where=origin,
+            hint=f"up to {_NAME_LENGTH} letters, digits, - _ and +",
+        )
+    root = folder.resolve()
     listing = folder / "series"
+    for own in (listing, folder / "series.toml"):
+        # What is wrong in a file is told with its own words: a link must not make us tell those of another.
+        if not own.resolve().is_relative_to(root):
+            raise UserError(f"{own.name} is a link out of the series' folder", where=str(own))
+        if paths.exists(own) and not paths.is_file(own):
+            raise UserError(f"{own.name} is not a file", where=str(own))
+    meta = _read_meta(folder / "series.toml")
     if listing.is_file():
         names = _read_listing(listing)
     else:
-        names = sorted(p.name for p in folder.iterdir() if p.suffix == ".patch" and p.is_file())
+        names = sorted(p.name for p in folder.iterdir() if p.suffix == ".patch")
     if not names:
         raise UserError("the series holds no patch", where=str(folder))
-    root = folder.resolve()
     patches: list[Patch] = []
     for patch_name in names:
         path = folder / patch_name
-        if not path.resolve().is_relative_to(root):
-            raise UserError(f"patch {patch_name} lies outside the series' folder", where=str(listing))
-        if not path.is_file():
-            raise UserError(f"there is no patch {patch_name}", where=str(listing))
+        where = str(listing if listing.is_file() else folder)
+        if paths.has_controls(patch_name) or not paths.is_plain(patch_name):
+            raise UserError(f"no patch can be named {patch_name[:200]!r}", where=where)
+        if not _resolved(path, where).is_relative_to(root):
+            raise UserError(
+                f"patch {patch_name} lies outside the series' folder",
+                where=where,
+                hint="copy it there: links that lead out are not followed",
+            )
+        if not paths.is_file(path):
+            what = f"{patch_name} is not a file" if paths.exists(path) else f"there is no patch {patch_name}"
+            raise UserError(what, where=where)
         patches.append(read_patch(patch_name, path, _read_bytes(path), where=str(path)))
     return Series(
         name=name,
@@ -100,18 +122,37 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
     )
 
 
+def _resolved(path: Path, where: str) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as e:
+        raise UserError(f"{path.name} cannot be read: {e}", where=where) from e
+
+
 def _read_bytes(path: Path) -> bytes:
-    if path.stat().st_size > _MAX_BYTES:
+    try:
+        with path.open("rb") as f:
+            data = f.read(_MAX_BYTES + 1)
+    except OSError as e:
+        raise UserError(f"{path.name} cannot be read: {e.strerror}", where=str(path)) from e
+    if len(data) > _MAX_BYTES:
         raise UserError(f"larger than {_MAX_BYTES >> 20} MiB: no patch is", where=str(path))
-    return path.read_bytes()
+    return data
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return _read_bytes(path).decode()
+    except UnicodeDecodeError as e:
+        raise UserError(f"{path.name} is not text in UTF-8: {e}", where=str(path)) from e
 
 
 def _read_meta(path: Path) -> _Meta:
     if not path.is_file():
         return _Meta.model_validate({})
     try:
-        meta = _Meta.model_validate(tomllib.loads(path.read_text()))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        meta = _Meta.model_validate(tomllib.loads(_read_text(path)))
+    except (tomllib.TOMLDecodeError, RecursionError) as e:
         raise UserError(f"not TOML: {e}", where=str(path)) from e
     except ValidationError as e:
         wrong = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors())
@@ -124,7 +165,7 @@ def _read_meta(path: Path) -> _Meta:
 
 def _read_listing(listing: Path) -> list[str]:
     names: list[str] = []
-    for number, raw in enumerate(listing.read_text().splitlines(), 1):
+    for number, raw in enumerate(_read_text(listing).splitlines(), 1):
         words = re.sub(r"(^|\s)#.*$", "", raw).split()
         if not words:
             continue
@@ -162,13 +203,16 @@ def _load_mailbox(path: Path, data: bytes) -> tuple[Patch, ...]:
         split = git(folder, "mailsplit", "-b", f"-o{folder}", stdin=data, check=False)
         if split.returncode != 0:
             raise UserError("git cannot read this mailbox", where=str(path), detail=split.tail)
-        for message in sorted(folder.glob("[0-9]*")):
+        messages = sorted(folder.glob("[0-9]*"))
+        if len(messages) > _MAX_MESSAGES:
+            raise UserError(f"it holds more than {_MAX_MESSAGES} messages", where=str(path))
+        for message in messages:
             raw = message.read_bytes()
             diff = folder / "diff"
             done = git(folder, "mailinfo", "msg", "diff", stdin=raw, check=False)
             if done.returncode != 0 or not diff.is_file():
                 raise UserError(f"git cannot read message {message.name}", where=str(path), detail=done.tail)
-            subject = str(email.message_from_bytes(raw, policy=email.policy.default).get("Subject", ""))
+            subject = _subject(raw)
             content = diff.read_bytes()
             if content.strip() and is_diff(content):
                 found.append((" ".join(subject.split()), content))
@@ -180,6 +224,14 @@ def _load_mailbox(path: Path, data: bytes) -> tuple[Patch, ...]:
         read_patch(_patch_name(number, subject), path, content, where=f"{path}: {subject}")
         for number, (subject, content) in enumerate(ordered, 1)
     )
+
+
+def _subject(message: bytes) -> str:
+    try:
+        return str(email.message_from_bytes(message, policy=email.policy.default).get("Subject", ""))
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        # The parser of this policy gives up on some headers that no mailer makes.
+        return ""
 
 
 def _in_order(found: list[tuple[str, bytes]], path: Path) -> list[tuple[str, bytes]]:

@@ -6,14 +6,17 @@ anybody's git configuration: ``apply.ignoreWhitespace`` in a home folder must no
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kmodpipe import proc
+from kmodpipe import paths, proc
 from kmodpipe.errors import UserError
 from kmodpipe.store import digest_of
 
@@ -21,6 +24,8 @@ RECIPE = 1
 """Goes into every digest: raise it when the same patches would make another tree."""
 
 _LIMIT_S = 300.0
+_MEMORY_BYTES = 4 * 1024**3
+_FILE_BYTES = 256 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -73,11 +78,33 @@ class Series:
 def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -> proc.Completed:
     """git in ``cwd`` as if there were no repository above it and no configuration."""
     env = {
-        "GIT_CEILING_DIRECTORIES": str(cwd.resolve().parent),
+        # Not by ceilings: those are a list, and a colon in a path would end one.
+        "GIT_DIR": "/dev/null/no-repository",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",
     }
-    return proc.run(["git", *args], timeout_s=_LIMIT_S, cwd=cwd, env=env, stdin=stdin, check=check)
+    # A binary patch of a few bytes may ask for any number of them.
+    bounds = ["prlimit", f"--as={_MEMORY_BYTES}", f"--fsize={_FILE_BYTES}", "--"]
+    return proc.run([*bounds, "git", *args], timeout_s=_LIMIT_S, cwd=cwd, env=env, stdin=stdin, check=check)
+
+
+_SOURCE = re.compile(
+    rb"^diff --git [^\n]*\n(?:(?!diff --git |--- |@@ )[^\n]*\n)*?(?:copy|rename) from ([^\n]*)$", re.MULTILINE
+)
+_ODD_MODE = re.compile(rb"^new (?:file )?mode (?!100[0-7]{3}\b|120000\b)([0-7]{5,7})\s*$", re.MULTILINE)
+
+
+def _sources(data: bytes) -> set[str]:
+    """What the patch copies and renames: git reads a copied file wherever it is, and lists the copy only."""
+    found = set()
+    for raw in _SOURCE.findall(data):
+        name = raw.rstrip(b"\r")
+        if name.startswith(b'"'):
+            # Escapes that are none git does not read either.
+            with suppress(ValueError):
+                name = codecs.escape_decode(name.strip(b'"'))[0]
+        found.add(os.fsdecode(name))
+    return found
 
 
 def is_diff(data: bytes) -> bool:
@@ -98,11 +125,26 @@ def read_patch(name: str, path: Path, data: bytes, *, where: str) -> Patch:
             done = git(Path(folder), *argv, stdin=data, check=False)
             if done.returncode != 0 or not done.stdout:
                 detail = done.tail if not done.stdout else ""
-                raise UserError(f"git cannot read patch {name}", where=where, detail=detail)
+                raise UserError(
+                    f"git cannot read patch {name}",
+                    where=where,
+                    detail=detail,
+                    hint="is it whole, and as git format-patch or diff -up made it?",
+                )
             rows = [row for row in done.stdout.split(b"\0") if row]
             touched |= {os.fsdecode(row.split(b"\t", 2)[2]) for row in rows}
-    for file in sorted(touched):
-        parts = file.split("/")
-        if file.startswith("/") or ".." in parts or any(p.lower() == ".git" for p in parts) or "" in parts:
-            raise UserError(f"patch {name} names a file that no patch may touch: {file!r}", where=where)
+    for file in sorted(touched | _sources(data)):
+        if not paths.is_plain(file):
+            raise UserError(
+                f"patch {name} names a file that no patch may touch: {file!r}",
+                where=where,
+                hint="names are relative to the tree's top: a/fs/overlayfs/super.c",
+            )
+    if match := _ODD_MODE.search(data):
+        line = data.count(b"\n", 0, match.start()) + 1
+        raise UserError(
+            f"patch {name} makes something else than a file: mode {match[1].decode()}",
+            where=f"{where}:{line}",
+            hint="a tree has files, programs (100755) and symbolic links (120000)",
+        )
     return Patch(name, path, hashlib.sha256(data).hexdigest(), tuple(sorted(touched)), data)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from kmodpipe import store
+from kmodpipe import paths, store
 from kmodpipe.errors import UserError, unknown_name
 from kmodpipe.progress import Screen
 from kmodpipe.source import debian, directory, git, reach, tarball, tree
@@ -18,6 +18,8 @@ from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
 
 _TARBALL = re.compile(r"\.(tar|tar\.(gz|xz|bz2)|tgz|txz|tbz2?)$")
 _GIT_SCHEME = re.compile(r"^(git|ssh|file|https?)://")
+# git://host/-x and host:-x: what the far end would take for an option of its own.
+_BARE_URL_PATH = re.compile(r"^(?:(?:git|ssh)://[^/]*/|(?:[^@/:]+@)?[^/:]+:(?!//))-")
 _OTHER_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(//|:)")
 
 
@@ -31,6 +33,12 @@ def resolve(arg: str, declared: Mapping[str, TreeSpec]) -> TreeSpec:
         spec = declared[arg]
         return spec if spec.name else spec.model_copy(update={"name": arg})
     location, _, fragment = arg.partition("#")
+    if paths.has_controls(arg) and not paths.exists(paths.expanded(arg)):
+        raise UserError(
+            f"no tree has a name with a newline or other control character: {arg!r}", where="--tree"
+        )
+    if "://" in location and (fault := reach.fault_of(location)):
+        raise UserError(f"not an address: {fault}", where=arg)
     if _is_tarball(location):
         return _tarball_spec(arg, location, fragment)
     if _OTHER_SCHEME.match(location) and not _GIT_SCHEME.match(location):
@@ -38,13 +46,13 @@ def resolve(arg: str, declared: Mapping[str, TreeSpec]) -> TreeSpec:
         raise UserError(f"trees cannot be fetched over {location.partition(':')[0]}", where=arg, hint=hint)
     if _GIT_SCHEME.match(location) or reach.is_ssh(location):
         return _git_spec(arg, location, fragment)
-    path = Path(arg).expanduser()
-    if path.is_dir():
+    path = paths.expanded(arg)
+    if paths.is_dir(path):
         return TreeSpec(name=arg, path=path)
-    if fragment and Path(location).expanduser().is_dir():
-        return _git_spec(arg, Path(location).expanduser().resolve().as_uri(), fragment)
-    if path.exists() or arg.startswith((".", "/", "~")):
-        what = "neither a folder nor a .tar file" if path.exists() else "no such folder or file"
+    if fragment and paths.is_dir(paths.expanded(location)):
+        return _git_spec(arg, paths.expanded(location).resolve().as_uri(), fragment)
+    if paths.exists(path) or arg.startswith((".", "/", "~")):
+        what = "neither a folder nor a .tar file" if paths.exists(path) else "no such folder or file"
         raise UserError(f"{what}: {arg}", where="--tree")
     raise unknown_name("tree", arg, declared, hint="or give a directory, a git URL with #ref, or a tarball")
 
@@ -53,7 +61,7 @@ def _is_tarball(location: str) -> bool:
     name = location.partition("?")[0] if tarball.is_url(location) else location
     if not _TARBALL.search(name):
         return False
-    return tarball.is_url(location) or Path(location).expanduser().is_file()
+    return tarball.is_url(location) or paths.is_file(paths.expanded(location))
 
 
 def _tarball_spec(arg: str, location: str, fragment: str) -> TreeSpec:
@@ -66,6 +74,10 @@ def _tarball_spec(arg: str, location: str, fragment: str) -> TreeSpec:
 
 
 def _git_spec(arg: str, url: str, ref: str) -> TreeSpec:
+    if reach.host_of(url).startswith("-") or _BARE_URL_PATH.match(url):
+        raise UserError(
+            f"a host or path that begins with a dash would be taken for an option: {url!r}", where=arg
+        )
     if re.fullmatch(r"[0-9a-fA-F]{40}", ref):
         return TreeSpec(name=arg, git=url, commit=ref.lower())
     # git's own rules for names, as far as they keep a name from being taken for something else.

@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
-from kmodpipe import disk, proc
+from kmodpipe import disk, paths, proc, store
 from kmodpipe.errors import InfraError, Interrupted, UserError
-from kmodpipe.source.tree import link_escapes
 
 _CHUNK = 1024 * 1024
 _MAGIC: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (
@@ -31,6 +30,9 @@ _MAGIC: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (
     (b"BZh", lambda f: cast(IO[bytes], bz2.BZ2File(f))),
 )
 _HEADER_BYTES = 1024 * 1024
+_BEHIND_BYTES = 256 * 1024**2
+_RESERVE_MIB = 512
+_LOOK_AT_DISK_BYTES = 64 * 1024**2
 _HEADER_TYPES = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
     tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
@@ -39,12 +41,15 @@ _HEADER_TYPES = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold. Linux 6.12 has 86,000 files and 1.5 GB."""
+    """What an archive may hold. Linux 6.12 has 86,000 files and 1.5 GB, ten times what its .tar.xz has.
+    Beyond ``small_bytes`` none unpacks to more than ``times_larger`` its own size."""
 
     members: int = 500_000
     total_bytes: int = 8 * 1024**3
     file_bytes: int = 1024**3
     name_bytes: int = 1024
+    times_larger: int = 200
+    small_bytes: int = 64 * 1024**2
 
 
 @dataclass
@@ -52,8 +57,10 @@ class _State:
     what: str
     target: str
     limits: Limits
+    packed: int | None = None
     members: int = 0
     total: int = 0
+    written: int = 0
     taken: set[str] = field(default_factory=set)
     regular: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
@@ -71,6 +78,12 @@ class _StrictInfo(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as e:
             raise tarfile.ReadError(str(e)) from e
+
+    def _block(self, count: int) -> int:
+        # A size below nothing would send older releases of tarfile back, and round in circles.
+        if count < 0:
+            raise tarfile.ReadError(f"a size of {count} bytes")
+        return int(super()._block(count))  # type: ignore[misc]
 
     def _proc_member(self, tarfile_: tarfile.TarFile) -> Any:
         if self.type in _HEADER_TYPES and self.size > _HEADER_BYTES:
@@ -100,16 +113,18 @@ def unpack(
     target: Path,
     *,
     what: str,
+    packed: int | None = None,
     limits: Limits | None = None,
     on_count: Callable[[int], None] | None = None,
 ) -> None:
     """Unpack the tar in ``stream`` (plain, gz, bz2 or xz) into the empty folder ``target``.
 
-    A single top folder is stripped. ``on_count`` hears how many members are done, now and then.
+    A single top folder is stripped. ``packed`` is the archive's own size, where it is known. ``on_count``
+    hears how many members are done, now and then.
     UserError names the member that escapes, is no file, folder or link, or goes beyond ``limits``, and
     says where an archive is cut short or damaged.
     """
-    state = _State(what, os.fspath(target), limits or Limits())
+    state = _State(what, os.fspath(target), limits or Limits(), packed)
     peeked = _Peeked(stream)
     plain: IO[bytes] = cast(IO[bytes], peeked)
     for magic, opener in _MAGIC:
@@ -126,9 +141,9 @@ def unpack(
                         raise Interrupted("interrupted while an archive was unpacked", where=what)
                     if on_count:
                         on_count(state.members)
-        # tarfile takes a stream that ends between two members for whole: read on, to meet the checksum.
-        while plain.read(_CHUNK):
-            pass
+        _read_to_the_end(plain)
+    except RecursionError as e:
+        raise UserError("the archive is damaged: its headers have headers without end", where=what) from e
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile, ValueError) as e:
         if proc.stopping():
             raise Interrupted("interrupted while an archive was unpacked", where=what) from e
@@ -141,8 +156,22 @@ def unpack(
     _finish(state)
 
 
+def _read_to_the_end(plain: IO[bytes]) -> None:
+    """tarfile takes a stream that ends between two members for whole: read on, to meet the checksum."""
+    behind = 0
+    while data := plain.read(_CHUNK):
+        behind += len(data)
+        if behind > _BEHIND_BYTES:
+            raise tarfile.ReadError(f"more than {_BEHIND_BYTES >> 20} MiB follow its end")
+
+
 def _refuse(state: _State, member: str, why: str) -> UserError:
-    return UserError(f"the archive is not safe to unpack: {member!r} {why}", where=state.what)
+    shown = member if len(member) <= 200 else f"{member[:200]}…"
+    return UserError(
+        f"the archive is not safe to unpack: {shown!r} {why}",
+        where=state.what,
+        hint="a source archive holds files, folders, and links that stay in it",
+    )
 
 
 def _clean_name(state: _State, raw: str) -> str:
@@ -152,8 +181,11 @@ def _clean_name(state: _State, raw: str) -> str:
     parts = [p for p in raw.split("/") if p not in ("", ".")]
     if ".." in parts:
         raise _refuse(state, raw, "points out of the archive")
-    if "\0" in raw or len(os.fsencode(raw)) > state.limits.name_bytes:
-        raise _refuse(state, raw[:80], "has an impossible name")
+    if any(p.lower() == ".git" for p in parts):
+        raise _refuse(state, raw, "belongs to a git repository: git archive packs a tree without it")
+    long = any(len(os.fsencode(p)) > paths.NAME_BYTES for p in parts)
+    if "\0" in raw or long or len(os.fsencode(raw)) > state.limits.name_bytes:
+        raise _refuse(state, raw, "has an impossible name")
     return "/".join(parts)
 
 
@@ -164,6 +196,15 @@ def _take(state: _State, archive: tarfile.TarFile, member: tarfile.TarInfo) -> N
         raise _refuse(state, member.name, f"is one more than the {state.limits.members} members allowed")
     if state.total > state.limits.total_bytes or member.size > state.limits.file_bytes:
         raise _refuse(state, member.name, "makes it larger than any kernel source")
+    limits = state.limits
+    if state.packed is not None and state.total > max(limits.small_bytes, state.packed * limits.times_larger):
+        raise _refuse(
+            state, member.name, f"makes it more than {limits.times_larger} times as large as the archive"
+        )
+    if state.total - state.written >= _LOOK_AT_DISK_BYTES:
+        state.written = state.total
+        need_mib = _RESERVE_MIB + (member.size >> 20)
+        store.require_space(Path(state.target), need_mib, f"unpacking {Path(state.what).name}")
     name = _clean_name(state, member.name)
     if not name:
         return
@@ -228,10 +269,14 @@ def _finish(state: _State) -> None:
     tops = {n.partition("/")[0] for n in (*state.taken, *state.folders)}
     top = next(iter(tops)) if len(tops) == 1 and tops <= state.folders else None
     prefix = f"{top}/" if top else ""
+    links = {name.removeprefix(prefix): target for name, target in state.links}
+    if found := paths.escaping_link(links):
+        raise _refuse(state, prefix + found[0], f"is a link out of the tree, to {found[1][:200]!r}")
     for name, target in state.links:
-        if link_escapes(name.removeprefix(prefix), target):
-            raise _refuse(state, name, f"is a link out of the tree, to {target!r}")
-        (root / name).symlink_to(target)
+        try:
+            (root / name).symlink_to(target)
+        except OSError as e:
+            raise _refuse(state, name, f"is a link that cannot be made: {e.strerror}") from e
     if top:
         # Through a name that no member has: the top folder may hold one of its own name.
         aside = root / ".kmodpipe-top"

@@ -20,15 +20,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import proc, store
-from kmodpipe.errors import InfraError, Interrupted, UserError
+from kmodpipe import paths, proc, store
+from kmodpipe.errors import Interrupted, UserError
 from kmodpipe.farm import link_or_copy
 from kmodpipe.progress import Screen, Step
 from kmodpipe.source import tree
 from kmodpipe.source.git import QUIET_ENV
-from kmodpipe.source.tree import Tree, TreeSpec, link_escapes
+from kmodpipe.source.tree import Tree, TreeSpec
 
 _GIT_LIMIT_S = 120.0
+# A partial clone names the program that fetches what it lacks. The first word is for git from 2.44 on.
+_OFFLINE = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": ""}
+_FILE_BYTES = 1024**3
+_FILES = 500_000
 # File times tick every few milliseconds: a file changed this shortly before it was looked at may change
 # again without its times showing it, so its contents are read again next time.
 _RACY_NS = 100_000_000
@@ -79,9 +83,12 @@ def _git(
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
 ) -> proc.Completed:
-    """git in the user's folder: reads only, runs no program that the folder's configuration names."""
+    """git in the user's folder: reads only, runs no program that the folder's configuration names, and asks
+    no server for objects that are not there."""
     argv = [
         "git",
+        # The settings may name another one.
+        f"--work-tree={root}",
         "-c",
         "core.fsmonitor=false",
         "-c",
@@ -91,7 +98,12 @@ def _git(
         *args,
     ]
     return proc.run(
-        argv, timeout_s=_GIT_LIMIT_S, cwd=root, env={**QUIET_ENV, **(env or {})}, check=check, stdin=stdin
+        argv,
+        timeout_s=_GIT_LIMIT_S,
+        cwd=root,
+        env={**QUIET_ENV, **_OFFLINE, **(env or {})},
+        check=check,
+        stdin=stdin,
     )
 
 
@@ -99,11 +111,18 @@ def _names(root: Path) -> tuple[list[str], bool]:
     """All source files below ``root``, and whether git told them."""
     if not (root / ".git").exists():
         return sorted(n for n in _walk(root) if not is_product(n)), False
-    tracked = _git(root, "ls-files", "-c", "-z")
-    others = _git(root, "ls-files", "-o", "-z", "--exclude-standard")
+    listings = (("-c",), ("-o", "--exclude-standard"))
+    tracked, others = (_git(root, "ls-files", "-z", *which, check=False) for which in listings)
     for done in (tracked, others):
+        if done.returncode != 0:
+            raise UserError(
+                "git cannot say which files belong to this folder",
+                where=str(root),
+                detail=done.tail,
+                hint="is its .git whole? without one, all files of the folder are taken",
+            )
         if done.stdout and not done.stdout.endswith(b"\0"):
-            raise InfraError("too many files for a kernel tree", where=str(root))
+            raise UserError("too many files for a kernel tree", where=str(root))
     names = {os.fsdecode(n) for n in tracked.stdout.split(b"\0") if n}
     # A trailing slash is a repository of its own inside this one: not part of this tree.
     untracked = {os.fsdecode(n) for n in others.stdout.split(b"\0") if n and not n.endswith(b"/")}
@@ -114,12 +133,18 @@ def _walk(root: Path) -> Iterator[str]:
     pending = [""]
     while pending:
         prefix = pending.pop()
-        with os.scandir(root / prefix) as entries:
-            for entry in entries:
-                if not entry.is_dir(follow_symlinks=False):
-                    yield prefix + entry.name
-                elif entry.name != ".git":
-                    pending.append(f"{prefix}{entry.name}/")
+        try:
+            with os.scandir(root / prefix) as entries:
+                found = list(entries)
+        except OSError as e:
+            raise UserError(f"its folder {prefix!r} cannot be read: {e.strerror}", where=str(root)) from e
+        for entry in found:
+            if entry.name.lower() == ".git":
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(f"{prefix}{entry.name}/")
+            else:
+                yield prefix + entry.name
 
 
 def _look(root: Path) -> _Seen:
@@ -127,7 +152,12 @@ def _look(root: Path) -> _Seen:
     began_ns = time.time_ns()
     names, from_git = _names(root)
     files: dict[str, Signature] = {}
+    real: dict[str, bool] = {"": True}
     for name in names:
+        if not paths.is_plain(name):
+            raise UserError(f"git's index names a file outside the folder: {name!r}", where=str(root))
+        if not _is_below_folders(root, name.rpartition("/")[0], real):
+            continue  # tracked, and replaced by a link to a folder
         try:
             s = os.lstat(f"{root}/{name}")
         except (FileNotFoundError, NotADirectoryError):
@@ -135,11 +165,31 @@ def _look(root: Path) -> _Seen:
         if stat.S_ISDIR(s.st_mode):
             continue  # a submodule
         if not (stat.S_ISREG(s.st_mode) or stat.S_ISLNK(s.st_mode)):
-            raise UserError(f"{name} is neither a file nor a link", where=str(root))
+            raise UserError(
+                f"{name!r} is neither a file nor a link",
+                where=str(root),
+                hint="no source tree has one: remove it",
+            )
+        if s.st_size > _FILE_BYTES:
+            raise UserError(
+                f"{name!r} has {s.st_size >> 20} MiB: no source file is larger than {_FILE_BYTES >> 20} MiB",
+                where=str(root),
+                hint="move it out of the tree",
+            )
         files[name] = (s.st_mtime_ns, s.st_ctime_ns, s.st_size, s.st_ino, s.st_mode)
+    if len(files) > _FILES:
+        raise UserError(f"it holds more than {_FILES} files: no kernel does", where=str(root))
     text = "".join(f"{name}\0{sig}\n" for name, sig in files.items())
     digest = hashlib.sha256(os.fsencode(text)).hexdigest()
     return _Seen(root, files, digest, began_ns, from_git)
+
+
+def _is_below_folders(root: Path, folder: str, real: dict[str, bool]) -> bool:
+    """Whether each part of ``folder`` is a folder itself, and no link to one; ``real`` is what is known."""
+    if folder not in real:
+        above = _is_below_folders(root, folder.rpartition("/")[0], real)
+        real[folder] = above and not Path(root, folder).is_symlink()
+    return real[folder]
 
 
 def _look_calmly(root: Path) -> _Seen:
@@ -172,6 +222,8 @@ def _root(spec: TreeSpec) -> Path:
 def locate(spec: TreeSpec, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
     """The copy of the folder as it is now, if there is one: about a second for 75,000 files."""
     root = _root(spec)
+    # Before a whole home folder is looked through.
+    tree.kernel_version(root, what=str(root))
     return _recognise(_look(root), cache, tell)
 
 
@@ -242,6 +294,7 @@ def _copy(
     seen: _Seen, old: dict[str, list[object]], base: Path | None, target: Path, step: Step
 ) -> tuple[Path, dict[str, str], tuple[int, int]]:
     """Copy or link every file; returns the folder, name -> content, and (files, linked)."""
+    _refuse_escaping_links(seen)
     target.mkdir()
     made: set[str] = {""}
     table: dict[str, str] = {}
@@ -268,21 +321,35 @@ def _copy(
     return target, table, (len(table), linked)
 
 
+def _refuse_escaping_links(seen: _Seen) -> None:
+    links = {
+        name: os.readlink(f"{seen.root}/{name}")  # noqa: PTH115
+        for name, signature in seen.files.items()
+        if stat.S_ISLNK(signature[4])
+    }
+    if found := paths.escaping_link(links):
+        raise UserError(
+            f"its symbolic link {found[0]} points out of the tree, to {found[1]}",
+            where=str(seen.root),
+            hint="replace the link by what it points to",
+        )
+
+
 def _copy_one(seen: _Seen, name: str, signature: Signature, target: Path) -> str | None:
     """Copy one file or link; returns its part of the identity, None for a program that a build left."""
     source, copy = f"{seen.root}/{name}", f"{target}/{name}"
     if stat.S_ISLNK(signature[4]):
         points_to = os.readlink(source)  # noqa: PTH115
-        if link_escapes(name, points_to):
-            raise UserError(
-                f"its symbolic link {name} points out of the tree, to {points_to}", where=str(seen.root)
-            )
         os.symlink(points_to, copy)  # noqa: PTH211
         return f"l:{points_to}"
     executable = bool(signature[4] & 0o100)
-    fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        # Not blocking: what was a file when it was looked at may be a pipe now.
+        fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as e:
+        raise UserError(f"{name!r} cannot be read: {e.strerror}", where=str(seen.root)) from e
     with os.fdopen(fd, "rb") as f:
-        data = f.read()
+        data = f.read(_FILE_BYTES + 1)
         now = os.fstat(fd)
     if (now.st_mtime_ns, now.st_size, now.st_ino) != (signature[0], signature[2], signature[3]):
         raise UserError(f"{name} changed while it was copied", where=str(seen.root), hint="try again")
@@ -309,7 +376,10 @@ def _git_state(root: Path) -> dict[str, str]:
     head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD", check=False).text.strip()
     if not head:
         return {"git-head": "none", "git-state": "no commit yet"}
-    staged = _raw(_git(root, "diff-index", "--cached", "--raw", "-z", "--no-renames", head).stdout)
+    compared = _git(root, "diff-index", "--cached", "--raw", "-z", "--no-renames", head, check=False)
+    if compared.returncode != 0:
+        return {"git-head": head, "git-state": "cannot be told: its repository is not whole"}
+    staged = _raw(compared.stdout)
     worktree = _raw(_git(root, "diff-files", "--raw", "-z", env=_without_filters(root)).stdout)
     changed = {name for name, _ in staged} | _really_changed(root, worktree)
     listed = _git(root, "ls-files", "-o", "-z", "--exclude-standard").stdout.split(b"\0")

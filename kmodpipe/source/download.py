@@ -30,6 +30,8 @@ _TOTAL_S = 2 * 3600.0
 _FRUITLESS_TRIES = 4
 _TRIES = 100
 _CHUNK = 256 * 1024
+_MOST_BYTES = 2 * 1024**3
+_LOOK_AT_DISK_BYTES = 64 * 1024**2
 _CONTENT_RANGE = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)$")
 
 
@@ -156,6 +158,8 @@ def _attempt(
                 part.write_bytes(b"")
             store.write_atomically(_notes(part), json.dumps({"url": url, **validators}))
             _receive(response, part, start, total, step, deadline, url)
+    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as e:
+        raise UserError(f"the address leads to one that is not http: {e}", where=url) from e
     except (requests.RequestException, HTTPError) as e:
         raise _Broken(str(e)[:300]) from e
     return validators
@@ -207,13 +211,22 @@ def _receive(
     deadline: float,
     url: str,
 ) -> None:
+    if (total or 0) > _MOST_BYTES:
+        raise UserError(f"it has {(total or 0) >> 20} MiB: larger than any kernel source", where=url)
     store.require_space(part.parent, ((total or 0) - start >> 20) + 64, "the download")
-    done = start
+    done = checked = start
     with part.open("r+b" if start else "wb") as out:
         out.seek(start)
         for data in response.raw.stream(_CHUNK, decode_content=False):
             out.write(data)
             done += len(data)
+            if done > _MOST_BYTES:
+                raise UserError(
+                    f"it has no end after {done >> 20} MiB: no kernel source is larger", where=url
+                )
+            if done - checked > _LOOK_AT_DISK_BYTES:
+                checked = done
+                store.require_space(part.parent, 512, "the download")
             step.update(f"{done >> 20} MiB", done=done, total=total)
             if proc.stopping():
                 raise Interrupted("interrupted while downloading", where=url)

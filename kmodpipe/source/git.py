@@ -12,17 +12,20 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import disk, proc, store
+from kmodpipe import disk, paths, proc, store
 from kmodpipe.errors import InfraError, Interrupted, UserError, unknown_name
 from kmodpipe.progress import Screen, Step
-from kmodpipe.source import reach, tree
+from kmodpipe.source import archive, reach, tree
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
 
 _FETCH_LIMIT_S = 2 * 3600.0
 _SILENCE_LIMIT_S = 180.0
 _LOCAL_LIMIT_S = 900.0
+_LINK = b"120000"
+_LINK_BYTES = 4096
 _HASH = re.compile(r"^[0-9a-f]{40}$")
 _NO_NETWORK = re.compile(
     r"could not resolve host|name or service not known|connection refused|connection timed out"
@@ -66,10 +69,12 @@ def repository(cache: Path) -> Path:
     return cache / "git" / "trees.git"
 
 
-def _git(cache: Path, *args: str, check: bool = True, stdin: bytes | None = None) -> proc.Completed:
+def _git(
+    cache: Path, *args: str, check: bool = True, stdin: bytes | None = None, whole: bool = False
+) -> proc.Completed:
     """A local git command in the shared repository."""
     argv = ["git", f"--git-dir={repository(cache)}", *_SAFE, *args]
-    return proc.run(argv, timeout_s=_LOCAL_LIMIT_S, env=QUIET_ENV, stdin=stdin, check=check)
+    return proc.run(argv, timeout_s=_LOCAL_LIMIT_S, env=QUIET_ENV, stdin=stdin, check=check, whole=whole)
 
 
 def _request(spec: TreeSpec, *, head: bool) -> dict[str, object]:
@@ -296,10 +301,12 @@ def _check_out(spec: TreeSpec, cache: Path, step: Step, commit: str, request: di
     assert spec.git is not None
     identity = f"git:{commit}"
     what = f"{spec.git} at {commit}"
-    listing = _listing(cache, commit)
+    listing = _listing(cache, commit, what)
+    _refuse_what_no_tree_holds(listing, what)
     _refuse_escaping_links(cache, listing, what)
-    # A kernel's files take 17 KiB on average, with what the file system rounds up.
-    store.require_space(cache, len(listing) * 20 // 1024 + 64, f"a worktree of {commit[:12]}")
+    # The file system rounds every file up.
+    need_mib = (sum(entry.size for entry in listing) + len(listing) * 4096 >> 20) + 64
+    store.require_space(cache, need_mib, f"a worktree of {commit[:12]}")
     folder = tree.slot(cache, identity)
     tree.discard(folder)
     _git(cache, "worktree", "prune")
@@ -325,26 +332,59 @@ def _about(cache: Path, commit: str) -> dict[str, str]:
     return {"commit-date": date, "commit-subject": subject[:200]}
 
 
-def _listing(cache: Path, commit: str) -> list[bytes]:
-    done = _git(cache, "ls-tree", "-r", "-z", "--full-tree", commit)
-    if not done.stdout.endswith(b"\0"):
-        raise UserError(
-            f"commit {commit} holds no files, or far more than a kernel", where=str(repository(cache))
-        )
-    return done.stdout.split(b"\0")[:-1]
+@dataclass(frozen=True)
+class _Entry:
+    """One file of a commit, before it is checked out."""
+
+    name: str
+    mode: bytes
+    blob: bytes
+    size: int
 
 
-def _refuse_escaping_links(cache: Path, listing: list[bytes], what: str) -> None:
-    links: list[tuple[str, str]] = []
-    for row in listing:
+def _listing(cache: Path, commit: str, what: str) -> list[_Entry]:
+    """Every file of a commit. UserError for none, and for more than any kernel has."""
+    try:
+        done = _git(cache, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, whole=True)
+    except proc.TooMuch as e:
+        raise UserError("the commit holds far more files than a kernel", where=what) from e
+    entries = []
+    for row in done.stdout.split(b"\0")[:-1]:
         meta, _, raw = row.partition(b"\t")
-        mode, _, blob = meta.split()
-        if mode == b"120000":
-            links.append((os.fsdecode(raw), blob.decode()))
-    for name, oid in links:
-        points_to = os.fsdecode(_git(cache, "cat-file", "blob", oid).stdout)
-        if tree.link_escapes(name, points_to):
-            raise UserError(f"its symbolic link {name} points out of the tree, to {points_to}", where=what)
+        mode, _, blob, size = meta.split()
+        entries.append(_Entry(os.fsdecode(raw), mode, blob, int(size) if size.isdigit() else 0))
+    if not entries:
+        raise UserError("the commit holds no files", where=what)
+    return entries
+
+
+def _refuse_what_no_tree_holds(listing: list[_Entry], what: str) -> None:
+    limits = archive.Limits()
+    for entry in listing:
+        if not paths.is_plain(entry.name):
+            raise UserError(f"it holds a file that cannot be checked out: {entry.name!r}", where=what)
+        if entry.size > limits.file_bytes or (entry.mode == _LINK and entry.size > _LINK_BYTES):
+            raise UserError(
+                f"{entry.name!r} has {entry.size} bytes: no kernel source is so large", where=what
+            )
+    if sum(entry.size for entry in listing) > limits.total_bytes or len(listing) > limits.members:
+        raise UserError("the commit holds far more than a kernel", where=what)
+
+
+def _refuse_escaping_links(cache: Path, listing: list[_Entry], what: str) -> None:
+    links = [entry for entry in listing if entry.mode == _LINK]
+    if not links:
+        return
+    asked = b"".join(entry.blob + b"\n" for entry in links)
+    told = _git(cache, "cat-file", "--batch", stdin=asked, whole=True).stdout
+    targets: dict[str, str] = {}
+    for entry in links:
+        # "<blob> blob <size>", a newline, the content, a newline
+        begin = told.index(b"\n") + 1
+        targets[entry.name] = os.fsdecode(told[begin : begin + entry.size])
+        told = told[begin + entry.size + 1 :]
+    if found := paths.escaping_link(targets):
+        raise UserError(f"its symbolic link {found[0]} points out of the tree, to {found[1]}", where=what)
 
 
 def prune(cache: Path) -> None:

@@ -50,6 +50,15 @@ def host_of(url: str) -> str:
     return urlsplit(url).hostname or (scp["host"] if scp else url)
 
 
+def fault_of(url: str) -> str:
+    """Why ``url`` cannot be an address: a bracket or a port that none has; empty where it can."""
+    try:
+        urlsplit(url).port  # noqa: B018
+    except ValueError as e:
+        return str(e)
+    return ""
+
+
 def _bounded(ask: Callable[[], Answer], bound_s: float) -> Answer:
     """``ask`` in a thread of its own: a resolver that does not answer has no time limit to set."""
     answers: list[Answer] = []
@@ -69,6 +78,9 @@ def _ask_http(url: str, bound_s: float) -> Answer:
         return False, f"the proxy does not let it through: {_root(e)}"
     except requests.exceptions.Timeout:
         return False, f"no answer within {bound_s:g} s"
+    except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as e:
+        # It answers, with an address that is none: no reason for a stand-in.
+        return True, f"answers, and leads elsewhere: {e}"
     except requests.exceptions.RequestException as e:
         return False, _root(e)
     if status in (502, 503, 504):

@@ -122,7 +122,7 @@ def _unpack(path: Path, sha256: str, cache: Path, screen: Screen) -> Tree:
         try:
             with path.open("rb") as f:
                 archive.unpack(
-                    f, target, what=str(path),
+                    f, target, what=str(path), packed=size,
                     on_count=lambda n: step.update(f"{n} files", done=f.tell(), total=size),
                 )  # fmt: skip
         except OSError as e:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kmodpipe import integrity
+from kmodpipe import integrity, paths
 from kmodpipe.errors import InfraError, Interrupted, UserError
 from kmodpipe.store import digest_of, lock, remove, write_atomically
 
@@ -132,32 +132,20 @@ _VERSION_LINE = re.compile(
 
 def kernel_version(path: Path, *, what: str) -> str:
     """``5.10.223`` or ``5.9.0-rc5``, from the Makefile. UserError names what a kernel tree lacks."""
-    missing = [n for n in ("Makefile", "Kconfig") if not (path / n).is_file()]
-    missing += [f"{n}/" for n in ("scripts",) if not (path / n).is_dir()]
+    missing = [n for n in ("Makefile", "Kconfig") if not paths.is_file(path / n)]
+    missing += [f"{n}/" for n in ("scripts",) if not paths.is_dir(path / n)]
     hint = "give the top folder of a Linux source tree"
     if missing:
         raise UserError(f"not a kernel tree: it has no {', no '.join(missing)}", where=what, hint=hint)
-    with (path / "Makefile").open(encoding="utf-8", errors="replace") as f:
-        found = dict(_VERSION_LINE.findall(f.read(65536)))
+    try:
+        with (path / "Makefile").open(encoding="utf-8", errors="replace") as f:
+            found = dict(_VERSION_LINE.findall(f.read(65536)))
+    except OSError as e:
+        raise UserError(f"its Makefile cannot be read: {e.strerror}", where=what) from e
     absent = [n for n in ("VERSION", "PATCHLEVEL", "SUBLEVEL") if not found.get(n, "").isdigit()]
     if absent:
         raise UserError(f"its Makefile sets no {', no '.join(absent)}", where=what, hint=hint)
     return f"{found['VERSION']}.{found['PATCHLEVEL']}.{found['SUBLEVEL']}{found.get('EXTRAVERSION', '')}"
-
-
-def link_escapes(name: str, target: str) -> bool:
-    """Whether a symbolic link ``name`` (relative to the tree) with ``target`` points out of the tree."""
-    if target.startswith("/") or "\0" in target:
-        return True
-    depth = name.count("/")
-    for part in target.split("/"):
-        if part == "..":
-            depth -= 1
-        elif part not in ("", "."):
-            depth += 1
-        if depth < 0:
-            return True
-    return False
 
 
 # -- records -----------------------------------------------------------------------------------------

@@ -42,7 +42,9 @@ def image(client: DockerClient) -> str:
     tagged.sort(key=lambda i: not any("kmodpipe-builder" in tag for tag in i.tags))
     for one in tagged:
         with suppress(Exception):
-            client.containers.run(one.id, ["sh", "-c", "head -c 1 /dev/zero && id"], remove=True)
+            client.containers.run(
+                one.id, ["sh", "-c", "head -c 1 /dev/zero && id"], remove=True, network_mode="none"
+            )
             return str(one.id)
     require(False, "no image with a shell (the builder image will do: invoke setup)")
     return ""
@@ -261,7 +263,7 @@ def test_only_containers_whose_maker_is_gone_are_swept(client: DockerClient, run
         "somebody else's": {"org.kmodpipe.test": "x"},
     }
     made = {
-        name: client.containers.create(runtime.image_id, ["sleep", "60"], labels=label)
+        name: client.containers.create(runtime.image_id, ["sleep", "60"], labels=label, network_mode="none")
         for name, label in labels.items()
     }
     try:

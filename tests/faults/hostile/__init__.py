@@ -1,10 +1,17 @@
 """Hostile input: archives, patches, series and names that mean harm.
 
+    archives   tarballs, by path and by URL
+    patches    patches, series and mailboxes
+    folders    trees that are somebody's folder or repository
+    names      names of everything that has one
+    builds     Makefiles and Kconfig files that run commands of their own
+
 Nothing outside the work folder is read or written, and each gets a clear error.
 """
 
 from __future__ import annotations
 
-from tests.faults import Registry
+from tests.faults.hostile import archives, builds, folders, names, patches
+from tests.faults.hostile.base import fault
 
-fault = Registry("hostile")
+__all__ = ["archives", "builds", "fault", "folders", "names", "patches"]
