@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 import threading
@@ -14,15 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kmodpipe import proc
+from kmodpipe import owners, proc
 from kmodpipe.bench import Bench
 from kmodpipe.errors import Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.kconfig import Flavour
 from kmodpipe.plan import BaseSpec, Configured, Stage, Subject, common_configuration
-from kmodpipe.store import Artifact, boot_id
+from kmodpipe.store import Artifact, part_of, sweep_parts, write_atomically
 
 _OWNER = ".kmodpipe-run"
 """Marks a run's folder, and says which process made it."""
+_ENDED = "ended"
 
 
 @dataclass(frozen=True)
@@ -63,20 +63,31 @@ class GuestParts:
 
 
 class RunFolder:
-    """``OUT/<run>``: made at once, ``OUT/latest`` points to it."""
+    """``OUT/<run>``: made at once, ``OUT/latest`` points to it. Its block is the run: before the end of that
+    nobody removes it."""
 
     def __init__(self, out: Path) -> None:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         self.id = f"{stamp}-{secrets.token_hex(2)}"
         self.path = out / self.id
+        made = part_of(self.path)
         try:
-            (self.path / "shared").mkdir(parents=True)
+            (made / "shared").mkdir(parents=True)
+            (made / _OWNER).write_text(owners.me())
+            made.rename(self.path)
         except OSError as e:
             raise UserError(f"the results folder cannot be made: {e.strerror}", where=str(out)) from e
-        (self.path / _OWNER).write_text(f"{os.getpid()} {boot_id()}")
-        latest = out / f".latest-{self.id}"
+        latest = part_of(out / "latest")
         latest.symlink_to(self.id)
         latest.replace(out / "latest")
+        _sweep_runs(out)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            write_atomically(self.path / _OWNER, _ENDED)
 
     @property
     def shared(self) -> Path:
@@ -94,16 +105,37 @@ class RunFolder:
         return self.shared / f"{stage.kind}-{stage.label}.log"
 
 
+def _run_folders(out: Path) -> Iterator[tuple[Path, str]]:
+    """The run folders below ``out``, each with its owner."""
+    for owner in sorted(out.glob(f"*/{_OWNER}")):
+        with suppress(OSError):
+            if not owner.parent.is_symlink():
+                yield owner.parent, owner.read_text()
+
+
+def _sweep_runs(out: Path) -> None:
+    """Remove what killed runs were about to write; their results stay, unfinished as they are. Once a run."""
+    sweep_parts(out)
+    for run, owner in _run_folders(out):
+        if owner != _ENDED and not owners.runs(owner):
+            for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
+                sweep_parts(folder)
+            with suppress(OSError):
+                (run / _OWNER).write_text(_ENDED)
+
+
 def remove_runs(out: Path) -> int:
-    """Remove the run folders below ``out``, and ``out`` itself once it is empty; returns how many. Whatever
-    else somebody keeps there stays."""
+    """Remove the run folders below ``out``, and ``out`` itself once it is empty; returns how many. Runs that
+    go on stay, and whatever else somebody keeps there."""
     removed = 0
-    for run in [owner.parent for owner in out.glob(f"*/{_OWNER}")]:
-        if not run.is_symlink():
+    for run, owner in _run_folders(out):
+        if not owners.runs(owner):
             shutil.rmtree(run, ignore_errors=True)
             removed += 1
-    if (out / "latest").is_symlink():
-        (out / "latest").unlink()
+    sweep_parts(out)
+    latest = out / "latest"
+    if latest.is_symlink() and not latest.exists():
+        latest.unlink()
     with suppress(OSError):
         out.rmdir()
     return removed
@@ -133,7 +165,9 @@ class Maker:
                     if log.is_file():
                         shutil.copyfile(log, folder / "build.log")
 
-                artifact = store.make(stage.kind, stage.inputs, stage.label, make, need_mib=stage.need_mib)
+                artifact = store.make(
+                    stage.kind, stage.inputs, stage.label, make, need_mib=stage.need_mib, waiting=screen.say
+                )
                 step.finish(f"made ({why})")
             with self._lock:
                 self.tally.made.append(name)

@@ -12,13 +12,22 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import proc
-from kmodpipe.errors import ExitCode, InfraError, KernelFailure, KmodpipeError, UserError, unknown_name
+from kmodpipe import proc, signals
+from kmodpipe.errors import (
+    ExitCode,
+    InfraError,
+    KernelFailure,
+    KmodpipeError,
+    UserError,
+    from_system,
+    unknown_name,
+)
 from kmodpipe.progress import Mode, Screen
 
 if TYPE_CHECKING:
@@ -72,39 +81,49 @@ def guarded(body: Callable[[Asking], int], asking: Asking) -> int:
     screen = asking.screen
     if asking.quiet:
         screen.mode = Mode.QUIET
-    proc.reset()
-    # The builder's user is not ours: what we write must be readable for it, whatever the caller's umask.
-    os.umask(0o022)
     try:
+        signals.begin()
+        proc.reset()
+        # The builder's user is not ours: what we write must be readable for it, whatever the caller's umask.
+        os.umask(0o022)
         return int(body(asking))
-    except KmodpipeError as e:
-        screen.error(e)
-        return int(e.exit_code)
     except KeyboardInterrupt:
         proc.stop_all()
-        screen.error(InfraError("interrupted; what was running is stopped", hint="the same command goes on"))
-        return int(ExitCode.INFRA)
-    except BrokenPipeError:
+        told = f"interrupted by {signals.arrived()}; what was running is stopped"
+        screen.error(InfraError(told, hint="the same command goes on"))
         return int(ExitCode.INFRA)
     except Exception as e:
-        screen.error(
-            InfraError(
-                f"a defect in kmodpipe: {type(e).__name__}: {e}",
-                where=_save_traceback(e),
-                hint="please report it with that file",
-            )
-        )
-        return int(ExitCode.INFRA)
+        error = _told(e)
+        screen.error(error)
+        return int(error.exit_code)
     finally:
+        signals.end()
         screen.close_log()
+
+
+def _told(error: Exception) -> KmodpipeError:
+    """What a user is to read of an exception."""
+    if isinstance(error, KmodpipeError):
+        return error
+    if shortage := from_system(error):
+        return shortage
+    return InfraError(
+        f"a defect in kmodpipe: {type(error).__name__}: {error}",
+        where=_save_traceback(error),
+        hint="please report it with that file",
+    )
 
 
 def _save_traceback(error: Exception) -> str:
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile("w", prefix="kmodpipe-", suffix=".traceback", delete=False) as f:
-        f.writelines(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="kmodpipe-", suffix=".traceback", delete=False) as f:
+            f.writelines(traceback.format_exception(error))
+    except OSError:
+        # What broke may be just that. The last lines have to do.
+        return " | ".join("".join(traceback.format_exception(error)).splitlines()[-3:])
     return f.name
 
 
@@ -180,6 +199,16 @@ def _cache() -> Path:
     return config.cache_folder()
 
 
+@contextmanager
+def _used_cache(asking: Asking) -> Iterator[Path]:
+    """The cache, which nobody empties while the block runs."""
+    from kmodpipe import usage
+
+    cache = _cache()
+    with usage.using(cache, asking.screen.say):
+        yield cache
+
+
 # -- the machine ------------------------------------------------------------------------------------
 def setup(asking: Asking) -> int:
     from kmodpipe import setup as setting_up
@@ -213,7 +242,9 @@ def doctor(asking: Asking) -> int:
 def fetch(asking: Asking) -> int:
     from kmodpipe import bench
 
-    tree = bench.fetch_tree(resolve(asking), _cache(), asking.screen)
+    asked = resolve(asking)
+    with _used_cache(asking) as cache:
+        tree = bench.fetch_tree(asked, cache, asking.screen)
     asking.screen.print(f"{tree.name}: Linux {tree.kernel_version}")
     for name, value in tree.provenance.items():
         asking.screen.print(f"  {name}: {value}")
@@ -224,9 +255,11 @@ def fetch(asking: Asking) -> int:
 def patch(asking: Asking) -> int:
     from kmodpipe import bench
 
-    asked, cache = resolve(asking), _cache()
-    tree = bench.fetch_tree(asked, cache, asking.screen)
-    for subject in bench.patch_tree(asked, tree, cache, asking.screen):
+    asked = resolve(asking)
+    with _used_cache(asking) as cache:
+        tree = bench.fetch_tree(asked, cache, asking.screen)
+        subjects = bench.patch_tree(asked, tree, cache, asking.screen)
+    for subject in subjects:
         if subject.series:
             asking.screen.print(
                 f"{subject.series.name}: {len(subject.series.patches)} patches apply to {tree.name}"
@@ -251,12 +284,13 @@ def build(asking: Asking) -> int:
     from kmodpipe.building import RunFolder
 
     started = time.monotonic()
-    asked, cache = resolve(asking), _cache()
-    bench = set_up(asked, cache, asking.screen)
-    folder = RunFolder(asked.request.out)
-    asking.screen.log_to(folder.path / "events.jsonl")
-    built, tally = pipeline.build(bench, folder)
-    dead = pipeline.dead_axes(bench, built)
+    asked = resolve(asking)
+    with _used_cache(asking) as cache:
+        bench = set_up(asked, cache, asking.screen)
+        with RunFolder(asked.request.out) as folder:
+            asking.screen.log_to(folder.path / "events.jsonl")
+            built, tally = pipeline.build(bench, folder)
+            dead = pipeline.dead_axes(bench, built)
     return _report_build(bench.screen, built, dead, tally, time.monotonic() - started)
 
 
@@ -318,18 +352,18 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
     from kmodpipe.bench import set_up
     from kmodpipe.building import RunFolder
 
-    asked, cache, screen = resolve(asking), _cache(), asking.screen
+    asked, screen = resolve(asking), asking.screen
     cases, tries = _chosen_cases(asked), _tries(asking)
     if asked.request.shuffle:
         screen.print(f"the cases' order is shuffled: --shuffle {asked.request.shuffle} gives the same again")
-    proved = accel.probe(cache, screen)
-    bench = set_up(asked, cache, screen)
-    folder = RunFolder(asked.request.out)
-    screen.log_to(folder.path / "events.jsonl")
-    trials = pipeline.Trials(
-        cases, proved, asked.project.deadlines, proc.pasteable(["invoke", *sys.argv[1:]]), tries
-    )
-    run = pipeline.test(bench, folder, trials)
+    command = proc.pasteable(["invoke", *sys.argv[1:]])
+    with _used_cache(asking) as cache:
+        proved = accel.probe(cache, screen)
+        bench = set_up(asked, cache, screen)
+        with RunFolder(asked.request.out) as folder:
+            screen.log_to(folder.path / "events.jsonl")
+            trials = pipeline.Trials(cases, proved, asked.project.deadlines, command, tries)
+            run = pipeline.test(bench, folder, trials)
     _report_test(screen, run, folder.path, tell_provenance=tell_provenance)
     if asking.receivers:
         from kmodpipe.publish.command import publish_at_the_end
@@ -392,7 +426,7 @@ def boot(asking: Asking) -> int:
     from kmodpipe.bench import set_up
     from kmodpipe.building import RunFolder
 
-    asked, cache, screen = resolve(asking), _cache(), asking.screen
+    asked, screen = resolve(asking), asking.screen
     ids = [cell.id for cell in asked.cells]
     if not asking.cell or len(ids) != 1:
         raise (
@@ -400,36 +434,38 @@ def boot(asking: Asking) -> int:
             if ids
             else unknown_name("cell", "", ids)
         )
-    proved = accel.probe(cache, screen)
-    bench = set_up(asked, cache, screen)
-    return interactive.shell(bench, RunFolder(asked.request.out), proved)
+    with _used_cache(asking) as cache:
+        proved = accel.probe(cache, screen)
+        bench = set_up(asked, cache, screen)
+        with RunFolder(asked.request.out) as folder:
+            return interactive.shell(bench, folder, proved)
 
 
 # -- clean ------------------------------------------------------------------------------------------
 def clean(asking: Asking) -> int:
-    from kmodpipe import engine, source
+    from kmodpipe import engine, source, usage
     from kmodpipe.building import remove_runs
     from kmodpipe.container import DockerRuntime
     from kmodpipe.store import Store
 
-    cache = _cache()
-    freed = _size_mib(cache)
-    store = Store(cache)
-    swept = store.sweep()
-    try:
-        swept += DockerRuntime(engine.connect(), "").sweep()
-    except InfraError as e:
-        asking.screen.warn(f"containers were not looked at: {e.what}")
-    shutil.rmtree(store.root, ignore_errors=True)
-    runs = remove_runs(Path(asking.out))
-    if asking.all:
-        source.remove_trees(cache)
-        for name in ("git", "downloads"):
-            shutil.rmtree(cache / name, ignore_errors=True)
-    freed -= _size_mib(cache)
-    asking.screen.print(
-        f"{freed} MiB freed in {cache}, {swept} leftovers of dead runs and {runs} results removed"
-    )
+    cache, screen = _cache(), asking.screen
+    with usage.alone(cache, screen.say):
+        freed = _size_mib(cache)
+        store = Store(cache)
+        swept = 0
+        try:
+            swept += DockerRuntime(engine.connect(), "").sweep()
+        except InfraError as e:
+            screen.warn(f"containers were not looked at: {e.what}")
+        swept += store.sweep()
+        shutil.rmtree(store.root, ignore_errors=True)
+        runs = remove_runs(Path(asking.out))
+        if asking.all:
+            source.remove_trees(cache)
+            for name in ("git", "downloads"):
+                shutil.rmtree(cache / name, ignore_errors=True)
+        freed -= _size_mib(cache)
+    screen.print(f"{freed} MiB freed in {cache}, {swept} leftovers of dead runs and {runs} results removed")
     return ExitCode.OK
 
 

@@ -8,14 +8,17 @@ archive) is stripped of terminal controls here, once, for everyone.
 
 from __future__ import annotations
 
+import _thread
+import errno
 import json
 import os
 import re
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import IO
@@ -87,15 +90,22 @@ class Step:
         self.failed = failed
 
 
+class _Pipe(Console):
+    """A console whose broken pipe is an error like another: rich's own way is to exit."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError(errno.EPIPE, "nobody reads this any more")
+
+
 class Screen:
     """Prints to stderr what goes on, to stdout what was asked for."""
 
     def __init__(self, mode: Mode | None = None, *, out: IO[str] | None = None) -> None:
         # No emoji codes: ":warning:" in a compiler's line is text.
-        self._err = Console(file=out or sys.stderr, highlight=False, emoji=False, soft_wrap=True)
-        self._out = Console(file=out or sys.stdout, highlight=False, emoji=False)
+        self._err: Console = _Pipe(file=out or sys.stderr, highlight=False, emoji=False, soft_wrap=True)
+        self._out: Console = _Pipe(file=out or sys.stdout, highlight=False, emoji=False)
         if not self._out.is_terminal and "COLUMNS" not in os.environ:
-            self._out = Console(file=out or sys.stdout, highlight=False, emoji=False, width=_FILE_COLUMNS)
+            self._out = _Pipe(file=out or sys.stdout, highlight=False, emoji=False, width=_FILE_COLUMNS)
         self.mode = mode or (Mode.LIVE if self._err.is_terminal else Mode.PLAIN)
         self._lock = threading.RLock()
         self._steps: list[Step] = []
@@ -120,12 +130,33 @@ class Screen:
                 self._log.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
                 self._log.flush()
 
+    # -- a reader that goes away -----------------------------------------------------------------
+    def _put(self, console: Console, *what: object, end: str = "\n", soft_wrap: bool | None = None) -> None:
+        """Print. Where the pipe's reader or the terminal is gone, what goes on is interrupted, as by the
+        terminal's own SIGHUP; what is left to be said is said to nobody."""
+        try:
+            console.print(*what, end=end, soft_wrap=soft_wrap)
+        except OSError as e:
+            if e.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            self._give_up(console)
+
+    def _give_up(self, console: Console) -> None:
+        console.quiet = True
+        with suppress(OSError, ValueError):
+            # Python writes out what it still holds at its end, and would fail once more.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, console.file.fileno())
+            os.close(nowhere)
+        if console is self._err:
+            _thread.interrupt_main(signal.SIGHUP)
+
     # -- lines -----------------------------------------------------------------------------------
     def line(self, text: str, style: str = "") -> None:
         """A line for the reader of the run; not shown in quiet mode."""
         if self.mode is not Mode.QUIET:
             with self._lock:
-                self._err.print(Text(visible(text), style=style))
+                self._put(self._err, Text(visible(text), style=style))
 
     def say(self, text: str) -> None:
         self._event("say", text=text)
@@ -134,28 +165,28 @@ class Screen:
     def warn(self, text: str) -> None:
         self._event("warning", text=text)
         with self._lock:
-            self._err.print(Text(f"warning: {visible(text)}", style="yellow"))
+            self._put(self._err, Text(f"warning: {visible(text)}", style="yellow"))
 
     def error(self, error: KmodpipeError) -> None:
         """What happened, where, evidence, and what to do next."""
         self._event("error", kind=type(error).__name__, text=str(error))
         with self._lock:
-            self._err.print(Text("error: ", style="bold red") + Text(visible_lines(str(error))))
+            self._put(self._err, Text("error: ", style="bold red") + Text(visible_lines(str(error))))
 
     def show(self, renderable: RenderableType) -> None:
         """Print what was asked for, on stdout, in every mode."""
         with self._lock:
-            self._out.print(renderable)
+            self._put(self._out, renderable)
 
     def print(self, text: str) -> None:
         """Plain text that was asked for, on stdout, in every mode."""
         with self._lock:
-            self._out.print(Text(visible_lines(text)), soft_wrap=True)
+            self._put(self._out, Text(visible_lines(text)), soft_wrap=True)
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; only a clear yes is one."""
         with self._lock:
-            self._err.print(Text(visible_lines(question)), Text(" [y/N] ", style="bold"), end="")
+            self._put(self._err, Text(visible_lines(question)), Text(" [y/N] ", style="bold"), end="")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     # -- steps -----------------------------------------------------------------------------------
@@ -182,9 +213,10 @@ class Screen:
             mark, style = ("✗", "red") if failed or step.failed else ("✓", "green")
             if self.mode is not Mode.QUIET:
                 with self._lock:
-                    self._err.print(
+                    self._put(
+                        self._err,
                         f"  [{style}]{mark}[/{style}] {escape(step.name)}: {escape(outcome)} "
-                        f"[dim]({step.elapsed_s:.1f} s)[/dim]"
+                        f"[dim]({step.elapsed_s:.1f} s)[/dim]",
                     )
 
     def _refresh(self) -> None:
@@ -194,9 +226,11 @@ class Screen:
             self._live = Live(
                 get_renderable=self._running, console=self._err, transient=True, refresh_per_second=8
             )
-            self._live.start()
+            with suppress(OSError):
+                self._live.start()
         elif not self._steps and self._live is not None:
-            self._live.stop()
+            with suppress(OSError):
+                self._live.stop()
             self._live = None
 
     def _running(self) -> RenderableType:
