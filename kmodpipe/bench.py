@@ -155,7 +155,7 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen) -> Runtim
         raise InfraError(
             e.what, where=e.where, detail=e.detail, hint=f"{e.hint}; or build without Docker: --runtime host"
         ) from e
-    return DockerRuntime(client, image_id)
+    return DockerRuntime(client, image_id, warn=screen.warn)
 
 
 def set_up(asked: Asked, cache: Path, screen: Screen) -> Bench:
@@ -165,7 +165,9 @@ def set_up(asked: Asked, cache: Path, screen: Screen) -> Bench:
     tree = fetch_tree(asked, cache, screen)
     subjects = patch_tree(asked, tree, cache, screen)
     runtime = open_runtime(asked.request.runtime, asked.project.images, cache, screen)
-    runtime.sweep()
+    if runtime.sweep():
+        # A container that was left over may have written on after its folder was swept.
+        store.sweep()
     identity = runtime.identity()
     builder = Builder(runtime, asked.project.images, asked.request.jobs)
     stages = Stages(tree, asked.matrix, asked.module, builder, identity)
