@@ -6,14 +6,13 @@ Everything a command does is in `kmodpipe.commands`; this file alone turns how i
 from __future__ import annotations
 
 import inspect
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from invoke import Context, Exit, Task, task
 
-from kmodpipe import commands
+from kmodpipe import commands, signals
 from kmodpipe.commands import Asking
 from kmodpipe.progress import open_streams
 
@@ -73,10 +72,7 @@ def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:
 
     def decorate(body: Callable[[Asking], int]) -> Task[Any]:
         def run(c: Context, **given: Any) -> None:
-            # A scheduler's SIGTERM is cleaned up after like Ctrl-C; and a job that a script started in the
-            # background, where SIGINT is ignored, can be stopped all the same.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.default_int_handler)
+            signals.install()
             asked = {f.field or f.name: given[f.name] for f in flags}
             code = commands.guarded(body, Asking(root=ROOT, **asked))
             if code:

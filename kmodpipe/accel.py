@@ -23,7 +23,7 @@ from typing import IO
 from kmodpipe import accelrom, proc, store
 from kmodpipe.errors import InfraError
 from kmodpipe.progress import Screen
-from kmodpipe.qemu import PROGRAM, Accel, base_argv, guarded
+from kmodpipe.qemu import PROGRAM, Accel, base_argv, file_of, guarded
 
 _KVM_CPUS = ("host", "max", "qemu64")
 # Without the promise of fast string instructions, which TCG carries out byte by byte: the kernel then copies
@@ -46,16 +46,18 @@ def probe(
     more with one that hangs. Raises InfraError where not even TCG runs the program.
     """
     file = cache / "accel.json"
+    # Before it is asked anything: what is put in its place later is another one.
+    qemu = file_of(program)
     key = _key(program, kvm)
-    with store.lock(cache / "locks" / "accel"):
+    with store.lock(cache / "locks" / "accel", waiting=screen.say):
         known = None if fresh else _read(file, key)
         if known:
-            return known
+            return replace(known, qemu=qemu)
         with screen.step("prove the accelerator") as step:
             accel = _probe(cache, program, kvm)
             step.finish(accel.reason)
         _write(file, key, accel)
-    return accel
+    return replace(accel, qemu=qemu)
 
 
 def _probe(cache: Path, program: Path, kvm: Path) -> Accel:
@@ -283,7 +285,7 @@ def _confirmed(file: Path) -> list[str]:
 
 
 def _write(file: Path, key: Mapping[str, str], accel: Accel, confirmed: Sequence[str] = ()) -> None:
-    value = {"key": dict(key), "accel": asdict(accel), "confirmed": list(confirmed)}
+    value = {"key": dict(key), "accel": asdict(replace(accel, qemu="")), "confirmed": list(confirmed)}
     store.write_atomically(file, json.dumps(value, indent=1) + "\n")
 
 

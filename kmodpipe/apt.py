@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe import proc
 from kmodpipe.errors import InfraError
+from kmodpipe.store import temporary
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _FORMAT = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)|$(LABEL)"
@@ -51,10 +51,10 @@ def targets() -> tuple[Target, ...]:
     found = parse_targets(proc.run(["apt-get", *query], timeout_s=20).text)
     if found:
         return found
-    with tempfile.TemporaryDirectory(prefix="kmodpipe-apt-") as folder:
+    with temporary("apt") as folder:
         # The download user that root's apt switches to may not enter a private folder.
         own = [f"-oDir::State::Lists={folder}/lists", f"-oDir::Cache={folder}", "-oAPT::Sandbox::User="]
-        (Path(folder) / "lists/partial").mkdir(parents=True)
+        (folder / "lists/partial").mkdir(parents=True)
         proc.run(["apt-get", *own, "-qq", "update"], timeout_s=120)
         return parse_targets(proc.run(["apt-get", *own, *query], timeout_s=20).text)
 

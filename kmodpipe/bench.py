@@ -165,7 +165,7 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen) -> Runtim
         raise InfraError(
             e.what, where=e.where, detail=e.detail, hint=f"{e.hint}; or build without Docker: --runtime host"
         ) from e
-    return DockerRuntime(client, image_id, memory_mib=memory_mib())
+    return DockerRuntime(client, image_id, memory_mib=memory_mib(), warn=screen.warn)
 
 
 def set_up(asked: Asked, cache: Path, screen: Screen) -> Bench:
@@ -175,7 +175,9 @@ def set_up(asked: Asked, cache: Path, screen: Screen) -> Bench:
     tree = fetch_tree(asked, cache, screen)
     subjects = patch_tree(asked, tree, cache, screen)
     runtime = open_runtime(asked.request.runtime, asked.project.images, cache, screen)
-    runtime.sweep()
+    if runtime.sweep():
+        # A container that was left over may have written on after its folder was swept.
+        store.sweep()
     identity = runtime.identity()
     builder = Builder(runtime, snapshot.recipes(asked.project.images, store), asked.request.jobs)
     stages = Stages(tree, asked.matrix, asked.module, builder, identity)

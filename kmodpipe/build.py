@@ -24,9 +24,10 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
 from kmodpipe import disk, paths, products
-from kmodpipe.container import Ended, Folder, Job, Runtime
+from kmodpipe.container import Ended, EngineWentAway, Folder, Job, Runtime
 from kmodpipe.errors import InfraError, KernelFailure, UserError
 from kmodpipe.progress import Step
+from kmodpipe.store import remove
 
 _CONFIGURE_S = 600
 _BASE_S = 4 * 3600
@@ -39,8 +40,12 @@ _KBUILD_LINE = re.compile(r"^  (?P<tool>[A-Z][A-Z0-9_]*(?: \[[A-Z]\])?)\s+(?P<ta
 # Not the lines of source text that a compiler quotes: those are indented.
 _DISK_FULL = re.compile(r"^\S.*\bNo space left on device")
 _FULL_MIB = 1024
+_FREE_IT = "free some space, or run: invoke clean"
 _NO_MEMORY = re.compile(
     r"^\S+: (?:fatal error: Killed signal terminated|out of memory allocating|virtual memory exhausted)",
+)
+_NO_PROCESS = re.compile(
+    r"^\S.*\b(?:v?fork|posix_spawn)\b.*: Resource temporarily unavailable$|^\S+: \d+: Cannot fork$"
 )
 _PLAIN_OBJECT = re.compile(r"[\w+.-]+(?:/[\w+.-]+)*\.o", re.ASCII)
 _MAX_SECTIONS = 1_000_000
@@ -68,7 +73,7 @@ class _Watch:
         self.errors: list[CompileError] = []
         self.link_errors: list[str] = []
         self.compiled = 0
-        self._ours = ""
+        self._ours = self._hint = ""
         self._src = f"{src}/"
         self._folder = folder
         self._step = step
@@ -79,9 +84,11 @@ class _Watch:
         if _DISK_FULL.match(line):
             # A build can fill the memory behind /tmp as well, or just say so: what is left on the disk tells.
             if shutil.disk_usage(self._folder).free >> 20 < _FULL_MIB:
-                self._ours = "the disk filled up"
+                self._ours, self._hint = "the disk filled up", _FREE_IT
         elif _NO_MEMORY.match(line):
-            self._ours = self._ours or "a compiler ran out of memory"
+            self._blame("a compiler ran out of memory", "give the machine more memory, or use fewer --jobs")
+        elif _NO_PROCESS.match(line):
+            self._blame("no more processes could be started", "use fewer --jobs; is it the build that forks?")
         elif match := _KBUILD_LINE.match(line):
             self.compiled += 1
             if self._step:
@@ -96,20 +103,26 @@ class _Watch:
         elif _LINK_ERROR.match(line) and len(self.link_errors) < 20:
             self.link_errors.append(line.strip())
 
+    def _blame(self, what: str, hint: str) -> None:
+        """The machine is at fault, for the first reason that is told."""
+        if not self._ours:
+            self._ours, self._hint = what, hint
+
     def raise_for(self, ended: Ended, what: str, log: Path) -> None:
         """Turn a failed build into the error that says whose fault it was."""
-        if ended.status == 0:
-            return
-        if disk.is_full(self._folder):
+        if ended.status != 0 and disk.is_full(self._folder):
             # Not every tool says why it could not write.
-            self._ours = self._ours or "the disk filled up"
+            self._blame("the disk filled up", _FREE_IT)
+        # Whatever the status: a recipe can swallow the death of one compiler, and go on without its object.
         if self._ours:
             raise InfraError(
                 f"{self._ours} while {what} was built",
                 where=f"log: {log}",
                 detail=ended.tail,
-                hint="free some space, or some memory (fewer --jobs), and run the same command again",
+                hint=self._hint,
             )
+        if ended.status == 0:
+            return
         if self.errors:
             first = self.errors[0]
             raise KernelFailure(
@@ -173,7 +186,8 @@ class Builder:
         Raises KernelFailure where the tree's Kconfig itself does not work.
         """
         self._job(
-            "configure", "the configuration", src, folder, log, _Watch(src, folder, step), _CONFIGURE_S,
+            "configure", "the configuration", src, folder, log, lambda: _Watch(src, folder, step),
+            _CONFIGURE_S,
             asks={f"{name}.config": text for name, text in requests.items()},
             reads={"TOOLS": tools},
             env={"BASE": base},
@@ -192,9 +206,9 @@ class Builder:
         expected_lines: int | None = None,
     ) -> None:
         """Build vmlinux, its modules and the kit. Raises KernelFailure with the compiler's errors."""
-        watch = _Watch(src, folder, step, expected_lines)
-        self._job(
-            "base", "the kernel base", src, folder, log, watch, _BASE_S,
+        watch = self._job(
+            "base", "the kernel base", src, folder, log, lambda: _Watch(src, folder, step, expected_lines),
+            _BASE_S,
             asks={"base.config": config},
             reads={"TOOLS": tools},
             makes=("bzImage", "vmlinux", "System.map", "base.config"),
@@ -203,9 +217,10 @@ class Builder:
 
     def module(self, order: ModuleOrder, folder: Path, log: Path, step: Step | None) -> None:
         """Build one cell's module against a kit. Raises KernelFailure with the compiler's errors."""
-        what, watch = f"the module of {order.name}", _Watch(order.src, folder, step)
+        what = f"the module of {order.name}"
         self._job(
-            "module", what, order.src, folder, log, watch, _MODULE_S,
+            "module", what, order.src, folder, log, lambda: _Watch(order.src, folder, step),
+            _MODULE_S,
             asks={"cell.config": order.config},
             reads={"KIT": order.kit},
             env={
@@ -224,7 +239,7 @@ class Builder:
         src: Path,
         folder: Path,
         log: Path,
-        watch: _Watch,
+        watching: Callable[[], _Watch],
         timeout_s: float,
         *,
         asks: Mapping[str, str],
@@ -232,9 +247,9 @@ class Builder:
         makes: Collection[str],
         env: Mapping[str, str] | None = None,
         keeps_objects: bool = True,
-    ) -> None:
+    ) -> _Watch:
         """One recipe of ``images/builder`` in ``folder``, whose ask, obj and out it sees; ``makes`` names
-        what it has to leave in out."""
+        what it has to leave in out. What it said."""
         ask, obj, out = _folders(folder, "ask", "obj", "out")
         for name, text in asks.items():
             (ask / name).write_text(text)
@@ -253,12 +268,20 @@ class Builder:
             timeout_s=timeout_s,
             env={"JOBS": str(self.jobs), **(env or {})},
         )
-        watch.raise_for(self.runtime.run(job, watch.line), what, log)
+        watch = watching()
+        try:
+            ended = self.runtime.run(job, watch.line)
+        except EngineWentAway:
+            _empty(job)
+            watch = watching()
+            ended = self.runtime.run(job, watch.line)
+        watch.raise_for(ended, what, log)
         products.check(out, makes, what, log)
         if keeps_objects:
             products.tidy(obj, what, log)
         else:
             paths.remove(obj)
+        return watch
 
     def guest(self, folder: Path, log: Path, step: Step | None) -> None:
         """Build the guest's root file system into ``folder/out``."""
@@ -293,7 +316,11 @@ class Builder:
             env=env or {},
         )
         lines: Callable[[str], None] | None = step.update if step else None
-        ended = self.runtime.run(job, lines)
+        try:
+            ended = self.runtime.run(job, lines)
+        except EngineWentAway:
+            _empty(job)
+            ended = self.runtime.run(job, lines)
         if ended.status != 0:
             told = "could not be built: the disk is full" if disk.is_full(folder) else "could not be built"
             raise InfraError(f"{what} {told}", where=f"log: {log}", detail=ended.tail)
@@ -305,6 +332,14 @@ def _folders(folder: Path, *names: str) -> tuple[Path, ...]:
     for path in paths:
         path.mkdir()
     return paths
+
+
+def _empty(job: Job) -> None:
+    """Take away what a job wrote that was cut off, so that it can run once more as if for the first time."""
+    for folder in job.folders:
+        if folder.writable:
+            for path in folder.path.iterdir():
+                remove(path)
 
 
 def module_targets(src: Path, folder: str, config: Mapping[str, str]) -> tuple[str, ...]:

@@ -15,15 +15,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kmodpipe import disk, proc
+from kmodpipe import disk, owners, proc
 from kmodpipe.bench import Bench
 from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.kconfig import Flavour
 from kmodpipe.plan import BaseSpec, Configured, Stage, Subject, common_configuration
-from kmodpipe.store import Artifact, boot_id
+from kmodpipe.store import Artifact, part_of, sweep_parts, write_atomically
 
 _OWNER = ".kmodpipe-run"
 """Marks a run's folder, and says which process made it."""
+_ENDED = "ended"
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,16 @@ class GuestParts:
 
 
 class RunFolder:
-    """``OUT/<run>``: made at once, ``OUT/latest`` points to it."""
+    """``OUT/<run>``: made at once, ``OUT/latest`` points to it. Its block is the run: before the end of that
+    nobody removes it."""
 
     def __init__(self, out: Path) -> None:
         try:
             self.id = _new_folder(out)
             self.path = out / self.id
-            (self.path / "shared").mkdir()
-            (self.path / _OWNER).write_text(f"{os.getpid()} {boot_id()}")
         except OSError as e:
             raise _no_folder(e, out, "the results folder", "name another: --out FOLDER") from e
-        latest = out / f".latest-{self.id}"
+        latest = part_of(out / "latest")
         try:
             latest.symlink_to(self.id)
             latest.replace(out / "latest")
@@ -82,6 +82,14 @@ class RunFolder:
             latest.unlink(missing_ok=True)
             hint = "it is a link that kmodpipe makes: move away what has its name"
             raise _no_folder(e, out, str(out / "latest"), hint) from e
+        _sweep_runs(out)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            write_atomically(self.path / _OWNER, _ENDED)
 
     @property
     def shared(self) -> Path:
@@ -100,12 +108,20 @@ class RunFolder:
 
 
 def _new_folder(out: Path) -> str:
-    """Make a folder below ``out`` that nobody else has: of two runs in one second, each gets its own."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Make a run's folder below ``out`` that nobody else has: of two runs in one second, each gets its own.
+    It appears with its owner in it: one without would never be swept."""
     for _ in range(100):
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        with suppress(FileExistsError):
-            (out / name).mkdir()
+        made = part_of(out / name)
+        (made / "shared").mkdir(parents=True)
+        (made / _OWNER).write_text(owners.me())
+        try:
+            made.rename(out / name)
+        except OSError as e:
+            shutil.rmtree(made, ignore_errors=True)
+            if e.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        else:
             return name
     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out))
 
@@ -118,16 +134,37 @@ def _no_folder(error: OSError, out: Path, what: str, hint: str) -> KmodpipeError
     return kind(f"{what} cannot be made: {said}", where=str(out), hint=trouble.hint if trouble else hint)
 
 
+def _run_folders(out: Path) -> Iterator[tuple[Path, str]]:
+    """The run folders below ``out``, each with its owner."""
+    for owner in sorted(out.glob(f"*/{_OWNER}")):
+        with suppress(OSError):
+            if not owner.parent.is_symlink():
+                yield owner.parent, owner.read_text()
+
+
+def _sweep_runs(out: Path) -> None:
+    """Remove what killed runs were about to write; their results stay, unfinished as they are. Once a run."""
+    sweep_parts(out)
+    for run, owner in _run_folders(out):
+        if owner != _ENDED and not owners.runs(owner):
+            for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
+                sweep_parts(folder)
+            with suppress(OSError):
+                (run / _OWNER).write_text(_ENDED)
+
+
 def remove_runs(out: Path) -> int:
-    """Remove the run folders below ``out``, and ``out`` itself once it is empty; returns how many. Whatever
-    else somebody keeps there stays."""
+    """Remove the run folders below ``out``, and ``out`` itself once it is empty; returns how many. Runs that
+    go on stay, and whatever else somebody keeps there."""
     removed = 0
-    for run in [owner.parent for owner in out.glob(f"*/{_OWNER}")]:
-        if not run.is_symlink():
+    for run, owner in _run_folders(out):
+        if not owners.runs(owner):
             shutil.rmtree(run, ignore_errors=True)
             removed += 1
-    if (out / "latest").is_symlink():
-        (out / "latest").unlink()
+    sweep_parts(out)
+    latest = out / "latest"
+    if latest.is_symlink() and not latest.exists():
+        latest.unlink()
     with suppress(OSError):
         out.rmdir()
     return removed
@@ -159,8 +196,9 @@ class Maker:
 
                 with disk.told(*self._bench.places):
                     artifact = store.make(
-                        stage.kind, stage.inputs, stage.label, make, need_mib=stage.need_mib
-                    )
+                        stage.kind, stage.inputs, stage.label, make,
+                        need_mib=stage.need_mib, waiting=screen.say,
+                    )  # fmt: skip
                 step.finish(f"made ({why})")
             with self._lock:
                 self.tally.made.append(name)

@@ -12,13 +12,22 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import disk, paths, proc
-from kmodpipe.errors import ExitCode, InfraError, KernelFailure, KmodpipeError, UserError, unknown_name
+from kmodpipe import disk, paths, proc, signals
+from kmodpipe.errors import (
+    ExitCode,
+    InfraError,
+    KernelFailure,
+    KmodpipeError,
+    UserError,
+    from_system,
+    unknown_name,
+)
 from kmodpipe.progress import Mode, Screen
 
 if TYPE_CHECKING:
@@ -72,23 +81,33 @@ def guarded(body: Callable[[Asking], int], asking: Asking) -> int:
     screen = asking.screen
     if asking.quiet:
         screen.mode = Mode.QUIET
-    proc.reset()
-    # The builder's user is not ours: what we write must be readable for it, whatever the caller's umask.
-    os.umask(0o022)
     try:
+        signals.begin()
+        proc.reset()
+        # The builder's user is not ours: what we write must be readable for it, whatever the caller's umask.
+        os.umask(0o022)
         return int(body(asking))
-    except KmodpipeError as e:
-        screen.error(e)
-        return int(e.exit_code)
     except KeyboardInterrupt:
         proc.stop_all()
-        screen.error(InfraError("interrupted; what was running is stopped", hint="the same command goes on"))
+        told = f"interrupted by {signals.arrived()}; what was running is stopped"
+        screen.error(InfraError(told, hint="the same command goes on"))
         return int(ExitCode.INFRA)
     except Exception as e:
-        screen.error((disk.explain(e, _places(asking)) if isinstance(e, OSError) else None) or _defect(e))
-        return int(ExitCode.INFRA)
+        error = _told(e, asking)
+        screen.error(error)
+        return int(error.exit_code)
     finally:
+        signals.end()
         screen.close_log()
+
+
+def _told(error: Exception, asking: Asking) -> KmodpipeError:
+    """What a user is to read of an exception."""
+    if isinstance(error, KmodpipeError):
+        return error
+    if shortage := from_system(error):
+        return shortage
+    return (disk.explain(error, _places(asking)) if isinstance(error, OSError) else None) or _defect(error)
 
 
 def _places(asking: Asking) -> tuple[Path, ...]:
@@ -189,6 +208,16 @@ def _cache() -> Path:
     return config.cache_folder()
 
 
+@contextmanager
+def _used_cache(asking: Asking) -> Iterator[Path]:
+    """The cache, which nobody empties while the block runs."""
+    from kmodpipe import usage
+
+    cache = _cache()
+    with usage.using(cache, asking.screen.say):
+        yield cache
+
+
 # -- the machine ------------------------------------------------------------------------------------
 def setup(asking: Asking) -> int:
     from kmodpipe import setup as setting_up
@@ -222,7 +251,9 @@ def doctor(asking: Asking) -> int:
 def fetch(asking: Asking) -> int:
     from kmodpipe import bench
 
-    tree = bench.fetch_tree(resolve(asking), _cache(), asking.screen)
+    asked = resolve(asking)
+    with _used_cache(asking) as cache:
+        tree = bench.fetch_tree(asked, cache, asking.screen)
     asking.screen.print(f"{tree.name}: Linux {tree.kernel_version}")
     for name, value in tree.provenance.items():
         asking.screen.print(f"  {name}: {value}")
@@ -233,9 +264,11 @@ def fetch(asking: Asking) -> int:
 def patch(asking: Asking) -> int:
     from kmodpipe import bench
 
-    asked, cache = resolve(asking), _cache()
-    tree = bench.fetch_tree(asked, cache, asking.screen)
-    for subject in bench.patch_tree(asked, tree, cache, asking.screen):
+    asked = resolve(asking)
+    with _used_cache(asking) as cache:
+        tree = bench.fetch_tree(asked, cache, asking.screen)
+        subjects = bench.patch_tree(asked, tree, cache, asking.screen)
+    for subject in subjects:
         if subject.series:
             asking.screen.print(
                 f"{subject.series.name}: {len(subject.series.patches)} patches apply to {tree.name}"
@@ -260,12 +293,13 @@ def build(asking: Asking) -> int:
     from kmodpipe.building import RunFolder
 
     started = time.monotonic()
-    asked, cache = resolve(asking), _cache()
-    bench = set_up(asked, cache, asking.screen)
-    folder = RunFolder(asked.request.out)
-    asking.screen.log_to(folder.path / "events.jsonl")
-    built, tally = pipeline.build(bench, folder)
-    dead = pipeline.dead_axes(bench, built)
+    asked = resolve(asking)
+    with _used_cache(asking) as cache:
+        bench = set_up(asked, cache, asking.screen)
+        with RunFolder(asked.request.out) as folder:
+            asking.screen.log_to(folder.path / "events.jsonl")
+            built, tally = pipeline.build(bench, folder)
+            dead = pipeline.dead_axes(bench, built)
     return _report_build(bench.screen, built, dead, tally, time.monotonic() - started)
 
 
@@ -335,18 +369,18 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
         from kmodpipe.publish.command import publish_at_the_end
 
         office = _office(asking)
-    asked, cache, screen = resolve(asking), _cache(), asking.screen
+    asked, screen = resolve(asking), asking.screen
     cases, tries = _chosen_cases(asked), _tries(asking)
     if asked.request.shuffle:
         screen.print(f"the cases' order is shuffled: --shuffle {asked.request.shuffle} gives the same again")
-    proved = accel.probe(cache, screen)
-    bench = set_up(asked, cache, screen)
-    folder = RunFolder(asked.request.out)
-    screen.log_to(folder.path / "events.jsonl")
-    trials = pipeline.Trials(
-        cases, proved, asked.project.deadlines, proc.pasteable(["invoke", *sys.argv[1:]]), tries
-    )
-    run = pipeline.test(bench, folder, trials)
+    command = proc.pasteable(["invoke", *sys.argv[1:]])
+    with _used_cache(asking) as cache:
+        proved = accel.probe(cache, screen)
+        bench = set_up(asked, cache, screen)
+        with RunFolder(asked.request.out) as folder:
+            screen.log_to(folder.path / "events.jsonl")
+            trials = pipeline.Trials(cases, proved, asked.project.deadlines, command, tries)
+            run = pipeline.test(bench, folder, trials)
     try:
         if tell_provenance:
             for name, value in run.properties.items():
@@ -407,7 +441,7 @@ def boot(asking: Asking) -> int:
     from kmodpipe.bench import set_up
     from kmodpipe.building import RunFolder
 
-    asked, cache, screen = resolve(asking), _cache(), asking.screen
+    asked, screen = resolve(asking), asking.screen
     ids = [cell.id for cell in asked.cells]
     if not asking.cell or len(ids) != 1:
         raise (
@@ -415,36 +449,38 @@ def boot(asking: Asking) -> int:
             if ids
             else unknown_name("cell", "", ids)
         )
-    proved = accel.probe(cache, screen)
-    bench = set_up(asked, cache, screen)
-    return interactive.shell(bench, RunFolder(asked.request.out), proved)
+    with _used_cache(asking) as cache:
+        proved = accel.probe(cache, screen)
+        bench = set_up(asked, cache, screen)
+        with RunFolder(asked.request.out) as folder:
+            return interactive.shell(bench, folder, proved)
 
 
 # -- clean ------------------------------------------------------------------------------------------
 def clean(asking: Asking) -> int:
-    from kmodpipe import engine, source
+    from kmodpipe import engine, source, usage
     from kmodpipe.building import remove_runs
     from kmodpipe.container import DockerRuntime
     from kmodpipe.store import Store
 
-    cache = _cache()
-    freed = _size_mib(cache)
-    store = Store(cache)
-    swept = store.sweep()
-    try:
-        swept += DockerRuntime(engine.connect(), "").sweep()
-    except InfraError as e:
-        asking.screen.warn(f"containers were not looked at: {e.what}")
-    shutil.rmtree(store.root, ignore_errors=True)
-    runs = remove_runs(Path(asking.out))
-    if asking.all:
-        source.remove_trees(cache)
-        for name in ("git", "downloads"):
-            shutil.rmtree(cache / name, ignore_errors=True)
-    freed -= _size_mib(cache)
-    asking.screen.print(
-        f"{freed} MiB freed in {cache}, {swept} leftovers of dead runs and {runs} results removed"
-    )
+    cache, screen = _cache(), asking.screen
+    with usage.alone(cache, screen.say):
+        freed = _size_mib(cache)
+        store = Store(cache)
+        swept = 0
+        try:
+            swept += DockerRuntime(engine.connect(), "").sweep()
+        except InfraError as e:
+            screen.warn(f"containers were not looked at: {e.what}")
+        swept += store.sweep()
+        shutil.rmtree(store.root, ignore_errors=True)
+        runs = remove_runs(Path(asking.out))
+        if asking.all:
+            source.remove_trees(cache)
+            for name in ("git", "downloads"):
+                shutil.rmtree(cache / name, ignore_errors=True)
+        freed -= _size_mib(cache)
+    screen.print(f"{freed} MiB freed in {cache}, {swept} leftovers of dead runs and {runs} results removed")
     return ExitCode.OK
 
 

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from kmodpipe import proc
+from kmodpipe import engine, owners, proc
 from kmodpipe.errors import InfraError, Interrupted, KernelFailure, UserError
+from kmodpipe.owners import boot_id
 from kmodpipe.products import OBJECT_BYTES
-from kmodpipe.store import boot_id
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 
 LABEL = "org.kmodpipe.owner"
 """Every container carries it; its value names the process that made it, so that leftovers can be told."""
+_BEGAN_LABEL = "org.kmodpipe.began"
+# While a container says nothing, the engine is asked so often whether it is still there, and has so long to
+# answer; one that comes back has so long for it.
+_ASK_S = 10.0
+_ANSWER_S = 20.0
+_BACK_S = 15.0
+_PIDS = 4096
 
 _NOBODY = 65534
 _TMP_MIB = 2048
@@ -80,6 +87,10 @@ class Ended:
     status: int
     tail: str
     duration_s: float
+
+
+class EngineWentAway(InfraError):
+    """The engine ended while a job ran. It answers again, and the job can be run once more."""
 
 
 class Runtime(Protocol):
@@ -193,10 +204,20 @@ class DockerRuntime:
     name = "docker"
     isolation = "a container without network, root or capabilities"
 
-    def __init__(self, client: DockerClient, image_id: str, *, memory_mib: int | None = None) -> None:
+    def __init__(
+        self,
+        client: DockerClient,
+        image_id: str,
+        *,
+        memory_mib: int | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        """``warn`` is told when the engine went away and came back."""
         self._client = client
         self.image_id = image_id
         self._memory_mib = memory_mib
+        self._warn = warn
+        self._silent = self._gone = False
         # As root on the host, nobody in the container; otherwise the caller, who owns the folders.
         self._uid = os.getuid() or _NOBODY
         self._gid = os.getgid() if os.getuid() else _NOBODY
@@ -207,14 +228,16 @@ class DockerRuntime:
     def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended:
         """Run a job in a container of its own, which is gone when this returns.
 
-        Raises InfraError where the daemon fails, the container is killed or memory runs out, and
-        Interrupted after `proc.stop_all`.
+        Raises InfraError where the daemon fails, the container is killed or memory runs out, EngineWentAway
+        where the daemon ended and is there again, and Interrupted after `proc.stop_all`.
         """
         from docker.errors import DockerException
         from requests.exceptions import RequestException
 
         if proc.stopping():
             raise Interrupted("interrupted before a container was started", where=job.name)
+        if self._silent:
+            self._require_answer(job, 2)
         log = _Log(job.log, on_line)
         started = time.monotonic()
         container: Container | None = None
@@ -225,15 +248,10 @@ class DockerRuntime:
             reader.start()
             state = self._wait(container, job, reader, started + job.timeout_s)
         except (DockerException, RequestException) as e:
-            raise InfraError(
-                f"Docker failed while {job.name} ran: {_first_line(e)}",
-                where=f"log: {job.log}",
-                hint="is the engine still running? invoke doctor tells",
-            ) from e
+            raise self._failed(job, container, e) from e
         finally:
-            if container is not None:
-                with suppress(DockerException, RequestException):
-                    container.remove(force=True)
+            if container is not None and not self._silent:
+                self._remove(container)
             tail = log.close()
         if state.get("OOMKilled"):
             # The status may still be 0: make can swallow the death of one compiler.
@@ -247,6 +265,13 @@ class DockerRuntime:
             raise InfraError(
                 f"the log of {job.name} cannot be written: {log.trouble.strerror}",
                 where=str(job.log),
+                detail=tail,
+            )
+        if not state.get("Status"):
+            raise InfraError(
+                f"the container of {job.name} was removed while it ran",
+                where=f"log: {job.log}",
+                hint="something outside kmodpipe removed it; run the same command again",
                 detail=tail,
             )
         status = int(str(state.get("ExitCode", 255)))
@@ -277,14 +302,18 @@ class DockerRuntime:
             read_only=True,
             tmpfs={"/tmp": f"exec,nosuid,nodev,mode=1777,size={_TMP_MIB}m"},
             network_mode="none",
-            pids_limit=4096,
+            pids_limit=_PIDS,
             ulimits=[Ulimit(name="fsize", soft=OBJECT_BYTES, hard=OBJECT_BYTES)],
             init=True,
             # The output is read as it comes; the engine would keep all of it once more, without a bound.
             log_config=LogConfig(type=LogConfig.types.NONE),
             mem_limit=f"{memory_mib}m" if memory_mib else None,
             memswap_limit=f"{memory_mib}m" if memory_mib else None,
-            labels={LABEL: owner(), "org.kmodpipe.job": job.name},
+            labels={
+                LABEL: owner(),
+                _BEGAN_LABEL: owners.began(os.getpid()),
+                "org.kmodpipe.job": job.name,
+            },
             environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths},
             # Not as volumes: a colon in a path would end it there.
             mounts=[
@@ -306,11 +335,14 @@ class DockerRuntime:
 
         return threading.Thread(target=read, name=f"log-{container.short_id}", daemon=True)
 
-    @staticmethod
     def _wait(
-        container: Container, job: Job, reader: threading.Thread, deadline: float
+        self, container: Container, job: Job, reader: threading.Thread, deadline: float
     ) -> Mapping[str, object]:
+        """Wait for the container's end; its state, empty where somebody removed it."""
+        from docker.errors import NotFound
+
         room = _Room(job)
+        asked = time.monotonic()
         while True:
             reader.join(0.1)
             if proc.stopping():
@@ -319,22 +351,88 @@ class DockerRuntime:
             if time.monotonic() > deadline:
                 raise InfraError(f"{job.name} had no end after {job.timeout_s:g} s", where=f"log: {job.log}")
             if reader.is_alive():
+                # A stream that is silent may come from an engine that hangs.
+                if time.monotonic() - asked > _ASK_S:
+                    self._require_answer(job, _ANSWER_S)
+                    asked = time.monotonic()
                 continue
-            container.reload()
+            try:
+                container.reload()
+            except NotFound:
+                return {}
             state: Mapping[str, object] = container.attrs["State"]
             if not state.get("Running") and state.get("Status") != "created":
                 return state
             time.sleep(0.05)
 
+    def _require_answer(self, job: Job, within_s: float) -> None:
+        """Raise InfraError where the engine takes connections and is silent."""
+        self._silent = engine.look(within_s).state is engine.State.SILENT
+        if self._silent:
+            raise InfraError(
+                f"Docker Engine stopped answering while {job.name} ran",
+                where=f"log: {job.log}",
+                hint="restart the engine; the same command then goes on, and removes what is left there",
+            )
+
+    def _failed(self, job: Job, container: Container | None, error: Exception) -> InfraError:
+        """What a failed call to the engine means: it may be gone for good, or only have been restarted."""
+        from requests.exceptions import RequestException
+
+        if isinstance(error, RequestException) and engine.look(2).state is engine.State.STOPPED:
+            # One job waits for it; those behind it need not wait in vain as well.
+            back = not self._gone and self._is_back()
+            self._gone = not back
+            if back:
+                if container is not None:
+                    self._remove(container)
+                if self._warn:
+                    self._warn(f"Docker Engine was restarted while {job.name} ran")
+                return EngineWentAway(
+                    f"Docker Engine was restarted while {job.name} ran",
+                    where=f"log: {job.log}",
+                    hint="run the same command again",
+                )
+            return InfraError(
+                f"Docker Engine ended while {job.name} ran",
+                where=f"log: {job.log}",
+                hint="start it (invoke setup does); then the same command goes on: what was built stays",
+            )
+        return InfraError(
+            f"Docker failed while {job.name} ran: {_first_line(error)}",
+            where=f"log: {job.log}",
+            hint="is the engine still running? invoke doctor tells",
+        )
+
+    def _is_back(self) -> bool:
+        deadline = time.monotonic() + _BACK_S
+        while time.monotonic() < deadline and not proc.stopping():
+            if engine.look(2).state is engine.State.ANSWERS:
+                return True
+            time.sleep(0.25)
+        return False
+
+    @staticmethod
+    def _remove(container: Container) -> None:
+        """Remove a container, if the engine answers; one that is left is swept by the next run."""
+        from docker.errors import DockerException
+        from requests.exceptions import RequestException
+
+        if engine.look(5).state is engine.State.ANSWERS:
+            with suppress(DockerException, RequestException):
+                container.remove(force=True)
+
     def sweep(self) -> int:
         """Remove containers whose maker is gone; returns how many."""
         from docker.errors import DockerException
+        from requests.exceptions import RequestException
 
         swept = 0
-        with suppress(DockerException):
-            for container in self._client.containers.list(all=True, filters={"label": LABEL}):
+        with suppress(DockerException, RequestException):
+            found = self._client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+            for container in found:
                 pid, _, boot = container.labels.get(LABEL, "").partition("-")
-                if boot == boot_id() and pid.isdigit() and Path(f"/proc/{pid}").exists():
+                if owners.runs(f"{pid} {boot} {container.labels.get(_BEGAN_LABEL, '')}"):
                     continue
                 with suppress(DockerException):
                     container.remove(force=True)

@@ -271,6 +271,7 @@ def _launch(argv: Sequence[str], log: Path, *, foreground: bool) -> None:
             stdout=f.fileno(),
             stderr=f.fileno(),
             foreground=foreground,
+            may_outlive=True,
         )
     try:
         status = child.wait(10)

@@ -24,7 +24,7 @@ from typing import BinaryIO
 from kmodpipe import proc
 from kmodpipe.channel import Channel, Ledger, Record
 from kmodpipe.console import Scanner, parse
-from kmodpipe.qemu import MachineSpec, Serial, guarded, interactive, qemu_argv
+from kmodpipe.qemu import MachineSpec, Serial, guarded, interactive, qemu_argv, require_same
 from kmodpipe.session import Deadlines, GuestEnd, Limits, Session
 
 _READ_BYTES = 64 * 1024
@@ -130,6 +130,7 @@ class _Guest:
         self._channel, channel_end = socket.socketpair()
         for end in (self._console, self._channel, console_end, channel_end):
             stack.callback(end.close)
+        require_same(self._spec)
         argv = qemu_argv(self._spec, console=console_end.fileno(), channel=channel_end.fileno())
         self._started = self._heard = self._rate_since = time.monotonic()
         self._rate_base = 0
@@ -169,6 +170,9 @@ class _Guest:
             elif left <= 0:
                 self._pump()  # what is there already still counts
                 if (limit, end, detail) in self._limits_now():
+                    if proc.is_stopped(self._child):
+                        # A guest cannot do that to its QEMU: it is no hang of the kernel.
+                        end, detail = GuestEnd.QEMU_FAILED, f"QEMU was stopped from outside ({detail})"
                     self._finish(end, detail)
             else:
                 self._selector.select(min(left, _POLL_S))

@@ -127,14 +127,18 @@ def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 # -- removing ------------------------------------------------------------------------------------------
 def remove(folder: Path) -> None:
-    """Remove a folder with all that is in it; what cannot be removed stays, without an error.
+    """Remove a folder with all that is in it, a file or a link; what cannot be removed stays, without error.
 
     A build can leave folders that nobody may enter, and more inside each other than `shutil.rmtree` can
     follow or a path can say.
     """
+    if folder.is_symlink() or not folder.is_dir():
+        with suppress(OSError):
+            folder.unlink()
+        return
     with suppress(RecursionError, OSError):
         shutil.rmtree(folder)
-    if folder.is_symlink() or not folder.is_dir():
+    if not folder.is_dir():
         return
     with suppress(OSError):
         _flatten(folder)

@@ -31,13 +31,14 @@ from kmodpipe import (
     proc,
     reproduce,
     results,
+    signals,
     snapshot,
 )
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
 from kmodpipe.cases import Case, Surroundings
-from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
+from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, from_system
 from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.kconfig import Flavour
 from kmodpipe.machine import Deadlines, GuestEnd
@@ -99,8 +100,10 @@ def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
     try:
         tester.run()
     except BaseException as e:
-        told = disk.explain(e, bench.places) if isinstance(e, OSError) else e
-        tester.close(interrupted=told.what if isinstance(told, KmodpipeError) else "interrupted")
+        shortage = e if isinstance(e, KmodpipeError) else from_system(e)
+        if shortage is None and isinstance(e, OSError):
+            shortage = disk.explain(e, bench.places)
+        tester.close(interrupted=shortage.what if shortage else "interrupted")
         raise
     tester.close()
     return tester.results
@@ -293,7 +296,7 @@ class _Tester:
 
     def close(self, interrupted: str = "") -> None:
         """Write the last word: what was cut off keeps the verdicts it had."""
-        with self._lock:
+        with signals.held(), self._lock:
             if interrupted:
                 for cell_id, execution in self._partial.items():
                     partial = replace(self._blank(cell_id), cases=execution.results_so_far())

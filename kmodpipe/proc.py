@@ -20,8 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import disk
-from kmodpipe.errors import InfraError, Interrupted
+from kmodpipe import disk, undertaker
+from kmodpipe.errors import InfraError, Interrupted, from_system
 
 # What a tool may need to reach the network through this machine's own settings; nothing else of the
 # caller's environment (GIT_DIR, MAKEFLAGS, CROSS_COMPILE, LD_PRELOAD …) reaches a child.
@@ -129,10 +129,13 @@ def spawn(
     stderr: int = subprocess.PIPE,
     pass_fds: Sequence[int] = (),
     foreground: bool = False,
+    may_outlive: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own (``foreground`` keeps the terminal's). Release it with `forget`.
 
-    Raises InfraError where the program does not exist or may not be run.
+    It ends when this process is killed, and so does all that it starts itself; unless it ``may_outlive`` us,
+    as a service does and an installation has to. Raises InfraError where the program does not exist or may
+    not be run.
     """
     if _stopping.is_set():
         raise Interrupted("interrupted before a command was started", where=pasteable(argv))
@@ -142,7 +145,7 @@ def spawn(
         child = subprocess.Popen(
             [os.fspath(a) for a in argv],
             cwd=cwd,
-            env=clean_environment(env),
+            env=clean_environment(env) | ({} if may_outlive else undertaker.mark()),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -154,7 +157,12 @@ def spawn(
             f"{os.fspath(argv[0])} is not installed", where=pasteable(argv), hint="run: invoke setup"
         ) from e
     except OSError as e:
-        raise InfraError(f"could not start {os.fspath(argv[0])}: {e}", where=pasteable(argv)) from e
+        shortage = from_system(e)
+        raise InfraError(
+            f"could not start {os.fspath(argv[0])}: {shortage.what if shortage else e}",
+            where=pasteable(argv),
+            hint=shortage.hint if shortage else "",
+        ) from e
     with _live_lock:
         _live.add(child)
     if _stopping.is_set():
@@ -163,6 +171,15 @@ def spawn(
         forget(child)
         raise Interrupted("interrupted while a command was started", where=pasteable(argv))
     return child
+
+
+def is_stopped(child: subprocess.Popen[bytes]) -> bool:
+    """Whether a child stands still, as after SIGSTOP or under a debugger."""
+    try:
+        state = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state in "Tt"
 
 
 def forget(child: subprocess.Popen[bytes]) -> None:
@@ -259,6 +276,7 @@ def run(
     check: bool = True,
     whole: bool = False,
     hint: str = "",
+    may_outlive: bool = False,
 ) -> Completed:
     """Run a command to its end, its deadline or an interruption.
 
@@ -269,8 +287,9 @@ def run(
     output = _Output(log, on_line, whole=whole)
     try:
         child = spawn(
-            argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL
-        )
+            argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            may_outlive=may_outlive,
+        )  # fmt: skip
     except BaseException:
         output.close()
         raise

@@ -250,7 +250,7 @@ class Screen:
                 with self._lock:
                     self._err.put(
                         f"  [{style}]{mark}[/{style}] {escape(step.name)}: {escape(outcome)} "
-                        f"[dim]({step.elapsed_s:.1f} s)[/dim]"
+                        f"[dim]({step.elapsed_s:.1f} s)[/dim]",
                     )
 
     def _refresh(self) -> None:
@@ -260,9 +260,11 @@ class Screen:
             self._live = Live(
                 get_renderable=self._running, console=self._err, transient=True, refresh_per_second=8
             )
-            self._live.start()
+            with suppress(OSError):
+                self._live.start()
         elif not self._steps and self._live is not None:
-            self._live.stop()
+            with suppress(OSError):
+                self._live.stop()
             self._live = None
 
     def _running(self) -> RenderableType:

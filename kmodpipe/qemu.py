@@ -9,7 +9,7 @@ import sys
 import termios
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import proc
@@ -23,12 +23,14 @@ _POLL_S = 0.25
 @dataclass(frozen=True)
 class Accel:
     """An accelerator that ran a program. ``reason`` is a sentence for the screen and the results;
-    ``confined``: this QEMU can run under its own system call filter."""
+    ``confined``: this QEMU can run under its own system call filter; ``qemu``: the file that it was proved
+    with (`file_of`), where that matters."""
 
     name: str  # "kvm" or "tcg"
     cpu: str  # QEMU's CPU model: "host", "max" …
     reason: str = ""
     confined: bool = True
+    qemu: str = field(default="", compare=False)
 
 
 TCG = Accel("tcg", "max")
@@ -71,6 +73,28 @@ def guarded(argv: Sequence[str]) -> list[str]:
     # Where util-linux is too old or too small for setpriv: prctl(PR_SET_PDEATHSIG, SIGKILL), then exec.
     code = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
     return [sys.executable, "-c", code, *argv]
+
+
+def file_of(program: Path) -> str:
+    """Which file a program is now: path, inode, size and time of change. Empty where there is none."""
+    found = shutil.which(program, path=proc.clean_environment()["PATH"])
+    try:
+        s = Path(found or "").stat() if found else None
+    except OSError:
+        s = None
+    return f"{found} {s.st_dev}:{s.st_ino} {s.st_size} {s.st_mtime_ns}" if s else ""
+
+
+def require_same(spec: MachineSpec) -> None:
+    """Raise InfraError where QEMU is another one than the accelerator was proved with, or is gone: whatever
+    that does with the kernel says nothing about the kernel."""
+    proved = spec.accel.qemu
+    if proved and (now := file_of(spec.program)) != proved:
+        raise InfraError(
+            f"{spec.program} {'was replaced' if now else 'is gone'} since this run began",
+            where=proved.split()[0],
+            hint="run the same command again" if now else "run: invoke setup",
+        )
 
 
 Serial = int | str | os.PathLike[str] | None
@@ -130,5 +154,6 @@ def interactive(spec: MachineSpec) -> int:
 
 
 __all__ = [
-    "PROGRAM", "TCG", "Accel", "MachineSpec", "Serial", "base_argv", "guarded", "interactive", "qemu_argv",
+    "PROGRAM", "TCG", "Accel", "MachineSpec", "Serial", "base_argv", "file_of", "guarded", "interactive",
+    "qemu_argv", "require_same",
 ]  # fmt: skip

@@ -51,7 +51,10 @@ class RootShell:
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         if not self.sudo:
-            proc.run(argv, timeout_s=timeout_s, log=log, env=env, on_line=on_line, hint=hint)
+            # An installation starts services, and one that is cut off leaves the machine in between.
+            proc.run(
+                argv, timeout_s=timeout_s, log=log, env=env, on_line=on_line, hint=hint, may_outlive=True
+            )
             return
         settings = [f"{name}={value}" for name, value in (env or {}).items()]
         full = self.argv(["env", *settings, *argv] if settings else argv)
@@ -59,8 +62,9 @@ class RootShell:
         with log.open("ab") as f:
             # In the terminal's own session: sudo remembers a password for the terminal it was typed at.
             child = proc.spawn(
-                full, stdin=subprocess.DEVNULL, stdout=f.fileno(), stderr=f.fileno(), foreground=True
-            )
+                full, stdin=subprocess.DEVNULL, stdout=f.fileno(), stderr=f.fileno(), foreground=True,
+                may_outlive=True,
+            )  # fmt: skip
         try:
             status = child.wait(timeout_s)
         except subprocess.TimeoutExpired:

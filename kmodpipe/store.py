@@ -6,7 +6,8 @@
     CACHE/store/<kind>/.latest/<label>   the key that this label had last
     CACHE/store/<kind>/.seen/<key>       the stats that its files had when they were hashed last
     CACHE/work/                          half-made things; swept when their maker is gone
-    CACHE/locks/                         flock files, each holding pid and boot id of its owner
+    CACHE/locks/                         flock files; each says who held it last. The kernel lets go of a dead
+                                         process's lock, so what is written there never blocks anybody
 
 A key is the SHA-256 of the canonical JSON of everything that went in, upstream keys included, so keys
 chain. An artifact appears by one rename, complete, or not at all. It is compared with its own sums each
@@ -29,8 +30,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import integrity, paths, proc
+from kmodpipe import integrity, owners, paths, proc
 from kmodpipe.errors import InfraError, Interrupted
+from kmodpipe.owners import boot_id
 
 _INPUTS, _FILES, _SUMS = ".inputs", ".files", ".sums"
 _UNSUMMED = frozenset({_SUMS})
@@ -67,25 +69,50 @@ def write_atomically(path: Path, data: str | bytes) -> None:
     """Write, fsync, rename: a reader sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     raw = data.encode() if isinstance(data, str) else data
-    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    part = part_of(path)
     try:
-        with os.fdopen(fd, "wb") as f:
+        with part.open("xb") as f:
             f.write(raw)
             f.flush()
             os.fsync(f.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
+        part.chmod(0o644)
+        part.replace(path)
     except BaseException:
         with suppress(FileNotFoundError):
-            Path(name).unlink()
+            part.unlink()
         raise
 
 
-def boot_id() -> str:
-    """The running kernel's boot id: a pid means something only together with it."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return "unknown"
+def part_of(path: Path) -> Path:
+    """A new name beside ``path`` for what is to become it; it says who is at it, for `sweep_parts`."""
+    owner = owners.me().replace(" ", "~")
+    return path.with_name(f".{path.name[:100]}.{owner}~{secrets.token_hex(4)}.part")
+
+
+@contextmanager
+def temporary(prefix: str) -> Iterator[Path]:
+    """A private folder where temporary files go, removed at the end; those that killed processes of this user
+    left there go as well."""
+    place = Path(tempfile.gettempdir())
+    for left in place.glob("kmodpipe-*~*"):
+        with suppress(OSError):
+            owner = left.name.removeprefix("kmodpipe-").rpartition("~")[0]
+            if left.lstat().st_uid == os.getuid() and not owners.runs(owner.replace("~", " ")):
+                paths.remove(left)
+    owner = owners.me().replace(" ", "~")
+    with tempfile.TemporaryDirectory(prefix=f"kmodpipe-{owner}~{prefix}", dir=place) as folder:
+        yield Path(folder)
+
+
+def sweep_parts(folder: Path) -> int:
+    """Remove what dead processes were about to write into ``folder``; returns how many."""
+    swept = 0
+    for part in folder.glob(".*.part"):
+        owner = part.name.removesuffix(".part").rpartition("~")[0].rpartition(".")[2]
+        if not owners.runs(owner.replace("~", " ")):
+            paths.remove(part)
+            swept += 1
+    return swept
 
 
 @contextmanager
@@ -103,7 +130,7 @@ def lock(
                 break
             except BlockingIOError:
                 f.seek(0)
-                owner = f.read(200).strip() or "another process"
+                owner = f.read(400).strip() or "another process"
                 if waiting and not told:
                     waiting(f"waiting for {owner}, which holds {path.name}")
                     told = True
@@ -113,7 +140,7 @@ def lock(
                     raise InfraError(f"{path.name} is still locked by {owner}", where=str(path)) from None
                 time.sleep(0.1)
         f.truncate(0)
-        f.write(f"pid {os.getpid()} boot {boot_id()}\n")
+        f.write(f"{owners.command()}\n")
         f.flush()
         yield
 
@@ -192,15 +219,22 @@ class Store:
         return damage
 
     def make(
-        self, kind: str, inputs: Inputs, label: str, maker: Callable[[Path], None], *, need_mib: int = 64
+        self,
+        kind: str,
+        inputs: Inputs,
+        label: str,
+        maker: Callable[[Path], None],
+        *,
+        need_mib: int = 64,
+        waiting: Callable[[str], None] | None = None,
     ) -> Artifact:
         """The artifact of these inputs; ``maker`` fills an empty folder where there is none yet.
 
-        Two processes that ask for the same artifact make it once: the second waits for the first.
-        What ``maker`` raises goes through, and leaves nothing behind.
+        Two processes that ask for the same artifact make it once: the second waits for the first, and
+        ``waiting`` is told so. What ``maker`` raises goes through, and leaves nothing behind.
         """
         key = digest_of(inputs)
-        with lock(self.cache / "locks" / f"{kind}-{key[:16]}"):
+        with lock(self.cache / "locks" / f"{kind}-{key[:16]}", waiting=waiting):
             artifact = self.find(kind, inputs)
             if artifact is None:
                 require_space(self.cache, need_mib, f"{kind} {label}")
@@ -250,27 +284,34 @@ class Store:
         folder = self.work / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
         owner = self.work / f"{folder.name}.owner"
         # The owner first: a folder without one would never be swept.
-        write_atomically(owner, f"{os.getpid()} {boot_id()}")
+        write_atomically(owner, owners.me())
         try:
             folder.mkdir()
             yield folder
         finally:
-            paths.remove(folder)
-            with suppress(FileNotFoundError):
-                owner.unlink()
+            _end(folder, owner)
 
     def sweep(self) -> int:
-        """Remove what dead processes left below ``work``; returns how many folders."""
+        """Remove what dead processes left half made; returns how many folders and files."""
         swept = 0
         for owner in self.work.glob("*.owner"):
-            with suppress(OSError, ValueError):
-                pid, boot = owner.read_text().split()
-                if boot == boot_id() and Path(f"/proc/{pid}").exists():
-                    continue
-                paths.remove(owner.with_suffix(""))
-                owner.unlink()
-                swept += 1
-        return swept
+            with suppress(OSError):
+                if not owners.runs(owner.read_text()):
+                    swept += _end(owner.with_suffix(""), owner)
+        trees = self.cache / "trees"
+        places = (self.cache, self.work, trees, trees / "pins", *self.root.glob("*/.latest"))
+        return swept + sum(map(sweep_parts, places))
+
+
+def _end(folder: Path, owner: Path) -> bool:
+    """Remove a scratch folder, then what says whose it is. One that a container still writes into is there
+    again: without its owner no sweep would find it once that container is gone."""
+    paths.remove(folder)
+    if folder.exists():
+        return False
+    with suppress(FileNotFoundError):
+        owner.unlink()
+    return True
 
 
 def _plain(value: object) -> object:
@@ -310,5 +351,5 @@ def remove(folder: Path) -> None:
 
 __all__ = [
     "Artifact", "Inputs", "Store", "boot_id", "digest_file", "digest_of", "digest_tree",
-    "lock", "made_as", "remove", "require_space", "write_atomically",
+    "lock", "made_as", "part_of", "remove", "require_space", "sweep_parts", "temporary", "write_atomically",
 ]  # fmt: skip

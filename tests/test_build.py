@@ -222,14 +222,17 @@ def test_a_link_error_is_the_kernels(world: World, line: str) -> None:
         ("ld: final link failed: No space left on device", "disk filled up"),
         ("gcc: fatal error: Killed signal terminated program cc1", "ran out of memory"),
         ("cc1: out of memory allocating 65536 bytes after a total of 1 bytes", "ran out of memory"),
+        ("make[2]: fork: Resource temporarily unavailable", "no more processes could be started"),
+        ("/recipe/module.sh: 12: Cannot fork", "no more processes could be started"),
     ],
 )
-def test_a_full_disk_and_no_memory_are_ours_wherever_in_the_output(
-    world: World, line: str, told: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("status", [0, 2])
+def test_a_full_disk_and_no_memory_are_ours_wherever_in_the_output_and_whatever_make_says(
+    world: World, line: str, told: str, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(world.folder)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100 << 20))
-    error = world.failed(f"{line}\n" + "  CC      other.o\n" * 100)
+    error = world.failed(f"{line}\n" + "  CC      other.o\n" * 100, status)
     assert isinstance(error, InfraError)
     assert told in error.what
     assert "the module of cell" in error.what

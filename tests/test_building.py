@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,8 +14,8 @@ from kmodpipe.errors import UserError
 
 def test_two_runs_in_one_second_get_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Of 65,536 endings within a second two may well be the same.
-    endings = iter(("aaaa", "aaaa", "aaaa", "bbbb"))
-    monkeypatch.setattr(building.secrets, "token_hex", lambda _: next(endings))
+    endings = iter(("aaaa", "aaaa", "bbbb"))
+    monkeypatch.setattr(building, "secrets", SimpleNamespace(token_hex=lambda _: next(endings)))
     monkeypatch.setattr(building, "datetime", Still)
     assert [RunFolder(tmp_path).id for _ in range(2)] == ["20260203-040506-aaaa", "20260203-040506-bbbb"]
     assert (tmp_path / "latest").resolve().name == "20260203-040506-bbbb"

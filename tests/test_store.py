@@ -274,7 +274,8 @@ def test_a_lock_waits_tells_once_for_whom_and_gives_up(tmp_path: Path) -> None:
         waiter.join(0.4)
         assert waiter.is_alive()
     waiter.join(10)
-    assert [line.rpartition(" boot ")[0] for line in told[:1]] == [f"waiting for pid {os.getpid()}"]
+    assert told[0].startswith(f"waiting for pid {os.getpid()} (")
+    assert told[0].endswith("), which holds x")
     assert told[1:] == ["held"]
 
 

@@ -216,7 +216,8 @@ def exit_code(run: Run) -> ExitCode:
 
     A failure wins over an infrastructure error. It is a fact about the kernel, which no repair of the
     machinery takes back, and a job that retries on 3 must not retry a regression away; the error stands in
-    the report beside it. A run in which no cell ran has proved nothing: that is 3, never success.
+    the report beside it. A run in which no cell ran has proved nothing: that is 3, never success; and so has
+    one that is not finished, as it was killed or still goes on.
     """
     verdicts = {case.verdict for _, case in run.results()}
     states = {cell.state for cell in run.cells}
@@ -224,7 +225,7 @@ def exit_code(run: Run) -> ExitCode:
         return ExitCode.FAILURE
     if Verdict.ERROR in verdicts or not states <= {State.RAN, State.SKIPPED}:
         return ExitCode.INFRA
-    return ExitCode.OK if State.RAN in states and verdicts else ExitCode.INFRA
+    return ExitCode.OK if State.RAN in states and verdicts and run.finished else ExitCode.INFRA
 
 
 def totals(run: Run) -> dict[str, int]:

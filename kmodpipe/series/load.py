@@ -9,7 +9,6 @@ from __future__ import annotations
 import email
 import email.policy
 import re
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kmodpipe import paths
 from kmodpipe.errors import UserError, unknown_name
 from kmodpipe.series.model import Patch, Series, git, is_diff, read_patch
+from kmodpipe.store import temporary
 
 UNPATCHED = "unpatched"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
@@ -197,8 +197,7 @@ def _load_file(path: Path) -> Series:
 def _load_mailbox(path: Path, data: bytes) -> tuple[Patch, ...]:
     """The patches in a mailbox: messages with a diff, replies left out, by their [PATCH n/m]."""
     found: list[tuple[str, bytes]] = []
-    with tempfile.TemporaryDirectory(prefix="kmodpipe-mbox-") as name:
-        folder = Path(name)
+    with temporary("mbox") as folder:
         # git's own reading of mail: transfer encodings, >From, line ends.
         split = git(folder, "mailsplit", "-b", f"-o{folder}", stdin=data, check=False)
         if split.returncode != 0:

@@ -10,7 +10,6 @@ import codecs
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from kmodpipe import paths, proc
 from kmodpipe.errors import UserError
-from kmodpipe.store import digest_of
+from kmodpipe.store import digest_of, temporary
 
 RECIPE = 1
 """Goes into every digest: raise it when the same patches would make another tree."""
@@ -109,20 +108,20 @@ def _sources(data: bytes) -> set[str]:
 
 def is_diff(data: bytes) -> bool:
     """Whether git finds any patch in ``data``; a damaged one counts."""
-    with tempfile.TemporaryDirectory(prefix="kmodpipe-") as folder:
-        done = git(Path(folder), "apply", "--numstat", "-z", "-", stdin=data, check=False)
+    with temporary("patch") as folder:
+        done = git(folder, "apply", "--numstat", "-z", "-", stdin=data, check=False)
     return bool(done.stdout) or "No valid patches" not in done.tail
 
 
 def read_patch(name: str, path: Path, data: bytes, *, where: str) -> Patch:
     """A Patch of ``data``. UserError where git cannot read it or it names a file that no patch may."""
     touched: set[str] = set()
-    with tempfile.TemporaryDirectory(prefix="kmodpipe-") as folder:
+    with temporary("patch") as folder:
         # Backwards too where a file may be renamed: git lists it under its new name only.
         renames = b"rename " in data or b"diff --git " not in data
         for direction in [(), ("--reverse",)] if renames else [()]:
             argv = ("apply", *direction, "--numstat", "-z", "-")
-            done = git(Path(folder), *argv, stdin=data, check=False)
+            done = git(folder, *argv, stdin=data, check=False)
             if done.returncode != 0 or not done.stdout:
                 detail = done.tail if not done.stdout else ""
                 raise UserError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tests.faults import hostile, way
-from tests.faults.way import cache, disks, servers, surroundings  # noqa: F401  (importing registers)
+
+# Importing registers.
+from tests.faults.way import cache, disks, engines, guests, interruptions, processes, servers, surroundings  # noqa: F401  # noqa: F401
 
 INJECTIONS = (*hostile.fault.injections, *way.fault.injections)

@@ -190,6 +190,9 @@ class Guest:
                     self.send("kmsg", case=index, level=4, ts_us=1000000, text=text.partition("] ")[2])
             elif verb == "sleep":
                 self.sleep(float(rest))
+            elif verb == "until":
+                while not Path(rest).exists():
+                    self.sleep(0.25)
             elif verb == "forge":
                 self.say(f"KP {'0' * 32} 99 00000000 done cases=1\nok 1 - all is well\n")
                 self.channel(

@@ -1,0 +1,373 @@
+"""A Docker Engine that dies, comes back or hangs while something is built, and containers that end too soon.
+
+The engine is one of our own, with its own containerd and data; never the machine's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmodpipe import config, image
+from kmodpipe.container import LABEL
+from tests.faults import REPO, Ended, Outcome, Scene
+from tests.faults.way import drivers, fault
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+CELL = "index-nouuid.INDEX=y.NOUUID=n"
+CASE = "uuid-remount-default"
+
+
+class Private:
+    """An engine of our own with the builder image in it. Its folder is short: sockets' names are bounded."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="kpw-"))
+        self.socket = f"unix://{self.folder}/s"
+        self._child: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
+        self.start()
+        self._load()
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"DOCKER_HOST": self.socket}
+
+    def client(self) -> DockerClient:
+        import docker
+
+        return docker.DockerClient(base_url=self.socket, timeout=60)
+
+    def start(self, *more: str) -> None:
+        """Start it where it does not run, and wait until it answers."""
+        if self._child is None or self._child.poll() is not None:
+            argv = ["dockerd", "-H", self.socket, "--bridge=none", "--iptables=false", "--ip-forward=false"]
+            for name in ("data-root", "exec-root", "pidfile"):
+                argv += [f"--{name}", str(self.folder / name)]
+            # What a killed one leaves would keep the next from starting.
+            (self.folder / "pidfile").unlink(missing_ok=True)
+            with (self.folder / "log").open("ab") as log:
+                self._child = subprocess.Popen([*argv, *more], stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with suppress(Exception):
+                self.client().ping()
+                return
+            time.sleep(0.1)
+        raise RuntimeError((self.folder / "log").read_text()[-2000:])
+
+    def _load(self) -> None:
+        tag = image.tag(REPO / "images")
+        tar = self.folder / "image.tar"
+        subprocess.run(["docker", "save", "-o", tar, tag], check=True)
+        subprocess.run(["docker", "load", "-q", "-i", tar], check=True, env={**os.environ, **self.env})
+        tar.unlink()
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._child is not None
+        self._child.send_signal(number)
+        if number is signal.SIGKILL:
+            self._child.wait(30)
+            self._end_containerd()
+
+    def _end_containerd(self) -> None:
+        """End the containerd of an engine that was killed: a new one that meets it half dead waits in vain.
+        What runs the containers lives on, as it does."""
+        folder = self.folder / "exec-root/containerd"
+        with suppress(OSError, ValueError):
+            pid = int((folder / "containerd.pid").read_text())
+            if str(self.folder) in Path(f"/proc/{pid}/cmdline").read_text():
+                os.kill(pid, signal.SIGKILL)
+        for name in ("containerd.pid", "containerd.sock", "containerd.sock.ttrpc", "containerd-debug.sock"):
+            (folder / name).unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        if self._child is not None and self._child.poll() is None:
+            self._child.send_signal(signal.SIGCONT)
+            self._child.terminate()
+            try:
+                self._child.wait(30)
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+                self._child.wait(10)
+
+    def containers(self) -> list[Container]:
+        found = self.client().containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+        return list(found)
+
+    def building(self, within_s: float = 90) -> Container:
+        """The container of a build, once it runs and has said something."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            for container in self.containers():
+                with suppress(Exception):
+                    if container.status == "running" and container.logs(tail=1):
+                        return container
+            time.sleep(0.05)
+        raise RuntimeError("no container was started")
+
+    def close(self) -> None:
+        self.stop()
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            if str(self.folder) in line:
+                subprocess.run(["umount", "-l", line.split()[4]], check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@cache
+def _private() -> Private:
+    return Private()
+
+
+@contextmanager
+def private(*more: str) -> Iterator[Private]:
+    """The engine, running and empty, started with ``more``."""
+    one = _private()
+    if more:
+        one.stop()
+    one.start(*more)
+    try:
+        yield one
+    finally:
+        if more:
+            one.stop()
+        one.start()
+        for container in one.containers():
+            container.remove(force=True)
+
+
+# -- a cache in which only a module is missing --------------------------------------------------------
+@cache
+def _warmed() -> Path:
+    """The user's cache with all that the cell takes: built first where it is not."""
+    with tempfile.TemporaryDirectory() as out:
+        subprocess.run(
+            ["invoke", "build", "--cell", CELL, "--out", out], cwd=REPO, check=True, capture_output=True
+        )
+    return config.cache_folder()
+
+
+def warm(scene: Scene, kinds: Sequence[str] = ("base", "config", "guest", "toolset")) -> None:
+    """Fill the scene's cache with links to the user's, as far as those kinds of artifacts go: what is missing
+    is made in the scene, what is there is only read."""
+    known = _warmed()
+    for folder in (*(f"store/{kind}" for kind in kinds), "trees"):
+        (scene.cache / folder).mkdir(parents=True, exist_ok=True)
+        for path in (known / folder).iterdir():
+            target = scene.cache / folder / path.name
+            if path.is_dir() and not path.name.startswith(".") and path.name != "pins":
+                target.symlink_to(path)
+            elif path.is_file():
+                shutil.copyfile(path, target)
+    shutil.copytree(known / "trees/pins", scene.cache / "trees/pins")
+    shutil.copyfile(known / "accel.json", scene.cache / "accel.json")
+
+
+def command(*more: str) -> tuple[str, ...]:
+    return ("test", "--cell", CELL, "--case", CASE, *more)
+
+
+def next_run(scene: Scene, one: Private) -> list[str]:
+    """What is wrong with the same command, once more; containers that are left included."""
+    done = scene.invoke(*command(), env=one.env)
+    problems = [f"the next run: exit {done.code}: {done.text[-800:]}"] if done.code else []
+    return [*problems, *(f"container left: {c.name}" for c in one.containers())]
+
+
+def judged(done: Ended, code: int, *words: str) -> list[str]:
+    told = " ".join(done.text.split())
+    problems = [f"exit {done.code}: {done.text[-800:]}"] if done.code != code else []
+    problems += [f"not told: {word}: {done.text[-800:]}" for word in words if word not in told]
+    return problems + ["told as a defect"] * ("a defect in kmodpipe" in told)
+
+
+def cell_says(scene: Scene) -> str:
+    """Why the cell has no verdicts, from the results."""
+    from kmodpipe import results
+
+    run = results.load(scene.latest / "results.json")
+    return " ".join(cell.reason.splitlines()[0] for cell in run.cells if cell.reason)
+
+
+# -- the engine ---------------------------------------------------------------------------------------
+@fault("engine-stopped", "no engine runs when the run begins")
+def _engine_stopped(scene: Scene) -> Outcome:
+    warm(scene)
+    with private() as one:
+        one.stop()
+        done = scene.invoke(*command(), env=one.env)
+    problems = judged(done, drivers.INFRA, "does not answer", "--runtime host")
+    return Outcome(drivers.sentence(done), done.code, "the cache", tuple(problems))
+
+
+@fault("engine-killed", "dockerd is killed (SIGKILL) while a module is built, and stays away")
+def _engine_killed(scene: Scene) -> Outcome:
+    warm(scene)
+    with private() as one:
+        running = scene.start(*command(), env=one.env)
+        one.building()
+        one.send(signal.SIGKILL)
+        done = _ended(running)
+        problems = judged(done, drivers.INFRA)
+        told = cell_says(scene)
+        problems += [f"the cell says: {told}"] * ("Docker Engine ended" not in told)
+        one.start()
+        problems += next_run(scene, one)
+    return Outcome(told, done.code, "what was built; the next run removed the container", tuple(problems))
+
+
+@fault("engine-restarted", "dockerd is killed while a module is built, and started again")
+def _engine_restarted(scene: Scene) -> Outcome:
+    warm(scene)
+    with private() as one:
+        running = scene.start(*command(), env=one.env)
+        one.building()
+        one.send(signal.SIGKILL)
+        time.sleep(1)
+        one.start()
+        done = _ended(running)
+        problems = judged(done, 0, "was restarted while the module")
+        problems += [f"container left: {c.name}" for c in one.containers()]
+    told = next((line for line in done.err.splitlines() if line.startswith("warning: Docker")), "NOTHING")
+    return Outcome(told, done.code, "the run: the module was built once more", tuple(problems))
+
+
+@fault("engine-hangs", "dockerd hangs (SIGSTOP) while a module is built")
+def _engine_hangs(scene: Scene) -> Outcome:
+    warm(scene)
+    with private() as one:
+        running = scene.start(*command(), env=one.env)
+        one.building()
+        one.send(signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            done = _ended(running)
+        finally:
+            one.send(signal.SIGCONT)
+        waited_s = time.monotonic() - began
+        problems = judged(done, drivers.INFRA)
+        told = cell_says(scene)
+        problems += [f"the cell says: {told}"] * ("stopped answering" not in told)
+        problems += [f"noticed after {waited_s:.0f} s"] * (waited_s > 90)
+        problems += next_run(scene, one)
+    return Outcome(
+        f"{told} ({waited_s:.0f} s)", done.code, "the next run removed the container", tuple(problems)
+    )
+
+
+# -- containers ---------------------------------------------------------------------------------------
+@fault("container-ended", "a build's container is killed, then removed, from outside")
+def _container_ended(scene: Scene) -> Outcome:
+    warm(scene)
+    problems = []
+    with private() as one:
+        running = scene.start(*command(), env=one.env)
+        one.building().kill()
+        killed = _ended(running)
+        told = cell_says(scene)
+        problems += judged(killed, drivers.INFRA)
+        problems += [f"the cell says: {told}"] * ("was killed (status 137)" not in told)
+        running = scene.start(*command(), env=one.env)
+        one.building().remove(force=True)
+        removed = _ended(running)
+        also = cell_says(scene)
+        problems += judged(removed, drivers.INFRA)
+        problems += [f"the cell says: {also}"] * (not any(word in also for word in ("removed", "killed")))
+        problems += next_run(scene, one)
+    return Outcome(f"{told}; {also}", removed.code, "the next run built it", tuple(problems))
+
+
+# -- memory and processes -----------------------------------------------------------------------------
+HOG = "$(shell tail /dev/zero)"
+FORKS = "$(shell i=0; while [ $$i -lt 200 ]; do sleep 60 > /dev/null 2>&1 & i=$$((i+1)); done)"
+
+
+def greedy(scene: Scene, line: str) -> Path:
+    """A series that adds ``line`` to the module's Makefile."""
+    folder = scene.root / "greedy"
+    folder.mkdir()
+    (folder / "series").write_text("0001-greedy.patch\n")
+    known = next(p for p in (scene.cache / "trees").glob("deb-linux-source-5.10-*") if p.is_dir())
+    old = (known / "fs/overlayfs/Makefile").read_text().splitlines()
+    head = "".join(f" {text}\n" for text in old[:3])
+    (folder / "0001-greedy.patch").write_text(
+        "From: x <x@localhost.invalid>\nSubject: [PATCH] greedy\n\n---\n"
+        "diff --git a/fs/overlayfs/Makefile b/fs/overlayfs/Makefile\n"
+        f"--- a/fs/overlayfs/Makefile\n+++ b/fs/overlayfs/Makefile\n@@ -1,3 +1,4 @@\n+{line}\n{head}"
+    )
+    return folder
+
+
+@contextmanager
+def limited(controller: str, settings: Mapping[str, str]) -> Iterator[Private]:
+    """The engine with all its containers in a control group that has limits. ``settings`` names the file of
+    version 1; that of version 2 is known here."""
+    name, top = f"kmodpipe-{os.getpid()}", Path("/sys/fs/cgroup")
+    unified = (top / "cgroup.controllers").exists()
+    group = (top if unified else top / controller) / name
+    group.mkdir()
+    try:
+        if unified:
+            (top / "cgroup.subtree_control").write_text(f"+{controller}")
+        for file, value in settings.items():
+            (
+                group / {"memory.limit_in_bytes": "memory.max"}.get(file, file) if unified else group / file
+            ).write_text(value)
+        with private(f"--cgroup-parent=/{name}") as one:
+            yield one
+    finally:
+        for place in (*reversed([p for p in group.rglob("*") if p.is_dir()]), group):
+            with suppress(OSError):
+                place.rmdir()
+        # Docker makes the group under every controller.
+        for place in () if unified else top.glob(f"*/{name}"):
+            with suppress(OSError):
+                place.rmdir()
+
+
+def without(scene: Scene, line: str, controller: str, settings: Mapping[str, str], word: str) -> Outcome:
+    warm(scene)
+    series = greedy(scene, line)
+    with limited(controller, settings) as one:
+        done = scene.invoke(
+            "test", "--series", series, "--cell", "greedy.INDEX=y*", "--case", CASE, env=one.env
+        )
+        problems = judged(done, drivers.INFRA)
+        told = cell_says(scene)
+        problems += [f"the cell says: {told}"] * (word not in told)
+        problems += [f"container left: {c.name}" for c in one.containers()]
+    modules = list((scene.cache / "store/module").glob("[0-9a-f]*"))
+    problems += ["a module that lacks something is in the store"] * bool(modules)
+    return Outcome(told, done.code, "nothing that was made so is kept", tuple(problems))
+
+
+@fault("no-memory", "a compiler's memory runs out (a real OOM kill), and make says 0 all the same")
+def _no_memory(scene: Scene) -> Outcome:
+    return without(scene, HOG, "memory", {"memory.limit_in_bytes": str(192 << 20)}, "ran out of memory")
+
+
+@fault("no-processes", "the limit on the builder's processes is hit")
+def _no_processes(scene: Scene) -> Outcome:
+    return without(scene, FORKS, "pids", {"pids.max": "100"}, "no more processes could be started")
+
+
+def _ended(child: subprocess.Popen[str]) -> Ended:
+    from tests import faults
+
+    return faults.ended(child, 240)
+
+
+__all__ = ["CASE", "CELL", "private", "warm"]
