@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import hostile, way
+from tests.faults import hostile, load, way
 from tests.faults.way import cache, disks, servers, surroundings  # noqa: F401  (importing registers)
 
-INJECTIONS = (*hostile.fault.injections, *way.fault.injections)
+INJECTIONS = (*hostile.fault.injections, *way.fault.injections, *load.fault.injections)
