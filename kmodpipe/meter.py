@@ -14,10 +14,13 @@ Where the kernel keeps no such account nothing is ever waited, and own time is w
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+PATIENCE = 10.0
+"""How many times as long as it may take a process is waited for when it has to wait."""
 _LEAST_S = 0.1
 """Between two looks into /proc: one costs a third of a millisecond."""
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -123,6 +126,19 @@ class Meter:
         return most_s + more_s
 
 
+class Bound:
+    """So many of a process's own seconds; `PATIENCE` times as many on the wall at the most."""
+
+    def __init__(self, pid: int, seconds: float) -> None:
+        self._meter = Meter(pid, time.monotonic())
+        self._seconds = seconds
+
+    @property
+    def passed(self) -> bool:
+        now = self._meter.read(time.monotonic())
+        return now.own_s >= self._seconds or now.wall_s >= PATIENCE * self._seconds
+
+
 def look_at(tasks: Path) -> dict[str, Look]:
     """Every thread in a folder like /proc/PID/task; empty when the process is gone."""
     found: dict[str, Look] = {}
@@ -170,4 +186,4 @@ def load_average() -> str:
         return ""
 
 
-__all__ = ["Look", "Meter", "Reading", "load_average", "look_at"]
+__all__ = ["PATIENCE", "Bound", "Look", "Meter", "Reading", "load_average", "look_at"]

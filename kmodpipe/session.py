@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kmodpipe import proc
 from kmodpipe.channel import Record
-from kmodpipe.meter import Reading
+from kmodpipe.meter import PATIENCE, Reading
 from kmodpipe.qemu import MachineSpec
 
 
@@ -26,7 +26,7 @@ class Deadlines:
     case_grace_s: float = 30.0  # the agent waits for a kill, for the clean-up and for the modules
     panic_grace_s: float = 2.0
     exit_grace_s: float = 3.0
-    patience: float = 10.0
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True)
