@@ -268,9 +268,9 @@ AAAAAAAAAAD//wAAAJvPAP//AAAAk88A//8AAACbrwD//wAAAJPPAP//AAAA888A//8AAAD7rwBnAABA
 """)
 
 
-def image() -> bytes:
+def image(code: bytes = CODE) -> bytes:
     """The 64 KiB ROM for ``-bios``: the code in its last page, a far jump to it at the reset vector."""
     page = bytearray(_PAGE)
-    page[: len(CODE)] = CODE
+    page[: len(code)] = code
     page[_RESET : _RESET + 5] = bytes.fromhex("ea00f000f0")  # ljmp $0xf000, $0xf000
     return b"\xff" * (_ROM_BYTES - _PAGE) + bytes(page)

@@ -18,6 +18,9 @@ The records of a boot, in this order:
                                 start (a module in use, a taint, a stuck process), and no case may follow
 
 ``beat`` comes at any time. After either last record nothing comes.
+
+The other way, from host to agent, goes one kind of line, ``KH <mac> <ms>``: how far the guest's clock
+is ahead of what QEMU had, as it waited for a processor. The agent's limits are in the rest.
 """
 
 from __future__ import annotations
@@ -270,4 +273,13 @@ def encode_record(
     return f"KP {_mac(nonce, b'mark')} {seq} {mac} {tail}\n".encode()
 
 
-__all__ = ["MAX_LINE", "Channel", "Ledger", "Record", "decode_value", "encode_record", "encode_value"]
+def encode_ahead(nonce: str, seconds: float) -> bytes:
+    """The line that tells the agent how far its clock is ahead."""
+    ms = round(seconds * 1000)
+    return f"KH {_mac(nonce, f'ahead {ms}'.encode())} {ms}\n".encode()
+
+
+__all__ = [
+    "MAX_LINE", "Channel", "Ledger", "Record", "decode_value", "encode_ahead", "encode_record",
+    "encode_value",
+]  # fmt: skip

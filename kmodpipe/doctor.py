@@ -27,6 +27,7 @@ DISK_NEEDED_MIB = 2 * 1024
 MEMORY_WANTED_MIB = 2 * 1024
 MEMORY_NEEDED_MIB = 768
 _SETUP = "run: invoke setup"
+_SLOW = 2.0
 
 Reach = Callable[["TreeSpec"], tuple[bool, str]]
 Probe = Callable[[Path, "Screen"], "Accel"]
@@ -72,7 +73,7 @@ def examine(
         builder_image(seen, images_dir, names),
         rights(os.getuid(), host.user_name(), seen),
         qemu(),
-        accelerator(cache, screen, probe),
+        *running(cache, screen, probe),
         disk(cache),
         memory(_meminfo()),
         git(),
@@ -153,11 +154,11 @@ def _program(need: host.Need, argv: list[str], name: str) -> Finding:
     return Finding(name, True, answer[0] if answer else need.program)
 
 
-def accelerator(cache: Path, screen: Screen, probe: Probe | None = None) -> Finding:
-    """What QEMU really runs on, proved by running something; slow but sound without KVM."""
+def running(cache: Path, screen: Screen, probe: Probe | None = None) -> tuple[Finding, ...]:
+    """What QEMU really runs on, proved by running something, slow but sound without KVM; and how fast."""
     need = "accelerator"
     if _which(host.QEMU.program) is None:
-        return Finding(need, False, "unknown without QEMU", _SETUP)
+        return (Finding(need, False, "unknown without QEMU", _SETUP),)
     try:
         if probe is None:
             from kmodpipe import accel
@@ -165,9 +166,28 @@ def accelerator(cache: Path, screen: Screen, probe: Probe | None = None) -> Find
             probe = accel.probe
         works = probe(cache, screen)
     except KmodpipeError as e:
-        return Finding(need, False, e.what, e.hint)
+        return (Finding(need, False, e.what, e.hint),)
     found = f"{works.name}, CPU {works.cpu}" + (f": {works.reason}" if works.reason else "")
-    return Finding(need, True, found)
+    return (Finding(need, True, found), speed(works))
+
+
+def speed(works: Accel) -> Finding:
+    """How fast this machine is now: what the limits of a run that begins now are scaled by."""
+    from tempfile import TemporaryDirectory
+
+    from kmodpipe import speed as measuring
+
+    try:
+        with TemporaryDirectory(prefix="kmodpipe-") as folder:
+            found = measuring.measure(works, Path(folder))
+    except KmodpipeError as e:
+        return Finding("speed", None, e.what, e.hint)
+    if found.trouble:
+        return Finding("speed", None, found.told(), "run invoke test all the same; limits may be too short")
+    if found.factor < _SLOW:
+        return Finding("speed", True, found.told())
+    fix = "every boot takes that much longer; a machine with KVM, or less beside it, would help"
+    return Finding("speed", None, found.told(), fix)
 
 
 def disk(cache: Path) -> Finding:

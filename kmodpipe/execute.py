@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import math
 import secrets
+import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from kmodpipe import console, machine, repeats
+from kmodpipe import console, machine, repeats, soak
 from kmodpipe.accel import Accel
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.channel import Record
@@ -28,6 +30,8 @@ from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.machine import Deadlines, GuestEnd, MachineSpec, Session
 from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseResult, Verdict
+from kmodpipe.session import Pace
+from kmodpipe.soak import Places, Progress, Shelf
 from kmodpipe.store import digest_file
 from kmodpipe.trial import Trial, trials
 
@@ -72,10 +76,16 @@ class GuestFiles:
 
 @dataclass(frozen=True)
 class Boot:
-    """One guest of a cell, for the record."""
+    """One guest of a cell, for the record. ``kept``: its files are there."""
 
+    number: int
     session: Session
     cell_cpio: Path
+    kept: bool = True
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.cell_cpio, self.session.console_path, self.session.channel_path
 
 
 @dataclass(frozen=True)
@@ -98,26 +108,33 @@ class Execution:
         scratch: Path,
         accel: Accel,
         deadlines: Deadlines,
-        on_case: Callable[[str], None] | None = None,
+        on_progress: Callable[..., None] | None = None,
         shuffle: int = 0,
         tries: Tries | None = None,
+        speed: float = 1.0,
+        places: Places | None = None,
     ) -> None:
         """``shuffle`` is the seed of the order in the guests; 0 keeps that of ``cases``. ``tries``: once, if
-        nothing else is said."""
+        nothing else is said. ``speed``: how many times longer than on the reference everything takes here.
+        ``places``: of a soak's guests, one at a time if nothing else is said. ``on_progress`` is told as
+        `progress.Step.update` is."""
         self._where = where
-        # Rounded up: a case has whole seconds, and a verdict tells them.
-        self._cases = tuple(replace(case, timeout_s=math.ceil(case.timeout_s * files.slow)) for case in cases)
+        self._cases = tuple(cases)
         self._files = files
         self._folder = folder
         self._scratch = scratch
         self._accel = accel
-        self._deadlines = deadlines.scaled(files.slow)
-        self._on_case = on_case
+        self._deadlines = deadlines
+        self._pace = Pace(files.slow, speed)
+        self._on_progress = on_progress
         self._shuffle = shuffle
         self._digests = [digest_file(case.path) for case in self._cases]
         self._lib_digest = digest_file(files.lib)
         self._tries = tries or Tries()
-        self._runs: dict[int, tuple[CaseResult, ...]] = {}
+        self._places = places or Places(1)
+        self._lock = threading.Lock()
+        self._shelf = Shelf()
+        self._runs: dict[int, dict[int, CaseResult]] = {}
         self._boots: list[Boot] = []
 
     def run(self) -> Executed:
@@ -126,41 +143,79 @@ class Execution:
         left = []
         for index, case in enumerate(self._cases):
             if case.not_here(self._where):
-                self._record(index, judge(case, self._where, None))
+                self._record(0, index, judge(case, self._where, None))
             else:
                 left.append(index)
         left = self._in_order(left)
         if self._tries.repeat > 1:
-            for _ in range(self._tries.repeat):
-                for index in left:
-                    self._run([index])
+            self._soak(left)
         else:
             self._run(left)
             self._try_again(left)
-        return Executed(self.results_so_far(), tuple(self._boots))
+        return Executed(self.results_so_far(), tuple(sorted(self._boots, key=lambda boot: boot.number)))
 
     def _run(self, left: list[int]) -> None:
         """Boot until these cases are settled once."""
         while left:
-            batch = self._next_batch(left)
-            session = self._boot(batch)
-            settled = self._settle(session, batch, left)
-            if session.end is GuestEnd.INTERRUPTED:
-                raise Interrupted("interrupted while a guest ran", where=self._where.cell_id)
+            settled = self._one_guest(len(self._boots) + 1, self._next_batch(left), left)
             left = [index for index in left if index not in settled]
+
+    def _one_guest(self, number: int, batch: Sequence[int], left: Sequence[int]) -> Mapping[int, CaseResult]:
+        """Boot once. What that settled is recorded."""
+        boot = self._boot(number, batch)
+        settled = self._settle(boot.session, batch, left)
+        # Of many guests, what they said is not kept once it is judged.
+        boot = replace(boot, session=replace(boot.session, records=()))
+        with self._lock:
+            if not self._keeps(boot, settled):
+                soak.remove(boot.files)
+                boot = replace(boot, kept=False)
+            self._boots.append(boot)
+            for index, result in settled.items():
+                self._record(number, index, result)
+        if boot.session.end is GuestEnd.INTERRUPTED:
+            raise Interrupted("interrupted while a guest ran", where=self._where.cell_id)
+        return settled
+
+    def _keeps(self, boot: Boot, settled: Mapping[int, CaseResult]) -> bool:
+        """Whether the guest's files stay. In a soak it is of one case."""
+        if self._tries.repeat == 1:
+            return True
+        wanted = [self._shelf.keeps(result) for result in settled.values()]
+        return any(wanted) or all(not self._runs.get(index) for index in settled) or boot.number == 1
+
+    def _soak(self, cases: Sequence[int]) -> None:
+        """Each case so often as was asked for, each time in a guest of its own, many at once."""
+        planned = [index for _ in range(self._tries.repeat) for index in cases]
+
+        def one(number: int, index: int) -> None:
+            self._one_guest(number, [index], [index])
+            with self._lock:
+                verdicts = Counter(r.verdict for i in cases for r in self._runs.get(i, {}).values())
+                done = len(self._boots)
+            if self._on_progress:
+                told = Progress(done, len(planned), verdicts).told()
+                self._on_progress(told, done=done, total=len(planned))
+
+        if planned:
+            soak.in_parallel(planned, self._places, one)
 
     def _try_again(self, ran: Sequence[int]) -> None:
         """Each case that failed, once more in a guest of its own, until it does not or was tried enough."""
         for _ in range(1, self._tries.attempts):
             for index in ran:
-                if all(run.verdict is Verdict.FAIL for run in self._runs[index]):
+                if all(run.verdict is Verdict.FAIL for run in self._runs[index].values()):
                     self._run([index])
 
-    def _record(self, index: int, result: CaseResult) -> None:
-        self._runs[index] = repeats.kept(self._runs.get(index, ()), result)
+    def _record(self, number: int, index: int, result: CaseResult) -> None:
+        """What the guest of this number settled; guests of a soak end in another order than they began."""
+        runs = self._runs.setdefault(index, {})
+        *_, runs[number] = repeats.kept(tuple(runs.values()), result)
 
     def results_so_far(self) -> tuple[CaseResult, ...]:
-        return tuple(repeats.merge(self._runs[i], self._tries) for i in sorted(self._runs))
+        with self._lock:
+            runs = {index: tuple(runs[n] for n in sorted(runs)) for index, runs in self._runs.items()}
+        return tuple(repeats.merge(runs[i], self._tries) for i in sorted(runs))
 
     def _in_order(self, left: list[int]) -> list[int]:
         """The order to run in. A case's place depends on nothing but seed, cell and its own name, so that a
@@ -174,18 +229,20 @@ class Execution:
         """What the next guest is to run: all that can share one, and then, one by one, those that cannot."""
         return [i for i in left if not self._cases[i].alone] or [left[0]]
 
-    def _boot(self, batch: Sequence[int]) -> Session:
-        number = len(self._boots) + 1
+    def _boot(self, number: int, batch: Sequence[int]) -> Boot:
         suffix = "" if number == 1 else f"-{number}"
         nonce = secrets.token_hex(16)
         cell_cpio = self._folder / f"cell{suffix}.cpio"
+        files, pace = self._files, self._pace
         planned = [
-            PlannedCase(i, case.id, case.timeout_s, case.path, case.arguments(self._where))
+            PlannedCase(i, case.id, case.timeout_s * pace.factor, case.path, case.arguments(self._where))
             for i in batch
             for case in [self._cases[i]]
         ]
-        files = self._files
-        pack_cell(cell_cpio, nonce=nonce, modules=files.modules, cases=planned, lib=files.lib, env=files.env)
+        pack_cell(
+            cell_cpio, nonce=nonce, modules=files.modules, cases=planned, lib=files.lib,
+            env={**files.env, "KMODPIPE_SLOW": str(math.ceil(pace.factor))}, slow=pace.factor,
+        )  # fmt: skip
         initramfs = concatenate(
             self._scratch / f"initramfs{suffix}.cpio", (files.rootfs, *files.tools, cell_cpio)
         )
@@ -197,18 +254,19 @@ class Execution:
             console_path=self._folder / f"console{suffix}.log",
             channel_path=self._folder / f"verdict{suffix}.log",
             on_record=self._tell,
+            pace=pace,
         )
         initramfs.unlink(missing_ok=True)
-        # Of many guests, what they said is not kept once it is judged.
-        self._boots.append(Boot(replace(session, records=()), cell_cpio))
-        return session
+        return Boot(number, session, cell_cpio)
 
     def _tell(self, record: Record) -> None:
-        if record.type == "start" and self._on_case:
-            self._on_case(record.fields.get("id", ""))
+        if record.type == "start" and self._on_progress and self._tries.repeat == 1:
+            self._on_progress(record.fields.get("id", ""))
 
     # -- judging one guest -----------------------------------------------------------------------
-    def _settle(self, session: Session, batch: Sequence[int], left: Sequence[int]) -> set[int]:
+    def _settle(
+        self, session: Session, batch: Sequence[int], left: Sequence[int]
+    ) -> Mapping[int, CaseResult]:
         """Judge what this guest settled: every case of its ``batch`` that ended, the one it died in, and,
         where it can be no better the next time, all that is ``left``. Never empty."""
         told = {i: self._own(i, t) for i, t in trials(session.records).items() if i in batch}
@@ -222,14 +280,14 @@ class Execution:
             return self._give_up(left, infra=infra, prevented=prevented)
         crashes = self._crashes(session, batch, told)
         whole_until = self._whole_until(session, batch, told, crashes)
-        settled: set[int] = set()
+        settled: dict[int, CaseResult] = {}
         for place, index in enumerate(batch):
             trial, crash = told.get(index), crashes.get(index)
             if trial is None and crash is None:
                 continue
             in_flight = trial is not None and not trial.ended
             charged = in_flight or crash or (trial and trial.how == "stuck")
-            result = judge(
+            settled[index] = judge(
                 self._cases[index],
                 self._where,
                 trial,
@@ -237,20 +295,22 @@ class Execution:
                 in_flight or (place <= whole_until and not session.damaged),
                 ending=ending if charged else "",
                 infra=infra if in_flight else "",
+                pace=self._pace,
+                spent=session.case_spent.get(index),
             )
-            self._record(index, result)
-            settled.add(index)
         if session.end is GuestEnd.DONE:
             # The agent said it was through: another guest would say the same.
             rest = [i for i in batch if i not in settled]
             settled |= self._give_up(rest, prevented="the guest ended without it")
         return settled
 
-    def _give_up(self, indices: Sequence[int], *, infra: str = "", prevented: str = "") -> set[int]:
-        for index in indices:
-            result = judge(self._cases[index], self._where, None, infra=infra, prevented=prevented)
-            self._record(index, result)
-        return set(indices)
+    def _give_up(
+        self, indices: Sequence[int], *, infra: str = "", prevented: str = ""
+    ) -> Mapping[int, CaseResult]:
+        return {
+            index: judge(self._cases[index], self._where, None, infra=infra, prevented=prevented)
+            for index in indices
+        }
 
     @staticmethod
     def _refusal(session: Session) -> str:

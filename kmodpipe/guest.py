@@ -150,11 +150,15 @@ def plan_text(
     cases: Sequence[PlannedCase] = (),
     env: Mapping[str, str] | None = None,
     with_shell: bool = False,
+    slow: float = 1.0,
 ) -> str:
     """The agent's orders, a line each. ``modules`` are paths in the guest, in the order they are loaded; the
     last is the module under test, and the parameters are its. ``env`` is what every case and the shell find
-    in their environment beyond what the agent gives them."""
+    in their environment beyond what the agent gives them. ``slow`` multiplies the limits that are the agent's
+    own."""
     lines = [["nonce", nonce]]
+    if slow != 1:
+        lines.append(["slow", f"{slow:g}"])
     lines += [["env", name, value] for name, value in sorted((env or {}).items())]
     lines += [["module", path] for path in modules]
     if module_params:
@@ -176,6 +180,7 @@ def pack_cell(
     module_params: Mapping[str, str] | None = None,
     env: Mapping[str, str] | None = None,
     with_shell: bool = False,
+    slow: float = 1.0,
 ) -> None:
     """Write the archive of one boot: plan, modules, cases and ``lib``, their shell library. It goes behind
     the rootfs archive (`concatenate`).
@@ -195,6 +200,7 @@ def pack_cell(
         cases=cases,
         env=env,
         with_shell=with_shell,
+        slow=slow,
     )
     entries = [regular(f"{HOME}/plan", plan.encode()), regular(f"{HOME}/lib.sh", lib)]
     entries += [regular(f"{HOME}/{m.name}", m) for m in modules]

@@ -15,14 +15,19 @@ from typing import Protocol
 from kmodpipe import ktap, layered
 from kmodpipe.cases import CONTROL_DESIGN, EXIT_GOAL, Case, Expectation, Surroundings
 from kmodpipe.layered import Setting
+from kmodpipe.meter import Reading
 from kmodpipe.progress import visible_lines
 from kmodpipe.results import CaseResult, Verdict, one_line
+from kmodpipe.session import Pace
 from kmodpipe.trial import Trial
 
 EXIT_SKIP = 4
 EXCERPT_LIMIT = 64 * 1024
 _PASS_EXCERPT_LIMIT = 8 * 1024
 _CRASH_LINES = 200
+_CLOSE = 0.5
+"""The part of its time limit from which on a case was close to it."""
+_AS_DECLARED = Pace()
 
 
 class Crash(Protocol):
@@ -46,6 +51,8 @@ def judge(
     ending: str = "",
     infra: str = "",
     prevented: str = "",
+    pace: Pace = _AS_DECLARED,
+    spent: Reading | None = None,
 ) -> CaseResult:
     """The verdict on one case in one cell.
 
@@ -55,8 +62,11 @@ def judge(
     ended early ("the guest said nothing for 20 s"); ``infra`` one on what the machinery did to it ("QEMU
     was killed by SIGKILL"), which makes a case without an end an error instead of a failure; ``prevented``
     one on what the kernel did that no case could begin ("it refused the module: ENOEXEC"): a failure.
+    ``pace`` is what the case's time limit was scaled by, ``spent`` what QEMU got of this machine meanwhile.
     """
-    return _Judge(case, where, trial, crash, channel_whole, ending, infra, prevented).verdict()
+    judging = _Judge(case, where, trial, crash, channel_whole, ending, infra, prevented)
+    judging.pace, judging.spent = pace, spent
+    return judging.verdict()
 
 
 class _Judge:
@@ -78,6 +88,8 @@ class _Judge:
         self.ending = ending
         self.infra = infra
         self.prevented = prevented
+        self.pace = _AS_DECLARED
+        self.spent: Reading | None = None
         self.not_here = case.not_here(where)
         self.rules = case.expectations(where)
         self.rule = self.rules[0] if self.rules else None
@@ -141,13 +153,17 @@ class _Judge:
         return None
 
     def not_by_itself(self) -> CaseResult | None:
-        trial, seconds = self.trial, self.case.timeout_s
+        trial = self.trial
         if trial.how == "exit":
             return None
         if trial.how == "signal":
             text, word = f"the script was killed by {_signal_name(trial.status)}", "killed"
         elif trial.how == "timeout":
-            text, word = f"the script did not end within {seconds} s", "timeout"
+            had = f"; {self.spent.told()}" if self.spent else ""
+            text, word = (
+                f"the script did not end within {self.pace.told(self.case.timeout_s)}{had}",
+                "timeout",
+            )
         else:
             text, word = "a process is stuck in the kernel: it could not be killed", "stuck"
         return self.result(Verdict.FAIL, text + self.last_line(), outcome=word, goal_met=False)
@@ -312,7 +328,12 @@ class _Judge:
             subtests=tuple(_shown(s) for s in (subtests or (self.report.subtests if self.report else ()))),
             duration_s=trial.duration_ms / 1000,
             attempts=1 if trial.started else 0,
+            limit_used=round(self.limit_used(), 3),
         )
+
+    def limit_used(self) -> float:
+        """The part of its time limit that the case used; what QEMU waited for a processor does not count."""
+        return self.spent.own_s / (self.case.timeout_s * self.pace.factor) if self.spent else 0.0
 
     def last_line(self) -> str:
         line = _last_line(self.trial.output)
@@ -325,6 +346,10 @@ class _Judge:
             ended = f"{trial.how} {trial.status}, {trial.duration_ms} ms" if trial.ended else "no end"
             lines.append(f"ended: {one_line(ended)}")
         lines += [f"{one_line(k)}: {visible_lines(v)}" for k, v in trial.observations.items()]
+        if self.spent and self.limit_used() > _CLOSE:
+            limit = self.pace.told(self.case.timeout_s)
+            told = f"close to its limit: {self.limit_used():.0%} of {limit}; {self.spent.told()}"
+            lines.append(told)
         if trial.left:
             lines.append(f"left behind: {one_line(trial.left)}")
         lines += [f"dropped: {n} bytes of {one_line(stream)}" for stream, n in trial.dropped.items()]

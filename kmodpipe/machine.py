@@ -19,17 +19,20 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from kmodpipe import proc
-from kmodpipe.channel import Channel, Ledger, Record
+from kmodpipe.capped import CappedFile
+from kmodpipe.channel import Channel, Ledger, Record, encode_ahead
 from kmodpipe.console import Scanner, parse
+from kmodpipe.meter import Reading
 from kmodpipe.qemu import MachineSpec, Serial, guarded, interactive, qemu_argv, require_same
-from kmodpipe.session import Deadlines, GuestEnd, Limits, Session
+from kmodpipe.session import Deadlines, GuestEnd, Limits, Pace, Session
+from kmodpipe.watchdog import GuestClock, Limit, Watchdog
 
 _READ_BYTES = 64 * 1024
 _POLL_S = 0.25
 _STDERR_BYTES = 8 * 1024
+_AS_DECLARED = Pace()
 # Console bytes taken before the channel gets its turn again.
 _DRAIN_BYTES = 4 * 1024 * 1024
 
@@ -44,49 +47,20 @@ def run(
     channel_path: Path,
     on_record: Callable[[Record], None] | None = None,
     limits: Limits | None = None,
+    pace: Pace = _AS_DECLARED,
 ) -> Session:
-    """Boot once and watch to the end. ``case_timeouts`` holds the planned cases and their limits in seconds.
+    """Boot once and watch to the end. ``case_timeouts`` holds the planned cases and their limits in seconds;
+    they and ``deadlines`` are as declared, and ``pace`` is what to scale them by.
 
     ``on_record`` is told every record as it arrives. Whatever the guest or QEMU does is a `Session`; raises
     InfraError where QEMU is not installed, Interrupted where `proc.stop_all` came before the start.
     """
     with ExitStack() as stack:
-        guest = _Guest(spec, nonce, case_timeouts, deadlines, limits or Limits(), on_record)
+        watchdog = Watchdog(deadlines, pace)
+        guest = _Guest(spec, nonce, case_timeouts, watchdog, limits or Limits(), on_record)
         guest.open(stack, console_path, channel_path)
         guest.watch()
     return guest.session(console_path, channel_path)
-
-
-class _CappedFile:
-    """A file that takes so many bytes and keeps the last ones of what comes beyond."""
-
-    def __init__(self, file: BinaryIO, limits: Limits) -> None:
-        self._file = file
-        self._room = limits.file_bytes
-        self._tail_bytes = limits.tail_bytes
-        self.tail = bytearray()
-        self.total = 0
-        self._beyond = 0
-
-    def write(self, data: bytes) -> None:
-        self.total += len(data)
-        self._file.write(data[: self._room])
-        self._beyond += max(len(data) - self._room, 0)
-        self._room = max(self._room - len(data), 0)
-        self.tail += data
-        if len(self.tail) > 4 * self._tail_bytes:
-            del self.tail[: -self._tail_bytes]
-
-    @property
-    def cut_bytes(self) -> int:
-        return max(self._beyond - self._tail_bytes, 0)
-
-    def close(self) -> None:
-        if self.cut_bytes:
-            self._file.write(b"\n[kmodpipe: %d bytes were cut here]\n" % self.cut_bytes)
-        if self._beyond:
-            self._file.write(self.tail[-min(self._beyond, self._tail_bytes) :])
-        self._file.close()
 
 
 class _Guest:
@@ -97,11 +71,13 @@ class _Guest:
         spec: MachineSpec,
         nonce: str,
         case_timeouts: Mapping[int, float],
-        deadlines: Deadlines,
+        watchdog: Watchdog,
         limits: Limits,
         on_record: Callable[[Record], None] | None,
     ) -> None:
-        self._spec, self._timeouts, self._deadlines, self._limits = spec, case_timeouts, deadlines, limits
+        self._spec, self._timeouts, self._watchdog, self._limits = spec, case_timeouts, watchdog, limits
+        self._nonce = nonce
+        self._clock = GuestClock()
         self._on_record = on_record
         self._parser = Channel(nonce)
         self._ledger = Ledger(case_timeouts.keys())
@@ -115,16 +91,17 @@ class _Guest:
         self._end: GuestEnd | None = None
         self._detail = ""
         self._to_init_s: float | None = None
-        self._grace: tuple[float, GuestEnd, str] | None = None
-        self._case_limit_s = 0.0
+        self._grace: Limit | None = None
+        self._case_since: dict[int, Reading] = {}
+        self._case_spent: dict[int, Reading] = {}
         self._killed = False
 
     # -- start and stop --------------------------------------------------------------------------
     def open(self, stack: ExitStack, console_path: Path, channel_path: Path) -> None:
         """Start QEMU; all that is opened here is closed with ``stack``."""
-        self._console_file = _CappedFile(console_path.open("wb"), self._limits)
+        self._console_file = CappedFile(console_path.open("wb"), self._limits)
         stack.callback(self._console_file.close)
-        self._channel_file = _CappedFile(channel_path.open("wb"), self._limits)
+        self._channel_file = CappedFile(channel_path.open("wb"), self._limits)
         stack.callback(self._channel_file.close)
         self._console, console_end = socket.socketpair()
         self._channel, channel_end = socket.socketpair()
@@ -132,13 +109,14 @@ class _Guest:
             stack.callback(end.close)
         require_same(self._spec)
         argv = qemu_argv(self._spec, console=console_end.fileno(), channel=channel_end.fileno())
-        self._started = self._heard = self._rate_since = time.monotonic()
+        self._started = self._rate_since = time.monotonic()
         self._rate_base = 0
         self._child = proc.spawn(
             guarded(argv),
             stdout=subprocess.DEVNULL,
             pass_fds=(console_end.fileno(), channel_end.fileno()),
         )
+        self._watchdog.start(self._child.pid, self._started)
         stack.callback(self._stop)
         console_end.close()
         channel_end.close()
@@ -163,40 +141,69 @@ class _Guest:
     # -- the loop --------------------------------------------------------------------------------
     def watch(self) -> None:
         while self._end is None:
-            limit, end, detail = min(self._limits_now(), key=lambda row: row[0])
-            left = limit - time.monotonic()
+            self._look()
+            limit = self._watchdog.first(self._limits_now())
+            left = self._watchdog.left_s(limit)
             if proc.stopping():
                 self._finish(GuestEnd.INTERRUPTED, "interrupted")
             elif left <= 0:
+                told = self._watchdog.told(limit)
                 self._pump()  # what is there already still counts
-                if (limit, end, detail) in self._limits_now():
+                if limit in self._limits_now():
                     if proc.is_stopped(self._child):
                         # A guest cannot do that to its QEMU: it is no hang of the kernel.
-                        end, detail = GuestEnd.QEMU_FAILED, f"QEMU was stopped from outside ({detail})"
-                    self._finish(end, detail)
+                        self._finish(GuestEnd.QEMU_FAILED, f"QEMU was stopped from outside ({told})")
+                    self._finish(limit.end, told)
             else:
                 self._selector.select(min(left, _POLL_S))
-                ended = self._child.poll() is not None
+                ended = self._ended()
                 busy = self._pump()
                 if ended and not busy:
                     self._exited()
         self._parser.close()
 
-    def _limits_now(self) -> list[tuple[float, GuestEnd, str]]:
-        """Every deadline that runs, with what it means when it passes."""
-        d = self._deadlines
-        rows = [(self._started + d.whole_s, GuestEnd.WHOLE_TIMEOUT, f"not through after {d.whole_s:g} s")]
+    def _ended(self) -> bool:
+        """Whether QEMU has ended; the kernel's account of it is read before it is reaped, as it goes then."""
+        with suppress(ChildProcessError):
+            if os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return False
+            self._watchdog.look(last=True)
+        return self._child.poll() is not None
+
+    def _look(self) -> None:
+        """What QEMU has had until now. A case that runs has that on its account."""
+        now = self._watchdog.look()
+        if (case := self._ledger.running) in self._case_since:
+            assert case is not None
+            self._case_spent[case] = now.since(self._case_since[case])
+
+    def _set_right(self, uptime_ms: int) -> None:
+        """The guest told its time, and is told how far that is ahead."""
+        ahead_s = self._clock.shows(uptime_ms / 1000, self._watchdog.now)
+        if ahead_s is not None:
+            # A guest that does not take it misses nothing: the next word is the sum again.
+            with suppress(OSError):
+                self._channel.send(encode_ahead(self._nonce, ahead_s))
+
+    def _limits_now(self) -> list[Limit]:
+        """Every limit that runs."""
+        d, begin = self._watchdog.deadlines, Reading()
+        rows = [Limit(begin, d.whole_s, GuestEnd.WHOLE_TIMEOUT, "not through after {}")]
         if self._grace:
             return [*rows, self._grace]
         if not self._ledger.greeted:
-            told = f"no word from the agent within {d.boot_s:g} s of the start"
-            return [*rows, (self._started + d.boot_s, GuestEnd.NO_BOOT, told)]
-        rows.append((self._heard + d.silence_s, GuestEnd.SILENCE, f"no sign of life for {d.silence_s:g} s"))
+            what = "no word from the agent within {} of the start"
+            return [*rows, Limit(begin, d.boot_s, GuestEnd.NO_BOOT, what)]
+        rows.append(Limit(self._watchdog.heard, d.silence_s, GuestEnd.SILENCE, "no sign of life for {}"))
         if (case := self._ledger.running) is not None:
-            limit_s = self._timeouts.get(case, 0)
-            told = f"case {case} is not over {d.case_grace_s:g} s after its limit of {limit_s:g} s"
-            rows.append((self._case_limit_s, GuestEnd.CASE_TIMEOUT, told))
+            limit_s, since = self._timeouts.get(case, 0), self._case_since.get(case, begin)
+            what = f"case {case} with its limit of {limit_s:g} s is not over after {{}}"
+            rows.append(Limit(since, limit_s + d.case_grace_s, GuestEnd.CASE_TIMEOUT, what))
         return rows
+
+    def _grant(self, seconds: float, end: GuestEnd, detail: str = "") -> None:
+        """From now on QEMU has so long to end by itself."""
+        self._grace = Limit(self._watchdog.now, seconds, end, detail=detail)
 
     def _pump(self) -> bool:
         """Take what has arrived. The channel is read first, the console next, and only then are the records
@@ -213,7 +220,7 @@ class _Guest:
         if len(data) < _READ_BYTES:
             self._console_before = at_read
         if data or console:
-            self._heard = time.monotonic()
+            self._watchdog.sign_of_life()
             self._check_flood()
         return bool(data or console or errors)
 
@@ -222,8 +229,8 @@ class _Guest:
         while taken < _DRAIN_BYTES and (data := self._read(self._console)):
             taken += len(data)
             self._console_file.write(data)
-            if self._scanner.feed(data) and (not self._grace or self._grace[1] is not GuestEnd.PANIC):
-                self._grace = (time.monotonic() + self._deadlines.panic_grace_s, GuestEnd.PANIC, "")
+            if self._scanner.feed(data) and (not self._grace or self._grace.end is not GuestEnd.PANIC):
+                self._grant(self._watchdog.deadlines.panic_grace_s, GuestEnd.PANIC)
         return taken
 
     def _read(self, stream: socket.socket) -> bytes:
@@ -251,26 +258,28 @@ class _Guest:
         return len(data)
 
     def _take(self, record: Record, console_before: int) -> None:
-        now = time.monotonic()
+        self._look()
         self._ledger.take(record)
         case = record.number("case")
         if record.type == "hello" and self._to_init_s is None:
-            self._to_init_s = now - self._started
+            self._to_init_s = self._watchdog.now.wall_s
         elif record.type == "start" and case is not None and len(self._offsets) < len(self._timeouts):
-            self._case_limit_s = now + self._timeouts.get(case, 0) + self._deadlines.case_grace_s
+            self._case_since[case] = self._watchdog.now
             self._offsets[case] = (console_before, sys.maxsize)
         elif record.type == "end" and case in self._offsets:
             assert case is not None
             self._offsets[case] = (self._offsets[case][0], self._console_file.total)
+        if (uptime_ms := record.number("uptime_ms")) is not None:
+            self._set_right(uptime_ms)
         if record.type != "beat":
             self._keep(record)
         # A panic outweighs what the agent says. A guest with a stuck case can still say that it retires.
-        overrides = self._grace is None or (record.type == "retired" and self._grace[1] is GuestEnd.STUCK)
+        overrides = self._grace is None or (record.type == "retired" and self._grace.end is GuestEnd.STUCK)
         if record.type in ("done", "retired") and overrides:
-            self._grace = (now + self._deadlines.exit_grace_s, *self._believed())
+            self._grant(self._watchdog.deadlines.exit_grace_s, *self._believed())
         elif not self._grace and self._ledger.stuck is not None:
             told = f"case {self._ledger.stuck} left something behind that cannot be ended"
-            self._grace = (now + self._deadlines.exit_grace_s, GuestEnd.STUCK, told)
+            self._grant(self._watchdog.deadlines.exit_grace_s, GuestEnd.STUCK, told)
         if self._on_record:
             self._on_record(record)
 
@@ -321,7 +330,7 @@ class _Guest:
         if proc.stopping():
             self._finish(GuestEnd.INTERRUPTED, "interrupted")
         elif self._grace:
-            self._finish(*self._grace[1:])
+            self._finish(self._grace.end, self._grace.detail)
         elif status != 0:
             # Nothing that a guest does ends QEMU with an error: without -device isa-debug-exit, a restart
             # and a power-off both are status 0.
@@ -365,6 +374,8 @@ class _Guest:
             console_bytes=total,
             console_cut_bytes=self._console_file.cut_bytes,
             console_offsets={i: (start, min(stop, total + 1)) for i, (start, stop) in self._offsets.items()},
+            spent=self._watchdog.now,
+            case_spent=self._case_spent,
         )
 
 

@@ -28,11 +28,13 @@ from kmodpipe import (
     disk,
     execute,
     machine,
+    meter,
     proc,
     reproduce,
     results,
     signals,
     snapshot,
+    speed,
 )
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
@@ -46,6 +48,8 @@ from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries
 from kmodpipe.report import junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
+from kmodpipe.soak import Places
+from kmodpipe.speed import Speed
 from kmodpipe.store import Artifact, digest_file, made_as, write_atomically
 
 
@@ -122,6 +126,8 @@ class _Tester:
         self._began, self._clock = datetime.now(UTC), time.monotonic()
         self._partial: dict[str, Execution] = {}
         self._accel = trials.accel
+        self._speed = Speed()
+        self._places = Places(bench.asked.request.jobs)
         lib = bench.asked.project.images / "guest" / "lib.sh"
         self._snapshot = snapshot.take(trials.cases, lib, folder.shared)
         self.results = results.planned(self._skeleton())
@@ -154,6 +160,7 @@ class _Tester:
                     self._bench.store.cache,
                     self._bench.screen,
                 )
+            self._measure()
             # Builds before boots, each a task of its own: two short ones leave less of a processor idle at
             # the end than a long one. No boot waits for a build that has not begun.
             builds = [pool.submit(self._build, row) for row in rows]
@@ -165,6 +172,19 @@ class _Tester:
         found = dead_axes(self._bench, [build.result() for build in builds])
         with self._lock:
             self.results = replace(self.results, dead_axes=found)
+
+    def _measure(self) -> None:
+        """How fast this machine is now, with the accelerator that will be used."""
+        with self._bench.store.scratch("speed-") as scratch:
+            self._speed = speed.measure(self._accel, scratch)
+        self._bench.screen.say(f"this machine's speed: {self._speed.told()}")
+        with self._lock:
+            found = {
+                **self.results.properties,
+                **self._speed.properties(),
+                "load.begin": meter.load_average(),
+            }
+            self.results = replace(self.results, properties=found)
 
     def _build(self, row: Row) -> Built:
         _keep_configuration(self._folder, row[1])
@@ -211,13 +231,16 @@ class _Tester:
         ):
             execution = Execution(
                 where, self._snapshot.cases, files, folder, scratch, self._accel, self._trials.deadlines,
-                step.update, self._bench.asked.request.shuffle, self._trials.tries,
+                step.update, self._bench.asked.request.shuffle, self._trials.tries, self._speed.factor,
+                self._places,
             )  # fmt: skip
             self._partial[built.id] = execution
             done = execution.run()
             del self._partial[built.id]
             step.finish(", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n))
-        for number, boot in enumerate(done.boots, 1):
+        for boot in done.boots:
+            if not boot.kept:
+                continue
             reproduce.write(
                 folder,
                 argv=machine.qemu_argv(
@@ -230,7 +253,7 @@ class _Tester:
                     boot.cell_cpio.name,
                 ),
                 comment={"cell": built.id, "flavour": str(flavour), **self.results.properties},
-                guest=number,
+                guest=boot.number,
             )
         return replace(
             blank,
@@ -270,16 +293,17 @@ class _Tester:
             **{f"module.{name}.sha256": value for name, value in files.module_digests.items()},
             "boots": str(len(done.boots)),
         }
-        for number, boot in enumerate(done.boots, 1):
+        for boot in done.boots:
             if boot.session.end is not GuestEnd.DONE:
                 told = f"{boot.session.end.value}: {boot.session.detail}"
-                found[f"boot.{number}"] = results.one_line(told)
+                found[f"boot.{boot.number}"] = results.one_line(told)
         found |= {"accel": self._accel.name, "accel.cpu": self._accel.cpu}
         if session:
             found["qemu"] = proc.pasteable(session.argv)
             if session.to_init_s is not None:
                 found["kernel-to-init-seconds"] = f"{session.to_init_s:.2f}"
             found["guest-seconds"] = f"{sum(b.session.duration_s for b in done.boots):.2f}"
+            found |= _spent(done.boots)
         return found
 
     def _artifacts(self, cell_id: str) -> Mapping[str, str]:
@@ -304,9 +328,27 @@ class _Tester:
                 self.results = results.interrupted(self.results, interrupted)
             # Not by the clock, which may have been set meanwhile: a run takes the time that it takes.
             ended = self._began + timedelta(seconds=time.monotonic() - self._clock)
-            self.results = replace(self.results, finished=ended.isoformat(timespec="seconds"))
+            properties = {**self.results.properties, "load.end": meter.load_average()}
+            self.results = replace(
+                self.results, finished=ended.isoformat(timespec="seconds"), properties=properties
+            )
             self._save()
             junit.save(self.results, self._folder.path / "junit.xml")
+
+
+def _spent(boots: Sequence[execute.Boot]) -> Mapping[str, str]:
+    """What QEMU got of this machine: in all, and in each guest whose files are there."""
+    spent = [boot.session.spent for boot in boots]
+    found = {
+        "guest-cpu-seconds": f"{sum(one.cpu_s for one in spent):.2f}",
+        "guest-waited-seconds": f"{sum(one.waited_s for one in spent):.2f}",
+    }
+    for boot in boots:
+        if boot.kept:
+            one = boot.session.spent
+            told = f"{one.wall_s:.2f} s, {one.cpu_s:.2f} s of processor time, {one.waited_s:.2f} s waiting"
+            found[f"guest.{boot.number}.time"] = told
+    return found
 
 
 def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:

@@ -98,6 +98,7 @@ def _counted(result: CaseResult, runs: Sequence[CaseResult]) -> CaseResult:
         attempts=sum(r.attempts for r in runs),
         failures=_count(runs, Verdict.FAIL),
         duration_s=sum(r.duration_s for r in runs),
+        limit_used=max(r.limit_used for r in runs),
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from kmodpipe import proc
 from kmodpipe.channel import Record
+from kmodpipe.meter import PATIENCE, Reading
 from kmodpipe.qemu import MachineSpec
 
 
@@ -16,7 +17,8 @@ from kmodpipe.qemu import MachineSpec
 class Deadlines:
     """Seconds: from start to the agent's first record; without a byte from the guest after that; for the
     whole boot; for a case beyond its own time limit, which the agent keeps; and for QEMU to end by itself
-    after a panic and after the last record."""
+    after a panic and after the last record. All of them are QEMU's own seconds, in which it did not wait for
+    a processor; ``patience``: how many times as many on the wall are waited for at the very most."""
 
     boot_s: float = 60.0
     silence_s: float = 20.0
@@ -24,10 +26,27 @@ class Deadlines:
     case_grace_s: float = 30.0  # the agent waits for a kill, for the clean-up and for the modules
     panic_grace_s: float = 2.0
     exit_grace_s: float = 3.0
+    patience: float = PATIENCE
 
-    def scaled(self, factor: float) -> Deadlines:
-        """All of them for a guest that is slower by ``factor``."""
-        return Deadlines(**{name: seconds * factor for name, seconds in asdict(self).items()})
+
+@dataclass(frozen=True)
+class Pace:
+    """How many times longer than declared everything may take: for the ``flavour``'s kernel, which looks
+    closer, and for this ``machine``'s speed."""
+
+    flavour: float = 1.0
+    machine: float = 1.0
+
+    @property
+    def factor(self) -> float:
+        return self.flavour * self.machine
+
+    def told(self, seconds: float) -> str:
+        """``60 s``, or ``60 s (×4 for the flavour, ×1.8 for this machine's speed: 432 s)``."""
+        reasons = {"the flavour": self.flavour, "this machine's speed": self.machine}
+        why = [f"×{factor:g} for {name}" for name, factor in reasons.items() if factor != 1]
+        longer = f" ({', '.join(why)}: {seconds * self.factor:g} s)" if why else ""
+        return f"{seconds:g} s{longer}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,8 @@ class Session:
 
     ``records`` are all but the beats. ``console_offsets``: for each case that started, the part of the
     console stream (bytes, half open) in which it can have printed. The two ports are read separately, so
-    a part may reach into its neighbours' by what was in flight at that moment: see `owners`.
+    a part may reach into its neighbours' by what was in flight at that moment: see `owners`. ``spent`` is
+    what QEMU got of this machine, in all and, in ``case_spent``, for each case that started.
     """
 
     spec: MachineSpec
@@ -86,6 +106,8 @@ class Session:
     console_bytes: int
     console_cut_bytes: int
     console_offsets: Mapping[int, tuple[int, int]]
+    spent: Reading = field(default_factory=Reading)
+    case_spent: Mapping[int, Reading] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
@@ -101,4 +123,4 @@ class Session:
         return tuple(reversed(inside))
 
 
-__all__ = ["Deadlines", "GuestEnd", "Limits", "Session"]
+__all__ = ["Deadlines", "GuestEnd", "Limits", "Pace", "Session"]

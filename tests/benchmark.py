@@ -3,7 +3,8 @@
 The reference is a bare ``make`` of the same base configuration, in the same container, from the same source.
 Everything is measured as a user meets it, by running the commands; needs Docker and QEMU, the default tree
 fetched (it is, if it is not here), and about twice the time of a cold kernel build. ``--quick`` leaves out
-what compiles the base.
+what compiles the base. ``--starved`` does nothing but boot guests that get hardly any processor, for some ten
+minutes: how many run into a limit that counts seconds on the wall, and how many into ours.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -27,9 +29,18 @@ from kmodpipe import bench, commands, config, image
 from kmodpipe.container import DockerRuntime, Folder, Job
 from kmodpipe.engine import connect
 from kmodpipe.progress import Mode, Screen
+from tests.faults.load import limits
 
 REPO = Path(__file__).resolve().parents[1]
 CELL = "index-nouuid.INDEX=y.NOUUID=n"
+STARVED, SHARE = 4, 100
+# Stops QEMU most of the time, so that it does not matter who else is here; what is measured is left alone.
+STARVER = """\
+#!/bin/sh
+case $* in *isa-debug-exit* | *--version*) exec {real} "$@" ;; esac
+(while kill -STOP $$ && sleep {stop} && kill -CONT $$ && sleep {run}; do :; done) 2>/dev/null &
+exec {real} "$@"
+"""
 BARE_MAKE = """\
 set -eu
 cp "$ASK/base.config" "$OBJ/.config"
@@ -81,9 +92,13 @@ def step_seconds(run: Path, kind: str) -> list[float]:
     return [e["seconds"] for e in events if e["event"] == "end" and e["step"].startswith(f"{kind} ")]
 
 
+def cells(run: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((run / "results.json").read_text())["run"]["cells"]
+    return found
+
+
 def cell_property(run: Path, name: str) -> list[float]:
-    cells = json.loads((run / "results.json").read_text())["run"]["cells"]
-    return [float(c["properties"][name]) for c in cells if name in c["properties"]]
+    return [float(c["properties"][name]) for c in cells(run) if name in c["properties"]]
 
 
 def containers_started(since: float, until: float) -> int:
@@ -125,9 +140,14 @@ class Report:
     ) -> None:
         median = statistics.median(ours)
         spread = f" ({min(ours):.2f}–{max(ours):.2f}, n={len(ours)})" if len(ours) > 1 else ""
-        cells = (what, f"{median:.2f} {unit}{spread}", f"{limit:.2f} {unit} {bound}", f"{median / limit:.2f}")
-        self.table.add_row(*cells)
-        self.console.print("  ".join(cells))
+        columns = (
+            what,
+            f"{median:.2f} {unit}{spread}",
+            f"{limit:.2f} {unit} {bound}",
+            f"{median / limit:.2f}" if limit else "",
+        )
+        self.table.add_row(*columns)
+        self.console.print("  ".join(columns))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -140,6 +160,9 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=users_cache) as folder:
         work = Path(folder)
         cache = users_cache
+        if "--starved" in argv:
+            starved(report, work)
+            return 0
         if not quick:
             # An empty store beside the same fetched trees: cold after set-up and download.
             cache = work / "cache"
@@ -162,6 +185,29 @@ def main(argv: Sequence[str]) -> int:
     report.console.print()
     report.console.print(report.table)
     return 0
+
+
+def starved(report: Report, work: Path) -> None:
+    """Guests that get one in so many of a processor's seconds. A patience of 1 is a limit on the wall."""
+    program = work / "bin" / "qemu-system-x86_64"
+    program.parent.mkdir()
+    program.write_text(STARVER.format(real=shutil.which(program.name), run=1 / SHARE, stop=1 - 1 / SHARE))
+    program.chmod(0o755)
+    path = {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    failed = []
+    for patience in (1, 10):
+        project = limits.make_project(work / f"project-{patience}")
+        with (project / "pyproject.toml").open("a") as settings:
+            settings.write(f"\n[tool.kmodpipe.deadlines]\npatience = {patience}\n")
+        out = work / f"starved-{patience}"
+        argv = [sys.executable, "-m", "invoke", "test", "--cell", CELL, "--out", str(out)]
+        argv += ["--case", str(REPO / "tests/faults/kernel/use.sh"), "--repeat", str(STARVED)]
+        subprocess.run(argv, cwd=project, env={**os.environ, **path}, capture_output=True, check=False)
+        (case,) = (c["cases"][0] for c in cells(out / "latest") if c["cell"] == CELL)
+        report.console.print(f"patience {patience}: {case['message'][:400]}", highlight=False)
+        failed.append(case["failures"])
+    what = f"of {STARVED} guests with 1/{SHARE} of a processor, run into a limit"
+    report.row(what, [failed[1]], failed[0], "", bound="on the wall")
 
 
 def small(report: Report, cache: Path, work: Path) -> None:

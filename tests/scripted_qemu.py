@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from kmodpipe.channel import encode_record
@@ -49,6 +50,16 @@ class Guest:
         if text:
             self.console(text)
         self.send("end", case=index, how="exit", status=0, ms=1)
+
+    def hear(self, seconds: float) -> bytes:
+        """What the host says within so many seconds."""
+        heard, until = b"", time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._channel.settimeout(left)
+            with suppress(TimeoutError):
+                heard += self._channel.recv(4096)
+        self._channel.settimeout(None)
+        return heard
 
     def stay(self) -> None:
         time.sleep(60)

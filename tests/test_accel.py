@@ -86,6 +86,14 @@ def test_kvm_that_does_not_run_the_program_is_not_taken(world: World, script: st
     assert time.monotonic() - started < 10
 
 
+def test_kvm_that_is_kept_waiting_does_not_hang(world: World) -> None:
+    """It is stopped for longer than it may take."""
+    stopped = "subprocess.Popen(['sh', '-c', f'sleep 4; kill -CONT {os.getpid()}'])"
+    stop = f"import os, signal, subprocess; {stopped}; os.kill(os.getpid(), signal.SIGSTOP)"
+    found = world.probe(f"if machine == 'kvm': {stop}\nworks()")
+    assert (found.name, found.cpu) == ("kvm", "host")
+
+
 def test_no_device_is_no_kvm(world: World) -> None:
     world.kvm.unlink()
     found = world.probe(WORKS)

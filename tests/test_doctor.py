@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from kmodpipe import doctor, image
+from kmodpipe import doctor, image, speed
 from kmodpipe.doctor import Finding
 from kmodpipe.engine import DEFAULT_ENDPOINT, Look
 from kmodpipe.engine import State as EngineState
@@ -30,7 +30,7 @@ class Spec:
 
 
 TREES = {"main": Spec("main", "spare"), "spare": Spec("spare")}
-KVM = SimpleNamespace(name="kvm", cpu="host", reason="")
+KVM = SimpleNamespace(name="kvm", cpu="host", reason="", confined=True)
 
 
 class World:
@@ -105,7 +105,21 @@ def test_a_ready_machine_is_healthy_and_only_looked_at(world: World) -> None:
     assert "dddddddddddd" in found["builder image"].found
     assert found["QEMU"].found == "QEMU emulator version 7.2.1"
     assert "kvm" in found["accelerator"].found
+    # This QEMU runs nothing; a machine of which nothing is known is no obstacle.
+    assert found["speed"].ok is None and "not measured" in found["speed"].found
     assert not world.cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ok", "told"), [(0.2, True, "limits are as declared"), (0.75, None, "limits are ×3")]
+)
+def test_the_machines_speed_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, seconds: float, ok: bool | None, told: str
+) -> None:
+    world.program("qemu-system-x86_64", "echo 'QEMU emulator version 7.2.1'")
+    monkeypatch.setattr(speed, "measure", lambda *_: speed.Speed(seconds))
+    found = by_need(world.examine())["speed"]
+    assert found.ok is ok and found.found.endswith(told)
 
 
 def test_a_program_that_is_there_and_broken_is_not_met(world: World) -> None:
@@ -128,7 +142,7 @@ def test_an_accelerator_that_cannot_be_proved_is_not_met(world: World) -> None:
 
 def test_kvm_that_hangs_is_told_with_what_runs_instead(world: World) -> None:
     world.program("qemu-system-x86_64", "echo QEMU")
-    tcg = SimpleNamespace(name="tcg", cpu="max", reason="KVM opens and runs nothing")
+    tcg = SimpleNamespace(name="tcg", cpu="max", reason="KVM opens and runs nothing", confined=True)
     found = by_need(world.examine(probe=lambda *_: tcg))["accelerator"]
     assert found.ok is True
     assert "tcg" in found.found

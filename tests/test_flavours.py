@@ -13,7 +13,7 @@ from kmodpipe import bench, kconfig
 from kmodpipe.config import Request
 from kmodpipe.errors import UserError
 from kmodpipe.kconfig import Asked, Matrix, Variant
-from kmodpipe.session import Deadlines
+from kmodpipe.session import Pace
 from tests import toy
 from tests.toy import World
 
@@ -63,7 +63,7 @@ def test_a_flavour_can_be_larger_and_slower(matrix: Matrix) -> None:
     plain, kasan = kconfig.flavours_of(kconfig.load_matrix(matrix.path), ["plain", "kasan"])
     assert (plain.memory_mib, plain.slow) == (256, 1)
     assert (kasan.memory_mib, kasan.slow) == (512, 4)
-    assert Deadlines(boot_s=10).scaled(4).boot_s == 40
+    assert Pace(kasan.slow).told(10) == "10 s (×4 for the flavour: 40 s)"
     # Nothing makes a guest faster than the deadlines are for.
     for wrong in ("slow = 0.5", "memory_mib = 8"):
         matrix.path.write_text(f"{text}{wrong}\n")
@@ -161,11 +161,12 @@ def test_a_flavour_has_its_own_base_guest_and_control(world: World) -> None:
     assert "# flavour: big" in script and "tools-big.cpio" in script
     plain = (world.latest / BIG.removesuffix(".big") / "reproduce.sh").read_text()
     assert "# flavour: plain" in plain and "tools-big.cpio" not in plain
-    # Its memory and its time, of which whole seconds are given to the case.
+    # Its memory and its time: for the case, and for all that the agent itself sets a limit to.
     assert re.search(r"-m\W+300\b", script) and re.search(r"-m\W+256\b", plain)
     case = re.compile(rb"^case 0 remount (\S+) ", re.M)
-    given = [case.findall((world.latest / c / "cell.cpio").read_bytes()) for c in (BIG, BIG[:-4])]
-    assert given == [[b"8"], [b"5"]]
+    archives = [(world.latest / c / "cell.cpio").read_bytes() for c in (BIG, BIG[:-4])]
+    assert [case.findall(archive) for archive in archives] == [[b"7.5"], [b"5"]]
+    assert [b"\nslow 1.5\n" in archive for archive in archives] == [True, False]
     assert b"sbin/mkfs" in (world.latest / "shared/tools-big.cpio").read_bytes()
 
 

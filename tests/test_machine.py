@@ -1,6 +1,7 @@
 """Every way a boot can end, played by a scripted machine in place of QEMU."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import machine, proc
-from kmodpipe.channel import Record
+from kmodpipe.channel import Record, encode_ahead
 from kmodpipe.errors import InfraError, Interrupted
 from kmodpipe.machine import Deadlines, GuestEnd, Limits, MachineSpec, Session, qemu_argv
+from kmodpipe.session import Pace
 from tests import scripted_qemu
 
 NONCE = "00112233445566778899aabbccddeeff"
@@ -46,6 +48,7 @@ def play(tmp_path: Path, program: Path) -> Play:
         deadlines: Deadlines = QUICK,
         limits: Limits | None = None,
         on_record: Callable[[Record], None] | None = None,
+        pace: Pace | None = None,
     ) -> Session:
         script = tmp_path / "scenario.py"
         script.write_text(textwrap.dedent(scenario))
@@ -58,6 +61,7 @@ def play(tmp_path: Path, program: Path) -> Play:
             channel_path=tmp_path / "channel.log",
             on_record=on_record,
             limits=limits,
+            pace=pace or Pace(),
         )
 
     return run
@@ -471,3 +475,119 @@ def test_the_command_line_is_bare_and_confined(tmp_path: Path) -> None:
     assert "stdio,id=console,signal=off" in argv
     assert "-device" not in argv and "-net" not in argv
     assert argv[argv.index("-append") + 1] == "console=ttyS0 panic=-1"
+
+
+# -- a machine that has no time for the guest -----------------------------------------------------------
+STOPPED = """
+import subprocess
+def stopped(seconds):
+    subprocess.Popen(["sh", "-c", f"sleep {seconds}; kill -CONT {os.getpid()}"])
+    os.kill(os.getpid(), signal.SIGSTOP)
+guest.send("hello")
+guest.send("start", case=0, id="case-0")
+"""
+
+
+def test_a_guest_that_is_kept_waiting_is_not_silent(play: Play) -> None:
+    """Its limit is 0.5 s, of its own; it is stopped for more."""
+    session = play(
+        STOPPED
+        + """
+stopped(1.4)
+guest.send("end", case=0, how="exit", status=0, ms=1)
+guest.send("done", cases=1)
+        """,
+        cases=[0],
+        deadlines=Deadlines(silence_s=0.5, case_grace_s=0.2),
+    )
+    assert session.end is GuestEnd.DONE, session.detail
+    assert session.spent.waited_s > 0.7
+    # The guest's own time may be a little more than its limit would be, as looks are some tenths apart.
+    assert session.case_spent[0].wall_s > 1.3 and session.case_spent[0].own_s < 1
+
+
+def test_nobody_is_waited_for_for_ever(play: Play) -> None:
+    session = play(
+        STOPPED + "stopped(60)",
+        cases=[0],
+        deadlines=Deadlines(silence_s=0.6, case_grace_s=60, patience=3),
+    )
+    assert session.end is GuestEnd.QEMU_FAILED
+    assert session.duration_s >= 1.8
+    assert session.detail.startswith("QEMU was stopped from outside")
+    assert re.search("; given up after [0-9]+ s, 3 times the limit[)]$", session.detail)
+    assert "of processor time and waited" in session.detail
+
+
+def test_a_limit_says_how_long_it_was_and_what_became_of_the_time(play: Play) -> None:
+    session = play(
+        "guest.send('hello'); guest.send('start', case=0)\nwhile True: pass",
+        deadlines=Deadlines(silence_s=0.4, case_grace_s=60),
+        pace=Pace(flavour=2, machine=1.5),
+    )
+    assert session.end is GuestEnd.SILENCE
+    assert session.detail.startswith(
+        "no sign of life for 0.4 s (×2 for the flavour, ×1.5 for this machine's speed: 1.2 s); QEMU had "
+    )
+    assert session.spent.cpu_s > 0.3
+    assert session.duration_s > 1.2
+
+
+def test_the_last_sign_of_life_is_told(play: Play) -> None:
+    told = play("guest.stay()", deadlines=Deadlines(boot_s=0.4)).detail
+    assert told.startswith("no word from the agent within 0.4 s of the start; QEMU had ")
+    assert told.endswith("; no sign of life at all")
+    scenario = "guest.send('hello'); guest.send('start', case=0); guest.stay()"
+    session = play(scenario, deadlines=Deadlines(case_grace_s=0.9, silence_s=60))
+    assert session.end is GuestEnd.CASE_TIMEOUT
+    assert session.detail.startswith("case 0 with its limit of 0.3 s is not over after 1.2 s; QEMU had ")
+    assert session.detail.endswith("; last sign of life 1 s before")
+
+
+def test_the_agent_is_told_how_far_its_clock_is_ahead(play: Play, tmp_path: Path) -> None:
+    """The clock of this guest goes on when it is stopped."""
+    heard = tmp_path / "heard"
+    session = play(
+        STOPPED
+        + f"""
+def beat():
+    guest.send("beat", uptime_ms=int(time.monotonic() * 1000))
+beat()
+stopped(1)
+beat()
+with open({str(heard)!r}, "wb") as f:
+    f.write(guest.hear(0.6))
+guest.send("end", case=0, how="exit", status=0, ms=1)
+guest.send("done", cases=1)
+        """,
+        cases=[0],
+        deadlines=Deadlines(),
+    )
+    assert session.end is GuestEnd.DONE, session.detail
+    words = heard.read_bytes().splitlines(keepends=True)
+    told = [int(word.split()[-1]) for word in words]
+    # Sums, each more than the one before.
+    assert told == sorted(set(told)) and 300 < told[-1] <= 1000 * session.spent.waited_s + 1
+    assert [encode_ahead(NONCE, ms / 1000) for ms in told] == words
+
+
+def test_an_agent_whose_clock_stood_still_meanwhile_is_told_nothing(play: Play, tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    beat = "guest.send('beat', uptime_ms=1000)\n"
+    after = f"{beat}open({str(heard)!r}, 'wb').write(guest.hear(0.2))\n"
+    end = "guest.send('end', case=0, how='exit', status=0, ms=1); guest.send('done', cases=1)"
+    session = play(f"{STOPPED}{beat}stopped(0.8)\n{after}{end}", cases=[0], deadlines=Deadlines())
+    assert session.end is GuestEnd.DONE, session.detail
+    assert session.spent.waited_s > 0.2 and heard.read_bytes() == b""
+
+
+def test_a_guest_that_sets_its_clock_gains_nothing(play: Play, tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    scenario = (
+        "guest.send('hello', uptime_ms=1)\nguest.send('beat', uptime_ms=10**9)\n"
+        f"open({str(heard)!r}, 'wb').write(guest.hear(0.3))\nguest.send('done', cases=0)"
+    )
+    session = play(scenario, cases=[])
+    assert session.end is GuestEnd.DONE
+    told = [int(word.split()[-1]) for word in heard.read_bytes().splitlines()]
+    assert all(ms <= 1000 * session.spent.waited_s + 1 for ms in told)

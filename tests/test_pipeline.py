@@ -16,6 +16,8 @@ from junitparser import JUnitXml
 from tests import toy
 from tests.toy import World
 
+CELL = "toy-fix.INDEX=y.NOUUID=n"
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
@@ -355,3 +357,36 @@ def test_each_patch_is_a_variant_judged_by_before_and_after(tmp_path: Path) -> N
     found = verdicts(world)
     assert found["toy-fix@1.INDEX=y.NOUUID=n"]["remount"] == ("pass", "ESTALE")
     assert found["toy-fix.INDEX=y.NOUUID=n"]["remount"] == ("pass", "mounted")
+
+
+def test_limits_are_scaled_by_a_speed_that_is_measured_at_the_start(world: World) -> None:
+    """A machine that takes 0.4 s for what the reference does in 0.25: the rest is in the record."""
+    script = world.script("loop.sh", "hang")
+    argv = ("test", "--runtime", "host", "--cell", CELL, "--case", script)
+    Path(f"{world.calls}.speed").write_text("0.4")
+    ran = world.invoke(*argv)
+    assert ran.code == 1, ran.text
+    run = json.loads((world.latest / "results.json").read_text())["run"]
+    factor = float(run["properties"]["speed.factor"])
+    assert 1.3 <= factor < 4
+    assert 0.35 <= float(run["properties"]["speed.seconds"]) < 1
+    assert len(run["properties"]["load.begin"].split()) == len(run["properties"]["load.end"].split()) == 3
+    (cell,) = (c for c in run["cells"] if c["cell"] == CELL)
+    silence = f"no sign of life for 2 s (×{factor:g} for this machine's speed: {2 * factor:g} s); QEMU had "
+    assert silence in cell["cases"][0]["message"]
+    spent = cell["properties"]["guest.1.time"]
+    assert re.fullmatch("[0-9.]+ s, [0-9.]+ s of processor time, [0-9.]+ s waiting", spent)
+    assert "this machine's speed: a test program took " in ran.text
+
+
+def test_a_case_that_was_close_to_its_limit_is_told(world: World) -> None:
+    case = world.root / "images/guest/cases/remount"
+    (case / "case.toml").write_text(toy.CASE_TOML.replace("timeout_s = 5", "timeout_s = 1"))
+    with (case / "run.sh").open("a") as script:
+        script.write("# toy: sleep 0.75\n")
+    assert world.test("--cell", CELL).code == 0
+    run = json.loads((world.latest / "results.json").read_text())["run"]
+    (found,) = (c["cases"][0] for c in run["cells"] if c["cell"] == CELL)
+    assert found["verdict"] == "pass" and found["limit_used"] > 0.5
+    assert re.search("close to its limit: [0-9]+% of 1 s; QEMU had ", found["evidence"])
+    assert "time limit: close: " in (world.latest / "junit.xml").read_text()

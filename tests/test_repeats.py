@@ -143,7 +143,8 @@ def cases(world: World) -> dict[str, Any]:
 
 
 def boots(world: World) -> int:
-    return len(list((world.latest / CELL).glob("verdict*.log")))
+    cell = next(c for c in results(world)["run"]["cells"] if c["cell"] == CELL)
+    return int(cell["properties"]["boots"])
 
 
 def run(world: World, scripts: dict[str, str], *argv: str) -> toy.Ran:
@@ -192,6 +193,21 @@ def test_a_soak_tells_the_rate(world: World) -> None:
     for told in (f"{CELL} a: 0 of 4 failed: rate below 52.7 %", f"{CELL} b: 1 of 4 failed: rate 25.0 %"):
         assert told in ran.out
     assert boots(world) == 8
+    # Nobody reads the logs of the guests in which nothing happened.
+    kept = {log.name for log in (world.latest / CELL).glob("verdict*.log")}
+    assert "verdict.log" in kept and len(kept) == 3 == len(list((world.latest / CELL).glob("reproduce*.sh")))
+
+
+def test_a_soak_has_as_many_guests_at_once_as_it_has_jobs(world: World) -> None:
+    """Five that take a second each, in less than five."""
+    script = world.script("slow.sh", "sleep 1", "exit 0")
+    ran = world.invoke(
+        "test", "--runtime", "host", "--cell", CELL, "--case", script, "--repeat", "5", "--jobs", "5"
+    )
+    assert ran.code == 0, ran.text
+    events = [json.loads(line) for line in (world.latest / "events.jsonl").read_text().splitlines()]
+    (seconds,) = (e["seconds"] for e in events if e["event"] == "end" and e["step"].startswith("test "))
+    assert seconds < 4.5 and boots(world) == 5
 
 
 @pytest.mark.parametrize(

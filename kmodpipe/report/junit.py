@@ -219,6 +219,7 @@ def _details(cell: CellResult, result: CaseResult, message: str, limit: int) -> 
             "yes: expected of this design, and a failure if it disappears" * result.known_defect,
         ),
         ("attempts", f"{result.attempts}, {result.failures} failed" if result.attempts > 1 else ""),
+        ("time limit", f"close: {result.limit_used:.0%} used" if result.limit_used > 0.5 else ""),
         ("repeat", f"sh {cell.artifacts['reproduce.sh']}" if "reproduce.sh" in cell.artifacts else ""),
         ("full console", cell.artifacts.get("console.log", "")),
     ]

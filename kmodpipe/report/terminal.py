@@ -315,11 +315,16 @@ def slow_lines(run: Run) -> list[RenderableType]:
     """The slowest cases of a second or more."""
     timed = sorted(run.results(), key=lambda pair: -pair[1].duration_s)[:_SLOWEST]
     lines: list[RenderableType] = [
-        Text(f"  {r.duration_s:6.1f} s  {one_line(c.cell)} {one_line(r.case)}", style="dim")
+        Text(f"  {r.duration_s:6.1f} s  {one_line(c.cell)} {one_line(r.case)}{_limit(r)}", style="dim")
         for c, r in timed
         if r.duration_s >= _SLOW_S
     ]
     return [Text("slowest:", style="dim"), *lines] if lines else []
+
+
+def _limit(result: CaseResult) -> str:
+    """A case that passed and nearly had not: the next one may not."""
+    return f", {result.limit_used:.0%} of its time limit" if result.limit_used > 0.5 else ""
 
 
 def total_line(run: Run) -> Text:

@@ -58,7 +58,8 @@ class CaseResult:
     ``lacking`` says that the design does not have what the case is about.
     ``message`` begins with the sentence a developer needs. ``attempts`` counts the boots that tried it, and
     ``failures``, where there were several, those that failed; ``flaky``: it failed and passed, which is a
-    failure, of a kind of its own."""
+    failure, of a kind of its own. ``limit_used`` is the part of its time limit that it used, of several runs
+    the most."""
 
     case: str
     verdict: Verdict
@@ -78,6 +79,7 @@ class CaseResult:
     attempts: int = 0
     failures: int = 0
     flaky: bool = False
+    limit_used: float = 0.0
 
     @property
     def word(self) -> str:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from tests.faults import hostile, way
+from tests.faults import hostile, load, way
 
 # Importing registers.
-from tests.faults.way import cache, disks, engines, guests, interruptions, processes, servers, surroundings  # noqa: F401  # noqa: F401
+from tests.faults.way import (  # noqa: F401
+    cache,
+    disks,
+    engines,
+    guests,
+    interruptions,
+    processes,
+    servers,
+    surroundings,
+)
 
-INJECTIONS = (*hostile.fault.injections, *way.fault.injections)
+INJECTIONS = (*hostile.fault.injections, *way.fault.injections, *load.fault.injections)

@@ -14,10 +14,11 @@ import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kmodpipe import accel, accelrom, machine
+from kmodpipe import accel, accelrom, machine, speed
 from kmodpipe.machine import Deadlines, GuestEnd, Limits, MachineSpec, Session, qemu_argv
 from kmodpipe.progress import Mode, Screen
 from kmodpipe.qemu import base_argv
@@ -174,14 +175,26 @@ def test_the_accelerator_that_is_proved_runs_a_guest(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (accelrom.EXIT_STATUS, b"rpltfu")
 
 
-def test_the_rom_is_what_its_source_says(tmp_path: Path) -> None:
+def test_the_speed_is_what_the_program_had_of_this_machine(tmp_path: Path) -> None:
+    needs("qemu-system-x86_64")
+    proved = accel.probe(tmp_path / "cache", Screen(Mode.QUIET))
+    found = [speed.measure(proved, tmp_path) for _ in range(3)]
+    assert [one.trouble for one in found] == [""] * 3
+    assert all(0 < one.seconds < speed.REFERENCE_S * speed.MOST for one in found)
+    # However busy this machine is meanwhile.
+    seconds = sorted(one.seconds for one in found)
+    assert seconds[-1] < 1.6 * seconds[0]
+
+
+@pytest.mark.parametrize("rom", [accelrom, speed], ids=["accelerator", "speed"])
+def test_the_rom_is_what_its_source_says(tmp_path: Path, rom: Any) -> None:
     needs("as", "ld", "objcopy")
     source, elf, binary = tmp_path / "rom.S", tmp_path / "rom.elf", tmp_path / "rom.bin"
-    source.write_text(accelrom.SOURCE)
+    source.write_text(rom.SOURCE)
     subprocess.run(["as", "--64", "-o", tmp_path / "rom.o", source], check=True)
     subprocess.run(
         ["ld", "-m", "elf_x86_64", "-Ttext=0xff000", "-e", "0xff000", "-o", elf, tmp_path / "rom.o"],
         check=True,
     )
     subprocess.run(["objcopy", "-O", "binary", "-j", ".text", elf, binary], check=True)
-    assert accelrom.image()[-4096:] == binary.read_bytes()
+    assert accelrom.image(rom.CODE)[-4096:] == binary.read_bytes()

@@ -153,7 +153,7 @@ int main(void)
 		run_shell(module_path);
 	/* With a shell, the cases are there to be run by hand. */
 	while (loaded && !why && !plan.shell && ran < plan.case_count)
-		why = run_case(&plan.cases[ran++], module_path);
+		why = run_case(&plan.cases[ran++], &plan, module_path);
 	/* The last record. With `retired` the host goes on with the cases that are left, in a fresh guest. */
 	rec_begin(why ? "retired" : "done");
 	rec_number("cases", ran);

@@ -6,6 +6,7 @@
  *   agent.c    start, modules, the cases in turn, end
  *   plan.c     what the host wants done, from the initramfs
  *   record.c   the channel: one signed line a record
+ *   host.c     the channel's other way: how far the guest's clock is ahead of what it had of a processor
  *   sha256.c   SHA-256 of what is loaded and run, and the records' signature
  *   runcase.c  one case: its sandbox, its end, what it left behind
  *   streams.c  what comes out of it, bounded
@@ -32,6 +33,8 @@
 #define CHUNK 1024                      /* raw bytes in one out record */
 #define STREAM_LIMIT (64 * 1024)        /* of a case's output, and of its kernel messages */
 #define OBSERVATION_LIMIT 256           /* records a case */
+#define MAC_SIZE 16                     /* bytes of a signature that are sent */
+#define MAC_HEX (2 * MAC_SIZE + 1)
 
 /* ---- plan.c ---- */
 struct planned {
@@ -54,6 +57,7 @@ struct plan {
 	struct planned *cases;
 	size_t case_count;
 	bool shell;
+	double slow;                    /* how many times longer than usual everything may take */
 };
 
 /* Reads and removes the plan. Ends the guest where there is none or it makes no sense. */
@@ -88,18 +92,27 @@ bool sha256_of_file(int fd, char hex[SHA256_HEX]);
 /* ---- record.c ---- */
 void channel_open(const char *nonce);
 void channel_drain(void);
+int channel_fd(void);
+/* The signature of a text under the nonce. */
+void channel_sign(const char *text, size_t size, char hex[MAC_HEX]);
 void rec_begin(const char *type);
 void rec_text(const char *key, const char *value);
 void rec_bytes(const char *key, const void *data, size_t size);
 void rec_number(const char *key, int64_t value);
 void rec_end(void);
 
+/* ---- host.c ---- */
+/* Takes what the host has said. Never waits. */
+void host_listen(void);
+/* Time since boot in which the host had a processor for this guest, as far as is known: what limits are in. */
+int64_t own_ms(void);
+
 /* ---- runcase.c ---- */
 /*
  * Runs one case to its reported end, and makes the guest again what it was. NULL; or, where that cannot be
  * done, why this guest is of no more use.
  */
-const char *run_case(const struct planned *planned, const char *module_path);
+const char *run_case(const struct planned *planned, const struct plan *plan, const char *module_path);
 
 /* ---- modules.c ---- */
 /* Loads the planned modules and reports each. False: the kernel refused one. */

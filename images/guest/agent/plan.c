@@ -3,6 +3,7 @@
  * The plan: lines of tokens between single spaces, every token percent-encoded.
  *
  *   nonce <hex>
+ *   slow <factor>                               for every limit but the cases' own, which have it in them
  *   env <name> <value>                          for every case and the shell
  *   module <path> [param=value ...]             any number, loaded in this order
  *   case <idx> <id> <timeout_s> <script> [arg ...]
@@ -76,6 +77,15 @@ static void take_env(char **tokens)
 		fatal("the plan is damaged: not a variable's name", tokens[1]);
 }
 
+static void take_slow(struct plan *plan, const char *token)
+{
+	char *end;
+
+	plan->slow = strtod(token, &end);
+	if (*end || !(plan->slow >= 1 && plan->slow <= 1e4))
+		fatal("the plan is damaged: not a factor", token);
+}
+
 static void take_module(struct plan *plan, char **tokens, size_t count)
 {
 	struct module *module;
@@ -124,6 +134,7 @@ void plan_load(struct plan *plan)
 	if (size == sizeof(text) - 1)
 		fatal("the plan is too long", PLAN_PATH);
 	memset(plan, 0, sizeof(*plan));
+	plan->slow = 1;
 	/* What the kernel gave its first process is no case's business; what the plan says is. */
 	clearenv();
 	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
@@ -132,6 +143,8 @@ void plan_load(struct plan *plan)
 
 		if (count == 2 && !strcmp(tokens[0], "nonce"))
 			plan->nonce = tokens[1];
+		else if (count == 2 && !strcmp(tokens[0], "slow"))
+			take_slow(plan, tokens[1]);
 		else if (count == 3 && !strcmp(tokens[0], "env"))
 			take_env(tokens);
 		else if (count >= 2 && !strcmp(tokens[0], "module"))

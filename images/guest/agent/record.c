@@ -18,21 +18,19 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define MAC_SIZE 16                     /* bytes of the signature that are sent */
-
 /* Enough for hello with a command line of 4 KiB, each byte as %XX. */
 static char body[20 * 1024];
 static size_t used;
 static unsigned long sequence;
 static struct hmac signature;
-static char mark[2 * MAC_SIZE + 1];
+static char mark[MAC_HEX];
 static int channel = -1;
 
-static void sign(const char *data, size_t size, char hex[2 * MAC_SIZE + 1])
+void channel_sign(const char *text, size_t size, char hex[MAC_HEX])
 {
 	unsigned char digest[SHA256_SIZE];
 
-	hmac_of(&signature, data, size, digest);
+	hmac_of(&signature, text, size, digest);
 	to_hex(digest, MAC_SIZE, hex);
 }
 
@@ -53,7 +51,7 @@ void channel_open(const char *nonce)
 	ioctl(channel, TIOCEXCL);
 	unlink(CHANNEL_PATH);
 	hmac_begin(&signature, nonce, strlen(nonce));
-	sign("mark", strlen("mark"), mark);
+	channel_sign("mark", strlen("mark"), mark);
 }
 
 static void write_all(const char *data, size_t size)
@@ -73,6 +71,11 @@ static void write_all(const char *data, size_t size)
 void channel_drain(void)
 {
 	tcdrain(channel);
+}
+
+int channel_fd(void)
+{
+	return channel;
 }
 
 void rec_begin(const char *type)
@@ -114,12 +117,12 @@ void rec_number(const char *key, int64_t value)
 void rec_end(void)
 {
 	static char line[sizeof(body) + 128];
-	char mac[2 * MAC_SIZE + 1];
+	char mac[MAC_HEX];
 	size_t digits = strcspn(body, " ");
 	int size;
 
 	body[used] = '\0';
-	sign(body, used, mac);
+	channel_sign(body, used, mac);
 	size = snprintf(line, sizeof(line), "KP %s %.*s %s%s\n", mark, (int)digits, body, mac, body + digits);
 	write_all(line, size);
 	sequence++;

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define BEAT_MS 1000
+#define WORD_MS 1000                    /* for the host's answer */
 #define KILL_GRACE_MS 5000
 #define CLEANUP_GRACE_MS 10000
 #define LEAKS_GRACE_MS 60000            /* two scans of all memory, under emulation */
@@ -60,14 +61,25 @@ static void reap(struct running *r)
 
 static void beat(struct running *r)
 {
-	int64_t now = uptime_ms();
-
-	if (now < r->next_beat_ms)
-		return;
-	r->next_beat_ms = now + BEAT_MS;
+	r->next_beat_ms = uptime_ms() + BEAT_MS;
 	rec_begin("beat");
-	rec_number("uptime_ms", now);
+	rec_number("uptime_ms", uptime_ms());
 	rec_end();
+}
+
+/*
+ * Whether a limit that is so far away has passed. Whoever was kept waiting for long has a clock that is ahead,
+ * and does not know yet: a beat tells the host the time, and it has a while to answer.
+ */
+static bool passed(struct running *r, int64_t left_ms, int64_t *asked_ms)
+{
+	if (left_ms > 0) {
+		*asked_ms = 0;
+	} else if (!*asked_ms) {
+		*asked_ms = uptime_ms();
+		beat(r);
+	}
+	return *asked_ms && uptime_ms() - *asked_ms >= WORD_MS;
 }
 
 static bool leader_ended(const struct running *r)
@@ -80,9 +92,13 @@ static bool all_ended(const struct running *r)
 	return r->childless;
 }
 
-/* Serves pipes, kernel messages and beats until the condition holds; false when the time is over first. */
-static bool serve_until(struct running *r, bool (*condition)(const struct running *), int64_t deadline_ms)
+/*
+ * Serves pipes, kernel messages, beats and the host's word until the condition holds; false when the time, the
+ * guest's own, is over first.
+ */
+static bool serve_until(struct running *r, bool (*condition)(const struct running *), int64_t limit_ms)
 {
+	int64_t deadline_ms = own_ms() + limit_ms, asked_ms = 0;
 	sigset_t nothing_blocked;
 
 	sigemptyset(&nothing_blocked);
@@ -91,27 +107,32 @@ static bool serve_until(struct running *r, bool (*condition)(const struct runnin
 			{ .fd = r->out, .events = POLLIN },
 			{ .fd = r->obs, .events = POLLIN },
 			{ .fd = r->kmsg, .events = POLLIN },
+			{ .fd = channel_fd(), .events = POLLIN },
 		};
 		struct timespec pause;
-		int64_t now, until;
+		int64_t left_ms, wait_ms;
 
 		reap(r);
 		if (condition(r))
 			return true;
-		now = uptime_ms();
-		if (now >= deadline_ms)
+		host_listen();
+		left_ms = deadline_ms - own_ms();
+		if (passed(r, left_ms, &asked_ms))
 			return false;
-		until = deadline_ms < r->next_beat_ms ? deadline_ms : r->next_beat_ms;
-		until = until > now ? until - now : 0;
-		pause.tv_sec = until / 1000;
-		pause.tv_nsec = until % 1000 * 1000000;
+		wait_ms = r->next_beat_ms - uptime_ms();
+		if (left_ms > 0 && left_ms < wait_ms)
+			wait_ms = left_ms;
+		wait_ms = wait_ms > 0 ? wait_ms : 0;
+		pause.tv_sec = wait_ms / 1000;
+		pause.tv_nsec = wait_ms % 1000 * 1000000;
 		/* SIGCHLD is blocked but for this call, so an end between reap() and here is not missed. */
-		if (ppoll(fds, 3, &pause, &nothing_blocked) > 0) {
+		if (ppoll(fds, 4, &pause, &nothing_blocked) > 0) {
 			drain_pipe(r, &r->obs);
 			drain_pipe(r, &r->out);
 			drain_kmsg(r);
 		}
-		beat(r);
+		if (uptime_ms() >= r->next_beat_ms)
+			beat(r);
 	}
 }
 
@@ -263,10 +284,10 @@ static bool in_child(struct running *r, const struct chore *chore, void *answer,
 	/* The child is the last to hold the case's namespace: the mounts that resisted go as it ends. */
 	if (chore->namespace >= 0)
 		close(chore->namespace);
-	ended = serve_until(r, all_ended, uptime_ms() + chore->grace_ms);
+	ended = serve_until(r, all_ended, chore->grace_ms * r->slow);
 	if (!ended) {
 		kill(-1, SIGKILL);
-		ended = serve_until(r, all_ended, uptime_ms() + KILL_GRACE_MS);
+		ended = serve_until(r, all_ended, KILL_GRACE_MS * r->slow);
 	}
 	if (read(report[0], answer, size) != (ssize_t)size)
 		memset(answer, 0, size);
@@ -407,21 +428,21 @@ static void show_blocked(void)
 		close(fd);
 }
 
-const char *run_case(const struct planned *planned, const char *module_path)
+const char *run_case(const struct planned *planned, const struct plan *plan, const char *module_path)
 {
 	static char why[512];
-	struct running r = { .planned = planned, .out = -1, .obs = -1, .kmsg = -1 };
+	struct running r = { .planned = planned, .slow = plan->slow, .out = -1, .obs = -1, .kmsg = -1 };
 	struct aftermath after = { 0 };
 	bool in_time, stuck;
 	const char *how;
 	int namespace, processes;
 
 	start_case(&r, module_path, &namespace);
-	in_time = serve_until(&r, leader_ended, r.started_ms + planned->timeout_ms);
+	in_time = serve_until(&r, leader_ended, planned->timeout_ms);
 	how = !in_time ? "timeout" : WIFEXITED(r.status) ? "exit" : "signal";
 	processes = count_processes();
 	kill(-1, SIGKILL);
-	stuck = !serve_until(&r, all_ended, uptime_ms() + KILL_GRACE_MS);
+	stuck = !serve_until(&r, all_ended, KILL_GRACE_MS * r.slow);
 	/* What was written before the end is in the pipes still. */
 	drain_pipe(&r, &r.obs);
 	drain_pipe(&r, &r.out);

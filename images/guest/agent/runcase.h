@@ -9,6 +9,7 @@
 
 struct running {
 	const struct planned *planned;
+	double slow;                    /* for the limits below */
 	int out, obs, kmsg;             /* -1 when closed */
 	pid_t leader;
 	int status;                     /* of the leader, once ended_ms is set */

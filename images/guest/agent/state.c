@@ -134,7 +134,7 @@ unsigned int state_changed(void)
 int state_restore(void)
 {
 	const struct timespec pause = { .tv_nsec = 20 * 1000000 };
-	int64_t deadline_ms = uptime_ms() + PATIENCE_MS;
+	int64_t deadline_ms = uptime_ms() + PATIENCE_MS * plan->slow;
 	int error = 0;
 
 	for (;;) {

@@ -6,6 +6,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,6 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef TIOCM_LOOP
@@ -103,6 +104,8 @@ static void be_called_by_the_kernel(const char *self)
 /* The port again, in loopback: what the agent sends comes back to who reads. Then the end, forged. */
 static void listen_in(const char *index)
 {
+	/* The agent reads the port as well: it must not be the first. */
+	const struct sched_param first = { .sched_priority = 99 };
 	char data[4096] = "", mark[64] = "", mac[64] = "", *record;
 	unsigned long number = 0;
 	int fd, bits = TIOCM_LOOP;
@@ -110,12 +113,12 @@ static void listen_in(const char *index)
 
 	mknod("/work/port", S_IFCHR | 0600, makedev(4, 65));
 	fd = open("/work/port", O_RDWR | O_NOCTTY | O_NONBLOCK);
-	if (fd < 0 || ioctl(fd, TIOCMBIS, &bits) < 0) {
+	if (fd < 0 || sched_setscheduler(0, SCHED_FIFO, &first) < 0 || ioctl(fd, TIOCMBIS, &bits) < 0) {
 		fprintf(console, "thief: loopback: %s\n", strerror(errno));
 		return;
 	}
-	for (int i = 0; i < 30 && !strchr(data, '\n'); i++) {
-		nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+	for (int i = 0; i < 300 && !strchr(data, '\n'); i++) {
+		poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 100);
 		n = read(fd, data + size, sizeof(data) - 1 - size);
 		size += n > 0 ? n : 0;
 	}

@@ -1,0 +1,191 @@
+"""How fast this machine is today: what limits are scaled by.
+
+Limits were set on one machine. `measure` runs a program of a known length under the accelerator that will be
+used, at the start of the run (a quiet yesterday says nothing), and compares with what that machine took. Time
+is the program's own, without what it waited for a processor: being slow and being busy are two things, and a
+boot that has to wait is given that time where it happens (`meter`).
+
+`CODE` is the assembled `SOURCE`, as in `accelrom`; a test assembles it again and compares.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import selectors
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe import accelrom, proc
+from kmodpipe.meter import Meter, Reading
+from kmodpipe.qemu import PROGRAM, Accel, base_argv, guarded
+
+REFERENCE_S = 0.25
+"""What the program took under TCG on the machine on which the limits were set: AMD EPYC, QEMU 7.2."""
+MOST = 20.0
+"""The highest factor: what is slower than that is not a machine to test kernels on."""
+_NOISE = 1.25
+_BOUND_S = REFERENCE_S * MOST
+_MOST_WALL_S = 10.0
+_LOOK_S = 0.01
+
+SOURCE = r"""
+        .set    COM1, 0x3f8
+        .text
+        .code16
+start:  cli
+        xor     %ax, %ax
+        mov     %ax, %ds
+        mov     %ax, %es
+        mov     %ax, %ss
+        mov     $0x8000, %sp
+        mov     $COM1, %dx
+        mov     $'s', %al
+        out     %al, %dx
+        xor     %eax, %eax
+        xor     %ebp, %ebp
+        mov     $0x9e3779b9, %ebx
+        mov     $25000000, %ecx
+        # arithmetic, memory, branches that go either way, calls: what a kernel does, in small
+1:      mov     %ecx, %esi
+        and     $0x3ffc, %esi
+        imul    $1664525, %eax, %eax
+        add     $1013904223, %eax
+        xor     %eax, 0x1000(%esi)
+        mov     0x1000(%esi), %edx
+        rol     $7, %edx
+        add     %edx, %ebp
+        test    $0x40000000, %eax
+        jz      2f
+        call    mix
+2:      dec     %ecx
+        jnz     1b
+        mov     $COM1, %dx
+        mov     $'e', %al
+        out     %al, %dx
+        mov     %bp, %ax
+        mov     $0xf4, %dx
+        out     %al, %dx
+3:      hlt
+        jmp     3b
+mix:    push    %eax
+        xor     %ebx, %eax
+        mov     %eax, 0x1000(%esi)
+        shr     $3, %eax
+        add     %eax, %ebp
+        pop     %eax
+        ret
+        .org    0xff0
+        ljmp    $0xf000, $0xf000
+        .org    0x1000
+"""
+
+EXIT_STATUS = 0x26 << 1 | 1
+"""From the low byte of what the program computes: another answer is a processor that computes wrongly."""
+
+CODE = base64.b64decode("""
++jHAjtiOwI7QvACAuvgDsHPuZjHAZjHtZru5eTeeZrlAeH0BZonOZoHm/D8AAGZpwA1mGQBmBV/zbjxnZjGGABAAAGdmi5YAEAAA
+ZsHCB2YB1WapAAAAQHQD6BMAZkl1w7r4A7Bl7onouvQA7vTr/WZQZjHYZ2aJhgAQAABmwegDZgHFZljD
+""")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What the program took, of its own and waiting; ``trouble`` says why nothing was measured. Limits are
+    ``factor`` times longer than declared."""
+
+    seconds: float = REFERENCE_S
+    waited_s: float = 0.0
+    trouble: str = ""
+
+    @property
+    def factor(self) -> float:
+        """From 1 to `MOST`. A little more than 1 is noise."""
+        ratio = self.seconds / REFERENCE_S
+        return 1.0 if self.trouble or ratio < _NOISE else min(round(ratio, 1), MOST)
+
+    def properties(self) -> dict[str, str]:
+        """For the record of a run."""
+        found = {"speed.factor": f"{self.factor:g}", "speed.reference-seconds": f"{REFERENCE_S:g}"}
+        if self.trouble:
+            return {**found, "speed.trouble": self.trouble}
+        return {
+            **found, "speed.seconds": f"{self.seconds:.3f}", "speed.waited-seconds": f"{self.waited_s:.3f}",
+        }  # fmt: skip
+
+    def told(self) -> str:
+        if self.trouble:
+            return f"not measured: {self.trouble}; limits are as declared"
+        took = f"a test program took {self.seconds:.2f} s, {REFERENCE_S:.2f} s where the limits were set"
+        waited = f", and waited {self.waited_s:.2f} s for a processor" if self.waited_s >= 0.05 else ""
+        longer = f"limits are ×{self.factor:g}" if self.factor > 1 else "limits are as declared"
+        return f"{took}{waited}: {longer}"
+
+
+class _TooSlow(Exception):
+    def __init__(self, seen: Reading) -> None:
+        super().__init__()
+        self.seen = seen
+
+
+def measure(accel: Accel, folder: Path, *, program: Path = PROGRAM) -> Speed:
+    """Run the program once; ``folder`` takes its ROM. A quarter of a second on a machine like the reference.
+
+    Never a reason not to test: what cannot be measured is told, and counts as 1. Raises InfraError where QEMU
+    is not installed, Interrupted where it is.
+    """
+    rom = folder / "speed-rom"
+    rom.write_bytes(accelrom.image(CODE))
+    argv = [*base_argv(accel, program=program, memory_mib=4), "-monitor", "none", "-bios", os.fspath(rom)]
+    argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
+    argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
+    started = time.monotonic()
+    child = proc.spawn(guarded(argv))
+    try:
+        assert child.stdout is not None
+        seen = _between(child.stdout.fileno(), Meter(child.pid, started))
+        ended = child.wait(_MOST_WALL_S)
+    except _TooSlow as e:
+        return Speed(_BOUND_S, e.seen.waited_s)
+    except (TimeoutError, subprocess.TimeoutExpired):
+        return Speed(
+            trouble=f"a test program was not through in {_MOST_WALL_S:g} s, this machine is too busy"
+        )
+    finally:
+        if child.poll() is None:
+            proc.kill_group(child, grace_s=0.5)
+        proc.forget(child)
+        for stream in (child.stdout, child.stderr):
+            if stream:
+                stream.close()
+    if seen is None or ended != EXIT_STATUS:
+        return Speed(trouble=f"a test program {proc.describe_status(child.returncode)}")
+    return Speed(seen.own_s, seen.waited_s)
+
+
+def _between(stream: int, meter: Meter) -> Reading | None:
+    """The account from the program's first sign to its last; None where they do not come. Raises _TooSlow
+    where it takes longer than on any machine that is of use, TimeoutError where it gets no processor."""
+    begun: Reading | None = None
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while not proc.stopping():
+            came = selector.select(_LOOK_S)
+            now = meter.read(time.monotonic(), least_s=0)
+            data = os.read(stream, 4096) if came else b""
+            if came and not data:
+                return None
+            if b"s" in data:
+                begun = now
+            if begun and b"e" in data:
+                return now.since(begun)
+            if now.own_s > _BOUND_S:
+                raise _TooSlow(now)
+            if now.wall_s > _MOST_WALL_S:
+                raise TimeoutError
+    return None
+
+
+__all__ = ["MOST", "REFERENCE_S", "Speed", "measure"]
