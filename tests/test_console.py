@@ -155,18 +155,6 @@ def test_what_looks_like_a_panic_is_taken_for_one() -> None:
     assert [r.kind for r in parse(b"$ echo Kernel panic - not syncing: haha")] == [Kind.PANIC]
 
 
-def test_known_benign_titles_are_left_out() -> None:
-    log = b"WARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2\n---[ end trace 0 ]---\n" + NULL
-    titles = [r.title for r in parse(log, {"WARNING in f": "this test says so"})]
-    assert titles == ["BUG: unable to handle kernel NULL pointer dereference"]
-
-
-def test_the_allow_list_needs_a_reason_for_each() -> None:
-    from kmodpipe.signatures import BENIGN
-
-    assert all(BENIGN.values())
-
-
 # -- the scanner -----------------------------------------------------------------------------------
 @pytest.mark.parametrize("size", [1, 3, 26, 27, 1000])
 def test_the_scanner_sees_a_panic_in_pieces(size: int) -> None:

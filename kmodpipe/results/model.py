@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from kmodpipe.errors import ExitCode
+from kmodpipe.evidence import KernelReport
 from kmodpipe.ktap import Subtest
 from kmodpipe.progress import visible
 
@@ -58,7 +59,7 @@ class CaseResult:
     ``lacking`` says that the design does not have what the case is about.
     ``message`` begins with the sentence a developer needs. ``attempts`` counts the boots that tried it, and
     ``failures``, where there were several, those that failed; ``flaky``: it failed and passed, which is a
-    failure, of a kind of its own."""
+    failure, of a kind of its own. ``reports`` are the kernel's that came in it, the benign ones too."""
 
     case: str
     verdict: Verdict
@@ -70,6 +71,7 @@ class CaseResult:
     known_defect: bool = False
     lacking: bool = False
     evidence: str = ""
+    reports: tuple[KernelReport, ...] = ()
     output_excerpt: str = ""
     kmsg: tuple[str, ...] = ()
     observations: Mapping[str, str] = field(default_factory=dict)
