@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import benign, config, evidence, junit, results
+from kmodpipe import benign, config, evidence, results
 from kmodpipe.benign import Benign, KnownBenign
 from kmodpipe.cases import Case, Expectation, Surroundings
 from kmodpipe.console import Report, parse
 from kmodpipe.decode import Decoder
 from kmodpipe.errors import UserError
 from kmodpipe.judge import judge
+from kmodpipe.report import junit
 from kmodpipe.results import CellResult, Run, State, Verdict
 from kmodpipe.trial import Trial
 from tests.test_decode import DATA, line

@@ -27,6 +27,8 @@ from tests.faults import REPO, Outcome, Row
 from tests.mutants import Ran, invoke_test
 
 HERE = Path(__file__).resolve().parent
+CORPUS = REPO / "tests/corpus/console"
+_FIRST_LINE = b"Run /init as init process"
 _MODULE = "fs/overlayfs"
 _SILENT = "died"
 BEFORE, CHARGED, AFTER = CASES = ("before", "use", "after")
@@ -172,6 +174,21 @@ def _strange_reports(fault: Fault, ran: Ran) -> list[str]:
 
 def consoles(fault: Fault, ran: Ran) -> list[Path]:
     return sorted((ran.latest / fault.cell_id()).glob("console*.log"))
+
+
+def take_log(fault: Fault, ran: Ran) -> Path | None:
+    """Put the console that has the fault's report into the corpus, without the boot before it, which is the
+    same in all; None where there is no report."""
+    charged = cell_of(fault, ran).case(fault.by)
+    if charged is None or not charged.reports:
+        return None
+    named = [one.flavour for one in load() if one.name == fault.name and one.observed != _SILENT]
+    own = f"-{fault.flavour}" if len(named) > 1 else ""
+    log = (ran.latest / fault.cell_id() / charged.reports[0].log).read_bytes()
+    start = log.rfind(b"\n", 0, max(log.find(_FIRST_LINE), 0)) + 1
+    path = CORPUS / f"fault-{fault.name}{own}.log"
+    path.write_bytes(log[start:])
+    return path
 
 
 def rows(faults: Iterable[Fault], ran: Ran) -> list[Row]:
