@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kmodpipe.benign import fingerprint
-from kmodpipe.console import Frame, Report
+from kmodpipe.console import Frame, Report, plain_symbol
 from kmodpipe.decode import Decoder
 from kmodpipe.progress import visible
 
@@ -40,12 +40,14 @@ class TraceLine:
 
 @dataclass(frozen=True)
 class KernelReport:
-    """One report of the kernel, as results keep it. ``taint_before`` and ``taint_after`` are letters as an
-    oops has them, ``none``, or empty where nobody said; ``benign`` is the reason why it does not count, empty
-    where it does; ``log`` and ``offset`` say where in which console it begins."""
+    """One report of the kernel, as results keep it. ``place`` is where the function of its title was.
+    ``taint_before`` and ``taint_after`` are letters as an oops has them, ``none``, or empty where nobody
+    said; ``benign`` is the reason why it does not count, empty where it does; ``log`` and ``offset`` say
+    where in which console it begins."""
 
     kind: str
     title: str
+    place: str = ""
     fingerprint: str = ""
     task: str = ""
     pid: int | None = None
@@ -97,9 +99,11 @@ def of(
     most_lines: int = LINES,
 ) -> KernelReport:
     """A report with its frames decoded. ``left`` is what the guest's agent says that the case left behind."""
+    trace = tuple(_trace(report.frames, decoder))
     return KernelReport(
         kind=report.kind.value,
         title=_line(report.title),
+        place=_place(report.function, trace),
         fingerprint=_line(fingerprint(report)),
         task=_line(report.task),
         pid=report.pid,
@@ -107,7 +111,7 @@ def of(
         taint_before=report.taint,
         taint_after=_taint_after(report.taint, _line(left)),
         registers=tuple(map(_line, report.registers)),
-        trace=tuple(_trace(report.frames, decoder)),
+        trace=trace,
         modules=tuple(map(_line, report.modules)),
         consequence=_line(report.consequence),
         lines=tuple(_line(line) for line in report.lines[:most_lines]),
@@ -115,6 +119,11 @@ def of(
         offset=report.offset,
         benign=benign,
     )
+
+
+def _place(function: str, trace: Iterable[TraceLine]) -> str:
+    named = (one for one in trace if plain_symbol(one.function.partition("+")[0]) == function)
+    return next((one.place for one in named if not one.inlined), "")
 
 
 def _taint_after(before: str, left: str) -> str:

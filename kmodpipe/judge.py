@@ -92,8 +92,12 @@ class _Judge:
             return None
         when = "in this case" if self.trial.started else "before this case began"
         title, kind = one_line(self.crash.title), one_line(self.crash.kind)
+        place = f", at {one_line(self.crash.place)}" if self.crash.place else ""
         return self.result(
-            Verdict.FAIL, f"the kernel reported {when}: {title}", outcome=kind or "crash", goal_met=False
+            Verdict.FAIL,
+            f"the kernel reported {when}: {title}{place}",
+            outcome=kind or "crash",
+            goal_met=False,
         )
 
     def not_reached(self) -> CaseResult | None:

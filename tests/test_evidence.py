@@ -139,6 +139,7 @@ def test_every_report_of_a_case_is_in_its_results(decoder: Decoder) -> None:
     first, second = evidence.of(report(), decoder), evidence.of(report(USE_AFTER_FREE), decoder)
     run, result = run_of(first, second)
     assert (result.verdict, result.outcome) == (Verdict.FAIL, "WARNING")
+    assert f"WARNING in caller, at first.c:{line('first.c', 'sum += twice')}" in result.message
     assert results.from_json(results.to_json(run)) == run
     text = junit.text(run)
     assert f"first.c:{line('first.c', 'sum += twice')}" in text and "Freed by task 24:" in text
