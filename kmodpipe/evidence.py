@@ -5,7 +5,7 @@ traces decoded to lines. Pure but for the files that a `Decoder` reads.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kmodpipe.benign import fingerprint
@@ -15,6 +15,8 @@ from kmodpipe.progress import visible
 
 LINES, FEWER_LINES = 200, 40
 """Of a report's own words that results keep: of a case's first report, and of each that followed it."""
+REPORTS = 16
+"""Of one case in one guest that results keep; the console has them all."""
 _COLUMN = 56
 _TAINTED = re.compile(r"\btaint:(?P<letters>\S+?)(?:,|$)")
 NOT_TAINTED = "none"
@@ -87,6 +89,11 @@ class KernelReport:
         yield "led to", self.consequence
         yield "fingerprint", self.fingerprint
         yield "console", f"{self.log}, from byte {self.offset}" if self.log else ""
+
+
+def has_room(kept: Sequence[KernelReport], *, benign: bool) -> bool:
+    """Whether one more report of a case is kept. The first that counts always is."""
+    return len(kept) < REPORTS or (not benign and all(one.benign for one in kept))
 
 
 def of(

@@ -46,8 +46,6 @@ CMDLINE = " ".join(
 ``earlyprintk``: an early death is not silent. ``tsc=unstable`` and ``nolapic``: under TCG calibrating either
 timer costs a third of the boot and gives wrong answers, which the clock watchdog would print into a case."""
 
-# One guest's reports of one case that results keep; the console has them all.
-_REPORTS = 16
 _BELIEVED_ENDS = (GuestEnd.DONE, GuestEnd.RETIRED)
 # Ends that are QEMU's or ours, not the kernel's: what they leave without a verdict is an error.
 _INFRA_ENDS = (GuestEnd.QEMU_FAILED, GuestEnd.INTERRUPTED)
@@ -333,8 +331,11 @@ class Execution:
         stuck = any(t.how == "stuck" for t in told.values())
         given_up = stuck or any(r.type == "retired" for r in session.records)
         charged: dict[int, tuple[KernelReport, ...]] = {}
-        for report in console.parse_file(session.console_path):
-            reason = self._known.reason_for(report, self._where.flavour)
+        found = console.parse_file(session.console_path)
+        # Nobody looked behind so many: what may be there is not let off.
+        known = self._known if len(found) < console.MAX_REPORTS else KnownBenign()
+        for report in found:
+            reason = known.reason_for(report, self._where.flavour)
             owner = self._owner(report, session, told)
             if owner is None:
                 later = [i for i, (start, _) in session.console_offsets.items() if start > report.offset]
@@ -342,7 +343,7 @@ class Execution:
                 begun = [i for i in session.console_offsets if i in told]
                 owner = (later or pending or begun[-1:] or [batch[-1]])[0]
             own = charged.get(owner, ())
-            if len(own) < _REPORTS:
+            if evidence.has_room(own, benign=bool(reason)):
                 left = told[owner].left if owner in told else ""
                 made = evidence.of(
                     report,

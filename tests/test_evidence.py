@@ -156,6 +156,15 @@ def test_a_report_that_is_let_off_fails_nothing_and_stays_in_the_results(decoder
     assert "let off" in result.evidence
 
 
+def test_no_number_of_reports_that_are_let_off_hides_one_that_counts(decoder: Decoder) -> None:
+    harmless = evidence.of(report(), decoder, benign="this test says so")
+    kept = (harmless,) * evidence.REPORTS
+    assert not evidence.has_room(kept, benign=True) and evidence.has_room(kept, benign=False)
+    kept = (*kept, evidence.of(report(USE_AFTER_FREE), decoder))
+    assert not evidence.has_room(kept, benign=False)
+    assert run_of(*kept)[1].verdict is Verdict.FAIL
+
+
 # -- the rules -------------------------------------------------------------------------------------
 RULE = """\
 [[benign]]
