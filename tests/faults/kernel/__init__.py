@@ -154,7 +154,8 @@ def _misplaced(fault: Fault, charged: CaseResult) -> list[str]:
     """Reports whose trace does not lead to the line that the fault is in."""
     found = []
     for report in charged.reports:
-        own = [one.place for one in report.trace if one.place.startswith(f"{_MODULE}/")]
+        frames = [one.place for one in report.trace if not one.inlined]
+        own = [place for place in frames if place.startswith(f"{_MODULE}/")]
         if not own or own[0] not in fault.places():
             found.append(f"{report.title} is placed at {own[0] if own else 'no line'}")
     if fault.observed != _SILENT and not charged.reports:
