@@ -13,10 +13,11 @@ given and its output in the log it was given; keys, caching and order are the pi
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import shutil
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -27,13 +28,20 @@ from kmodpipe import disk, paths, products
 from kmodpipe.container import Ended, EngineWentAway, Folder, Job, Runtime
 from kmodpipe.errors import InfraError, KernelFailure, UserError
 from kmodpipe.progress import Step
-from kmodpipe.store import remove
+from kmodpipe.store import digest_of, remove
 
 _CONFIGURE_S = 600
 _BASE_S = 4 * 3600
 _MODULE_S = 1800
 _GUEST_S = 600
 
+_HERE = "-fdebug-prefix-map=$(SRC)/= -fdebug-prefix-map=$(OBJ)=."
+"""Line numbers of files relative to the tree, wherever it is: the same objects on every machine. make knows
+the folders by these names from the environment, as the recipes do."""
+_LINES = "-g -gdwarf-4 -femit-struct-debug-baseonly -fno-var-tracking"
+"""What a trace takes to be decoded to lines, as CONFIG_DEBUG_INFO_REDUCED has it; no type of any struct."""
+
+_NO_CODE = (".debug_", ".rela.debug_", ".note.gnu.build-id")
 _ERROR = re.compile(r"^(?P<file>[^\s:]+):(?P<line>\d+):(?:\d+:)? (?:fatal )?[Ee]rror: (?P<text>.*)$")
 _LINK_ERROR = re.compile(r"^(?:ERROR: modpost: |ld: (?!.*warning: )|.*undefined reference to )")
 _KBUILD_LINE = re.compile(r"^  (?P<tool>[A-Z][A-Z0-9_]*(?: \[[A-Z]\])?)\s+(?P<target>\S+)")
@@ -146,7 +154,8 @@ class _Watch:
 class ModuleOrder:
     """What one cell's module is made of. ``kit`` is the base's objects, or those that another cell of the
     same variant and base left; ``same_source``: the module's objects in it come from this very source, so
-    that kbuild may go on from them; ``keep_objects`` leaves them for other cells."""
+    that kbuild may go on from them; ``keep_objects`` leaves them for other cells; ``make`` are variables for
+    make."""
 
     name: str
     src: Path
@@ -156,6 +165,18 @@ class ModuleOrder:
     targets: tuple[str, ...]
     same_source: bool
     keep_objects: bool
+    make: Mapping[str, str] = field(default_factory=dict)
+
+
+def base_flags(config: Mapping[str, str]) -> dict[str, str]:
+    """Variables for the base's make, beyond what its configuration says."""
+    return {"KCFLAGS": _HERE, "KAFLAGS": _HERE} if config.get("DEBUG_INFO") == "y" else {}
+
+
+def module_flags(config: Mapping[str, str]) -> dict[str, str]:
+    """Those for the make of a module, which has its line numbers whatever the base has: it is what is under
+    test, and it takes seconds."""
+    return base_flags(config) or {"KCFLAGS": f"{_LINES} {_HERE}"}
 
 
 @dataclass(frozen=True)
@@ -204,14 +225,17 @@ class Builder:
         *,
         tools: Path | None = None,
         expected_lines: int | None = None,
+        make: Mapping[str, str] | None = None,
     ) -> None:
-        """Build vmlinux, its modules and the kit. Raises KernelFailure with the compiler's errors."""
+        """Build vmlinux, its modules and the kit, with variables for ``make``. Raises KernelFailure with the
+        compiler's errors."""
         watch = self._job(
             "base", "the kernel base", src, folder, log, lambda: _Watch(src, folder, step, expected_lines),
             _BASE_S,
             asks={"base.config": config},
             reads={"TOOLS": tools},
             makes=("bzImage", "vmlinux", "System.map", "base.config"),
+            env=make,
         )  # fmt: skip
         (folder / "lines").write_text(str(watch.compiled))
 
@@ -224,6 +248,7 @@ class Builder:
             asks={"cell.config": order.config},
             reads={"KIT": order.kit},
             env={
+                **order.make,
                 "TARGETS": " ".join(order.targets),
                 "FOLDER": order.folder,
                 "SAME_SOURCE": "yes" if order.same_source else "no",
@@ -372,6 +397,21 @@ def module_targets(src: Path, folder: str, config: Mapping[str, str]) -> tuple[s
             hint="ask for the module's symbol as =m in a fragment of the matrix",
         )
     return targets
+
+
+def digest_of_code(path: Path) -> str:
+    """What a module does, as a digest: all of its file but line numbers and the build id that covers them.
+    Raises InfraError on a file that is not ELF."""
+    try:
+        with path.open("rb") as f:
+            kept = {
+                f"{number} {section.name}": hashlib.sha256(section.data()).hexdigest()
+                for number, section in enumerate(ELFFile(f).iter_sections())
+                if not section.name.startswith(_NO_CODE)
+            }
+    except (ELFError, OSError) as e:
+        raise InfraError(f"not a readable ELF file: {e}", where=str(path)) from e
+    return digest_of(kept)
 
 
 @functools.lru_cache(maxsize=64)

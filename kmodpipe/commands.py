@@ -358,7 +358,7 @@ def _chosen_cases(asked: Asked) -> tuple[Case, ...]:
 
 def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
     # All of it now: a branch that is checked out meanwhile must not get into a run that has begun.
-    from kmodpipe import accel, pipeline, results
+    from kmodpipe import accel, benign, pipeline, results
     from kmodpipe.bench import set_up
     from kmodpipe.building import RunFolder
     from kmodpipe.report import terminal
@@ -371,6 +371,7 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
         office = _office(asking)
     asked, screen = resolve(asking), asking.screen
     cases, tries = _chosen_cases(asked), _tries(asking)
+    known = benign.load(asked.project.benign) if asked.project.benign else ()
     if asked.request.shuffle:
         screen.print(f"the cases' order is shuffled: --shuffle {asked.request.shuffle} gives the same again")
     command = proc.pasteable(["invoke", *sys.argv[1:]])
@@ -379,7 +380,7 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
         bench = set_up(asked, cache, screen)
         with RunFolder(asked.request.out) as folder:
             screen.log_to(folder.path / "events.jsonl")
-            trials = pipeline.Trials(cases, proved, asked.project.deadlines, command, tries)
+            trials = pipeline.Trials(cases, proved, asked.project.deadlines, command, tries, known)
             run = pipeline.test(bench, folder, trials)
     try:
         if tell_provenance:

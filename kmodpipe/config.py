@@ -26,6 +26,7 @@ class _Table(BaseModel):
     tree: str
     series: tuple[str, ...] = ()
     matrix: str = "kconfigs/matrix.toml"
+    benign: str = ""
     jobs: int | None = Field(default=None, ge=1)
     trees: dict[str, dict[str, object]] = Field(default_factory=dict)
     deadlines: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
@@ -40,6 +41,7 @@ class Project:
     tree: str
     series: tuple[str, ...]
     matrix: Path
+    benign: Path | None
     jobs: int
     trees: Mapping[str, TreeSpec]
     deadlines: Deadlines
@@ -88,6 +90,7 @@ def load(root: Path) -> Project:
         tree=settings.tree,
         series=settings.series,
         matrix=root / settings.matrix,
+        benign=root / settings.benign if settings.benign else None,
         jobs=settings.jobs or os.cpu_count() or 1,
         trees=trees,
         deadlines=deadlines,

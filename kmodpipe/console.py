@@ -12,17 +12,15 @@ by a process to the console, is taken for one: crying wolf is better than a pass
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from kmodpipe.kernelreport import END_PANIC, Draft, Frame, Report, plain_symbol
 from kmodpipe.signatures import (
-    BENIGN,
     CONSEQUENCE,
     FATAL,
     LEAKED_OBJECT,
     LEAKS_COUNTED,
-    MESSENGER,
+    OOM_BEGINS,
     SIGNATURES,
     TOKENS,
     Kind,
@@ -30,7 +28,6 @@ from kmodpipe.signatures import (
 )  # fmt: skip
 
 MAX_REPORTS = 256
-_MAX_LINES = 250
 _LINE_CHARS = 1000
 _PARTIAL_BYTES = 16 * 1024
 _HEADER_BYTES = 256
@@ -43,64 +40,9 @@ _TIME = r"\[ {0,5}\d{1,7}\.\d{6}\]"
 _PREFIX = re.compile(rf"(?:<\d{{1,3}}>|{_TIME} ?|\[ {{0,6}}[TC]\d+(?:@C\d+)?\] ?)+")
 _EMBEDDED = re.compile(rf"(?<=[^\s>])(?=(?:<\d{{1,3}}>)?{_TIME})")
 _JUNK = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
-_SYM = r"[A-Za-z_][A-Za-z0-9_.]*"
-_PLACE = rf"(?P<name>{_SYM})\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(?P<module>[\w-]+)(?: [0-9a-f]+)?\])?"
-# kmemleak begins its lines with its name; an address that %p may not show yet is (____ptrval____).
-_FRAME = re.compile(rf"(?:kmemleak:)?\s*(?P<unsure>\? )?(?:\[<(?:[0-9a-f]+|\(_+ptrval_+\))>\] )?{_PLACE}\s*$")
-_RIP = re.compile(
-    rf"(?:RIP|IP|EIP|pc|PC is at)\s*:?\s.*?{_PLACE}|RIP: [0-9a-f]+:{_PLACE.replace('?P<', '?P<_')}"
-)
-_HELD_AT = re.compile(rf", at: {_PLACE}")
-_TASK = re.compile(
-    r"\bPID: (?P<pid>\d+) Comm: (?P<task>.{1,16}?) "
-    r"(?:Not tainted|Tainted: (?P<taint>[A-Z][A-Z ]*?)(?= +[^A-Z ]))"
-)  # fmt: skip
-_HUNG = re.compile(r"INFO: task (?P<task>.{1,16}?):(?P<pid>\d+) blocked")
-_LEAKER = re.compile(r"(?:kmemleak:)?\s*comm \"(?P<task>[^\"]{1,16})\", pid (?P<pid>\d+), jiffies")
-# Stacks of other moments in an object's life, in a report of KASAN or KFENCE.
-_EARLIER = re.compile(
-    r"(?:Allocated|Freed|allocated|freed) by task \d|(?:Last|Second to last) (?:call_rcu|potentially)"
-)
-_RULE = re.compile(r"={20,}\s*$")
-_END_TRACE = re.compile(r"---\[ end trace")
-_END_PANIC = re.compile(r"---\[ end Kernel panic")
-# Lines that belong to a report though they are no frames.
-_INNER = re.compile(
-    r"\s*(?:</?(?:TASK|IRQ|NMI|EOI|#DF|ENTRY_TRAMPOLINE|SOFTIRQ)>|Call Trace:|Code: |R[A-Z0-9]{2}: |RSP: |"
-    r"RIP: |EFLAGS|FS: |GS: |CS: |CR[0-9]: |DR[0-9]: |PKRU|Modules linked in|Hardware name|CPU: |"
-    r"Workqueue: |---\[|NMI backtrace|irq event stamp|(?:hard|soft)irqs last|\? |stack backtrace|"
-    r"\.\.\. |Stack:|asm_)"
-)
-_NUMBERS = re.compile(r"\b(?:0x)?[0-9a-f]*[0-9][0-9a-f]*\b")
-_BRACKETED = (Kind.KASAN, Kind.KCSAN, Kind.KFENCE, Kind.UBSAN, Kind.SLAB)
 _EXCEPTIONS = (Kind.OOPS, Kind.GPF, Kind.BUG, Kind.STACK, Kind.KASAN)
-_STALLS = (Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL)
-
 
 _Found = tuple[Signature, dict[str, str], int]
-
-
-@dataclass(frozen=True)
-class Report:
-    """One thing that went wrong.
-
-    ``offset`` is that of its first line in the log, in bytes; ``lines`` are its lines without prefixes,
-    250 at most; ``call_trace`` holds function names, the innermost first; ``function`` is the one in the
-    title; ``modules`` are those that the trace passes through; ``consequence`` is the panic that it led
-    to.
-    """
-
-    kind: Kind
-    title: str
-    lines: tuple[str, ...]
-    offset: int
-    function: str = ""
-    call_trace: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ()
-    task: str = ""
-    pid: int | None = None
-    taint: str = ""
-    consequence: str = ""
 
 
 class Scanner:
@@ -119,140 +61,31 @@ class Scanner:
         return self.seen
 
 
-def parse(log: bytes, benign: Mapping[str, str] = BENIGN) -> tuple[Report, ...]:
-    """Every report in a whole log, in order; `MAX_REPORTS` at most. ``benign`` maps titles to reasons;
-    those reports are left out."""
+def parse(log: bytes) -> tuple[Report, ...]:
+    """Every report in a whole log, in order; `MAX_REPORTS` at most."""
     parser = Parser()
     for at in range(0, len(log), _CHUNK):
         parser.feed(log[at : at + _CHUNK])
-    return _without(parser.finish(), benign)
+    return parser.finish()
 
 
-def parse_file(path: Path, benign: Mapping[str, str] = BENIGN) -> tuple[Report, ...]:
+def parse_file(path: Path) -> tuple[Report, ...]:
     """`parse` of a file, a mebibyte at a time."""
     parser = Parser()
     with path.open("rb") as f:
         while data := f.read(_CHUNK):
             parser.feed(data)
-    return _without(parser.finish(), benign)
+    return parser.finish()
 
 
-def _without(reports: tuple[Report, ...], benign: Mapping[str, str]) -> tuple[Report, ...]:
-    return tuple(r for r in reports if r.title not in benign)
-
-
-# -- one report in the making --------------------------------------------------------------------
-@dataclass
-class _Draft:
-    signature: Signature
-    groups: dict[str, str]
-    offset: int
-    lines: list[str] = field(default_factory=list)
-    frames: list[tuple[str, str]] = field(default_factory=list)
-    rip: tuple[str, str] | None = None
-    held_at: str = ""
-    task: str = ""
-    pid: int | None = None
-    taint: str = ""
-    consequence: str = ""
-    in_trace: bool = False
-    backtrace: bool = False
-    earlier: bool = False
-    ended: bool = False
-    since: int = 0  # messages since the report ended
-
-    @property
-    def kind(self) -> Kind:
-        return self.signature.kind
-
-    def add(self, text: str) -> None:
-        self.lines.append(text.rstrip())
-        if len(self.lines) == _MAX_LINES:
-            self.ended = True
-            return
-        if match := _TASK.search(text) or _HUNG.search(text) or _LEAKER.match(text):
-            if not self.task:
-                self.task, self.pid = match["task"], int(match["pid"])
-                self.taint = " ".join((match.groupdict().get("taint") or "").split())
-        elif match := _RIP.search(text):
-            self.rip = self.rip or (
-                match["name"] or match["_name"],
-                match["module"] or match["_module"] or "",
-            )
-            self.in_trace = self.in_trace or "Call Trace" in text
-        elif match := _FRAME.match(text):
-            self.in_trace = True
-            if not match["unsure"] and not self.earlier and len(self.frames) < 64:
-                self.frames.append((match["name"], match["module"] or ""))
-        elif _EARLIER.match(text):
-            self.earlier = True
-        elif match := _HELD_AT.search(text):
-            self.held_at = self.held_at or match["name"]
-        elif "Call Trace:" in text:
-            self.in_trace = True
-        self._look_for_end(text)
-
-    def _look_for_end(self, text: str) -> None:
-        if _END_TRACE.search(text) or _END_PANIC.search(text):
-            self.ended = True
-        elif self.kind in _BRACKETED:
-            self.ended = len(self.lines) > 1 and bool(_RULE.match(text))
-        elif self.kind is Kind.LOCKDEP and not self.backtrace:
-            # The chains of locks come with frames of their own; the trace that counts is the last.
-            if "stack backtrace:" in text:
-                self.backtrace, self.frames = True, []
-        elif self.in_trace and not _FRAME.match(text) and not _INNER.match(text) and self.frames:
-            self.lines.pop()
-            self.ended = True
-
-    def function(self) -> str:
-        """The function to look at: where it happened, past those that only bring the message."""
-        if self.held_at and self.kind is Kind.LOCKDEP and not MESSENGER.fullmatch(self.held_at):
-            return self.held_at
-        if self.kind in _STALLS:
-            for name, module in filter(None, [self.rip, *self.frames]):
-                if module:
-                    return name
-        named = [self.groups["at"]] if self.groups.get("at") else []
-        frames = [name for name, _ in self.frames]
-        rip = [self.rip[0]] if self.rip else []
-        order = [*named, *frames, *rip] if self.signature.frame else [*named, *rip, *frames]
-        return next((n for n in order if not MESSENGER.fullmatch(n)), order[0] if order else "")
-
-    def report(self) -> Report:
-        function = _plain_symbol(self.function())
-        known = {k: v for k, v in self.groups.items() if v}
-        template = self.signature.title
-        if not function:
-            template = template.replace(" in {function}", "")
-        if "{b}" in template and "b" not in known:
-            template = template.replace(" / {b}", "")
-        if not known.get("what"):
-            template = template.replace(": {what}", "")
-        elif self.kind in (Kind.PANIC, Kind.BUG):
-            known["what"] = _NUMBERS.sub("N", known["what"]).strip()[:100]
-        title = template.format(**known | {"function": function})
-        modules = dict.fromkeys(m for _, m in [self.rip or ("", ""), *self.frames] if m)
-        return Report(
-            self.kind, title, tuple(self.lines), self.offset, function, tuple(n for n, _ in self.frames),
-            tuple(modules), self.task, self.pid, self.taint, self.consequence,
-        )  # fmt: skip
-
-
-def _plain_symbol(name: str) -> str:
-    """``ovl_lookup.isra.0`` -> ``ovl_lookup``: what a compiler made of it is not the same in every build."""
-    return re.sub(r"\.(?:isra|constprop|part|cold|llvm)\b.*", "", name)
-
-
-# -- the parser ------------------------------------------------------------------------------------
 class Parser:
     """Takes a log in pieces of any size. It stops looking after `MAX_REPORTS` reports: ``full``."""
 
     def __init__(self) -> None:
         self._partial = b""
         self._offset = 0  # of the partial line
-        self._drafts: list[_Draft] = []
-        self._open: _Draft | None = None
+        self._drafts: list[Draft] = []
+        self._open: Draft | None = None
         self._gave_up = False
         self.full = False
 
@@ -307,7 +140,7 @@ class Parser:
             start = max(found[2] - _LINE_CHARS // 2, 0) if found else 0
             text = text[start : start + _LINE_CHARS]
         # The line that closes a panic repeats its words; only in a log that was cut is it the first.
-        if found and _END_PANIC.search(text) and self._gave_up:
+        if found and END_PANIC.search(text) and self._gave_up:
             found = None
         self._gave_up = self._gave_up or (found is not None and FATAL.decode() in text)
         current = self._open
@@ -326,11 +159,14 @@ class Parser:
                 if found[0].kind in (Kind.REFCOUNT, Kind.LIST, Kind.KMEMLEAK):  # says more than the first
                     current.signature, current.groups = found[:2]
                 current.add(text)
+                if _ends_the_killing(found[0]):
+                    current.signature, current.groups = found[:2]
+                    current.ended = True
                 return
         if found is not None:
             self._begin(found, text, offset)
 
-    def _continue(self, current: _Draft, text: str) -> None:
+    def _continue(self, current: Draft, text: str) -> None:
         if not current.ended:
             current.add(text)
             return
@@ -339,7 +175,7 @@ class Parser:
             self._open = None
 
     def _begin(self, found: _Found, text: str, offset: int) -> None:
-        draft = _Draft(found[0], found[1], offset)
+        draft = Draft(found[0], found[1], offset)
         draft.add(text)
         self._open = draft
         if len(self._drafts) < MAX_REPORTS:
@@ -358,7 +194,7 @@ def _header(text: str) -> _Found | None:
     return None
 
 
-def _consequence(current: _Draft, found: Signature, text: str) -> bool:
+def _consequence(current: Draft, found: Signature, text: str) -> bool:
     """Whether a panic is the end of the report before it."""
     if found.kind not in (Kind.PANIC, Kind.STACK) or "Kernel panic" not in text:
         return False
@@ -367,12 +203,12 @@ def _consequence(current: _Draft, found: Signature, text: str) -> bool:
     return bool(CONSEQUENCE.search(text)) and not current.consequence
 
 
-def _counts_leaks(current: _Draft, found: Signature) -> bool:
+def _counts_leaks(current: Draft, found: Signature) -> bool:
     """Whether a header only counts the leaked objects that the scan has shown before it."""
     return current.signature.token == LEAKED_OBJECT and found.token == LEAKS_COUNTED
 
 
-def _same_event(current: _Draft, found: Signature) -> bool:
+def _same_event(current: Draft, found: Signature) -> bool:
     """Whether a header goes on with the report that is open: the kernel prints several for one event."""
     if current.ended:
         return False
@@ -382,7 +218,16 @@ def _same_event(current: _Draft, found: Signature) -> bool:
         return not current.frames
     if found.token == " [#" or found.kind is Kind.STACK:
         return current.kind in (*_EXCEPTIONS, Kind.REFCOUNT, Kind.LIST) and not current.frames
-    return found.kind is current.kind and found.kind in (Kind.KMEMLEAK, Kind.OOM) and not current.frames
+    if _ends_the_killing(found):
+        return current.signature.token == OOM_BEGINS
+    return found.kind is current.kind is Kind.KMEMLEAK and not current.frames
 
 
-__all__ = ["MAX_REPORTS", "Kind", "Parser", "Report", "Scanner", "parse", "parse_file"]
+def _ends_the_killing(found: Signature) -> bool:
+    """Whether a header says whom the killer has killed, far behind the one that called it."""
+    return found.kind is Kind.OOM and found.token != OOM_BEGINS
+
+
+__all__ = [
+    "MAX_REPORTS", "Frame", "Kind", "Parser", "Report", "Scanner", "parse", "parse_file", "plain_symbol",
+]  # fmt: skip

@@ -2,7 +2,8 @@
 
 A symbol that Kconfig defines and no code reads survives every check of a configuration, and each of its
 cells goes green: twice the same module was tested. So what was built is compared. Builds are reproducible
-(equal paths, fixed times, no configuration inside a module), hence equal modules are equal bytes.
+(equal paths, fixed times, no configuration inside a module), hence equal modules are equal bytes, but for
+line numbers, which no kernel reads.
 
 An axis is dead in a variant where no two cells that differ in it alone differ in base or module. One that
 makes a difference in some cells only is a design's right, and information.
@@ -14,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kmodpipe import kconfig
+from kmodpipe.build import digest_of_code
 from kmodpipe.kconfig import Cell
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.plan import Subject
 from kmodpipe.results import DeadAxis
-from kmodpipe.store import Artifact, digest_file, digest_of
+from kmodpipe.store import Artifact, digest_of
 
 _CLUES = 5
 
@@ -44,9 +46,9 @@ class Twins:
 
 
 def content(base: Artifact, module: Artifact) -> str:
-    """What a cell runs, as a digest. Of whole files, not of their build ids: ld leaves relocations and symbol
+    """What a cell runs, as a digest. Of the files, not of their build ids: ld leaves relocations and symbol
     names out of those, so that modules which differ in the functions they call can have the same."""
-    modules = {path.name: digest_file(path) for path in (module.path / "out").glob("*.ko")}
+    modules = {path.name: digest_of_code(path) for path in (module.path / "out").glob("*.ko")}
     return digest_of([base.key, modules])
 
 

@@ -14,16 +14,19 @@ import math
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from kmodpipe import console, machine, repeats, soak
+from kmodpipe import console, evidence, machine, repeats, soak
 from kmodpipe.accel import Accel
+from kmodpipe.benign import KnownBenign
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.channel import Record
+from kmodpipe.decode import Decoder
 from kmodpipe.errors import Interrupted
+from kmodpipe.evidence import FEWER_LINES, LINES, KernelReport
 from kmodpipe.guest import PlannedCase, concatenate, pack_cell
 from kmodpipe.judge import judge
 from kmodpipe.kconfig import MEMORY_MIB
@@ -40,11 +43,11 @@ CMDLINE = " ".join(
         "console=ttyS0,115200 earlyprintk=ttyS0,115200",
         "panic=-1 oops=panic",
         "random.trust_cpu=on",
-        "nolapic tsc=unstable",
+        "tsc=unstable",
     )
 )
 """What every guest kernel is told. ``panic=-1``: restart at once, which ends QEMU (-no-reboot).
-``earlyprintk``: an early death is not silent. ``nolapic`` and ``tsc=unstable``: under TCG calibrating either
+``earlyprintk``: an early death is not silent. ``tsc=unstable`` and ``nolapic``: under TCG calibrating either
 timer costs a third of the boot and gives wrong answers, which the clock watchdog would print into a case."""
 
 _BELIEVED_ENDS = (GuestEnd.DONE, GuestEnd.RETIRED)
@@ -52,11 +55,16 @@ _BELIEVED_ENDS = (GuestEnd.DONE, GuestEnd.RETIRED)
 _INFRA_ENDS = (GuestEnd.QEMU_FAILED, GuestEnd.INTERRUPTED)
 
 
+def cmdline(cpus: int) -> str:
+    """What the kernel of a guest with so many processors is told. One finds the others by its APIC only."""
+    return CMDLINE if cpus > 1 else f"{CMDLINE} nolapic"
+
+
 @dataclass(frozen=True)
 class GuestFiles:
     """What a cell boots: the kernel, the root file system, the cases' shell library, the modules in the order
-    they are loaded; and what its flavour adds: archives of tools, variables for every case, the memory, and
-    how many times longer everything may take.
+    they are loaded; and what its flavour adds: archives of tools, variables for every case, the memory and
+    processors, and how many times longer everything may take. ``vmlinux`` is what its traces are decoded by.
 
     A module is known by the SHA-256 of its file as well: a build id of what is linked with -r covers neither
     relocations nor symbol names, so several different modules can have the same."""
@@ -71,7 +79,9 @@ class GuestFiles:
     tools: tuple[Path, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     memory_mib: int = MEMORY_MIB
+    cpus: int = 1
     slow: float = 1.0
+    vmlinux: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -113,11 +123,12 @@ class Execution:
         tries: Tries | None = None,
         speed: float = 1.0,
         places: Places | None = None,
+        known: KnownBenign | None = None,
     ) -> None:
         """``shuffle`` is the seed of the order in the guests; 0 keeps that of ``cases``. ``tries``: once, if
         nothing else is said. ``speed``: how many times longer than on the reference everything takes here.
-        ``places``: of a soak's guests, one at a time if nothing else is said. ``on_progress`` is told as
-        `progress.Step.update` is."""
+        ``places``: of a soak's guests, one at a time if nothing else is said. ``known``: the reports that are
+        let off; none. ``on_progress`` is told as `progress.Step.update` is."""
         self._where = where
         self._cases = tuple(cases)
         self._files = files
@@ -132,6 +143,8 @@ class Execution:
         self._lib_digest = digest_file(files.lib)
         self._tries = tries or Tries()
         self._places = places or Places(1)
+        self._known = known or KnownBenign()
+        self._decoder = Decoder(files.vmlinux, {p.stem.replace("-", "_"): p for p in files.modules})
         self._lock = threading.Lock()
         self._shelf = Shelf()
         self._runs: dict[int, dict[int, CaseResult]] = {}
@@ -247,7 +260,9 @@ class Execution:
             self._scratch / f"initramfs{suffix}.cpio", (files.rootfs, *files.tools, cell_cpio)
         )
         session = machine.run(
-            MachineSpec(files.kernel, initramfs, CMDLINE, files.memory_mib, accel=self._accel),
+            MachineSpec(
+                files.kernel, initramfs, cmdline(files.cpus), files.memory_mib, files.cpus, self._accel
+            ),
             nonce=nonce,
             case_timeouts={i: float(self._cases[i].timeout_s) for i in batch},
             deadlines=self._deadlines,
@@ -278,12 +293,13 @@ class Execution:
         if not told:
             prevented = self._refusal(session) or ending or "the guest ended before its first case"
             return self._give_up(left, infra=infra, prevented=prevented)
-        crashes = self._crashes(session, batch, told)
-        whole_until = self._whole_until(session, batch, told, crashes)
+        reports = self._reports(session, batch, told)
+        crashed = {i for i, own in reports.items() if any(not report.benign for report in own)}
+        whole_until = self._whole_until(session, batch, told, crashed)
         settled: dict[int, CaseResult] = {}
         for place, index in enumerate(batch):
-            trial, crash = told.get(index), crashes.get(index)
-            if trial is None and crash is None:
+            trial, crash = told.get(index), index in crashed
+            if trial is None and not crash:
                 continue
             in_flight = trial is not None and not trial.ended
             charged = in_flight or crash or (trial and trial.how == "stuck")
@@ -291,7 +307,7 @@ class Execution:
                 self._cases[index],
                 self._where,
                 trial,
-                crash,
+                reports.get(index, ()),
                 in_flight or (place <= whole_until and not session.damaged),
                 ending=ending if charged else "",
                 infra=infra if in_flight else "",
@@ -325,13 +341,13 @@ class Execution:
         session: Session,
         batch: Sequence[int],
         told: Mapping[int, Trial],
-        crashes: Mapping[int, console.Report],
+        crashed: Set[int],
     ) -> int:
         """The place in the batch up to which the stream is whole: its end, or the last case that the guest's
         early end is charged to; -1 where it is charged to none."""
         if session.end in _BELIEVED_ENDS:
             return len(batch)
-        charged = {i for i, t in told.items() if not t.ended or t.how == "stuck"} | crashes.keys()
+        charged = {i for i, t in told.items() if not t.ended or t.how == "stuck"} | crashed
         return max((place for place, index in enumerate(batch) if index in charged), default=-1)
 
     def _stranger(self, session: Session) -> str:
@@ -366,22 +382,38 @@ class Execution:
         told = "what the guest ran is not the script and lib.sh that were packed"
         return replace(trial, problems=(*trial.problems, told))
 
-    def _crashes(
+    def _reports(
         self, session: Session, batch: Sequence[int], told: Mapping[int, Trial]
-    ) -> dict[int, console.Report]:
-        """Each crash report on the console, charged to a case: one that can have printed it, else the next
-        to begin, else the last. A guest that was given up because of a case has no next one."""
+    ) -> dict[int, tuple[KernelReport, ...]]:
+        """Each report on the console, charged to a case: one that can have printed it, else the next to
+        begin, else the last. A guest that was given up because of a case has no next one, and a report that
+        is let off keeps no case from being run."""
         stuck = any(t.how == "stuck" for t in told.values())
         given_up = stuck or any(r.type == "retired" for r in session.records)
-        charged: dict[int, console.Report] = {}
-        for report in console.parse_file(session.console_path):
+        charged: dict[int, tuple[KernelReport, ...]] = {}
+        found = console.parse_file(session.console_path)
+        # Nobody looked behind so many: what may be there is not let off.
+        known = self._known if len(found) < console.MAX_REPORTS else KnownBenign()
+        for report in found:
+            reason = known.reason_for(report, self._where.flavour)
             owner = self._owner(report, session, told)
             if owner is None:
                 later = [i for i, (start, _) in session.console_offsets.items() if start > report.offset]
-                pending = [] if given_up else [i for i in batch if i not in told]
+                pending = [] if given_up or reason else [i for i in batch if i not in told]
                 begun = [i for i in session.console_offsets if i in told]
                 owner = (later or pending or begun[-1:] or [batch[-1]])[0]
-            charged.setdefault(owner, report)
+            own = charged.get(owner, ())
+            if evidence.has_room(own, benign=bool(reason)):
+                left = told[owner].left if owner in told else ""
+                made = evidence.of(
+                    report,
+                    self._decoder,
+                    left=left,
+                    log=session.console_path.name,
+                    benign=reason,
+                    most_lines=FEWER_LINES if own else LINES,
+                )
+                charged[owner] = (*own, made)
         return charged
 
     @staticmethod

@@ -9,7 +9,7 @@ from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Maker, RunFolder, workers
 from kmodpipe.errors import UserError
-from kmodpipe.execute import CMDLINE
+from kmodpipe.execute import cmdline
 from kmodpipe.guest import concatenate, pack_cell
 from kmodpipe.machine import MachineSpec
 
@@ -45,6 +45,11 @@ def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:
         bench.screen.say(f"{built.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
         return machine.interactive(
             MachineSpec(
-                built.base.path / "out" / "bzImage", initramfs, CMDLINE, flavour.memory_mib, accel=accel
+                built.base.path / "out" / "bzImage",
+                initramfs,
+                cmdline(flavour.cpus),
+                flavour.memory_mib,
+                flavour.cpus,
+                accel,
             )
         )

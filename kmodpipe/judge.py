@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from typing import Protocol
 
 from kmodpipe import ktap, layered
 from kmodpipe.cases import CONTROL_DESIGN, EXIT_GOAL, Case, Expectation, Surroundings
+from kmodpipe.evidence import KernelReport
 from kmodpipe.layered import Setting
 from kmodpipe.meter import Reading
 from kmodpipe.progress import visible_lines
@@ -24,28 +24,16 @@ from kmodpipe.trial import Trial
 EXIT_SKIP = 4
 EXCERPT_LIMIT = 64 * 1024
 _PASS_EXCERPT_LIMIT = 8 * 1024
-_CRASH_LINES = 200
 _CLOSE = 0.5
 """The part of its time limit from which on a case was close to it."""
 _AS_DECLARED = Pace()
-
-
-class Crash(Protocol):
-    """What `judge` needs of a crash report: a word, one line, and the decoded lines of the console."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def lines(self) -> Sequence[str]: ...
 
 
 def judge(
     case: Case,
     where: Surroundings,
     trial: Trial | None,
-    crash: Crash | None = None,
+    reports: Sequence[KernelReport] = (),
     channel_whole: bool = True,
     *,
     ending: str = "",
@@ -56,15 +44,16 @@ def judge(
 ) -> CaseResult:
     """The verdict on one case in one cell.
 
-    ``crash`` is a crash report charged to this case: it overrides everything. ``channel_whole`` says that
-    nothing of the stream up to this case's end was lost or damaged, and that the final record came or
-    the guest's death is charged to another case. ``ending`` is a phrase on how the guest ended, where it
-    ended early ("the guest said nothing for 20 s"); ``infra`` one on what the machinery did to it ("QEMU
-    was killed by SIGKILL"), which makes a case without an end an error instead of a failure; ``prevented``
-    one on what the kernel did that no case could begin ("it refused the module: ENOEXEC"): a failure.
-    ``pace`` is what the case's time limit was scaled by, ``spent`` what QEMU got of this machine meanwhile.
+    ``reports`` are the kernel's that are charged to this case: one that is not benign overrides everything.
+    ``channel_whole`` says that nothing of the stream up to this case's end was lost or damaged, and that the
+    final record came or the guest's death is charged to another case. ``ending`` is a phrase on how the
+    guest ended, where it ended early ("the guest said nothing for 20 s"); ``infra`` one on what the machinery
+    did to it ("QEMU was killed by SIGKILL"), which makes a case without an end an error instead of a failure;
+    ``prevented`` one on what the kernel did that no case could begin ("it refused the module: ENOEXEC"): a
+    failure. ``pace`` is what the case's time limit was scaled by, ``spent`` what QEMU got of this machine
+    meanwhile.
     """
-    judging = _Judge(case, where, trial, crash, channel_whole, ending, infra, prevented)
+    judging = _Judge(case, where, trial, reports, channel_whole, ending, infra, prevented)
     judging.pace, judging.spent = pace, spent
     return judging.verdict()
 
@@ -75,7 +64,7 @@ class _Judge:
         case: Case,
         where: Surroundings,
         trial: Trial | None,
-        crash: Crash | None,
+        reports: Sequence[KernelReport],
         channel_whole: bool,
         ending: str,
         infra: str,
@@ -83,7 +72,8 @@ class _Judge:
     ) -> None:
         self.case = case
         self.trial = trial or Trial(-1)
-        self.crash = crash
+        self.reports = tuple(reports)
+        self.crash = next((report for report in reports if not report.benign), None)
         self.channel_whole = channel_whole
         self.ending = ending
         self.infra = infra
@@ -114,8 +104,12 @@ class _Judge:
             return None
         when = "in this case" if self.trial.started else "before this case began"
         title, kind = one_line(self.crash.title), one_line(self.crash.kind)
+        place = f", at {one_line(self.crash.place)}" if self.crash.place else ""
         return self.result(
-            Verdict.FAIL, f"the kernel reported {when}: {title}", outcome=kind or "crash", goal_met=False
+            Verdict.FAIL,
+            f"the kernel reported {when}: {title}{place}",
+            outcome=kind or "crash",
+            goal_met=False,
         )
 
     def not_reached(self) -> CaseResult | None:
@@ -322,6 +316,7 @@ class _Judge:
             known_defect=known_defect,
             lacking=lacking,
             evidence=self.evidence(),
+            reports=self.reports,
             output_excerpt=excerpt(trial.output, limit),
             kmsg=tuple(one_line(line) for line in trial.kmsg),
             observations={one_line(k): visible_lines(v) for k, v in trial.observations.items()},
@@ -357,9 +352,7 @@ class _Judge:
         if self.report:
             lines.append(f"subtests: {self.report.counts}")
             lines += [one_line(f"not ok: {s.name} {s.note}".rstrip()) for s in self.report.failed]
-        if self.crash:
-            lines.append(f"crash: {one_line(self.crash.title)}")
-            lines += [f"| {one_line(line)}" for line in self.crash.lines[:_CRASH_LINES]]
+        lines += [line for report in self.reports for line in report.told()]
         return "\n".join(lines)
 
 

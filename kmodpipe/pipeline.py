@@ -38,6 +38,7 @@ from kmodpipe import (
 )
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
+from kmodpipe.benign import Benign, KnownBenign
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, from_system
@@ -85,14 +86,15 @@ def dead_axes(bench: Bench, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
 
 @dataclass(frozen=True)
 class Trials:
-    """What a test run needs beyond a bench: the cases, the accelerator that was proved, the deadlines, and
-    how often each case runs."""
+    """What a test run needs beyond a bench: the cases, the accelerator that was proved, the deadlines, how
+    often each case runs, and the kernel's reports that are let off."""
 
     cases: tuple[Case, ...]
     accel: Accel
     deadlines: Deadlines
     command: str
     tries: Tries
+    benign: tuple[Benign, ...] = ()
 
 
 def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
@@ -232,7 +234,7 @@ class _Tester:
             execution = Execution(
                 where, self._snapshot.cases, files, folder, scratch, self._accel, self._trials.deadlines,
                 step.update, self._bench.asked.request.shuffle, self._trials.tries, self._speed.factor,
-                self._places,
+                self._places, KnownBenign(self._trials.benign, self._bench.tree.kernel_version),
             )  # fmt: skip
             self._partial[built.id] = execution
             done = execution.run()
@@ -278,7 +280,7 @@ class _Tester:
             )
         return GuestFiles(
             kernel, rootfs, self._snapshot.lib, modules, kernel_id, module_ids, digests, tools, flavour.env,
-            flavour.memory_mib, flavour.slow,
+            flavour.memory_mib, flavour.cpus, flavour.slow, base.path / "out" / "vmlinux",
         )  # fmt: skip
 
     def _cell_properties(self, built: Built, files: GuestFiles, done: execute.Executed) -> Mapping[str, str]:

@@ -13,11 +13,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import kconfig, paths
-from kmodpipe.build import Builder, ModuleOrder, build_id, module_targets
+from kmodpipe.build import Builder, ModuleOrder, base_flags, build_id, module_flags, module_targets
 from kmodpipe.errors import InfraError, KernelFailure, UserError
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.progress import Step
@@ -72,17 +72,18 @@ class Configured:
 
 @dataclass(frozen=True)
 class BaseSpec:
-    """Which base a cell needs: the source it is built from and its configuration without the module's own
-    symbols."""
+    """Which base a cell needs: the source it is built from, its configuration without the module's own
+    symbols, and variables for make."""
 
     src: Path
     source: str
     config: str
     config_digest: str
+    make: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str]:
-        return self.source, self.config_digest
+        return self.source, digest_of([self.config_digest, dict(self.make)])
 
 
 class Stages:
@@ -217,8 +218,10 @@ class Stages:
         beyond = {entry.symbol for entry in plain.axes.values()} - set(owned)
         if beyond and any(kconfig.index_symbols(self.tree.path, beyond).definitions.values()):
             return None
-        digest = kconfig.digest(kconfig.parse_config(common), without=owned)
-        return BaseSpec(self.tree.path, self.tree.identity, common, digest)
+        config = kconfig.parse_config(common)
+        make = {**base_flags(config), **plain.flavour.base_make}
+        digest = kconfig.digest(config, without=owned)
+        return BaseSpec(self.tree.path, self.tree.identity, common, digest, make)
 
     def base_spec(self, subject: Subject, configured: Configured, common: str) -> BaseSpec:
         """The base that this cell's module is built against and runs on; ``common`` is the configuration
@@ -235,6 +238,7 @@ class Stages:
             source=source,
             config=common if same else configured.text,
             config_digest=wanted,
+            make={**base_flags(configured.final), **configured.cell.flavour.base_make},
         )
 
     def base(self, spec: BaseSpec, tools: Path | None = None, expected_lines: int | None = None) -> Stage:
@@ -245,12 +249,16 @@ class Stages:
             "configuration": spec.config_digest,
             "builder": dict(self._identity),
             "recipe": [_RECIPE_VERSION, self._recipes],
+            **({"make variables": dict(spec.make)} if spec.make else {}),
         }
 
         def make(folder: Path, log: Path, step: Step | None) -> None:
             self._builder.base(
-                spec.src, spec.config, folder, log, step, tools=tools, expected_lines=expected_lines
-            )
+                spec.src, spec.config, folder, log, step,
+                tools=tools,
+                expected_lines=expected_lines,
+                make=spec.make,
+            )  # fmt: skip
             _require_elf(folder / "out" / "vmlinux", log)
 
         return Stage(
@@ -281,12 +289,14 @@ class Stages:
             targets=targets,
             same_source=lead_objects is not None or spec.src == subject.src,
             keep_objects=keep_objects,
+            make=module_flags(configured.final),
         )
         inputs: Inputs = {
             "base": base.key,
             "source": self._touched(subject, self._is_module_file),
             "configuration": kconfig.digest(configured.final),
             "targets": list(targets),
+            "make variables": dict(order.make),
             "recipe": [_RECIPE_VERSION, self._recipes],
         }
 

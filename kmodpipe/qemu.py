@@ -56,7 +56,9 @@ def base_argv(accel: Accel, *, program: Path = PROGRAM, memory_mib: int = 256, c
     if accel.confined:
         argv += ["-sandbox", _CONFINEMENT]
     argv += ["-machine", f"pc,accel={accel.name}", "-cpu", accel.cpu]
-    return [*argv, "-m", str(memory_mib), "-smp", str(cpus)]
+    # The firmware's table, where kernels without ACPI look, has one processor a socket.
+    smp = str(cpus) if cpus == 1 else f"{cpus},sockets={cpus}"
+    return [*argv, "-m", str(memory_mib), "-smp", smp]
 
 
 def guarded(argv: Sequence[str]) -> list[str]:

@@ -68,6 +68,7 @@ def _attempted(runs: Sequence[CaseResult]) -> CaseResult:
         message=message,
         evidence="\n".join(evidence),
         output_excerpt="\n".join(output),
+        reports=tuple(report for run in runs for report in run.reports),
     )
     return _counted(_flaky(merged) if flaky else merged, runs)
 

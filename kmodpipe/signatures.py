@@ -8,7 +8,6 @@ wrote before the kernel interrupted it; so each is specific enough not to match 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,6 +68,7 @@ def _sig(
 
 
 _K = Kind
+OOM_BEGINS = "invoked oom-killer"
 LEAKED_OBJECT, LEAKS_COUNTED = "unreferenced object", " new suspected memory leaks"
 _LOCKDEP = (
     "possible circular locking dependency", "possible recursive locking", "possible bad bit-spinlock",
@@ -307,6 +307,13 @@ SIGNATURES: tuple[Signature, ...] = (
     ),
     _sig(
         _K.OOM,
+        r"invoked oom-killer: gfp_mask=",
+        "out of memory in {function}",
+        token=OOM_BEGINS,
+        frame=True,
+    ),
+    _sig(
+        _K.OOM,
         r"emory cgroup out of memory: Kill(?:ed)? process \d+ \((?P<comm>[^)]{1,32})\)",
         "out of memory: killed {comm}",
         token="emory cgroup out of memory",
@@ -360,6 +367,7 @@ _MESSENGERS = (
     r"(?:__)?mutex_\w+|rwsem_\w+|(?:__)?down(?:_\w+)?|(?:__)?up_(?:read|write)\w*|__down_\w+|percpu_(?:down|up|rwsem)\w*|"
     r"__?schedule\w*|schedule\w*|io_schedule\w*|preempt_\w+|wait_for_\w+|__wait_\w+|do_wait_\w+|bit_wait\w*|"
     r"out_of_line_\w+|wait_on_\w+|prepare_to_\w+|msleep\w*|usleep_\w+|synchronize_\w+|"
+    r"dump_header|oom_kill_process|out_of_memory|__alloc_pages\w*|alloc_pages\w*|"
     r"refcount_\w+|__refcount_\w+|kref_\w+|__list_(?:add|del)_\w+|list_(?:add|del)\w*|"
     r"rcu_\w+|watchdog_\w+|hrtimer_\w+|__hrtimer_\w+|tick_\w+|update_process_times|sched_tick|scheduler_tick|"
     r"(?:local_)?apic_timer_\w+|__?sysvec_\w+|sysvec_\w+|asm_sysvec_\w+|smp_\w+|irq_exit\w*|irq_enter\w*|"
@@ -376,10 +384,7 @@ TOKENS = tuple(t for t in _TOKENS if not any(other in t for other in _TOKENS - {
 # Reports of which the guest that printed them never comes back, so that waiting longer is of no use.
 FATAL = b"Kernel panic - not syncing"
 
-BENIGN: Mapping[str, str] = {}
-"""Title -> why it does not count. Only what was measured in a clean boot belongs here; nothing was so far."""
-
 __all__ = [
-    "BENIGN", "CONSEQUENCE", "FATAL", "LEAKED_OBJECT", "LEAKS_COUNTED", "MESSENGER", "SIGNATURES", "TOKENS",
-    "Kind", "Signature",
+    "CONSEQUENCE", "FATAL", "LEAKED_OBJECT", "LEAKS_COUNTED", "MESSENGER", "OOM_BEGINS", "SIGNATURES",
+    "TOKENS", "Kind", "Signature",
 ]  # fmt: skip

@@ -12,6 +12,7 @@ import pytest
 from kmodpipe import cases, ktap
 from kmodpipe.cases import Case, Expectation, Surroundings
 from kmodpipe.errors import UserError
+from kmodpipe.evidence import KernelReport
 from kmodpipe.judge import EXCERPT_LIMIT, excerpt, judge
 from kmodpipe.layered import Default, Setting
 from kmodpipe.results import CaseResult, Verdict
@@ -60,11 +61,11 @@ class Rec:
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Oops:
-    kind: str = "oops"
-    title: str = "BUG: kernel NULL pointer dereference in ovl_lookup"
-    lines: tuple[str, ...] = ("BUG: kernel NULL pointer dereference", "RIP: 0010:ovl_lookup+0x1/0x2")
+OOPS = KernelReport(
+    kind="oops",
+    title="BUG: kernel NULL pointer dereference in ovl_lookup",
+    lines=("BUG: kernel NULL pointer dereference", "RIP: 0010:ovl_lookup+0x1/0x2"),
+)
 
 
 def record(kind: str, index: int = 0, **fields: object) -> Rec:
@@ -321,19 +322,19 @@ def test_messages_start_with_the_sentence(change: dict[str, object], verdict: st
 
 def test_a_crash_overrides_everything_even_a_case_that_was_not_reached() -> None:
     for trial in (GOOD, None, replace(GOOD, ended=False)):
-        result = judge(CASE, NOUUID, trial, Oops(), infra="QEMU was killed by SIGKILL")
+        result = judge(CASE, NOUUID, trial, (OOPS,), infra="QEMU was killed by SIGKILL")
         assert (result.verdict, result.outcome, result.goal_met) == (Verdict.FAIL, "oops", False)
         assert "NULL pointer" in result.message and "RIP: 0010" in result.evidence
 
 
 def test_kernels_fault_or_ours() -> None:
     dead = replace(GOOD, ended=False)
-    result = judge(CASE, NOUUID, dead, None, False, ending="the guest said nothing for 20 s")
+    result = judge(CASE, NOUUID, dead, (), False, ending="the guest said nothing for 20 s")
     assert told(result) == ("fail", "the guest died in this case: the guest said nothing for 20 s")
-    result = judge(CASE, NOUUID, dead, None, False, infra="QEMU was killed by SIGKILL")
+    result = judge(CASE, NOUUID, dead, (), False, infra="QEMU was killed by SIGKILL")
     assert told(result) == ("error", "infrastructure trouble in this case: QEMU was killed by SIGKILL")
     assert judge(CASE, NOUUID, None, infra="interrupted").message == "not run: interrupted"
-    assert judge(CASE, NOUUID, GOOD, None, False).verdict is Verdict.ERROR
+    assert judge(CASE, NOUUID, GOOD, (), False).verdict is Verdict.ERROR
 
 
 def test_needs() -> None:
@@ -399,7 +400,7 @@ def test_a_pass_needs_all_conditions_at_once() -> None:
         assert result.message, trial
         if clean:
             passes += 1
-            for crash, whole in ((Oops(), True), (None, False), (Oops(), False)):
+            for crash, whole in (((OOPS,), True), ((), False), ((OOPS,), False)):
                 assert judge(CASE, NOUUID, trial, crash, whole).verdict is not Verdict.PASS
             assert judge(CASE, CONTROL, trial).verdict is Verdict.FAIL
             assert judge(CASE, POSTED, trial).verdict is Verdict.FAIL

@@ -59,13 +59,17 @@ def test_a_flavour_asks_for_more_over_what_all_ask_for_and_below_the_axes(matrix
 
 def test_a_flavour_can_be_larger_and_slower(matrix: Matrix) -> None:
     text = matrix.path.read_text()
-    matrix.path.write_text(f"{text}memory_mib = 512\nslow = 4\n")
+    matrix.path.write_text(
+        f'{text}memory_mib = 512\nslow = 4\ncpus = 2\nbase_make = {{ KCSAN_SANITIZE = "n" }}\n'
+    )
     plain, kasan = kconfig.flavours_of(kconfig.load_matrix(matrix.path), ["plain", "kasan"])
     assert (plain.memory_mib, plain.slow) == (256, 1)
     assert (kasan.memory_mib, kasan.slow) == (512, 4)
     assert Pace(kasan.slow).told(10) == "10 s (×4 for the flavour: 40 s)"
+    assert (plain.cpus, kasan.cpus) == (1, 2)
+    assert (plain.base_make, kasan.base_make) == ({}, {"KCSAN_SANITIZE": "n"})
     # Nothing makes a guest faster than the deadlines are for.
-    for wrong in ("slow = 0.5", "memory_mib = 8"):
+    for wrong in ("slow = 0.5", "memory_mib = 8", "cpus = 0", 'base_make = { "a b" = "n" }'):
         matrix.path.write_text(f"{text}{wrong}\n")
         with pytest.raises(UserError, match="not valid"):
             kconfig.load_matrix(matrix.path)

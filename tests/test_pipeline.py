@@ -223,6 +223,28 @@ def test_warning_in_the_kernel_fails_a_case_that_exits_0(world: World) -> None:
     assert "WARNING in toy_fill_super" in message(world, FIXED, "a")
 
 
+def test_a_warning_that_is_known_to_be_harmless_is_let_off_and_told(world: World) -> None:
+    project, rules = world.root / "pyproject.toml", world.root / "kconfigs/benign.toml"
+    before = project.read_text()
+    project.write_text(
+        before.replace("[tool.kmodpipe]\n", '[tool.kmodpipe]\nbenign = "kconfigs/benign.toml"\n')
+    )
+    rule = '[[benign]]\nkind = "WARNING"\ntitle = "WARNING in toy_fill_super"\nmodule = "toy"\n'
+    try:
+        rules.write_text(f'{rule}reason = "the toy warns in all its boots"\n')
+        ran = one_cell(world, world.script("a.sh", "warn", "exit 0"), world.script("b.sh", "panic"))
+        assert ran.code == 1
+        assert [verdicts(world)[FIXED][case][0] for case in ("a", "b")] == ["pass", "fail"]
+        text = (world.latest / "results.json").read_text()
+        assert '"benign": "the toy warns in all its boots"' in text
+        assert "let off: the toy warns in all its boots" in (world.latest / "junit.xml").read_text()
+        rules.write_text(rule)
+        refused = one_cell(world, world.script("a.sh", "exit 0"))
+        assert refused.code == 2 and "reason" in refused.text, refused.text
+    finally:
+        project.write_text(before)
+
+
 @pytest.mark.parametrize(
     ("lines", "verdict", "code"),
     [

@@ -64,9 +64,11 @@ class _FlavourTable(_Strict):
     env: dict[str, str] = Field(default_factory=dict)
     tools: tuple[str, ...] = ()
     memory_mib: int = Field(default=MEMORY_MIB, ge=64, le=64 * 1024)
+    cpus: int = Field(default=1, ge=1, le=64)
     slow: float = Field(default=1.0, ge=1, le=100)
+    base_make: dict[str, str] = Field(default_factory=dict)
 
-    @field_validator("env")
+    @field_validator("env", "base_make")
     @classmethod
     def _passable(cls, env: dict[str, str]) -> dict[str, str]:
         for name, value in env.items():
@@ -97,7 +99,8 @@ class _MatrixFile(_Strict):
 class Flavour:
     """Another guest for the same cells: what its kernel is asked for beyond what all are (``asked``), what
     every case finds in its environment, and the sets of tools (images/guest/toolset.sh) that its guest gets.
-    ``memory_mib`` is the guest's memory, ``slow`` a factor for its deadlines and its cases' time limits.
+    ``memory_mib`` is the guest's memory, ``cpus`` its processors, ``slow`` a factor for its deadlines and its
+    cases' time limits; ``base_make`` are variables for the base's make, and not for the module's.
     ``name`` is empty for the plain cells, which have no flavour."""
 
     name: str = ""
@@ -106,7 +109,9 @@ class Flavour:
     env: Mapping[str, str] = field(default_factory=dict)
     tools: tuple[str, ...] = ()
     memory_mib: int = MEMORY_MIB
+    cpus: int = 1
     slow: float = 1.0
+    base_make: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.name or PLAIN
@@ -200,7 +205,9 @@ def load_matrix(path: Path) -> Matrix:
             table.env,
             table.tools,
             table.memory_mib,
+            table.cpus,
             table.slow,
+            table.base_make,
         )
         for name, table in spec.flavours.items()
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from kmodpipe.errors import ExitCode
+from kmodpipe.evidence import KernelReport
 from kmodpipe.ktap import Subtest
 from kmodpipe.progress import visible
 
@@ -59,7 +60,7 @@ class CaseResult:
     ``message`` begins with the sentence a developer needs. ``attempts`` counts the boots that tried it, and
     ``failures``, where there were several, those that failed; ``flaky``: it failed and passed, which is a
     failure, of a kind of its own. ``limit_used`` is the part of its time limit that it used, of several runs
-    the most."""
+    the most. ``reports`` are the kernel's that came in it, the benign ones too."""
 
     case: str
     verdict: Verdict
@@ -71,6 +72,7 @@ class CaseResult:
     known_defect: bool = False
     lacking: bool = False
     evidence: str = ""
+    reports: tuple[KernelReport, ...] = ()
     output_excerpt: str = ""
     kmsg: tuple[str, ...] = ()
     observations: Mapping[str, str] = field(default_factory=dict)

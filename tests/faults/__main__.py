@@ -1,6 +1,7 @@
 """``python -m tests.faults [GROUP | GROUP/NAME ...]``: inject faults, print what came of each.
 
-Patterns with * work. ``--list`` names them; ``--keep FOLDER`` leaves there what the runs left, logs included.
+Patterns with * work. ``--list`` names them; ``--keep FOLDER`` leaves there what the runs left, logs included;
+``--corpus`` puts the consoles of the kernel's faults into tests/corpus/console (see README there).
 The exit status is 1 where any was not reported as it must be, lost a result, or left something behind.
 """
 
@@ -25,13 +26,16 @@ def chosen(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
     return [n for n in names if not patterns or any(fnmatch(n, p) or n.startswith(f"{p}/") for p in patterns)]
 
 
-def kernel_rows(seeded: Sequence[kernel.Fault], folder: Path) -> list[Row]:
+def kernel_rows(seeded: Sequence[kernel.Fault], folder: Path, *, corpus: bool = False) -> list[Row]:
     if not seeded:
         return []
     ran = kernel.run_faults(seeded, folder)
     if ran.code != 1:
         broken = Outcome(ran.said.strip()[-400:], ran.code, "", ("the run of the seeded faults broke",))
         return [Row("kernel", "*", "all of them", broken)]
+    for fault in seeded if corpus else ():
+        if not kernel.problems(fault, ran):
+            kernel.take_log(fault, ran)
     return kernel.rows(seeded, ran)
 
 
@@ -56,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("patterns", nargs="*", metavar="GROUP[/NAME]")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--corpus", action="store_true")
     asked = parser.parse_args(arguments)
     screen = Console(width=None if sys.stdout.isatty() else 200)
     seeded = {f"kernel/{one}": one for one in kernel.load()}
@@ -67,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0 if names else 2
     with tempfile.TemporaryDirectory(prefix="kmodpipe-faults-") as made:
         folder = asked.keep.absolute() if asked.keep else Path(made)
-        rows = kernel_rows([seeded[n] for n in names if n in seeded], folder / "kernel")
+        rows = kernel_rows([seeded[n] for n in names if n in seeded], folder / "kernel", corpus=asked.corpus)
         rows += forgery_rows([n for n in names if n in lies], folder / "forgery")
         for name in (n for n in names if n in injected):
             screen.print(f"· {name}", markup=False, highlight=False)

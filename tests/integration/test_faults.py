@@ -45,7 +45,14 @@ def test_the_fault_is_caught_and_charged(ran: Ran, fault: Fault) -> None:
 def test_without_the_faults_no_flavour_reports_anything(tmp_path_factory: pytest.TempPathFactory) -> None:
     sound = kernel.run_sound(FAULTS, tmp_path_factory.mktemp("sound"))
     assert sound.code == 0, sound.said
-    assert {cell.flavour for cell in sound.run.cells} == {"", "lockdep", "kasan", "kmemleak", "faultinject"}
+    assert {cell.flavour for cell in sound.run.cells} == {
+        "",
+        "lockdep",
+        "kasan",
+        "kcsan",
+        "kmemleak",
+        "faultinject",
+    }
     for cell in sound.run.cells:
         assert cell.state is State.RAN
         # The cases of this flavour alone come in guests of their own.

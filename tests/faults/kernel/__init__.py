@@ -27,6 +27,10 @@ from tests.faults import REPO, Outcome, Row
 from tests.mutants import Ran, invoke_test
 
 HERE = Path(__file__).resolve().parent
+CORPUS = REPO / "tests/corpus/console"
+_FIRST_LINE = b"Run /init as init process"
+_MODULE = "fs/overlayfs"
+_SILENT = "died"
 BEFORE, CHARGED, AFTER = CASES = ("before", "use", "after")
 
 
@@ -52,6 +56,20 @@ class Fault(BaseModel):
     @property
     def patch(self) -> Path:
         return HERE / f"{self.name}.patch"
+
+    def places(self) -> set[str]:
+        """The lines that the fault consists of, as ``file:line`` of the patched tree."""
+        found, file, number = set(), "", 0
+        for line in self.patch.read_text().splitlines():
+            if line.startswith("+++ "):
+                file = line.removeprefix("+++ b/")
+            elif line.startswith("@@ "):
+                number = int(line.split("+")[1].split(",")[0])
+            elif file and line[:1] in (" ", "+", ""):
+                if line.startswith("+"):
+                    found.add(f"{file}:{number}")
+                number += 1
+        return found
 
     def cell_id(self, variant: str = "") -> str:
         """The cell of the fault, or of the series without it."""
@@ -121,6 +139,7 @@ def problems(fault: Fault, ran: Ran) -> list[str]:
         found.append(f"{fault.by}: {charged.verdict.value}, {charged.outcome}: {charged.message}")
     if fault.title not in charged.message:
         found.append(f"{fault.by} is not told as {fault.title!r}: {charged.message}")
+    found += _misplaced(fault, charged)
     if cell.properties["boots"] != str(fault.guests):
         found.append(f"{cell.properties['boots']} guests, not {fault.guests}")
     return found + _strange_reports(fault, ran)
@@ -129,6 +148,19 @@ def problems(fault: Fault, ran: Ran) -> list[str]:
 def _of_others(case: CaseResult) -> Verdict:
     """What else a case may come to: one that is there for a fault of another flavour is skipped."""
     return Verdict.PASS if case.case in CASES else Verdict.SKIP
+
+
+def _misplaced(fault: Fault, charged: CaseResult) -> list[str]:
+    """Reports whose trace does not lead to the line that the fault is in."""
+    found = []
+    for report in charged.reports:
+        frames = [one.place for one in report.trace if not one.inlined]
+        own = [place for place in frames if place.startswith(f"{_MODULE}/")]
+        if not own or own[0] not in fault.places():
+            found.append(f"{report.title} is placed at {own[0] if own else 'no line'}")
+    if fault.observed != _SILENT and not charged.reports:
+        found.append("the results have no report")
+    return found
 
 
 def _strange_reports(fault: Fault, ran: Ran) -> list[str]:
@@ -143,6 +175,21 @@ def _strange_reports(fault: Fault, ran: Ran) -> list[str]:
 
 def consoles(fault: Fault, ran: Ran) -> list[Path]:
     return sorted((ran.latest / fault.cell_id()).glob("console*.log"))
+
+
+def take_log(fault: Fault, ran: Ran) -> Path | None:
+    """Put the console that has the fault's report into the corpus, without the boot before it, which is the
+    same in all; None where there is no report."""
+    charged = cell_of(fault, ran).case(fault.by)
+    if charged is None or not charged.reports:
+        return None
+    named = [one.flavour for one in load() if one.name == fault.name and one.observed != _SILENT]
+    own = f"-{fault.flavour}" if len(named) > 1 else ""
+    log = (ran.latest / fault.cell_id() / charged.reports[0].log).read_bytes()
+    start = log.rfind(b"\n", 0, max(log.find(_FIRST_LINE), 0)) + 1
+    path = CORPUS / f"fault-{fault.name}{own}.log"
+    path.write_bytes(log[start:])
+    return path
 
 
 def rows(faults: Iterable[Fault], ran: Ran) -> list[Row]:

@@ -80,22 +80,24 @@ def module(src: Path, obj: Path, target: str) -> bool:
 
 
 def elf(identity: bytes, payload: bytes) -> bytes:
-    """A 64-bit ELF file with a GNU build id note (SHA-1 of ``identity``) and ``payload`` behind it."""
+    """A 64-bit ELF file with a GNU build id note (SHA-1 of ``identity``) and ``payload`` as its code."""
     digest = hashlib.sha1(identity).digest()
     note = struct.pack("<III4s", 4, len(digest), 3, b"GNU\0") + digest
-    names = b"\0.note.gnu.build-id\0.shstrtab\0"
+    names = b"\0.note.gnu.build-id\0.shstrtab\0.text\0"
     header_size, section_size = 64, 64
     note_at = header_size
     names_at = note_at + len(note)
-    sections_at = names_at + len(names)
+    payload_at = names_at + len(names)
+    sections_at = payload_at + len(payload)
     header = struct.pack(
         "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01" + b"\0" * 9, 1, 62, 1, 0, 0, sections_at, 0,
-        header_size, 0, 0, section_size, 3, 2,
+        header_size, 0, 0, section_size, 4, 2,
     )  # fmt: skip
     sections = b"\0" * section_size
     sections += struct.pack("<IIQQQQIIQQ", 1, 7, 2, 0, note_at, len(note), 0, 0, 4, 0)
     sections += struct.pack("<IIQQQQIIQQ", 20, 3, 0, 0, names_at, len(names), 0, 0, 1, 0)
-    return header + note + names + sections + payload
+    sections += struct.pack("<IIQQQQIIQQ", 30, 1, 6, 0, payload_at, len(payload), 0, 0, 1, 0)
+    return header + note + names + payload + sections
 
 
 if __name__ == "__main__":

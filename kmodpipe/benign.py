@@ -1,0 +1,119 @@
+"""Reports that are known to be harmless: which, and why. Data, in a file of the project.
+
+    [[benign]]
+    kind = "WARNING"                             # as results.json has it
+    title = "WARNING in foo_remount"             # the whole title
+    reason = "…"                                 # why it says nothing about the module; every result shows it
+    functions = ["foo_remount", "do_remount"]    # optional: all of these are in the trace, in this order
+    module = "foo"                               # optional: the trace passes through it
+    flavours = ["lockdep"]                       # optional: in these only ("plain" for those without one)
+    versions = ["5.10"]                          # optional: of these kernels only, 5.10.223 among them
+
+A report that is let off stays in the results, with the reason. One that the guest did not survive is never
+let off.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from kmodpipe.console import Kind, Report, plain_symbol
+from kmodpipe.errors import UserError
+from kmodpipe.kconfig.matrix import PLAIN, readable
+from kmodpipe.signatures import MESSENGER
+
+_SHOWN = 3
+
+
+class Benign(BaseModel):
+    """One rule. Kind, title and reason are required: a rule that lets off more than one kind of report at one
+    place is no rule."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind
+    title: str
+    reason: str = Field(min_length=10)
+    functions: tuple[str, ...] = ()
+    module: str = ""
+    flavours: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+
+    @field_validator("title", "reason")
+    @classmethod
+    def _says_something(cls, text: str) -> str:
+        if len(text.strip()) < 5 or not any(c.isalpha() for c in text):
+            raise ValueError("it says nothing")
+        return text
+
+    @field_validator("title")
+    @classmethod
+    def _is_whole(cls, title: str) -> str:
+        if any(c in title for c in "*?\\") or title.strip() in set(Kind):
+            raise ValueError("a title is given whole, as results.json has it: there are no patterns")
+        return title
+
+    def fits(self, report: Report, flavour: str, version: str) -> bool:
+        """Whether this rule speaks of ``report``, in a cell of this flavour on a kernel of this version."""
+        trace = iter(plain_symbol(name) for name in (report.function, *report.call_trace))
+        return (
+            (self.kind, self.title) == (report.kind, report.title)
+            and not report.consequence
+            and all(name in trace for name in self.functions)
+            and (not self.module or self.module in report.modules)
+            and (not self.flavours or (flavour or PLAIN) in self.flavours)
+            and (not self.versions or any(_is_of(version, one) for one in self.versions))
+        )
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    benign: tuple[Benign, ...] = ()
+
+
+def load(path: Path) -> tuple[Benign, ...]:
+    """The rules of a file. Raises UserError naming the rule and the field that is wrong."""
+    try:
+        return _File.model_validate(tomllib.loads(path.read_text("utf-8"))).benign
+    except FileNotFoundError as e:
+        raise UserError("the file of harmless reports does not exist", where=str(path)) from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"the file of harmless reports cannot be read: {e}", where=str(path)) from e
+    except tomllib.TOMLDecodeError as e:
+        raise UserError(f"not TOML: {e}", where=str(path)) from e
+    except ValidationError as e:
+        raise UserError(
+            "the file of harmless reports is not valid",
+            where=str(path),
+            detail=readable(e),
+            hint="each [[benign]] needs kind, title and reason; kinds are " + ", ".join(sorted(Kind)),
+        ) from e
+
+
+@dataclass(frozen=True)
+class KnownBenign:
+    """The rules of a run, and the version of its kernel, of which some of them speak."""
+
+    rules: tuple[Benign, ...] = ()
+    version: str = ""
+
+    def reason_for(self, report: Report, flavour: str = "") -> str:
+        """Why this report is let off; empty where it is not."""
+        return next((rule.reason for rule in self.rules if rule.fits(report, flavour, self.version)), "")
+
+
+def fingerprint(report: Report) -> str:
+    """What stays of a report from build to build, and what a rule is made of: kind, title, the first
+    functions of its trace that do more than bring the message, modules."""
+    names = dict.fromkeys(plain_symbol(name) for name in report.call_trace if not MESSENGER.fullmatch(name))
+    functions = " < ".join(list(names)[:_SHOWN])
+    return " | ".join(filter(None, (report.kind, report.title, functions, ", ".join(report.modules))))
+
+
+def _is_of(version: str, wanted: str) -> bool:
+    return version == wanted or version.startswith((f"{wanted}.", f"{wanted}-"))
