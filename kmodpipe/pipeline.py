@@ -46,11 +46,14 @@ from kmodpipe.kconfig import Flavour
 from kmodpipe.machine import Deadlines, GuestEnd
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries
-from kmodpipe.report import junit
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
+from kmodpipe.report import again, junit
+from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
 from kmodpipe.soak import Places
 from kmodpipe.speed import Speed
 from kmodpipe.store import Artifact, digest_file, made_as, write_atomically
+
+_TIMED_GUESTS = 50
+"""Guests of one cell whose times are kept: a soak has thousands."""
 
 
 def build(bench: Bench, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
@@ -125,6 +128,7 @@ class _Tester:
         self._lock = threading.Lock()
         self._began, self._clock = datetime.now(UTC), time.monotonic()
         self._partial: dict[str, Execution] = {}
+        self._guests: list[Span] = []
         self._accel = trials.accel
         self._speed = Speed()
         self._places = Places(bench.asked.request.jobs)
@@ -135,11 +139,13 @@ class _Tester:
 
     def _skeleton(self) -> Run:
         bench = self._bench
+        scripts = {c.id: str(c.path) for c in self._trials.cases if c.path in bench.asked.request.case_files}
         return Run(
             id=self._folder.id,
             started=self._began.isoformat(timespec="seconds"),
             cases=tuple(
-                CaseInfo(c.id, c.summary, c.goal, self._snapshot.digest(c)) for c in self._snapshot.cases
+                CaseInfo(c.id, c.summary, c.goal, self._snapshot.digest(c), scripts.get(c.id, ""))
+                for c in self._snapshot.cases
             ),
             cells=tuple(
                 CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice), flavour=c.flavour.name)
@@ -235,7 +241,10 @@ class _Tester:
                 self._places,
             )  # fmt: skip
             self._partial[built.id] = execution
-            done = execution.run()
+            try:
+                done = execution.run()
+            finally:
+                self._remember(built.id, execution)
             del self._partial[built.id]
             step.finish(", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n))
         for boot in done.boots:
@@ -262,6 +271,18 @@ class _Tester:
             properties=self._cell_properties(built, files, done),
             artifacts=self._artifacts(built.id),
         )
+
+    def _remember(self, cell_id: str, execution: Execution) -> None:
+        """Note when the cell's guests ran; of many, the first."""
+        spans = [
+            Span(
+                "guest", cell_id, round(boot.began, 3), round(own.duration_s, 3), own.end.value, own.to_init_s
+            )
+            for boot in execution.boots[:_TIMED_GUESTS]
+            for own in [boot.session]
+        ]
+        with self._lock:
+            self._guests += spans
 
     def _guest_files(
         self, base: Artifact, module: Artifact, guest: GuestParts, flavour: Flavour
@@ -326,11 +347,19 @@ class _Tester:
                     partial = replace(self._blank(cell_id), cases=execution.results_so_far())
                     self.results = results.with_cell(self.results, partial)
                 self.results = results.interrupted(self.results, interrupted)
+            steps = [
+                Span(kind, subject, step.began, step.seconds, step.outcome)
+                for step in self._bench.screen.done
+                for kind, _, subject in [step.name.partition(" ")]
+            ]
             # Not by the clock, which may have been set meanwhile: a run takes the time that it takes.
             ended = self._began + timedelta(seconds=time.monotonic() - self._clock)
             properties = {**self.results.properties, "load.end": meter.load_average()}
             self.results = replace(
-                self.results, finished=ended.isoformat(timespec="seconds"), properties=properties
+                self.results,
+                finished=ended.isoformat(timespec="seconds"),
+                properties=properties,
+                timeline=(*steps, *self._guests),
             )
             self._save()
             junit.save(self.results, self._folder.path / "junit.xml")
@@ -360,6 +389,7 @@ def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
 def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
     """What really ran, flat: rule 7 of the design."""
     found = {"kmodpipe": __version__, "command": trials.command, "tree": bench.tree.name}
+    found |= {again.PROPERTY: again.stem(bench.asked.request, bench.asked.project)}
     found |= {f"tree.{k}": v for k, v in bench.tree.provenance.items()}
     found |= {"tree.identity": bench.tree.identity, "tree.kernel-version": bench.tree.kernel_version}
     for one in bench.asked.series:
