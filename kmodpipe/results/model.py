@@ -72,8 +72,8 @@ class CaseResult:
     ``message`` begins with the sentence a developer needs. ``attempts`` counts the boots that tried it, and
     ``failures``, where there were several, those that failed; ``flaky``: it failed and passed, which is a
     failure, of a kind of its own; ``tries`` are the attempts one by one, where there were a few. ``guest`` is
-    the number, from 1, of the cell's guest that the evidence is from; 0 where there was none. ``limit_used`` is
-    the part of its time limit that it used, of several runs the most."""
+    the number, from 1, of the cell's guest that the evidence is from; 0 where there was none.
+    ``limit_used`` is the part of its time limit that it used, of several runs the most."""
 
     case: str
     verdict: Verdict
