@@ -2,7 +2,7 @@
 
 One bad cell never stops the others, and every planned case is in ``results.json`` from the first moment.
 
-    OUT/<run>/results.json junit.xml events.jsonl
+    OUT/<run>/results.json junit.xml report.html events.jsonl
     OUT/<run>/shared/…                     what cells have in common: bzImage, guest.cpio, the base's log,
                                            and the cases' scripts as they ran
     OUT/<run>/<cell>/config build.log console.log verdict.log cell.cpio reproduce.sh
@@ -46,7 +46,7 @@ from kmodpipe.kconfig import Flavour
 from kmodpipe.machine import Deadlines, GuestEnd
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries
-from kmodpipe.report import again, junit
+from kmodpipe.report import again, html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
 from kmodpipe.soak import Places
 from kmodpipe.speed import Speed
@@ -363,6 +363,7 @@ class _Tester:
             )
             self._save()
             junit.save(self.results, self._folder.path / "junit.xml")
+            html.save(self.results, self._folder.path / "report.html")
 
 
 def _spent(boots: Sequence[execute.Boot]) -> Mapping[str, str]:

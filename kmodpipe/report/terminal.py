@@ -57,7 +57,8 @@ _STYLES = {
 def sign(result: CaseResult) -> tuple[str, str]:
     """A sign that can be told without colour, and its style."""
     found = mark(result)
-    return found.sign, _STYLES[found.key]
+    # There is the outcome beside it nearly always, and the legend has one sign for all that was expected.
+    return ("✓" if found.key == "unmet" else found.sign), _STYLES[found.key]
 
 
 def report(run: Run) -> RenderableType:

@@ -1,7 +1,7 @@
 """Words and signs that every form of a report has in common. Pure.
 
-A sign says what colour says, for those who see none: ✓ as expected, ✗ not, ~ flaky, ⚠ a known defect,
-! no verdict, – skipped.
+A sign says what colour says, for those who see none: ✓ as expected and as a user wants it, ○ as expected
+only, ✗ not, ~ flaky, ⚠ a known defect, ! no verdict, – skipped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Mark:
 
 
 PASS = Mark("✓", "pass", "as expected")
-UNMET = Mark("✓", "unmet", "as expected, not what a user wants")
+UNMET = Mark("○", "unmet", "as expected, not what a user wants")
 DEFECT = Mark("⚠", "defect", "known defect")
 FLAKY = Mark("~", "flaky", "flaky")
 FAIL = Mark("✗", "fail", "not as expected")
@@ -110,14 +110,17 @@ class Named:
 
 @dataclass(frozen=True)
 class Statement:
-    """One part of the verdict: ``lead`` (``fixes 2 cases``), and the cases that it is about."""
+    """One part of the verdict: ``lead`` (``fixes 2 cases``), and the cases that it is about. A ``quiet`` one
+    is of interest for its number, less for its names."""
 
-    kind: EffectKind | None
     lead: str
     cases: tuple[Named, ...] = ()
+    quiet: bool = False
 
-    def text(self, most: int = 12) -> str:
-        return f"{self.lead}: {some([str(n) for n in self.cases], most)}" if self.cases else self.lead
+    def text(self, most: int = 8) -> str:
+        if not self.cases or self.quiet:
+            return self.lead
+        return f"{self.lead} ({some([str(n) for n in self.cases], most)})"
 
 
 @dataclass(frozen=True)
@@ -128,20 +131,21 @@ class SeriesVerdict:
     statements: tuple[Statement, ...]
     bad: bool
 
-    def text(self, most: int = 12) -> str:
+    def text(self, most: int = 8) -> str:
         """The paragraph."""
         return f"{one_line(self.variant)} {'; '.join(s.text(most) for s in self.statements)}."
 
 
 _LEADS = (
-    (EffectKind.FIXED, "fixes {}", "fixes nothing"),
     (EffectKind.REGRESSED, "breaks {}", "breaks nothing"),
+    (EffectKind.FIXED, "fixes {}", "fixes nothing"),
     (EffectKind.KNOWN_DEFECT, "has known defects in {}", ""),
+    (EffectKind.UNKNOWN, "has no verdict in {}", ""),
     (EffectKind.STILL_FAILING, "leaves {} failing as without it", ""),
     (EffectKind.UNCHANGED, "leaves {} working", ""),
-    (EffectKind.UNKNOWN, "has no verdict in {}", ""),
     (EffectKind.NOT_APPLICABLE, "cannot be compared in {}", ""),
 )
+_QUIET = (EffectKind.STILL_FAILING, EffectKind.UNCHANGED, EffectKind.NOT_APPLICABLE)
 
 
 def verdicts(run: Run) -> tuple[SeriesVerdict, ...]:
@@ -153,7 +157,8 @@ def verdicts(run: Run) -> tuple[SeriesVerdict, ...]:
 def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
     own = [e for e in found if e.variant == variant]
     ran = ran_cells(run, variant)
-    made: list[Statement] = []
+    made = _troubles(run, variant, len(ran))
+    bad = bool(made)
     for kind, lead, nothing in _LEADS:
         cells: dict[str, set[str]] = {}
         for effect in own:
@@ -162,22 +167,27 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
                 cells.setdefault(effect.case, set()).update(there)
         named = tuple(Named(case, len(there), len(ran)) for case, there in cells.items() if there)
         if named:
-            made.append(Statement(kind, lead.format(count(len(named), "case")), named))
-        elif nothing:
-            made.append(Statement(kind, nothing))
+            made.append(Statement(lead.format(count(len(named), "case")), named, kind in _QUIET))
+            bad = bad or kind is EffectKind.REGRESSED
+        elif nothing and ran:
+            made.append(Statement(nothing))
+    return SeriesVerdict(variant, tuple(made or [Statement("did not run in any cell")]), bad)
+
+
+def _troubles(run: Run, variant: str, of: int) -> list[Statement]:
+    """What comes first: a series that does not build, and results that nobody expected."""
+    made = []
+    broken = sum(c.variant == variant and c.state is State.BUILD_FAILED for c in run.cells)
+    if broken:
+        made.append(Statement(f"does not build in {count(broken, 'cell')}"))
     failed: dict[str, int] = {}
     for cell, result in run.results():
-        if cell.variant == variant and result.verdict is Verdict.FAIL:
+        if cell.variant == variant and cell.state is State.RAN and result.verdict is Verdict.FAIL:
             failed[result.case] = failed.get(result.case, 0) + 1
-    broken = [c for c in run.cells if c.variant == variant and c.state is State.BUILD_FAILED]
-    if broken:
-        made.insert(0, Statement(None, f"does not build in {count(len(broken), 'cell')}"))
     if failed:
-        named = tuple(Named(case, n, len(ran)) for case, n in failed.items())
-        lead = f"is not as expected in {count(len(named), 'case')}"
-        made.append(Statement(None, lead, named))
-    regressed = any(e.kind is EffectKind.REGRESSED for e in own)
-    return SeriesVerdict(variant, tuple(made), bool(regressed or failed or broken))
+        named = tuple(Named(case, n, of) for case, n in failed.items())
+        made.append(Statement(f"is not as expected in {count(len(named), 'case')}", named))
+    return made
 
 
 def ran_cells(run: Run, variant: str) -> frozenset[str]:
