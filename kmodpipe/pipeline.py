@@ -307,6 +307,7 @@ class _Tester:
         session = done.boots[-1].session if done.boots else None
         found = {
             "config": "config",
+            "compiler": built.configured.final.get("CC_VERSION_TEXT", "").strip('"'),
             "base": built.base.key,
             "module": built.module.key,
             "kernel.build-id": files.kernel_build_id,
@@ -390,12 +391,14 @@ def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
 def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
     """What really ran, flat: rule 7 of the design."""
     found = {"kmodpipe": __version__, "command": trials.command, "tree": bench.tree.name}
-    found |= {again.PROPERTY: again.stem(bench.asked.request, bench.asked.project)}
+    found |= again.properties(bench.asked.request, bench.asked.project, bench.asked.series)
     found |= {f"tree.{k}": v for k, v in bench.tree.provenance.items()}
     found |= {"tree.identity": bench.tree.identity, "tree.kernel-version": bench.tree.kernel_version}
     for one in bench.asked.series:
         found[f"series.{one.name}"] = one.digest
         found |= {f"series.{one.name}.{p.name}": p.sha256 for p in one.patches}
+        mail = {"subject": one.subject, "message-id": one.message_id}
+        found |= {f"series.{one.name}.{name}": value for name, value in mail.items() if value}
     found |= {f"builder.{k}": v for k, v in bench.identity.items()}
     found["builder.isolation"] = bench.runtime.isolation
     found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
