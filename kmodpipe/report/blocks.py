@@ -18,7 +18,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kmodpipe.progress import visible, visible_lines
+from kmodpipe.progress import visible_lines
 from kmodpipe.results import one_line
 
 
@@ -129,7 +129,7 @@ class _Plain:
         if isinstance(block, Table):
             return self.table(block)
         if isinstance(block, Command):
-            return [f"    {visible(block.text)}"]
+            return [f"    {one_line(block.text)}"]
         if isinstance(block, Quote):
             return [f"| {self.code(line)}".rstrip() for line in block.text.splitlines()]
         lines = self.wrap(f"{self.text(block.title)}:")
@@ -199,7 +199,7 @@ def _markdown(block: Block) -> list[str]:
             *("| " + " | ".join(_inline(t, cell=True) for t in row) + " |" for row in block.rows),
         ]
     if isinstance(block, (Command, Quote)):
-        return _fenced(block.text)
+        return _fenced(one_line(block.text) if isinstance(block, Command) else block.text)
     inner = [line for one in block.blocks for line in (*_markdown(one), "")]
     return ["<details>", f"<summary>{_html(block.title)}</summary>", "", *inner, "</details>"]
 

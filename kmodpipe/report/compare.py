@@ -26,6 +26,7 @@ _STEADY = 10
 _LEAST_RATIO, _LEAST_S, _DEVIATIONS = 1.5, 1.0, 5.0
 _FEW_RATIO, _FEW_S = 3.0, 2.0
 _NOT_COMPARED = (PROPERTY, "command", "accel.reason")
+_RECORDED_LATELY = (".subject", ".message-id", ".argument")
 _Kind = Callable[[CaseResult | None], str]
 
 
@@ -91,14 +92,14 @@ class Moved:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``old`` and ``new`` name what is compared; ``speed`` is how many times longer the new run took as a
-    whole, over ``timed`` results. ``counts`` has every paired result, unchanged ones too."""
+    """``old`` and ``new`` name what is compared; ``differences`` are all results, unchanged ones too, in the
+    order of their changes. ``speed`` is how many times longer the new run took as a whole, over ``timed``
+    results."""
 
     old: str
     new: str
     by_goal: bool
     differences: tuple[Difference, ...]
-    counts: Mapping[Change, int]
     appeared_cells: tuple[str, ...] = ()
     vanished_cells: tuple[str, ...] = ()
     appeared_cases: tuple[str, ...] = ()
@@ -108,12 +109,34 @@ class Comparison:
     timed: int = 0
     note: str = ""
 
+    @property
+    def counts(self) -> Mapping[Change, int]:
+        """How many results there are of each kind."""
+        return Counter(d.change for d in self.differences)
+
     def of(self, *changes: Change) -> tuple[Difference, ...]:
         return tuple(d for d in self.differences if d.change in changes)
 
+    def only(self, variant: str) -> Comparison:
+        """What of it is about one variant of the new run."""
+
+        def own(d: Difference) -> bool:
+            cell = d.after_cell or d.before_cell
+            return cell is not None and cell.variant == variant
+
+        mine = tuple(d for d in self.differences if own(d))
+        cells = {d.cell for d in mine}
+        return replace(
+            self,
+            differences=mine,
+            appeared_cells=tuple(c for c in self.appeared_cells if c in cells),
+            vanished_cells=tuple(c for c in self.vanished_cells if c in cells),
+        )
+
     def fails(self, on: Iterable[str]) -> tuple[Change, ...]:
         """Those of the kinds that ``--fail-on`` names which there are."""
-        return tuple(FAIL_ON[name] for name in on if self.counts.get(FAIL_ON[name], 0))
+        counts = self.counts
+        return tuple(FAIL_ON[name] for name in on if counts.get(FAIL_ON[name], 0))
 
 
 _Pair = tuple[CellResult | None, CellResult | None]
@@ -215,11 +238,9 @@ def _compare(
             found.append(Difference(change, case, before_cell, after_cell, before, after, same))
     found, speed, timed = _timed(found)
     kinds = list(Change)
-    ordered = sorted(found, key=lambda d: kinds.index(d.change))
     return Comparison(
         "", "", False,
-        tuple(d for d in ordered if d.change is not Change.SAME),
-        Counter(d.change for d in found),
+        tuple(sorted(found, key=lambda d: kinds.index(d.change))),
         appeared_cells=tuple(new.cell for old, new in pairs if new and not old),
         vanished_cells=tuple(old.cell for old, new in pairs if old and not new),
         speed=speed,
@@ -303,10 +324,11 @@ def _moved(before: Run, after: Run) -> tuple[Moved, ...]:
         for name in names
         if name not in _NOT_COMPARED
         for old, new in [(before.properties.get(name, ""), after.properties.get(name, ""))]
-        if old != new
+        # What only one of the two recorded, as it is of another version, is no difference.
+        if old != new and ((old and new) or not name.endswith(_RECORDED_LATELY))
     ]
     old, new = _compilers(before), _compilers(after)
-    moved += [Moved("compiler", old, new)] if old != new else []
+    moved += [Moved("compiler", old, new)] if old and new and old != new else []
     old_digests, new_digests = _digests(before), _digests(after)
     moved += [
         Moved(f"case {case}", old_digests[case], digest)

@@ -5,6 +5,7 @@ Everything is bounded: a change that many cells show is one row, long lists name
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from kmodpipe.errors import ExitCode
@@ -53,8 +54,8 @@ def _sign(run: Run) -> str:
     return {ExitCode.OK: "✓", ExitCode.FAILURE: "✗"}.get(exit_code(run), "!")
 
 
-def of_run(run: Run) -> list[Block]:
-    """The verdict on each series, what it changed, what is not as expected."""
+def of_run(run: Run, *, evidence: bool = True) -> list[Block]:
+    """The verdict on each series, what it changed, what is not as expected with its ``evidence``."""
     blocks: list[Block] = [Paragraph((f"{words.total(run)}.",))]
     blocks += [Paragraph(verdict_text(v)) for v in words.verdicts(run)]
     if bad := words.control_failures(run):
@@ -68,7 +69,7 @@ def of_run(run: Run) -> list[Block]:
     blocks += [Paragraph((Code(dead.message), ".")) for dead in run.dead_axes if dead.failure]
     if table := effect_table(run):
         blocks.append(table)
-    return blocks + failures(run)
+    return blocks + (failures(run) if evidence else [])
 
 
 def verdict_text(verdict: SeriesVerdict, most: int = 8) -> Text:
@@ -134,16 +135,22 @@ def failures(run: Run, variants: Sequence[str] = ()) -> list[Block]:
         for result in cell.cases:
             bad = result.verdict in (Verdict.FAIL, Verdict.ERROR)
             if bad and (cell.state is State.RAN or result.attempts):
-                groups.setdefault((result.case, sentence(result)), []).append((cell, result))
+                groups.setdefault(_alike(result), []).append((cell, result))
     for number, found in enumerate(groups.values()):
         blocks += _failure(run, found) if number < _COMMANDS else []
     rest = list(groups)[_COMMANDS:]
     if rest:
-        lines: list[Text] = [(Code(case), ": ", Code(told)) for case, told in rest[:_ROWS]]
+        firsts = [groups[key][0][1] for key in rest[:_ROWS]]
+        lines: list[Text] = [(Code(r.case), ": ", Code(sentence(r))) for r in firsts]
         if len(rest) > _ROWS:
             lines.append((f"and {len(rest) - _ROWS} more",))
         blocks.append(Fold((f"{len(rest)} more are not as expected",), (Items(tuple(lines)),)))
     return blocks
+
+
+def _alike(result: CaseResult) -> tuple[str, str]:
+    """Equal for failures that differ in numbers only."""
+    return result.case, re.sub(r"[0-9]+", "N", sentence(result))
 
 
 def _failure(run: Run, found: Sequence[tuple[CellResult, CaseResult]]) -> list[Block]:
@@ -196,6 +203,9 @@ _SECTIONS = (
     (Change.REGAINED, "With a verdict again"),
 )
 
+_OPEN = (Change.NEWLY_FAILING, Change.NEWLY_FLAKY, Change.LOST)
+"""What nobody has to unfold."""
+
 
 def of_comparison(found: Comparison, run: Run) -> list[Block]:
     """What changed; ``run`` is the new one."""
@@ -206,14 +216,16 @@ def of_comparison(found: Comparison, run: Run) -> list[Block]:
         own = found.of(change)
         if not own:
             continue
-        blocks.append(_section(heading, own))
+        told: Text = (f"{heading}: {count(len(own), 'result')}",)
+        table = _changed(own)
+        blocks += [Title(told), table] if change in _OPEN else [Fold(told, (table,))]
         if change is Change.NEWLY_FAILING:
             blocks += _reasons(run, own)
         same = sum(d.same_parts for d in own)
         if same and not found.by_goal:
             which = "all" if same == len(own) else f"{same}"
-            told = f"Of these, {which} ran the same kernel, module and case, byte for byte"
-            blocks.append(Paragraph((f"{told}: chance, or the machine.",)))
+            parts = f"Of these, {which} ran the same kernel, module and case, byte for byte"
+            blocks.append(Paragraph((f"{parts}: chance, or the machine.",)))
     blocks += _durations(found)
     blocks += _came_and_went(found)
     if found.provenance:
@@ -236,7 +248,7 @@ def headline(found: Comparison) -> Text:
     return (Code(found.new), " against ", Code(found.old), told + meaning)
 
 
-def _section(heading: str, own: Sequence[Difference]) -> Block:
+def _changed(own: Sequence[Difference]) -> Table:
     groups: dict[tuple[str, str, str], list[str]] = {}
     for d in own:
         after_cell = d.after_cell
@@ -250,8 +262,7 @@ def _section(heading: str, own: Sequence[Difference]) -> Block:
         ((Code(case),), (Code(before),), (Code(after),), listed(dict.fromkeys(cells), _CELLS))
         for (case, before, after), cells in groups.items()
     ]
-    table = Table(("case", "before", "now", "cells"), tuple(_bounded(rows, _ROWS)))
-    return Fold((f"{heading}: {count(len(own), 'result')}",), (table,))
+    return Table(("case", "before", "now", "cells"), tuple(_bounded(rows, _ROWS)))
 
 
 def _word(result: CaseResult | None) -> str:
@@ -269,7 +280,7 @@ def _reasons(run: Run, own: Sequence[Difference]) -> list[Block]:
         if cell.cell in cells:
             for result in cell.cases:
                 if (cell.cell, result.case) in chosen:
-                    groups.setdefault((result.case, sentence(result)), []).append((cell, result))
+                    groups.setdefault(_alike(result), []).append((cell, result))
     return [block for found in list(groups.values())[:_COMMANDS] for block in _failure(run, found)]
 
 
@@ -317,7 +328,7 @@ def whole(run: Run, found: Comparison | None, extra: Iterable[Block | None] = ()
     """The comparison, where there is one, before the run itself."""
     blocks: list[Block] = [title(run)]
     if found:
-        blocks += [*of_comparison(found, run), Fold(("The run as such",), tuple(of_run(run)))]
+        blocks += [*of_comparison(found, run), Fold(("The run as such",), tuple(of_run(run, evidence=False)))]
     else:
         blocks += of_run(run)
     return [*blocks, *(block for block in extra if block)]
