@@ -53,7 +53,7 @@ def test_the_sample() -> None:
     assert failure.get("message") == "expected mounted, observed ESTALE: the origin's UUID is verified"
     lines = failure.text.splitlines()
     assert lines[0] == failure.get("message")
-    assert lines[1] == f"repeat: invoke test --cell {Y_Y} --case {INFOS[2].id}"
+    assert lines[1] == f"repeat: invoke test --series index-nouuid --cell {Y_Y} --case {INFOS[2].id}"
     assert "boot script: cells/index-nouuid/reproduce.sh" in lines and "ended: exit 0" in lines
     assert one(root, Y_Y, INFOS[2].id).findtext("system-err").startswith("overlayfs: failed to verify origin")
     properties = {p.get("name"): p.get("value") for p in root[-1].iter("property")}
@@ -72,7 +72,10 @@ def test_the_default_profile_has_properties_of_each_case() -> None:
     assert case[0].tag == "properties"
     values = {p.get("name"): p.get("value") for p in case[0]}
     assert values["expected"] == "mounted" and values["observed"] == "ESTALE" and values["goal-met"] == "no"
-    assert values["repeat"] == f"invoke test --tree ~/linux --cell {Y_Y} --case {INFOS[2].id}"
+    assert (
+        values["repeat"]
+        == f"invoke test --tree ~/linux --series index-nouuid --cell {Y_Y} --case {INFOS[2].id}"
+    )
     assert values["full console"] == "cells/index-nouuid/console.log"
     defect = rich(run, Y_Y, INFOS[3].id)
     assert {"known-defect": "yes"}.items() <= {p.get("name"): p.get("value") for p in defect[0]}.items()

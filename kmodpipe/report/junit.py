@@ -292,7 +292,10 @@ def _details(result: CaseResult, message: str, limit: int, repeat: str, files: d
         ("time limit", f"close: {result.limit_used:.0%} used" if result.limit_used > 0.5 else ""),
         *files.items(),
     ]
-    lines = [message, *(f"{name}: {value}" for name, value in rows if value)]
+    told, _, more = message.partition("\n")
+    lines = [told, *(f"{name}: {value}" for name, value in rows if value)]
+    if more.strip():
+        lines += ["", more.strip("\n")]
     if result.evidence:
         lines += ["", _cut(result.evidence, limit)]
     return "\n".join(lines)
