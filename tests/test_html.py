@@ -33,8 +33,8 @@ def parsed(text: str) -> Element:
     return root
 
 
-def page(run: Run, base: str = "") -> Element:
-    root = parsed(html.text(run, base))
+def page(run: Run) -> Element:
+    root = parsed(html.text(run))
     ids = [e.get("id") for e in root.iter() if e.get("id")]
     assert len(ids) == len(set(ids))
     for link in root.iter("a"):
@@ -157,6 +157,25 @@ def test_links_lead_from_where_the_file_is_to_the_run(tmp_path: Path) -> None:
         for f in (folder / "report.html", tmp_path / "report.html")
     ]
     assert "./junit.xml" in links[0] and "./out/run%20%231/junit.xml" in links[1]
+
+
+def test_the_end_of_the_console_is_shown_where_the_guest_told_nothing(tmp_path: Path) -> None:
+    silent = replace(failed(2, "died", "mounted"), kmsg=(), guest=1)
+    run = change(finished(), Y_Y, silent)
+
+    def told(log: str) -> str:
+        there = replace(run.cells[-1], artifacts={"console.log": log})
+        html.save(results.with_cell(run, there), tmp_path / "run" / "report.html")
+        return (tmp_path / "run" / "report.html").read_text()
+
+    (tmp_path / "run" / "c").mkdir(parents=True)
+    (tmp_path / "secret").write_text("of another folder")
+    (tmp_path / "run" / "c" / "link").symlink_to(tmp_path / "secret")
+    (tmp_path / "run" / "c" / "console.log").write_bytes(b"x" * 5000 + b"\r\nlast words <\x1b[0m>\r\n")
+    shown = told("c/console.log")
+    assert "The end of the console" in shown and "last words &lt;\\x1b[0m&gt;" in shown
+    for elsewhere in ("../secret", str(tmp_path / "secret"), "c/link", "c", "c/none", ""):
+        assert "of another folder" not in told(elsewhere)
 
 
 def large(cells: int, cases: int, bad: int) -> Run:

@@ -98,10 +98,10 @@ def test_it_opens_without_a_request_an_error_or_a_violation(opened: Page, files:
 def test_a_reader_filters_by_name_and_by_verdict(opened: Page) -> None:
     everything = shown(opened, "#matrix tbody th")
     assert everything == [i.id for i in INFOS]
-    assert filtered(opened, "default index=y") == "3 results in 1 cases and 3 cells"
+    assert filtered(opened, "default index=y") == "3 results in 1 case and 3 cells"
     assert shown(opened, "#matrix tbody th") == ["uuid-remount-default"]
     assert len(shown(opened, "#matrix thead th.cell")) == 3
-    assert filtered(opened, verdict="defect") == "2 results in 1 cases and 2 cells"
+    assert filtered(opened, verdict="defect") == "2 results in 1 case and 2 cells"
     assert shown(opened, "#matrix thead th[data-size]") == ["index-nouuid"]
     assert filtered(opened, verdict="fail").startswith("6 results in 4 cases and 3 cells")
     assert filtered(opened, "no such thing") == "0 results in 0 cases and 0 cells"
@@ -205,7 +205,7 @@ def test_100_by_100_opens_filters_and_scrolls(page: Page, files: dict[str, str])
     # The processor's time, not the clock's: others may be using this machine.
     assert thread_s() - before < 2
     before = thread_s()
-    assert filtered(page, "name-42 a=7").startswith("11 results in 1 cases and 11 cells")
+    assert filtered(page, "name-42 a=7").startswith("11 results in 1 case and 11 cells")
     assert thread_s() - before < 1
     filtered(page)
     # The headers stay where they are while the matrix moves.

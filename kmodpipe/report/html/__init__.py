@@ -17,6 +17,7 @@ import base64
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,20 +25,22 @@ from typing import Any
 from markupsafe import Markup
 
 from kmodpipe.progress import visible_lines
+from kmodpipe.report.html.failures import Files
 from kmodpipe.report.html.view import page_of
 from kmodpipe.results import Run
 from kmodpipe.store import write_atomically
 
 _FOLDER = Path(__file__).parent
+_TAIL_BYTES = 4096
 # What no HTML file may hold: the noncharacters of every plane.
 _PLANES = "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
 _NONCHARACTERS = re.compile(f"[\ufdd0-\ufdef{_PLANES}]")
 
 
-def text(run: Run, base: str = "") -> str:
-    """The whole file. ``base`` is the run's folder as seen from where the file is going to be, for links."""
+def text(run: Run, files: Files | None = None) -> str:
+    """The whole file; ``files`` are the run's, if not beside it and unread."""
     style, script = (Markup((_FOLDER / name).read_text("utf-8")) for name in ("report.css", "report.js"))
-    page = page_of(run, base)
+    page = page_of(run, files or Files())
     made: str = (
         _environment()
         .get_template("report.html")
@@ -56,7 +59,25 @@ def text(run: Run, base: str = "") -> str:
 def save(run: Run, path: Path, folder: Path | None = None) -> None:
     """Write the file whole or not at all; ``folder`` is the run's, if not the one that ``path`` is in."""
     base = os.path.relpath(folder, path.parent) if folder else ""
-    write_atomically(path, text(run, "" if base == "." else base))
+    write_atomically(path, text(run, Files("" if base == "." else base, _reader(folder or path.parent))))
+
+
+def _reader(folder: Path) -> Callable[[str], str]:
+    """Reads the ends of files below ``folder`` and of no others: results can come from anywhere."""
+    root = folder.resolve()
+
+    def tail(name: str) -> str:
+        path = (root / name).resolve()
+        if not name or not path.is_relative_to(root) or not path.is_file():
+            return ""
+        try:
+            with path.open("rb") as f:
+                f.seek(max(f.seek(0, os.SEEK_END) - _TAIL_BYTES, 0))
+                return f.read(_TAIL_BYTES).decode("utf-8", "replace").replace("\r\n", "\n")
+        except OSError:
+            return ""
+
+    return tail
 
 
 @cache

@@ -7,7 +7,8 @@ case keeps some of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from kmodpipe.report import again
@@ -29,16 +30,27 @@ _EVIDENCE_BUDGET = 6 * 1024 * 1024
 _MOST_TEXT, _LEAST_TEXT = 16 * 1024, 600
 
 
-def href(base: str, path: str) -> str:
-    """A relative link, whatever ``path`` says: a scheme or a host in it is part of a file's name."""
-    return "./" + quote(f"{base}/{path}".lstrip("/"), safe="/=@+,-._~", errors="replace")
+def _no_tail(path: str) -> str:
+    return ""
 
 
-def links_of(cell: CellResult, base: str) -> Links:
-    return tuple((name, href(base, path)) for name, path in sorted(cell.artifacts.items()))
+@dataclass(frozen=True)
+class Files:
+    """The run's own files: ``base`` is its folder as seen from where the page is going to be, ``tail`` gives
+    the end of one by its path within it, and nothing where it cannot be had."""
+
+    base: str = ""
+    tail: Callable[[str], str] = _no_tail
+
+    def href(self, path: str) -> str:
+        """A relative link, whatever ``path`` says: a scheme or a host in it is part of a file's name."""
+        return "./" + quote(f"{self.base}/{path}".lstrip("/"), safe="/=@+,-._~", errors="replace")
+
+    def links(self, cell: CellResult) -> Links:
+        return tuple((name, self.href(path)) for name, path in sorted(cell.artifacts.items()))
 
 
-def failures(run: Run, infos: Mapping[str, CaseInfo], base: str) -> tuple[tuple[FailedCase, ...], int]:
+def failures(run: Run, infos: Mapping[str, CaseInfo], files: Files) -> tuple[tuple[FailedCase, ...], int]:
     """What went wrong in cells that ran, by case; and how many there is no room for."""
     by_case: dict[str, list[tuple[CellResult, CaseResult]]] = {}
     for cell, result in run.results():
@@ -57,14 +69,20 @@ def failures(run: Run, infos: Mapping[str, CaseInfo], base: str) -> tuple[tuple[
         info = infos.get(case)
         items = []
         for cell, result in kept[case]:
-            items.append(_item(run, cell, result, info, f"result-{at}", room, base))
+            items.append(_item(run, cell, result, info, f"result-{at}", room, files))
             at += 1
         cases.append(FailedCase(case, info.summary if info else "", tuple(items)))
     return tuple(cases), number - shown
 
 
 def _item(
-    run: Run, cell: CellResult, result: CaseResult, info: CaseInfo | None, anchor: str, room: int, base: str
+    run: Run,
+    cell: CellResult,
+    result: CaseResult,
+    info: CaseInfo | None,
+    anchor: str,
+    room: int,
+    files: Files,
 ) -> Item:
     rows = (
         ("observed", result.outcome),
@@ -73,14 +91,20 @@ def _item(
         ("a user wants", info.goal if info else ""),
         ("attempts", f"{result.attempts}, {result.failures} failed" if result.attempts > 1 else ""),
     )
-    evidence, _, trace = result.evidence.partition("\ncrash: ")
-    files = files_of(cell, result)
-    console = files.get("full console", "")
+    evidence, _, trace = f"\n{result.evidence}".partition("\ncrash: ")
+    own = files_of(cell, result)
+    console = own.get("full console", "")
+    guests = [result.guest, *(attempt.guest for attempt in result.tries)]
+    paths = dict.fromkeys(
+        path for guest in guests for path in files_of(cell, replace(result, guest=guest)).values()
+    )
     blocks = (
         ("What the kernel reported", "\n".join(re.sub(r"^\| ?", "", line) for line in trace.splitlines())),
-        ("Evidence", evidence),
+        ("Evidence", evidence.strip("\n")),
         ("The last kernel messages of this case", _tail("\n".join(result.kmsg), room, console)),
-        ("What the case printed", _tail(result.output_excerpt, room, files.get("verdict stream", ""))),
+        ("What the case printed", _tail(result.output_excerpt, room, own.get("verdict stream", ""))),
+        # A guest that could not tell its messages any more, or none of this case.
+        ("The end of the console", "" if result.kmsg else files.tail(console)),
     )
     told = sentence(result)
     its = mark(result)
@@ -91,7 +115,7 @@ def _item(
         again.command(run, cell, info),
         result.tries,
         tuple((name, _head(block, room)) for name, block in blocks if block.strip()),
-        tuple((path, href(base, path)) for path in files.values()),
+        tuple((path, files.href(path)) for path in paths),
     )  # fmt: skip
 
 
@@ -113,7 +137,7 @@ def _tail(text: str, room: int, whole: str) -> str:
     return f"[… {len(text) - len(end)} characters left out{where} …]\n{end}"
 
 
-def unfinished(run: Run, anchors: Mapping[str, str], base: str) -> tuple[Unfinished, ...]:
+def unfinished(run: Run, anchors: Mapping[str, str], files: Files) -> tuple[Unfinished, ...]:
     found = []
     for cell in run.cells:
         if cell.state in (State.RAN, State.SKIPPED):
@@ -123,7 +147,7 @@ def unfinished(run: Run, anchors: Mapping[str, str], base: str) -> tuple[Unfinis
         found.append(
             Unfinished(
                 anchors[cell.cell], cell.cell, STATES[cell.state], told, _head(reason, _MOST_TEXT),
-                again.command(run, cell), links_of(cell, base),
+                again.command(run, cell), files.links(cell),
             )
         )  # fmt: skip
     return tuple(found)

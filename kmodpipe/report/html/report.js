@@ -72,7 +72,8 @@
     }
     for (const section of sections) section.hidden = !section.querySelector("[data-item]:not([hidden])");
     const cells = columns.filter(Boolean).length;
-    status.textContent = `${found} results in ${cases} cases and ${cells} cells`;
+    const told = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+    status.textContent = `${told(found, "result")} in ${told(cases, "case")} and ${told(cells, "cell")}`;
   };
   let waiting = 0;
   form.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(apply, 80); });

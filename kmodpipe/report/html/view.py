@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from kmodpipe.errors import ExitCode
 from kmodpipe.report import timeline, words
-from kmodpipe.report.html.failures import STATES, failures, href, links_of, unfinished
+from kmodpipe.report.html.failures import STATES, Files, failures, unfinished
 from kmodpipe.report.html.records import (
     CasePart,
     CellPart,
@@ -27,13 +27,13 @@ _WORD = 20
 _NAMES = 40
 
 
-def page_of(run: Run, base: str = "") -> Page:
+def page_of(run: Run, own: Files) -> Page:
     """Everything that the template shows."""
     columns = [c for c in run.cells if c.state is not State.SKIPPED]
     infos = {info.id: info for info in run.cases}
     anchors = {cell.cell: f"cell-{n}" for n, cell in enumerate(run.cells)}
     case_anchors = {info.id: f"case-{n}" for n, info in enumerate(run.cases)}
-    failed, hidden = failures(run, infos, base)
+    failed, hidden = failures(run, infos, own)
     links = {(i.cell, i.case): i.anchor for case in failed for i in case.items}
     links |= {
         (c.cell, info.id): f"{anchors[c.cell]}-why"
@@ -48,7 +48,7 @@ def page_of(run: Run, base: str = "") -> Page:
         for found in row.results:
             counts[found.key] = counts.get(found.key, 0) + 1
     picture = timeline.draw(run.timeline)
-    undone, defects = unfinished(run, anchors, base), _defects(run, infos)
+    undone, defects = unfinished(run, anchors, own), _defects(run, infos)
     skipped = _skipped(run)
     parts = [
         ("verdict", "Verdict"),
@@ -85,10 +85,10 @@ def page_of(run: Run, base: str = "") -> Page:
         skipped=skipped,
         picture=picture,
         cases=tuple(_case_part(run, info, case_anchors[info.id]) for info in run.cases),
-        cells=tuple(_cell_part(c, anchors[c.cell], base) for c in run.cells),
+        cells=tuple(_cell_part(c, anchors[c.cell], own) for c in run.cells),
         properties=tuple(run.properties.items()),
         files=tuple(
-            (name, href(base, name)) for name in ("results.json", "junit.xml", "events.jsonl", "shared")
+            (name, own.href(name)) for name in ("results.json", "junit.xml", "events.jsonl", "shared")
         ),
         footer=f"kmodpipe {run.properties.get('kmodpipe', '')}, run {run.id}",
     )
@@ -184,7 +184,7 @@ def _case_part(run: Run, info: CaseInfo, anchor: str) -> CasePart:
     return CasePart(info.id, anchor, info.summary, info.goal, info.digest, seen)
 
 
-def _cell_part(cell: CellResult, anchor: str, base: str) -> CellPart:
+def _cell_part(cell: CellResult, anchor: str, files: Files) -> CellPart:
     own = {
         "variant": cell.variant,
         "design": cell.design,
@@ -195,9 +195,7 @@ def _cell_part(cell: CellResult, anchor: str, base: str) -> CellPart:
         **cell.properties,
     }
     state = _cell_mark(cell)
-    return CellPart(
-        cell.cell, anchor, state, tuple((k, v) for k, v in own.items() if v), links_of(cell, base)
-    )
+    return CellPart(cell.cell, anchor, state, tuple((k, v) for k, v in own.items() if v), files.links(cell))
 
 
 def _cell_mark(cell: CellResult) -> Mark:
