@@ -293,7 +293,16 @@ def test_a_cell_that_did_not_build_is_one_row_not_one_a_case() -> None:
     told = blocks.text(story.whole(run, compare.runs(good(), run)))
     assert f"(all of {Y_Y})" in told and "4 newly failing" in told
     assert words.verdicts(run)[0].text().startswith("index-nouuid does not build in 1 cell; breaks nothing")
-    assert f"{Y_Y} build-failed: inode.c:7: error" in blocks.text(story.of_run(run))
+    assert f"{Y_Y}: build-failed: inode.c:7: error" in blocks.text(story.of_run(run))
+
+
+def test_cells_that_did_not_run_are_told_by_their_reason() -> None:
+    run = good()
+    for number, c in enumerate(run.cells):
+        reason = "no disk" if number < 5 else "no disk either"
+        run = results.with_cell(run, replace(c, state=State.INFRA, reason=reason, cases=()))
+    told = " ".join(blocks.text(story.failures(run)).split())
+    assert f"{run.cells[3].cell} and 1 more: infra: no disk " in told and "infra: no disk either" in told
 
 
 def test_failures_that_differ_in_numbers_only_are_told_once() -> None:

@@ -32,7 +32,6 @@ from kmodpipe.results import (
     EffectKind,
     Run,
     State,
-    Verdict,
     effects,
     exit_code,
 )  # fmt: skip
@@ -124,18 +123,12 @@ def _bounded(rows: list[tuple[Text, ...]], most: int) -> list[tuple[Text, ...]]:
 def failures(run: Run, variants: Sequence[str] = ()) -> list[Block]:
     """What is not as expected: the cells that did not run, then each case with its cells, with the command
     that repeats the first."""
-    blocks: list[Block] = []
     cells = [c for c in run.cells if not variants or c.variant in variants]
-    for cell in [c for c in cells if c.state not in (State.RAN, State.SKIPPED)][:_COMMANDS]:
-        first = (cell.reason.strip() or "no reason was recorded").split("\n", 1)[0]
-        told = Paragraph((Code(cell.cell), f" {cell.state.value}: ", Code(first)))
-        blocks += [told, Command(again.command(run, cell))]
+    blocks = _unfinished(run, cells)
     groups: dict[tuple[str, str], list[tuple[CellResult, CaseResult]]] = {}
-    for cell in cells:
-        for result in cell.cases:
-            bad = result.verdict in (Verdict.FAIL, Verdict.ERROR)
-            if bad and (cell.state is State.RAN or result.attempts):
-                groups.setdefault(_alike(result), []).append((cell, result))
+    for cell, result in words.wrong(run):
+        if not variants or cell.variant in variants:
+            groups.setdefault(_alike(result), []).append((cell, result))
     for number, found in enumerate(groups.values()):
         blocks += _failure(run, found) if number < _COMMANDS else []
     rest = list(groups)[_COMMANDS:]
@@ -146,6 +139,24 @@ def failures(run: Run, variants: Sequence[str] = ()) -> list[Block]:
             lines.append((f"and {len(rest) - _ROWS} more",))
         blocks.append(Fold((f"{len(rest)} more are not as expected",), (Items(tuple(lines)),)))
     return blocks
+
+
+def _unfinished(run: Run, cells: Sequence[CellResult]) -> list[Block]:
+    """Cells that should have run and did not, those with one reason together."""
+    groups: dict[tuple[State, str], list[CellResult]] = {}
+    for cell in cells:
+        if cell.state not in (State.RAN, State.SKIPPED):
+            first = (cell.reason.strip() or "no reason was recorded").split("\n", 1)[0]
+            groups.setdefault((cell.state, first), []).append(cell)
+    blocks: list[Block] = []
+    for (state, reason), own in list(groups.items())[:_COMMANDS]:
+        where = listed([c.cell for c in own], _CELLS)
+        blocks += [
+            Paragraph((*where, f": {state.value}: ", Code(reason))),
+            Command(again.command(run, own[0])),
+        ]
+    hidden = sum(map(len, list(groups.values())[_COMMANDS:]))
+    return [*blocks, Paragraph((f"{count(hidden, 'more cell')} did not run.",))] if hidden else blocks
 
 
 def _alike(result: CaseResult) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from kmodpipe.report.words import count, mark, sentence, some, total
+from kmodpipe.report.words import count, mark, sentence, some, total, wrong
 from kmodpipe.results import (
     CONTROL,
     CaseResult,
@@ -282,13 +282,10 @@ def _by_reason(word: str, mark: str, style: str, cells: Sequence[CellResult]) ->
 def failed_lines(run: Run) -> list[RenderableType]:
     """Every failure and error of a cell that ran: where, and the sentence."""
     lines: list[RenderableType] = []
-    for cell, result in run.results():
-        if result.verdict in (Verdict.FAIL, Verdict.ERROR) and (cell.state is State.RAN or result.attempts):
-            mark, style = sign(result)
-            told = sentence(result)
-            lines.append(
-                Text.assemble((f"{mark} ", style), f"{one_line(cell.cell)} {one_line(result.case)}: ", told)
-            )
+    for cell, result in wrong(run):
+        mark, style = sign(result)
+        where = f"{one_line(cell.cell)} {one_line(result.case)}: "
+        lines.append(Text.assemble((f"{mark} ", style), where, sentence(result)))
     hidden = len(lines) - _FAILURES
     if hidden > 0:
         lines[_FAILURES:] = [Text(f"… and {hidden} more, all in junit.xml", style="dim")]

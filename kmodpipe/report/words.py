@@ -71,6 +71,14 @@ def sentence(result: CaseResult) -> str:
     return one_line(result.message.strip().split("\n", 1)[0]) or f"{result.verdict.value}: no message"
 
 
+def wrong(run: Run) -> Iterable[tuple[CellResult, CaseResult]]:
+    """What failed or has no verdict though its cell ran; a cell that did not is told as a whole."""
+    for cell, result in run.results():
+        bad = result.verdict in (Verdict.FAIL, Verdict.ERROR)
+        if bad and (cell.state is State.RAN or result.attempts):
+            yield cell, result
+
+
 def total(run: Run) -> str:
     """``12 passed (2 known defects), 1 failed, 0 errors, 3 skipped, 1 dead axis: exit 1``."""
     n = totals(run)

@@ -14,8 +14,8 @@ from urllib.parse import quote
 from kmodpipe.report import again
 from kmodpipe.report.html.records import FailedCase, Item, Links, Unfinished
 from kmodpipe.report.junit import files_of
-from kmodpipe.report.words import ERROR, FAIL, PASS, SKIP, mark, sentence
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, Verdict, one_line
+from kmodpipe.report.words import ERROR, FAIL, PASS, SKIP, mark, sentence, wrong
+from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, one_line
 
 STATES = {
     State.RAN: PASS,
@@ -53,10 +53,8 @@ class Files:
 def failures(run: Run, infos: Mapping[str, CaseInfo], files: Files) -> tuple[tuple[FailedCase, ...], int]:
     """What went wrong in cells that ran, by case; and how many there is no room for."""
     by_case: dict[str, list[tuple[CellResult, CaseResult]]] = {}
-    for cell, result in run.results():
-        bad = result.verdict in (Verdict.FAIL, Verdict.ERROR)
-        if bad and (cell.state is State.RAN or result.attempts):
-            by_case.setdefault(result.case, []).append((cell, result))
+    for cell, result in wrong(run):
+        by_case.setdefault(result.case, []).append((cell, result))
     number = sum(map(len, by_case.values()))
     # Each case keeps some of its failures where there is no room for all of them.
     share = max(_MOST_FAILURES // max(len(by_case), 1), 1)
