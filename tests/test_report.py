@@ -215,6 +215,7 @@ def test_runs_are_found_by_folder_file_and_id(shell: Shell) -> None:
         ({"fail_on": ("new",)}, "--fail-on needs something to compare with"),
         ({"fail_on": ("nw",), "against": "x"}, "unknown change 'nw'; did you mean new"),
         ({"form": "findings", "against": "x"}, "findings is about one run"),
+        ({"series": ("x",)}, "--format mail --series NAME"),
         ({"strict": True}, "--strict is a profile of the JUnit file"),
         ({"junit": "."}, "this is a folder"),
         ({"html": "/proc/none/x"}, "cannot be written"),

@@ -99,6 +99,8 @@ def _check(wanted: Wanted) -> None:
         raise UserError("--fail-on needs something to compare with", hint="name a run: --against RUN")
     if wanted.form == "findings" and wanted.against:
         raise UserError("the page of findings is about one run", hint="--format text or markdown compares")
+    if wanted.series and wanted.form != "mail":
+        raise UserError("--series is for the mail about a series", hint="--format mail --series NAME")
     if wanted.strict and not wanted.junit:
         raise UserError("--strict is a profile of the JUnit file", hint="--junit FILE --strict")
 
