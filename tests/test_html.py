@@ -244,3 +244,6 @@ def test_a_timeline_of_many_steps_is_bounded() -> None:
     drawn = timeline.draw([Span("module", f"m{i}", i * 0.1, 0.5) for i in range(5000)])
     assert drawn and len(drawn.bars) == 1500 and len(drawn.table) == 300 and drawn.hidden == 4700
     assert timeline.draw(()) is None
+    endless = [Span("base", "x", n, n) for n in (float("inf"), float("nan"), 1e308 * 10)]
+    assert timeline.draw(endless) is None
+    assert timeline.draw([*endless, Span("base", "y", -1e300, 1.0), Span("base", "y", 1e300, 1e9)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,7 +61,8 @@ class Picture:
 
 def draw(spans: Sequence[Span]) -> Picture | None:
     """The picture of a run; None where no times are known."""
-    known = [s for s in spans if s.seconds >= 0]
+    # Results can come from anywhere: JSON has room for infinity.
+    known = [s for s in spans if s.seconds >= 0 and math.isfinite(s.began + s.seconds + (s.boot_s or 0))]
     if not known:
         return None
     kept = sorted(sorted(known, key=lambda s: -s.seconds)[:_MOST_BARS], key=lambda s: (s.began, -s.seconds))
