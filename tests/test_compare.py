@@ -152,6 +152,9 @@ def test_provenance_that_moved_is_named() -> None:
         for r, n in ((before, "gcc 12"), (after, "gcc 14"))
     ]
     moved = {m.name: (m.before, m.after) for m in compare.runs(*compilers).provenance}
+    found = compare.runs(*compilers)
+    assert {m.name for m in found.only("y").provenance} == {"tree", "compiler", f"case {INFOS[0].id}"}
+    assert "series.x.0001.patch" in {m.name for m in found.only("x").provenance}
     assert moved == {
         "tree": ("a", "b"),
         "series.x.0001.patch": ("p", ""),

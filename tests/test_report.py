@@ -180,6 +180,22 @@ def test_a_mail_about_a_comparison_keeps_its_columns(shell: Shell) -> None:
     long = [line for line in told.splitlines() if len(line) > 72]
     assert long and all(line.startswith("    invoke test ") for line in long)
     assert "Since the last time:" in told and "1 newly failing" in told
+    assert told.count("Evidence of") == 1
+
+
+def test_one_outcome_that_is_taken_for_another_thing_says_so() -> None:
+    then = change(replace(good(), id="c"), Y_Y, seen(2, "ESTALE", defect=True))
+    told = blocks.text(story.of_comparison(compare.runs(then, bad()), bad()))
+    assert "ESTALE (known defect)" in told and "ESTALE (not as expected)" in told
+
+
+def test_digests_are_told_by_their_first_digits() -> None:
+    digests = [f"{n}" * 64 for n in (1, 2)]
+    runs = [
+        replace(good(), id=d, properties={"tree.sha256": d, "builder.image": f"sha256:{d}"}) for d in digests
+    ]
+    told = blocks.text(story.of_comparison(compare.runs(*runs), runs[1]))
+    assert "  builder.image  sha256:111111111111…  sha256:222222222222…\n" in told
 
 
 # -- the command --------------------------------------------------------------------------------------

@@ -124,6 +124,10 @@ class Comparison:
             cell = d.after_cell or d.before_cell
             return cell is not None and cell.variant == variant
 
+        def about(moved: Moved) -> bool:
+            """Whether a fact is about this series, or about none."""
+            return f"{moved.name}.".startswith(f"series.{variant}.") or not moved.name.startswith("series.")
+
         mine = tuple(d for d in self.differences if own(d))
         cells = {d.cell for d in mine}
         return replace(
@@ -131,6 +135,7 @@ class Comparison:
             differences=mine,
             appeared_cells=tuple(c for c in self.appeared_cells if c in cells),
             vanished_cells=tuple(c for c in self.vanished_cells if c in cells),
+            provenance=tuple(m for m in self.provenance if about(m)),
         )
 
     def fails(self, on: Iterable[str]) -> tuple[Change, ...]:

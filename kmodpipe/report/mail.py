@@ -64,7 +64,10 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
     if bad := story.failures(run, (variant,)):
         made += [Title(("Not as expected",)), *bad]
     if comparison:
-        made += [Title(("Since the last time",)), *story.of_comparison(comparison.only(variant), run)]
+        made += [
+            Title(("Since the last time",)),
+            *story.of_comparison(comparison.only(variant), run, evidence=False),
+        ]
     made += [Title(("To reproduce",)), Command(again.command(run, variant=variant)), *_facts(run, variant)]
     if offered := trailer(run, variant, tester):
         made.append(Paragraph((offered,)))

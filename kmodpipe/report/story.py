@@ -175,7 +175,8 @@ def _failure(run: Run, found: Sequence[tuple[CellResult, CaseResult]]) -> list[B
     ]
     lines = result.evidence.strip().splitlines()
     if lines:
-        more = [f"… {len(lines) - _EVIDENCE_LINES} more lines"] if len(lines) > _EVIDENCE_LINES else []
+        hidden = len(lines) - _EVIDENCE_LINES
+        more = [f"… {count(hidden, 'more line')}"] if hidden > 0 else []
         quote = Quote("\n".join([*lines[:_EVIDENCE_LINES], *more]))
         blocks.append(Fold(("Evidence of ", Code(result.case), " in ", Code(cell.cell)), (quote,)))
     return blocks
@@ -218,8 +219,8 @@ _OPEN = (Change.NEWLY_FAILING, Change.NEWLY_FLAKY, Change.LOST)
 """What nobody has to unfold."""
 
 
-def of_comparison(found: Comparison, run: Run) -> list[Block]:
-    """What changed; ``run`` is the new one."""
+def of_comparison(found: Comparison, run: Run, *, evidence: bool = True) -> list[Block]:
+    """What changed, with the ``evidence`` of what fails now; ``run`` is the new one."""
     blocks: list[Block] = [Paragraph(headline(found))]
     if found.note:
         blocks.append(Paragraph((f"{found.note}.",)))
@@ -230,7 +231,7 @@ def of_comparison(found: Comparison, run: Run) -> list[Block]:
         told: Text = (f"{heading}: {count(len(own), 'result')}",)
         table = _changed(own)
         blocks += [Title(told), table] if change in _OPEN else [Fold(told, (table,))]
-        if change is Change.NEWLY_FAILING:
+        if evidence and change is Change.NEWLY_FAILING:
             blocks += _reasons(run, own)
         same = sum(d.same_parts for d in own)
         if same and not found.by_goal:
@@ -241,8 +242,7 @@ def of_comparison(found: Comparison, run: Run) -> list[Block]:
     blocks += _came_and_went(found)
     if found.provenance:
         rows = tuple(
-            ((Code(m.name),), (Code(m.before or "not known"),), (Code(m.after or "not known"),))
-            for m in found.provenance
+            ((Code(m.name),), (Code(_short(m.before)),), (Code(_short(m.after)),)) for m in found.provenance
         )
         table = Table(("what", "before", "now"), rows)
         blocks.append(Fold((f"What ran is not the same: {count(len(rows), 'difference')}",), (table,)))
@@ -267,7 +267,7 @@ def _changed(own: Sequence[Difference]) -> Table:
             # The cell is what changed, all its cases with it.
             key = (f"(all of {after_cell.cell})", "", after_cell.state.value)
         else:
-            key = (d.case, _word(d.before), _word(d.after))
+            key = (d.case, *_words(d))
         groups.setdefault(key, []).append(d.cell)
     rows: list[tuple[Text, ...]] = [
         ((Code(case),), (Code(before),), (Code(after),), listed(dict.fromkeys(cells), _CELLS))
@@ -276,10 +276,18 @@ def _changed(own: Sequence[Difference]) -> Table:
     return Table(("case", "before", "now", "cells"), tuple(_bounded(rows, _ROWS)))
 
 
-def _word(result: CaseResult | None) -> str:
-    if result is None:
-        return "not there"
-    return f"{result.word} (known defect)" if result.known_defect else result.word
+def _words(difference: Difference) -> tuple[str, str]:
+    """What was observed then and now; where that is the same, what it was taken for as well."""
+    both = (difference.before, difference.after)
+    told = [result.word if result else "not there" for result in both]
+    if told[0] == told[1]:
+        told = [f"{t} ({words.mark(r).word})" if r else t for t, r in zip(told, both, strict=True)]
+    return told[0], told[1]
+
+
+def _short(value: str) -> str:
+    """A digest's first digits tell it from another."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1…", value) or "not known"
 
 
 def _reasons(run: Run, own: Sequence[Difference]) -> list[Block]:
