@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import cases, proc, results
-from kmodpipe.errors import ExitCode, UserError, unknown_name
+from kmodpipe import cases, disk, proc, results
+from kmodpipe.errors import ExitCode, KmodpipeError, UserError, unknown_name
 from kmodpipe.progress import Screen
 from kmodpipe.report import blocks, compare, findings, html, junit, mail, story, terminal
 from kmodpipe.report.compare import Change, Comparison
@@ -62,7 +62,7 @@ def hand_over(made: Path, wanted: str) -> None:
         try:
             write_atomically(Path(wanted).absolute(), made.read_text("utf-8"))
         except OSError as e:
-            raise UserError(f"the JUnit file cannot be written: {e.strerror}", where=wanted) from None
+            raise _not_written(e, wanted) from None
 
 
 def report(wanted: Wanted, screen: Screen) -> ExitCode:
@@ -191,8 +191,13 @@ def _written(path: Path, write: Callable[[Path], None], screen: Screen) -> None:
     try:
         write(path.absolute())
     except OSError as e:
-        raise UserError(f"the file cannot be written: {e.strerror}", where=str(path)) from None
+        raise _not_written(e, str(path)) from None
     screen.print(f"written: {path}")
+
+
+def _not_written(error: OSError, where: str) -> KmodpipeError:
+    """The machine's trouble where it is that, such as a full disk; else the name was no good."""
+    return disk.explain(error) or UserError(f"the file cannot be written: {error.strerror}", where=where)
 
 
 def _open(run: Run, folder: Path, screen: Screen) -> None:
