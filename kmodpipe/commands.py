@@ -378,7 +378,7 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
         office = _office(asking)
     asked, screen = resolve(asking), asking.screen
     cases, tries = _chosen_cases(asked), _tries(asking)
-    if asking.junit and Path(asking.junit).is_dir():
+    if asking.junit and paths.is_dir(Path(asking.junit)):
         raise UserError("--junit takes the name of a file, this is a folder", where=asking.junit)
     if asked.request.shuffle:
         screen.print(f"the cases' order is shuffled: --shuffle {asked.request.shuffle} gives the same again")

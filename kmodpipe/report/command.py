@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import cases, disk, proc, results
+from kmodpipe import cases, disk, paths, proc, results
 from kmodpipe.errors import ExitCode, KmodpipeError, UserError, unknown_name
 from kmodpipe.progress import Screen
 from kmodpipe.report import blocks, compare, findings, html, junit, mail, story, terminal
@@ -108,8 +108,8 @@ def _check(wanted: Wanted) -> None:
 def _results_file(name: str, out: Path) -> Path:
     """The results.json that ``name`` means. Raises UserError."""
     for given in (Path(name), out / name):
-        file = given if given.is_file() else given / "results.json"
-        if file.is_file():
+        file = given if paths.is_file(given) else given / "results.json"
+        if paths.is_file(file):
             return file.resolve()
     known = sorted((p.parent.name for p in out.glob("*/results.json")), reverse=True)
     hint = f"below {out} there are: {', '.join(known[:5])}" if known else "run first: invoke test"

@@ -30,7 +30,10 @@ from kmodpipe.report.html.view import page_of
 from kmodpipe.results import Run
 from kmodpipe.store import write_atomically
 
-_FOLDER = Path(__file__).parent
+# Read now and not when a run ends: by then another branch may be checked out.
+_TEMPLATE, _STYLE, _SCRIPT = (
+    (Path(__file__).parent / f"report.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
+)
 _TAIL_BYTES = 4096
 # What no HTML file may hold: the noncharacters of every plane.
 _PLANES = "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
@@ -39,7 +42,7 @@ _NONCHARACTERS = re.compile(f"[\ufdd0-\ufdef{_PLANES}]")
 
 def text(run: Run, files: Files | None = None) -> str:
     """The whole file; ``files`` are the run's, if not beside it and unread."""
-    style, script = (Markup((_FOLDER / name).read_text("utf-8")) for name in ("report.css", "report.js"))
+    style, script = Markup(_STYLE), Markup(_SCRIPT)
     page = page_of(run, files or Files())
     made: str = (
         _environment()
@@ -85,7 +88,7 @@ def _environment() -> Any:
     import jinja2
 
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_FOLDER),
+        loader=jinja2.DictLoader({"report.html": _TEMPLATE}),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=_shown,
