@@ -52,6 +52,18 @@ ALL = Flag("all", False, "the fetched trees and downloads as well")
 
 RUN = Flag("run", "", "a run's folder or its results.json, if not the latest")
 TO = Flag("to", "", "the file to write, instead of the screen")
+AGAINST = Flag("against", "", "compare with this run (folder, results.json, id), or with series:NAME of it")
+FORMAT = Flag("format", "", "findings (without --against), text (with it), markdown, mail or summary")
+FAIL_ON = Flag(
+    "fail_on",
+    [],
+    "exit 1 where the comparison has one: new, flaky, lost (3), skipped, changed, slower, vanished",
+)
+HTML = Flag("html", "", "write the HTML report to this file")
+JUNIT = Flag("junit", "", "write the JUnit file here as well")
+STRICT = Flag("strict", False, "only what Jenkins' xunit schema takes")
+OPEN = Flag("open", False, "show the HTML report in a browser, or say where it is")
+MAIL_SERIES = Flag("series", [], "the series that --format mail replies to, where there are several")
 
 TO_RECEIVER = Flag("to", [], "a receiver declared in pyproject.toml; repeatable", field="receivers")
 PUBLISH = Flag("publish", [], "at the end, the results to this receiver; repeatable", field="receivers")
@@ -135,21 +147,21 @@ def boot(asking: Asking) -> int:
     return commands.boot(asking)
 
 
-@command(*BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT)
+@command(*BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT, JUNIT)
 def test(asking: Asking) -> int:
     """Build every legal cell, boot it, run the cases, judge them, write the results."""
     return commands.test(asking)
 
 
-@command(*BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT, PUBLISH)
+@command(*BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT, JUNIT, PUBLISH)
 def ci(asking: Asking) -> int:
     """The whole job for a scheduler: test with plain output and the provenance on the screen."""
     return commands.ci(asking)
 
 
-@command(RUN, TO, *COMMON)
+@command(RUN, AGAINST, FORMAT, FAIL_ON, TO, HTML, JUNIT, STRICT, OPEN, MAIL_SERIES, *COMMON)
 def report(asking: Asking) -> int:
-    """Print what a run found as Markdown: each case in each variant, each claim beside its cases."""
+    """Print what a run found, or what changed since another one (--against); write HTML and JUnit."""
     return commands.report(asking)
 
 

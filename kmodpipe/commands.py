@@ -70,6 +70,13 @@ class Asking:
     pending: bool = False
     dry_run: bool = False
     again: bool = False
+    against: str = ""
+    format: str = ""
+    fail_on: Sequence[str] = ()
+    html: str = ""
+    junit: str = ""
+    strict: bool = False
+    open: bool = False
     screen: Screen = field(default_factory=Screen)
 
 
@@ -361,7 +368,7 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
     from kmodpipe import accel, benign, pipeline, results
     from kmodpipe.bench import set_up
     from kmodpipe.building import RunFolder
-    from kmodpipe.report import terminal
+    from kmodpipe.report import command
 
     office = None
     if asking.receivers:
@@ -372,22 +379,23 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
     asked, screen = resolve(asking), asking.screen
     cases, tries = _chosen_cases(asked), _tries(asking)
     known = benign.load(asked.project.benign) if asked.project.benign else ()
+    if asking.junit and paths.is_dir(Path(asking.junit)):
+        raise UserError("--junit takes the name of a file, this is a folder", where=asking.junit)
     if asked.request.shuffle:
         screen.print(f"the cases' order is shuffled: --shuffle {asked.request.shuffle} gives the same again")
-    command = proc.pasteable(["invoke", *sys.argv[1:]])
+    typed = proc.pasteable(["invoke", *sys.argv[1:]])
     with _used_cache(asking) as cache:
         proved = accel.probe(cache, screen)
         bench = set_up(asked, cache, screen)
         with RunFolder(asked.request.out) as folder:
             screen.log_to(folder.path / "events.jsonl")
-            trials = pipeline.Trials(cases, proved, asked.project.deadlines, command, tries, known)
-            run = pipeline.test(bench, folder, trials)
+            trials = pipeline.Trials(cases, proved, asked.project.deadlines, typed, tries, known)
+            try:
+                run = pipeline.test(bench, folder, trials)
+            finally:
+                command.hand_over(folder.path / "junit.xml", asking.junit)
     try:
-        if tell_provenance:
-            for name, value in run.properties.items():
-                screen.line(f"  {name}: {value}")
-        screen.show(terminal.report(run))
-        screen.print(f"results: {os.path.relpath(folder.path)}/junit.xml and results.json")
+        command.tell(run, folder.path, screen, provenance=tell_provenance)
     finally:
         # A receiver wants the results whether the screen took them or not.
         if office:
@@ -396,24 +404,23 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
 
 
 def report(asking: Asking) -> int:
-    from kmodpipe import cases, results
-    from kmodpipe.report import findings
-    from kmodpipe.store import write_atomically
+    from kmodpipe.report import command
 
-    project = _project(asking)
-    given = Path(asking.run) if asking.run else Path(asking.out) / "latest"
-    run = results.load(given if paths.is_file(given) else given / "results.json")
-    known = cases.load(project.cases)
-    page = findings.page(run, known, findings.load_claims(project.cases, known))
-    if asking.to:
-        try:
-            write_atomically(Path(asking.to), page)
-        except OSError as e:
-            raise UserError(f"the page cannot be written: {e.strerror}", where=asking.to) from e
-        asking.screen.print(f"written: {asking.to}")
-    else:
-        asking.screen.print(page)
-    return ExitCode.OK
+    wanted = command.Wanted(
+        cases=_project(asking).cases,
+        out=Path(asking.out),
+        run=asking.run,
+        against=asking.against,
+        form=asking.format,
+        to=asking.to,
+        html=asking.html,
+        junit=asking.junit,
+        strict=asking.strict,
+        open=asking.open,
+        series=asking.series,
+        fail_on=asking.fail_on,
+    )
+    return command.report(wanted, asking.screen)
 
 
 # -- publish ----------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ from kmodpipe.guest import PlannedCase, concatenate, pack_cell
 from kmodpipe.judge import judge
 from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.machine import Deadlines, GuestEnd, MachineSpec, Session
+from kmodpipe.progress import now
 from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.session import Pace
@@ -86,11 +87,12 @@ class GuestFiles:
 
 @dataclass(frozen=True)
 class Boot:
-    """One guest of a cell, for the record. ``kept``: its files are there."""
+    """One guest of a cell, for the record; ``began`` in seconds since 1970. ``kept``: its files are there."""
 
     number: int
     session: Session
     cell_cpio: Path
+    began: float
     kept: bool = True
 
     @property
@@ -165,7 +167,7 @@ class Execution:
         else:
             self._run(left)
             self._try_again(left)
-        return Executed(self.results_so_far(), tuple(sorted(self._boots, key=lambda boot: boot.number)))
+        return Executed(self.results_so_far(), self.boots)
 
     def _run(self, left: list[int]) -> None:
         """Boot until these cases are settled once."""
@@ -222,8 +224,15 @@ class Execution:
 
     def _record(self, number: int, index: int, result: CaseResult) -> None:
         """What the guest of this number settled; guests of a soak end in another order than they began."""
+        result = replace(result, guest=number)
         runs = self._runs.setdefault(index, {})
         *_, runs[number] = repeats.kept(tuple(runs.values()), result)
+
+    @property
+    def boots(self) -> tuple[Boot, ...]:
+        """The guests so far."""
+        with self._lock:
+            return tuple(sorted(self._boots, key=lambda boot: boot.number))
 
     def results_so_far(self) -> tuple[CaseResult, ...]:
         with self._lock:
@@ -259,6 +268,7 @@ class Execution:
         initramfs = concatenate(
             self._scratch / f"initramfs{suffix}.cpio", (files.rootfs, *files.tools, cell_cpio)
         )
+        began = now()
         session = machine.run(
             MachineSpec(
                 files.kernel, initramfs, cmdline(files.cpus), files.memory_mib, files.cpus, self._accel
@@ -272,7 +282,7 @@ class Execution:
             pace=pace,
         )
         initramfs.unlink(missing_ok=True)
-        return Boot(number, session, cell_cpio)
+        return Boot(number, session, cell_cpio, began)
 
     def _tell(self, record: Record) -> None:
         if record.type == "start" and self._on_progress and self._tries.repeat == 1:

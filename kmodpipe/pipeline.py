@@ -2,7 +2,7 @@
 
 One bad cell never stops the others, and every planned case is in ``results.json`` from the first moment.
 
-    OUT/<run>/results.json junit.xml events.jsonl
+    OUT/<run>/results.json junit.xml report.html events.jsonl
     OUT/<run>/shared/…                     what cells have in common: bzImage, guest.cpio, the base's log,
                                            and the cases' scripts as they ran
     OUT/<run>/<cell>/config build.log console.log verdict.log cell.cpio reproduce.sh
@@ -47,11 +47,14 @@ from kmodpipe.kconfig import Flavour
 from kmodpipe.machine import Deadlines, GuestEnd
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries
-from kmodpipe.report import junit
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, State
+from kmodpipe.report import again, html, junit
+from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
 from kmodpipe.soak import Places
 from kmodpipe.speed import Speed
 from kmodpipe.store import Artifact, digest_file, made_as, write_atomically
+
+_TIMED_GUESTS = 50
+"""Guests of one cell whose times are kept: a soak has thousands."""
 
 
 def build(bench: Bench, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
@@ -127,6 +130,7 @@ class _Tester:
         self._lock = threading.Lock()
         self._began, self._clock = datetime.now(UTC), time.monotonic()
         self._partial: dict[str, Execution] = {}
+        self._guests: list[Span] = []
         self._accel = trials.accel
         self._speed = Speed()
         self._places = Places(bench.asked.request.jobs)
@@ -137,11 +141,13 @@ class _Tester:
 
     def _skeleton(self) -> Run:
         bench = self._bench
+        scripts = {c.id: str(c.path) for c in self._trials.cases if c.path in bench.asked.request.case_files}
         return Run(
             id=self._folder.id,
             started=self._began.isoformat(timespec="seconds"),
             cases=tuple(
-                CaseInfo(c.id, c.summary, c.goal, self._snapshot.digest(c)) for c in self._snapshot.cases
+                CaseInfo(c.id, c.summary, c.goal, self._snapshot.digest(c), scripts.get(c.id, ""))
+                for c in self._snapshot.cases
             ),
             cells=tuple(
                 CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice), flavour=c.flavour.name)
@@ -237,7 +243,10 @@ class _Tester:
                 self._places, KnownBenign(self._trials.benign, self._bench.tree.kernel_version),
             )  # fmt: skip
             self._partial[built.id] = execution
-            done = execution.run()
+            try:
+                done = execution.run()
+            finally:
+                self._remember(built.id, execution)
             del self._partial[built.id]
             step.finish(", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n))
         for boot in done.boots:
@@ -265,6 +274,18 @@ class _Tester:
             artifacts=self._artifacts(built.id),
         )
 
+    def _remember(self, cell_id: str, execution: Execution) -> None:
+        """Note when the cell's guests ran; of many, the first."""
+        spans = [
+            Span(
+                "guest", cell_id, round(boot.began, 3), round(own.duration_s, 3), own.end.value, own.to_init_s
+            )
+            for boot in execution.boots[:_TIMED_GUESTS]
+            for own in [boot.session]
+        ]
+        with self._lock:
+            self._guests += spans
+
     def _guest_files(
         self, base: Artifact, module: Artifact, guest: GuestParts, flavour: Flavour
     ) -> GuestFiles:
@@ -288,6 +309,7 @@ class _Tester:
         session = done.boots[-1].session if done.boots else None
         found = {
             "config": "config",
+            "compiler": built.configured.final.get("CC_VERSION_TEXT", "").strip('"'),
             "base": built.base.key,
             "module": built.module.key,
             "kernel.build-id": files.kernel_build_id,
@@ -328,14 +350,23 @@ class _Tester:
                     partial = replace(self._blank(cell_id), cases=execution.results_so_far())
                     self.results = results.with_cell(self.results, partial)
                 self.results = results.interrupted(self.results, interrupted)
+            steps = [
+                Span(kind, subject, step.began, step.seconds, step.outcome)
+                for step in self._bench.screen.done
+                for kind, _, subject in [step.name.partition(" ")]
+            ]
             # Not by the clock, which may have been set meanwhile: a run takes the time that it takes.
             ended = self._began + timedelta(seconds=time.monotonic() - self._clock)
             properties = {**self.results.properties, "load.end": meter.load_average()}
             self.results = replace(
-                self.results, finished=ended.isoformat(timespec="seconds"), properties=properties
+                self.results,
+                finished=ended.isoformat(timespec="seconds"),
+                properties=properties,
+                timeline=(*steps, *self._guests),
             )
             self._save()
             junit.save(self.results, self._folder.path / "junit.xml")
+            html.save(self.results, self._folder.path / "report.html")
 
 
 def _spent(boots: Sequence[execute.Boot]) -> Mapping[str, str]:
@@ -362,11 +393,14 @@ def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
 def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
     """What really ran, flat: rule 7 of the design."""
     found = {"kmodpipe": __version__, "command": trials.command, "tree": bench.tree.name}
+    found |= again.properties(bench.asked.request, bench.asked.project, bench.asked.series)
     found |= {f"tree.{k}": v for k, v in bench.tree.provenance.items()}
     found |= {"tree.identity": bench.tree.identity, "tree.kernel-version": bench.tree.kernel_version}
     for one in bench.asked.series:
         found[f"series.{one.name}"] = one.digest
         found |= {f"series.{one.name}.{p.name}": p.sha256 for p in one.patches}
+        mail = {"subject": one.subject, "message-id": one.message_id}
+        found |= {f"series.{one.name}.{name}": value for name, value in mail.items() if value}
     found |= {f"builder.{k}": v for k, v in bench.identity.items()}
     found["builder.isolation"] = bench.runtime.isolation
     found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}

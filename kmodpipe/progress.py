@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import IO
@@ -47,6 +48,14 @@ def open_streams() -> None:
         except OSError:
             # The lowest number that is free.
             os.open(os.devnull, os.O_RDWR)
+
+
+_CLOCK_AT_0 = time.time() - time.monotonic()
+
+
+def now() -> float:
+    """Seconds since 1970, which only ever go on: a clock that is set meanwhile does not matter."""
+    return _CLOCK_AT_0 + time.monotonic()
 
 
 def visible(text: str) -> str:
@@ -137,6 +146,16 @@ class _Stream(Console):
                 os.close(nowhere)
 
 
+@dataclass(frozen=True)
+class Done:
+    """A step that has ended; ``began`` in seconds since 1970."""
+
+    name: str
+    began: float
+    seconds: float
+    outcome: str
+
+
 class Screen:
     """Prints to stderr what goes on, to stdout what was asked for."""
 
@@ -151,6 +170,8 @@ class Screen:
         self._steps: list[Step] = []
         self._live: Live | None = None
         self._log: IO[str] | None = None
+        self.done: list[Done] = []
+        """The steps that have ended, in the order of their ends."""
 
     # -- the event log ---------------------------------------------------------------------------
     def log_to(self, path: Path) -> None:
@@ -228,7 +249,7 @@ class Screen:
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """Show a step while the block runs; its end is told with the time it took."""
-        step = Step(self, on_one_line(name))
+        step, began = Step(self, on_one_line(name)), now()
         self._event("start", step=step.name)
         with self._lock:
             self._steps.append(step)
@@ -244,7 +265,10 @@ class Screen:
                 self._steps.remove(step)
                 self._refresh()
             outcome = "failed" if failed else step.outcome or "done"
-            self._event("end", step=step.name, outcome=outcome, seconds=round(step.elapsed_s, 3))
+            seconds = round(step.elapsed_s, 3)
+            self._event("end", step=step.name, outcome=outcome, seconds=seconds)
+            with self._lock:
+                self.done.append(Done(step.name, round(began, 3), seconds, outcome))
             mark, style = ("✗", "red") if failed or step.failed else ("✓", "green")
             if self.mode is not Mode.QUIET:
                 with self._lock:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kmodpipe.results import CaseResult, Verdict
+from kmodpipe.results import Attempt, CaseResult, Verdict
 
 MOST_ATTEMPTS, MOST_REPEATS = 20, 10_000
 _Z = 1.959964
@@ -65,6 +65,7 @@ def _attempted(runs: Sequence[CaseResult]) -> CaseResult:
     output = [f"[attempt {n}]\n{r.output_excerpt}" for n, r in enumerate(runs, 1) if r.output_excerpt]
     merged = replace(
         runs[0],
+        tries=tuple(Attempt(r.verdict, _head(r), r.outcome, r.duration_s, r.guest) for r in runs),
         message=message,
         evidence="\n".join(evidence),
         output_excerpt="\n".join(output),

@@ -10,7 +10,7 @@ import junitparser
 import pytest
 from lxml import etree
 
-from kmodpipe import results
+from kmodpipe import repeats, results
 from kmodpipe.report import junit
 from kmodpipe.results import CaseResult, CellResult, Run, State, Verdict
 from tests.sample_run import DEAD, INFOS, PARTLY, SKELETON, cell, change, failed, finished
@@ -20,9 +20,14 @@ Y_Y = "index-nouuid.INDEX=y.NOUUID=y"
 
 
 def parsed(run: Run) -> etree._Element:
-    """The file as a reader with default limits gets it, schema and sums checked."""
-    root = etree.fromstring(junit.text(run).encode())
+    """The file as a reader with default limits gets it: the strict one valid under the schema, the other the
+    same without what it has more; sums checked."""
+    root, rich = (etree.fromstring(junit.text(run, strict=strict).encode()) for strict in (True, False))
     STRICT.assertValid(root)
+    for more in rich.xpath("//testcase/properties | //flakyFailure | //rerunFailure"):
+        more.getparent().remove(more)
+    etree.indent(rich, " ")
+    assert etree.tostring(rich, method="c14n") == etree.tostring(root, method="c14n")
     for suite in root:
         for name, tag in (("tests", "testcase"), ("failures", "*/failure"), ("errors", "*/error")):
             assert int(suite.get(name)) == len(suite.findall(tag)), (suite.get("name"), name)
@@ -48,12 +53,62 @@ def test_the_sample() -> None:
     assert failure.get("message") == "expected mounted, observed ESTALE: the origin's UUID is verified"
     lines = failure.text.splitlines()
     assert lines[0] == failure.get("message")
-    assert "repeat: sh cells/index-nouuid/reproduce.sh" in lines and "ended: exit 0" in lines
+    assert lines[1] == f"repeat: invoke test --series index-nouuid --cell {Y_Y} --case {INFOS[2].id}"
+    assert "boot script: cells/index-nouuid/reproduce.sh" in lines and "ended: exit 0" in lines
     assert one(root, Y_Y, INFOS[2].id).findtext("system-err").startswith("overlayfs: failed to verify origin")
     properties = {p.get("name"): p.get("value") for p in root[-1].iter("property")}
     assert properties["tree"].startswith("linux-source-5.10") and properties["accel"] == "tcg"
     assert properties["axis.NOUUID"] == "y" and properties["state"] == "ran"
     assert properties[f"effect.{INFOS[1].id}"] == "fixed: EINVAL → mounted"
+
+
+def rich(run: Run, cell_id: str, case: str) -> etree._Element:
+    return one(etree.fromstring(junit.text(run).encode()), cell_id, case)
+
+
+def test_the_default_profile_has_properties_of_each_case() -> None:
+    run = replace(finished(), properties={"repeat-with": "invoke test --tree ~/linux"})
+    case = rich(change(run, Y_Y, replace(failed(2, "ESTALE", "mounted"), guest=1)), Y_Y, INFOS[2].id)
+    assert case[0].tag == "properties"
+    values = {p.get("name"): p.get("value") for p in case[0]}
+    assert values["expected"] == "mounted" and values["observed"] == "ESTALE" and values["goal-met"] == "no"
+    assert (
+        values["repeat"]
+        == f"invoke test --tree ~/linux --series index-nouuid --cell {Y_Y} --case {INFOS[2].id}"
+    )
+    assert values["full console"] == "cells/index-nouuid/console.log"
+    defect = rich(run, Y_Y, INFOS[3].id)
+    assert {"known-defect": "yes"}.items() <= {p.get("name"): p.get("value") for p in defect[0]}.items()
+
+
+def tried(*verdicts: Verdict) -> CaseResult:
+    runs = tuple(
+        replace(failed(2, "ESTALE", "mounted"), verdict=v, message=f"m{n}", guest=n)
+        for n, v in enumerate(verdicts, 1)
+    )
+    return repeats.merge(runs, repeats.Tries(attempts=len(runs)))
+
+
+def test_attempts_are_marked_as_surefire_does_and_flaky_is_still_a_failure() -> None:
+    flaky = rich(change(finished(), Y_Y, tried(Verdict.FAIL, Verdict.PASS)), Y_Y, INFOS[2].id)
+    assert [e.tag for e in flaky][:3] == ["properties", "failure", "flakyFailure"]
+    assert flaky.find("failure").get("type") == "flaky"
+    assert flaky.find("flakyFailure").get("message") == "m1"
+    steady = rich(change(finished(), Y_Y, tried(*[Verdict.FAIL] * 3)), Y_Y, INFOS[2].id)
+    assert [e.get("message") for e in steady.findall("rerunFailure")] == ["m2", "m3"]
+    assert steady.find("flakyFailure") is None
+
+
+def test_a_case_points_to_the_files_of_its_own_guest() -> None:
+    files = {
+        name: f"c/{name}" for name in ("console.log", "console-3.log", "reproduce-3.sh", "verdict-3.log")
+    }
+    there = CellResult("c", "unpatched", "none", artifacts=files)
+    assert junit.files_of(there, replace(failed(0, "x", "y"), guest=3)) == {
+        "full console": "c/console-3.log",
+        "verdict stream": "c/verdict-3.log",
+        "boot script": "c/reproduce-3.sh",
+    }
 
 
 def test_an_expected_bug_of_the_control_passes_and_says_so() -> None:
@@ -159,6 +214,9 @@ def test_200_mb_of_output_costs_little() -> None:
     assert time.process_time() - began < 5
     out = one(root, Y_Y, INFOS[2].id).findtext("system-out")
     assert out.startswith("head\n") and out.endswith("tail") and "characters left out" in out
+    err = replace(bad, kmsg=("z" * 100_000,))
+    cut = one(parsed(change(finished(), Y_Y, err)), Y_Y, INFOS[2].id).findtext("system-err")
+    assert "left out, the whole is in cells/index-nouuid/console.log …]" in cut
     assert len(out) < 6 * junit.TEXT_LIMIT
     assert one(root, Y_Y, INFOS[2].id).find("failure").get("message") == "short"
 

@@ -187,8 +187,14 @@ def test_command_line_gives_the_exit_status(world: World) -> None:
     ran = world.invoke("test", "--runtime", "podman")
     assert ran.code == 2
     assert "unknown runtime 'podman'" in ran.err
-    ran = world.invoke("test", "--runtime", "host", "--cell", FIXED, "--quiet")
+    ran = world.invoke(
+        "test", "--runtime", "host", "--cell", FIXED, "--quiet", "--junit", "ci/j.xml",
+        GITHUB_STEP_SUMMARY=str(world.root / "summary.md"),
+    )  # fmt: skip
     assert ran.code == 0, ran.text
+    handed = (world.root / "ci" / "j.xml").read_text()
+    assert handed == (world.latest / "junit.xml").read_text()
+    assert (world.root / "summary.md").read_text().startswith("### ✓ kmodpipe: `toy-fix`")
     assert "remount" in ran.out and "→ module" not in ran.err
 
 
@@ -346,6 +352,22 @@ def test_a_run_says_what_it_was(tested: tuple[World, toy.Ran]) -> None:
     assert properties["tree.kernel-version"] == "5.10.223"
     assert properties["series.toy-fix.0001-toy-mount.patch"]
     assert properties["accel"]
+
+
+def test_a_run_leaves_a_report_and_when_it_did_what(tested: tuple[World, toy.Ran]) -> None:
+    world, ran = tested
+    assert "report.html" in ran.out
+    page = (world.latest / "report.html").read_text()
+    assert "toy-fix" in page and "Where the time went" in page
+    run = results(world)["run"]
+    spans = {(s["kind"], s["subject"]) for s in run["timeline"]}
+    assert {("module", FIXED), ("test", FIXED), ("guest", FIXED), ("config", "unpatched")} <= spans
+    test, guest = (
+        [s for s in run["timeline"] if s["kind"] == k and s["subject"] == FIXED] for k in ("test", "guest")
+    )
+    assert test[0]["began"] <= guest[0]["began"] and guest[0]["seconds"] <= test[0]["seconds"]
+    assert {c["guest"] for cell in run["cells"] for c in cell["cases"] if c["verdict"] == "pass"} == {1}
+    assert run["properties"]["repeat-with"] == "invoke test --runtime host"
 
 
 def test_clean_removes_runs_and_nothing_else(world: World) -> None:

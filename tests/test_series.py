@@ -168,6 +168,30 @@ def test_a_mailbox_gives_its_patches_by_number_and_decoded(tmp_path: Path) -> No
         series.load(str(tmp_path / "none.mbox"), tmp_path)
 
 
+def test_what_a_reply_goes_to_is_the_cover_letter_or_what_the_series_says(tmp_path: Path) -> None:
+    patch = diff(toy_header("int B;"), tmp_path / "w1")
+    one = mail("[PATCH 1/1] toy: B", "Why.\n---\n" + patch)
+    cover = mail("[PATCH v3 0/1] toy:\n things", "A letter.").replace(
+        "Date:", "Message-ID: <cover@x>\nDate:", 1
+    )
+    reply = mail("Re: [PATCH v3 0/1] toy: things", "Nice.").replace(
+        "Date:", "Message-ID: <reply@x>\nDate:", 1
+    )
+    for name, text, wanted in (
+        ("covered", reply + cover + one, ("[PATCH v3 0/1] toy: things", "<cover@x>")),
+        ("bare", reply + one, ("[PATCH 1/1] toy: B", "")),
+    ):
+        (tmp_path / f"{name}.mbox").write_text(text)
+        loaded = series.load(str(tmp_path / f"{name}.mbox"), tmp_path)
+        assert (loaded.subject, loaded.message_id) == wanted
+    root = folder_of(tmp_path / "patches", {"a.patch": one, "b.patch": patch})
+    assert series.load("fix", root).subject == "[PATCH 1/1] toy: B"
+    folder_of(root, {"a.patch": one}, 'subject = "[PATCH 0/1] mine"\nmessage-id = "<m@x>"\n')
+    loaded = series.load("fix", root)
+    assert (loaded.subject, loaded.message_id) == ("[PATCH 0/1] mine", "<m@x>")
+    assert loaded.digest == series.load("fix", folder_of(tmp_path / "p", {"a.patch": one})).digest
+
+
 # -- applying ----------------------------------------------------------------------------------------
 def test_applying_leaves_the_tree_as_it_was_and_is_done_once(
     tmp_path: Path, tree: source.Tree, cache: Path, screen: Screen

@@ -1,12 +1,17 @@
-"""JUnit XML of a run, valid against Jenkins' junit-10.xsd (xunit plugin) as it stands.
+"""JUnit XML of a run, in two profiles.
+
+*strict* is valid against Jenkins' junit-10.xsd (xunit plugin). The default is the same and more, for the
+readers that take it: properties of each case, and each attempt of a case that ran again, as Maven's surefire
+marks them (``rerunFailure`` where all failed, ``flakyFailure`` where one passed; a ``failure`` stands beside
+them, so that nobody reads a flaky case as passed).
 
 What that schema and the known readers demand, and what is kept here:
 
 - ``testsuites``: name, time, tests, failures, errors; no ``skipped``, no ``disabled``. Suites only inside.
 - ``testsuite``: name, tests, failures, errors are required; time, skipped, timestamp are allowed. Inside, in
   the order that the stricter readers want: properties, testcase …, system-out, system-err.
-- ``testcase``: name, classname, time and nothing else; no properties. Inside: skipped | error | failure, at
-  most one of them, then system-out, system-err.
+- ``testcase``: name, classname, time and nothing else. Inside: (properties,) skipped | error | failure, at
+  most one of them, (the attempts,) then system-out, system-err.
 - time is plain decimal digits, here seconds with three decimals; a suite's is the sum of its cases'.
 - classname (the cell) and name (the case) are unique together: GitLab keeps the first of two.
 - a failure without message and text reads as a pass in junit-xml: a message is always set.
@@ -24,19 +29,22 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from junit_xml import TestCase, TestSuite
 
 from kmodpipe.progress import visible_lines
-from kmodpipe.results import CaseResult, CellResult, Run, State, Verdict, effects, one_line
+from kmodpipe.report import again
+from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, Verdict, effects, one_line
 from kmodpipe.store import write_atomically
 
 TEXT_LIMIT = 64 * 1024
 """Characters of one text node: half of it head, half tail."""
-_BAD_BUDGET, _GOOD_BUDGET = 10 * 1024 * 1024, 4 * 1024 * 1024
+_BAD_BUDGET, _GOOD_BUDGET = 9 * 1024 * 1024, 3 * 1024 * 1024
 _LEAST_TEXT = 512
 _MESSAGE_LIMIT = 1000
+_PROPERTY_LIMIT = 300
 _NOT_XML = re.compile("[\ufdd0-\ufdef\ufffe\uffff]")
 _ATTACHMENT = re.compile(r"\[(?=\s*\[\s*ATTACHMENT)", re.IGNORECASE)
 _BAD_STATES = {
@@ -47,10 +55,10 @@ _BAD_STATES = {
 }
 
 
-def shown(text: str, limit: int = TEXT_LIMIT) -> str:
-    """``text`` as it may stand in the file: cut to ``limit`` characters, what XML forbids shown as
-    ``\\x1b``-like text, attachment marks broken up."""
-    text = _NOT_XML.sub(lambda m: f"\\u{ord(m.group()):04x}", visible_lines(_cut(text, limit)))
+def shown(text: str, limit: int = TEXT_LIMIT, whole: str = "") -> str:
+    """``text`` as it may stand in the file: cut to ``limit`` characters (``whole`` is the file that has all
+    of it), what XML forbids shown as ``\\x1b``-like text, attachment marks broken up."""
+    text = _NOT_XML.sub(lambda m: f"\\u{ord(m.group()):04x}", visible_lines(_cut(text, limit, whole)))
     return _ATTACHMENT.sub("[ ", text)
 
 
@@ -60,11 +68,12 @@ def _name(text: str, limit: int = _MESSAGE_LIMIT) -> str:
     return shown(line if len(line) <= limit else f"{line[: limit - 1]}…", 2 * limit) or "(no name)"
 
 
-def _cut(text: str, limit: int) -> str:
+def _cut(text: str, limit: int, whole: str = "") -> str:
     if len(text) <= limit:
         return text
     half = limit // 2
-    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out …]\n{text[-half:]}"
+    where = f", the whole is in {whole}" if whole else ""
+    return f"{text[:half]}\n[… {len(text) - 2 * half} characters left out{where} …]\n{text[-half:]}"
 
 
 class _Suite(TestSuite):  # type: ignore[misc]  # junit-xml has no types
@@ -84,13 +93,18 @@ class _Suite(TestSuite):  # type: ignore[misc]  # junit-xml has no types
         return root
 
 
-def text(run: Run) -> str:
+def text(run: Run, *, strict: bool = False) -> str:
     """The whole file. Every case of the run is in it exactly once."""
     notes = _effect_properties(run)
+    infos = {info.id: info for info in run.cases}
     root = ET.Element("testsuites", {"name": _name(f"kmodpipe {run.id}")})
     limits = _text_limits(run)
     for cell in run.cells:
-        root.append(_suite(run, cell, notes.get(cell.cell, {}), limits).build_xml_doc())
+        suite = _suite(run, cell, notes.get(cell.cell, {}), limits).build_xml_doc()
+        if not strict:
+            for element, result in zip(suite.iter("testcase"), cell.cases, strict=False):
+                _enrich(element, run, cell, result, infos.get(result.case), limits[result.verdict])
+        root.append(suite)
     for variant in dict.fromkeys(dead.variant for dead in run.dead_axes if dead.failure):
         root.append(_axis_suite(run, variant).build_xml_doc())
     for name in ("tests", "failures", "errors"):
@@ -115,9 +129,60 @@ def _text_limits(run: Run) -> dict[Verdict, int]:
     return {Verdict.FAIL: bad, Verdict.ERROR: bad, Verdict.PASS: good, Verdict.SKIP: good}
 
 
-def save(run: Run, path: Path) -> None:
+def save(run: Run, path: Path, *, strict: bool = False) -> None:
     """Write the file whole or not at all."""
-    write_atomically(path, text(run))
+    write_atomically(path, text(run, strict=strict))
+
+
+def _enrich(
+    element: ET.Element, run: Run, cell: CellResult, result: CaseResult, info: CaseInfo | None, limit: int
+) -> None:
+    """Add what the strict profile has no room for."""
+    files = files_of(cell, result)
+    values = {
+        "summary": info.summary if info else "",
+        "goal": info.goal if info else "",
+        "observed": result.outcome,
+        "expected": result.expected,
+        "why": result.reason,
+        "goal-met": {True: "yes", False: "no", None: ""}[result.goal_met],
+        "known-defect": "yes" * result.known_defect,
+        "flaky": "yes" * result.flaky,
+        "attempts": str(result.attempts) if result.attempts > 1 else "",
+        "failures": str(result.failures) if result.attempts > 1 else "",
+        "digest": info.digest if info else "",
+        "repeat": again.command(run, cell, info) if info else "",
+        **files,
+    }
+    properties = ET.Element("properties")
+    for name, value in values.items():
+        if value:
+            # A command or a path that is cut is of no use; all else is in the text of the case as well.
+            room = 4096 if name in ("repeat", *files) else _PROPERTY_LIMIT
+            ET.SubElement(properties, "property", {"name": name, "value": _name(value, room)})
+    element.insert(0, properties)
+    tag = "flakyFailure" if result.flaky else "rerunFailure"
+    # The first attempt of a case that never passed is the failure itself.
+    failed = [t for t in result.tries if t.verdict is Verdict.FAIL][0 if result.flaky else 1 :]
+    at = next((n for n, e in enumerate(element) if e.tag.startswith("system-")), len(element))
+    for number, attempt in enumerate(failed):
+        mark = ET.Element(tag, {"message": _name(attempt.message), "type": "unexpected"})
+        told = files_of(cell, replace(result, guest=attempt.guest))
+        lines = [attempt.message, *(f"{name}: {value}" for name, value in told.items())]
+        ET.SubElement(mark, "stackTrace").text = shown("\n".join(lines), limit)
+        element.insert(at + number, mark)
+
+
+def files_of(cell: CellResult, result: CaseResult) -> dict[str, str]:
+    """The raw files that a result is in: those of the guest that it ran in, as far as they are there."""
+    suffix = f"-{result.guest}" if result.guest > 1 else ""
+    wanted = {
+        "full console": f"console{suffix}.log",
+        "verdict stream": f"verdict{suffix}.log",
+        "boot script": f"reproduce{suffix}.sh",
+        "build log": "build.log" if cell.state is State.BUILD_FAILED else "",
+    }
+    return {name: cell.artifacts[file] for name, file in wanted.items() if file in cell.artifacts}
 
 
 def _suite(run: Run, cell: CellResult, notes: dict[str, str], limits: dict[Verdict, int]) -> _Suite:
@@ -133,7 +198,11 @@ def _suite(run: Run, cell: CellResult, notes: dict[str, str], limits: dict[Verdi
         **{f"file.{name}": path for name, path in cell.artifacts.items()},
         **notes,
     }
-    cases = [_case(cell, result, limits[result.verdict]) for result in cell.cases]
+    infos = {info.id: info for info in run.cases}
+    cases = [
+        _case(cell, result, limits[result.verdict], again.command(run, cell, infos.get(result.case)))
+        for result in cell.cases
+    ]
     if cell.state in _BAD_STATES and not any(case.is_failure() or case.is_error() for case in cases):
         cases.append(_cell_case(cell))
     return _Suite(
@@ -184,15 +253,16 @@ def _cell_case(cell: CellResult) -> TestCase:
     return case
 
 
-def _case(cell: CellResult, result: CaseResult, limit: int) -> TestCase:
+def _case(cell: CellResult, result: CaseResult, limit: int, repeat: str) -> TestCase:
     full = _cut(result.message, limit).strip() or f"{result.verdict.value}: no message was recorded"
+    files = files_of(cell, result)
     message = _name(full.split("\n", 1)[0])
     case = TestCase(
         _name(result.case),
         classname=_name(cell.cell),
         elapsed_sec=max(result.duration_s, 0.0),
     )
-    details = shown(_details(cell, result, full, limit), limit)
+    details = shown(_details(result, full, limit, repeat, files), limit)
     if result.verdict is Verdict.FAIL:
         kind = "build" if cell.state is State.BUILD_FAILED and not result.attempts else "unexpected"
         case.add_failure_info(message, details, "flaky" if result.flaky else kind)
@@ -200,30 +270,32 @@ def _case(cell: CellResult, result: CaseResult, limit: int) -> TestCase:
         case.add_error_info(message, details, "infrastructure")
     elif result.verdict is Verdict.SKIP:
         case.add_skipped_info(message, details)
-    out = shown(result.output_excerpt, limit)
+    out = shown(result.output_excerpt, limit, files.get("verdict stream", ""))
     if result.verdict is Verdict.PASS:
         out = f"{details}\n\n{out}".rstrip()
     case.stdout = out or None
-    case.stderr = shown("\n".join(result.kmsg), limit) or None
+    case.stderr = shown("\n".join(result.kmsg), limit, files.get("full console", "")) or None
     return case
 
 
-def _details(cell: CellResult, result: CaseResult, message: str, limit: int) -> str:
-    """The sentence first, then observed, expected, why, how to repeat it, then the evidence."""
+def _details(result: CaseResult, message: str, limit: int, repeat: str, files: dict[str, str]) -> str:
+    """The sentence first, then the command that repeats it, observed, expected, why, the files, and then the
+    evidence."""
+    defect = "yes: expected of this design, and a failure if it disappears"
     rows = [
+        ("repeat", repeat if result.verdict in (Verdict.FAIL, Verdict.ERROR) else ""),
         ("observed", result.outcome),
         ("expected", result.expected),
         ("why", result.reason),
-        (
-            "known defect",
-            "yes: expected of this design, and a failure if it disappears" * result.known_defect,
-        ),
+        ("known defect", defect * result.known_defect),
         ("attempts", f"{result.attempts}, {result.failures} failed" if result.attempts > 1 else ""),
         ("time limit", f"close: {result.limit_used:.0%} used" if result.limit_used > 0.5 else ""),
-        ("repeat", f"sh {cell.artifacts['reproduce.sh']}" if "reproduce.sh" in cell.artifacts else ""),
-        ("full console", cell.artifacts.get("console.log", "")),
+        *files.items(),
     ]
-    lines = [message, *(f"{name}: {value}" for name, value in rows if value)]
+    told, _, more = message.partition("\n")
+    lines = [told, *(f"{name}: {value}" for name, value in rows if value)]
+    if more.strip():
+        lines += ["", more.strip("\n")]
     if result.evidence:
         lines += ["", _cut(result.evidence, limit)]
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from kmodpipe.report.words import count, mark, sentence, some, total, wrong
 from kmodpipe.results import (
     CONTROL,
     CaseResult,
@@ -28,13 +29,11 @@ from kmodpipe.results import (
     effects,
     exit_code,
     one_line,
-    totals,
 )  # fmt: skip
 
 _WORD_LIMIT = 20
 _SLOWEST = 5
 _FAILURES = 40
-_NAMES = 8
 _SLOW_S = 1.0
 _KINDS = {
     EffectKind.REGRESSED: "bold red",
@@ -44,18 +43,22 @@ _KINDS = {
 }
 
 
+_STYLES = {
+    "pass": "green",
+    "unmet": "cyan",
+    "defect": "yellow",
+    "flaky": "bold red",
+    "fail": "bold red",
+    "error": "magenta",
+    "skip": "dim",
+}
+
+
 def sign(result: CaseResult) -> tuple[str, str]:
     """A sign that can be told without colour, and its style."""
-    if result.known_defect:
-        return "⚠", "yellow"
-    if result.flaky:
-        return "≈", "bold red"
-    return {
-        Verdict.PASS: ("✓", "green" if result.goal_met else "cyan"),
-        Verdict.FAIL: ("✗", "bold red"),
-        Verdict.ERROR: ("!", "magenta"),
-        Verdict.SKIP: ("–", "dim"),
-    }[result.verdict]
+    found = mark(result)
+    # There is the outcome beside it nearly always, and the legend has one sign for all that was expected.
+    return ("✓" if found.key == "unmet" else found.sign), _STYLES[found.key]
 
 
 def report(run: Run) -> RenderableType:
@@ -191,7 +194,7 @@ def _legend(cases: Sequence[str], headings: Sequence[str]) -> Iterable[Renderabl
         for case, heading in zip(cases, headings, strict=True):
             yield Text(f"{heading:>2}  {one_line(case)}", style="dim", no_wrap=True, overflow="ellipsis")
     yield Text.assemble(
-        ("✓", "green"), " as expected  ", ("✗", "bold red"), " not as expected  ", ("≈", "bold red"),
+        ("✓", "green"), " as expected  ", ("✗", "bold red"), " not as expected  ", ("~", "bold red"),
         " flaky  ", ("⚠", "yellow"), " known defect  ", ("!", "magenta"), " no verdict  ", ("–", "dim"),
         " skipped", style="dim",
     )  # fmt: skip
@@ -214,7 +217,7 @@ def series_lines(run: Run) -> list[RenderableType]:
         for kind, number in quiet.items():
             cases = len({e.case for e in own if e.kind is kind})
             lines.append(
-                Text(f"  {kind.value:<14} {_count(cases, 'case')}, {_count(number, 'result')}", style="dim")
+                Text(f"  {kind.value:<14} {count(cases, 'case')}, {count(number, 'result')}", style="dim")
             )
     return lines
 
@@ -227,7 +230,7 @@ def _unhelped(effects: Sequence[Effect]) -> list[RenderableType]:
     lines: list[RenderableType] = [_effect_line(e) for e in own if e.unexpected]
     names = list(dict.fromkeys(one_line(e.case) for e in own if not e.unexpected))
     if names:
-        lines.append(Text.assemble("  ", (f"{kind.value:<14} ", "yellow"), _some(names)))
+        lines.append(Text.assemble("  ", (f"{kind.value:<14} ", "yellow"), some(names)))
     return lines
 
 
@@ -236,7 +239,7 @@ def _effect_line(effect: Effect) -> Text:
     line = Text("  ")
     line.append(f"{effect.kind.value:<14} ", style=_KINDS.get(effect.kind, "yellow"))
     line.append(
-        f"{one_line(effect.case)}: {before}{one_line(effect.after)} ({_count(len(effect.cells), 'cell')})"
+        f"{one_line(effect.case)}: {before}{one_line(effect.after)} ({count(len(effect.cells), 'cell')})"
     )
     if effect.unexpected:
         line.append(" not as expected", style="red")
@@ -271,26 +274,18 @@ def _by_reason(word: str, mark: str, style: str, cells: Sequence[CellResult]) ->
         reason = cell.reason.strip() or "no reason was recorded"
         groups.setdefault((word or cell.state.value, reason.split("\n", 1)[0]), []).append(cell.cell)
     return [
-        Text.assemble((f"{mark} {state} ", style), one_line(_some(names)), (f": {one_line(reason)}", "dim"))
+        Text.assemble((f"{mark} {state} ", style), one_line(some(names)), (f": {one_line(reason)}", "dim"))
         for (state, reason), names in groups.items()
     ]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return ", ".join(names[:_NAMES]) + more
 
 
 def failed_lines(run: Run) -> list[RenderableType]:
     """Every failure and error of a cell that ran: where, and the sentence."""
     lines: list[RenderableType] = []
-    for cell, result in run.results():
-        if result.verdict in (Verdict.FAIL, Verdict.ERROR) and (cell.state is State.RAN or result.attempts):
-            mark, style = sign(result)
-            told = one_line(result.message.strip().split("\n", 1)[0])
-            lines.append(
-                Text.assemble((f"{mark} ", style), f"{one_line(cell.cell)} {one_line(result.case)}: ", told)
-            )
+    for cell, result in wrong(run):
+        mark, style = sign(result)
+        where = f"{one_line(cell.cell)} {one_line(result.case)}: "
+        lines.append(Text.assemble((f"{mark} ", style), where, sentence(result)))
     hidden = len(lines) - _FAILURES
     if hidden > 0:
         lines[_FAILURES:] = [Text(f"… and {hidden} more, all in junit.xml", style="dim")]
@@ -328,18 +323,4 @@ def _limit(result: CaseResult) -> str:
 
 
 def total_line(run: Run) -> Text:
-    """``12 passed (2 known defects), 1 failed, 0 errors, 3 skipped, 1 dead axis: exit 1``."""
-    n = totals(run)
-    dead = f", {n['dead axes']} dead {'axis' if n['dead axes'] == 1 else 'axes'}" if n["dead axes"] else ""
-    known = f" ({_count(n['known defects'], 'known defect')})" if n["known defects"] else ""
-    code = int(exit_code(run))
-    flaky = f" ({n['flaky']} flaky)" if n["flaky"] else ""
-    return Text(
-        f"{n['pass']} passed{known}, {n['fail']} failed{flaky}, {_count(n['error'], 'error')}, "
-        f"{n['skip']} skipped{dead}: exit {code}",
-        style="bold green" if code == 0 else "bold red",
-    )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    return Text(total(run), style="bold green" if exit_code(run) == 0 else "bold red")

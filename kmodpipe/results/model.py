@@ -43,12 +43,25 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class CaseInfo:
-    """What reports say of a case whatever the cell; ``digest`` is the SHA-256 of what it does in a guest."""
+    """What reports say of a case whatever the cell; ``digest`` is the SHA-256 of what it does in a guest,
+    ``argument`` what ``--case`` takes for it where that is not its id."""
 
     id: str
     summary: str
     goal: str
     digest: str = ""
+    argument: str = ""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One of several runs of a case; ``message`` is its sentence, ``guest`` as in `CaseResult`."""
+
+    verdict: Verdict
+    message: str = ""
+    outcome: str = ""
+    duration_s: float = 0.0
+    guest: int = 0
 
 
 @dataclass(frozen=True)
@@ -59,8 +72,10 @@ class CaseResult:
     ``lacking`` says that the design does not have what the case is about.
     ``message`` begins with the sentence a developer needs. ``attempts`` counts the boots that tried it, and
     ``failures``, where there were several, those that failed; ``flaky``: it failed and passed, which is a
-    failure, of a kind of its own. ``limit_used`` is the part of its time limit that it used, of several runs
-    the most. ``reports`` are the kernel's that came in it, the benign ones too."""
+    failure, of a kind of its own; ``tries`` are the attempts one by one, where there were a few. ``guest`` is
+    the number, from 1, of the cell's guest that the evidence is from; 0 where there was none.
+    ``limit_used`` is the part of its time limit that it used, of several runs the most. ``reports`` are the
+    kernel's that came in it, the benign ones too."""
 
     case: str
     verdict: Verdict
@@ -82,6 +97,8 @@ class CaseResult:
     failures: int = 0
     flaky: bool = False
     limit_used: float = 0.0
+    tries: tuple[Attempt, ...] = ()
+    guest: int = 0
 
     @property
     def word(self) -> str:
@@ -127,9 +144,24 @@ class DeadAxis:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A piece of work and when it was done: ``kind`` is that of a step (``base``, ``module``, ``test`` …) or
+    ``guest`` for one boot, ``subject`` the cell or whatever else it was for. ``began`` is in seconds since
+    1970, so that spans of several machines fit together; ``boot_s`` is a guest's time to its /init."""
+
+    kind: str
+    subject: str
+    began: float
+    seconds: float
+    outcome: str = ""
+    boot_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Run:
     """One run over the matrix. ``started`` and ``finished`` are ISO 8601 in UTC, ``finished`` empty while it
-    goes on. Ids of cells and of cases are unique (ValueError)."""
+    goes on. ``timeline`` is what was done when; what came from the cache took no time and is not in it. Ids
+    of cells and of cases are unique (ValueError)."""
 
     id: str
     started: str
@@ -138,6 +170,7 @@ class Run:
     properties: Mapping[str, str] = field(default_factory=dict)
     finished: str = ""
     dead_axes: tuple[DeadAxis, ...] = ()
+    timeline: tuple[Span, ...] = ()
 
     def __post_init__(self) -> None:
         _unique("case", (c.id for c in self.cases))

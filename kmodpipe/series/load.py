@@ -1,7 +1,8 @@
 """Read a series: a folder in quilt form, any folder of patches, or a mailbox.
 
 patches/<name>/series        patch file names in order; blank lines and # comments
-patches/<name>/series.toml   summary, module, design, applies-to, axes
+patches/<name>/series.toml   summary, module, design, applies-to, axes; subject and message-id of the mail
+                             that a reply goes to, if it is not the first patch
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class _Meta(BaseModel):
     module: str | None = Field(None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$")
     design: str | None = Field(None, pattern=_NAME.pattern)
     applies_to: tuple[str, ...] = ()
+    subject: str = ""
+    message_id: str = ""
     axes: dict[str, Annotated[str, Field(pattern=r"^\w+$")]] = Field(default_factory=dict)
 
 
@@ -110,6 +113,7 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
             what = f"{patch_name} is not a file" if paths.exists(path) else f"there is no patch {patch_name}"
             raise UserError(what, where=where)
         patches.append(read_patch(patch_name, path, _read_bytes(path), where=str(path)))
+    subject, message_id = _head(patches[0].data)
     return Series(
         name=name,
         design=meta.design or name,
@@ -119,6 +123,8 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
         patches=tuple(patches),
         origin=origin,
         axes=meta.axes,
+        subject=meta.subject or subject,
+        message_id=meta.message_id or message_id,
     )
 
 
@@ -127,6 +133,13 @@ def _resolved(path: Path, where: str) -> Path:
         return path.resolve()
     except (OSError, RuntimeError) as e:
         raise UserError(f"{path.name} cannot be read: {e}", where=where) from e
+
+
+def _head(mail: bytes) -> tuple[str, str]:
+    """Subject and Message-ID of a mail, as far as it has them."""
+    head = mail.partition(b"\n\n")[0] + b"\n\n"
+    subject, message_id = (" ".join(_header(head, name).split()) for name in ("Subject", "Message-ID"))
+    return subject, message_id
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -188,15 +201,18 @@ def _load_file(path: Path) -> Series:
     plain = path.suffix in (".patch", ".diff") and not data.startswith(b"From ")
     if plain or re.match(rb"\s*(diff --git |--- )", data):
         patches: tuple[Patch, ...] = (read_patch(path.name, path, data, where=str(path)),)
+        head = _head(data)
     else:
-        patches = _load_mailbox(path, data)
-    name = _name_of(path.stem)
-    return Series(name, name, f"{len(patches)} patches from {path.name}", None, (), patches, str(path))
+        patches, head = _load_mailbox(path, data)
+    name, told = _name_of(path.stem), f"{len(patches)} patches from {path.name}"
+    return Series(name, name, told, None, (), patches, str(path), subject=head[0], message_id=head[1])
 
 
-def _load_mailbox(path: Path, data: bytes) -> tuple[Patch, ...]:
-    """The patches in a mailbox: messages with a diff, replies left out, by their [PATCH n/m]."""
+def _load_mailbox(path: Path, data: bytes) -> tuple[tuple[Patch, ...], tuple[str, str]]:
+    """The patches in a mailbox: messages with a diff, replies left out, by their [PATCH n/m]; and subject and
+    Message-ID of the cover letter, else of the first patch."""
     found: list[tuple[str, bytes]] = []
+    heads: list[tuple[str, str]] = []
     with temporary("mbox") as folder:
         # git's own reading of mail: transfer encodings, >From, line ends.
         split = git(folder, "mailsplit", "-b", f"-o{folder}", stdin=data, check=False)
@@ -211,7 +227,8 @@ def _load_mailbox(path: Path, data: bytes) -> tuple[Patch, ...]:
             done = git(folder, "mailinfo", "msg", "diff", stdin=raw, check=False)
             if done.returncode != 0 or not diff.is_file():
                 raise UserError(f"git cannot read message {message.name}", where=str(path), detail=done.tail)
-            subject = _subject(raw)
+            subject = _header(raw, "Subject")
+            heads.append(_head(raw))
             content = diff.read_bytes()
             if content.strip() and is_diff(content):
                 found.append((" ".join(subject.split()), content))
@@ -219,15 +236,29 @@ def _load_mailbox(path: Path, data: bytes) -> tuple[Patch, ...]:
     ordered = _in_order(fresh or found, path)
     if not ordered:
         raise UserError("no message in it carries a patch", where=str(path))
-    return tuple(
+    patches = tuple(
         read_patch(_patch_name(number, subject), path, content, where=f"{path}: {subject}")
         for number, (subject, content) in enumerate(ordered, 1)
     )
+    return patches, _first_mail(heads, ordered[0][0])
 
 
-def _subject(message: bytes) -> str:
+def _first_mail(heads: list[tuple[str, str]], first_patch: str) -> tuple[str, str]:
+    """The cover letter among these mails, else the one with the first patch."""
+    covers = [
+        head
+        for head in heads
+        if (match := _NUMBERED.search(head[0]))
+        and int(match[1]) == 0
+        and not head[0].lower().startswith("re:")
+    ]
+    own = [head for head in heads if head[0] == first_patch]
+    return next(iter([*covers, *own]), ("", ""))
+
+
+def _header(message: bytes, name: str) -> str:
     try:
-        return str(email.message_from_bytes(message, policy=email.policy.default).get("Subject", ""))
+        return str(email.message_from_bytes(message, policy=email.policy.default).get(name, ""))
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
         # The parser of this policy gives up on some headers that no mailer makes.
         return ""

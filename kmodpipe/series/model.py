@@ -43,7 +43,8 @@ class Series:
     """Patches in order, and what is declared about them. ``origin`` says where they were read from.
 
     ``axes`` maps names of matrix axes to this series' own spelling of the Kconfig symbol; ``partial`` marks
-    the first patches of a longer series.
+    the first patches of a longer series. ``subject`` and ``message_id`` are those of its first mail, empty
+    where they are not known.
     """
 
     name: str
@@ -55,6 +56,8 @@ class Series:
     origin: str
     axes: Mapping[str, str] = field(default_factory=dict)
     partial: bool = False
+    subject: str = ""
+    message_id: str = ""
 
     def prefixes(self) -> tuple[Series, ...]:
         """The series up to each of its patches but the last, as ``name@1``, ``name@2`` …"""

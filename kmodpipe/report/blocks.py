@@ -1,0 +1,236 @@
+"""A report as blocks, and its renderings: for a terminal, as Markdown, as a plain-text mail. Pure.
+
+Text is made of our own words and of `Code`: names, outcomes, sentences and whatever else came from a guest,
+a series or a file. Only `Code` can be hostile, and each rendering has one place that makes it harmless:
+
+    text       controls are made visible
+    Markdown   a code span, in which there are no links, mentions, references, headings or HTML
+    mail       the same as text, and trailers (``Tested-by:`` and the like) are broken up: tools collect them
+               from replies
+
+Commands stand on a line of their own, which is never wrapped.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kmodpipe.progress import visible_lines
+from kmodpipe.results import one_line
+
+
+@dataclass(frozen=True)
+class Code:
+    """Text from outside, or a name."""
+
+    text: str
+
+
+Text = tuple["str | Code", ...]
+
+
+@dataclass(frozen=True)
+class Title:
+    text: Text
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    text: Text
+
+
+@dataclass(frozen=True)
+class Items:
+    items: tuple[Text, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    head: tuple[str, ...]
+    rows: tuple[tuple[Text, ...], ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    text: str
+
+
+@dataclass(frozen=True)
+class Quote:
+    """Lines of evidence."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What few want to read: folded where that can be."""
+
+    title: Text
+    blocks: tuple[Block, ...]
+
+
+Block = Title | Paragraph | Items | Table | Command | Quote | Fold
+
+
+def listed(names: Iterable[str], most: int = 8) -> Text:
+    """``a, b and 3 more``."""
+    all_names = list(names)
+    parts: list[str | Code] = []
+    for name in all_names[:most]:
+        parts += [", ", Code(name)] if parts else [Code(name)]
+    if len(all_names) > most:
+        parts.append(f" and {len(all_names) - most} more")
+    return tuple(parts)
+
+
+# -- plain text ---------------------------------------------------------------------------------------
+_TRAILER = re.compile(r"\b([A-Za-z][A-Za-z-]*-by|Fixes|Closes|Link|Cc|Reported-and-\S+)(\s*):", re.IGNORECASE)
+_ASCII = str.maketrans(
+    {"→": "->", "…": "...", "–": "-", "×": "x", "✓": "ok", "✗": "FAIL", "○": "ok", "⚠": "!"}
+)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """How a plain rendering wraps; ``mail``: for a mailing list, without anything that tools would take for
+    a trailer or that readers without Unicode would not see."""
+
+    width: int
+    mail: bool = False
+
+    def text(self, text: Text) -> str:
+        return "".join(self.code(part.text) if isinstance(part, Code) else self.own(part) for part in text)
+
+    def own(self, text: str) -> str:
+        return text.translate(_ASCII) if self.mail else text
+
+    def code(self, text: str) -> str:
+        line = one_line(text)
+        return _TRAILER.sub(r"\1\2 :", self.own(line)) if self.mail else line
+
+    def wrap(self, text: str, first: str = "", rest: str = "") -> list[str]:
+        return textwrap.wrap(
+            text, self.width, initial_indent=first, subsequent_indent=rest,
+            break_long_words=False, break_on_hyphens=False,
+        ) or [""]  # fmt: skip
+
+    def block(self, block: Block) -> list[str]:
+        if isinstance(block, Title):
+            title = self.text(block.text)
+            return [title, "=" * min(len(title), self.width)] if not self.mail else [f"{title}:"]
+        if isinstance(block, Paragraph):
+            return self.wrap(self.text(block.text))
+        if isinstance(block, Items):
+            return [line for item in block.items for line in self.wrap(self.text(item), "- ", "  ")]
+        if isinstance(block, Table):
+            return self.table(block)
+        if isinstance(block, Command):
+            return [f"    {one_line(block.text)}"]
+        if isinstance(block, Quote):
+            return [f"| {self.code(line)}".rstrip() for line in block.text.splitlines()]
+        lines = self.wrap(f"{self.text(block.title)}:")
+        for inner in block.blocks:
+            lines += ["", *self.block(inner)]
+        return lines
+
+    def table(self, table: Table) -> list[str]:
+        """Columns where they fit; else each row as an item, so that nothing is cut."""
+        rows = [[self.text(text) for text in row] for row in table.rows]
+        widths = [max(map(len, column)) for column in zip(table.head, *rows, strict=True)]
+        if sum(widths) + 2 * len(widths) <= self.width:
+            head = [list(table.head), ["-" * w for w in widths]]
+            return [
+                ("  " + "  ".join(t.ljust(w) for t, w in zip(row, widths, strict=True))).rstrip()
+                for row in (*head, *rows)
+            ]
+        lines = []
+        for row in rows:
+            told = [row[0], *(f"{n} {t}" for n, t in zip(table.head[1:], row[1:], strict=True) if t)]
+            lines += self.wrap(", ".join(told), "- ", "  ")
+        return lines
+
+
+def text(blocks: Sequence[Block], width: int = 100) -> str:
+    """For a terminal or a log."""
+    return _joined(_Plain(width), blocks)
+
+
+def mail(blocks: Sequence[Block], width: int = 72) -> str:
+    """The body of a mail."""
+    return _joined(_Plain(width, mail=True), blocks)
+
+
+def _joined(plain: _Plain, blocks: Sequence[Block]) -> str:
+    return "\n\n".join("\n".join(plain.block(block)) for block in blocks) + "\n"
+
+
+# -- Markdown -----------------------------------------------------------------------------------------
+def markdown(blocks: Sequence[Block], limit: int) -> str:
+    """GitHub's and GitLab's Markdown, ``limit`` characters at most: what there is no room for is left out as
+    whole blocks, and that is said."""
+    cut = "*More than there is room for: the rest is in report.html.*\n"
+    made: list[str] = []
+    size = len(cut)
+    for block in blocks:
+        piece = "\n".join(_markdown(block)) + "\n"
+        if size + len(piece) + 1 > limit:
+            made.append(cut)
+            break
+        made.append(piece)
+        size += len(piece) + 1
+    return "\n".join(made)
+
+
+def _markdown(block: Block) -> list[str]:
+    if isinstance(block, Title):
+        return [f"### {_inline(block.text)}"]
+    if isinstance(block, Paragraph):
+        return [_inline(block.text)]
+    if isinstance(block, Items):
+        return [f"- {_inline(item)}" for item in block.items]
+    if isinstance(block, Table):
+        return [
+            "| " + " | ".join(block.head) + " |",
+            "|" + " --- |" * len(block.head),
+            *("| " + " | ".join(_inline(t, cell=True) for t in row) + " |" for row in block.rows),
+        ]
+    if isinstance(block, (Command, Quote)):
+        return _fenced(one_line(block.text) if isinstance(block, Command) else block.text)
+    inner = [line for one in block.blocks for line in (*_markdown(one), "")]
+    return ["<details>", f"<summary>{_html(block.title)}</summary>", "", *inner, "</details>"]
+
+
+def _inline(text: Text, *, cell: bool = False) -> str:
+    return "".join(_span(p.text, cell=cell) if isinstance(p, Code) else p for p in text)
+
+
+def _span(text: str, *, cell: bool) -> str:
+    """A code span that holds ``text``, whatever is in it."""
+    line = one_line(text)
+    if cell:
+        # In a table an escaped pipe is one of the text's; a backslash before it would escape the escape.
+        line = re.sub(r"(\\*)\|", lambda m: m[1] + " " * bool(m[1]) + "\\|", line)
+    if not line.strip():
+        return ""
+    ticks = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    pad = " " if line[0] in "` " or line[-1] in "` " else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}"
+
+
+def _fenced(text: str) -> list[str]:
+    shown = visible_lines(text)
+    fence = "`" * max(3, max(map(len, re.findall("`+", shown)), default=0) + 1)
+    return [f"{fence}text", *shown.splitlines(), fence]
+
+
+def _html(text: Text) -> str:
+    """A summary is HTML: Markdown is not read there, and entities stand for all that HTML would read."""
+    return "".join(f"<code>{_entities(p.text)}</code>" if isinstance(p, Code) else p for p in text)
+
+
+def _entities(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9 ]", lambda m: f"&#{ord(m.group())};", one_line(text))

@@ -1,0 +1,212 @@
+"""What a run tells at its end, and `invoke report`: reads runs, writes what was asked for of them."""
+
+from __future__ import annotations
+
+import os
+import webbrowser
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe import cases, disk, paths, proc, results
+from kmodpipe.errors import ExitCode, KmodpipeError, UserError, unknown_name
+from kmodpipe.progress import Screen
+from kmodpipe.report import blocks, compare, findings, html, junit, mail, story, terminal
+from kmodpipe.report.compare import Change, Comparison
+from kmodpipe.results import Run
+from kmodpipe.store import write_atomically
+
+FORMATS = ("findings", "text", "markdown", "mail", "summary")
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+"""The variable with which a CI system names the file that takes a job's summary."""
+_SERIES = "series:"
+# A comment on GitHub holds 65,536 characters, a step's summary 1 MiB.
+_COMMENT_LIMIT, _SUMMARY_LIMIT = 60_000, 900_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line said. ``run`` and ``against`` are folders, files or ids of runs below ``out``,
+    ``against`` also ``series:NAME``; files to write are empty where none is wanted."""
+
+    cases: Path
+    out: Path
+    run: str = ""
+    against: str = ""
+    form: str = ""
+    to: str = ""
+    html: str = ""
+    junit: str = ""
+    strict: bool = False
+    open: bool = False
+    series: Sequence[str] = ()
+    fail_on: Sequence[str] = ()
+
+
+def tell(run: Run, folder: Path, screen: Screen, *, provenance: bool) -> None:
+    """The end of a run, for who waits for it: the screen, and the summary of a CI job."""
+    try:
+        if provenance:
+            for name, value in run.properties.items():
+                screen.line(f"  {name}: {value}")
+        screen.show(terminal.report(run))
+        screen.print(f"results: {os.path.relpath(folder)}/report.html, junit.xml and results.json")
+    finally:
+        # Wanted whether the screen took it or not.
+        append_summary(lambda: summary(run), screen)
+
+
+def hand_over(made: Path, wanted: str) -> None:
+    """The JUnit file where the caller wants it as well; that of a run that was cut off, too."""
+    if wanted and made.is_file():
+        try:
+            write_atomically(Path(wanted).absolute(), made.read_text("utf-8"))
+        except OSError as e:
+            raise _not_written(e, wanted) from None
+
+
+def report(wanted: Wanted, screen: Screen) -> ExitCode:
+    """Write and print what is wanted; 0, or what ``--fail-on`` makes of the comparison. Raises UserError."""
+    _check(wanted)
+    path = _results_file(wanted.run or "latest", wanted.out)
+    run = results.load(path)
+    for file, write in (
+        (wanted.html, lambda target: html.save(run, target, path.parent)),
+        (wanted.junit, lambda target: junit.save(run, target, strict=wanted.strict)),
+    ):
+        if file:
+            _written(Path(file), write, screen)
+    if wanted.open:
+        _open(run, path.parent, screen)
+    found = _comparison(run, wanted)
+    if wanted.form or found or not (wanted.html or wanted.junit or wanted.open):
+        _tell(run, found, wanted, screen)
+    if not found:
+        return ExitCode.OK
+    bad = found.fails(wanted.fail_on)
+    if bad:
+        screen.line(f"--fail-on: {', '.join(f'{found.counts[c]} {c.value}' for c in bad)}")
+    return ExitCode.OK if not bad else ExitCode.INFRA if set(bad) == {Change.LOST} else ExitCode.FAILURE
+
+
+def _check(wanted: Wanted) -> None:
+    if wanted.form and wanted.form not in FORMATS:
+        raise unknown_name("format", wanted.form, FORMATS, where="--format")
+    for name in wanted.fail_on:
+        if name not in compare.FAIL_ON:
+            raise unknown_name("change", name, compare.FAIL_ON, where="--fail-on")
+    if wanted.fail_on and not wanted.against:
+        raise UserError("--fail-on needs something to compare with", hint="name a run: --against RUN")
+    if wanted.form == "findings" and wanted.against:
+        raise UserError("the page of findings is about one run", hint="--format text or markdown compares")
+    if wanted.series and wanted.form != "mail":
+        raise UserError("--series is for the mail about a series", hint="--format mail --series NAME")
+    if wanted.strict and not wanted.junit:
+        raise UserError("--strict is a profile of the JUnit file", hint="--junit FILE --strict")
+
+
+def _results_file(name: str, out: Path) -> Path:
+    """The results.json that ``name`` means. Raises UserError."""
+    for given in (Path(name), out / name):
+        file = given if paths.is_file(given) else given / "results.json"
+        if paths.is_file(file):
+            return file.resolve()
+    known = sorted((p.parent.name for p in out.glob("*/results.json")), reverse=True)
+    hint = f"below {out} there are: {', '.join(known[:5])}" if known else "run first: invoke test"
+    raise UserError(f"there is no run {name!r}", where=str(out), hint=hint)
+
+
+def _comparison(run: Run, wanted: Wanted) -> Comparison | None:
+    if not wanted.against:
+        return None
+    if wanted.against.startswith(_SERIES):
+        return compare.series(run, wanted.against.removeprefix(_SERIES))
+    before = results.load(_results_file(wanted.against, wanted.out))
+    if before.id == run.id:
+        raise UserError(
+            f"run {run.id} is compared with itself", hint="name an earlier one, or series:NAME of this one"
+        )
+    return compare.runs(before, run)
+
+
+def _tell(run: Run, found: Comparison | None, wanted: Wanted, screen: Screen) -> None:
+    form = wanted.form or ("text" if found else "findings")
+    page = _page(form, run, found, wanted)
+    if wanted.to:
+        _written(Path(wanted.to), lambda target: write_atomically(target, page), screen)
+    elif form == "summary" and os.environ.get(STEP_SUMMARY):
+        append_summary(lambda: page, screen)
+    else:
+        screen.print(page.rstrip("\n"))
+
+
+def _page(form: str, run: Run, found: Comparison | None, wanted: Wanted) -> str:
+    if form == "findings":
+        known = cases.load(wanted.cases)
+        return findings.page(run, known, findings.load_claims(wanted.cases, known))
+    if form == "mail":
+        if len(wanted.series) > 1:
+            raise UserError("a mail is about one series", hint="--series NAME")
+        return mail.text(run, "".join(wanted.series), found, _tester())
+    if form == "text":
+        return blocks.text(story.whole(run, found))
+    if form == "markdown":
+        return blocks.markdown(story.whole(run, found, [story.provenance(run)]), _COMMENT_LIMIT)
+    return summary(run, found)
+
+
+def summary(run: Run, found: Comparison | None = None) -> str:
+    """The summary of a CI job, as Markdown."""
+    extra = [story.matrix(run), story.provenance(run)]
+    return blocks.markdown(story.whole(run, found, extra), _SUMMARY_LIMIT)
+
+
+def append_summary(page: Callable[[], str], screen: Screen) -> None:
+    """Append to the file that takes the job's summary, where there is one; a summary that cannot be written
+    costs no run."""
+    path = os.environ.get(STEP_SUMMARY)
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8", errors="backslashreplace") as f:
+            f.write(page())
+    except OSError as e:
+        screen.warn(f"the summary could not be written to {path}: {e.strerror}")
+    else:
+        screen.say(f"summary: added to {STEP_SUMMARY}")
+
+
+def _tester() -> str:
+    """Who runs this, as git knows him; empty where it does not."""
+    told = [
+        proc.run(["git", "config", name], timeout_s=10, check=False).text.strip()
+        for name in ("user.name", "user.email")
+    ]
+    return f"{told[0]} <{told[1]}>" if all(told) else ""
+
+
+def _written(path: Path, write: Callable[[Path], None], screen: Screen) -> None:
+    if path.is_dir():
+        raise UserError("this is a folder, a file's name is needed", where=str(path))
+    try:
+        write(path.absolute())
+    except OSError as e:
+        raise _not_written(e, str(path)) from None
+    screen.print(f"written: {path}")
+
+
+def _not_written(error: OSError, where: str) -> KmodpipeError:
+    """The machine's trouble where it is that, such as a full disk; else the name was no good."""
+    return disk.explain(error) or UserError(f"the file cannot be written: {error.strerror}", where=where)
+
+
+def _open(run: Run, folder: Path, screen: Screen) -> None:
+    """Show the report in a browser; its path, where there is none."""
+    path = folder / "report.html"
+    if not path.is_file():
+        html.save(run, path)
+    where_to = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    if any(os.environ.get(name) for name in where_to) and webbrowser.open(path.as_uri()):
+        screen.print(f"opened: {path}")
+    else:
+        screen.print(f"there is no browser here, the report is {path}")

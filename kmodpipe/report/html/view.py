@@ -1,0 +1,206 @@
+"""What of a run the page shows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kmodpipe.errors import ExitCode
+from kmodpipe.report import timeline, words
+from kmodpipe.report.html.failures import STATES, Files, failures, unfinished
+from kmodpipe.report.html.records import (
+    CasePart,
+    CellPart,
+    Column,
+    Defect,
+    Field,
+    Group,
+    Page,
+    Pairs,
+    Row,
+    Seen,
+)
+from kmodpipe.report.words import Mark, count, mark, some
+from kmodpipe.results import CONTROL, CaseInfo, CellResult, Run, State, exit_code, one_line
+
+_DENSE_RESULTS, _DENSE_CELLS = 2500, 16
+_WORD = 20
+_NAMES = 40
+
+
+def page_of(run: Run, own: Files) -> Page:
+    """Everything that the template shows."""
+    columns = [c for c in run.cells if c.state is not State.SKIPPED]
+    infos = {info.id: info for info in run.cases}
+    anchors = {cell.cell: f"cell-{n}" for n, cell in enumerate(run.cells)}
+    case_anchors = {info.id: f"case-{n}" for n, info in enumerate(run.cases)}
+    failed, hidden = failures(run, infos, own)
+    links = {(i.cell, i.case): i.anchor for case in failed for i in case.items}
+    links |= {
+        (c.cell, info.id): f"{anchors[c.cell]}-why"
+        for c in columns
+        if c.state is not State.RAN
+        for info in run.cases
+        if (c.cell, info.id) not in links
+    }
+    rows = _rows(run, columns, links, case_anchors)
+    counts = dict.fromkeys((m.key for m in words.MARKS), 0)
+    for row in rows:
+        for found in row.results:
+            counts[found.key] = counts.get(found.key, 0) + 1
+    picture = timeline.draw(run.timeline)
+    undone, defects = unfinished(run, anchors, own), _defects(run, infos)
+    skipped = _skipped(run)
+    parts = [
+        ("verdict", "Verdict"),
+        ("matrix", "Matrix"),
+        *([("failures", "What went wrong")] * bool(failed or undone)),
+        *([("defects", "Known defects")] * bool(defects)),
+        *([("skipped", "Skipped cells")] * bool(skipped)),
+        *([("time", "Time")] * bool(picture)),
+        ("cases", "Cases"),
+        ("cells", "Cells"),
+        ("provenance", "Provenance"),
+    ]
+    return Page(
+        title=_title(run),
+        subtitle=_subtitle(run),
+        state=_state(run),
+        total=words.total(run),
+        parts=tuple(parts),
+        verdicts=words.verdicts(run),
+        control=tuple(f"{one_line(r.case)} ({one_line(c.cell)})" for c, r in words.control_failures(run)),
+        axes=run.dead_axes,
+        groups=tuple(
+            Group(variant, sum(c.variant == variant for c in columns))
+            for variant in dict.fromkeys(c.variant for c in columns)
+        ),
+        columns=tuple(Column(c.cell, c.variant, _label(c), anchors[c.cell]) for c in _grouped(columns)),
+        rows=rows,
+        dense=len(columns) > _DENSE_CELLS or len(columns) * len(rows) > _DENSE_RESULTS,
+        counts=counts,
+        failures=failed,
+        hidden_failures=hidden,
+        unfinished=undone,
+        defects=defects,
+        skipped=skipped,
+        picture=picture,
+        cases=tuple(_case_part(run, info, case_anchors[info.id]) for info in run.cases),
+        cells=tuple(_cell_part(c, anchors[c.cell], own) for c in run.cells),
+        properties=tuple(run.properties.items()),
+        files=tuple(
+            (name, own.href(name)) for name in ("results.json", "junit.xml", "events.jsonl", "shared")
+        ),
+        footer=f"kmodpipe {run.properties.get('kmodpipe', '')}, run {run.id}",
+    )
+
+
+def _grouped(cells: Sequence[CellResult]) -> list[CellResult]:
+    """The cells of one variant side by side, whatever the order in the results."""
+    order = list(dict.fromkeys(c.variant for c in cells))
+    return sorted(cells, key=lambda c: order.index(c.variant))
+
+
+def _title(run: Run) -> str:
+    series = [v for v in dict.fromkeys(c.variant for c in run.cells) if v != CONTROL]
+    return f"kmodpipe: {some(series, 4) or 'the unpatched tree'}"
+
+
+def _subtitle(run: Run) -> str:
+    until = f" until {run.finished}" if run.finished else ", not finished"
+    cells = sum(c.state is State.RAN for c in run.cells)
+    return (
+        f"{words.tree(run)}. Run {run.id}, {run.started}{until}. "
+        f"{count(cells, 'cell')} ran, {count(len(run.cases), 'case')}."
+    )
+
+
+def _state(run: Run) -> Mark:
+    return {ExitCode.OK: words.PASS, ExitCode.FAILURE: words.FAIL}.get(exit_code(run), words.ERROR)
+
+
+def _label(cell: CellResult) -> str:
+    """What tells a cell from the others of its variant, one thing a line."""
+    parts = [f"{axis}={value}" for axis, value in cell.choice.items()]
+    return "\n".join([*parts, *([cell.flavour] if cell.flavour else [])]) or cell.cell
+
+
+def _rows(
+    run: Run,
+    columns: Sequence[CellResult],
+    links: Mapping[tuple[str, str], str],
+    anchors: Mapping[str, str],
+) -> tuple[Row, ...]:
+    ordered = _grouped(columns)
+    found = [{r.case: r for r in cell.cases} for cell in ordered]
+    rows = []
+    for info in run.cases:
+        fields = []
+        for cell, own in zip(ordered, found, strict=True):
+            result = own.get(info.id)
+            if result is None:
+                fields.append(Field("error", "?", "", "no result", ""))
+                continue
+            its, word = mark(result), one_line(result.word)
+            word = word if len(word) <= _WORD else word[: _WORD - 1] + "…"
+            link = links.get((cell.cell, info.id), "")
+            fields.append(Field(its.key, its.sign, word, its.word, link))
+        rows.append(Row(info.id, anchors[info.id], f"{info.id} {one_line(info.summary)}", tuple(fields)))
+    return tuple(rows)
+
+
+def _defects(run: Run, infos: Mapping[str, CaseInfo]) -> tuple[Defect, ...]:
+    """The known defects, those that show the same together."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for cell, result in run.results():
+        if result.known_defect:
+            groups.setdefault((result.case, result.word, result.reason), []).append(cell.cell)
+    made = []
+    for (case, word, reason), cells in groups.items():
+        info = infos.get(case)
+        summary, goal = (info.summary, info.goal) if info else ("", "")
+        made.append(Defect(case, summary, goal, word, reason, some(cells, _NAMES)))
+    return tuple(made)
+
+
+def _skipped(run: Run) -> Pairs:
+    groups: dict[str, list[str]] = {}
+    for cell in run.cells:
+        if cell.state is State.SKIPPED:
+            groups.setdefault(cell.reason.strip() or "no reason was recorded", []).append(cell.cell)
+    return tuple((reason, some(cells, _NAMES)) for reason, cells in groups.items())
+
+
+def _case_part(run: Run, info: CaseInfo, anchor: str) -> CasePart:
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    marks = {m.key: m for m in words.MARKS}
+    for cell in run.cells:
+        result = cell.case(info.id) if cell.state is not State.SKIPPED else None
+        if result:
+            groups.setdefault((mark(result).key, result.word, result.reason), []).append(cell.cell)
+    seen = tuple(
+        Seen(marks[key], one_line(word), some(cells, _NAMES), reason)
+        for (key, word, reason), cells in sorted(groups.items(), key=lambda g: list(marks).index(g[0][0]))
+    )
+    return CasePart(info.id, anchor, info.summary, info.goal, info.digest, seen)
+
+
+def _cell_part(cell: CellResult, anchor: str, files: Files) -> CellPart:
+    own = {
+        "variant": cell.variant,
+        "design": cell.design,
+        **cell.choice,
+        "flavour": cell.flavour,
+        "state": cell.state.value,
+        "reason": cell.reason.split("\n", 1)[0],
+        **cell.properties,
+    }
+    state = _cell_mark(cell)
+    return CellPart(cell.cell, anchor, state, tuple((k, v) for k, v in own.items() if v), files.links(cell))
+
+
+def _cell_mark(cell: CellResult) -> Mark:
+    """The worst of a cell that ran; what became of it, else."""
+    if cell.state is not State.RAN:
+        return STATES[cell.state]
+    keys = {mark(r).key for r in cell.cases}
+    return next((m for m in (words.FAIL, words.FLAKY, words.ERROR) if m.key in keys), words.PASS)

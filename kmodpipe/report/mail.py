@@ -1,0 +1,101 @@
+"""A reply to a series, as a kernel developer would send it to the list. Pure.
+
+Plain text of 72 columns; commands and tables are never wrapped. ``In-Reply-To`` is there only where the
+series says what its first mail was. ``Tested-by`` is offered only where there is nothing to complain about.
+"""
+
+from __future__ import annotations
+
+from kmodpipe.errors import ExitCode, UserError, unknown_name
+from kmodpipe.report import again, blocks, story, words
+from kmodpipe.report.blocks import Block, Code, Command, Items, Paragraph, Title
+from kmodpipe.report.compare import Comparison
+from kmodpipe.results import CONTROL, EffectKind, Run, State, effects, exit_code, one_line
+
+
+def text(run: Run, variant: str = "", comparison: Comparison | None = None, tester: str = "") -> str:
+    """The whole mail about one series of the run (the only one, if ``variant`` is empty). ``tester`` is
+    ``Name <address>``. Raises UserError."""
+    variant = _variant(run, variant)
+    return f"{headers(run, variant)}\n{blocks.mail(body(run, variant, comparison, tester))}"
+
+
+def _variant(run: Run, variant: str) -> str:
+    known = [v for v in dict.fromkeys(c.variant for c in run.cells) if v != CONTROL]
+    if variant in known:
+        return variant
+    if variant:
+        raise unknown_name("series", variant, known, where=f"run {run.id}")
+    if not known:
+        raise UserError(f"run {run.id} tested no series", hint="there is nobody to reply to")
+    if len(known) > 1:
+        raise UserError(
+            f"run {run.id} has several series: {', '.join(known)}", hint="name one: --series NAME"
+        )
+    return known[0]
+
+
+def headers(run: Run, variant: str) -> str:
+    """``Subject``, and what makes it a reply where that is known."""
+    known = run.properties
+    subject = one_line(known.get(f"series.{variant}.subject", "")) or f"[PATCH] {variant}"
+    lines = [f"Subject: {subject if subject.lower().startswith('re:') else f'Re: {subject}'}"]
+    if message := one_line(known.get(f"series.{variant}.message-id", "")):
+        message = message if message.startswith("<") else f"<{message}>"
+        lines += [f"In-Reply-To: {message}", f"References: {message}"]
+    return "\n".join(lines) + "\n"
+
+
+def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> list[Block]:
+    verdict = next((v for v in words.verdicts(run) if v.variant == variant), None)
+    ran = words.ran_cells(run, variant)
+    made: list[Block] = [
+        Paragraph(
+            (
+                "I ran this series (", Code(variant), ") on ", Code(words.tree(run)),
+                f": {words.count(len(ran), 'Kconfig cell')}, {words.count(len(run.cases), 'case')}, "
+                "each beside the unpatched tree.",
+            )
+        ),
+    ]  # fmt: skip
+    if verdict:
+        made.append(Paragraph(story.verdict_text(verdict)))
+    made += story.effect_tables(run, variant)
+    if bad := story.failures(run, (variant,)):
+        made += [Title(("Not as expected",)), *bad]
+    if comparison:
+        made += [
+            Title(("Since the last time",)),
+            *story.of_comparison(comparison.only(variant), run, evidence=False),
+        ]
+    made += [Title(("To reproduce",)), Command(again.command(run, variant=variant)), *_facts(run, variant)]
+    if offered := trailer(run, variant, tester):
+        made.append(Paragraph((offered,)))
+    return made
+
+
+def _facts(run: Run, variant: str) -> list[Block]:
+    """What a reader needs to tell this run from his own."""
+    compilers = dict.fromkeys(c.properties.get("compiler", "") for c in run.cells)
+    told = [f"compiler: {name}" for name in compilers if name]
+    if digest := run.properties.get(f"series.{variant}"):
+        told.append(f"SHA-256 over the patches: {digest[:16]}")
+    if accel := run.properties.get("accel"):
+        told.append(f"guests: QEMU, {accel}")
+    return [Items(tuple((Code(one),) for one in told))] if told else []
+
+
+def trailer(run: Run, variant: str, tester: str) -> str:
+    """``Tested-by``, where all is well: every cell ran or was ruled out, all as expected, something fixed,
+    nothing broken, no defect, no stand-in for the tree that was meant, no part of a series only."""
+    kinds = {e.kind for e in effects(run) if e.variant == variant}
+    whole = all(c.state in (State.RAN, State.SKIPPED) for c in run.cells)
+    well = (
+        exit_code(run) is ExitCode.OK
+        and whole
+        and EffectKind.FIXED in kinds
+        and not kinds & {EffectKind.REGRESSED, EffectKind.KNOWN_DEFECT, EffectKind.UNKNOWN}
+        and "@" not in variant
+        and not run.properties.get("tree.stand-in-for")
+    )
+    return f"Tested-by: {one_line(tester) or 'Your Name <you@example.org>'}" if well else ""

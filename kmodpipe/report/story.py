@@ -1,0 +1,353 @@
+"""What there is to say of a run, and of two of them side by side, as blocks. Pure.
+
+Everything is bounded: a change that many cells show is one row, long lists name the first and count the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from kmodpipe.errors import ExitCode
+from kmodpipe.report import again, words
+from kmodpipe.report.blocks import (
+    Block,
+    Code,
+    Command,
+    Fold,
+    Items,
+    Paragraph,
+    Quote,
+    Table,
+    Text,
+    Title,
+    listed,
+)  # fmt: skip
+from kmodpipe.report.compare import Change, Comparison, Difference
+from kmodpipe.report.words import SeriesVerdict, count, sentence
+from kmodpipe.results import (
+    CONTROL,
+    CaseResult,
+    CellResult,
+    EffectKind,
+    Run,
+    State,
+    effects,
+    exit_code,
+)  # fmt: skip
+
+_ROWS, _CELLS, _COMMANDS, _EVIDENCE_LINES = 40, 4, 5, 12
+_SHOWN_EFFECTS = (EffectKind.REGRESSED, EffectKind.FIXED, EffectKind.KNOWN_DEFECT)
+
+
+# -- a run --------------------------------------------------------------------------------------------
+def title(run: Run) -> Title:
+    """``✗ kmodpipe: index-nouuid on Linux 5.10.223``."""
+    series = [v for v in dict.fromkeys(c.variant for c in run.cells) if v != CONTROL]
+    kernel = run.properties.get("tree.kernel-version", "")
+    of = listed(series, 4) if series else ("the unpatched tree",)
+    return Title((f"{_sign(run)} kmodpipe: ", *of, *((" on Linux ", Code(kernel)) if kernel else ())))
+
+
+def _sign(run: Run) -> str:
+    return {ExitCode.OK: "✓", ExitCode.FAILURE: "✗"}.get(exit_code(run), "!")
+
+
+def of_run(run: Run, *, evidence: bool = True) -> list[Block]:
+    """The verdict on each series, what it changed, what is not as expected with its ``evidence``."""
+    blocks: list[Block] = [Paragraph((f"{words.total(run)}.",))]
+    blocks += [Paragraph(verdict_text(v)) for v in words.verdicts(run)]
+    if bad := words.control_failures(run):
+        named = listed(dict.fromkeys(r.case for _, r in bad))
+        blocks.append(
+            Paragraph(
+                (f"The unpatched tree is not as expected in {count(len(bad), 'result')} (", *named,
+                 "): comparisons with it say less.")
+            )
+        )  # fmt: skip
+    blocks += [Paragraph((Code(dead.message), ".")) for dead in run.dead_axes if dead.failure]
+    if table := effect_table(run):
+        blocks.append(table)
+    return blocks + (failures(run) if evidence else [])
+
+
+def verdict_text(verdict: SeriesVerdict, most: int = 8) -> Text:
+    parts: list[str | Code] = [Code(verdict.variant), " "]
+    for number, statement in enumerate(verdict.statements):
+        parts.append(("; " if number else "") + statement.lead)
+        if statement.cases and not statement.quiet:
+            parts += [" (", *listed([str(n) for n in statement.cases], most), ")"]
+    return (*parts, ".")
+
+
+def effect_table(run: Run) -> Table | None:
+    """What the series changed, one row a case and change."""
+    several = len({c.variant for c in run.cells}) > 2
+    rows: list[tuple[Text, ...]] = []
+    for effect in effects(run):
+        if effect.kind in _SHOWN_EFFECTS:
+            row: tuple[Text, ...] = (
+                (Code(effect.case),), (effect.kind.value,), (Code(effect.before),), (Code(effect.after),),
+                (str(len(effect.cells)),),
+            )  # fmt: skip
+            rows.append(((Code(effect.variant),), *row) if several else row)
+    if not rows:
+        return None
+    head = ("case", "what", "unpatched", "patched", "cells")
+    rows = _bounded(rows, _ROWS)
+    return Table(("series", *head) if several else head, tuple(rows))
+
+
+def effect_tables(run: Run, variant: str) -> list[Block]:
+    """What one series changed, a narrow table a kind."""
+    made: list[Block] = []
+    for kind in _SHOWN_EFFECTS:
+        rows: list[tuple[Text, ...]] = [
+            ((Code(e.case),), (Code(e.before),), (Code(e.after),), (str(len(e.cells)),))
+            for e in effects(run)
+            if e.kind is kind and e.variant == variant
+        ]
+        if rows:
+            table = Table(("case", "unpatched", "patched", "cells"), tuple(_bounded(rows, _ROWS)))
+            made += [Title((f"{kind.value.capitalize()}",)), table]
+    return made
+
+
+def _bounded(rows: list[tuple[Text, ...]], most: int) -> list[tuple[Text, ...]]:
+    if len(rows) <= most:
+        return rows
+    more: Text = (f"… and {len(rows) - most} more",)
+    return [*rows[:most], (more, *((),) * (len(rows[0]) - 1))]
+
+
+def failures(run: Run, variants: Sequence[str] = ()) -> list[Block]:
+    """What is not as expected: the cells that did not run, then each case with its cells, with the command
+    that repeats the first."""
+    cells = [c for c in run.cells if not variants or c.variant in variants]
+    blocks = _unfinished(run, cells)
+    groups: dict[tuple[str, str], list[tuple[CellResult, CaseResult]]] = {}
+    for cell, result in words.wrong(run):
+        if not variants or cell.variant in variants:
+            groups.setdefault(_alike(result), []).append((cell, result))
+    for number, found in enumerate(groups.values()):
+        blocks += _failure(run, found) if number < _COMMANDS else []
+    rest = list(groups)[_COMMANDS:]
+    if rest:
+        firsts = [groups[key][0][1] for key in rest[:_ROWS]]
+        lines: list[Text] = [(Code(r.case), ": ", Code(sentence(r))) for r in firsts]
+        if len(rest) > _ROWS:
+            lines.append((f"and {len(rest) - _ROWS} more",))
+        blocks.append(Fold((f"{len(rest)} more are not as expected",), (Items(tuple(lines)),)))
+    return blocks
+
+
+def _unfinished(run: Run, cells: Sequence[CellResult]) -> list[Block]:
+    """Cells that should have run and did not, those with one reason together."""
+    groups: dict[tuple[State, str], list[CellResult]] = {}
+    for cell in cells:
+        if cell.state not in (State.RAN, State.SKIPPED):
+            first = (cell.reason.strip() or "no reason was recorded").split("\n", 1)[0]
+            groups.setdefault((cell.state, first), []).append(cell)
+    blocks: list[Block] = []
+    for (state, reason), own in list(groups.items())[:_COMMANDS]:
+        where = listed([c.cell for c in own], _CELLS)
+        blocks += [
+            Paragraph((*where, f": {state.value}: ", Code(reason))),
+            Command(again.command(run, own[0])),
+        ]
+    hidden = sum(map(len, list(groups.values())[_COMMANDS:]))
+    return [*blocks, Paragraph((f"{count(hidden, 'more cell')} did not run.",))] if hidden else blocks
+
+
+def _alike(result: CaseResult) -> tuple[str, str]:
+    """Equal for failures that differ in numbers only."""
+    return result.case, re.sub(r"[0-9]+", "N", sentence(result))
+
+
+def _failure(run: Run, found: Sequence[tuple[CellResult, CaseResult]]) -> list[Block]:
+    cell, result = found[0]
+    info = next((i for i in run.cases if i.id == result.case), None)
+    where = listed([c.cell for c, _ in found], _CELLS)
+    mark = words.mark(result)
+    blocks: list[Block] = [
+        Paragraph((f"{mark.sign} ", Code(result.case), " in ", *where, ": ", Code(sentence(result)))),
+        Command(again.command(run, cell, info)),
+    ]
+    lines = result.evidence.strip().splitlines()
+    if lines:
+        hidden = len(lines) - _EVIDENCE_LINES
+        more = [f"… {count(hidden, 'more line')}"] if hidden > 0 else []
+        quote = Quote("\n".join([*lines[:_EVIDENCE_LINES], *more]))
+        blocks.append(Fold(("Evidence of ", Code(result.case), " in ", Code(cell.cell)), (quote,)))
+    return blocks
+
+
+def provenance(run: Run) -> Fold:
+    rows = tuple(((Code(name),), (Code(value),)) for name, value in run.properties.items())
+    return Fold(("Provenance",), (Table(("what", "value"), rows),))
+
+
+def matrix(run: Run, most: int = 1500) -> Fold | None:
+    """Cases by row, cells by column; None for a run that is too large for a table."""
+    cells = [c for c in run.cells if c.state is not State.SKIPPED]
+    if not cells or not run.cases or len(cells) > 12 or len(cells) * len(run.cases) > most:
+        return None
+    rows: list[tuple[Text, ...]] = []
+    for info in run.cases:
+        row: list[Text] = [(Code(info.id),)]
+        for cell in cells:
+            result = cell.case(info.id)
+            row.append((f"{words.mark(result).sign} ", Code(result.word)) if result else ("?",))
+        rows.append(tuple(row))
+    head = ("case", *(f"{n}" for n in range(1, len(cells) + 1)))
+    legend = Items(tuple((f"{n}: ", Code(c.cell)) for n, c in enumerate(cells, 1)))
+    return Fold(("Every case in every cell",), (Table(head, tuple(rows)), legend))
+
+
+# -- two of them --------------------------------------------------------------------------------------
+_SECTIONS = (
+    (Change.NEWLY_FAILING, "Newly failing"),
+    (Change.NEWLY_FLAKY, "Newly flaky"),
+    (Change.LOST, "Verdict lost"),
+    (Change.NEWLY_SKIPPED, "Newly skipped"),
+    (Change.CHANGED, "Another outcome, the same verdict"),
+    (Change.NEWLY_PASSING, "Newly passing"),
+    (Change.REGAINED, "With a verdict again"),
+)
+
+_OPEN = (Change.NEWLY_FAILING, Change.NEWLY_FLAKY, Change.LOST)
+"""What nobody has to unfold."""
+
+
+def of_comparison(found: Comparison, run: Run, *, evidence: bool = True) -> list[Block]:
+    """What changed, with the ``evidence`` of what fails now; ``run`` is the new one."""
+    blocks: list[Block] = [Paragraph(headline(found))]
+    if found.note:
+        blocks.append(Paragraph((f"{found.note}.",)))
+    for change, heading in _SECTIONS:
+        own = found.of(change)
+        if not own:
+            continue
+        told: Text = (f"{heading}: {count(len(own), 'result')}",)
+        table = _changed(own)
+        blocks += [Title(told), table] if change in _OPEN else [Fold(told, (table,))]
+        if evidence and change is Change.NEWLY_FAILING:
+            blocks += _reasons(run, own)
+        same = sum(d.same_parts for d in own)
+        if same and not found.by_goal:
+            which = "all" if same == len(own) else f"{same}"
+            parts = f"Of these, {which} ran the same kernel, module and case, byte for byte"
+            blocks.append(Paragraph((f"{parts}: chance, or the machine.",)))
+    blocks += _durations(found)
+    blocks += _came_and_went(found)
+    if found.provenance:
+        rows = tuple(
+            ((Code(m.name),), (Code(_short(m.before)),), (Code(_short(m.after)),)) for m in found.provenance
+        )
+        table = Table(("what", "before", "now"), rows)
+        blocks.append(Fold((f"What ran is not the same: {count(len(rows), 'difference')}",), (table,)))
+    elif not found.by_goal:
+        blocks.append(Paragraph(("Tree, series, compiler and cases are the same.",)))
+    return blocks
+
+
+def headline(found: Comparison) -> Text:
+    """``run B against run A: 2 newly failing, 1 newly passing, 540 unchanged.``"""
+    counts = [f"{n} {change.value}" for change in Change if (n := found.counts.get(change, 0))]
+    told = f": {', '.join(counts) or 'nothing in common'}."
+    meaning = " Failing means here that a user does not get what the case is about." if found.by_goal else ""
+    return (Code(found.new), " against ", Code(found.old), told + meaning)
+
+
+def _changed(own: Sequence[Difference]) -> Table:
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for d in own:
+        after_cell = d.after_cell
+        if after_cell and after_cell.state not in (State.RAN, State.SKIPPED):
+            # The cell is what changed, all its cases with it.
+            key = (f"(all of {after_cell.cell})", "", after_cell.state.value)
+        else:
+            key = (d.case, *_words(d))
+        groups.setdefault(key, []).append(d.cell)
+    rows: list[tuple[Text, ...]] = [
+        ((Code(case),), (Code(before),), (Code(after),), listed(dict.fromkeys(cells), _CELLS))
+        for (case, before, after), cells in groups.items()
+    ]
+    return Table(("case", "before", "now", "cells"), tuple(_bounded(rows, _ROWS)))
+
+
+def _words(difference: Difference) -> tuple[str, str]:
+    """What was observed then and now; where that is the same, what it was taken for as well."""
+    both = (difference.before, difference.after)
+    told = [result.word if result else "not there" for result in both]
+    if told[0] == told[1]:
+        told = [f"{t} ({words.mark(r).word})" if r else t for t, r in zip(told, both, strict=True)]
+    return told[0], told[1]
+
+
+def _short(value: str) -> str:
+    """A digest's first digits tell it from another."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1…", value) or "not known"
+
+
+def _reasons(run: Run, own: Sequence[Difference]) -> list[Block]:
+    """Of what fails now, the first of each sentence with its command."""
+    cells = {d.after_cell.cell for d in own if d.after_cell and d.after_cell.state is State.RAN}
+    chosen = {(d.cell, d.case) for d in own}
+    groups: dict[tuple[str, str], list[tuple[CellResult, CaseResult]]] = {}
+    for cell in run.cells:
+        if cell.cell in cells:
+            for result in cell.cases:
+                if (cell.cell, result.case) in chosen:
+                    groups.setdefault(_alike(result), []).append((cell, result))
+    return [block for found in list(groups.values())[:_COMMANDS] for block in _failure(run, found)]
+
+
+def _durations(found: Comparison) -> list[Block]:
+    blocks: list[Block] = []
+    for change, heading in ((Change.SLOWER, "Slower"), (Change.FASTER, "Faster")):
+        own = sorted(found.of(change), key=lambda d: d.times, reverse=change is Change.SLOWER)
+        rows: list[tuple[Text, ...]] = [
+            (
+                (Code(d.case),),
+                (Code(d.cell),),
+                (f"{_each(d.before):.1f} s",),
+                (f"{_each(d.after):.1f} s",),
+                (f"{d.times:.1f} ×",),
+            )
+            for d in own
+        ]
+        if rows:
+            table = Table(("case", "cell", "before", "now", "times"), tuple(_bounded(rows, _ROWS)))
+            blocks.append(Fold((f"{heading}: {count(len(own), 'result')}",), (table,)))
+    if blocks and found.speed != 1:
+        told = f"This run took {found.speed:.2f} times as long as a whole, which is taken out of the times."
+        blocks.append(Paragraph((told,)))
+    return blocks
+
+
+def _each(result: CaseResult | None) -> float:
+    return result.duration_s / max(result.attempts, 1) if result else 0.0
+
+
+def _came_and_went(found: Comparison) -> list[Block]:
+    items: list[Text] = []
+    for told, names in (
+        ("new cells", found.appeared_cells),
+        ("cells that are gone", found.vanished_cells),
+        ("new cases", found.appeared_cases),
+        ("cases that are gone", found.vanished_cases),
+    ):
+        if names:
+            items.append((f"{told}: ", *listed(names, 12)))
+    return [Items(tuple(items))] if items else []
+
+
+def whole(run: Run, found: Comparison | None, extra: Iterable[Block | None] = ()) -> list[Block]:
+    """The comparison, where there is one, before the run itself."""
+    blocks: list[Block] = [title(run)]
+    if found:
+        blocks += [*of_comparison(found, run), Fold(("The run as such",), tuple(of_run(run, evidence=False)))]
+    else:
+        blocks += of_run(run)
+    return [*blocks, *(block for block in extra if block)]

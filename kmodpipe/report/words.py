@@ -1,0 +1,207 @@
+"""Words and signs that every form of a report has in common. Pure.
+
+A sign says what colour says, for those who see none: ✓ as expected and as a user wants it, ○ as expected
+only, ✗ not, ~ flaky, ⚠ a known defect, ! no verdict, – skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kmodpipe.results import (
+    CONTROL,
+    CaseResult,
+    CellResult,
+    Effect,
+    EffectKind,
+    Run,
+    State,
+    Verdict,
+    effects,
+    exit_code,
+    one_line,
+    totals,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a result looks: ``key`` names it in style sheets and filters, ``word`` says it in full."""
+
+    sign: str
+    key: str
+    word: str
+
+
+PASS = Mark("✓", "pass", "as expected")
+UNMET = Mark("○", "unmet", "as expected, not what a user wants")
+DEFECT = Mark("⚠", "defect", "known defect")
+FLAKY = Mark("~", "flaky", "flaky")
+FAIL = Mark("✗", "fail", "not as expected")
+ERROR = Mark("!", "error", "no verdict")
+SKIP = Mark("–", "skip", "skipped")
+MARKS = (FAIL, FLAKY, ERROR, DEFECT, PASS, UNMET, SKIP)
+"""In the order in which a reader wants them."""
+
+
+def mark(result: CaseResult) -> Mark:
+    if result.known_defect:
+        return DEFECT
+    if result.flaky:
+        return FLAKY
+    if result.verdict is Verdict.PASS:
+        return UNMET if result.goal_met is False else PASS
+    return {Verdict.FAIL: FAIL, Verdict.ERROR: ERROR, Verdict.SKIP: SKIP}[result.verdict]
+
+
+def count(number: int, noun: str) -> str:
+    """``1 cell``, ``2 cells``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """The names, the first of many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def sentence(result: CaseResult) -> str:
+    """The first line of a result's message, as one line; what stands for it where there is none."""
+    return one_line(result.message.strip().split("\n", 1)[0]) or f"{result.verdict.value}: no message"
+
+
+def wrong(run: Run) -> Iterable[tuple[CellResult, CaseResult]]:
+    """What failed or has no verdict though its cell ran; a cell that did not is told as a whole."""
+    for cell, result in run.results():
+        bad = result.verdict in (Verdict.FAIL, Verdict.ERROR)
+        if bad and (cell.state is State.RAN or result.attempts):
+            yield cell, result
+
+
+def total(run: Run) -> str:
+    """``12 passed (2 known defects), 1 failed, 0 errors, 3 skipped, 1 dead axis: exit 1``."""
+    n = totals(run)
+    dead = f", {n['dead axes']} dead {'axis' if n['dead axes'] == 1 else 'axes'}" if n["dead axes"] else ""
+    known = f" ({count(n['known defects'], 'known defect')})" if n["known defects"] else ""
+    flaky = f" ({n['flaky']} flaky)" if n["flaky"] else ""
+    return (
+        f"{n['pass']} passed{known}, {n['fail']} failed{flaky}, {count(n['error'], 'error')}, "
+        f"{n['skip']} skipped{dead}: exit {int(exit_code(run))}"
+    )
+
+
+def tree(run: Run) -> str:
+    """``Linux 5.10.223 (debian-5.10 5.10.223-1), the stand-in for overlayfs-next``."""
+    known = run.properties
+    name = known.get("tree.tree") or known.get("tree", "an unknown tree")
+    version = known.get("tree.version") or known.get("tree.commit", "")
+    told = f"Linux {known.get('tree.kernel-version', '?')} ({name}{f' {version}' if version else ''})"
+    if stood_for := known.get("tree.stand-in-for"):
+        told += f", the stand-in for {stood_for.partition(' ')[0]}"
+    return one_line(told)
+
+
+# -- the verdict on a series --------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Named:
+    """A case, and in how many of the series' cells that ran a statement holds for it."""
+
+    case: str
+    cells: int
+    of: int
+
+    def __str__(self) -> str:
+        where = "" if self.cells == self.of else f" ({self.cells} of {count(self.of, 'cell')})"
+        return one_line(self.case) + where
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One part of the verdict: ``lead`` (``fixes 2 cases``), and the cases that it is about. A ``quiet`` one
+    is of interest for its number, less for its names."""
+
+    lead: str
+    cases: tuple[Named, ...] = ()
+    quiet: bool = False
+
+    def text(self, most: int = 8) -> str:
+        if not self.cases or self.quiet:
+            return self.lead
+        return f"{self.lead} ({some([str(n) for n in self.cases], most)})"
+
+
+@dataclass(frozen=True)
+class SeriesVerdict:
+    """What one series did against the control, as the parts of a paragraph."""
+
+    variant: str
+    statements: tuple[Statement, ...]
+    bad: bool
+
+    def text(self, most: int = 8) -> str:
+        """The paragraph."""
+        return f"{one_line(self.variant)} {'; '.join(s.text(most) for s in self.statements)}."
+
+
+_LEADS = (
+    (EffectKind.REGRESSED, "breaks {}", "breaks nothing"),
+    (EffectKind.FIXED, "fixes {}", "fixes nothing"),
+    (EffectKind.KNOWN_DEFECT, "has known defects in {}", ""),
+    (EffectKind.UNKNOWN, "has no verdict in {}", ""),
+    (EffectKind.STILL_FAILING, "leaves {} failing as without it", ""),
+    (EffectKind.UNCHANGED, "leaves {} working", ""),
+    (EffectKind.NOT_APPLICABLE, "cannot be compared in {}", ""),
+)
+_QUIET = (EffectKind.STILL_FAILING, EffectKind.UNCHANGED, EffectKind.NOT_APPLICABLE)
+
+
+def verdicts(run: Run) -> tuple[SeriesVerdict, ...]:
+    """One for each series of the run, in its order."""
+    found = effects(run)
+    return tuple(_verdict(run, found, variant) for variant in dict.fromkeys(e.variant for e in found))
+
+
+def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
+    own = [e for e in found if e.variant == variant]
+    ran = ran_cells(run, variant)
+    made = _troubles(run, variant, len(ran))
+    bad = bool(made)
+    for kind, lead, nothing in _LEADS:
+        cells: dict[str, set[str]] = {}
+        for effect in own:
+            if effect.kind is kind:
+                there = {c for c in effect.cells if c in ran}
+                cells.setdefault(effect.case, set()).update(there)
+        named = tuple(Named(case, len(there), len(ran)) for case, there in cells.items() if there)
+        if named:
+            made.append(Statement(lead.format(count(len(named), "case")), named, kind in _QUIET))
+            bad = bad or kind is EffectKind.REGRESSED
+        elif nothing and ran:
+            made.append(Statement(nothing))
+    return SeriesVerdict(variant, tuple(made or [Statement("did not run in any cell")]), bad)
+
+
+def _troubles(run: Run, variant: str, of: int) -> list[Statement]:
+    """What comes first: a series that does not build, and results that nobody expected."""
+    made = []
+    broken = sum(c.variant == variant and c.state is State.BUILD_FAILED for c in run.cells)
+    if broken:
+        made.append(Statement(f"does not build in {count(broken, 'cell')}"))
+    failed: dict[str, int] = {}
+    for cell, result in run.results():
+        if cell.variant == variant and cell.state is State.RAN and result.verdict is Verdict.FAIL:
+            failed[result.case] = failed.get(result.case, 0) + 1
+    if failed:
+        named = tuple(Named(case, n, of) for case, n in failed.items())
+        made.append(Statement(f"is not as expected in {count(len(named), 'case')}", named))
+    return made
+
+
+def ran_cells(run: Run, variant: str) -> frozenset[str]:
+    return frozenset(c.cell for c in run.cells if c.variant == variant and c.state is State.RAN)
+
+
+def control_failures(run: Run) -> list[tuple[CellResult, CaseResult]]:
+    """What the control shows and should not: comparisons with it say less."""
+    return [(c, r) for c, r in run.results() if c.variant == CONTROL and r.verdict is Verdict.FAIL]

@@ -1,0 +1,347 @@
+"""The HTML report in a real browser: what a reader does, by mouse, keyboard and screen reader, on a desk and
+on a phone, with and without the script; and what the checkers of others say of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kmodpipe import results
+from kmodpipe.report import html, junit
+from kmodpipe.results import Run, Span, State
+from tests.browser import Page, browser
+from tests.integration.conftest import require
+from tests.sample_run import DEAD, INFOS, cell, change, failed, finished
+from tests.test_html import MARKUP, large
+
+pytestmark = pytest.mark.integration
+Y_Y = "index-nouuid.INDEX=y.NOUUID=y"
+SETTLE_S = 0.3
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    require(shutil.which("chromium") is not None, "no chromium: invoke setup --tests")
+    with browser() as opened:
+        yield opened
+
+
+def sample() -> Run:
+    run = change(finished(), Y_Y, failed(2, "ESTALE", "mounted"))
+    bad = replace(failed(1, MARKUP, "mounted"), message=MARKUP, evidence=MARKUP, output_excerpt=MARKUP)
+    run = change(run, "index-nouuid.INDEX=y.NOUUID=n", replace(bad, kmsg=("k " * 400,)))
+    run = results.with_cell(
+        run, cell("unpatched", "n", "n", state=State.BUILD_FAILED, reason="inode.c:7: error\nmore")
+    )
+    spans = [Span("base", "ed4538da4cd5", 0, 92.0), Span("test", Y_Y, 92, 4.0, "failed")]
+    return replace(run, dead_axes=(DEAD,), timeline=(*spans, Span("guest", Y_Y, 92.2, 3.5, "done", 1.3)))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("pages")
+    made = {}
+    for name, run in (("sample", sample()), ("large", large(100, 100, 20))):
+        html.save(run, folder / f"{name}.html")
+        made[name] = (folder / f"{name}.html").as_uri()
+    return made
+
+
+@pytest.fixture
+def opened(page: Page, files: dict[str, str]) -> Page:
+    page.media(prefers_color_scheme="light")
+    page.size(1280, 900)
+    page.console.clear()
+    page.requests.clear()
+    page.open(files["sample"])
+    return page
+
+
+def shown(page: Page, selector: str) -> list[str]:
+    """The texts of the elements that a reader can see."""
+    found: list[str] = page.run(
+        f"[...document.querySelectorAll({selector!r})].filter(e => e.checkVisibility())"
+        ".map(e => e.innerText.trim())"
+    )
+    return found
+
+
+def filtered(page: Page, text: str = "", verdict: str = "") -> str:
+    page.run("document.getElementById('filter').reset()")
+    page.run("document.querySelector('input[name=text]').focus()")
+    page.type(text)
+    if verdict:
+        page.run(
+            f"(() => {{ const s = document.querySelector('select'); s.value = {verdict!r};"
+            "s.dispatchEvent(new Event('input', {bubbles: true})); })()"
+        )
+    time.sleep(SETTLE_S)
+    return str(page.run("document.getElementById('found').textContent"))
+
+
+def test_it_opens_without_a_request_an_error_or_a_violation(opened: Page, files: dict[str, str]) -> None:
+    time.sleep(SETTLE_S)
+    assert opened.requests == [files["sample"]]
+    assert opened.console == []
+    assert opened.run("document.title") == "kmodpipe: index-nouuid"
+
+
+def test_a_reader_filters_by_name_and_by_verdict(opened: Page) -> None:
+    everything = shown(opened, "#matrix tbody th")
+    assert everything == [i.id for i in INFOS]
+    assert filtered(opened, "default index=y") == "3 results in 1 case and 3 cells"
+    assert shown(opened, "#matrix tbody th") == ["uuid-remount-default"]
+    assert len(shown(opened, "#matrix thead th.cell")) == 3
+    assert filtered(opened, verdict="defect") == "2 results in 1 case and 2 cells"
+    assert shown(opened, "#matrix thead th[data-size]") == ["index-nouuid"]
+    assert filtered(opened, verdict="fail").startswith("6 results in 4 cases and 3 cells")
+    assert filtered(opened, "no such thing") == "0 results in 0 cases and 0 cells"
+    assert shown(opened, "#failures details[data-item] summary") == []
+    opened.key("Escape")
+    time.sleep(SETTLE_S)
+    assert shown(opened, "#matrix tbody th") == everything
+    assert len(shown(opened, "#failures details[data-item]")) == 2
+
+
+def test_a_link_in_the_matrix_opens_its_evidence(opened: Page) -> None:
+    assert shown(opened, "#failures [data-item] dl") == []
+    opened.run("document.querySelector('#matrix td.m-fail a[href=\"#result-1\"]').click()")
+    time.sleep(SETTLE_S)
+    (told,) = shown(opened, "#failures [data-item] dl")
+    assert "ESTALE" in told and "mounted" in told
+    assert opened.run(
+        "(() => { const r = document.getElementById('result-1').getBoundingClientRect();"
+        "return r.top >= 0 && r.top < innerHeight; })()"
+    )
+    opened.run("document.querySelector('[data-open=yes]').click()")
+    assert len(shown(opened, "#failures [data-item] dl")) == 2
+    opened.run("document.querySelector('[data-open=no]').click()")
+    assert shown(opened, "#failures [data-item] dl") == []
+
+
+def test_the_keyboard_reaches_everything_in_order(opened: Page) -> None:
+    focus = "(e => e.className + '|' + e.tagName + '|' + e.innerText.split('\\n')[0])(document.activeElement)"
+    opened.key("Tab")
+    assert opened.run(focus) == "skip|A|Skip to the report"
+    assert opened.run("document.activeElement.getBoundingClientRect().left") >= 0
+    opened.key("Enter")
+    time.sleep(SETTLE_S)
+    seen = []
+    for _ in range(80):
+        opened.key("Tab")
+        if "|BODY|" in opened.run(focus):
+            break  # behind the last
+        seen.append(opened.run(focus))
+        # What has the focus shows it.
+        style = "getComputedStyle(document.activeElement).outlineStyle"
+        assert opened.run(style) not in ("none", ""), seen[-1]
+    kinds = [s.split("|")[1] for s in seen]
+    order = [kinds.index(k) for k in ("A", "INPUT", "SELECT", "BUTTON", "DIV")]
+    assert order == sorted(order)  # the verdict's links, the filter, the matrix
+    assert any(s.startswith("scroll") for s in seen), "the matrix scrolls by keyboard"
+    summary = next(s for s in seen if "|SUMMARY|" in s and "not as expected" in s)
+    while opened.run(focus) != summary:
+        opened.key("Tab", shift=True)
+    opened.key("Enter")
+    assert opened.run("document.activeElement.parentElement.open") is True
+    opened.run("document.activeElement.blur()")
+    opened.key("/")
+    assert opened.run("document.activeElement.name") == "text"
+    assert opened.run("document.activeElement.value") == ""
+
+
+def test_without_the_script_everything_is_there(page: Page, files: dict[str, str]) -> None:
+    page.scripts(on=False)
+    try:
+        page.open(files["sample"])
+        page.scripts(on=True)
+        assert shown(page, "#filter, button") == []
+        assert shown(page, "#matrix tbody th") == [i.id for i in INFOS]
+        page.open("about:blank")
+        page.scripts(on=False)
+        page.open(files["sample"] + "#result-1")
+        page.scripts(on=True)
+        assert len(shown(page, "#failures [data-item] dl")) == 1, "a link opens what it leads into"
+    finally:
+        page.scripts(on=True)
+
+
+@pytest.mark.parametrize("name", ["sample", "large"])
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_the_page_does_not_scroll_sideways(page: Page, files: dict[str, str], name: str, width: int) -> None:
+    page.size(width, 740)
+    page.open(files[name])
+    page.run("document.querySelectorAll('#failures details').forEach((d, i) => d.open = i < 20)")
+    page.run("document.querySelectorAll('main > section:last-of-type details').forEach(d => d.open = true)")
+    assert page.run("document.documentElement.scrollWidth") <= width
+    wide = (
+        "[...document.querySelectorAll('body *')].filter(e => e.checkVisibility()"
+        " && !e.closest('.scroll, pre, .skip, .sr, u, svg')"
+        f" && e.getBoundingClientRect().right > {width} + 1).map(e => e.outerHTML.slice(0, 200))"
+    )
+    assert page.run(wide) == []
+
+
+def test_100_by_100_opens_filters_and_scrolls(page: Page, files: dict[str, str]) -> None:
+    page.size(1280, 900)
+    page.call("Performance.enable", timeDomain="threadTicks")
+
+    def thread_s() -> float:
+        metrics = page.call("Performance.getMetrics")["metrics"]
+        return float(next(m["value"] for m in metrics if m["name"] == "ThreadTime"))
+
+    before = thread_s()
+    page.open(files["large"])
+    page.run("document.body.offsetHeight")
+    # The processor's time, not the clock's: others may be using this machine.
+    assert thread_s() - before < 2
+    before = thread_s()
+    assert filtered(page, "name-42 a=7").startswith("11 results in 1 case and 11 cells")
+    assert thread_s() - before < 1
+    filtered(page)
+    # The headers stay where they are while the matrix moves.
+    page.run("document.getElementById('matrix-h').scrollIntoView()")
+    page.run("(e => { e.scrollTop = 1500; e.scrollLeft = 900; })(document.querySelector('#matrix .scroll'))")
+    time.sleep(SETTLE_S)
+    assert page.run(
+        "(() => { const box = document.querySelector('#matrix .scroll').getBoundingClientRect();"
+        "const at = (x, y) => document.elementFromPoint(x, y).closest('th');"
+        "return [at(box.left + 20, box.top + 300).scope, at(box.left + 400, box.top + 40).scope]; })()"
+    ) == ["row", "col"]
+
+
+CONTRAST = """
+(() => {
+  const luminance = (c) => {
+    const [r, g, b] = c.map((v) => v / 255).map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const colour = (text) => text.match(/[\\d.]+/g).map(Number);
+  const behind = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = colour(getComputedStyle(e).backgroundColor);
+      if (c.length < 4 || c[3] === 1) return c.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  const bad = [];
+  for (const e of document.querySelectorAll('body *')) {
+    if (!e.checkVisibility() || e.closest('svg, script, style, .skip')) continue;
+    if (![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())) continue;
+    const a = luminance(colour(getComputedStyle(e).color).slice(0, 3)), b = luminance(behind(e));
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < 4.5) bad.push([e.outerHTML.slice(0, 120), ratio]);
+  }
+  return bad;
+})()
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read(opened: Page, scheme: str) -> None:
+    opened.media(prefers_color_scheme=scheme)
+    opened.run("document.querySelectorAll('details').forEach((d) => d.open = true)")
+    background = opened.run("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+    assert opened.run(CONTRAST) == []
+
+
+def test_a_screen_reader_gets_names_headers_and_states(opened: Page) -> None:
+    tree = opened.call("Accessibility.getFullAXTree")["nodes"]
+    named: dict[str, list[str]] = {}
+    for node in tree:
+        if not node.get("ignored"):
+            role = node.get("role", {}).get("value", "")
+            named.setdefault(role, []).append(node.get("name", {}).get("value", ""))
+    for role in (
+        "link",
+        "button",
+        "textbox",
+        "searchbox",
+        "combobox",
+        "checkbox",
+        "region",
+        "table",
+        "image",
+    ):
+        assert all(named.get(role, [])), (role, named.get(role))
+    assert {"rowheader", "columnheader", "navigation", "main", "banner", "status", "search"} <= set(named)
+    assert "Builds and boots over time" in " ".join(named["image"])
+    assert [n for n in named["link"] if re.fullmatch(r" ?ESTALE ?, not as expected", n)], [
+        n for n in named["link"] if "ESTALE" in n
+    ]
+    assert len([h for h in named["heading"] if h]) >= 8
+
+
+# -- what others' programs say ------------------------------------------------------------------------
+def npm(folder: Path, package: str) -> Path:
+    """A package from npm, in a folder that goes away; nothing of it is ours."""
+    require(shutil.which("npm") is not None, "no npm: invoke setup --tests")
+    done = subprocess.run(
+        ["npm", "install", "--prefix", str(folder), "--no-save", "--no-audit", "--no-fund", package],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    require(done.returncode == 0, f"npm cannot install {package}: {done.stderr[-500:]}")
+    return folder / "node_modules"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(opened: Page, tmp_path_factory: pytest.TempPathFactory, scheme: str) -> None:
+    modules = npm(_once(tmp_path_factory, "axe"), "axe-core@4")
+    opened.media(prefers_color_scheme=scheme)
+    opened.run("document.querySelectorAll('details').forEach((d) => d.open = true)")
+    opened.run((modules / "axe-core" / "axe.min.js").read_text() + "; 0")
+    found: dict[str, Any] = opened.run(
+        "axe.run(document, {resultTypes: ['violations']}).then(r => ({passes: r.passes.length, bad: "
+        "r.violations.map(v => [v.id, v.help, v.nodes.slice(0, 3).map(n => n.html.slice(0, 200))])}))"
+    )
+    assert found["bad"] == [] and found["passes"] > 20
+
+
+def _once(factory: pytest.TempPathFactory, name: str) -> Path:
+    folder = factory.getbasetemp() / f"npm-{name}"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def test_an_html_validator_takes_it(tmp_path: Path) -> None:
+    modules = npm(tmp_path, "html-validate@9")
+    html.save(sample(), tmp_path / "report.html")
+    rules = {
+        "extends": ["html-validate:standard"],
+        "rules": {"long-title": "off", "no-inline-style": "error"},
+    }
+    (tmp_path / ".htmlvalidate.json").write_text(json.dumps(rules))
+    done = subprocess.run(
+        ["node", str(modules / "html-validate" / "bin" / "html-validate.mjs"), "-f", "json", "report.html"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    found = [(m["ruleId"], m["message"], m["line"]) for r in json.loads(done.stdout) for m in r["messages"]]
+    assert found == [], done.stderr
+
+
+def test_an_html_viewer_reads_the_junit_file(tmp_path: Path) -> None:
+    """xunit-viewer, both profiles: it counts what we count."""
+    program = npm(tmp_path, "xunit-viewer@10") / "xunit-viewer" / "bin" / "xunit-viewer"
+    run, told = sample(), []
+    for strict in (True, False):
+        junit.save(run, tmp_path / "in" / "junit.xml", strict=strict)
+        done = subprocess.run(
+            ["node", str(program), "--results", "in", "--console", "--no-color", "--output", "view.html"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        told.append(done.stdout)
+    n = results.totals(run)
+    wrong = n["fail"] + n["dead axes"]
+    for one in told:
+        assert f"{n['pass']} passed, {wrong} failure, {n['skip']} skipped" in one
