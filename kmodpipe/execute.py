@@ -149,6 +149,7 @@ class Execution:
         self._decoder = Decoder(files.vmlinux, {p.stem.replace("-", "_"): p for p in files.modules})
         self._lock = threading.Lock()
         self._shelf = Shelf()
+        self._firsts = 0  # of a soak's guests, those that run a case for the first time
         self._runs: dict[int, dict[int, CaseResult]] = {}
         self._boots: list[Boot] = []
 
@@ -197,11 +198,12 @@ class Execution:
         if self._tries.repeat == 1:
             return True
         wanted = [self._shelf.keeps(result) for result in settled.values()]
-        return any(wanted) or all(not self._runs.get(index) for index in settled) or boot.number == 1
+        return any(wanted) or boot.number <= self._firsts
 
     def _soak(self, cases: Sequence[int]) -> None:
         """Each case so often as was asked for, each time in a guest of its own, many at once."""
         planned = [index for _ in range(self._tries.repeat) for index in cases]
+        self._firsts = len(cases)
 
         def one(number: int, index: int) -> None:
             self._one_guest(number, [index], [index])
