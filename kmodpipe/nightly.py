@@ -149,6 +149,7 @@ class Watch:
             **facts,
             "tree.identity": identity,
             "builder": builder,
+            "benign": digest_file(benign) if (benign := self._asked.project.benign) else "none",
             "program": digest_of([program, digest_tree(images)]),
         }
 
