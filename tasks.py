@@ -41,6 +41,7 @@ CASE = Flag("case", [], "only this case, or a script of your own by its path; re
 SHUFFLE = Flag("shuffle", "", "run the cases in another order, by this seed, or: random; 0 as declared")
 ATTEMPTS = Flag("attempts", 1, "run a case that fails again in a fresh guest, up to so many times in all")
 REPEAT = Flag("repeat", 1, "run each case so often, each in a fresh guest, and tell the rate of failure")
+SHARE = Flag("share", "", "a registry's repository that what is built comes from and goes to, or none")
 EACH_PATCH = Flag("each_patch", False, "the series after each of its patches as well, as NAME@1, NAME@2 …")
 RUNTIME = Flag("runtime", "docker", "where builds run: docker, or host (own compiler, no isolation)")
 JOBS = Flag("jobs", 0, "how many compilers or guests at once; 0 means one a processor")
@@ -50,6 +51,14 @@ YES = Flag("yes", False, "do not ask before using sudo or installing")
 TESTS = Flag("tests", False, "what this project's own integration tests take as well: nginx, a browser …")
 ALL = Flag("all", False, "the fetched trees and downloads as well")
 
+IF_CHANGED = Flag(
+    "if_changed", False, "do nothing where tree, series, matrix, cases and image are as they were"
+)
+MATRIX_FORMAT = Flag("format", "json", "for which CI: gitlab, github, or json, which collect reads")
+PER_JOB = Flag("per_job", 0, "how many cells a job has; 0 means as few as the CI's limit on jobs allows")
+PREPARE = Flag("prepare", False, "build what all cells share first: the kernel bases and the guest")
+PLAN = Flag("plan", "", "a plan.json that invoke matrix wrote")
+DIR = Flag("dir", [], "a folder with the jobs' results in or below it; patterns with * work; repeatable")
 RUN = Flag("run", "", "a run's folder or its results.json, if not the latest")
 TO = Flag("to", "", "the file to write, instead of the screen")
 AGAINST = Flag("against", "", "compare with this run (folder, results.json, id), or with series:NAME of it")
@@ -76,7 +85,7 @@ AGAIN = Flag("again", False, "what has arrived before, or may have, as well")
 SOURCE = (TREE, HEAD, SERIES)
 # Every command takes these, so that a script can pass the same ones to all.
 COMMON = (JOBS, OUT, QUIET)
-BUILD = (*SOURCE, EACH_PATCH, MATRIX, MODULE, FLAVOUR, CELL, RUNTIME, *COMMON)
+BUILD = (*SOURCE, EACH_PATCH, MATRIX, MODULE, FLAVOUR, CELL, RUNTIME, SHARE, *COMMON)
 
 
 def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:
@@ -105,7 +114,7 @@ def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:
     return decorate
 
 
-@command(YES, TESTS, *COMMON)
+@command(YES, TESTS, SHARE, *COMMON)
 def setup(asking: Asking) -> int:
     """Find what this machine lacks (Docker Engine, QEMU, the builder image) and install it."""
     return commands.setup(asking)
@@ -153,10 +162,26 @@ def test(asking: Asking) -> int:
     return commands.test(asking)
 
 
-@command(*BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT, JUNIT, PUBLISH)
+@command(*BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT, IF_CHANGED, JUNIT, PUBLISH)
 def ci(asking: Asking) -> int:
     """The whole job for a scheduler: test with plain output and the provenance on the screen."""
     return commands.ci(asking)
+
+
+@command(PER_JOB, PREPARE, PLAN, MATRIX_FORMAT, TO, *BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT)
+def matrix(asking: Asking) -> int:
+    """Print which jobs would run which cells, in the form that a CI takes."""
+    from kmodpipe.fanout import commands as fanout
+
+    return fanout.matrix(asking)
+
+
+@command(PLAN, DIR, *COMMON)
+def collect(asking: Asking) -> int:
+    """Merge what the jobs of a plan found into one run; a cell that is missing or there twice fails it."""
+    from kmodpipe.fanout import commands as fanout
+
+    return fanout.collect(asking)
 
 
 @command(RUN, AGAINST, FORMAT, FAIL_ON, TO, HTML, JUNIT, STRICT, OPEN, MAIL_SERIES, *COMMON)

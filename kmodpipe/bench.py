@@ -21,6 +21,8 @@ from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.plan import Stages, Subject, only_module
 from kmodpipe.progress import Screen
 from kmodpipe.series import Series
+from kmodpipe.share import Share, open_share
+from kmodpipe.share import builder as shared_builder
 from kmodpipe.source import Tree
 from kmodpipe.store import Store
 
@@ -107,6 +109,7 @@ class Bench:
     stages: Stages
     store: Store
     screen: Screen
+    share: Share | None = None
 
     @property
     def places(self) -> tuple[Path, ...]:
@@ -119,7 +122,8 @@ def fetch_tree(asked: Asked, cache: Path, screen: Screen) -> Tree:
     request, declared = asked.request, asked.project.trees
     disk.require_capable(cache)
     spec = source.resolve(request.tree, declared)
-    tree = None if request.head else source.locate(spec, declared, cache, tell=screen.warn)
+    anew = request.head or (request.latest and spec.moves)
+    tree = None if anew else source.locate(spec, declared, cache, tell=screen.warn)
     if tree is None:
         tree = source.fetch(spec, declared, cache, screen, head=request.head)
     elif told := tree.provenance.get("stand-in-for"):
@@ -146,8 +150,9 @@ def patch_tree(asked: Asked, tree: Tree, cache: Path, screen: Screen) -> tuple[S
     return tuple(subjects)
 
 
-def open_runtime(name: str, images: Path, cache: Path, screen: Screen) -> Runtime:
-    """The runtime by name, ready: for Docker the engine answers and the builder image is there.
+def open_runtime(name: str, images: Path, cache: Path, screen: Screen, share: Share | None = None) -> Runtime:
+    """The runtime by name, ready: for Docker the engine answers and the builder image is there, the
+    shared one before one of this machine's own.
 
     Raises InfraError with the way out where it cannot be had.
     """
@@ -159,7 +164,11 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen) -> Runtim
         return HostRuntime()
     try:
         client = engine.connect()
-        image_id = image.find(client, images) or image.ensure(client, images, cache, screen)
+        image_id = share and shared_builder.pull(client, images, share, Store(cache), screen)
+        if not image_id:
+            image_id = image.ensure(client, images, cache, screen)
+            if share:
+                shared_builder.push(client, images, image_id, share, Store(cache), screen)
     except InfraError as e:
         # Offered by name, never taken silently: a build without isolation is the user's decision.
         raise InfraError(
@@ -174,11 +183,13 @@ def set_up(asked: Asked, cache: Path, screen: Screen) -> Bench:
     store.sweep()
     tree = fetch_tree(asked, cache, screen)
     subjects = patch_tree(asked, tree, cache, screen)
-    runtime = open_runtime(asked.request.runtime, asked.project.images, cache, screen)
+    name = asked.request.runtime
+    share = open_share(asked.request.share, store, screen, isolated=name != "host")
+    runtime = open_runtime(name, asked.project.images, cache, screen, share)
     if runtime.sweep():
         # A container that was left over may have written on after its folder was swept.
         store.sweep()
     identity = runtime.identity()
     builder = Builder(runtime, snapshot.recipes(asked.project.images, store), asked.request.jobs)
     stages = Stages(tree, asked.matrix, asked.module, builder, identity)
-    return Bench(asked, tree, subjects, runtime, identity, stages, store, screen)
+    return Bench(asked, tree, subjects, runtime, identity, stages, store, screen, share)

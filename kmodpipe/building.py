@@ -20,7 +20,8 @@ from kmodpipe.bench import Bench
 from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.kconfig import Flavour
 from kmodpipe.plan import BaseSpec, Configured, Stage, Subject, common_configuration
-from kmodpipe.store import Artifact, part_of, sweep_parts, write_atomically
+from kmodpipe.share import origin
+from kmodpipe.store import Artifact, digest_of, part_of, sweep_parts, write_atomically
 
 _OWNER = ".kmodpipe-run"
 """Marks a run's folder, and says which process made it."""
@@ -51,14 +52,16 @@ class Tally:
 
     made: list[str] = field(default_factory=list)
     cached: list[str] = field(default_factory=list)
+    pulled: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class GuestParts:
-    """The archives of the root file system and of each set of tools."""
+    """The archives of the root file system and of each set of tools; where the former was pulled from."""
 
     rootfs: Path
     toolsets: Mapping[str, Path]
+    origin: str = ""
 
     def tools(self, flavour: Flavour) -> tuple[Path, ...]:
         return tuple(self.toolsets[name] for name in flavour.tools)
@@ -184,12 +187,15 @@ class Maker:
         store, screen = self._bench.store, self._bench.screen
         log = self._folder.log(stage)
         name = f"{stage.kind} {stage.label}"
+        share = self._bench.share
         artifact = store.find(stage.kind, stage.inputs)
         if artifact is None:
             why = store.why_missed(stage.kind, stage.inputs, stage.label)
             with screen.step(name) as step:
 
                 def make(folder: Path) -> None:
+                    if share and share.pull(stage.kind, digest_of(stage.inputs), folder, step):
+                        return
                     stage.make(folder, log, step)
                     if log.is_file():
                         shutil.copyfile(log, folder / "build.log")
@@ -199,12 +205,15 @@ class Maker:
                         stage.kind, stage.inputs, stage.label, make,
                         need_mib=stage.need_mib, waiting=screen.say,
                     )  # fmt: skip
-                step.finish(f"made ({why})")
+                pulled = origin(artifact)
+                step.finish(f"pulled from {pulled.partition('@')[0]}" if pulled else f"made ({why})")
             with self._lock:
-                self.tally.made.append(name)
+                (self.tally.pulled if pulled else self.tally.made).append(name)
         else:
             with self._lock:
                 self.tally.cached.append(name)
+        if share and not origin(artifact):
+            share.push(artifact, stage.label)
         if not log.exists() and (artifact.path / "build.log").is_file():
             shutil.copyfile(artifact.path / "build.log", log)
         return artifact
@@ -308,7 +317,9 @@ class Building:
         names = dict.fromkeys(name for flavour in self._bench.asked.flavours for name in flavour.tools)
         toolsets = {name: self._maker.ensure(self._bench.stages.toolset(name, guest)) for name in names}
         return GuestParts(
-            guest.path / "guest.cpio", {name: a.path / "toolset.cpio" for name, a in toolsets.items()}
+            guest.path / "guest.cpio",
+            {name: a.path / "toolset.cpio" for name, a in toolsets.items()},
+            origin(guest),
         )
 
     @staticmethod

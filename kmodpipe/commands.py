@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,7 @@ class Asking:
     tests: bool = False
     all: bool = False
     each_patch: bool = False
+    share: str = ""
     run: str = ""
     to: str = ""
     receivers: Sequence[str] = ()
@@ -77,6 +78,12 @@ class Asking:
     junit: str = ""
     strict: bool = False
     open: bool = False
+    latest: bool = False
+    if_changed: bool = False
+    per_job: int = 0
+    prepare: bool = False
+    plan: str = ""
+    dir: Sequence[str] = ()
     screen: Screen = field(default_factory=Screen)
 
 
@@ -172,6 +179,8 @@ def resolve(asking: Asking) -> Asked:
         case_files=tuple(Path(c) for c in asking.case if _is_script(c)),
         shuffle=_seed(asking.shuffle),
         each_patch=asking.each_patch,
+        share=asking.share or project.share,
+        latest=asking.latest,
     )
     return bench.resolve(project, request)
 
@@ -187,7 +196,7 @@ def _seed(shuffle: str) -> int:
     return int(shuffle or "0")
 
 
-def _tries(asking: Asking) -> Tries:
+def asked_tries(asking: Asking) -> Tries:
     """How often each case is to run. Raises UserError."""
     from kmodpipe.repeats import MOST_ATTEMPTS, MOST_REPEATS, Tries
 
@@ -216,7 +225,7 @@ def _cache() -> Path:
 
 
 @contextmanager
-def _used_cache(asking: Asking) -> Iterator[Path]:
+def used_cache(asking: Asking) -> Iterator[Path]:
     """The cache, which nobody empties while the block runs."""
     from kmodpipe import usage
 
@@ -228,9 +237,12 @@ def _used_cache(asking: Asking) -> Iterator[Path]:
 # -- the machine ------------------------------------------------------------------------------------
 def setup(asking: Asking) -> int:
     from kmodpipe import setup as setting_up
+    from kmodpipe.share import open_share
+    from kmodpipe.store import Store
 
-    images, ask = _project(asking).images, _asker(asking)
-    setting_up.run(images, _cache(), asking.screen, ask, tests=asking.tests)
+    project, cache = _project(asking), _cache()
+    share = open_share(asking.share or project.share, Store(cache), asking.screen)
+    setting_up.run(project.images, cache, asking.screen, _asker(asking), tests=asking.tests, share=share)
     return ExitCode.OK
 
 
@@ -259,7 +271,7 @@ def fetch(asking: Asking) -> int:
     from kmodpipe import bench
 
     asked = resolve(asking)
-    with _used_cache(asking) as cache:
+    with used_cache(asking) as cache:
         tree = bench.fetch_tree(asked, cache, asking.screen)
     asking.screen.print(f"{tree.name}: Linux {tree.kernel_version}")
     for name, value in tree.provenance.items():
@@ -272,7 +284,7 @@ def patch(asking: Asking) -> int:
     from kmodpipe import bench
 
     asked = resolve(asking)
-    with _used_cache(asking) as cache:
+    with used_cache(asking) as cache:
         tree = bench.fetch_tree(asked, cache, asking.screen)
         subjects = bench.patch_tree(asked, tree, cache, asking.screen)
     for subject in subjects:
@@ -301,7 +313,7 @@ def build(asking: Asking) -> int:
 
     started = time.monotonic()
     asked = resolve(asking)
-    with _used_cache(asking) as cache:
+    with used_cache(asking) as cache:
         bench = set_up(asked, cache, asking.screen)
         with RunFolder(asked.request.out) as folder:
             asking.screen.log_to(folder.path / "events.jsonl")
@@ -330,7 +342,8 @@ def _report_build(
             code = ExitCode.FAILURE
         else:
             screen.print(f"· {axis.message}")
-    screen.print(f"{len(tally.made)} steps made, {len(tally.cached)} cached, in {seconds:.1f} s")
+    pulled = f"{len(tally.pulled)} pulled, " if tally.pulled else ""
+    screen.print(f"{len(tally.made)} steps made, {pulled}{len(tally.cached)} cached, in {seconds:.1f} s")
     return code
 
 
@@ -345,10 +358,11 @@ def ci(asking: Asking) -> int:
     if asking.receivers:
         # A wrong name or a missing token is told now, and not after hours of building.
         _office(asking).couriers(asking.receivers)
-    return _test(asking, tell_provenance=True)
+    # A scheduler asks about a branch as it is today, not as it was when it was fetched first.
+    return _test(replace(asking, latest=True), scheduled=True)
 
 
-def _chosen_cases(asked: Asked) -> tuple[Case, ...]:
+def chosen_cases(asked: Asked) -> tuple[Case, ...]:
     """The cases by name, and scripts by path; only the scripts where nothing else is named."""
     from kmodpipe import cases
 
@@ -363,9 +377,9 @@ def _chosen_cases(asked: Asked) -> tuple[Case, ...]:
     return chosen
 
 
-def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
+def _test(asking: Asking, *, scheduled: bool = False) -> int:
     # All of it now: a branch that is checked out meanwhile must not get into a run that has begun.
-    from kmodpipe import accel, benign, pipeline, results
+    from kmodpipe import accel, benign, nightly, pipeline, results
     from kmodpipe.bench import set_up
     from kmodpipe.building import RunFolder
     from kmodpipe.report import command
@@ -377,25 +391,32 @@ def _test(asking: Asking, *, tell_provenance: bool = False) -> int:
 
         office = _office(asking)
     asked, screen = resolve(asking), asking.screen
-    cases, tries = _chosen_cases(asked), _tries(asking)
+    cases, tries = chosen_cases(asked), asked_tries(asking)
     known = benign.load(asked.project.benign) if asked.project.benign else ()
     if asking.junit and paths.is_dir(Path(asking.junit)):
         raise UserError("--junit takes the name of a file, this is a folder", where=asking.junit)
     if asked.request.shuffle:
         screen.print(f"the cases' order is shuffled: --shuffle {asked.request.shuffle} gives the same again")
     typed = proc.pasteable(["invoke", *sys.argv[1:]])
-    with _used_cache(asking) as cache:
+    with used_cache(asking) as cache:
+        watch = nightly.Watch(asked, cases, tries, cache, screen) if scheduled else None
+        if watch and asking.if_changed and watch.unchanged():
+            return watch.tell()
         proved = accel.probe(cache, screen)
         bench = set_up(asked, cache, screen)
+        notes = watch.came_in(bench) if watch and asking.if_changed else {}
         with RunFolder(asked.request.out) as folder:
             screen.log_to(folder.path / "events.jsonl")
-            trials = pipeline.Trials(cases, proved, asked.project.deadlines, typed, tries, known)
+            deadlines = asked.project.deadlines
+            trials = pipeline.Trials(cases, proved, deadlines, typed, tries, known, notes)
             try:
                 run = pipeline.test(bench, folder, trials)
             finally:
                 command.hand_over(folder.path / "junit.xml", asking.junit)
+            if watch:
+                watch.remember(bench, run)
     try:
-        command.tell(run, folder.path, screen, provenance=tell_provenance)
+        command.tell(run, folder.path, screen, provenance=scheduled)
     finally:
         # A receiver wants the results whether the screen took them or not.
         if office:
@@ -457,7 +478,7 @@ def boot(asking: Asking) -> int:
             if ids
             else unknown_name("cell", "", ids)
         )
-    with _used_cache(asking) as cache:
+    with used_cache(asking) as cache:
         proved = accel.probe(cache, screen)
         bench = set_up(asked, cache, screen)
         with RunFolder(asked.request.out) as folder:

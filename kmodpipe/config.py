@@ -28,6 +28,7 @@ class _Table(BaseModel):
     matrix: str = "kconfigs/matrix.toml"
     benign: str = ""
     jobs: int | None = Field(default=None, ge=1)
+    share: str = ""
     trees: dict[str, dict[str, object]] = Field(default_factory=dict)
     deadlines: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     receivers: dict[str, dict[str, object]] = Field(default_factory=dict)
@@ -46,6 +47,7 @@ class Project:
     trees: Mapping[str, TreeSpec]
     deadlines: Deadlines
     receivers: Mapping[str, Receiver] = field(default_factory=dict)
+    share: str = ""
 
     @property
     def images(self) -> Path:
@@ -95,6 +97,7 @@ def load(root: Path) -> Project:
         trees=trees,
         deadlines=deadlines,
         receivers=_receivers(settings, path),
+        share=os.environ.get("KMODPIPE_SHARE") or settings.share,
     )
 
 
@@ -140,7 +143,8 @@ def cache_folder() -> Path:
 @dataclass(frozen=True)
 class Request:
     """What one command was asked to do; names as the user gave them. ``shuffle`` is the seed of the cases'
-    order, 0 for the declared one."""
+    order, 0 for the declared one; ``share`` the repository that what is built comes from and goes to;
+    ``latest``: a branch of git is what it is now, not what it was when it was fetched."""
 
     tree: str
     series: tuple[str, ...]
@@ -156,3 +160,5 @@ class Request:
     case_files: tuple[Path, ...] = ()
     shuffle: int = 0
     each_patch: bool = False
+    share: str = ""
+    latest: bool = False

@@ -97,6 +97,8 @@ def find(
 ) -> tuple[DeadAxis, ...]:
     """The dead axes, and those without effect in some cells, with the reason from each variant's source.
 
+    Where ``subjects`` lacks a variant, as its source is not here, nothing is said of the source.
+
     ``selected``: the run had cells picked out. Like a cell that was not built, one that was not picked may
     be where the axis matters: then an axis is only called dead if no code reads its symbol.
     """
@@ -110,9 +112,9 @@ def find(
         if not twins.everywhere:
             found.append(_partly(twins, twins.variant))
             continue
-        subject = subjects[twins.variant]
-        readers = kconfig.readers(subject.src, twins.symbol, module)
-        if twins.variant in unsure and any(place.code for place in readers):
+        subject = subjects.get(twins.variant)
+        readers = kconfig.readers(subject.src, twins.symbol, module) if subject else ()
+        if twins.variant in unsure and (subject is None or any(place.code for place in readers)):
             found.append(_partly(twins, f"the cells of {twins.variant} that were built"))
         else:
             # The control is what a series repairs: an axis that one brings to life fails nothing.
@@ -136,10 +138,12 @@ def _partly(twins: Twins, scope: str) -> DeadAxis:
 
 
 def _dead(
-    twins: Twins, subject: Subject, module: str, readers: Sequence[kconfig.Place], *, failure: bool
+    twins: Twins, subject: Subject | None, module: str, readers: Sequence[kconfig.Place], *, failure: bool
 ) -> DeadAxis:
     code = [place for place in readers if place.code]
-    if code:
+    if subject is None:
+        why = f"no cell that differs in CONFIG_{twins.symbol} runs another module"
+    elif code:
         why = f"what reads CONFIG_{twins.symbol} makes no difference"
     elif readers:
         why = f"no code reads CONFIG_{twins.symbol}, Kconfig alone does"
@@ -149,6 +153,8 @@ def _dead(
         f"axis {twins.axis} ({twins.symbol}) is dead in {twins.variant}: {why}; {_run_the_same(twins)}"
         f"{'' if failure else '; a series of this run brings it to life'}"
     )
+    if subject is None:
+        return _record(twins, told, (), failure=failure)
     defined = kconfig.index_symbols(subject.src, [twins.symbol]).definitions[twins.symbol]
     clues = [f"{one.file}:{one.line} defines {twins.symbol}" for one in defined]
     clues += [f"{place} reads {twins.symbol}" for place in readers[:_CLUES]]

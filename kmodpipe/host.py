@@ -43,6 +43,7 @@ TESTS = (
     Need("docker-registry", "docker-registry", "an image registry on loopback"),
     Need("chromium", "chromium", "looking at the HTML report"),
     Need("npm", "npm", "a GitLab runner, an HTML viewer"),
+    Need("rsync", "rsync", "a GitLab runner that keeps its jobs apart"),
 )
 
 _PROGRAMS = (

@@ -33,13 +33,15 @@ _NAMES_TOLD = 3
 
 def sums(folder: Path, *, without: frozenset[str]) -> dict[str, str]:
     """What each file below ``folder`` is, by name: ``file SHA-256``, ``program SHA-256`` where it may be run,
-    or ``link`` with its target."""
+    ``link`` with its target, or ``special`` for what is neither: a pipe is not opened."""
     return {name: _content(folder / name, found) for name, found in sorted(_files(folder, without))}
 
 
 def _content(path: Path, found: os.stat_result) -> str:
     if stat.S_ISLNK(found.st_mode):
         return f"link {path.readlink()}"
+    if not stat.S_ISREG(found.st_mode):
+        return f"special {stat.S_IFMT(found.st_mode):o}"
     with path.open("rb") as f:
         kind = "program" if found.st_mode & 0o100 else "file"
         return f"{kind} {hashlib.file_digest(f, 'sha256').hexdigest()}"

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -49,6 +49,7 @@ from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries
 from kmodpipe.report import again, html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
+from kmodpipe.share import builder, origin
 from kmodpipe.soak import Places
 from kmodpipe.speed import Speed
 from kmodpipe.store import Artifact, digest_file, made_as, write_atomically
@@ -90,7 +91,8 @@ def dead_axes(bench: Bench, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
 @dataclass(frozen=True)
 class Trials:
     """What a test run needs beyond a bench: the cases, the accelerator that was proved, the deadlines, how
-    often each case runs, and the kernel's reports that are let off."""
+    often each case runs, and the kernel's reports that are let off; ``notes`` are properties that the run
+    gets beyond those of its own."""
 
     cases: tuple[Case, ...]
     accel: Accel
@@ -98,6 +100,7 @@ class Trials:
     command: str
     tries: Tries
     benign: tuple[Benign, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
@@ -270,7 +273,7 @@ class _Tester:
             blank,
             state=State.RAN,
             cases=done.results,
-            properties=self._cell_properties(built, files, done),
+            properties={**self._cell_properties(built, files, done), **_origins(built, guest)},
             artifacts=self._artifacts(built.id),
         )
 
@@ -403,11 +406,20 @@ def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
         found |= {f"series.{one.name}.{name}": value for name, value in mail.items() if value}
     found |= {f"builder.{k}": v for k, v in bench.identity.items()}
     found["builder.isolation"] = bench.runtime.isolation
+    if bench.share and (where := builder.origin(bench.store, bench.identity.get("image", ""))):
+        found["builder.from"] = where
     found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
+    found |= {"matrix.digest": bench.asked.matrix.digest, **trials.notes}
     found |= {"shuffle": str(bench.asked.request.shuffle)}
     found |= {"attempts": str(trials.tries.attempts), "repeat": str(trials.tries.repeat)}
     found |= {"accel": trials.accel.name, "accel.cpu": trials.accel.cpu, "accel.reason": trials.accel.reason}
     return found
+
+
+def _origins(built: Built, guest: GuestParts) -> Mapping[str, str]:
+    """What was not made here, with the digest that it was pulled by."""
+    found = {"base.from": origin(built.base) if built.base else "", "guest.from": guest.origin}
+    return {name: where for name, where in found.items() if where}
 
 
 def _keep_configuration(folder: RunFolder, configured: Configured) -> None:

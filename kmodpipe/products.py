@@ -41,7 +41,8 @@ def check(out: Path, wanted: Collection[str], what: str, log: Path) -> None:
 
 
 def tidy(folder: Path, what: str, log: Path) -> None:
-    """Make an object folder fit to be kept: nothing in it runs with somebody else's rights.
+    """Make an object folder fit to be kept: nothing but files, links and folders are in it, and nothing runs
+    with somebody else's rights.
 
     Raises KernelFailure where it holds more than an object folder can.
     """
@@ -53,6 +54,10 @@ def tidy(folder: Path, what: str, log: Path) -> None:
         if entry.is_symlink():
             continue
         status = entry.stat(follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode) and not stat.S_ISREG(status.st_mode):
+            # Whoever opens a pipe waits for somebody at its other end.
+            os.unlink(entry.path)  # noqa: PTH108
+            continue
         mode = stat.S_IMODE(status.st_mode) & 0o777 | (0o700 if stat.S_ISDIR(status.st_mode) else 0)
         if mode != stat.S_IMODE(status.st_mode):
             os.chmod(entry.path, mode)  # noqa: PTH101

@@ -17,6 +17,8 @@ from kmodpipe.engine import State
 from kmodpipe.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.host import Host, Need
 from kmodpipe.rights import Ask, RootShell, obtain
+from kmodpipe.share import Share, builder
+from kmodpipe.store import Store
 
 if TYPE_CHECKING:
     from kmodpipe.progress import Screen, Step
@@ -135,6 +137,7 @@ def perform(
     cache: Path,
     names: image.Names | None = None,
     daemon_args: Sequence[str] = (),
+    share: Share | None = None,
 ) -> tuple[str, ...]:
     """Do ``actions`` in order; returns what was done, a sentence each.
 
@@ -160,7 +163,7 @@ def perform(
                 )
                 done.append(by)
             elif action.kind is Kind.IMAGE:
-                done.append(_make_image(images_dir, cache, screen, names))
+                done.append(_make_image(images_dir, cache, screen, names, share))
             else:
                 packages = len(action.packages)
                 with screen.step(f"install {packages} packages" if packages else action.what) as step:
@@ -173,12 +176,16 @@ def perform(
     return tuple(done)
 
 
-def _make_image(images_dir: Path, cache: Path, screen: Screen, names: image.Names | None) -> str:
+def _make_image(
+    images_dir: Path, cache: Path, screen: Screen, names: image.Names | None, share: Share | None
+) -> str:
     client = engine.connect()
     name = image.tag(images_dir, names)
     # The plan could not know while no engine answered.
     if image.find(client, images_dir, names=names):
         return f"builder image {name} was there already"
+    if share and builder.pull(client, images_dir, share, Store(cache), screen):
+        return f"pulled the builder image {name} from {share.place}"
     image.ensure(client, images_dir, cache, screen, names=names)
     return f"built the builder image {name}"
 
@@ -210,7 +217,13 @@ def _as_root(action: Action, shell: RootShell, log: Path, step: Step) -> None:
 
 
 def run(
-    images_dir: Path, cache: Path, screen: Screen, ask: Ask | None, *, tests: bool = False
+    images_dir: Path,
+    cache: Path,
+    screen: Screen,
+    ask: Ask | None,
+    *,
+    tests: bool = False,
+    share: Share | None = None,
 ) -> tuple[str, ...]:
     """`invoke setup`: look, decide, tell, do, tell again. Returns what was done; empty for "all is there"."""
     facts = host.gather(images_dir)
@@ -222,7 +235,7 @@ def run(
         return ()
     for action in actions:
         screen.say(f"to do: {action.what}")
-    done = perform(actions, facts, ask=ask, screen=screen, images_dir=images_dir, cache=cache)
+    done = perform(actions, facts, ask=ask, screen=screen, images_dir=images_dir, cache=cache, share=share)
     for line in done:
         screen.say(f"done: {line}")
     return done

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from kmodpipe import paths
 from kmodpipe.errors import UserError, unknown_name
 from kmodpipe.kconfig.fragment import Asked, merge, parse_fragment
+from kmodpipe.store import digest_of
 
 CONTROL = "unpatched"
 """The variant without a series: what every series is compared with."""
@@ -128,6 +129,19 @@ class Matrix:
     axes: Mapping[str, Axis]
     path: Path
     flavours: Mapping[str, Flavour] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """A digest of all that the matrix file and its fragments ask for."""
+        symbols = [[a.symbol, a.value] for a in self.common]
+        axes = {name: [axis.symbol, *axis.values] for name, axis in self.axes.items()}
+        flavours = {
+            name: [
+                [[a.symbol, a.value] for a in f.asked], dict(f.env), list(f.tools), f.memory_mib, f.slow
+            ]
+            for name, f in self.flavours.items()
+        }  # fmt: skip
+        return digest_of([self.base, self.module, symbols, axes, flavours])
 
     def asked(self, flavour: Flavour) -> dict[str, Asked]:
         """What every cell of a flavour asks for, whatever its choice."""

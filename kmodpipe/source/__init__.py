@@ -14,7 +14,8 @@ from kmodpipe import paths, store
 from kmodpipe.errors import UserError, unknown_name
 from kmodpipe.progress import Screen
 from kmodpipe.source import debian, directory, git, reach, tarball, tree
-from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
+from kmodpipe.source.history import commits_between
+from kmodpipe.source.tree import Tree, TreeSpec, Unreachable, known
 
 _TARBALL = re.compile(r"\.(tar|tar\.(gz|xz|bz2)|tgz|txz|tbz2?)$")
 _GIT_SCHEME = re.compile(r"^(git|ssh|file|https?)://")
@@ -162,6 +163,17 @@ def _fetch_own(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = Fals
             return directory.fetch(spec, cache, screen)
 
 
+def tip(spec: TreeSpec, *, head: bool = False) -> str:
+    """The commit that a moving branch or tag is at now, as its server says; '' for a tree that does not move.
+
+    Raises Unreachable, and UserError for a ref that is not there."""
+    if spec.kind != "git":
+        if head:
+            raise UserError(f"tree {spec.name} has no moving head: it is not from git", where="--head")
+        return ""
+    return git.tip(spec, head=head)
+
+
 def _stand_in_request(spec: TreeSpec) -> dict[str, object]:
     return {"kind": "stand-in", "for": spec.describe()}
 
@@ -211,4 +223,7 @@ def remove_trees(cache: Path) -> int:
     return removed
 
 
-__all__ = ["Tree", "TreeSpec", "Unreachable", "check_reach", "fetch", "locate", "remove_trees", "resolve"]
+__all__ = [
+    "Tree", "TreeSpec", "Unreachable", "check_reach", "commits_between", "fetch", "known", "locate",
+    "remove_trees", "resolve", "tip",
+]  # fmt: skip

@@ -11,7 +11,7 @@ import re
 import selectors
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ _DAMAGED = re.compile(
 )
 _PROGRESS = re.compile(r"^(?:remote: )?([A-Z][a-z]+ [a-z]+):\s+(\d+)% ")
 
-_SAFE = (
+SAFE = (
     "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
     "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "submodule.recurse=false",
     "-c", "fetch.recurseSubmodules=false", "-c", "advice.detachedHead=false",
@@ -69,11 +69,11 @@ def repository(cache: Path) -> Path:
     return cache / "git" / "trees.git"
 
 
-def _git(
+def run_git(
     cache: Path, *args: str, check: bool = True, stdin: bytes | None = None, whole: bool = False
 ) -> proc.Completed:
     """A local git command in the shared repository."""
-    argv = ["git", f"--git-dir={repository(cache)}", *_SAFE, *args]
+    argv = ["git", f"--git-dir={repository(cache)}", *SAFE, *args]
     return proc.run(argv, timeout_s=_LOCAL_LIMIT_S, env=QUIET_ENV, stdin=stdin, check=check, whole=whole)
 
 
@@ -120,7 +120,7 @@ def fetch(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = False) ->
 
 
 def _is_sound(cache: Path) -> bool:
-    return _git(cache, "fsck", "--no-progress", "--no-dangling", check=False).returncode == 0
+    return run_git(cache, "fsck", "--no-progress", "--no-dangling", check=False).returncode == 0
 
 
 def _get(spec: TreeSpec, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> Tree:
@@ -129,17 +129,36 @@ def _get(spec: TreeSpec, cache: Path, screen: Screen, step: Step, request: dict[
     return tree.known(cache, f"git:{commit}") or _check_out(spec, cache, step, commit, request)
 
 
+def tip(spec: TreeSpec, *, head: bool = False) -> str:
+    """The commit that the branch or tag is at now, asked of the server; '' for a pinned commit.
+
+    Raises Unreachable where the server does not answer, UserError for a ref that it does not have."""
+    if head and not spec.head:
+        raise UserError(f"tree {spec.name} declares no moving head", hint='add head = "BRANCH" to its table')
+    want = str(_request(spec, head=head)["want"])
+    if _HASH.match(want):
+        return ""
+    url = str(spec.git)
+    reached, why = (True, "") if reach.is_ssh(url) else reach.probe(url)
+    if not reached:
+        raise Unreachable(f"{reach.host_of(url)} cannot be reached: {why}", where=url)
+    refs = _advertised(url, want)
+    name = _full_name(url, want, refs)
+    # A tag with a message is an object of its own, which says what commit it is about.
+    return refs.get(f"{name}^{{}}", refs[name])
+
+
 def _prepare(cache: Path) -> None:
     repo = repository(cache)
     if not (repo / "HEAD").is_file():
         repo.parent.mkdir(parents=True, exist_ok=True)
-        argv = ["git", *_SAFE, "init", "--quiet", "--bare", f"--template={os.devnull}", str(repo)]
+        argv = ["git", *SAFE, "init", "--quiet", "--bare", f"--template={os.devnull}", str(repo)]
         proc.run(argv, timeout_s=60, env=QUIET_ENV)
 
 
 def _has(cache: Path, rev: str) -> str | None:
     """The full hash of a commit that is in the shared repository, or None."""
-    done = _git(
+    done = run_git(
         cache, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}", check=False
     )
     return done.text.strip() if done.returncode == 0 else None
@@ -177,11 +196,20 @@ def _commit_of(spec: TreeSpec, cache: Path, screen: Screen, step: Step, request:
 
 def _remote_ref(url: str, want: str) -> str:
     """The full name of a branch or tag on the server, as git itself would look it up."""
-    argv = ["git", *_SAFE, "ls-remote", "--quiet", "--end-of-options", url]
+    return _full_name(url, want, _advertised(url, want))
+
+
+def _advertised(url: str, want: str) -> dict[str, str]:
+    """What the server has, name → hash."""
+    argv = ["git", *SAFE, "ls-remote", "--quiet", "--end-of-options", url]
     done = proc.run(argv, timeout_s=60, env=_NETWORK_ENV, check=False)
     if done.returncode != 0:
-        _raise_for(done.tail, url, want)
-    names = {line.partition("\t")[2] for line in done.text.splitlines()}
+        raise_for(done.tail, url, want)
+    rows = (line.partition("\t") for line in done.text.splitlines())
+    return {name: commit for commit, _, name in rows}
+
+
+def _full_name(url: str, want: str, names: Collection[str]) -> str:
     candidates = [n for n in (want, f"refs/{want}", f"refs/tags/{want}", f"refs/heads/{want}") if n in names]
     short = [n for n in candidates if n.startswith(("refs/tags/", "refs/heads/"))]
     if len(short) > 1:
@@ -203,28 +231,28 @@ def _fetch(
     spec: TreeSpec, cache: Path, screen: Screen, step: Step, remote: str, keep: str, depth: int
 ) -> None:
     assert spec.git is not None
-    base = ["git", f"--git-dir={repository(cache)}", *_SAFE, "fetch", "--progress", "--no-tags"]
+    base = ["git", f"--git-dir={repository(cache)}", *SAFE, "fetch", "--progress", "--no-tags"]
     base += ["--no-write-fetch-head", "--force"]
     argv = [*base, f"--depth={depth}", "--end-of-options", spec.git, f"{remote}:{keep}"]
-    status, tail = _run_showing(argv, step)
+    status, tail = run_showing(argv, step)
     if status != 0 and _HASH_REFUSED.search(tail) and _HASH.match(remote):
         screen.warn(
             f"{reach.host_of(spec.git)} does not serve single commits: fetching all its branches and tags"
         )
         every = f"refs/kmodpipe-all/{store.digest_of(spec.git)[:24]}"
         refspecs = [f"refs/heads/*:{every}/heads/*", f"refs/tags/*:{every}/tags/*"]
-        status, tail = _run_showing([*base, "--end-of-options", spec.git, *refspecs], step)
+        status, tail = run_showing([*base, "--end-of-options", spec.git, *refspecs], step)
         if status == 0:
             if not _has(cache, remote):
                 tail = "not our ref"
                 status = 1
             else:
-                _git(cache, "update-ref", keep, remote)
+                run_git(cache, "update-ref", keep, remote)
     if status != 0:
-        _raise_for(tail, spec.git, remote)
+        raise_for(tail, spec.git, remote)
 
 
-def _raise_for(tail: str, url: str, want: str) -> None:
+def raise_for(tail: str, url: str, want: str) -> None:
     """Turn git's last words into the error of the right kind."""
     if _NO_NETWORK.search(tail):
         raise Unreachable(f"{reach.host_of(url)} cannot be reached", where=url, detail=tail, hint=reach.HINT)
@@ -240,7 +268,7 @@ def _raise_for(tail: str, url: str, want: str) -> None:
     )
 
 
-def _run_showing(argv: Sequence[str], step: Step) -> tuple[int, str]:
+def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S) -> tuple[int, str]:
     """Run git with its progress on the step's line; returns its status and last lines.
 
     git redraws its line with carriage returns, and has no limit for a ``git://`` server that falls
@@ -266,11 +294,11 @@ def _run_showing(argv: Sequence[str], step: Step) -> tuple[int, str]:
                 elif child.poll() is not None:
                     break
                 now = time.monotonic()
-                if now - heard > _SILENCE_LIMIT_S or now - started > _FETCH_LIMIT_S:
+                if now - heard > _SILENCE_LIMIT_S or now - started > limit_s:
                     raise InfraError(
                         f"git heard nothing from the server for {now - heard:.0f} s"
                         if now - heard > _SILENCE_LIMIT_S
-                        else f"git fetch did not end within {_FETCH_LIMIT_S:.0f} s",
+                        else f"git fetch did not end within {limit_s:.0f} s",
                         where=proc.pasteable(argv),
                         hint="nothing half fetched is kept: run the same command again",
                     )
@@ -309,11 +337,13 @@ def _check_out(spec: TreeSpec, cache: Path, step: Step, commit: str, request: di
     store.require_space(cache, need_mib, f"a worktree of {commit[:12]}")
     folder = tree.slot(cache, identity)
     tree.discard(folder)
-    _git(cache, "worktree", "prune")
+    run_git(cache, "worktree", "prune")
     folder.parent.mkdir(parents=True, exist_ok=True)
     step.update(f"checking out {commit[:12]}")
     try:
-        _git(cache, "-c", "checkout.workers=2", "worktree", "add", "--force", "--detach", str(folder), commit)
+        run_git(
+            cache, "-c", "checkout.workers=2", "worktree", "add", "--force", "--detach", str(folder), commit
+        )
         version = tree.kernel_version(folder, what=what)
         provenance = {"source": "git", "url": spec.git, "commit": commit, **_about(cache, commit)}
         if request["first-parent"]:
@@ -328,7 +358,7 @@ def _check_out(spec: TreeSpec, cache: Path, step: Step, commit: str, request: di
 
 
 def _about(cache: Path, commit: str) -> dict[str, str]:
-    date, _, subject = _git(cache, "show", "-s", "--format=%cI%n%s", commit).text.strip().partition("\n")
+    date, _, subject = run_git(cache, "show", "-s", "--format=%cI%n%s", commit).text.strip().partition("\n")
     return {"commit-date": date, "commit-subject": subject[:200]}
 
 
@@ -345,7 +375,7 @@ class _Entry:
 def _listing(cache: Path, commit: str, what: str) -> list[_Entry]:
     """Every file of a commit. UserError for none, and for more than any kernel has."""
     try:
-        done = _git(cache, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, whole=True)
+        done = run_git(cache, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, whole=True)
     except proc.TooMuch as e:
         raise UserError("the commit holds far more files than a kernel", where=what) from e
     entries = []
@@ -376,7 +406,7 @@ def _refuse_escaping_links(cache: Path, listing: list[_Entry], what: str) -> Non
     if not links:
         return
     asked = b"".join(entry.blob + b"\n" for entry in links)
-    told = _git(cache, "cat-file", "--batch", stdin=asked, whole=True).stdout
+    told = run_git(cache, "cat-file", "--batch", stdin=asked, whole=True).stdout
     targets: dict[str, str] = {}
     for entry in links:
         # "<blob> blob <size>", a newline, the content, a newline
@@ -390,4 +420,4 @@ def _refuse_escaping_links(cache: Path, listing: list[_Entry], what: str) -> Non
 def prune(cache: Path) -> None:
     """Let the shared repository forget worktrees that are gone."""
     if (repository(cache) / "HEAD").is_file():
-        _git(cache, "worktree", "prune")
+        run_git(cache, "worktree", "prune")

@@ -93,6 +93,11 @@ class TreeSpec(BaseModel):
             return "debian"
         return "tarball" if self.tarball is not None else "directory"
 
+    @property
+    def moves(self) -> bool:
+        """Whether it is a branch or a tag of git, which can be another commit tomorrow."""
+        return self.git is not None and self.commit is None
+
     def describe(self) -> str:
         """Where it comes from, in a phrase for people: address and pin."""
         if self.git:

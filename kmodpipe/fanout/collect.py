@@ -1,0 +1,299 @@
+"""Many runs, each over some cells, as the one run that was planned.
+
+What did not test the same thing is not merged: tree, series, matrix, cases, builder image and the way
+cases were run have to be equal, and as planned. Each planned cell has one result; one that nobody
+reported, that was not finished, or that two jobs reported has no verdict. What only cells together can
+tell, a series' effects and dead axes, is worked out anew, with the control of another job.
+
+    OUT/<run>/results.json junit.xml          the whole
+    OUT/<run>/jobs/<run of a job>/…           what each job left, as it left it
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kmodpipe import deadaxis, results
+from kmodpipe.errors import InfraError, KmodpipeError, UserError
+from kmodpipe.fanout.plan import Plan, PlannedCell
+from kmodpipe.kconfig import Asked, Cell, Flavour, Variant
+from kmodpipe.progress import Screen
+from kmodpipe.results import CellResult, DeadAxis, Run, State
+from kmodpipe.store import digest_file, digest_of
+
+COLLECTED = "collected"
+"""The property of a run that was put together from others."""
+_DEPTH = 4
+# What may differ between machines; everything else that is compared has to be equal.
+_COMPARED = re.compile(
+    r"^(kmodpipe|tree\.identity|tree\.kernel-version|series\..*|builder\.(?!from$).*|module|matrix\.digest"
+    r"|shuffle|attempts|repeat)$"
+)
+_NAMES = 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """One job's run, and the folder that it is in."""
+
+    folder: Path
+    run: Run
+
+    @property
+    def name(self) -> str:
+        """The folder, as short as it can be said here."""
+        return os.path.relpath(self.folder)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The merged run; ``missing`` maps cells without a result to the reason, ``doubled`` those with several
+    to the folders."""
+
+    run: Run
+    missing: Mapping[str, str]
+    doubled: Mapping[str, tuple[str, ...]]
+
+
+# -- finding ------------------------------------------------------------------------------------------
+def find(patterns: Sequence[str], screen: Screen) -> tuple[Part, ...]:
+    """The runs in and below the folders that ``patterns`` name. A run that is there twice counts once; one
+    that was collected itself does not count. Raises UserError for a pattern that names nothing."""
+    files: dict[Path, None] = {}
+    for pattern in patterns:
+        folders = sorted(path for path in _matching(pattern) if path.is_dir())
+        if not folders:
+            raise UserError(
+                f"no folder {pattern}", where="--dir", hint="patterns with * work; quote them in a shell"
+            )
+        for folder in folders:
+            files |= dict.fromkeys(_results_below(folder))
+    parts: dict[tuple[str, str], Part] = {}
+    for file in files:
+        try:
+            run = results.load(file)
+        except UserError as e:
+            screen.warn(f"{file}: {e.what}; as if it were not there")
+            continue
+        if COLLECTED not in run.properties:
+            parts.setdefault((run.id, digest_file(file)), Part(file.parent, run))
+    return tuple(parts.values())
+
+
+def _matching(pattern: str) -> Iterator[Path]:
+    path = Path(pattern)
+    top = Path(path.anchor or ".")
+    yield from top.glob(str(path.relative_to(top) if path.anchor else path)) if str(path) != "." else (path,)
+
+
+def _results_below(folder: Path) -> list[Path]:
+    # Links are not followed: out/latest is another name of a run that is there.
+    here = folder.resolve()
+    found: list[Path] = []
+    for place, folders, files in os.walk(here):
+        if "results.json" in files:
+            found.append(Path(place) / "results.json")
+            folders.clear()
+        elif len(Path(place).relative_to(here).parts) >= _DEPTH:
+            folders.clear()
+        folders.sort()
+    return found
+
+
+# -- comparing ----------------------------------------------------------------------------------------
+def disagreements(plan: Plan, parts: Sequence[Part]) -> list[str]:
+    """What the runs did not have in common with each other or with the plan, a line each."""
+    told: list[str] = []
+    names = dict.fromkeys(n for p in parts for n in p.run.properties if _COMPARED.match(n))
+    for name in (*dict.fromkeys(plan.properties), *(n for n in names if n not in plan.properties)):
+        values: dict[str, list[str]] = {}
+        if name in plan.properties:
+            values[plan.properties[name]] = ["the plan"]
+        for part in parts:
+            values.setdefault(part.run.properties.get(name, "none"), []).append(part.name)
+        told += _differing(name, values)
+    for case in dict.fromkeys([c.id for c in plan.cases] + [c.id for p in parts for c in p.run.cases]):
+        values = {_digest(plan.cases, case): ["the plan"]}
+        for part in parts:
+            values.setdefault(_digest(part.run.cases, case), []).append(part.name)
+        told += _differing(f"case {case}", values)
+    return told
+
+
+def _digest(cases: Iterable[results.CaseInfo], case: str) -> str:
+    return next((c.digest for c in cases if c.id == case), "none")
+
+
+def _differing(name: str, values: Mapping[str, Sequence[str]]) -> list[str]:
+    if len(values) < 2:
+        return []
+    told = "; ".join(f"{_short(value)} in {_some(who)}" for value, who in values.items())
+    return [f"{name}: {told}"]
+
+
+def _short(value: str) -> str:
+    return re.sub(r"[0-9a-f]{40,}", lambda m: m.group()[:12], value)[:120]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return ", ".join(names[:_NAMES]) + more
+
+
+# -- merging ------------------------------------------------------------------------------------------
+def merge(plan: Plan, parts: Sequence[Part], run_id: str, now: str) -> Collected:
+    """The planned run out of ``parts``. Raises InfraError for parts that are not of one run."""
+    if told := disagreements(plan, parts):
+        raise InfraError(
+            f"these are not parts of one run: {told[0].partition(':')[0]} differs",
+            detail="\n".join(told),
+            hint="run all jobs of one plan on one tree, in one builder image (--share gives it to all), and "
+            "collect nothing else",
+        )
+    planned = {cell.cell: cell for cell in plan.cells}
+    if stray := sorted({c.cell for p in parts for c in p.run.cells} - planned.keys()):
+        raise InfraError(
+            f"cells that were not planned: {_some(stray)}", hint="is this the plan of these jobs?"
+        )
+    missing: dict[str, str] = {}
+    doubled: dict[str, tuple[str, ...]] = {}
+    cells = []
+    for one in plan.cells:
+        reported = [(p, c) for p in parts for c in p.run.cells if c.cell == one.cell]
+        settled = [
+            (p, c) for p, c in reported if p.run.finished or c.state not in (State.NOT_RUN, State.INTERRUPTED)
+        ]
+        if len(settled) > 1:
+            doubled[one.cell] = tuple(p.name for p, _ in settled)
+            why = f"reported {len(settled)} times: {', '.join(doubled[one.cell])}"
+            cells.append(replace(_blank(one), state=State.INFRA, reason=why))
+        elif settled:
+            cells.append(_taken(*settled[0]))
+        elif one.skip:
+            cells.append(replace(_blank(one), state=State.SKIPPED, reason=one.skip))
+        else:
+            missing[one.cell] = _why_missing(one, [p for p, _ in reported])
+            cells.append(replace(_blank(one), reason=missing[one.cell]))
+    run = Run(
+        id=run_id,
+        started=min((p.run.started for p in parts), default=now),
+        cases=plan.cases,
+        cells=tuple(cells),
+        properties=_properties(plan, parts),
+        finished=now,
+        dead_axes=_dead_axes(plan, cells),
+        timeline=tuple(span for part in parts for span in part.run.timeline),
+    )
+    return Collected(results.planned(run), missing, doubled)
+
+
+def _blank(cell: PlannedCell) -> CellResult:
+    return CellResult(cell.cell, cell.variant, cell.design, dict(cell.choice), flavour=cell.flavour)
+
+
+def _why_missing(cell: PlannedCell, begun: Sequence[Part]) -> str:
+    job = f"job {cell.job}" if cell.job else "its job"
+    if begun:
+        return f"{job} began and did not end it ({', '.join(p.name for p in begun)})"
+    return f"{job} never reported it"
+
+
+def _taken(part: Part, cell: CellResult) -> CellResult:
+    folder = place_of(part)
+    return replace(
+        cell,
+        properties={**cell.properties, "run": part.run.id},
+        artifacts={name: f"{folder}/{path}" for name, path in cell.artifacts.items()},
+    )
+
+
+def place_of(part: Part) -> str:
+    """The folder of a part in the collected run. Raises InfraError for an id that is no name of a folder."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}", part.run.id):
+        raise InfraError(f"a run has the id {part.run.id!r}", where=str(part.folder))
+    return f"jobs/{part.run.id}"
+
+
+def _properties(plan: Plan, parts: Sequence[Part]) -> Mapping[str, str]:
+    """Equal ones as they are, the others one after another."""
+    found: dict[str, str] = dict(plan.properties)
+    for name in dict.fromkeys(n for p in parts for n in p.run.properties):
+        values = dict.fromkeys(p.run.properties[name] for p in parts if name in p.run.properties)
+        found[name] = " | ".join(values)
+    return {**found, COLLECTED: ", ".join(p.run.id for p in parts)}
+
+
+# -- dead axes ----------------------------------------------------------------------------------------
+def _dead_axes(plan: Plan, cells: Sequence[CellResult]) -> tuple[DeadAxis, ...]:
+    """What the jobs, each with its own cells only, could not see."""
+    products = [
+        deadaxis.Product(_cell(one), _content(cell))
+        for one, cell in zip(plan.cells, cells, strict=True)
+        if cell.state is not State.SKIPPED
+    ]
+    return deadaxis.find(products, {}, "", selected=plan.selected)
+
+
+def _cell(one: PlannedCell) -> Cell:
+    """A cell as far as its axes are compared: what else it asks for is its flavour's."""
+    axes = {axis: Asked(symbol, one.choice[axis], f"axis {axis}") for axis, symbol in one.axes.items()}
+    asked = {entry.symbol: entry for entry in axes.values()}
+    asked["."] = Asked(".", one.flavour, "flavour")
+    variant = Variant(one.variant, one.design, {})
+    return Cell(one.cell, variant, one.choice, axes, asked, Flavour(one.flavour))
+
+
+def _content(cell: CellResult) -> str:
+    """What a cell ran, as `deadaxis.content` has it: of the module as the guest proved it."""
+    modules = {n: v for n, v in cell.properties.items() if re.fullmatch(r"module\..*\.sha256", n)}
+    base = cell.properties.get("base", "")
+    return digest_of([base, modules]) if base and modules else ""
+
+
+# -- files --------------------------------------------------------------------------------------------
+def keep(parts: Sequence[Part], folder: Path) -> None:
+    """Copy what each job left below ``folder``; equal files of ``shared`` are kept once. Links are left out:
+    what comes from another machine must not name files of this one."""
+    known: dict[str, Path] = {}
+
+    def copy(source: str, target: str) -> None:
+        shared = Path(source).parent.name == "shared"
+        digest = digest_file(Path(source)) if shared else ""
+        if shared and digest in known:
+            os.link(known[digest], target)
+        else:
+            shutil.copy(source, target)
+            if shared:
+                known[digest] = Path(target)
+
+    def links(place: str, names: list[str]) -> list[str]:
+        return [name for name in names if (Path(place) / name).is_symlink()]
+
+    try:
+        for part in parts:
+            shutil.copytree(part.folder, folder / place_of(part), copy_function=copy, ignore=links)
+    except (OSError, shutil.Error) as e:
+        raise InfraError(f"what the jobs left could not be copied: {e}", where=str(folder)) from e
+
+
+def trouble(collected: Collected, planned: int) -> KmodpipeError | None:
+    """What is wrong with the parts, as an error that names every cell."""
+    lines = [f"missing: {cell}: {why}" for cell, why in collected.missing.items()]
+    lines += [f"doubled: {cell}: in {', '.join(where)}" for cell, where in collected.doubled.items()]
+    if not lines:
+        return None
+    counts = [
+        f"{len(found)} {word}"
+        for found, word in ((collected.missing, "missing"), (collected.doubled, "doubled"))
+        if found
+    ]
+    return InfraError(
+        f"{' and '.join(counts)} of {planned} planned cells",
+        detail="\n".join(lines),
+        hint="run the jobs of the missing ones again, and collect each cell once",
+    )

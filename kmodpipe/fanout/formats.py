@@ -1,0 +1,78 @@
+"""A plan in the form that each CI takes. Pure."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+
+from kmodpipe.fanout import plan as plans
+from kmodpipe.fanout.plan import Plan, PlannedJob
+
+JOB_TEMPLATE = "docs/ci/gitlab-job.yml"
+"""What every GitLab job of ours stands on, in the checkout."""
+
+
+def gitlab(plan: Plan) -> str:
+    """A child pipeline: a job for each of the plan's, and one that collects, whatever became of them."""
+    lines = [
+        "# Made by: invoke matrix --format gitlab",
+        "include:",
+        f"  - local: {JOB_TEMPLATE}",
+        "stages: [cells, collect]",
+    ]
+    for job in plan.jobs:
+        lines += [
+            "",
+            f"{_quoted(job.name)}:",
+            "  extends: .kmodpipe",
+            "  stage: cells",
+            "  script:",
+            f"    - {_quoted(command(job))}",
+            f"  artifacts: {{when: always, expire_in: 1 week, paths: [out/{job.job}]}}",
+        ]
+    lines += [
+        "",
+        "collect:",
+        "  extends: .kmodpipe",
+        "  stage: collect",
+        "  when: always",
+        "  # It reads and writes files; no engine, no machine.",
+        '  variables: {KMODPIPE_COLLECTS: "yes", KMODPIPE_ENGINE: ""}',
+        "  script:",
+        "    - |",
+        "      cat > plan.json <<'END-OF-PLAN'",
+        *(f"      {line}" for line in plans.to_json(plan).splitlines()),
+        "      END-OF-PLAN",
+        "    - invoke collect --plan plan.json --dir 'out/*' --out collected",
+        "  artifacts:",
+        "    when: always",
+        "    expire_in: 4 weeks",
+        "    paths: [collected, plan.json]",
+        "    reports: {junit: collected/2*/junit.xml}",
+    ]
+    return "\n".join(lines)
+
+
+def github(plan: Plan) -> str:
+    """The value of ``strategy.matrix``, on one line."""
+    rows = [{"job": job.job, "name": job.name, "arguments": shlex.join(_called(job))} for job in plan.jobs]
+    return json.dumps({"include": rows})
+
+
+def command(job: PlannedJob) -> str:
+    """How a job is called, for a shell."""
+    return shlex.join(("invoke", "ci", *_called(job)))
+
+
+def _called(job: PlannedJob) -> tuple[str, ...]:
+    # A folder a job: artifacts of all jobs are unpacked over each other.
+    return (*job.arguments, "--out", f"out/{job.job}")
+
+
+def _quoted(text: str) -> str:
+    """Text as a YAML scalar: what is JSON is YAML."""
+    return json.dumps(text)
+
+
+FORMATS: Mapping[str, Callable[[Plan], str]] = {"gitlab": gitlab, "github": github, "json": plans.to_json}

@@ -1,0 +1,234 @@
+"""Changed since last night? What a scheduled run is asked, against what the run before it answered.
+
+    CACHE/answers/<question>.json    what was tested last under this command line, and how it came out
+
+A question is the command line; its answer holds to the tree's identity, the digests of series, matrix and
+cases, the builder image and this program. Where all of them are as they were, a run would build and boot the
+same again: it is not made, and the exit code is the earlier one, a failure's too. An answer is written by
+every ``invoke ci`` that came to its end; trouble of the machinery is no answer, and is run again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe import bench, engine, image, results, source
+from kmodpipe.bench import Asked, Bench
+from kmodpipe.cases import Case
+from kmodpipe.container import HostRuntime
+from kmodpipe.errors import ExitCode, InfraError
+from kmodpipe.fanout import question
+from kmodpipe.progress import Screen
+from kmodpipe.repeats import Tries
+from kmodpipe.results import Run
+from kmodpipe.share import open_share
+from kmodpipe.source import Unreachable
+from kmodpipe.store import Store, digest_file, digest_of, digest_tree, write_atomically
+
+SCHEMA = "kmodpipe-answer"
+VERSION = 1
+_NOTE_LIMIT = 2000
+_AUTHORS = 5
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a run came to: which one, when, its exit code and counts, and all that they hold to."""
+
+    run: str
+    finished: str
+    exit_code: int
+    totals: Mapping[str, int]
+    facts: Mapping[str, str]
+
+    @property
+    def verdict(self) -> str:
+        """The counts in a phrase."""
+        counts = (("pass", "passed"), ("fail", "failed"), ("error", "without verdict"), ("skip", "skipped"))
+        told = ", ".join(f"{self.totals[key]} {word}" for key, word in counts if self.totals.get(key))
+        return f"{told}, exit {self.exit_code}"
+
+
+class Watch:
+    """One scheduled run: what it is asked, what came of it the last time, and what has changed."""
+
+    def __init__(
+        self, asked: Asked, cases: Sequence[Case], tries: Tries, cache: Path, screen: Screen
+    ) -> None:
+        self._asked = asked
+        self._cases = cases
+        self._tries = tries
+        self._cache = cache
+        self._screen = screen
+        self._path = cache / "answers" / f"{digest_of(_command(asked, tries))[:32]}.json"
+        self.last = _load(self._path)
+
+    def unchanged(self) -> bool:
+        """Whether a run would test what the last one tested. Looks at servers; builds and boots nothing."""
+        if self.last is None:
+            self._screen.say("no earlier run of this command line is known here: running")
+            return False
+        if self.last.exit_code not in (ExitCode.OK, ExitCode.FAILURE):
+            self._screen.say(f"run {self.last.run} came to no verdict ({self.last.verdict}): running again")
+            return False
+        now = self._facts(self._identity(), self._builder())
+        if told := self._changed(now):
+            self._screen.say(f"changed since run {self.last.run}: {told}")
+            return False
+        return True
+
+    def tell(self) -> int:
+        """Say that nothing changed; returns the exit code of the run that it is about."""
+        assert self.last
+        told = f"nothing changed since run {self.last.run} of {self.last.finished}: nothing is built"
+        self._screen.print(f"{told}\n  its verdict: {self.last.verdict}\n  written in: {self._path}")
+        if self.last.exit_code:
+            self._screen.print(
+                "  it failed then, and fails still: an unchanged failure does not become a success"
+            )
+        return self.last.exit_code
+
+    def came_in(self, ready: Bench) -> Mapping[str, str]:
+        """What has changed since the last answer, for the run's properties; commits are named on the
+        screen."""
+        if self.last is None:
+            return {}
+        now = self._facts(ready.tree.identity, _builder_of(ready))
+        notes = {"since.run": self.last.run, "since.changed": self._changed(now) or "nothing"}
+        old, new = self.last.facts.get("tree.identity", ""), ready.tree.identity
+        spec = source.resolve(self._asked.request.tree, self._asked.project.trees)
+        moved = old != new and old.startswith("git:") and new.startswith("git:") and spec.git
+        return {**notes, **self._commits(old[4:], new[4:])} if moved else notes
+
+    def _commits(self, old: str, new: str) -> Mapping[str, str]:
+        spec = source.resolve(self._asked.request.tree, self._asked.project.trees)
+        try:
+            found = source.commits_between(spec, self._cache, old, new, self._screen)
+        except InfraError as e:
+            self._screen.warn(f"which commits came in is not known: {e.what}")
+            return {}
+        span = f"{old[:12]}..{new[:12]}"
+        if found.whole:
+            told = f"{found.count} {'commit' if found.count == 1 else 'commits'} came in ({span})"
+        else:
+            told = f"{span} is no straight way: the branch was rewound, or moved on far; its newest commits"
+        shown = [*found.lines, *([f"… and {found.count - len(found.lines)} more"] if found.whole else [])]
+        if found.whole and found.count <= len(found.lines):
+            shown = list(found.lines)
+        self._screen.print(told + ":\n" + "\n".join(f"  {line}" for line in shown))
+        if len(found.authors) > 1:
+            more = f" and {len(found.authors) - _AUTHORS} more" if len(found.authors) > _AUTHORS else ""
+            self._screen.print(f"  by: {', '.join(found.authors[:_AUTHORS])}{more}")
+        return {"since.commits": results.one_line(f"{told}: " + "; ".join(found.lines))[:_NOTE_LIMIT]}
+
+    def remember(self, ready: Bench, run: Run) -> None:
+        """Write down what a run came to, for the next one."""
+        facts = self._facts(ready.tree.identity, _builder_of(ready))
+        answer = {
+            "run": run.id,
+            "finished": run.finished,
+            "exit_code": int(results.exit_code(run)),
+            "totals": results.totals(run),
+            "facts": facts,
+        }
+        document = {"schema": SCHEMA, "version": VERSION, "answer": answer}
+        write_atomically(self._path, json.dumps(document, indent=1, sort_keys=True))
+
+    # -- what it holds to ------------------------------------------------------------------------
+    def _facts(self, identity: str, builder: str) -> Mapping[str, str]:
+        images = self._asked.project.images
+        package = Path(__file__).parent
+        program = {p.relative_to(package).as_posix(): digest_file(p) for p in sorted(package.rglob("*.py"))}
+        facts = dict(question.facts(self._asked, self._cases, self._tries))
+        # The order of cases changes no verdict, and a random one would make every night another question.
+        del facts["shuffle"]
+        return {
+            **facts,
+            "tree.identity": identity,
+            "builder": builder,
+            "benign": digest_file(benign) if (benign := self._asked.project.benign) else "none",
+            "program": digest_of([program, digest_tree(images)]),
+        }
+
+    def _identity(self) -> str:
+        """The identity of the tree as it is now; of a branch that moves it is asked for, not fetched."""
+        request, declared = self._asked.request, self._asked.project.trees
+        spec = source.resolve(request.tree, declared)
+        try:
+            if commit := source.tip(spec, head=request.head):
+                return f"git:{commit}"
+        except Unreachable:
+            if request.head or not spec.stand_in:
+                raise
+        return bench.fetch_tree(self._asked, self._cache, self._screen).identity
+
+    def _builder(self) -> str:
+        """What would compile; '' where it has to be made first, and might come out otherwise."""
+        request, images = self._asked.request, self._asked.project.images
+        if request.runtime == "host":
+            return digest_of(dict(HostRuntime().identity()))
+        share = open_share(request.share, Store(self._cache), self._screen)
+        shared = share.image(image.tag(images).partition(":")[2]) if share else None
+        return shared[0] if shared else image.find(engine.connect(), images) or ""
+
+    def _changed(self, now: Mapping[str, str]) -> str:
+        """What is not as it was, by name; '' where all is."""
+        assert self.last
+        before = self.last.facts
+        names = [n for n in {**before, **now} if before.get(n, "") != now.get(n, "") or not now.get(n, "")]
+        return ", ".join(_said(name, before.get(name, ""), now.get(name, "")) for name in names)
+
+
+def _said(name: str, before: str, now: str) -> str:
+    if name == "tree.identity":
+        return f"the tree ({_short(before)} → {_short(now)})"
+    if name == "builder":
+        return "the builder image" if now else "the builder image (it is not here)"
+    word = {"matrix.digest": "the matrix", "program": "kmodpipe itself"}.get(name, name.replace(".", " ", 1))
+    return word if before and now else f"{word} ({'new' if now else 'gone'})"
+
+
+def _short(identity: str) -> str:
+    kind, _, rest = identity.partition(":")
+    return rest[:12] if kind == "git" else identity[:60]
+
+
+def _builder_of(ready: Bench) -> str:
+    return ready.identity.get("image") or digest_of(dict(ready.identity))
+
+
+def _command(asked: Asked, tries: Tries) -> Mapping[str, object]:
+    """What the command line asks for, whatever the folder of the checkout."""
+    request = asked.request
+    return {
+        "tree": request.tree,
+        "head": request.head,
+        "series": list(request.series),
+        "matrix": request.matrix.name,
+        "module": request.module,
+        "flavours": list(request.flavours),
+        "cells": list(request.cells),
+        "cases": [*request.cases, *(path.name for path in request.case_files)],
+        "each-patch": request.each_patch,
+        "runtime": request.runtime,
+        "tries": [tries.attempts, tries.repeat],
+    }
+
+
+def _load(path: Path) -> Answer | None:
+    """The answer in a file; None where there is none, or none that can be read: then it is run."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+        if document["schema"] != SCHEMA or document["version"] != VERSION:
+            return None
+        answer = document["answer"]
+        return Answer(
+            str(answer["run"]), str(answer["finished"]), int(answer["exit_code"]),
+            {str(k): int(v) for k, v in answer["totals"].items()},
+            {str(k): str(v) for k, v in answer["facts"].items()},
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

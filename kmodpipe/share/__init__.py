@@ -1,0 +1,290 @@
+"""The room ``share``: what is costly to build travels between machines through a registry.
+
+    REGISTRY/REPOSITORY:<kind>-<key>    one artifact of the store as an OCI image of one layer
+    REGISTRY/REPOSITORY:image-<tag>     the builder image as its engine saves it, with its id
+
+A key is made of what went in, not of what came out: that a registry's artifact is what the key stands for is
+the word of whoever pushed it. With a key of our own (``KMODPIPE_SHARE_KEY``), shared by the machines and not
+with the registry, each manifest is sealed (HMAC-SHA256 over kind, key and the layer's digest), and what
+bears no such seal is not taken. Without one the registry, and all who may write to it, are trusted; in either
+case results name each artifact's digest and where it came from. Nothing here stops a run: where the registry
+fails, that is said once, and what it did not give is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kmodpipe.errors import InfraError, Interrupted, UserError
+from kmodpipe.progress import Screen, Step
+from kmodpipe.share import pack
+from kmodpipe.share.registry import (
+    MANIFEST,
+    Blob,
+    Registry,
+    RegistryGone,
+    RegistryTrouble,
+    blob_of,
+    place,
+)
+from kmodpipe.store import Artifact, Store, require_space
+
+KINDS: Mapping[str, str] = {"config": "obj", "base": "obj", "guest": "out", "toolset": "out"}
+"""What is shared, and below which of its folders there may be symbolic links. Modules are what a run is
+about: each machine compiles its own."""
+ORIGIN = ".origin"
+"""The file of an artifact that says from where it was pulled."""
+IMAGE = "image"
+
+_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_NOT_PACKED = frozenset({".files", ".inputs", ".sums", ORIGIN})
+_SEAL = "org.kmodpipe.seal"
+_NOTE = "org.kmodpipe."
+
+
+def open_share(
+    where: str, store: Store, screen: Screen, *, isolated: bool = True, read_only: bool | None = None
+) -> Share | None:
+    """The share at ``where`` (``HOST/REPOSITORY``), or None for "none" and nothing. ``isolated``: builds
+    run in containers. Raises UserError for what is no address and for a key that cannot be read."""
+    if where in ("", "none"):
+        return None
+    key = _secret()
+    if not isolated and not key:
+        screen.warn(
+            "with --runtime host the programs of a shared base would run here with your rights: nothing is "
+            "pulled without a key (KMODPIPE_SHARE_KEY)"
+        )
+    if read_only is None:
+        read_only = os.environ.get("KMODPIPE_SHARE_READONLY", "") not in ("", "0")
+    return Share(
+        Registry(place(where)), store, screen, key, pulls=isolated or bool(key), pushes=not read_only
+    )
+
+
+def _secret() -> bytes:
+    text = os.environ.get("KMODPIPE_SHARE_KEY", "")
+    file = os.environ.get("KMODPIPE_SHARE_KEY_FILE", "")
+    if not text and file:
+        try:
+            text = Path(file).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as e:
+            raise UserError("the share's key cannot be read", where=file) from e
+    text = text.strip()
+    if (text or file) and len(text) < 16:
+        raise UserError("the share's key is shorter than 16 characters", hint="openssl rand -hex 32")
+    return text.encode()
+
+
+class Share:
+    """One shared repository for the length of a command."""
+
+    def __init__(
+        self, registry: Registry, store: Store, screen: Screen, key: bytes, *, pulls: bool, pushes: bool
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._screen = screen
+        self._key = key
+        self._pulls = pulls
+        self._pushes = pushes
+        self._lock = threading.Lock()
+
+    @property
+    def place(self) -> str:
+        return str(self._registry.place)
+
+    # -- artifacts of the store ------------------------------------------------------------------
+    def pull(self, kind: str, key: str, folder: Path, step: Step | None = None) -> str:
+        """Fill ``folder`` with the shared artifact; returns where it is from, or '' where there is none, with
+        the folder as empty as it was."""
+        if kind not in KINDS or not self._pulls:
+            return ""
+        try:
+            found = self._lookup(kind, key)
+            if found is None:
+                return ""
+            origin, layer, _ = found
+            if step:
+                step.update(f"pulling {layer.size // 1024**2 + 1} MiB from {self.place}")
+            with self._store.scratch("pull-") as scratch:
+                self._fetch(layer, scratch / "layer", kind)
+                pack.unpack(scratch / "layer", folder, links_below=KINDS[kind])
+            (folder / ORIGIN).write_text(origin)
+        except Interrupted:
+            raise
+        except (InfraError, OSError) as e:
+            _empty(folder)
+            self._give_up(f"{kind} {key[:12]} was not pulled", e, reading=True)
+            return ""
+        return origin
+
+    def push(self, artifact: Artifact, label: str) -> None:
+        """Give an artifact to the others, unless they have it."""
+        if artifact.kind not in KINDS or not self._pushes:
+            return
+        try:
+            if self._has(artifact.kind, artifact.key):
+                return
+            with self._screen.step(f"share {artifact.kind} {label}"), self._store.scratch("push-") as scratch:
+                digest = pack.pack(artifact.path, scratch / "layer", _NOT_PACKED)
+                self._publish(artifact.kind, artifact.key, scratch / "layer", digest, {"label": label})
+        except Interrupted:
+            raise
+        except (InfraError, OSError) as e:
+            self._give_up(f"{artifact.kind} {label} was not shared", e, reading=False)
+
+    # -- the builder image -----------------------------------------------------------------------
+    def image(self, name: str) -> tuple[str, str, Blob] | None:
+        """The id of the shared builder image called ``name``, where it is from, and its layer."""
+        if not self._pulls:
+            return None
+        try:
+            found = self._lookup(IMAGE, name)
+        except RegistryTrouble as e:
+            self._give_up("the builder image was not looked up", e, reading=True)
+            return None
+        if found is None:
+            return None
+        origin, layer, notes = found
+        image_id = notes.get("image-id", "")
+        return (image_id, origin, layer) if image_id.startswith("sha256:") else None
+
+    def pull_image(self, layer: Blob, folder: Path) -> Path:
+        """The saved image as a file in ``folder``. Raises InfraError."""
+        self._fetch(layer, folder / "layer", IMAGE)
+        (folder / "image").mkdir()
+        pack.unpack(folder / "layer", folder / "image", links_below="none")
+        return folder / "image" / "image.tar"
+
+    def push_image(self, name: str, image_id: str, folder: Path) -> None:
+        """Give the builder image that was saved as ``folder/image.tar`` to the others."""
+        with self._store.scratch("push-") as scratch:
+            digest = pack.pack(folder, scratch / "layer")
+            self._publish(IMAGE, name, scratch / "layer", digest, {"image-id": image_id})
+
+    def has_image(self, name: str) -> bool:
+        return self._has(IMAGE, name)
+
+    @property
+    def pushes(self) -> bool:
+        return self._pushes
+
+    def give_up(self, what: str, error: Exception, *, reading: bool) -> None:
+        self._give_up(what, error, reading=reading)
+
+    def _has(self, kind: str, key: str) -> bool:
+        """Whether the registry has what can be taken: what bears no seal of ours is pushed over."""
+        if not self._key:
+            return self._registry.has(_tag(kind, key))
+        try:
+            return self._lookup(kind, key) is not None
+        except RegistryGone:
+            raise
+        except RegistryTrouble:
+            return False
+
+    # -- manifests -------------------------------------------------------------------------------
+    def _lookup(self, kind: str, key: str) -> tuple[str, Blob, Mapping[str, str]] | None:
+        """Origin, layer and notes of what is shared under a key; None where nothing is."""
+        answer = self._registry.manifest(_tag(kind, key))
+        if answer is None:
+            return None
+        digest, document = answer
+        layers, notes = document.get("layers"), document.get("annotations")
+        if not isinstance(layers, list) or len(layers) != 1 or not isinstance(notes, dict):
+            raise RegistryTrouble(f"{self.place}:{_tag(kind, key)} was not made by kmodpipe")
+        own = {k.removeprefix(_NOTE): v for k, v in notes.items() if isinstance(v, str)}
+        layer = blob_of(layers[0])
+        if self._key and not hmac.compare_digest(
+            own.get("seal", "").encode(),
+            self._seal(kind, key, layer.digest, own.get("image-id", "")).encode(),
+        ):
+            raise RegistryTrouble(
+                f"{self.place}:{_tag(kind, key)} is not sealed with this machine's key",
+                hint="whoever pushed it has another KMODPIPE_SHARE_KEY, or none; it is not used",
+            )
+        return f"{self.place}@{digest}", layer, own
+
+    def _fetch(self, layer: Blob, target: Path, what: str) -> None:
+        require_space(self._store.cache, 4 * layer.size // 1024**2 + 64, f"a shared {what}")
+        self._registry.read_blob(layer, target)
+
+    def _publish(self, kind: str, key: str, packed: Path, tar_digest: str, notes: Mapping[str, str]) -> None:
+        config = packed.with_name("config")
+        config.write_text(json.dumps(_image_config(tar_digest)))
+        layer = self._registry.write_blob(packed, _LAYER)
+        about = self._registry.write_blob(config, _CONFIG)
+        own = {**notes, "kind": kind, "key": key}
+        if self._key:
+            own["seal"] = self._seal(kind, key, layer.digest, notes.get("image-id", ""))
+        self._registry.write_manifest(
+            _tag(kind, key),
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": about.plain(),
+                "layers": [layer.plain()],
+                "annotations": {f"{_NOTE}{name}": value for name, value in own.items()},
+            },
+        )
+
+    def _seal(self, kind: str, key: str, layer: str, image_id: str) -> str:
+        told = json.dumps(["kmodpipe share 1", kind, key, layer, image_id])
+        return f"hmac-sha256:{hmac.new(self._key, told.encode(), hashlib.sha256).hexdigest()}"
+
+    def _give_up(self, what: str, error: Exception, *, reading: bool) -> None:
+        """Say that the registry failed; what hangs on the same thing is not tried again."""
+        told = error.what if isinstance(error, InfraError) else f"{type(error).__name__}: {error}"
+        hint = f" ({error.hint})" if isinstance(error, InfraError) and error.hint else ""
+        with self._lock:
+            if isinstance(error, RegistryGone):
+                told_already = not (self._pulls or self._pushes)
+                self._pulls = self._pushes = False
+                if not told_already:
+                    self._screen.warn(f"{told}: going on without what it shares")
+                return
+            self._pushes = self._pushes and reading
+        self._screen.warn(f"{what}: {told}{hint}; going on without")
+
+
+def origin(artifact: Artifact) -> str:
+    """Where an artifact was pulled from; '' for one that was made here."""
+    try:
+        return (artifact.path / ORIGIN).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _tag(kind: str, key: str) -> str:
+    return f"{kind}-{key}"
+
+
+def _image_config(tar_digest: str) -> dict[str, Any]:
+    """What makes the artifact an image like any other, which every registry takes."""
+    return {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [tar_digest]},
+    }
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+__all__ = ["IMAGE", "KINDS", "ORIGIN", "RegistryTrouble", "Share", "open_share", "origin"]

@@ -1,0 +1,163 @@
+"""The builder image through a share: saved by one engine, loaded by another, with the same id.
+
+As a file and not with ``docker push``: it is sealed and checked like everything else that is shared, a
+registry on plain HTTP needs no consent of the engine's configuration, and no login of the engine's is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kmodpipe import image, proc
+from kmodpipe.errors import InfraError, Interrupted
+from kmodpipe.progress import Screen
+from kmodpipe.share import Share
+from kmodpipe.store import Store, lock, write_atomically
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+_CHUNK = 2 * 1024 * 1024
+
+
+def pull(client: DockerClient, images: Path, share: Share, store: Store, screen: Screen) -> str | None:
+    """The id of the shared builder image, which the engine has now; None where there is none to be had.
+
+    It goes before one of this machine's own: keys take the image's id, and only those who build in the same
+    image have the same base.
+    """
+    name = image.tag(images).partition(":")[2]
+    found = share.image(name)
+    if found is None:
+        return None
+    image_id, origin, layer = found
+    try:
+        with lock(store.cache / "locks" / "builder-image", waiting=screen.say):
+            if not _has(client, image_id):
+                with (
+                    screen.step(f"pull the builder image from {share.place}"),
+                    store.scratch("image-") as scratch,
+                ):
+                    _load(client, share.pull_image(layer, scratch), image_id)
+                    _record(store, image_id).parent.mkdir(parents=True, exist_ok=True)
+                    write_atomically(_record(store, image_id), origin)
+            _name(client, images, image_id)
+    except Interrupted:
+        raise
+    except (InfraError, OSError) as e:
+        share.give_up("the builder image was not pulled", e, reading=True)
+        return None
+    return image_id
+
+
+def push(
+    client: DockerClient, images: Path, image_id: str, share: Share, store: Store, screen: Screen
+) -> None:
+    """Give this machine's builder image to the others, unless they have one."""
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    name = image.tag(images).partition(":")[2]
+    if not share.pushes:
+        return
+    try:
+        if share.has_image(name):
+            return
+        with screen.step("share the builder image"), store.scratch("image-") as scratch:
+            with (scratch / "image.tar").open("wb") as f:
+                # By its id: an image that is saved by name takes that name along, over whatever has it there.
+                for chunk in client.api.get_image(image_id, chunk_size=_CHUNK):
+                    if proc.stopping():
+                        raise Interrupted("interrupted while the builder image was saved")
+                    f.write(chunk)
+            share.push_image(name, image_id, scratch)
+    except Interrupted:
+        raise
+    except (InfraError, OSError, DockerException, RequestException) as e:
+        share.give_up("the builder image was not shared", e, reading=False)
+
+
+def origin(store: Store, image_id: str) -> str:
+    """Where the builder image was pulled from; '' for one that was made here."""
+    try:
+        return _record(store, image_id).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _record(store: Store, image_id: str) -> Path:
+    return store.cache / "images" / image_id.removeprefix("sha256:")
+
+
+def _has(client: DockerClient, image_id: str) -> bool:
+    from docker.errors import DockerException, ImageNotFound
+    from requests.exceptions import RequestException
+
+    try:
+        return str(client.images.get(image_id).id) == image_id
+    except ImageNotFound:
+        return False
+    except (DockerException, RequestException) as e:
+        raise InfraError(f"Docker failed while it was asked for {image_id[:19]}: {type(e).__name__}") from e
+
+
+def _load(client: DockerClient, saved: Path, image_id: str) -> None:
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    if _names_in(saved):
+        raise InfraError("the shared builder image would take names of other images, and is refused")
+    try:
+        with saved.open("rb") as f:
+            for event in client.api.load_image(f, quiet=True):  # type: ignore[no-untyped-call]
+                if isinstance(event, Mapping) and "error" in event:
+                    raise InfraError(f"the engine does not load the shared builder image: {event['error']}")
+    except (DockerException, RequestException) as e:
+        raise InfraError(f"the engine does not load the shared builder image: {type(e).__name__}") from e
+    if not _has(client, image_id):
+        raise InfraError(
+            f"the shared builder image is not the one that its note says ({image_id[:19]})",
+            hint="another kind of engine gives the same image another id",
+        )
+
+
+def _names_in(saved: Path) -> list[str]:
+    """The names that loading a saved image would give to images."""
+    try:
+        with tarfile.open(saved, "r:") as tar:
+            if "repositories" in tar.getnames():
+                return ["repositories"]
+            rows = _json_of(tar, "manifest.json") or []
+            index = _json_of(tar, "index.json") or {}
+        names = [str(name) for row in rows for name in row.get("RepoTags") or ()]
+        # What an engine with containerd's image store goes by.
+        noted = [row.get("annotations") or {} for row in index.get("manifests", ())]
+        return [*names, *(str(value) for row in noted for key, value in row.items() if key.endswith(".name"))]
+    except (tarfile.TarError, ValueError, KeyError, AttributeError, OSError) as e:
+        raise InfraError(f"the shared builder image is no saved image: {e}") from e
+
+
+def _json_of(tar: tarfile.TarFile, name: str) -> Any:
+    member = tar.extractfile(name) if name in tar.getnames() else None
+    return json.load(member) if member else None
+
+
+def _name(client: DockerClient, images: Path, image_id: str) -> None:
+    """Give a pulled image this checkout's name where nothing has it, else one that says what it is: an image
+    without a name is swept away by the next ``docker image prune``."""
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        if client.images.get(image_id).tags:
+            return
+        repository, _, version = image.tag(images).partition(":")
+        if image.find(client, images):
+            version = f"shared-{image_id.removeprefix('sha256:')[:12]}"
+        client.images.get(image_id).tag(repository, version)
+    except (DockerException, RequestException) as e:
+        raise InfraError(f"Docker failed while the builder image was named: {type(e).__name__}") from e

@@ -1,0 +1,303 @@
+"""An OCI registry over HTTP: manifests by tag, blobs by digest (the distribution API, version 2).
+
+Small enough to be ours: artifacts travel without an engine, and what is read is checked while it is read.
+A registry is not trusted. A blob is what its digest says or is refused; answers are bounded in size and time;
+credentials go to the registry and to the token server that it names over TLS, and to nobody it redirects to.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+
+from kmodpipe import proc
+from kmodpipe.errors import InfraError, Interrupted, UserError
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_CONNECT_S = 5.0
+_READ_S = 60.0
+_WHOLE_S = 1800.0
+_MANIFEST_BYTES = 4 * 1024 * 1024
+_CHUNK = 1024 * 1024
+_PLACE = re.compile(
+    r"^(?:(?P<scheme>https?)://)?(?P<host>\[[0-9a-fA-F:]+\](?::\d+)?|[A-Za-z0-9.-]+(?::\d+)?)"
+    r"/(?P<repository>[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*)/?$"
+)
+_LOOPBACK = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$")
+_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+
+
+class RegistryTrouble(InfraError):
+    """The registry cannot be reached, refuses, or says what cannot be believed."""
+
+
+class RegistryGone(RegistryTrouble):
+    """The registry cannot be reached, or does not answer in time: nothing else will be had from it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A repository of a registry. Plain HTTP is spoken to loopback, as engines do, or where it
+    is asked for."""
+
+    scheme: str
+    host: str
+    repository: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.repository}"
+
+
+def place(text: str) -> Place:
+    """``HOST[:PORT]/REPOSITORY``, with or without ``https://`` or ``http://``. Raises UserError."""
+    match = _PLACE.match(text)
+    if not match or not ({*".:"} & {*match["host"]} or match["host"] == "localhost"):
+        raise UserError(
+            f"not a repository of a registry: {text!r}",
+            hint="HOST[:PORT]/NAME in small letters, such as localhost:5000/kmodpipe; or none",
+        )
+    scheme = match["scheme"] or ("http" if _LOOPBACK.match(match["host"]) else "https")
+    return Place(scheme, match["host"], match["repository"])
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A blob as a manifest names it."""
+
+    digest: str
+    size: int
+    media_type: str
+
+    def plain(self) -> dict[str, object]:
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+
+def blob_of(row: object) -> Blob:
+    """The blob that a row of a manifest describes. Raises RegistryTrouble."""
+    if isinstance(row, Mapping):
+        digest, size = row.get("digest"), row.get("size")
+        if isinstance(digest, str) and _DIGEST.match(digest) and isinstance(size, int) and size >= 0:
+            return Blob(digest, size, str(row.get("mediaType", "")))
+    raise RegistryTrouble("a manifest that names no blob by digest and size")
+
+
+class _Authorization(requests.auth.AuthBase):
+    """Our header and no other: without it, requests would take a password out of ~/.netrc."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._value:
+            request.headers["Authorization"] = self._value
+        return request
+
+
+class _Upload:
+    """A file on its way out; an interruption stops it."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._size = file, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self, size: int = -1) -> bytes:
+        if proc.stopping():
+            raise Interrupted("interrupted while an artifact was pushed")
+        return self._file.read(_CHUNK if size < 0 else size)
+
+
+class Registry:
+    """One repository. Methods raise RegistryTrouble; an instance may be used from several threads."""
+
+    def __init__(self, where: Place) -> None:
+        self.place = where
+        self._base = f"{where.scheme}://{where.host}/v2/{where.repository}/"
+        self._authorization = ""
+
+    # -- reading ---------------------------------------------------------------------------------
+    def manifest(self, tag: str) -> tuple[str, Mapping[str, Any]] | None:
+        """The manifest of a tag with its own digest; None where the tag is not there."""
+        with self._ask("GET", f"manifests/{tag}", headers={"Accept": MANIFEST}) as answer:
+            if answer.status_code == 404:
+                return None
+            self._expect(answer, 200)
+            raw = b"".join(self._pieces(answer, _MANIFEST_BYTES))
+        try:
+            document = json.loads(raw)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise RegistryTrouble(f"{self.place}:{tag} is no manifest")
+        return f"sha256:{hashlib.sha256(raw).hexdigest()}", document
+
+    def has(self, tag: str) -> bool:
+        """Whether the tag is there."""
+        with self._ask("HEAD", f"manifests/{tag}", headers={"Accept": MANIFEST}) as answer:
+            if answer.status_code == 404:
+                return False
+            self._expect(answer, 200)
+            return True
+
+    def read_blob(self, blob: Blob, target: Path) -> None:
+        """Write a blob to ``target``, which is what the digest says, or raise."""
+        hasher = hashlib.sha256()
+        size = 0
+        with self._ask("GET", f"blobs/{blob.digest}") as answer, target.open("wb") as f:
+            self._expect(answer, 200)
+            for piece in self._pieces(answer, blob.size):
+                hasher.update(piece)
+                size += len(piece)
+                f.write(piece)
+        if size != blob.size or f"sha256:{hasher.hexdigest()}" != blob.digest:
+            raise RegistryTrouble(
+                f"{self.place} sent {size} bytes that are not {blob.digest}", where=str(self.place)
+            )
+
+    def _pieces(self, answer: requests.Response, limit: int) -> Iterator[bytes]:
+        deadline, size = time.monotonic() + _WHOLE_S, 0
+        try:
+            for piece in answer.iter_content(_CHUNK):
+                size += len(piece)
+                if size > limit:
+                    raise RegistryTrouble(f"{self.place} sends more than the {limit} bytes it announced")
+                if proc.stopping():
+                    raise Interrupted("interrupted while an artifact was pulled", where=str(self.place))
+                if time.monotonic() > deadline:
+                    raise RegistryTrouble(f"{self.place} had not sent all after {_WHOLE_S:g} s")
+                yield piece
+        except requests.RequestException as e:
+            raise self._trouble(e) from e
+
+    # -- writing ---------------------------------------------------------------------------------
+    def write_blob(self, path: Path, media_type: str) -> Blob:
+        """Push a file, unless the registry has it."""
+        with path.open("rb") as f:
+            digest = f"sha256:{hashlib.file_digest(f, 'sha256').hexdigest()}"
+        blob = Blob(digest, path.stat().st_size, media_type)
+        with self._ask("HEAD", f"blobs/{digest}") as answer:
+            if answer.status_code == 200:
+                return blob
+        with self._ask("POST", "blobs/uploads/") as answer:
+            self._expect(answer, 202)
+            location = urljoin(answer.url, answer.headers.get("Location", ""))
+        if urlsplit(location).netloc != self.place.host:
+            raise RegistryTrouble(f"{self.place} wants an upload to go to another host")
+        address = f"{location}{'&' if urlsplit(location).query else '?'}digest={digest}"
+        with path.open("rb") as f:
+            headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)}
+            with self._ask("PUT", address, headers=headers, data=_Upload(f, blob.size)) as answer:
+                self._expect(answer, 201)
+        return blob
+
+    def write_manifest(self, tag: str, document: Mapping[str, object]) -> str:
+        """Push a manifest under a tag; returns its digest."""
+        raw = json.dumps(document, sort_keys=True).encode()
+        with self._ask("PUT", f"manifests/{tag}", headers={"Content-Type": MANIFEST}, data=raw) as answer:
+            self._expect(answer, 201)
+        return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+
+    # -- one request -----------------------------------------------------------------------------
+    def _ask(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, data: Any = None
+    ) -> requests.Response:
+        """One request; where the registry asks who we are, it is told, and asked again."""
+        address = path if path.startswith("http") else self._base + path
+        answer = self._send(method, address, headers, data)
+        if answer.status_code == 401 and not isinstance(data, _Upload):
+            challenge = answer.headers.get("WWW-Authenticate", "")
+            answer.close()
+            self._authorization = self._authorize(challenge)
+            answer = self._send(method, address, headers, data)
+        return answer
+
+    def _send(
+        self, method: str, address: str, headers: Mapping[str, str] | None, data: Any
+    ) -> requests.Response:
+        try:
+            return requests.request(
+                method,
+                address,
+                headers={"User-Agent": "kmodpipe", "Accept-Encoding": "identity", **(headers or {})},
+                data=data,
+                auth=_Authorization(self._authorization),
+                # Blobs are often kept elsewhere; requests leaves our header out when the host changes.
+                allow_redirects=method in ("GET", "HEAD"),
+                timeout=(_CONNECT_S, _READ_S),
+                stream=True,
+            )
+        except (requests.RequestException, OSError) as e:
+            raise self._trouble(e) from e
+
+    def _authorize(self, challenge: str) -> str:
+        """The header that answers a registry's challenge."""
+        scheme, _, rest = challenge.partition(" ")
+        asked = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+        user, password = credentials(self.place.host)
+        basic = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
+        if scheme.lower() == "basic":
+            if not basic:
+                raise RegistryTrouble(f"{self.place} asks for a user and a password", hint=_LOGIN)
+            return f"Basic {basic}"
+        realm = asked.get("realm", "")
+        if scheme.lower() != "bearer" or not realm.startswith(("https://", f"http://{self.place.host}/")):
+            raise RegistryTrouble(f"{self.place} asks for credentials in a way that is not known or not safe")
+        repository = self.place.repository
+        query = {"service": asked.get("service", ""), "scope": f"repository:{repository}:pull,push"}
+        try:
+            answer = requests.get(
+                realm, params=query, timeout=(_CONNECT_S, _READ_S), allow_redirects=False,
+                auth=_Authorization(f"Basic {basic}" if basic else ""),
+            )  # fmt: skip
+            document = answer.json() if answer.status_code == 200 else {}
+        except (requests.RequestException, ValueError) as e:
+            raise self._trouble(e) from e
+        token = document.get("token") or document.get("access_token") if isinstance(document, dict) else None
+        if not token:
+            raise RegistryTrouble(f"{self.place} gives no token (status {answer.status_code})", hint=_LOGIN)
+        return f"Bearer {token}"
+
+    def _expect(self, answer: requests.Response, status: int) -> None:
+        if answer.status_code != status:
+            refused = answer.status_code in (401, 403)
+            raise RegistryTrouble(
+                f"{self.place} answers {answer.status_code} {answer.reason or ''}".rstrip(),
+                hint=_LOGIN if refused else "",
+            )
+
+    def _trouble(self, error: Exception) -> RegistryGone:
+        # The text of such an error holds addresses, and those of an upload hold secrets.
+        kind = "does not answer in time" if isinstance(error, requests.Timeout) else "cannot be reached"
+        return RegistryGone(f"{self.place} {kind} ({type(error).__name__})", where=str(self.place))
+
+
+_LOGIN = "docker login, or KMODPIPE_SHARE_USER and KMODPIPE_SHARE_PASSWORD"
+
+
+def credentials(host: str) -> tuple[str, str]:
+    """User and password for a registry: the environment's, else what ``docker login`` wrote down."""
+    user = os.environ.get("KMODPIPE_SHARE_USER", "")
+    if user:
+        return user, os.environ.get("KMODPIPE_SHARE_PASSWORD", "")
+    from docker.auth import load_config
+    from docker.errors import DockerException
+
+    try:
+        found = load_config().resolve_authconfig(host) or {}
+    except (DockerException, OSError, ValueError):
+        return "", ""
+    return str(found.get("username") or found.get("Username") or ""), str(
+        found.get("password") or found.get("Password") or ""
+    )
