@@ -543,3 +543,26 @@ def test_a_machine_without_the_key_ring_says_so(cache: Path, screen: Screen) -> 
     with pytest.raises(InfraError, match=r"/nowhere\.gpg|not on this machine"):
         source.fetch(spec, {}, cache, screen)
     assert source.check_reach(spec)[0] is False
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:hunter2@git.example.org/linux.git#v5.10",
+        "https://hunter2@git.example.org/linux.git#v5.10",
+        "ssh://me:hunter2@git.example.org/linux.git#v5.10",
+        "https://me:hunter2@example.org/linux.tar.xz",
+    ],
+)
+def test_a_url_with_a_password_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(UserError, match="holds a user name or a password") as raised:
+        source.resolve(url, {})
+    assert "hunter2" not in str(raised.value)
+    declared = {"x": TreeSpec(name="x", git=url.partition("#")[0], commit="0" * 40)}
+    with pytest.raises(UserError) as raised:
+        source.resolve("x", declared)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_user_of_ssh_is_no_secret() -> None:
+    assert source.resolve("ssh://git@git.example.org/linux.git#v5.10", {}).git

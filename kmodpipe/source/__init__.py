@@ -32,8 +32,11 @@ def resolve(arg: str, declared: Mapping[str, TreeSpec]) -> TreeSpec:
     """
     if arg in declared:
         spec = declared[arg]
+        for url in (spec.git, spec.tarball):
+            _refuse_secret(url or "", f"tree {arg}")
         return spec if spec.name else spec.model_copy(update={"name": arg})
     location, _, fragment = arg.partition("#")
+    _refuse_secret(location, "--tree")
     if paths.has_controls(arg) and not paths.exists(paths.expanded(arg)):
         raise UserError(
             f"no tree has a name with a newline or other control character: {arg!r}", where="--tree"
@@ -56,6 +59,18 @@ def resolve(arg: str, declared: Mapping[str, TreeSpec]) -> TreeSpec:
         what = "neither a folder nor a .tar file" if paths.exists(path) else "no such folder or file"
         raise UserError(f"{what}: {arg}", where="--tree")
     raise unknown_name("tree", arg, declared, hint="or give a directory, a git URL with #ref, or a tarball")
+
+
+def _refuse_secret(url: str, where: str) -> None:
+    """Raise UserError for a URL with a password or a token in it: a result says where its tree came from."""
+    scheme, found, rest = url.partition("://")
+    user, at, _ = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")
+    if found and at and (":" in user or scheme.lower() in ("http", "https")):
+        raise UserError(
+            "the tree's URL holds a user name or a password, and would be written into every result",
+            where=where,
+            hint="keep it in git's credential helper, in ~/.netrc (tarballs), or use ssh",
+        )
 
 
 def _is_tarball(location: str) -> bool:
