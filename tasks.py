@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from invoke import Context, Exit, Task, task
 
 from kmodpipe import commands, signals
-from kmodpipe.commands import Asking
+from kmodpipe.asking import Asking
+from kmodpipe.guard import guarded
 from kmodpipe.progress import open_streams
 
 ROOT = Path(__file__).resolve().parent
@@ -95,7 +96,7 @@ def command(*flags: Flag) -> Callable[[Callable[[Asking], int]], Task[Any]]:
         def run(c: Context, **given: Any) -> None:
             signals.install()
             asked = {f.field or f.name: given[f.name] for f in flags}
-            code = commands.guarded(body, Asking(root=ROOT, **asked))
+            code = guarded(body, Asking(root=ROOT, **asked))
             if code:
                 raise Exit(code=code)
 

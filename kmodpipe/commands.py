@@ -6,232 +6,23 @@ expected to answer at once.
 
 from __future__ import annotations
 
-import os
-import re
-import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import disk, paths, proc, signals
-from kmodpipe.errors import (
-    ExitCode,
-    InfraError,
-    KernelFailure,
-    KmodpipeError,
-    UserError,
-    from_system,
-    unknown_name,
-)
+from kmodpipe import paths, proc
+from kmodpipe.asking import Asking, asked_tries, cache_folder, chosen_cases, project_of, resolve, used_cache
+from kmodpipe.errors import ExitCode, InfraError, KernelFailure, UserError, unknown_name
 from kmodpipe.progress import Mode, Screen
 
 if TYPE_CHECKING:
-    from kmodpipe.bench import Asked
     from kmodpipe.building import Built, Tally
-    from kmodpipe.cases import Case
-    from kmodpipe.config import Project
     from kmodpipe.publish.command import Office
-    from kmodpipe.repeats import Tries
     from kmodpipe.results import DeadAxis
-
-
-@dataclass(frozen=True)
-class Asking:
-    """What the command line said; empty means the project's default."""
-
-    root: Path
-    tree: str = ""
-    head: bool = False
-    series: Sequence[str] = ()
-    matrix: str = ""
-    module: str = ""
-    flavour: Sequence[str] = ()
-    cell: Sequence[str] = ()
-    case: Sequence[str] = ()
-    shuffle: str = ""
-    attempts: int = 1
-    repeat: int = 1
-    runtime: str = "docker"
-    jobs: int = 0
-    out: str = "out"
-    quiet: bool = False
-    yes: bool = False
-    tests: bool = False
-    all: bool = False
-    each_patch: bool = False
-    share: str = ""
-    run: str = ""
-    to: str = ""
-    receivers: Sequence[str] = ()
-    pending: bool = False
-    dry_run: bool = False
-    again: bool = False
-    against: str = ""
-    format: str = ""
-    fail_on: Sequence[str] = ()
-    html: str = ""
-    junit: str = ""
-    strict: bool = False
-    open: bool = False
-    latest: bool = False
-    if_changed: bool = False
-    per_job: int = 0
-    prepare: bool = False
-    plan: str = ""
-    dir: Sequence[str] = ()
-    screen: Screen = field(default_factory=Screen)
-
-
-def guarded(body: Callable[[Asking], int], asking: Asking) -> int:
-    """Run a command; whatever it raises becomes a message and an exit code.
-
-    An error that nobody foresaw is a bug of ours: it says so, and its traceback goes to a file.
-    """
-    screen = asking.screen
-    if asking.quiet:
-        screen.mode = Mode.QUIET
-    try:
-        signals.begin()
-        proc.reset()
-        # The builder's user is not ours: what we write must be readable for it, whatever the caller's umask.
-        os.umask(0o022)
-        return int(body(asking))
-    except KeyboardInterrupt:
-        proc.stop_all()
-        told = f"interrupted by {signals.arrived()}; what was running is stopped"
-        screen.error(InfraError(told, hint="the same command goes on"))
-        return int(ExitCode.INFRA)
-    except Exception as e:
-        error = _told(e, asking)
-        screen.error(error)
-        return int(error.exit_code)
-    finally:
-        signals.end()
-        screen.close_log()
-
-
-def _told(error: Exception, asking: Asking) -> KmodpipeError:
-    """What a user is to read of an exception."""
-    if isinstance(error, KmodpipeError):
-        return error
-    if shortage := from_system(error):
-        return shortage
-    return (disk.explain(error, _places(asking)) if isinstance(error, OSError) else None) or _defect(error)
-
-
-def _places(asking: Asking) -> tuple[Path, ...]:
-    """Where a command writes, and may find no room."""
-    from kmodpipe import config
-
-    return (
-        config.cache_place() or Path.cwd(),
-        Path(asking.out).absolute(),
-        Path(os.environ.get("TMPDIR", "/tmp")),
-    )
-
-
-def _defect(error: Exception) -> InfraError:
-    """The error for what nobody foresaw, with its traceback in a file; in itself where none can be made."""
-    import traceback
-    from tempfile import NamedTemporaryFile
-
-    lines = "".join(traceback.format_exception(error))
-    what = f"a defect in kmodpipe: {type(error).__name__}: {error}"
-    try:
-        with NamedTemporaryFile("w", prefix="kmodpipe-", suffix=".traceback", delete=False) as f:
-            f.write(lines)
-    except OSError:
-        return InfraError(what, detail=lines, hint="please report it with these lines")
-    return InfraError(what, where=f.name, hint="please report it with that file")
-
-
-def _project(asking: Asking) -> Project:
-    from kmodpipe import config
-
-    return config.load(asking.root)
-
-
-def resolve(asking: Asking) -> Asked:
-    """Every name of the command line turned into a record. Raises UserError with the near names."""
-    from kmodpipe import bench
-    from kmodpipe.config import Request
-
-    project = _project(asking)
-    if asking.jobs < 0:
-        raise UserError("--jobs is a number from 1 up", hint="0 means one a processor")
-    request = Request(
-        tree=asking.tree or project.tree,
-        series=tuple(asking.series) or project.series,
-        matrix=Path(asking.matrix).absolute() if asking.matrix else project.matrix,
-        out=Path(asking.out).absolute(),
-        jobs=asking.jobs or project.jobs,
-        runtime=asking.runtime,
-        head=asking.head,
-        module=asking.module or None,
-        flavours=tuple(asking.flavour),
-        cells=tuple(asking.cell),
-        cases=tuple(c for c in asking.case if not _is_script(c)),
-        case_files=tuple(Path(c) for c in asking.case if _is_script(c)),
-        shuffle=_seed(asking.shuffle),
-        each_patch=asking.each_patch,
-        share=asking.share or project.share,
-        latest=asking.latest,
-    )
-    return bench.resolve(project, request)
-
-
-def _seed(shuffle: str) -> int:
-    """The seed that --shuffle means. Raises UserError."""
-    if shuffle == "random":
-        return secrets.randbelow(999_999) + 1
-    if not re.fullmatch(r"[0-9]{0,9}", shuffle, re.ASCII):
-        raise UserError(
-            f"--shuffle takes a number or the word random, not {shuffle!r}", hint="0 keeps the declared order"
-        )
-    return int(shuffle or "0")
-
-
-def asked_tries(asking: Asking) -> Tries:
-    """How often each case is to run. Raises UserError."""
-    from kmodpipe.repeats import MOST_ATTEMPTS, MOST_REPEATS, Tries
-
-    for name, value, most in (
-        ("attempts", asking.attempts, MOST_ATTEMPTS),
-        ("repeat", asking.repeat, MOST_REPEATS),
-    ):
-        if not 1 <= value <= most:
-            raise UserError(f"--{name} takes a number from 1 to {most}, not {value}")
-    if asking.attempts > 1 and asking.repeat > 1:
-        raise UserError(
-            "--attempts and --repeat exclude each other",
-            hint="--repeat runs a case as often whether it fails or not, and tells the rate",
-        )
-    return Tries(asking.attempts, asking.repeat)
-
-
-def _is_script(case: str) -> bool:
-    return "/" in case or paths.is_file(Path(case))
-
-
-def _cache() -> Path:
-    from kmodpipe import config
-
-    return config.cache_folder()
-
-
-@contextmanager
-def used_cache(asking: Asking) -> Iterator[Path]:
-    """The cache, which nobody empties while the block runs."""
-    from kmodpipe import usage
-
-    cache = _cache()
-    with usage.using(cache, asking.screen.say):
-        yield cache
 
 
 # -- the machine ------------------------------------------------------------------------------------
@@ -240,7 +31,7 @@ def setup(asking: Asking) -> int:
     from kmodpipe.share import open_share
     from kmodpipe.store import Store
 
-    project, cache = _project(asking), _cache()
+    project, cache = project_of(asking), cache_folder()
     share = open_share(asking.share or project.share, Store(cache), asking.screen)
     setting_up.run(project.images, cache, asking.screen, _asker(asking), tests=asking.tests, share=share)
     return ExitCode.OK
@@ -258,9 +49,9 @@ def _asker(asking: Asking) -> Callable[[str], bool] | None:
 def doctor(asking: Asking) -> int:
     from kmodpipe import doctor as looking
 
-    project = _project(asking)
+    project = project_of(asking)
     findings = looking.examine(
-        project.images, _cache(), asking.screen, project.trees, default_tree=project.tree
+        project.images, cache_folder(), asking.screen, project.trees, default_tree=project.tree
     )
     asking.screen.show(looking.table(findings))
     return ExitCode.OK if looking.healthy(findings) else ExitCode.INFRA
@@ -302,7 +93,7 @@ def patch(asking: Asking) -> int:
 def plan(asking: Asking) -> int:
     from kmodpipe import planning
 
-    asking.screen.show(planning.table(planning.rows(resolve(asking), _cache())))
+    asking.screen.show(planning.table(planning.rows(resolve(asking), cache_folder())))
     return ExitCode.OK
 
 
@@ -362,21 +153,6 @@ def ci(asking: Asking) -> int:
     return _test(replace(asking, latest=True), scheduled=True)
 
 
-def chosen_cases(asked: Asked) -> tuple[Case, ...]:
-    """The cases by name, and scripts by path; only the scripts where nothing else is named."""
-    from kmodpipe import cases
-
-    known = cases.load(asked.project.cases)
-    cases.check_axes(known, asked.matrix.axes, asked.matrix.flavours)
-    scripts = tuple(cases.from_script(path) for path in asked.request.case_files)
-    named = cases.select(known, asked.request.cases) if asked.request.cases or not scripts else ()
-    chosen = (*named, *scripts)
-    ids = [c.id for c in chosen]
-    if doubled := sorted({i for i in ids if ids.count(i) > 1}):
-        raise UserError(f"two cases with one name: {', '.join(doubled)}", hint="rename the script")
-    return chosen
-
-
 def _test(asking: Asking, *, scheduled: bool = False) -> int:
     # All of it now: a branch that is checked out meanwhile must not get into a run that has begun.
     from kmodpipe import accel, benign, nightly, pipeline, results
@@ -428,7 +204,7 @@ def report(asking: Asking) -> int:
     from kmodpipe.report import command
 
     wanted = command.Wanted(
-        cases=_project(asking).cases,
+        cases=project_of(asking).cases,
         out=Path(asking.out),
         run=asking.run,
         against=asking.against,
@@ -461,7 +237,7 @@ def publish(asking: Asking) -> int:
 def _office(asking: Asking) -> Office:
     from kmodpipe.publish.command import Office
 
-    project = _project(asking)
+    project = project_of(asking)
     return Office(project.receivers, project.root, asking.screen)
 
 
@@ -492,7 +268,7 @@ def clean(asking: Asking) -> int:
     from kmodpipe.container import DockerRuntime
     from kmodpipe.store import Store
 
-    cache, screen = _cache(), asking.screen
+    cache, screen = cache_folder(), asking.screen
     with usage.alone(cache, screen.say):
         freed = _size_mib(cache)
         store = Store(cache)

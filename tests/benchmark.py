@@ -25,7 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kmodpipe import bench, commands, config, image
+from kmodpipe import asking, bench, config, image
 from kmodpipe.container import DockerRuntime, Folder, Job
 from kmodpipe.engine import connect
 from kmodpipe.progress import Mode, Screen
@@ -153,7 +153,7 @@ class Report:
 def main(argv: Sequence[str]) -> int:
     quick = "--quick" in argv
     project = config.load(REPO)
-    asked = commands.resolve(commands.Asking(root=REPO))
+    asked = asking.resolve(asking.Asking(root=REPO))
     users_cache = config.cache_folder()
     tree = bench.fetch_tree(asked, users_cache, Screen(Mode.PLAIN))
     report = Report()

@@ -16,8 +16,10 @@ import pytest
 from kcidb_io.schema import LATEST
 
 from kmodpipe import config, results
-from kmodpipe.commands import Asking, guarded, publish
+from kmodpipe.asking import Asking
+from kmodpipe.commands import publish
 from kmodpipe.errors import InfraError, UserError
+from kmodpipe.guard import guarded
 from kmodpipe.progress import Mode, Screen
 from kmodpipe.publish import buildkite, declared, kcidb, material, outbox, squad, template
 from kmodpipe.publish.command import Office

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kmodpipe import commands, results
+from kmodpipe import results
+from kmodpipe.asking import Asking, asked_tries, chosen_cases, resolve, used_cache
 from kmodpipe.bench import set_up
 from kmodpipe.building import RunFolder
-from kmodpipe.commands import Asking
 from kmodpipe.errors import ExitCode, InfraError, UserError, unknown_name
 from kmodpipe.fanout import collect as collecting
 from kmodpipe.fanout import formats, plan
@@ -38,8 +38,8 @@ def matrix(asking: Asking) -> int:
 
 
 def _plan(asking: Asking, form: str) -> plan.Plan:
-    asked = commands.resolve(asking)
-    cases, tries = commands.chosen_cases(asked), commands.asked_tries(asking)
+    asked = resolve(asking)
+    cases, tries = chosen_cases(asked), asked_tries(asking)
     arguments: list[str] = []
     for name, value in (
         ("tree", asking.tree),
@@ -57,7 +57,7 @@ def _plan(asking: Asking, form: str) -> plan.Plan:
     arguments += ["--each-patch"] if asking.each_patch else []
     arguments += _repeated("--series", asking.series) + _repeated("--case", asking.case)
     asked, arguments = plan.pin(asked, arguments)
-    with commands.used_cache(asking) as cache:
+    with used_cache(asking) as cache:
         if asking.prepare:
             ready = set_up(asked, cache, asking.screen)
             with RunFolder(asked.request.out) as folder:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from kmodpipe import commands
+from kmodpipe.asking import Asking
+from kmodpipe.guard import guarded
 from kmodpipe.progress import Mode, Screen
 
 REPO = Path(__file__).resolve().parents[2]
@@ -178,7 +180,7 @@ class World:
             repeat=int("".join(flags["repeat"]) or 1),
         )
 
-    def command(self, body: Callable[[commands.Asking], int], **asked: Any) -> Ran:
+    def command(self, body: Callable[[Asking], int], **asked: Any) -> Ran:
         """A command in this process, with ``--runtime host``: the same code, without a fresh interpreter."""
         before = dict(os.environ)
         shown = io.StringIO()
@@ -189,7 +191,7 @@ class World:
                 "root": self.root, "runtime": "host", "out": str(self.root / "out"),
                 "screen": Screen(Mode.PLAIN, out=shown), **asked,
             }  # fmt: skip
-            code = commands.guarded(body, commands.Asking(**told))
+            code = guarded(body, Asking(**told))
         finally:
             os.environ.clear()
             os.environ.update(before)

@@ -149,7 +149,7 @@ def processes(marked: str) -> list[str]:
 _ZYGOTE = """
 import json, os, sys
 from pathlib import Path
-from kmodpipe import accel, bench, building, commands, pipeline, report, signals, usage
+from kmodpipe import accel, asking, bench, building, commands, guard, pipeline, report, signals, usage
 for line in sys.stdin:
     asked = json.loads(line)
     pid = os.fork()
@@ -163,8 +163,8 @@ for line in sys.stdin:
         os.dup2(said, 1)
         os.dup2(said, 2)
         signals.install()
-        asking = commands.Asking(root=Path(asked["root"]), runtime="host", cell=[asked["cell"]])
-        code = commands.guarded(commands.test, asking)
+        asked_for = asking.Asking(root=Path(asked["root"]), runtime="host", cell=[asked["cell"]])
+        code = guard.guarded(commands.test, asked_for)
         sys.stdout.flush()
         os._exit(code)
     print(pid, flush=True)

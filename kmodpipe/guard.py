@@ -1,0 +1,75 @@
+"""How a command ends: whatever it raises becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from kmodpipe import disk, proc, signals
+from kmodpipe.asking import Asking
+from kmodpipe.errors import ExitCode, InfraError, KmodpipeError, from_system
+from kmodpipe.progress import Mode
+
+
+def guarded(body: Callable[[Asking], int], asking: Asking) -> int:
+    """Run a command; whatever it raises becomes a message and an exit code.
+
+    An error that nobody foresaw is a bug of ours: it says so, and its traceback goes to a file.
+    """
+    screen = asking.screen
+    if asking.quiet:
+        screen.mode = Mode.QUIET
+    try:
+        signals.begin()
+        proc.reset()
+        # The builder's user is not ours: what we write must be readable for it, whatever the caller's umask.
+        os.umask(0o022)
+        return int(body(asking))
+    except KeyboardInterrupt:
+        proc.stop_all()
+        told = f"interrupted by {signals.arrived()}; what was running is stopped"
+        screen.error(InfraError(told, hint="the same command goes on"))
+        return int(ExitCode.INFRA)
+    except Exception as e:
+        error = _told(e, asking)
+        screen.error(error)
+        return int(error.exit_code)
+    finally:
+        signals.end()
+        screen.close_log()
+
+
+def _told(error: Exception, asking: Asking) -> KmodpipeError:
+    """What a user is to read of an exception."""
+    if isinstance(error, KmodpipeError):
+        return error
+    if shortage := from_system(error):
+        return shortage
+    return (disk.explain(error, _places(asking)) if isinstance(error, OSError) else None) or _defect(error)
+
+
+def _places(asking: Asking) -> tuple[Path, ...]:
+    """Where a command writes, and may find no room."""
+    from kmodpipe import config
+
+    return (
+        config.cache_place() or Path.cwd(),
+        Path(asking.out).absolute(),
+        Path(os.environ.get("TMPDIR", "/tmp")),
+    )
+
+
+def _defect(error: Exception) -> InfraError:
+    """The error for what nobody foresaw, with its traceback in a file; in itself where none can be made."""
+    import traceback
+    from tempfile import NamedTemporaryFile
+
+    lines = "".join(traceback.format_exception(error))
+    what = f"a defect in kmodpipe: {type(error).__name__}: {error}"
+    try:
+        with NamedTemporaryFile("w", prefix="kmodpipe-", suffix=".traceback", delete=False) as f:
+            f.write(lines)
+    except OSError:
+        return InfraError(what, detail=lines, hint="please report it with these lines")
+    return InfraError(what, where=f.name, hint="please report it with that file")
