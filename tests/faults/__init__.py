@@ -24,6 +24,7 @@ from pathlib import Path
 from rich.table import Table
 
 REPO = Path(__file__).resolve().parents[2]
+_TOLD = 240
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,11 @@ def table(rows: Sequence[Row]) -> Table:
         group = row.group
         one = row.outcome
         made.add_row(
-            f"{row.group}/{row.name}", row.fault, one.reported, str(one.code), one.kept,
+            f"{row.group}/{row.name}", row.fault, _short(one.reported), str(one.code), one.kept,
             "\n".join(("✗", *one.problems)) if one.problems else "✓",
         )  # fmt: skip
     return made
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _TOLD else f"{text[:_TOLD]}…"

@@ -61,7 +61,7 @@ def on_the_command_line(scene: Scene) -> Outcome:
         ("test", f"--case={secret}"): "begins neither with #! nor as an ELF",
         ("test", f"--case=./{'x' * 6000}"): "cannot be read|unknown case",
         ("test", f"--shuffle={touch}"): "--shuffle takes a number",
-        ("report", f"--run={'x' * 6000}"): "results.json cannot be read",
+        ("report", f"--run={'x' * 6000}"): "there is no run",
     }
     tries = [Try(" ".join(words)[:60], words, says) for words, says in wanted.items()]
     return outcome_of(scene, tries, outside)

@@ -134,7 +134,7 @@ def cache_notes(scene: Scene) -> Outcome:
     notes = [scene.cache / "accel.json", *(scene.cache / "locks").glob("*")]
     notes += [*(scene.cache / "trees").glob("*.json"), *(scene.cache / "trees/pins").glob("*")]
     notes += [*(scene.cache / "store").glob("*/.latest/*"), *(scene.cache / "store").glob("*/.seen/*")]
-    for note in notes:
+    for note in (note for note in notes if note.is_file()):
         note.write_bytes(b"\xff\x00nonsense{")
     return made_again(scene, play, [], before)
 
