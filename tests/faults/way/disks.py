@@ -149,7 +149,7 @@ def full_unpack(scene: Scene) -> Outcome:
     subprocess.run(["tar", "-C", scene.root, "-czf", tar, "linux"], check=True)
     with disk(scene.cache, 128) as full:
         got = scene.invoke("fetch", "--tree", tar)
-        found = problems(got, 3, "the disk is full", str(scene.cache), hint=True)
+        found = problems(got, 3, "not enough disk for unpacking", str(scene.cache), hint=True)
         found += [f"half a tree: {p.name}" for p in (scene.cache / "trees").glob("tar-*")]
         full.free()
     found += problems(scene.invoke("fetch", "--tree", tar), 0)
