@@ -7,19 +7,15 @@ broken disk leaves.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kmodpipe.farm import make_farm
 from kmodpipe.store import digest_file
 from tests.faults import Outcome, Scene
-from tests.faults.way import fault
+from tests.faults.way import fault, warm
 from tests.faults.way.servers import fetch, site, sound, tarball
 from tests.faults.way.toys import Toys, outcome, problems, toys
-
-_SHARED = Path.home() / ".cache" / "kmodpipe"
 
 
 def flip(path: Path) -> None:
@@ -187,10 +183,8 @@ def cache_download(scene: Scene) -> Outcome:
 @fault("cache-module", "a real kernel module in the cache has another byte")
 def cache_module(scene: Scene) -> Outcome:
     cell = ("--series", "none", "--cell", "unpatched.INDEX=y.NOUUID=n")
-    shared = {"KMODPIPE_CACHE": str(_SHARED), "HOME": str(Path.home())}
-    found = problems(scene.invoke("build", *cell, env=shared), 0)
-    _copy_warm(scene, scene.invoke("plan", *cell, env=shared).out)
-    found += problems(scene.invoke("build", *cell), 0, "0 steps made")
+    warm.fill(scene, cell)
+    found = problems(scene.invoke("build", *cell), 0, "0 steps made")
     module = one(scene.cache, "module/*/out/overlay.ko")
     before = digest_file(module)
     flip(module)
@@ -199,18 +193,3 @@ def cache_module(scene: Scene) -> Outcome:
     found += [] if digest_file(module) == before else ["what was built again is not what it was"]
     told = [line.strip() for line in got.err.splitlines() if "damaged in the cache" in line]
     return Outcome((told or [got.sentence()])[0], got.code, "built again, byte for byte", tuple(found))
-
-
-def _copy_warm(scene: Scene, plan: str) -> None:
-    """What a plan found in the shared cache, into the scene's; the trees as links, which nobody writes to."""
-    trees, keys = scene.cache / "trees", re.findall(r"\bcached +([0-9a-f]{12})\b", plan)
-    trees.mkdir()
-    shutil.copytree(_SHARED / "trees/pins", trees / "pins")
-    for manifest in (_SHARED / "trees").glob("deb-*.manifest"):
-        tree = manifest.with_suffix("")
-        make_farm(tree, trees / tree.name)
-        shutil.copy2(manifest, trees)
-        shutil.copy2(manifest.with_suffix(".json"), trees)
-    for artifact in (found for key in keys for found in (_SHARED / "store").glob(f"*/{key}*")):
-        target = scene.cache / "store" / artifact.parent.name / artifact.name
-        shutil.copytree(artifact, target, symlinks=True)

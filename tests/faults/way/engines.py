@@ -12,16 +12,17 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import config, image
+from kmodpipe import image
 from kmodpipe.container import LABEL
 from tests.faults import REPO, Ended, Outcome, Scene
 from tests.faults.way import drivers, fault
+from tests.faults.way.warm import fill
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -109,12 +110,13 @@ class Private:
         return list(found)
 
     def building(self, within_s: float = 90) -> Container:
-        """The container of a build, once it runs and has said something."""
+        """The container of a build, once it is at work."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             for container in self.containers():
                 with suppress(Exception):
-                    if container.status == "running" and container.logs(tail=1):
+                    # Its own init and shell, and what they have begun.
+                    if container.status == "running" and len(container.top()["Processes"]) > 2:
                         return container
             time.sleep(0.05)
         raise RuntimeError("no container was started")
@@ -149,31 +151,9 @@ def private(*more: str) -> Iterator[Private]:
             container.remove(force=True)
 
 
-# -- a cache in which only a module is missing --------------------------------------------------------
-@cache
-def _warmed() -> Path:
-    """The user's cache with all that the cell takes: built first where it is not."""
-    with tempfile.TemporaryDirectory() as out:
-        subprocess.run(
-            ["invoke", "build", "--cell", CELL, "--out", out], cwd=REPO, check=True, capture_output=True
-        )
-    return config.cache_folder()
-
-
-def warm(scene: Scene, kinds: Sequence[str] = ("base", "config", "guest", "toolset")) -> None:
-    """Fill the scene's cache with links to the user's, as far as those kinds of artifacts go: what is missing
-    is made in the scene, what is there is only read."""
-    known = _warmed()
-    for folder in (*(f"store/{kind}" for kind in kinds), "trees"):
-        (scene.cache / folder).mkdir(parents=True, exist_ok=True)
-        for path in (known / folder).iterdir():
-            target = scene.cache / folder / path.name
-            if path.is_dir() and not path.name.startswith(".") and path.name != "pins":
-                target.symlink_to(path)
-            elif path.is_file():
-                shutil.copyfile(path, target)
-    shutil.copytree(known / "trees/pins", scene.cache / "trees/pins")
-    shutil.copyfile(known / "accel.json", scene.cache / "accel.json")
+def warm(scene: Scene) -> None:
+    """Fill the scene's cache with all that the cell takes but for its module."""
+    fill(scene, ("--cell", CELL), without=("module",))
 
 
 def command(*more: str) -> tuple[str, ...]:
