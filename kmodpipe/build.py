@@ -175,8 +175,14 @@ def base_flags(config: Mapping[str, str]) -> dict[str, str]:
 
 def module_flags(config: Mapping[str, str]) -> dict[str, str]:
     """Those for the make of a module, which has its line numbers whatever the base has: it is what is under
-    test, and it takes seconds."""
-    return base_flags(config) or {"KCFLAGS": f"{_LINES} {_HERE}"}
+    test, and it takes seconds.
+
+    CFLAGS_MODULE (Documentation/kbuild/kbuild.rst) reaches the module's objects alone. KCFLAGS would reach
+    scripts/mod as well, whose flags then are not the base's, and kbuild makes all host tools again. It counts
+    on make's command line only, and so does what MAKEFLAGS says, with its blanks escaped.
+    """
+    lines = f"CFLAGS_MODULE={_LINES} {_HERE}".replace(" ", "\\ ")
+    return base_flags(config) or {"MAKEFLAGS": lines}
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ for path in {outside}/canary {cache} {out} /etc/shadow /proc/1/environ /var/run/
 do
     if cat "$path" >/dev/null 2>&1 || ls "$path"/* >/dev/null 2>&1; then echo "OPEN read $path"; fi
 done 2>/dev/null | grep -v 'read /proc/1/environ'
-own='HOME|PATH|HOSTNAME|KCFLAGS|KBUILD.*|LOCALVERSION|SOURCE_DATE_EPOCH|LC_ALL|JOBS|BASE'
+own='HOME|PATH|HOSTNAME|MAKEFLAGS|KCFLAGS|KBUILD.*|LOCALVERSION|SOURCE_DATE_EPOCH|LC_ALL|JOBS|BASE'
 own="$own|RECIPE|SRC|ASK|OBJ|OUT|TOOLS|KIT|TARGETS|FOLDER|SAME_SOURCE"
 tr '\0' '\n' < /proc/1/environ 2>/dev/null | grep -v -E "^($own)=" | sed 's/^/OPEN environment /'
 for path in /src /src/fs/tiny/tiny.c /recipe /recipe/cc /ask /kit / /etc/passwd /usr/bin/gcc {outside}/victim
