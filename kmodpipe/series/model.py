@@ -7,16 +7,19 @@ anybody's git configuration: ``apply.ignoreWhitespace`` in a home folder must no
 from __future__ import annotations
 
 import codecs
+import errno
 import hashlib
 import os
 import re
+import resource
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kmodpipe import paths, proc
-from kmodpipe.errors import UserError
+from kmodpipe.errors import InfraError, UserError, from_system
 from kmodpipe.store import digest_of, temporary
 
 RECIPE = 1
@@ -78,7 +81,9 @@ class Series:
 
 
 def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -> proc.Completed:
-    """git in ``cwd`` as if there were no repository above it and no configuration."""
+    """git in ``cwd`` as if there were no repository above it and no configuration.
+
+    Raises InfraError where this process's own limit on the size of a file stops it."""
     env = {
         # Not by ceilings: those are a list, and a colon in a path would end one.
         "GIT_DIR": "/dev/null/no-repository",
@@ -86,8 +91,25 @@ def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -
         "GIT_CONFIG_NOSYSTEM": "1",
     }
     # A binary patch of a few bytes may ask for any number of them.
-    bounds = ["prlimit", f"--as={_MEMORY_BYTES}", f"--fsize={_FILE_BYTES}", "--"]
-    return proc.run([*bounds, "git", *args], timeout_s=_LIMIT_S, cwd=cwd, env=env, stdin=stdin, check=check)
+    file_bytes = _at_most(resource.RLIMIT_FSIZE, _FILE_BYTES)
+    memory_bytes = _at_most(resource.RLIMIT_AS, _MEMORY_BYTES)
+    bounds = ["prlimit", f"--as={memory_bytes}", f"--fsize={file_bytes}", "--"]
+    done = proc.run([*bounds, "git", *args], timeout_s=_LIMIT_S, cwd=cwd, env=env, stdin=stdin, check=False)
+    stopped = done.returncode == -signal.SIGXFSZ or os.strerror(errno.EFBIG) in done.tail
+    if stopped and file_bytes < _FILE_BYTES and (trouble := from_system(OSError(errno.EFBIG, ""))):
+        trouble.detail = done.tail
+        raise trouble
+    if check and done.returncode != 0:
+        raise InfraError(
+            f"git {proc.describe_status(done.returncode)}", where=proc.pasteable(done.argv), detail=done.tail
+        )
+    return done
+
+
+def _at_most(limit: int, wanted: int) -> int:
+    """``wanted``, or what this process may have at the most."""
+    hard = resource.getrlimit(limit)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 _SOURCE = re.compile(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from kmodpipe import console
 from kmodpipe.results import State, Verdict
@@ -63,7 +64,13 @@ def test_without_the_faults_no_flavour_reports_anything(tmp_path_factory: pytest
         assert [console.parse_file(log) for log in logs] == [()] * len(logs)
 
 
-@pytest.mark.parametrize("injection", INJECTIONS, ids=map(str, INJECTIONS))
+def _param(injection: Injection) -> ParameterSet:
+    """With several workers, what uses an engine of our own goes to one of them: each would start another."""
+    group = "engine" if injection.inject.__module__.endswith(".engines") else str(injection)
+    return pytest.param(injection, id=str(injection), marks=pytest.mark.xdist_group(group))
+
+
+@pytest.mark.parametrize("injection", map(_param, INJECTIONS))
 def test_the_fault_is_told_and_loses_nothing(injection: Injection, tmp_path: Path) -> None:
     require(os.getuid() == 0 or not injection.as_root, "it mounts file systems, which takes root")
     row = faults.run(injection, tmp_path / "scene")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -150,8 +151,8 @@ def declared(project: Path) -> Any:
 
 
 def told(cell: Any) -> dict[str, tuple[str, str]]:
-    """Verdicts, and what they say but for what the machine did meanwhile."""
-    return {c["case"]: (c["verdict"], c["message"].split("; QEMU had")[0]) for c in cell["cases"]}
+    """Verdicts, and what they say but for how fast the machine was and what it did meanwhile."""
+    return {c["case"]: (c["verdict"], re.split("; QEMU had| [(]×", c["message"])[0]) for c in cell["cases"]}
 
 
 def case(cell: Any, name: str) -> Any:
