@@ -268,7 +268,7 @@ def _key(program: Path, kvm: Path) -> Mapping[str, str]:
 
 def _load(file: Path) -> dict[str, object]:
     try:
-        value = json.loads(file.read_text())
+        value = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -283,7 +283,7 @@ class Builder:
         what it has to leave in out. What it said."""
         ask, obj, out = _folders(folder, "ask", "obj", "out")
         for name, text in asks.items():
-            (ask / name).write_text(text)
+            (ask / name).write_text(text, encoding="utf-8")
         job = Job(
             name=what,
             script=f"{recipe}.sh",

@@ -270,6 +270,6 @@ def _which(program: str) -> str | None:
 
 def _meminfo() -> str:
     try:
-        return Path("/proc/meminfo").read_text()
+        return Path("/proc/meminfo").read_text(encoding="utf-8")
     except OSError:
         return ""

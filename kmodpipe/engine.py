@@ -287,12 +287,12 @@ def _launch(argv: Sequence[str], log: Path, *, foreground: bool) -> None:
 def _has_ended(pid_file: Path) -> bool:
     """Whether the daemon that wrote ``pid_file`` is gone; False while it has not written it yet."""
     try:
-        pid = int(pid_file.read_text())
+        pid = int(pid_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     try:
         # Dead and not reaped yet is dead: the state follows the name, which may hold anything.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] in "ZX"
     except (OSError, IndexError):
         return True
 

@@ -68,7 +68,9 @@ def _defect(error: Exception) -> InfraError:
     lines = "".join(traceback.format_exception(error))
     what = f"a defect in kmodpipe: {type(error).__name__}: {error}"
     try:
-        with NamedTemporaryFile("w", prefix="kmodpipe-", suffix=".traceback", delete=False) as f:
+        with NamedTemporaryFile(
+            "w", encoding="utf-8", prefix="kmodpipe-", suffix=".traceback", delete=False
+        ) as f:
             f.write(lines)
     except OSError:
         return InfraError(what, detail=lines, hint="please report it with these lines")

@@ -146,6 +146,6 @@ def _age_s(lists: Path) -> float | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""

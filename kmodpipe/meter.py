@@ -164,7 +164,7 @@ def _look(task: Path) -> Look:
 def _whole(stat: Path) -> float:
     """Processor time of a process and its threads, those that are gone too; in ticks, so a little behind."""
     with suppress(OSError, ValueError, IndexError):
-        words = stat.read_text(errors="replace").rpartition(")")[2].split()
+        words = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return (int(words[11]) + int(words[12])) * _TICK_S
     return 0.0
 
@@ -172,7 +172,7 @@ def _whole(stat: Path) -> float:
 def _stolen(stat: Path) -> float:
     """Seconds that a processor of this machine, itself a guest, waited for a real one: the mean of them."""
     with suppress(OSError, ValueError, IndexError):
-        lines = stat.read_text().splitlines()
+        lines = stat.read_text(encoding="utf-8").splitlines()
         number = sum(line.startswith("cpu") for line in lines) - 1
         return int(lines[0].split()[8]) * _TICK_S / max(number, 1)
     return 0.0

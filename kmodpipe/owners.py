@@ -17,7 +17,7 @@ from kmodpipe import proc
 def boot_id() -> str:
     """The running kernel's boot id: a pid means something only together with it."""
     with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     return "unknown"
 
 
@@ -25,7 +25,7 @@ def began(pid: int) -> str:
     """When a process began, in the kernel's ticks since boot; empty where there is none, or it is dead."""
     try:
         # The name in parentheses may hold anything, spaces and parentheses included.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
         return ""

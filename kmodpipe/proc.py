@@ -176,7 +176,7 @@ def spawn(
 def is_stopped(child: subprocess.Popen[bytes]) -> bool:
     """Whether a child stands still, as after SIGSTOP or under a debugger."""
     try:
-        state = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        state = Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return False
     return state in "Tt"

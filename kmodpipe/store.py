@@ -123,7 +123,7 @@ def lock(
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout_s
     told = False
-    with path.open("a+", errors="replace") as f:
+    with path.open("a+", encoding="utf-8", errors="replace") as f:
         while True:
             try:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -270,7 +270,7 @@ def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
 
 def _old_index(index: Path) -> dict[str, dict[str, list[object]]]:
     try:
-        loaded = json.loads(index.read_text())
+        loaded = json.loads(index.read_text(encoding="utf-8"))
         return loaded if isinstance(loaded, dict) else {}
     except (OSError, ValueError):
         return {}
