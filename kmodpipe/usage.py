@@ -33,7 +33,7 @@ def using(cache: Path, waiting: Callable[[str], None]) -> Iterator[None]:
     with lock(_gate(cache), waiting=waiting):
         own.parent.mkdir(parents=True, exist_ok=True)
         _busy(cache)
-        file = own.open("x")
+        file = own.open("x", encoding="utf-8", errors="replace")
         fcntl.flock(file, fcntl.LOCK_EX)
     with file:
         try:
@@ -63,7 +63,7 @@ def _busy(cache: Path) -> list[str]:
     """What the users of the cache were asked to do; files that dead ones left are removed."""
     found: list[str] = []
     for path in sorted(_users(cache).glob("*")):
-        with suppress(FileNotFoundError), path.open() as file:
+        with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
