@@ -266,11 +266,11 @@ def clean(asking: Asking) -> int:
     from kmodpipe import engine, source, usage
     from kmodpipe.building import remove_runs
     from kmodpipe.container import DockerRuntime
-    from kmodpipe.store import Store
+    from kmodpipe.store import Store, size_mib
 
     cache, screen = cache_folder(), asking.screen
     with usage.alone(cache, screen.say):
-        freed = _size_mib(cache)
+        freed = size_mib(cache)
         store = Store(cache)
         swept = 0
         try:
@@ -284,11 +284,6 @@ def clean(asking: Asking) -> int:
             source.remove_trees(cache)
             for name in ("git", "downloads"):
                 shutil.rmtree(cache / name, ignore_errors=True)
-        freed -= _size_mib(cache)
+        freed -= size_mib(cache)
     screen.print(f"{freed} MiB freed in {cache}, {swept} leftovers of dead runs and {runs} results removed")
     return ExitCode.OK
-
-
-def _size_mib(path: Path) -> int:
-    done = proc.run(["du", "-sm", path], timeout_s=120, check=False)
-    return int(done.text.split()[0]) if done.text.split() else 0

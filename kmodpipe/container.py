@@ -24,6 +24,7 @@ from kmodpipe import engine, owners, proc
 from kmodpipe.errors import InfraError, Interrupted, KernelFailure, UserError
 from kmodpipe.owners import boot_id
 from kmodpipe.products import OBJECT_BYTES
+from kmodpipe.store import size_mib
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -167,7 +168,7 @@ class _Room:
         for path in written:
             free_mib = shutil.disk_usage(path).free >> 20
             if free_mib < _RESERVE_MIB:
-                self._raise(path, free_mib, sum(_size_mib(one) for one in written))
+                self._raise(path, free_mib, sum(size_mib(one) for one in written))
 
     def _raise(self, path: Path, free_mib: int, own_mib: int) -> NoReturn:
         told = f"{free_mib} MiB of the disk are left while {self._job.name} is built: it was stopped"
@@ -179,12 +180,6 @@ class _Room:
                 hint="look for a Makefile or Kconfig file that runs commands of its own",
             )
         raise InfraError(told, where=where, hint="free some space, or run: invoke clean")
-
-
-def _size_mib(folder: Path) -> int:
-    """What is allocated on the disk below ``folder``."""
-    done = proc.run(["du", "-sm", folder], timeout_s=60, check=False)
-    return int(done.text.split()[0]) if done.text.split() else 0
 
 
 def memory_mib() -> int:

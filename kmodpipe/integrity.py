@@ -37,6 +37,11 @@ def sums(folder: Path, *, without: frozenset[str]) -> dict[str, str]:
     return {name: _content(folder / name, found) for name, found in sorted(_files(folder, without))}
 
 
+def sum_of(path: Path) -> str:
+    """What one file is, as `sums` says it."""
+    return _content(path, path.lstat())
+
+
 def _content(path: Path, found: os.stat_result) -> str:
     if stat.S_ISLNK(found.st_mode):
         return f"link {path.readlink()}"

@@ -153,7 +153,8 @@ class _Guest:
                     if proc.is_stopped(self._child):
                         # A guest cannot do that to its QEMU: it is no hang of the kernel.
                         self._finish(GuestEnd.QEMU_FAILED, f"QEMU was stopped from outside ({told})")
-                    self._finish(limit.end, told)
+                    else:
+                        self._finish(limit.end, told)
             else:
                 self._selector.select(min(left, _POLL_S))
                 ended = self._ended()

@@ -145,6 +145,12 @@ def lock(
         yield
 
 
+def size_mib(folder: Path) -> int:
+    """What is allocated on the disk below ``folder``, in MiB; 0 where that cannot be told."""
+    done = proc.run(["du", "-sm", folder], timeout_s=120, check=False)
+    return int(done.text.split()[0]) if done.text.split() else 0
+
+
 def require_space(path: Path, need_mib: int, what: str) -> None:
     """Raise InfraError where the file system of ``path`` has less than ``need_mib`` MiB free."""
     path.mkdir(parents=True, exist_ok=True)
@@ -257,11 +263,12 @@ class Store:
     @staticmethod
     def _seal(folder: Path, inputs: Inputs) -> None:
         (folder / _INPUTS).write_text(json.dumps(inputs, sort_keys=True, indent=1))
-        sizes = _sizes(folder, integrity.sums(folder, without=_UNSUMMED))
-        (folder / _FILES).write_text(json.dumps(sizes))
+        found = integrity.sums(folder, without=_UNSUMMED)
+        (folder / _FILES).write_text(json.dumps(_sizes(folder, found)))
+        found[_FILES] = integrity.sum_of(folder / _FILES)
         # Last, and on the disk before the rename: what did not get there with it does not fit it.
         with (folder / _SUMS).open("w") as f:
-            json.dump(integrity.sums(folder, without=_UNSUMMED), f)
+            json.dump(found, f)
             f.flush()
             os.fsync(f.fileno())
 
@@ -351,5 +358,6 @@ def remove(folder: Path) -> None:
 
 __all__ = [
     "Artifact", "Inputs", "Store", "boot_id", "digest_file", "digest_of", "digest_tree",
-    "lock", "made_as", "part_of", "remove", "require_space", "sweep_parts", "temporary", "write_atomically",
+    "lock", "made_as", "part_of", "remove", "require_space", "size_mib", "sweep_parts", "temporary",
+    "write_atomically",
 ]  # fmt: skip
