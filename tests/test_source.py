@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from kmodpipe import apt, proc, source
+from kmodpipe import apt, integrity, proc, source
 from kmodpipe.errors import InfraError, Interrupted, UserError
 from kmodpipe.progress import Mode, Screen
 from kmodpipe.source import TreeSpec, Unreachable, archive, debian
@@ -566,3 +566,28 @@ def test_a_url_with_a_password_is_refused_and_not_shown(url: str) -> None:
 
 def test_a_user_of_ssh_is_no_secret() -> None:
     assert source.resolve("ssh://git@git.example.org/linux.git#v5.10", {}).git
+
+
+@pytest.mark.parametrize("folder", [".", "drivers"])
+def test_every_half_of_a_tree_is_listed_and_its_changes_are_told(tmp_path: Path, folder: str) -> None:
+    made = {
+        "drivers/a/Makefile": "a",
+        "drivers/b.c": "b",
+        "fs/drivers/c.c": "c",
+        "-type/d.c": "d",
+        "\n.c": "e",
+    }
+    for name, text in made.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "drivers" / "link").symlink_to("/etc")
+    before = integrity.listing(tmp_path)
+    rows = before.split(b"\0")[:-1]
+    folders = ["drivers/", "drivers/a/", "fs/", "fs/drivers/", "-type/"]
+    assert sorted(os.fsdecode(row.split(b"\t")[0]) for row in rows) == sorted(
+        [*made, "drivers/link", *folders]
+    )
+    assert integrity.listed_changes(before, integrity.listing(tmp_path)) == ""
+    (tmp_path / folder / "more.c").write_text("f")
+    told = integrity.listed_changes(before, integrity.listing(tmp_path))
+    assert told == f"{(Path(folder) / 'more.c')} not part of it"
