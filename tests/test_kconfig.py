@@ -279,6 +279,15 @@ def test_selects_are_found_with_their_conditions_and_places(tree: Path) -> None:
     assert [(s.selector, s.condition) for s in found["CRC32"]] == [("TOY_FS", None)]
 
 
+def test_a_file_that_only_leads_to_the_symbol_still_adds_its_conditions(tree: Path) -> None:
+    (tree / "Kconfig").write_text('source "between"\nsource "beside"\n')
+    (tree / "between").write_text('if OUTER\nmenu "m"\n\tdepends on INNER\nsource "leaf"\nendmenu\nendif\n')
+    (tree / "beside").write_text("config OTHER\n\tbool\n\tdepends on NOTHING\n")
+    (tree / "leaf").write_text("config LEAF\n\tbool\n")
+    assert definitions(tree, "LEAF") == [("leaf", 1, ["OUTER", "INNER"], False)]
+    assert definitions(tree, "OTHER") == [("beside", 1, ["NOTHING"], False)]
+
+
 def test_the_architecture_decides_what_is_sourced(tree: Path) -> None:
     assert definitions(tree, "X86") and not definitions(tree, "ARM")
     assert definitions(tree, "ARM", "arm") and not definitions(tree, "X86", "arm")

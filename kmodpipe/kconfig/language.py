@@ -203,9 +203,10 @@ _STRUCTURE = frozenset(
 class _Reader:
     """Walks Kconfig files from the top, keeping the conditions that enclose each entry."""
 
-    def __init__(self, root: Path, srcarch: str) -> None:
+    def __init__(self, root: Path, srcarch: str, wanted: frozenset[str]) -> None:
         self.root = root.resolve()
         self.srcarch = srcarch
+        self.wanted = wanted
         self.entries: list[_Entry] = []
         # Conditions of the open if/menu/choice blocks; a menu's grow by its own "depends on" lines.
         self._blocks: list[list[Expr]] = []
@@ -230,9 +231,12 @@ class _Reader:
             raise UserError(f"the tree's Kconfig files source each other {_MAX_DEPTH} deep", where=name)
         if path.stat().st_size > _MAX_BYTES:
             raise UserError(f"a Kconfig file is larger than {_MAX_BYTES >> 20} MiB", where=name)
-        lines = _joined(path.read_text("utf-8", "replace").split("\n"))
+        text = path.read_text("utf-8", "replace")
+        # Most of the tree's thousand files: what they say is about others, and blocks end where they began.
+        if "source" not in text and not any(name in text for name in self.wanted):
+            return
         self._open.append(path)
-        self._file(lines, path.relative_to(self.root).as_posix())
+        self._file(_joined(text.split("\n")), path.relative_to(self.root).as_posix())
         self._open.pop()
 
     def _file(self, lines: list[str], file: str) -> None:
@@ -326,8 +330,8 @@ def _expr(text: str) -> Expr:
 def index_symbols(root: Path, symbols: Iterable[str], srcarch: str = "x86") -> Index:
     """What the tree at ``root`` says about ``symbols``: where each is defined, on what it depends, what
     selects it. A symbol that no file defines has no definitions."""
-    wanted = set(symbols)
-    reader = _Reader(root, srcarch)
+    wanted = frozenset(symbols)
+    reader = _Reader(root, srcarch, wanted)
     reader.read("Kconfig")
     definitions: dict[str, list[Definition]] = {name: [] for name in wanted}
     selections: dict[str, list[Selection]] = {name: [] for name in wanted}
