@@ -168,21 +168,20 @@ class ModuleOrder:
     make: Mapping[str, str] = field(default_factory=dict)
 
 
-def base_flags(config: Mapping[str, str]) -> dict[str, str]:
-    """Variables for the base's make, beyond what its configuration says."""
-    return {"KCFLAGS": _HERE, "KAFLAGS": _HERE} if config.get("DEBUG_INFO") == "y" else {}
+def make_flags(config: Mapping[str, str]) -> dict[str, str]:
+    """Variables for the make of a base and of its modules, beyond what the configuration says.
 
+    A module has its line numbers whatever the base has: it is what is under test, and it takes seconds. The
+    base's make gets the same, so that a cell of its source goes on from the objects that it left.
 
-def module_flags(config: Mapping[str, str]) -> dict[str, str]:
-    """Those for the make of a module, which has its line numbers whatever the base has: it is what is under
-    test, and it takes seconds.
-
-    CFLAGS_MODULE (Documentation/kbuild/kbuild.rst) reaches the module's objects alone. KCFLAGS would reach
+    CFLAGS_MODULE (Documentation/kbuild/kbuild.rst) reaches the objects of modules alone. KCFLAGS would reach
     scripts/mod as well, whose flags then are not the base's, and kbuild makes all host tools again. It counts
     on make's command line only, and so does what MAKEFLAGS says, with its blanks escaped.
     """
+    if config.get("DEBUG_INFO") == "y":
+        return {"KCFLAGS": _HERE, "KAFLAGS": _HERE}
     lines = f"CFLAGS_MODULE={_LINES} {_HERE}".replace(" ", "\\ ")
-    return base_flags(config) or {"MAKEFLAGS": lines}
+    return {"MAKEFLAGS": lines}
 
 
 @dataclass(frozen=True)

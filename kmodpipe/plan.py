@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import kconfig, paths
-from kmodpipe.build import Builder, ModuleOrder, base_flags, build_id, module_flags, module_targets
+from kmodpipe.build import Builder, ModuleOrder, build_id, make_flags, module_targets
 from kmodpipe.errors import InfraError, KernelFailure, UserError
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.progress import Step
@@ -219,7 +219,7 @@ class Stages:
         if beyond and any(kconfig.index_symbols(self.tree.path, beyond).definitions.values()):
             return None
         config = kconfig.parse_config(common)
-        make = {**base_flags(config), **plain.flavour.base_make}
+        make = {**make_flags(config), **plain.flavour.base_make}
         digest = kconfig.digest(config, without=owned)
         return BaseSpec(self.tree.path, self.tree.identity, common, digest, make)
 
@@ -238,7 +238,7 @@ class Stages:
             source=source,
             config=common if same else configured.text,
             config_digest=wanted,
-            make={**base_flags(configured.final), **configured.cell.flavour.base_make},
+            make={**make_flags(configured.final), **configured.cell.flavour.base_make},
         )
 
     def base(self, spec: BaseSpec, tools: Path | None = None, expected_lines: int | None = None) -> Stage:
@@ -289,7 +289,7 @@ class Stages:
             targets=targets,
             same_source=lead_objects is not None or spec.src == subject.src,
             keep_objects=keep_objects,
-            make=module_flags(configured.final),
+            make=make_flags(configured.final),
         )
         inputs: Inputs = {
             "base": base.key,
