@@ -123,9 +123,7 @@ def _listed(folder: Path, where: list[str]) -> bytes:
 
 def listed_changes(before: bytes, now: bytes) -> str:
     """What differs between two listings, in a phrase for people; empty where nothing does."""
-    if before == now:
-        return ""
-    # The order is the folders' own, and another in a copy of them.
+    # Not by their order: it is the folders' own, and another in a copy of them.
     return changes(_rows(before), _rows(now))
 
 

@@ -200,10 +200,15 @@ def _damage(folder: Path, record: Mapping[str, Any]) -> str:
         return e.what
     manifest = _manifest_path(folder)
     if manifest.is_file():
-        return integrity.listed_changes(manifest.read_bytes(), now)
+        before = manifest.read_bytes()
+        if before == now:
+            return ""
+        if told := integrity.listed_changes(before, now):
+            return told
     # Made by an earlier version, which counted files and bytes.
-    if list(integrity.listed_sizes(now)) != record["census"]:
+    elif list(integrity.listed_sizes(now)) != record["census"]:
         return "files are missing, or have another size"
+    # The same in another order takes longer to compare.
     with suppress(OSError):
         write_atomically(manifest, now)
     return ""
