@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import email
 import email.policy
+import os
 import re
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -97,7 +99,7 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
         names = sorted(p.name for p in folder.iterdir() if p.suffix == ".patch")
     if not names:
         raise UserError("the series holds no patch", where=str(folder))
-    patches: list[Patch] = []
+    files: list[tuple[str, Path]] = []
     for patch_name in names:
         path = folder / patch_name
         where = str(listing if listing.is_file() else folder)
@@ -112,7 +114,10 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
         if not paths.is_file(path):
             what = f"{patch_name} is not a file" if paths.exists(path) else f"there is no patch {patch_name}"
             raise UserError(what, where=where)
-        patches.append(read_patch(patch_name, path, _read_bytes(path), where=str(path)))
+        files.append((patch_name, path))
+    # git is asked about each, which takes longer than all the rest.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        patches = tuple(pool.map(lambda f: read_patch(f[0], f[1], _read_bytes(f[1]), where=str(f[1])), files))
     subject, message_id = _head(patches[0].data)
     return Series(
         name=name,
@@ -120,7 +125,7 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
         summary=meta.summary,
         module=meta.module,
         applies_to=meta.applies_to,
-        patches=tuple(patches),
+        patches=patches,
         origin=origin,
         axes=meta.axes,
         subject=meta.subject or subject,
