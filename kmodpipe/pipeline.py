@@ -115,7 +115,8 @@ def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
         shortage = e if isinstance(e, KmodpipeError) else from_system(e)
         if shortage is None and isinstance(e, OSError):
             shortage = disk.explain(e, bench.places)
-        tester.close(interrupted=shortage.what if shortage else "interrupted")
+        stopped = "interrupted" if isinstance(e, KeyboardInterrupt) else f"a defect: {type(e).__name__}"
+        tester.close(interrupted=shortage.what if shortage else stopped)
         raise
     tester.close()
     return tester.results

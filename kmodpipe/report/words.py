@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kmodpipe.results import (
     CONTROL,
+    ENDED_EARLY,
     CaseResult,
     CellResult,
     Effect,
@@ -85,9 +86,11 @@ def total(run: Run) -> str:
     dead = f", {n['dead axes']} dead {'axis' if n['dead axes'] == 1 else 'axes'}" if n["dead axes"] else ""
     known = f" ({count(n['known defects'], 'known defect')})" if n["known defects"] else ""
     flaky = f" ({n['flaky']} flaky)" if n["flaky"] else ""
+    reason = one_line(run.properties.get(ENDED_EARLY, ""))
+    early = f"; the run ended early: {reason}" if reason else ""
     return (
         f"{n['pass']} passed{known}, {n['fail']} failed{flaky}, {count(n['error'], 'error')}, "
-        f"{n['skip']} skipped{dead}: exit {int(exit_code(run))}"
+        f"{n['skip']} skipped{dead}: exit {int(exit_code(run))}{early}"
     )
 
 
