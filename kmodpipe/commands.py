@@ -261,7 +261,7 @@ def boot(asking: Asking) -> int:
 
 # -- clean ------------------------------------------------------------------------------------------
 def clean(asking: Asking) -> int:
-    from kmodpipe import engine, source, usage
+    from kmodpipe import builders, engine, source, usage
     from kmodpipe.building import remove_runs
     from kmodpipe.container import DockerRuntime
     from kmodpipe.store import Store, size_mib
@@ -270,11 +270,13 @@ def clean(asking: Asking) -> int:
     with usage.alone(cache, screen.say):
         freed = size_mib(cache)
         store = Store(cache)
-        swept = 0
+        swept = old = 0
         try:
-            swept += DockerRuntime(engine.connect(), "").sweep()
+            client = engine.connect()
+            swept += DockerRuntime(client, "").sweep()
+            old = builders.remove_old(client, project_of(asking).images, cache, screen)
         except InfraError as e:
-            screen.warn(f"containers were not looked at: {e.what}")
+            screen.warn(f"containers and builder images were not cleaned: {e.what}")
         swept += store.sweep()
         shutil.rmtree(store.root, ignore_errors=True)
         runs = remove_runs(Path(asking.out))
@@ -283,5 +285,8 @@ def clean(asking: Asking) -> int:
             for name in ("git", "downloads"):
                 shutil.rmtree(cache / name, ignore_errors=True)
         freed -= size_mib(cache)
-    screen.print(f"{freed} MiB freed in {cache}, {swept} leftovers of dead runs and {runs} results removed")
+    screen.print(
+        f"{freed} MiB freed in {cache}; {swept} leftovers of dead runs, {runs} results and "
+        f"{old} old builder images removed"
+    )
     return ExitCode.OK
