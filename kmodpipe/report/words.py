@@ -72,6 +72,14 @@ def sentence(result: CaseResult) -> str:
     return one_line(result.message.strip().split("\n", 1)[0]) or f"{result.verdict.value}: no message"
 
 
+_CLOSE = 0.5
+
+
+def close(result: CaseResult) -> str:
+    """``93% of its time limit``, for a case that used much of it: one that passed may not the next time."""
+    return f"{result.limit_used:.0%} of its time limit" if result.limit_used > _CLOSE else ""
+
+
 def wrong(run: Run) -> Iterable[tuple[CellResult, CaseResult]]:
     """What failed or has no verdict though its cell ran; a cell that did not is told as a whole."""
     for cell, result in run.results():
