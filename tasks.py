@@ -203,5 +203,9 @@ def publish(asking: Asking) -> int:
 
 @command(ALL, *COMMON)
 def clean(asking: Asking) -> int:
-    """Remove built artifacts and leftovers from the cache (--all: everything), and results."""
+    """Remove built artifacts and leftovers from the cache (--all: everything), results, old builder images.
+
+    An old builder image is one that this cache has built in, and that neither this checkout now, nor another
+    in the last two weeks, nor a container uses. The others are named with the reason, and left alone.
+    """
     return commands.clean(asking)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import disk, engine, image, kconfig, series, snapshot, source
+from kmodpipe import builders, disk, engine, image, kconfig, series, snapshot, source
 from kmodpipe.build import Builder
 from kmodpipe.config import Project, Request
 from kmodpipe.container import DockerRuntime, HostRuntime, Runtime, memory_mib
@@ -174,6 +174,7 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen, share: Sh
         raise InfraError(
             e.what, where=e.where, detail=e.detail, hint=f"{e.hint}; or build without Docker: --runtime host"
         ) from e
+    builders.note_use(cache, images, image_id)
     return DockerRuntime(client, image_id, memory_mib=memory_mib(), warn=screen.warn)
 
 

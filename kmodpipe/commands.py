@@ -150,22 +150,23 @@ def ci(asking: Asking) -> int:
         # A wrong name or a missing token is told now, and not after hours of building.
         _office(asking).couriers(asking.receivers)
     # A scheduler asks about a branch as it is today, not as it was when it was fetched first.
-    return _test(replace(asking, latest=True), scheduled=True)
+    asking = replace(asking, latest=True)
+    if not asking.receivers:
+        # Who publishes nothing does not wait for it.
+        return _test(asking, scheduled=True)
+    from kmodpipe.publish.command import published_at_the_end
+
+    with published_at_the_end(_office(asking), asking.receivers) as ending:
+        return _test(asking, scheduled=True, begun=ending.begin)
 
 
-def _test(asking: Asking, *, scheduled: bool = False) -> int:
+def _test(asking: Asking, *, scheduled: bool = False, begun: Callable[[Path], None] | None = None) -> int:
     # All of it now: a branch that is checked out meanwhile must not get into a run that has begun.
     from kmodpipe import accel, benign, nightly, pipeline, results
     from kmodpipe.bench import set_up
     from kmodpipe.building import RunFolder
     from kmodpipe.report import command
 
-    office = None
-    if asking.receivers:
-        # Who publishes nothing does not wait for it.
-        from kmodpipe.publish.command import publish_at_the_end
-
-        office = _office(asking)
     asked, screen = resolve(asking), asking.screen
     cases, tries = chosen_cases(asked), asked_tries(asking)
     known = benign.load(asked.project.benign) if asked.project.benign else ()
@@ -182,6 +183,8 @@ def _test(asking: Asking, *, scheduled: bool = False) -> int:
         bench = set_up(asked, cache, screen)
         notes = watch.came_in(bench) if watch and asking.if_changed else {}
         with RunFolder(asked.request.out) as folder:
+            if begun:
+                begun(folder.path)
             screen.log_to(folder.path / "events.jsonl")
             deadlines = asked.project.deadlines
             trials = pipeline.Trials(cases, proved, deadlines, typed, tries, known, notes)
@@ -191,12 +194,7 @@ def _test(asking: Asking, *, scheduled: bool = False) -> int:
                 command.hand_over(folder.path / "junit.xml", asking.junit)
             if watch:
                 watch.remember(bench, run)
-    try:
-        command.tell(run, folder.path, screen, provenance=scheduled)
-    finally:
-        # A receiver wants the results whether the screen took them or not.
-        if office:
-            publish_at_the_end(office, asking.receivers, folder.path)
+    command.tell(run, folder.path, screen, provenance=scheduled)
     return results.exit_code(run)
 
 
@@ -263,7 +261,7 @@ def boot(asking: Asking) -> int:
 
 # -- clean ------------------------------------------------------------------------------------------
 def clean(asking: Asking) -> int:
-    from kmodpipe import engine, source, usage
+    from kmodpipe import builders, engine, source, usage
     from kmodpipe.building import remove_runs
     from kmodpipe.container import DockerRuntime
     from kmodpipe.store import Store, size_mib
@@ -272,11 +270,13 @@ def clean(asking: Asking) -> int:
     with usage.alone(cache, screen.say):
         freed = size_mib(cache)
         store = Store(cache)
-        swept = 0
+        swept = old = 0
         try:
-            swept += DockerRuntime(engine.connect(), "").sweep()
+            client = engine.connect()
+            swept += DockerRuntime(client, "").sweep()
+            old = builders.remove_old(client, project_of(asking).images, cache, screen)
         except InfraError as e:
-            screen.warn(f"containers were not looked at: {e.what}")
+            screen.warn(f"containers and builder images were not cleaned: {e.what}")
         swept += store.sweep()
         shutil.rmtree(store.root, ignore_errors=True)
         runs = remove_runs(Path(asking.out))
@@ -285,5 +285,8 @@ def clean(asking: Asking) -> int:
             for name in ("git", "downloads"):
                 shutil.rmtree(cache / name, ignore_errors=True)
         freed -= size_mib(cache)
-    screen.print(f"{freed} MiB freed in {cache}, {swept} leftovers of dead runs and {runs} results removed")
+    screen.print(
+        f"{freed} MiB freed in {cache}; {swept} leftovers of dead runs, {runs} results and "
+        f"{old} old builder images removed"
+    )
     return ExitCode.OK

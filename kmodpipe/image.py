@@ -5,8 +5,8 @@
     kmodpipe-base:bookworm          the base where none does, bootstrapped from this machine's apt sources
 
 The digest covers the Dockerfile and this recipe's version, not the base: which of the two it stands on
-is a label, and keys of what is built in it take the image id. Older builder images stay: another
-clone of the project may use them.
+is a label, and keys of what is built in it take the image id. Older builder images stay until
+`builders.remove_old`: another clone of the project may use them.
 """
 
 from __future__ import annotations

@@ -22,14 +22,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kmodpipe import (
-    __version__,
     accel,
     deadaxis,
     disk,
-    execute,
     machine,
     meter,
-    proc,
+    provenance,
     reproduce,
     results,
     signals,
@@ -44,12 +42,11 @@ from kmodpipe.cases import Case, Surroundings
 from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, from_system
 from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.kconfig import Flavour
-from kmodpipe.machine import Deadlines, GuestEnd
+from kmodpipe.machine import Deadlines
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries
-from kmodpipe.report import again, html, junit
+from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
-from kmodpipe.share import builder, origin
 from kmodpipe.soak import Places
 from kmodpipe.speed import Speed
 from kmodpipe.store import Artifact, digest_file, made_as, write_atomically
@@ -115,7 +112,8 @@ def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
         shortage = e if isinstance(e, KmodpipeError) else from_system(e)
         if shortage is None and isinstance(e, OSError):
             shortage = disk.explain(e, bench.places)
-        tester.close(interrupted=shortage.what if shortage else "interrupted")
+        stopped = "interrupted" if isinstance(e, KeyboardInterrupt) else f"a defect: {type(e).__name__}"
+        tester.close(interrupted=shortage.what if shortage else stopped)
         raise
     tester.close()
     return tester.results
@@ -156,7 +154,9 @@ class _Tester:
                 CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice), flavour=c.flavour.name)
                 for c in bench.asked.cells
             ),
-            properties=provenance(bench, self._trials),
+            properties=provenance.of_run(
+                bench, self._trials.command, self._trials.tries, self._trials.accel, self._trials.notes
+            ),
         )
 
     def run(self) -> None:
@@ -273,7 +273,7 @@ class _Tester:
             blank,
             state=State.RAN,
             cases=done.results,
-            properties={**self._cell_properties(built, files, done), **_origins(built, guest)},
+            properties=provenance.of_cell(built, guest, files, done, self._accel),
             artifacts=self._artifacts(built.id),
         )
 
@@ -306,32 +306,6 @@ class _Tester:
             kernel, rootfs, self._snapshot.lib, modules, kernel_id, module_ids, digests, tools, flavour.env,
             flavour.memory_mib, flavour.cpus, flavour.slow, base.path / "out" / "vmlinux",
         )  # fmt: skip
-
-    def _cell_properties(self, built: Built, files: GuestFiles, done: execute.Executed) -> Mapping[str, str]:
-        assert built.base and built.module
-        session = done.boots[-1].session if done.boots else None
-        found = {
-            "config": "config",
-            "compiler": built.configured.final.get("CC_VERSION_TEXT", "").strip('"'),
-            "base": built.base.key,
-            "module": built.module.key,
-            "kernel.build-id": files.kernel_build_id,
-            **{f"module.{name}.build-id": value for name, value in files.module_build_ids.items()},
-            **{f"module.{name}.sha256": value for name, value in files.module_digests.items()},
-            "boots": str(len(done.boots)),
-        }
-        for boot in done.boots:
-            if boot.session.end is not GuestEnd.DONE:
-                told = f"{boot.session.end.value}: {boot.session.detail}"
-                found[f"boot.{boot.number}"] = results.one_line(told)
-        found |= {"accel": self._accel.name, "accel.cpu": self._accel.cpu}
-        if session:
-            found["qemu"] = proc.pasteable(session.argv)
-            if session.to_init_s is not None:
-                found["kernel-to-init-seconds"] = f"{session.to_init_s:.2f}"
-            found["guest-seconds"] = f"{sum(b.session.duration_s for b in done.boots):.2f}"
-            found |= _spent(done.boots)
-        return found
 
     def _artifacts(self, cell_id: str) -> Mapping[str, str]:
         folder = self._folder.cell(cell_id)
@@ -372,54 +346,10 @@ class _Tester:
             html.save(self.results, self._folder.path / "report.html")
 
 
-def _spent(boots: Sequence[execute.Boot]) -> Mapping[str, str]:
-    """What QEMU got of this machine: in all, and in each guest whose files are there."""
-    spent = [boot.session.spent for boot in boots]
-    found = {
-        "guest-cpu-seconds": f"{sum(one.cpu_s for one in spent):.2f}",
-        "guest-waited-seconds": f"{sum(one.waited_s for one in spent):.2f}",
-    }
-    for boot in boots:
-        if boot.kept:
-            one = boot.session.spent
-            told = f"{one.wall_s:.2f} s, {one.cpu_s:.2f} s of processor time, {one.waited_s:.2f} s waiting"
-            found[f"guest.{boot.number}.time"] = told
-    return found
-
-
 def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
     words = {"pass": "as expected", "fail": "failed", "error": "without verdict", "skip": "skipped"}
     told = {words[v]: sum(r.verdict.value == v and not r.flaky for r in found) for v in words}
     return {**told, "flaky": sum(r.flaky for r in found)}
-
-
-def provenance(bench: Bench, trials: Trials) -> Mapping[str, str]:
-    """What really ran, flat: rule 7 of the design."""
-    found = {"kmodpipe": __version__, "command": trials.command, "tree": bench.tree.name}
-    found |= again.properties(bench.asked.request, bench.asked.project, bench.asked.series)
-    found |= {f"tree.{k}": v for k, v in bench.tree.provenance.items()}
-    found |= {"tree.identity": bench.tree.identity, "tree.kernel-version": bench.tree.kernel_version}
-    for one in bench.asked.series:
-        found[f"series.{one.name}"] = one.digest
-        found |= {f"series.{one.name}.{p.name}": p.sha256 for p in one.patches}
-        mail = {"subject": one.subject, "message-id": one.message_id}
-        found |= {f"series.{one.name}.{name}": value for name, value in mail.items() if value}
-    found |= {f"builder.{k}": v for k, v in bench.identity.items()}
-    found["builder.isolation"] = bench.runtime.isolation
-    if bench.share and (where := builder.origin(bench.store, bench.identity.get("image", ""))):
-        found["builder.from"] = where
-    found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
-    found |= {"matrix.digest": bench.asked.matrix.digest, **trials.notes}
-    found |= {"shuffle": str(bench.asked.request.shuffle)}
-    found |= {"attempts": str(trials.tries.attempts), "repeat": str(trials.tries.repeat)}
-    found |= {"accel": trials.accel.name, "accel.cpu": trials.accel.cpu, "accel.reason": trials.accel.reason}
-    return found
-
-
-def _origins(built: Built, guest: GuestParts) -> Mapping[str, str]:
-    """What was not made here, with the digest that it was pulled by."""
-    found = {"base.from": origin(built.base) if built.base else "", "guest.from": guest.origin}
-    return {name: where for name, where in found.items() if where}
 
 
 def _keep_configuration(folder: RunFolder, configured: Configured) -> None:

@@ -53,7 +53,11 @@ def words(element: Element) -> str:
 
 
 def found(root: Element, tag: str, **attributes: str) -> list[Element]:
-    return [e for e in root.iter(tag) if all(e.get(k.rstrip("_")) == v for k, v in attributes.items())]
+    return [
+        e
+        for e in root.iter(tag)
+        if all(e.get(k.rstrip("_").replace("_", "-")) == v for k, v in attributes.items())
+    ]
 
 
 def broken() -> Run:
@@ -103,6 +107,23 @@ def test_a_crash_is_shown_without_the_marks_of_the_evidence() -> None:
     )
     told = words(page(change(finished(), Y_Y, crash)))
     assert "What the kernel reported BUG: x in ovl_fill RIP: ovl_fill+0x1 (fs/overlayfs/super.c:7)" in told
+
+
+def test_what_came_close_to_its_time_limit_is_told_where_it_is_looked_for() -> None:
+    late = replace(failed(2, "timeout", "mounted"), limit_used=1.02)
+    near = replace(seen(0, "ESTALE", duration_s=18.6), limit_used=0.93)
+    told = replace(seen(1, "mounted"), limit_used=0.4)
+    run = finished()
+    for result in (late, near, told):
+        run = change(run, Y_Y, result)
+    root = page(run)
+    (section,) = found(root, "section", aria_labelledby="close")
+    rows = [[words(td) for td in row] for row in next(section.iter("tbody")).iter("tr")]
+    assert rows == [["93%", "18.6 s", INFOS[0].id, Y_Y]]
+    assert "took 102% of its time limit" in words(next(e for e in root.iter() if e.get("id") == "result-0"))
+    assert not found(page(finished()), "section", aria_labelledby="close")
+    many = replace(run.cells[-1], cases=tuple(replace(c, limit_used=0.9) for c in run.cells[-1].cases))
+    assert len(found(page(results.with_cell(run, many)), "section", aria_labelledby="close")) == 1
 
 
 def test_cells_that_did_not_run_and_dead_axes_are_told() -> None:

@@ -55,6 +55,7 @@ def test_interrupted_keeps_what_was_done() -> None:
     assert stopped.cells[0] == run.cells[0] and stopped.cells[2].state is State.SKIPPED
     assert stopped.cells[-1].state is State.INTERRUPTED
     assert {c.message for c in stopped.cells[-1].cases} == {"not run: interrupted"}
+    assert stopped.properties[results.ENDED_EARLY] == "interrupted"
     assert results.exit_code(stopped) is ExitCode.INFRA
     # A cell that was cut off half way keeps its verdicts, a crash before its first case among them.
     crash = CaseResult(INFOS[1].id, Verdict.FAIL, "kernel crash before this case began: panic")
@@ -88,6 +89,7 @@ def in_state(state: State) -> Run:
         (Run("r", "", (), (cell("unpatched", "y", "n", state=State.BUILD_FAILED),)), 1),
         (replace(finished(), dead_axes=(DEAD,)), 1),
         (replace(finished(), dead_axes=(PARTLY,)), 0),
+        (results.interrupted(finished(), "the disk is full"), 3),  # nobody looked for dead axes any more
     ],
 )
 def test_exit_code(run: Run, code: int) -> None:

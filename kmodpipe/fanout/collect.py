@@ -225,6 +225,8 @@ def _properties(plan: Plan, parts: Sequence[Part]) -> Mapping[str, str]:
     for name in dict.fromkeys(n for p in parts for n in p.run.properties):
         values = dict.fromkeys(p.run.properties[name] for p in parts if name in p.run.properties)
         found[name] = " | ".join(values)
+    # What a job that ended early did not come to, the states of its cells say.
+    found.pop(results.ENDED_EARLY, None)
     return {**found, COLLECTED: ", ".join(p.run.id for p in parts)}
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe.errors import ExitCode, InfraError, KmodpipeError, UserError, unknown_name
+from kmodpipe.errors import ExitCode, InfraError, Interrupted, KmodpipeError, UserError, unknown_name
 from kmodpipe.progress import Screen
 from kmodpipe.publish import material
 from kmodpipe.publish.outbox import Outbox, Spooled, place
@@ -46,19 +47,27 @@ class Office:
     def publish(self, names: Sequence[str], where: Path, *, again: bool = False) -> int:
         """Spool the run for each receiver, then send it, and what waits for it from before."""
         couriers = self.couriers(names)
-        run = material.load(where)
         # All of it on the disk before the first byte goes out.
-        made = [courier.receiver.parcels(run) for courier in couriers]
-        outbox = Outbox(place()).open()
-        for courier, parcels in zip(couriers, made, strict=True):
-            self._spool(outbox, courier.receiver, parcels, again=again)
+        outbox, made = self.spool(names, where, again=again)
         tallies = {
-            courier.receiver.name: send(courier, outbox, again=again, wanted={p.key for p in parcels})
-            for courier, parcels in zip(couriers, made, strict=True)
+            courier.receiver.name: send(courier, outbox, again=again, wanted=made[courier.receiver.name])
+            for courier in couriers
         }
         return self._conclude(tallies, outbox)
 
-    def _spool(self, outbox: Outbox, receiver: Receiver, made: Iterable[Parcel], *, again: bool) -> None:
+    def spool(
+        self, names: Sequence[str], where: Path, *, again: bool = False
+    ) -> tuple[Outbox, Mapping[str, Set[str]]]:
+        """Put the run into the outbox for each receiver; the outbox, and the keys of each one's parcels."""
+        receivers = self.named(names)
+        run = material.load(where)
+        made = {receiver.name: receiver.parcels(run) for receiver in receivers}
+        outbox = Outbox(place()).open()
+        for receiver in receivers:
+            self._put(outbox, receiver, made[receiver.name], again=again)
+        return outbox, {name: {parcel.key for parcel in parcels} for name, parcels in made.items()}
+
+    def _put(self, outbox: Outbox, receiver: Receiver, made: Iterable[Parcel], *, again: bool) -> None:
         counts = dict.fromkeys(Spooled, 0)
         for parcel in made:
             counts[outbox.spool(parcel, receiver.target, again=again)] += 1
@@ -154,14 +163,64 @@ def _looks_secret(name: str) -> bool:
     return (len(name) >= 20 and any(c.isdigit() for c in name)) or "=" in name
 
 
-def publish_at_the_end(office: Office, names: Sequence[str], folder: Path) -> None:
-    """What `invoke ci --publish` does once the run has ended: nothing that goes wrong here changes how the
-    run ended, it is only told."""
+# -- ci --publish ---------------------------------------------------------------------------------------
+@dataclass
+class Ending:
+    """A run that `published_at_the_end` waits for; ``folder`` is its own once it has begun."""
+
+    folder: Path | None = None
+
+    def begin(self, folder: Path) -> None:
+        self.folder = folder
+
+
+@contextmanager
+def published_at_the_end(office: Office, names: Sequence[str]) -> Iterator[Ending]:
+    """What `invoke ci --publish` does: once the block has ended, however, the results of its run go out.
+
+    Those of a run that ended early say so: its cells and cases without a verdict are errors, and the property
+    `results.ENDED_EARLY` has the reason. After a signal they are spooled only, since whoever stops a job does
+    not wait for a receiver. Nothing that goes wrong here changes how the run ended, it is only told.
+    """
+    ending = Ending()
     try:
-        office.publish(names, folder)
+        yield ending
+    except (KeyboardInterrupt, Interrupted):
+        _attempt(office, names, ending, _leave)
+        raise
+    except Exception:
+        _attempt(office, names, ending, _send)
+        raise
+    if ending.folder:
+        _attempt(office, names, ending, _send)
+
+
+def _attempt(
+    office: Office, names: Sequence[str], ending: Ending, act: Callable[[Office, Sequence[str], Path], None]
+) -> None:
+    if ending.folder is None or not (ending.folder / "results.json").is_file():
+        office.screen.warn("not published: the job ended before there were results")
+        return
+    try:
+        act(office, names, ending.folder)
     except KmodpipeError as e:
-        office.screen.warn(f"not published: {e}\n  hint: invoke publish --to NAME --run {folder}")
+        office.screen.warn(f"not published: {e}\n  hint: invoke publish --to NAME --run {ending.folder}")
     except Exception as e:
         # The type alone: what a library's text holds nobody knows.
         error = InfraError(f"a defect in kmodpipe while publishing: {type(e).__name__}")
         office.screen.warn(f"not published: {error}")
+
+
+def _send(office: Office, names: Sequence[str], folder: Path) -> None:
+    try:
+        office.publish(names, folder)
+    except KeyboardInterrupt:
+        office.screen.warn(f"interrupted while publishing; what waits still goes with: {AGAIN}")
+        raise
+
+
+def _leave(office: Office, names: Sequence[str], folder: Path) -> None:
+    outbox, made = office.spool(names, folder)
+    waiting = sum(entry.key in made.get(entry.receiver, ()) for entry in outbox.pending())
+    told = "1 part" if waiting == 1 else f"{waiting} parts"
+    office.screen.warn(f"the results so far are not sent: {told} in {outbox.root}; send with: {AGAIN}")

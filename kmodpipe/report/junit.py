@@ -36,6 +36,7 @@ from junit_xml import TestCase, TestSuite
 
 from kmodpipe.progress import visible_lines
 from kmodpipe.report import again
+from kmodpipe.report.words import close
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, Verdict, effects, one_line
 from kmodpipe.store import write_atomically
 
@@ -289,7 +290,7 @@ def _details(result: CaseResult, message: str, limit: int, repeat: str, files: d
         ("why", result.reason),
         ("known defect", defect * result.known_defect),
         ("attempts", f"{result.attempts}, {result.failures} failed" if result.attempts > 1 else ""),
-        ("time limit", f"close: {result.limit_used:.0%} used" if result.limit_used > 0.5 else ""),
+        ("took", close(result)),
         *files.items(),
     ]
     told, _, more = message.partition("\n")

@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from kmodpipe.report.words import count, mark, sentence, some, total, wrong
+from kmodpipe.report.words import close, count, mark, sentence, some, total, wrong
 from kmodpipe.results import (
     CONTROL,
     CaseResult,
@@ -318,8 +318,8 @@ def slow_lines(run: Run) -> list[RenderableType]:
 
 
 def _limit(result: CaseResult) -> str:
-    """A case that passed and nearly had not: the next one may not."""
-    return f", {result.limit_used:.0%} of its time limit" if result.limit_used > 0.5 else ""
+    told = close(result)
+    return f", {told}" if told else ""
 
 
 def total_line(run: Run) -> Text:

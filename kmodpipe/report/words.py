@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kmodpipe.results import (
     CONTROL,
+    ENDED_EARLY,
     CaseResult,
     CellResult,
     Effect,
@@ -71,6 +72,14 @@ def sentence(result: CaseResult) -> str:
     return one_line(result.message.strip().split("\n", 1)[0]) or f"{result.verdict.value}: no message"
 
 
+_CLOSE = 0.5
+
+
+def close(result: CaseResult) -> str:
+    """``93% of its time limit``, for a case that used much of it: one that passed may not the next time."""
+    return f"{result.limit_used:.0%} of its time limit" if result.limit_used > _CLOSE else ""
+
+
 def wrong(run: Run) -> Iterable[tuple[CellResult, CaseResult]]:
     """What failed or has no verdict though its cell ran; a cell that did not is told as a whole."""
     for cell, result in run.results():
@@ -85,9 +94,11 @@ def total(run: Run) -> str:
     dead = f", {n['dead axes']} dead {'axis' if n['dead axes'] == 1 else 'axes'}" if n["dead axes"] else ""
     known = f" ({count(n['known defects'], 'known defect')})" if n["known defects"] else ""
     flaky = f" ({n['flaky']} flaky)" if n["flaky"] else ""
+    reason = one_line(run.properties.get(ENDED_EARLY, ""))
+    early = f"; the run ended early: {reason}" if reason else ""
     return (
         f"{n['pass']} passed{known}, {n['fail']} failed{flaky}, {count(n['error'], 'error')}, "
-        f"{n['skip']} skipped{dead}: exit {int(exit_code(run))}"
+        f"{n['skip']} skipped{dead}: exit {int(exit_code(run))}{early}"
     )
 
 

@@ -11,6 +11,7 @@ from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to
 from kmodpipe.results.effects import Effect, EffectKind, control_of, effects
 from kmodpipe.results.model import (
     CONTROL,
+    ENDED_EARLY,
     Attempt,
     CaseInfo,
     CaseResult,
@@ -30,6 +31,7 @@ from kmodpipe.results.model import (
 
 __all__ = [
     "CONTROL",
+    "ENDED_EARLY",
     "SCHEMA",
     "VERSION",
     "Attempt",

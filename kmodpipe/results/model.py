@@ -19,6 +19,10 @@ from kmodpipe.progress import visible
 CONTROL = "unpatched"
 """The variant that every series is compared with."""
 
+ENDED_EARLY = "ended-early"
+"""The property of a run that an error or a signal ended, with the reason: whoever gets the results must not
+take them for all that there is."""
+
 
 class Verdict(StrEnum):
     """fail: the kernel's or the test's fault. error: the machinery's, so nothing is known of the kernel.
@@ -217,7 +221,8 @@ def with_cell(run: Run, cell: CellResult) -> Run:
 
 
 def interrupted(run: Run, reason: str = "interrupted") -> Run:
-    """``run`` with every cell that has not been run marked as interrupted; verdicts it has already stay."""
+    """``run`` as one that ended early, every cell that has not been run marked as interrupted; verdicts that
+    are there already stay."""
 
     def mark(cell: CellResult) -> CellResult:
         if cell.state is not State.NOT_RUN:
@@ -225,7 +230,8 @@ def interrupted(run: Run, reason: str = "interrupted") -> Run:
         settled = tuple(c for c in cell.cases if c.attempts or c.verdict is not Verdict.ERROR)
         return replace(cell, state=State.INTERRUPTED, reason=cell.reason or reason, cases=settled)
 
-    return planned(replace(run, cells=tuple(mark(cell) for cell in run.cells)))
+    properties = {**run.properties, ENDED_EARLY: one_line(reason)}
+    return planned(replace(run, cells=tuple(mark(cell) for cell in run.cells), properties=properties))
 
 
 def _filled(cell: CellResult, cases: Iterable[CaseInfo]) -> CellResult:
@@ -254,7 +260,7 @@ def exit_code(run: Run) -> ExitCode:
     A failure wins over an infrastructure error. It is a fact about the kernel, which no repair of the
     machinery takes back, and a job that retries on 3 must not retry a regression away; the error stands in
     the report beside it. A run in which no cell ran has proved nothing: that is 3, never success; and so has
-    one that is not finished, as it was killed or still goes on.
+    one that is not finished, as it was killed or still goes on, and one that ended early.
     """
     verdicts = {case.verdict for _, case in run.results()}
     states = {cell.state for cell in run.cells}
@@ -262,7 +268,8 @@ def exit_code(run: Run) -> ExitCode:
         return ExitCode.FAILURE
     if Verdict.ERROR in verdicts or not states <= {State.RAN, State.SKIPPED}:
         return ExitCode.INFRA
-    return ExitCode.OK if State.RAN in states and verdicts and run.finished else ExitCode.INFRA
+    whole = run.finished and ENDED_EARLY not in run.properties
+    return ExitCode.OK if State.RAN in states and verdicts and whole else ExitCode.INFRA
 
 
 def totals(run: Run) -> dict[str, int]:

@@ -70,7 +70,7 @@ def _param(injection: Injection) -> ParameterSet:
     return pytest.param(injection, id=str(injection), marks=pytest.mark.xdist_group(group))
 
 
-@pytest.mark.parametrize("injection", map(_param, INJECTIONS))
+@pytest.mark.parametrize("injection", [_param(one) for one in INJECTIONS])
 def test_the_fault_is_told_and_loses_nothing(injection: Injection, tmp_path: Path) -> None:
     require(os.getuid() == 0 or not injection.as_root, "it mounts file systems, which takes root")
     row = faults.run(injection, tmp_path / "scene")

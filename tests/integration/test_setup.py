@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import engine, host, image, proc, setup
+from kmodpipe import builders, engine, host, image, proc, setup
 from kmodpipe.engine import State
 from kmodpipe.errors import InfraError
 from kmodpipe.progress import Mode, Screen
@@ -62,6 +62,27 @@ def test_the_image_is_built_once_and_found_in_no_time(tiny: tuple[Path, str], tm
     started = time.monotonic()
     assert image.ensure(client, images, tmp_path / "c", screen, names=NAMES, registry_base=base) == first
     assert time.monotonic() - started < 2
+
+
+def test_an_old_image_goes_once_no_container_has_it(tiny: tuple[Path, str], tmp_path: Path) -> None:
+    images, base = tiny
+    client, cache, screen = engine.connect(), tmp_path / "c", Screen(Mode.QUIET)
+    made = []
+    for _ in range(2):
+        made.append(image.ensure(client, images, cache, screen, names=NAMES, registry_base=base))
+        builders.note_use(cache, images, made[-1])
+        with (images / "builder" / "Dockerfile").open("a") as f:
+            f.write(f"LABEL {_TEST_LABEL}={time.time_ns()}\n")
+    old, new = made
+    container = client.containers.create(old, ["true"], network_mode="none")
+    try:
+        assert builders.remove_old(client, images, cache, screen, names=NAMES) == 0
+    finally:
+        container.remove(force=True)
+    assert builders.remove_old(client, images, cache, screen, names=NAMES) == 1
+    left = {i.id for i in client.images.list(name=NAMES.builder)}
+    # Its recipe has changed since, and it is what this checkout used last all the same.
+    assert new in left and old not in left
 
 
 def test_a_build_that_fails_says_so_and_leaves_no_container(tiny: tuple[Path, str], tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from kmodpipe.report import again
 from kmodpipe.report.html.records import FailedCase, Item, Links, Unfinished
 from kmodpipe.report.junit import files_of
-from kmodpipe.report.words import ERROR, FAIL, PASS, SKIP, mark, sentence, wrong
+from kmodpipe.report.words import ERROR, FAIL, PASS, SKIP, close, mark, sentence, wrong
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, one_line
 
 STATES = {
@@ -88,6 +88,7 @@ def _item(
         ("why", result.reason),
         ("a user wants", info.goal if info else ""),
         ("attempts", f"{result.attempts}, {result.failures} failed" if result.attempts > 1 else ""),
+        ("took", close(result)),
     )
     evidence, _, trace = f"\n{result.evidence}".partition("\ncrash: ")
     own = files_of(cell, result)

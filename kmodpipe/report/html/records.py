@@ -95,6 +95,18 @@ class Defect:
 
 
 @dataclass(frozen=True)
+class Close:
+    """A case that was nearly too slow. The anchors are those of its case and of its cell."""
+
+    case: str
+    case_anchor: str
+    cell: str
+    cell_anchor: str
+    seconds: str
+    told: str
+
+
+@dataclass(frozen=True)
 class Seen:
     """What a case showed, and where."""
 
@@ -143,6 +155,8 @@ class Page:
     unfinished: tuple[Unfinished, ...]
     defects: tuple[Defect, ...]
     skipped: Pairs
+    close: tuple[Close, ...]
+    hidden_close: int
     picture: timeline.Picture | None
     cases: tuple[CasePart, ...]
     cells: tuple[CellPart, ...]

@@ -10,6 +10,7 @@ from kmodpipe.report.html.failures import STATES, Files, failures, unfinished
 from kmodpipe.report.html.records import (
     CasePart,
     CellPart,
+    Close,
     Column,
     Defect,
     Field,
@@ -50,12 +51,14 @@ def page_of(run: Run, own: Files) -> Page:
     picture = timeline.draw(run.timeline)
     undone, defects = unfinished(run, anchors, own), _defects(run, infos)
     skipped = _skipped(run)
+    close = _close(run, case_anchors, anchors)
     parts = [
         ("verdict", "Verdict"),
         ("matrix", "Matrix"),
         *([("failures", "What went wrong")] * bool(failed or undone)),
         *([("defects", "Known defects")] * bool(defects)),
         *([("skipped", "Skipped cells")] * bool(skipped)),
+        *([("close", "Close to the limit")] * bool(close)),
         *([("time", "Time")] * bool(picture)),
         ("cases", "Cases"),
         ("cells", "Cells"),
@@ -83,6 +86,8 @@ def page_of(run: Run, own: Files) -> Page:
         unfinished=undone,
         defects=defects,
         skipped=skipped,
+        close=close[:_NAMES],
+        hidden_close=len(close[_NAMES:]),
         picture=picture,
         cases=tuple(_case_part(run, info, case_anchors[info.id]) for info in run.cases),
         cells=tuple(_cell_part(c, anchors[c.cell], own) for c in run.cells),
@@ -168,6 +173,23 @@ def _skipped(run: Run) -> Pairs:
         if cell.state is State.SKIPPED:
             groups.setdefault(cell.reason.strip() or "no reason was recorded", []).append(cell.cell)
     return tuple((reason, some(cells, _NAMES)) for reason, cells in groups.items())
+
+
+def _close(run: Run, cases: Mapping[str, str], cells: Mapping[str, str]) -> tuple[Close, ...]:
+    """What was well and nearly too slow, the closest first; what went wrong says so beside its evidence."""
+    bad = {(cell.cell, result.case) for cell, result in words.wrong(run)}
+    found = [(c, r) for c, r in run.results() if words.close(r) and (c.cell, r.case) not in bad]
+    return tuple(
+        Close(
+            r.case,
+            cases.get(r.case, ""),
+            c.cell,
+            cells[c.cell],
+            f"{r.duration_s:.1f} s",
+            f"{r.limit_used:.0%}",
+        )
+        for c, r in sorted(found, key=lambda pair: -pair[1].limit_used)
+    )
 
 
 def _case_part(run: Run, info: CaseInfo, anchor: str) -> CasePart:

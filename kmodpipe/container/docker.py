@@ -1,30 +1,20 @@
-"""Where build recipes run: a container of the builder image, or the host behind the same interface.
-
-A job is a shell recipe with named folders. It sees each folder's path in a variable of that name (SRC,
-OBJ …), so that the same recipe runs in a container, where the paths are fixed, and on the host, where
-they are not. In a container it has no network, no root, no capabilities, a read-only root file system,
-and only the folders marked writable can be written.
-"""
+"""Jobs in containers of one image, through the Docker SDK."""
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING
 
 from kmodpipe import engine, owners, proc
-from kmodpipe.errors import InfraError, Interrupted, KernelFailure, UserError
+from kmodpipe.container.job import REPRODUCIBLE, Ended, EngineWentAway, Job
+from kmodpipe.container.watch import Log, Room
+from kmodpipe.errors import InfraError, Interrupted
 from kmodpipe.owners import boot_id
 from kmodpipe.products import OBJECT_BYTES
-from kmodpipe.store import size_mib
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -42,144 +32,6 @@ _PIDS = 4096
 
 _NOBODY = 65534
 _TMP_MIB = 2048
-_RESERVE_MIB = 512
-_MOST_MIB = 64 * 1024
-"""More than any build writes: allmodconfig with debugging information takes 25 GiB."""
-_TAIL_LINES = 40
-_LOG_LIMIT = 256 * 1024 * 1024
-
-# Objects depend on the source alone: Documentation/kbuild/reproducible-builds.rst
-REPRODUCIBLE = {
-    "KBUILD_BUILD_TIMESTAMP": "1970-01-01",
-    "KBUILD_BUILD_USER": "kmodpipe",
-    "KBUILD_BUILD_HOST": "kmodpipe",
-    "KBUILD_BUILD_VERSION": "1",
-    "LOCALVERSION": "",
-    "SOURCE_DATE_EPOCH": "0",
-    "LC_ALL": "C.UTF-8",
-}
-
-
-@dataclass(frozen=True)
-class Folder:
-    """A folder a job sees as ``$name`` (in a container mounted at ``/<name in lower case>``)."""
-
-    name: str
-    path: Path
-    writable: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """One recipe run. ``script`` is a file name below the folder named RECIPE; the log gets both streams."""
-
-    name: str
-    script: str
-    folders: tuple[Folder, ...]
-    log: Path
-    timeout_s: float
-    env: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a job ended: the recipe's exit status, the last lines of its output, the time it took."""
-
-    status: int
-    tail: str
-    duration_s: float
-
-
-class EngineWentAway(InfraError):
-    """The engine ended while a job ran. It answers again, and the job can be run once more."""
-
-
-class Runtime(Protocol):
-    """Something that runs jobs. ``identity`` goes into every key: what compiles, exactly."""
-
-    name: str
-    isolation: str
-
-    def identity(self) -> Mapping[str, str]: ...
-
-    def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended: ...
-
-    def sweep(self) -> int: ...
-
-
-class _Log:
-    """A job's output: appended to the log file up to a limit, its last lines kept, each line passed on."""
-
-    def __init__(self, path: Path, on_line: Callable[[str], None] | None) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab")
-        except OSError as e:
-            raise InfraError(f"the log cannot be written: {e.strerror}", where=str(path)) from e
-        self._written = 0
-        self._partial = b""
-        self._on_line = on_line
-        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self.trouble: OSError | None = None
-
-    def take(self, data: bytes) -> None:
-        self._write(data)
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        self._partial = self._partial[-8192:]
-        for raw in lines:
-            line = raw[-8192:].decode("utf-8", "replace")
-            self._tail.append(line)
-            if self._on_line:
-                self._on_line(line)
-
-    def _write(self, data: bytes) -> None:
-        if self._written >= _LOG_LIMIT or self.trouble:
-            return
-        try:
-            self._file.write(data)
-            self._file.flush()
-            self._written += len(data)
-        except OSError as e:
-            # The lines are still read: they say what went on when the disk filled up.
-            self.trouble = e
-
-    def close(self) -> str:
-        with suppress(OSError):
-            self._file.close()
-        if self._partial:
-            self._tail.append(self._partial.decode("utf-8", "replace"))
-        return "\n".join(self._tail)
-
-
-class _Room:
-    """Watches the disk that a job writes to: whoever fills it up is stopped before it is full."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._next = 0.0
-
-    def check(self) -> None:
-        """Raise KernelFailure where the job itself wrote far more than any build does, InfraError where it
-        did not and the disk is full all the same."""
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + 0.5
-        written = [folder.path for folder in self._job.folders if folder.writable]
-        for path in written:
-            free_mib = shutil.disk_usage(path).free >> 20
-            if free_mib < _RESERVE_MIB:
-                self._raise(path, free_mib, sum(size_mib(one) for one in written))
-
-    def _raise(self, path: Path, free_mib: int, own_mib: int) -> NoReturn:
-        told = f"{free_mib} MiB of the disk are left while {self._job.name} is built: it was stopped"
-        where = f"{path} (log: {self._job.log})"
-        if own_mib > _MOST_MIB:
-            raise KernelFailure(
-                f"{told}, having written {own_mib} MiB itself",
-                where=where,
-                hint="look for a Makefile or Kconfig file that runs commands of its own",
-            )
-        raise InfraError(told, where=where, hint="free some space, or run: invoke clean")
 
 
 def memory_mib() -> int:
@@ -233,7 +85,7 @@ class DockerRuntime:
             raise Interrupted("interrupted before a container was started", where=job.name)
         if self._silent:
             self._require_answer(job, 2)
-        log = _Log(job.log, on_line)
+        log = Log(job.log, on_line)
         started = time.monotonic()
         container: Container | None = None
         try:
@@ -318,7 +170,7 @@ class DockerRuntime:
         )
 
     @staticmethod
-    def _follow(container: Container, log: _Log) -> threading.Thread:
+    def _follow(container: Container, log: Log) -> threading.Thread:
         # Attached before the start, so that not a line is missed.
         stream = container.attach(stream=True, stdout=True, stderr=True)
 
@@ -336,7 +188,7 @@ class DockerRuntime:
         """Wait for the container's end; its state, empty where somebody removed it."""
         from docker.errors import NotFound
 
-        room = _Room(job)
+        room = Room(job)
         asked = time.monotonic()
         while True:
             reader.join(0.1)
@@ -433,60 +285,6 @@ class DockerRuntime:
                     container.remove(force=True)
                     swept += 1
         return swept
-
-
-class HostRuntime:
-    """Jobs on this machine, with its own compiler: no isolation, and the result says so."""
-
-    name = "host"
-    isolation = "none"
-
-    def identity(self) -> Mapping[str, str]:
-        """The tools that decide what comes out. Raises InfraError where one is missing."""
-        found = {}
-        for tool in ("gcc", "ld", "make", "flex", "bison", "bc"):
-            version = proc.run([tool, "--version"], timeout_s=10, hint=_HOST_HINT).text.splitlines()[0]
-            found[tool] = version
-        return {"runtime": self.name, **found}
-
-    def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended:
-        paths = {f.name: str(f.path) for f in job.folders}
-        for path in paths.values():
-            if _MAKE_CANNOT.search(path):
-                raise UserError(
-                    f"make cannot work in a folder of this name: {path!r}",
-                    where="--runtime host",
-                    hint="no spaces, colons or other special characters in the checkout's path and in "
-                    "KMODPIPE_CACHE; or build in Docker, which does not care",
-                )
-        job.log.parent.mkdir(parents=True, exist_ok=True)
-        done = proc.run(
-            ["sh", f"{paths['RECIPE']}/{job.script}"],
-            timeout_s=job.timeout_s,
-            env={**REPRODUCIBLE, **job.env, **paths},
-            log=job.log,
-            on_line=on_line,
-            check=False,
-        )
-        if done.returncode < 0:
-            raise InfraError(
-                f"{job.name} {proc.describe_status(done.returncode)}",
-                where=f"log: {job.log}",
-                detail=done.tail,
-            )
-        return Ended(done.returncode, done.tail, done.duration_s)
-
-    def sweep(self) -> int:
-        return 0
-
-
-# What make takes for its own, or Kbuild refuses.
-_MAKE_CANNOT = re.compile(r"[\s:$#'\"`\\;&|<>*?()\[\]{}!^\x00-\x1f\x7f]")
-
-_HOST_HINT = (
-    "--runtime host needs the builder's tools on this machine: "
-    "gcc make flex bison bc libelf-dev libssl-dev busybox-static e2fsprogs"
-)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,141 @@
+"""Builder images that nobody needs any more: which checkout uses which, and the removal of the rest.
+
+    CACHE/builders/<image id>/<digest>    a checkout that builds in the image, by its path; when, by the
+                                          file's time
+
+A builder image is worth more than its minute: keys take its id, so that whoever loses it builds every kernel
+anew. Removed is only what this cache knows of, and what no other checkout has used for two weeks.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kmodpipe import image
+from kmodpipe.errors import InfraError
+from kmodpipe.progress import Screen, visible
+from kmodpipe.store import digest_of, lock
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+KEEP_DAYS = 14
+_DANGLING_AGE = "1h"
+"""A younger image without a name may be a step of a build that goes on elsewhere."""
+
+
+def note_use(cache: Path, images: Path, image_id: str) -> None:
+    """Write down that the checkout whose recipes are in ``images`` builds in an image now."""
+    place = str(images.resolve())
+    note = _notes(cache, image_id) / digest_of(place)[:16]
+    # Nothing but the removal goes by it, and that leaves alone what has no note.
+    with suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(place, encoding="utf-8", errors="surrogateescape")
+
+
+def _notes(cache: Path, image_id: str) -> Path:
+    return cache / "builders" / image_id.removeprefix("sha256:")
+
+
+@dataclass(frozen=True)
+class Use:
+    """A checkout that used an image, and how many days ago."""
+
+    images: Path
+    days: float
+
+
+def _uses(cache: Path, image_id: str) -> tuple[Use, ...]:
+    """The latest first; checkouts that are gone need nothing any more."""
+    found = []
+    for note in _notes(cache, image_id).glob("*"):
+        with suppress(OSError):
+            where = Path(note.read_text(encoding="utf-8", errors="surrogateescape"))
+            if where.is_dir():
+                found.append(Use(where, (time.time() - note.stat().st_mtime) / 86400))
+    return tuple(sorted(found, key=lambda use: use.days))
+
+
+def remove_old(
+    client: DockerClient, images: Path, cache: Path, screen: Screen, *, names: image.Names | None = None
+) -> int:
+    """Remove the builder images that no checkout needs, and what lies nameless under such; how many.
+
+    What is kept though this checkout does not use it is told, with the reason. Raises InfraError where the
+    engine fails.
+    """
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    names = names or image.Names()
+    removed = 0
+    try:
+        with lock(cache / "locks" / "builder-image", waiting=screen.say):
+            own = _own(client, images, cache, names)
+            busy = {str(row.get("ImageID")) for row in client.api.containers(all=True)}
+            for one in client.images.list(filters={"label": f"{image.LABEL}=builder"}):
+                if not _is_ours(one.tags, names) or str(one.id) in own:
+                    continue
+                told = f"{one.tags[0]} ({_mib(one)} MiB)"
+                if why := _needed(str(one.id), images, cache, busy):
+                    screen.say(f"kept {told}: {why}")
+                    continue
+                for name in one.tags:
+                    # Without force: the engine refuses what a container has got hold of meanwhile.
+                    client.images.remove(name)
+                shutil.rmtree(_notes(cache, str(one.id)), ignore_errors=True)
+                screen.say(f"removed {told}")
+                removed += 1
+            _prune(client)
+    except (DockerException, RequestException) as e:
+        first = (str(e).strip() or type(e).__name__).splitlines()[0][:300]
+        raise InfraError(f"builder images could not be removed: {visible(first)}") from e
+    return removed
+
+
+def _own(client: DockerClient, images: Path, cache: Path, names: image.Names) -> set[str]:
+    """What this checkout builds in: the image of its recipe, and the one that it used last, which may be a
+    shared one."""
+    found = {image.find(client, images, names=names) or ""}
+    here, last = images.resolve(), (float("inf"), "")
+    for folder in (cache / "builders").glob("*"):
+        for use in _uses(cache, folder.name):
+            if use.images == here:
+                last = min(last, (use.days, f"sha256:{folder.name}"))
+    return {*found, last[1]} - {""}
+
+
+def _is_ours(tags: list[str], names: image.Names) -> bool:
+    """Whether it has our names and nobody else's: what a user has named is the user's."""
+    return bool(tags) and all(tag.startswith(f"{names.builder}:") for tag in tags)
+
+
+def _needed(image_id: str, images: Path, cache: Path, busy: set[str]) -> str:
+    """Why an image that this checkout does not use must stay, or nothing."""
+    if image_id in busy:
+        return "a container uses it"
+    if not _notes(cache, image_id).is_dir():
+        return "nobody has noted who uses it; if you know that nobody does: docker image rm"
+    others = [u for u in _uses(cache, image_id) if u.images != images.resolve() and u.days < KEEP_DAYS]
+    if others:
+        return f"{others[0].images.parent} used it {_ago(others[0].days)}"
+    return ""
+
+
+def _ago(days: float) -> str:
+    return {0: "today", 1: "a day ago"}.get(int(days), f"{int(days)} days ago")
+
+
+def _mib(one: Any) -> int:
+    return int(one.attrs.get("Size", 0)) >> 20
+
+
+def _prune(client: DockerClient) -> None:
+    """Nameless images of ours that nothing stands on: builds that failed, bases that were made anew."""
+    client.images.prune(filters={"dangling": True, "label": image.LABEL, "until": _DANGLING_AGE})

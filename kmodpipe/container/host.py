@@ -1,0 +1,63 @@
+"""Jobs on this machine, without a container."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from kmodpipe import proc
+from kmodpipe.container.job import REPRODUCIBLE, Ended, Job
+from kmodpipe.errors import InfraError, UserError
+
+# What make takes for its own, or Kbuild refuses.
+_MAKE_CANNOT = re.compile(r"[\s:$#'\"`\\;&|<>*?()\[\]{}!^\x00-\x1f\x7f]")
+
+_HOST_HINT = (
+    "--runtime host needs the builder's tools on this machine: "
+    "gcc make flex bison bc libelf-dev libssl-dev busybox-static e2fsprogs"
+)
+
+
+class HostRuntime:
+    """Jobs on this machine, with its own compiler: no isolation, and the result says so."""
+
+    name = "host"
+    isolation = "none"
+
+    def identity(self) -> Mapping[str, str]:
+        """The tools that decide what comes out. Raises InfraError where one is missing."""
+        found = {}
+        for tool in ("gcc", "ld", "make", "flex", "bison", "bc"):
+            version = proc.run([tool, "--version"], timeout_s=10, hint=_HOST_HINT).text.splitlines()[0]
+            found[tool] = version
+        return {"runtime": self.name, **found}
+
+    def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended:
+        paths = {f.name: str(f.path) for f in job.folders}
+        for path in paths.values():
+            if _MAKE_CANNOT.search(path):
+                raise UserError(
+                    f"make cannot work in a folder of this name: {path!r}",
+                    where="--runtime host",
+                    hint="no spaces, colons or other special characters in the checkout's path and in "
+                    "KMODPIPE_CACHE; or build in Docker, which does not care",
+                )
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        done = proc.run(
+            ["sh", f"{paths['RECIPE']}/{job.script}"],
+            timeout_s=job.timeout_s,
+            env={**REPRODUCIBLE, **job.env, **paths},
+            log=job.log,
+            on_line=on_line,
+            check=False,
+        )
+        if done.returncode < 0:
+            raise InfraError(
+                f"{job.name} {proc.describe_status(done.returncode)}",
+                where=f"log: {job.log}",
+                detail=done.tail,
+            )
+        return Ended(done.returncode, done.tail, done.duration_s)
+
+    def sweep(self) -> int:
+        return 0

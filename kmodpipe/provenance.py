@@ -1,0 +1,87 @@
+"""What ran is what is written down: a run's properties and a cell's, flat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kmodpipe import __version__, proc, results
+from kmodpipe.accel import Accel
+from kmodpipe.bench import Bench
+from kmodpipe.building import Built, GuestParts
+from kmodpipe.execute import Boot, Executed, GuestFiles
+from kmodpipe.machine import GuestEnd
+from kmodpipe.repeats import Tries
+from kmodpipe.report import again
+from kmodpipe.share import builder, origin
+
+
+def of_run(
+    bench: Bench, command: str, tries: Tries, accel: Accel, notes: Mapping[str, str]
+) -> Mapping[str, str]:
+    """What really ran in all cells, flat; ``notes`` are whatever else the caller knows of the run."""
+    found = {"kmodpipe": __version__, "command": command, "tree": bench.tree.name}
+    found |= again.properties(bench.asked.request, bench.asked.project, bench.asked.series)
+    found |= {f"tree.{k}": v for k, v in bench.tree.provenance.items()}
+    found |= {"tree.identity": bench.tree.identity, "tree.kernel-version": bench.tree.kernel_version}
+    for one in bench.asked.series:
+        found[f"series.{one.name}"] = one.digest
+        found |= {f"series.{one.name}.{p.name}": p.sha256 for p in one.patches}
+        mail = {"subject": one.subject, "message-id": one.message_id}
+        found |= {f"series.{one.name}.{name}": value for name, value in mail.items() if value}
+    found |= {f"builder.{k}": v for k, v in bench.identity.items()}
+    found["builder.isolation"] = bench.runtime.isolation
+    if bench.share and (where := builder.origin(bench.store, bench.identity.get("image", ""))):
+        found["builder.from"] = where
+    found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
+    found |= {"matrix.digest": bench.asked.matrix.digest, **notes}
+    found |= {"shuffle": str(bench.asked.request.shuffle)}
+    found |= {"attempts": str(tries.attempts), "repeat": str(tries.repeat)}
+    found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}
+    return found
+
+
+def of_cell(
+    built: Built, guest: GuestParts, files: GuestFiles, done: Executed, accel: Accel
+) -> Mapping[str, str]:
+    """What a cell that ran was, flat."""
+    assert built.base and built.module
+    session = done.boots[-1].session if done.boots else None
+    found = {
+        "config": "config",
+        "compiler": built.configured.final.get("CC_VERSION_TEXT", "").strip('"'),
+        "base": built.base.key,
+        "module": built.module.key,
+        "kernel.build-id": files.kernel_build_id,
+        **{f"module.{name}.build-id": value for name, value in files.module_build_ids.items()},
+        **{f"module.{name}.sha256": value for name, value in files.module_digests.items()},
+        "boots": str(len(done.boots)),
+    }
+    for boot in done.boots:
+        if boot.session.end is not GuestEnd.DONE:
+            told = f"{boot.session.end.value}: {boot.session.detail}"
+            found[f"boot.{boot.number}"] = results.one_line(told)
+    found |= {"accel": accel.name, "accel.cpu": accel.cpu}
+    if session:
+        found["qemu"] = proc.pasteable(session.argv)
+        if session.to_init_s is not None:
+            found["kernel-to-init-seconds"] = f"{session.to_init_s:.2f}"
+        found["guest-seconds"] = f"{sum(b.session.duration_s for b in done.boots):.2f}"
+        found |= _spent(done.boots)
+    # What was not made here, with the digest that it was pulled by.
+    origins = {"base.from": origin(built.base), "guest.from": guest.origin}
+    return found | {name: where for name, where in origins.items() if where}
+
+
+def _spent(boots: Sequence[Boot]) -> Mapping[str, str]:
+    """What QEMU got of this machine: in all, and in each guest whose files are there."""
+    spent = [boot.session.spent for boot in boots]
+    found = {
+        "guest-cpu-seconds": f"{sum(one.cpu_s for one in spent):.2f}",
+        "guest-waited-seconds": f"{sum(one.waited_s for one in spent):.2f}",
+    }
+    for boot in boots:
+        if boot.kept:
+            one = boot.session.spent
+            told = f"{one.wall_s:.2f} s, {one.cpu_s:.2f} s of processor time, {one.waited_s:.2f} s waiting"
+            found[f"guest.{boot.number}.time"] = told
+    return found
