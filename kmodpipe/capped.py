@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from kmodpipe.session import Limits
+from kmodpipe.session import Limits, cut_note
 
 
 class CappedFile:
@@ -33,7 +33,7 @@ class CappedFile:
 
     def close(self) -> None:
         if self.cut_bytes:
-            self._file.write(b"\n[kmodpipe: %d bytes were cut here]\n" % self.cut_bytes)
+            self._file.write(cut_note(self.cut_bytes))
         if self._beyond:
             self._file.write(self.tail[-min(self._beyond, self._tail_bytes) :])
         self._file.close()

@@ -33,7 +33,7 @@ from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.machine import Deadlines, GuestEnd, MachineSpec, Session
 from kmodpipe.progress import now
 from kmodpipe.repeats import Tries
-from kmodpipe.results import CaseResult, Verdict
+from kmodpipe.results import CaseResult, Verdict, one_line
 from kmodpipe.session import Pace
 from kmodpipe.soak import Places, Progress, Shelf
 from kmodpipe.store import digest_file
@@ -325,6 +325,7 @@ class Execution:
                 infra=infra if in_flight else "",
                 pace=self._pace,
                 spent=session.case_spent.get(index),
+                unseen=_unseen(session, index),
             )
         if session.end is GuestEnd.DONE:
             # The agent said it was through: another guest would say the same.
@@ -403,17 +404,8 @@ class Execution:
         stuck = any(t.how == "stuck" for t in told.values())
         given_up = stuck or any(r.type == "retired" for r in session.records)
         charged: dict[int, tuple[KernelReport, ...]] = {}
-        found = console.parse_file(session.console_path)
-        # Nobody looked behind so many: what may be there is not let off.
-        known = self._known if len(found) < console.MAX_REPORTS else KnownBenign()
-        for report in found:
-            reason = known.reason_for(report, self._where.flavour)
-            owner = self._owner(report, session, told)
-            if owner is None:
-                later = [i for i, (start, _) in session.console_offsets.items() if start > report.offset]
-                pending = [] if given_up or reason else [i for i in batch if i not in told]
-                begun = [i for i in session.console_offsets if i in told]
-                owner = (later or pending or begun[-1:] or [batch[-1]])[0]
+
+        def charge(owner: int, report: console.Report, reason: str, log: Path) -> None:
             own = charged.get(owner, ())
             if evidence.has_room(own, benign=bool(reason)):
                 left = told[owner].left if owner in told else ""
@@ -421,22 +413,56 @@ class Execution:
                     report,
                     self._decoder,
                     left=left,
-                    log=session.console_path.name,
+                    log=log.name,
                     benign=reason,
                     most_lines=FEWER_LINES if own else LINES,
                 )
                 charged[owner] = (*own, made)
+
+        found = console.parse_file(session.console_path)
+        # Nobody looked behind so many: what may be there is not let off.
+        known = self._known if len(found) < console.MAX_REPORTS else KnownBenign()
+        for report in found:
+            reason = known.reason_for(report, self._where.flavour)
+            offset = session.stream_offset(report.offset)
+            owner = self._owner(report, session, told)
+            if owner is None:
+                later = [i for i, (start, _) in session.console_offsets.items() if start > offset]
+                pending = [] if given_up or reason else [i for i in batch if i not in told]
+                begun = [i for i in session.console_offsets if i in told]
+                owner = (later or pending or begun[-1:] or [batch[-1]])[0]
+            charge(owner, report, reason, session.console_path)
+        # A case can turn the console down or off, for itself and for those behind it; the agent reads the
+        # kernel's ring, and no process can write there what looks like the kernel's.
+        heard = {report.lines[0] for report in found}
+        for index, trial in told.items():
+            titles = {one.title for one in charged.get(index, ())}
+            # The ring shows the newlines within a message like this.
+            ring = "".join(f"{text}\n" for text in trial.kmsg).replace(r"\x0a", "\n")
+            for report in console.parse(ring.encode("utf-8", "surrogateescape")):
+                if report.lines[0] not in heard and one_line(report.title) not in titles:
+                    reason = known.reason_for(report, self._where.flavour)
+                    charge(index, replace(report, offset=0), reason, session.channel_path)
         return charged
 
     @staticmethod
     def _owner(report: console.Report, session: Session, told: Mapping[int, Trial]) -> int | None:
         """Of the cases that can have printed a report, the one whose kernel messages have its first line;
         where none has (the guest died before it could tell), the last to begin."""
-        possible = session.owners(report.offset)
+        possible = session.owners(session.stream_offset(report.offset))
         for index in possible:
             if index in told and any(report.lines[0] in text for text in told[index].kmsg):
                 return index
         return possible[0] if possible else None
+
+
+def _unseen(session: Session, index: int) -> str:
+    """What of the console in a case's time is in no file; empty where all is."""
+    start, stop = session.console_offsets.get(index, (0, 0))
+    cut_from, cut_to = session.console_cut
+    if not (cut_from < stop and start < cut_to):
+        return ""
+    return f"{cut_to - cut_from} bytes were cut out of the console, as there was too much of it"
 
 
 def _differs(what: str, kind: str, built: str, found: str) -> str:

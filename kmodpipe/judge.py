@@ -8,6 +8,7 @@ failure, an error or a skip, with the sentence a developer needs first.
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 
@@ -22,6 +23,9 @@ from kmodpipe.session import Pace
 from kmodpipe.trial import Trial
 
 EXIT_SKIP = 4
+_TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")
+"""What a kernel in which something went wrong looks like, whether or not it could say so: a machine check, a
+bad page, an oops, a warning, a lockup; lockdep that has seen enough."""
 EXCERPT_LIMIT = 64 * 1024
 _PASS_EXCERPT_LIMIT = 8 * 1024
 _CLOSE = 0.5
@@ -41,6 +45,7 @@ def judge(
     prevented: str = "",
     pace: Pace = _AS_DECLARED,
     spent: Reading | None = None,
+    unseen: str = "",
 ) -> CaseResult:
     """The verdict on one case in one cell.
 
@@ -51,10 +56,10 @@ def judge(
     did to it ("QEMU was killed by SIGKILL"), which makes a case without an end an error instead of a failure;
     ``prevented`` one on what the kernel did that no case could begin ("it refused the module: ENOEXEC"): a
     failure. ``pace`` is what the case's time limit was scaled by, ``spent`` what QEMU got of this machine
-    meanwhile.
+    meanwhile; ``unseen`` says what of the kernel's messages in this case nobody has seen: no pass then.
     """
     judging = _Judge(case, where, trial, reports, channel_whole, ending, infra, prevented)
-    judging.pace, judging.spent = pace, spent
+    judging.pace, judging.spent, judging.unseen = pace, spent, unseen
     return judging.verdict()
 
 
@@ -80,6 +85,7 @@ class _Judge:
         self.prevented = prevented
         self.pace = _AS_DECLARED
         self.spent: Reading | None = None
+        self.unseen = ""
         self.not_here = case.not_here(where)
         self.rules = case.expectations(where)
         self.rule = self.rules[0] if self.rules else None
@@ -89,15 +95,20 @@ class _Judge:
 
     # Each check answers only what the ones before it left open; `verdict` is their order.
     def verdict(self) -> CaseResult:
-        return (
+        found = (
             self.crashed()
             or self.not_reached()
             or self.stream_fault()
+            or self.crashed_unheard()
             or self.not_by_itself()
             or self.subtest_fault()
             or self.by_status()
             or self.by_outcome()
         )
+        if self.unseen and found.verdict in (Verdict.PASS, Verdict.SKIP):
+            text = f"a report of the kernel may have been missed: {self.unseen}"
+            return self.result(Verdict.ERROR, text)
+        return found
 
     def crashed(self) -> CaseResult | None:
         if self.crash is None:
@@ -145,6 +156,14 @@ class _Judge:
                 Verdict.ERROR, "the verdict stream is damaged or cut: what it says cannot be believed"
             )
         return None
+
+    def crashed_unheard(self) -> CaseResult | None:
+        """A case can turn the console off, and a flood of messages carries others away."""
+        if self.reports or not _TROUBLE.search(self.trial.left):
+            return None
+        left = one_line(self.trial.left)
+        text = f"something went wrong in the kernel, and its report was not heard: {left}"
+        return self.result(Verdict.FAIL, text, outcome="unheard", goal_met=False)
 
     def not_by_itself(self) -> CaseResult | None:
         trial = self.trial

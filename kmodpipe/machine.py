@@ -374,6 +374,7 @@ class _Guest:
             foreign_bytes=self._parser.foreign_bytes,
             console_bytes=total,
             console_cut_bytes=self._console_file.cut_bytes,
+            console_cut_from=self._limits.file_bytes,
             console_offsets={i: (start, min(stop, total + 1)) for i, (start, stop) in self._offsets.items()},
             spent=self._watchdog.now,
             case_spent=self._case_spent,

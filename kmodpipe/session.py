@@ -62,6 +62,11 @@ class Limits:
     records: int = 40_000
 
 
+def cut_note(count: int) -> bytes:
+    """What stands in a log in the place of so many bytes."""
+    return b"\n[kmodpipe: %d bytes were cut here]\n" % count
+
+
 class GuestEnd(StrEnum):
     """How a boot ended. `DONE` and `RETIRED` are a last record that fits all before it: what the guest says
     of its cases is believed. After `RETIRED` the ones that are left need another guest."""
@@ -106,6 +111,7 @@ class Session:
     console_bytes: int
     console_cut_bytes: int
     console_offsets: Mapping[int, tuple[int, int]]
+    console_cut_from: int = 0
     spent: Reading = field(default_factory=Reading)
     case_spent: Mapping[int, Reading] = field(default_factory=dict)
 
@@ -113,6 +119,17 @@ class Session:
     def command(self) -> str:
         """QEMU's command line as it can be pasted into a shell: the console on the terminal."""
         return proc.pasteable(self.argv)
+
+    @property
+    def console_cut(self) -> tuple[int, int]:
+        """The part of the console stream that is not in its file (bytes, half open)."""
+        return self.console_cut_from, self.console_cut_from + self.console_cut_bytes
+
+    def stream_offset(self, offset: int) -> int:
+        """Where in the console stream a byte of its file was: behind a cut the file is shorter by that."""
+        cut = self.console_cut_bytes
+        behind = cut and offset >= self.console_cut_from
+        return max(offset - len(cut_note(cut)), self.console_cut_from) + cut if behind else offset
 
     def owners(self, offset: int) -> tuple[int, ...]:
         """The cases that can have printed the console byte at ``offset``, the last started first.

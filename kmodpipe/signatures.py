@@ -80,6 +80,8 @@ _EXCEPTIONS = (
     "divide error|invalid opcode|stack segment|alignment check|segment not present|invalid TSS|int3|"
     "coprocessor segment overrun|control protection fault|Oops"
 )
+# What DEBUG_BUGVERBOSE_DETAILED puts before the place.
+_CONDITION = r"(?:\[.{1,500}?\] )?"
 # The first that matches names the report; each ``token`` must be in a line for its pattern to be tried.
 SIGNATURES: tuple[Signature, ...] = (
     # -- the kernel did not come up -----------------------------------------------------------------
@@ -295,13 +297,20 @@ SIGNATURES: tuple[Signature, ...] = (
     # -- the rest ------------------------------------------------------------------------------------------
     _sig(
         _K.WARNING,
-        r"WARNING: CPU: \d+ PID: \d+ at (?P<file>\S+):\d+(?: (?P<at>[\w.]+)\+)?",
+        rf"WARNING: CPU: \d+ PID: \d+ at {_CONDITION}(?P<file>\S+):\d+(?: (?P<at>[\w.]+)\+)?",
         "WARNING in {function}",
         token="WARNING: CPU",
     ),
+    # Without DEBUG_BUGVERBOSE the kernel does not know the line, before 6.19 and from then on.
     _sig(
         _K.WARNING,
-        r"WARNING: (?P<file>[\w./-]+\.[chS]):\d+ at (?P<at>[\w.]+)\+",
+        r"WARNING: (?:CPU: \d+ PID: \d+ )?at (?P<at>[\w.]+)\+0x[0-9a-f]+/0x",
+        "WARNING in {function}",
+        token="WARNING: ",
+    ),
+    _sig(
+        _K.WARNING,
+        rf"WARNING: {_CONDITION}(?P<file>[\w./-]+\.[chS]):\d+ at (?P<at>[\w.]+)\+",
         "WARNING in {function}",
         token="WARNING: ",
     ),

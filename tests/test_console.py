@@ -85,6 +85,21 @@ def test_prefixes_do_not_matter(prefix: str) -> None:
     assert report.lines == tuple(lines)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        # Without DEBUG_BUGVERBOSE; with DEBUG_BUGVERBOSE_DETAILED, before 6.19 and from then on.
+        "WARNING: CPU: 0 PID: 131 at ovl_want_write+0x12/0x30 [overlay]",
+        "WARNING: at ovl_want_write+0x12/0x30 [overlay], CPU#0: mount/131",
+        "WARNING: CPU: 0 PID: 131 at [n == 0 && a[1]] fs/overlayfs/util.c:20 ovl_want_write+0x12/0x30",
+        "WARNING: [n == 0 && a[1]] fs/overlayfs/util.c:20 at ovl_want_write+0x12/0x30, CPU#0: mount/131",
+    ],
+)
+def test_warnings_in_every_build_of_the_kernel(line: str) -> None:
+    (report,) = parse(f"[    1.234567] {line}\n".encode())
+    assert (report.kind, report.title) == (Kind.WARNING, "WARNING in ovl_want_write")
+
+
 def test_offsets_are_bytes_of_the_log() -> None:
     before = "ä\r\n".encode() * 100
     (report,) = parse(before + NULL)

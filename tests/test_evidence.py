@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,12 @@ def run_of(*reports: evidence.KernelReport) -> tuple[Run, results.CaseResult]:
     result = judge(CASE, WHERE, GOOD, reports)
     cell = CellResult("unpatched", "unpatched", "none", state=State.RAN, cases=(result,))
     return Run("1", "2020-10-13T12:00:00Z", (results.CaseInfo("remount", "", ""),), (cell,)), result
+
+
+def test_a_console_that_was_cut_leaves_no_pass() -> None:
+    assert judge(CASE, WHERE, GOOD, unseen="9 bytes were cut").verdict is results.Verdict.ERROR
+    failed = replace(GOOD, status=1)
+    assert judge(CASE, WHERE, failed, unseen="9 bytes were cut").verdict is results.Verdict.FAIL
 
 
 def test_every_report_of_a_case_is_in_its_results(decoder: Decoder) -> None:

@@ -63,6 +63,30 @@ def test_a_retired_guests_cases_count_and_the_rest_go_on_in_a_fresh_one(world: W
     assert cell(world)["properties"]["boot.1"].startswith("retired: after case b: a module")
 
 
+def test_a_report_counts_where_a_case_has_turned_the_console_down(world: World) -> None:
+    # The first turns it down, and leaves it so.
+    ran = run(world, {"a": ("exit 0",), "b": ("quiet-warn", "left taint:W"), "c": ("exit 0",)})
+    assert ran.code == 1
+    assert verdicts(world) == {"a": "pass", "b": "fail", "c": "pass"}
+    assert "WARNING in toy_fill_super" in result(world, "b")["message"]
+    (report,) = result(world, "b")["reports"]
+    assert report["log"] == "verdict.log"
+
+
+def test_a_report_on_console_and_in_the_ring_is_one(world: World) -> None:
+    run(world, {"a": ("warn", "left taint:W")})
+    assert [r["log"] for r in result(world, "a")["reports"]] == ["console.log"]
+
+
+@pytest.mark.parametrize(
+    ("left", "verdict"),
+    [("procs:0,taint:W", "fail"), ("lockdep:off", "fail"), ("taint:OD", "fail"), ("taint:OU", "pass")],
+)
+def test_a_kernel_in_trouble_that_could_not_say_so_is_no_pass(world: World, left: str, verdict: str) -> None:
+    run(world, {"a": (f"left {left}", "exit 0")})
+    assert verdicts(world) == {"a": verdict}, result(world, "a")["message"]
+
+
 @pytest.mark.parametrize(("script", "case"), [("reproduce.sh", "b"), ("reproduce-2.sh", "c")])
 def test_each_guest_can_be_booted_again(world: World, script: str, case: str) -> None:
     run(world, {"a": ("exit 0",), "b": RETIRES, "c": ("clean",)})

@@ -277,6 +277,10 @@ def test_a_flood_ends_the_guest_and_the_file_keeps_both_ends(play: Play, tmp_pat
     assert len(log) < 1_002_000
     assert f"[kmodpipe: {session.console_cut_bytes} bytes were cut here]".encode() in log
     assert session.console_cut_bytes == session.console_bytes - 1_001_000
+    last = session.console_path.stat().st_size - 1
+    assert session.stream_offset(last) == session.console_bytes - 1
+    assert session.stream_offset(999_999) == 999_999
+    assert session.console_cut == (1_000_000, session.console_bytes - 1000)
 
 
 def test_a_flood_of_the_channel_ends_too(play: Play, tmp_path: Path) -> None:

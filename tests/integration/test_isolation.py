@@ -65,7 +65,7 @@ must losetup "$(losetup -f)" second.img
 """,
     "hangs": "sleep 1000 &\nwhile :; do :; done\n",
     "panics": "echo c > /proc/sysrq-trigger\n",
-    "taints": "echo 512 > /proc/sys/kernel/tainted\n",
+    "taints": "echo 64 > /proc/sys/kernel/tainted\n",
     # Under another name the agent does not find it; its file is on the overlay, so it holds the module too.
     "clings": OVERLAY
     + """\
@@ -85,7 +85,7 @@ sleep 0.2
     "writes-root": "must mount -o remount,rw /\nmust touch /written\n",
 }
 RETIRE = {
-    "taints": "the kernel is tainted (W)",
+    "taints": "the kernel is tainted (U)",
     "clings": "a module is not what it was (EAGAIN), a loop device cannot be detached",
     "freezes": "a loop device cannot be detached",
     "wedges": "a process is stuck in the kernel",
@@ -179,7 +179,7 @@ def test_every_look_around_finds_a_guest_as_it_was(declared: Any) -> None:
         ("removes", "mounts:0,loops:0,procs:0,module:reloaded"),
         ("leaves-all", "mounts:2,loops:2,procs:1"),
         ("hangs", "mounts:0,loops:0,procs:2"),
-        ("taints", "mounts:0,loops:0,procs:0,taint:W"),
+        ("taints", "mounts:0,loops:0,procs:0,taint:U"),
         ("clings", "mounts:2,loops:2,procs:0,module:busy,loops:kept"),
         ("freezes", "mounts:2,loops:1,procs:0,loops:kept"),
         ("writes-root", "mounts:0,loops:0,procs:0,files:changed"),

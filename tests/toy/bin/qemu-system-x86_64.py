@@ -4,6 +4,7 @@ inherited sockets, and does in each case what the script's ``# toy:`` lines say.
     observe KEY VALUE     observe-module      observe-env NAME
     exit N          print TEXT       console TEXT
     panic                 warn                hang            quit             forge           sleep S
+    quiet-warn            as warn, but the console is turned down
     dirty                 what a clean guest does not have; `clean` exits 1 where it is there
     left TEXT             what the agent found and restored; retire WHY: this guest's last case
     stuck                 a process that survives SIGKILL: without `retire`, the agent cannot even say so
@@ -184,8 +185,8 @@ class Guest:
                 self.send("out", case=index, data=rest + "\n")
             elif verb == "console":
                 self.say(rest + "\n")
-            elif verb == "warn":
-                self.say(WARN)
+            elif verb in ("warn", "quiet-warn"):
+                self.say(WARN if verb == "warn" else "")
                 for text in WARN.splitlines():
                     self.send("kmsg", case=index, level=4, ts_us=1000000, text=text.partition("] ")[2])
             elif verb == "sleep":
