@@ -10,12 +10,7 @@
 # Device nodes are not made here (that needs root): the cpio writer adds /dev/console. The cases, their shell
 # library and the module come in a second archive, made for each boot.
 set -eu
-umask 022
-
-here=$(cd "$(dirname "$0")" && pwd)
-out=${OUT:-/out}
-PATH=/usr/sbin:/usr/bin:/sbin:/bin
-export PATH LC_ALL=C
+. "$(dirname "$0")/programs.sh"
 
 say() { printf '%s\n' "$*"; }
 
@@ -47,7 +42,6 @@ for applet in $(busybox --list); do
 done
 
 # --- e2fsprogs
-. "$here/programs.sh"
 for program in mke2fs e2fsck tune2fs; do
     copy_program "$program"
 done
