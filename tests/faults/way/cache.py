@@ -14,8 +14,9 @@ from pathlib import Path
 from kmodpipe.store import digest_file
 from tests.faults import Outcome, Scene
 from tests.faults.way import fault, warm
+from tests.faults.way.judging import outcome, problems
 from tests.faults.way.servers import fetch, site, sound, tarball
-from tests.faults.way.toys import Toys, outcome, problems, toys
+from tests.faults.way.toys import ONE, Toys, toys
 
 
 def flip(path: Path) -> None:
@@ -138,16 +139,14 @@ def cache_notes(scene: Scene) -> Outcome:
 @fault("cache-meanwhile", "a kernel in the cache is damaged after the run has found it whole")
 def cache_meanwhile(scene: Scene) -> Outcome:
     play = toys(scene)
-    cell = ("--cell", "toy-fix.INDEX=y.NOUUID=y")
-    make = play.world.root / "bin/make"
+    make = play.program("make")
     sound_make = make.read_text()
-    head, _, rest = sound_make.partition("\n")
     harm = f'for k in "{scene.cache}"/store/base/*/out/bzImage; do echo "toy kernel" > "$k"; done'
-    make.write_text(f'{head}\ncase "$*" in *.ko*) {harm};; esac\n{rest}')
-    got = play.invoke("test", *cell)
+    play.meanwhile("make", "*.ko*", harm)
+    got = play.invoke(*ONE)
     found = problems(got, 3, "bzImage was changed in the cache after the run had begun")
     make.write_text(sound_make)
-    found += problems(play.invoke("test", *cell), 0, "damaged in the cache: out/bzImage changed")
+    found += problems(play.invoke(*ONE), 0, "damaged in the cache: out/bzImage changed")
     told = [line.strip() for line in got.out.splitlines() if "bzImage was changed" in line]
     return Outcome((told or [got.sentence()])[0], got.code, "not booted, and made again", tuple(found))
 
