@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import config
-from tests.faults import REPO, Ended, Outcome, Scene, wait_for
+from tests.faults import REPO, Ended, Outcome, Scene
 from tests.faults.way import fault
 from tests.faults.way.judging import outcome, problems
 from tests.faults.way.toys import toys
+from tests.servers import git_daemon
 from tests.trees import commit_all, git, make_tree
 
 _NOISE_BYTES = 2_000_000
@@ -90,33 +91,14 @@ def git_server(scene: Scene) -> Iterator[tuple[Proxy, Path]]:
     served = make_tree(scene.root / "served" / "linux")
     (served / "noise").write_bytes(os.urandom(_NOISE_BYTES))
     commit_all(served, "all")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    daemon = subprocess.Popen(
-        ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}",
-         f"--base-path={served.parent}", str(served.parent)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    proxy = Proxy(port)
-    try:
-        _await_port(port)
+    with git_daemon(served) as port:
+        proxy = Proxy(port)
         threading.Thread(target=proxy.serve, daemon=True).start()
-        yield proxy, served
-    finally:
-        proxy.over.set()
-        proxy.listener.close()
-        # git starts git-daemon as a child of its own: the group goes.
-        os.killpg(daemon.pid, 15)
-        daemon.wait(10)
-
-
-def _await_port(port: int) -> None:
-    def listens() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    if not wait_for(listens, 10):
-        raise TimeoutError("git daemon does not start here")
+        try:
+            yield proxy, served
+        finally:
+            proxy.over.set()
+            proxy.listener.close()
 
 
 def _cut_git(scene: Scene, sentence: str, *, hang: bool, hint: bool) -> Outcome:
