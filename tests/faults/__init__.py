@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -125,6 +126,20 @@ class Scene:
     ) -> Ended:
         """``invoke WORDS``, to its end."""
         return ended(self.start(*words, env=env, cwd=cwd, module=module), timeout_s)
+
+
+def copy_project(root: Path, cases: str) -> Path:
+    """A copy of this project in ``root`` without its cases; what it builds is the same, so the cache has it.
+    Returns the folder of its own ``cases``, still empty."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name in ("tasks.py", "pyproject.toml"):
+        shutil.copy(REPO / name, root)
+    for name in ("kconfigs", "patches"):
+        shutil.copytree(REPO / name, root / name)
+    shutil.copytree(REPO / "images", root / "images", ignore=shutil.ignore_patterns("cases"))
+    folder = root / "images/guest/cases" / cases
+    folder.mkdir(parents=True)
+    return folder
 
 
 def make_scene(root: Path) -> Scene:
