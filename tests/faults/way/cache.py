@@ -41,6 +41,13 @@ def products(cache: Path) -> dict[str, str]:
     return {str(p.relative_to(cache)): digest_file(p) for p in found if p.is_file()}
 
 
+def filled(scene: Scene) -> tuple[Toys, dict[str, str]]:
+    """A toy project with all that it makes in the cache, and what that is."""
+    play = toys(scene)
+    play.invoke("test")
+    return play, products(scene.cache)
+
+
 def made_again(scene: Scene, play: Toys, told: Iterable[str], before: Mapping[str, str]) -> Outcome:
     """Run on the damaged cache: it is told, made again, and comes out as it was; after that all is cached."""
     got = play.invoke("test")
@@ -55,9 +62,7 @@ def made_again(scene: Scene, play: Toys, told: Iterable[str], before: Mapping[st
 
 @fault("cache-bytes", "a byte is flipped in vmlinux, bzImage, a module, the guest, a configuration, a list")
 def cache_bytes(scene: Scene) -> Outcome:
-    play = toys(scene)
-    play.invoke("test")
-    before = products(scene.cache)
+    play, before = filled(scene)
     modules = sorted((scene.cache / "store").glob("module/*/out/toy.ko"))
     victims = {
         one(scene.cache, "base/*/out/vmlinux"): "out/vmlinux changed",
@@ -74,18 +79,14 @@ def cache_bytes(scene: Scene) -> Outcome:
 
 @fault("cache-kernel", "a byte is flipped in the kernel that is booted")
 def cache_kernel(scene: Scene) -> Outcome:
-    play = toys(scene)
-    play.invoke("test")
-    before = products(scene.cache)
+    play, before = filled(scene)
     flip(one(scene.cache, "base/*/out/bzImage"))
     return made_again(scene, play, ["damaged in the cache: out/bzImage changed"], before)
 
 
 @fault("cache-files", "files of artifacts are gone, cut, links; one is half deleted, one cannot be written")
 def cache_files(scene: Scene) -> Outcome:
-    play = toys(scene)
-    play.invoke("test")
-    before = products(scene.cache)
+    play, before = filled(scene)
     modules = sorted(p for p in (scene.cache / "store/module").glob("*") if p.name[0] != ".")
     (modules[0] / "out/toy.ko").unlink()
     with (modules[1] / "out/toy.ko").open("r+b") as f:
@@ -105,9 +106,7 @@ def cache_files(scene: Scene) -> Outcome:
 
 @fault("cache-trees", "files of the tree and of the patched tree are changed, gone, or there besides")
 def cache_trees(scene: Scene) -> Outcome:
-    play = toys(scene)
-    play.invoke("test")
-    before = products(scene.cache)
+    play, before = filled(scene)
     trees = scene.cache / "trees"
     plain, patched = next(trees.glob("dir-*/Makefile")).parent, next(trees.glob("patched-*/Makefile")).parent
     # New files: of the farm's links the others must stay as they are.
@@ -125,9 +124,7 @@ def cache_trees(scene: Scene) -> Outcome:
 
 @fault("cache-notes", "accel.json, locks, records, pins and all other notes are garbage")
 def cache_notes(scene: Scene) -> Outcome:
-    play = toys(scene)
-    play.invoke("test")
-    before = products(scene.cache)
+    play, before = filled(scene)
     notes = [scene.cache / "accel.json", *(scene.cache / "locks").glob("*")]
     notes += [*(scene.cache / "trees").glob("*.json"), *(scene.cache / "trees/pins").glob("*")]
     notes += [*(scene.cache / "store").glob("*/.latest/*"), *(scene.cache / "store").glob("*/.seen/*")]

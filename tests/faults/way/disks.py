@@ -42,6 +42,9 @@ class Disk:
     def fill(self) -> None:
         subprocess.run(["sh", "-c", self.script], check=False)
 
+    def remount(self, option: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{option}", self.folder], check=True)
+
     def use_up_inodes(self) -> None:
         made = 0
         try:
@@ -268,12 +271,12 @@ def full_tmp(scene: Scene) -> Outcome:
 )
 def read_only_cache(scene: Scene) -> Outcome:
     play = toys(scene)
-    with disk(scene.cache, 4096):
+    with disk(scene.cache, 4096) as whole:
         found = problems(play.invoke(*ONE), 0)
-        subprocess.run(["mount", "-o", "remount,ro", scene.cache], check=True)
+        whole.remount("ro")
         got = play.invoke(*ONE)
         found += problems(got, 3, "the cache folder cannot be used", str(scene.cache), hint=True)
-        subprocess.run(["mount", "-o", "remount,rw", scene.cache], check=True)
+        whole.remount("rw")
         found += problems(play.invoke(*ONE), 0)
     return outcome(got, "everything", found)
 
@@ -281,8 +284,8 @@ def read_only_cache(scene: Scene) -> Outcome:
 @fault("read-only-out", "the results' disk is mounted read-only", as_root=True)
 def read_only_out(scene: Scene) -> Outcome:
     play = toys(scene)
-    with disk(scene.out, 16):
-        subprocess.run(["mount", "-o", "remount,ro", scene.out], check=True)
+    with disk(scene.out, 16) as whole:
+        whole.remount("ro")
         got = play.invoke(*ONE)
         found = problems(got, 2, "the results folder cannot be made", str(scene.out), hint=True)
     return outcome(got, "the cache", found)

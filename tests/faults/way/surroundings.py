@@ -208,8 +208,8 @@ def stderr_full(scene: Scene) -> Outcome:
 @fault("cache-noexec", "the cache is on a file system that runs no programs", as_root=True)
 def cache_noexec(scene: Scene) -> Outcome:
     play = toys(scene)
-    with disk(scene.cache, 64):
-        subprocess.run(["mount", "-o", "remount,noexec", scene.cache], check=True)
+    with disk(scene.cache, 64) as whole:
+        whole.remount("noexec")
         got = play.invoke(*ONE)
         found = problems(got, 3, "runs no programs (noexec)", hint=True)
     return outcome(got, "nothing was begun", found)
