@@ -159,7 +159,7 @@ def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) 
         ]
     finally:
         for child in children:
-            _end(child)
+            proc.end(child, grace_s=0.5)
 
 
 def _available(stream: IO[bytes] | None) -> str:
@@ -170,15 +170,6 @@ def _available(stream: IO[bytes] | None) -> str:
     with suppress(BlockingIOError):
         return os.read(fd, _OUTPUT_BYTES).decode("ascii", "replace")
     return ""
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    if child.poll() is None:
-        proc.kill_group(child, grace_s=0.5)
-    proc.forget(child)
-    for stream in (child.stdout, child.stderr):
-        if stream:
-            stream.close()
 
 
 # -- the kernel itself ---------------------------------------------------------------------------
@@ -242,7 +233,7 @@ def _reaches_init(accel: Accel, kernel: Path, initramfs: Path, program: Path, bo
                     return True
         return False
     finally:
-        _end(child)
+        proc.end(child, grace_s=0.5)
 
 
 # -- the cached answer ---------------------------------------------------------------------------

@@ -110,6 +110,17 @@ def kill_group(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S
         child.wait(grace_s)
 
 
+def end(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S) -> None:
+    """Be done with a child of `spawn`, whether it has ended or not: its group, its place on the list that
+    `stop_all` ends, and its pipes."""
+    if child.poll() is None:
+        kill_group(child, grace_s=grace_s)
+    forget(child)
+    for stream in (child.stdout, child.stderr):
+        if stream:
+            stream.close()
+
+
 def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
@@ -301,13 +312,8 @@ def run(
             feeder.start()
         finished = _pump(child, output, started + timeout_s)
     finally:
-        if child.poll() is None:
-            kill_group(child)
-        forget(child)
+        end(child)
         tail = output.close()
-        for stream in (child.stdout, child.stderr):
-            if stream is not None:
-                stream.close()
         if feeder is not None:
             feeder.join(_TERM_GRACE_S)
     duration_s = time.monotonic() - started

@@ -154,12 +154,7 @@ def measure(accel: Accel, folder: Path, *, program: Path = PROGRAM) -> Speed:
             trouble=f"a test program was not through in {_MOST_WALL_S:g} s, this machine is too busy"
         )
     finally:
-        if child.poll() is None:
-            proc.kill_group(child, grace_s=0.5)
-        proc.forget(child)
-        for stream in (child.stdout, child.stderr):
-            if stream:
-                stream.close()
+        proc.end(child, grace_s=0.5)
     if seen is None or ended != EXIT_STATUS:
         return Speed(trouble=f"a test program {proc.describe_status(child.returncode)}")
     return Speed(seen.own_s, seen.waited_s)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -10,8 +9,8 @@ from tempfile import TemporaryFile
 import pytest
 
 from kmodpipe.channel import encode_ahead
+from tests.agent import compile_with
 
-AGENT = Path(__file__).parents[1] / "images" / "guest" / "agent"
 NONCE = "3b225c0333d3373f93c743f0ed8ec3a7"
 # A clock that stands at 100 s; the channel is standard input; prints how far the clock is ahead.
 PROGRAM = r"""
@@ -40,15 +39,7 @@ int main(int argc, char **argv)
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler; the guests of the integration tests prove it as well")
-    folder = tmp_path_factory.mktemp("host")
-    (folder / "main.c").write_text(PROGRAM)
-    sources = [folder / "main.c", AGENT / "host.c", AGENT / "sha256.c"]
-    argv = [compiler, "-std=gnu11", "-Wall", "-Werror", f"-I{AGENT}", "-o", folder / "ear"]
-    subprocess.run([*argv, *sources], check=True)
-    return folder / "ear"
+    return compile_with(tmp_path_factory.mktemp("host"), PROGRAM, "host.c", "sha256.c")
 
 
 def heard(program: Path, data: bytes) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-AGENT = Path(__file__).parents[1] / "images" / "guest" / "agent"
+from tests.agent import compile_with
+
 NONCE = "3b225c0333d3373f93c743f0ed8ec3a7"
 # Reads a file: its digest, and under NONCE the signature of its content, a line each.
 PROGRAM = r"""
@@ -43,14 +43,7 @@ int main(int argc, char **argv)
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler; the guests of the integration tests prove it as well")
-    folder = tmp_path_factory.mktemp("sha256")
-    (folder / "main.c").write_text(PROGRAM)
-    argv = [compiler, "-std=gnu11", "-Wall", "-Werror", f"-I{AGENT}", "-o", folder / "sum"]
-    subprocess.run([*argv, folder / "main.c", AGENT / "sha256.c"], check=True)
-    return folder / "sum"
+    return compile_with(tmp_path_factory.mktemp("sha256"), PROGRAM, "sha256.c")
 
 
 def sums(program: Path, data: bytes, folder: Path) -> list[str]:

@@ -264,6 +264,14 @@ remember() {
     hardlinks "$1" > "${2:-was}.hardlinks"
 }
 
+# origin_of FILE DEVICE: the UUID in the origin of a file that was copied up: "real" where it is the device's.
+origin_of() {
+    local stored
+    stored=$(kp-handle uuid "$1")
+    [ "$stored" != "$(uuid_of "$2" | tr -d -)" ] || stored=real
+    printf '%s\n' "$stored"
+}
+
 # lines_of A BUT_NOT_IN_B: the names (first words, without a colon) of the lines that B does not have.
 lines_of() {
     grep -vxFf "$2" "$1" | sed 's/[: ].*//' | sort -u | tr '\n' ' ' | sed 's/ $//'
@@ -302,4 +310,37 @@ survey() {
         observe "${key}content" "lost: $(lines_of "$was.content" now.content)"
         SURVEY=content-lost
     fi
+}
+
+# --- an overlay before and after ----------------------------------------------------------------------------
+# disk_of_layers [cleared]: layers on a disk of their own, $DISK, mounted at ./disk; cleared: it has no UUID.
+disk_of_layers() {
+    must mkdir disk merged
+    make_disk disk.img 16
+    [ "${1-}" != cleared ] || clear_uuid "$DISK"
+    mount_disk "$DISK" disk
+    make_layers disk
+}
+
+# first_use OPTIONS [LAYERS]...: mounts as mount_overlay does, uses the overlay at ./merged and remembers what is
+# in it. False where it was not mounted.
+first_use() {
+    mount_overlay "$@"
+    [ "$MOUNT_RESULT" = mounted ] || return
+    use_overlay merged
+    remember merged
+}
+
+# mount_again OPTIONS keep|change|cleared: all is unmounted and mounted once more, what is to be changed being the
+# disk's UUID; sets MOUNT_RESULT. What was cleared stays so.
+mount_again() {
+    must umount merged
+    must umount disk
+    case $2 in
+        change) change_uuid "$DISK" ;;
+        keep | cleared) ;;
+        *) die "keep, change or cleared, not $2" ;;
+    esac
+    mount_disk "$DISK" disk
+    mount_overlay "$1"
 }

@@ -1,3 +1,12 @@
+# How recipe.sh and toolset.sh begin, which collect programs for the guest in $OUT (/out).
+umask 022
+
+# Of the script that reads this.
+here=$(cd "$(dirname "$0")" && pwd)
+out=${OUT:-/out}
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH LC_ALL=C
+
 # copy_program PROGRAM [HAVE]: into $out/sbin, with the libraries that the loader finds for it. Those below HAVE
 # are in the guest already.
 copy_program() {

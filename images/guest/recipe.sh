@@ -10,12 +10,7 @@
 # Device nodes are not made here (that needs root): the cpio writer adds /dev/console. The cases, their shell
 # library and the module come in a second archive, made for each boot.
 set -eu
-umask 022
-
-here=$(cd "$(dirname "$0")" && pwd)
-out=${OUT:-/out}
-PATH=/usr/sbin:/usr/bin:/sbin:/bin
-export PATH LC_ALL=C
+. "$(dirname "$0")/programs.sh"
 
 say() { printf '%s\n' "$*"; }
 
@@ -47,7 +42,6 @@ for applet in $(busybox --list); do
 done
 
 # --- e2fsprogs
-. "$here/programs.sh"
 for program in mke2fs e2fsck tune2fs; do
     copy_program "$program"
 done
@@ -75,12 +69,13 @@ cat > "$out/etc/mke2fs.conf" <<'END'
 		blocksize = 4096
 	}
 END
-# An empty ext4 for cases of which mkfs is not the point (make_disk in lib.sh). The same bytes each time.
+# An empty ext4 for cases of which mkfs is not the point (make_disk in lib.sh). The same bytes each time:
+# mke2fs takes the last -E only, so all stands in one.
 image=$(mktemp)
 truncate -s 16M "$image"
 MKE2FS_CONFIG=$out/etc/mke2fs.conf E2FSPROGS_FAKE_TIME=1600000000 mke2fs -q -F -t ext4 \
-    -U 00000000-0000-4000-8000-000000000001 -E hash_seed=00000000-0000-4000-8000-000000000002 \
-    -E nodiscard,lazy_journal_init=1,lazy_itable_init=0 -N 512 "$image"
+    -U 00000000-0000-4000-8000-000000000001 -N 512 \
+    -E hash_seed=00000000-0000-4000-8000-000000000002,nodiscard,lazy_journal_init=1,lazy_itable_init=0 "$image"
 "$out/sbin/kp-sparse" pack "$image" "$out/etc/ext4-16M.sparse"
 rm -f "$image"
 

@@ -5,13 +5,7 @@
 #
 #   TOOLSET  the set's name
 set -eu
-umask 022
-
-here=$(cd "$(dirname "$0")" && pwd)
-out=${OUT:-/out}
-PATH=/usr/sbin:/usr/bin:/sbin:/bin
-export PATH LC_ALL=C
-. "$here/programs.sh"
+. "$(dirname "$0")/programs.sh"
 
 case $TOOLSET in
     # xfs_admin -U is a bash script around xfs_db, which the cases call themselves.

@@ -304,11 +304,7 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
                     )
         child.wait(30)
     finally:
-        if child.poll() is None:
-            proc.kill_group(child)
-        proc.forget(child)
-        child.stderr.close()
-        child.stdout.close()
+        proc.end(child)
     if proc.stopping():
         raise Interrupted("interrupted while git fetched", where=proc.pasteable(argv))
     if partial:

@@ -13,6 +13,8 @@ all in one table; tests/integration/ has a test for each.
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -96,12 +98,20 @@ class Scene:
         }
         return {**os.environ, **own, **self.env, **(more or {})}
 
+    def argv(self, *words: str | Path, module: str = "invoke") -> list[str]:
+        return [sys.executable, "-m", module, *map(str, words), "--out", str(self.out)]
+
     def start(
-        self, *words: str | Path, env: Mapping[str, str] | None = None, cwd: Path = REPO
+        self,
+        *words: str | Path,
+        env: Mapping[str, str] | None = None,
+        cwd: Path = REPO,
+        module: str = "invoke",
+        prefix: Sequence[str] = (),
     ) -> subprocess.Popen[str]:
-        """``invoke WORDS`` in a process group of its own, with its output in pipes."""
+        """``invoke WORDS`` in a process group of its own, behind ``prefix``, with its output in pipes."""
         return subprocess.Popen(
-            [sys.executable, "-m", "invoke", *map(str, words), "--out", str(self.out)],
+            [*prefix, *self.argv(*words, module=module)],
             cwd=cwd, env=self.environment(env), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
@@ -111,10 +121,32 @@ class Scene:
         *words: str | Path,
         env: Mapping[str, str] | None = None,
         cwd: Path = REPO,
+        module: str = "invoke",
         timeout_s: float = 1200,
     ) -> Ended:
         """``invoke WORDS``, to its end."""
-        return ended(self.start(*words, env=env, cwd=cwd), timeout_s)
+        return ended(self.start(*words, env=env, cwd=cwd, module=module), timeout_s)
+
+
+def copy_project(root: Path, cases: str) -> Path:
+    """A copy of this project in ``root`` without its cases; what it builds is the same, so the cache has it.
+    Returns the folder of its own ``cases``, still empty."""
+    root.mkdir(parents=True, exist_ok=True)
+    for name in ("tasks.py", "pyproject.toml"):
+        shutil.copy(REPO / name, root)
+    for name in ("kconfigs", "patches"):
+        shutil.copytree(REPO / name, root / name)
+    shutil.copytree(REPO / "images", root / "images", ignore=shutil.ignore_patterns("cases"))
+    folder = root / "images/guest/cases" / cases
+    folder.mkdir(parents=True)
+    return folder
+
+
+def make_scene(root: Path) -> Scene:
+    """A scene in the folder ``root``, which may be there and is empty; it can be within another one."""
+    for name in ("", "home", "tmp", "cache"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    return Scene(root)
 
 
 def ended(child: subprocess.Popen[str], timeout_s: float = 1200) -> Ended:
@@ -127,6 +159,16 @@ def ended(child: subprocess.Popen[str], timeout_s: float = 1200) -> Ended:
         child.communicate()
         raise
     return Ended(child.returncode, out, err)
+
+
+def wait_for(condition: Callable[[], object], within_s: float = 60, every_s: float = 0.005) -> bool:
+    """Whether ``condition`` came to hold; what it raises is for the caller."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every_s)
+    return True
 
 
 Inject = Callable[[Scene], Outcome]
@@ -168,9 +210,7 @@ class Registry:
 
 def run(injection: Injection, root: Path) -> Row:
     """Inject one fault in an empty folder ``root``; what it leaves behind is among the problems."""
-    for name in ("", "home", "tmp", "cache"):
-        (root / name).mkdir(parents=True, exist_ok=True)
-    scene = Scene(root)
+    scene = make_scene(root)
     outcome = injection.inject(scene)
     left = leftovers(scene)
     told = Outcome(outcome.reported, outcome.code, outcome.kept, (*outcome.problems, *left))
@@ -182,21 +222,14 @@ def leftovers(scene: Scene, within_s: float = 5) -> tuple[str, ...]:
     """Containers, processes, mounts, loop devices, worktrees and temporary files that belong to ``scene`` and
     are still there after ``within_s``. What others do on this machine meanwhile does not count."""
     deadline = time.monotonic() + within_s
-    while (left := tuple(_left(scene))) and time.monotonic() < deadline:
+    while (left := (*_containers(scene), *left_here(scene))) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left
 
 
-def _left(scene: Scene) -> Iterator[str]:
-    root = os.fsencode(scene.root)
-    yield from (f"container left: {name}" for name in _containers(scene))
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            command = (process / "cmdline").read_bytes()
-            working = os.fsencode((process / "cwd").readlink())
-            if process.name != str(os.getpid()) and (root in command or working.startswith(root)):
-                told = command.replace(bytes(1), b" ").decode(errors="replace")[:160]
-                yield f"process left: {process.name} {told}"
+def left_here(scene: Scene) -> Iterator[str]:
+    """The same without containers, which take time to ask for, and as it is at this moment."""
+    yield from processes(scene)
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         if str(scene.root) in line:
             yield f"mount left: {line.split()[4]}"
@@ -208,13 +241,27 @@ def _left(scene: Scene) -> Iterator[str]:
         # That of a tree which is there is no leftover.
         if not Path(path.read_text().strip()).exists():
             yield f"worktree left: {path.parent}"
-    for name in ("tmp", "cache/work"):
+    for name in ("tmp", "cache/work", "cache/locks/users"):
         yield from (f"temporary file left: {path}" for path in (scene.root / name).glob("*"))
     yield from (f"half a file left: {path}" for path in scene.out.rglob(".*.??????*") if path.is_file())
+    yield from (f"half a file left: {path}" for path in scene.cache.rglob(".*.part"))
+
+
+def processes(scene: Scene) -> Iterator[str]:
+    """Processes that work in the scene or have a path of it in their command line, other than this one."""
+    # Not those of a scene beside it whose name only begins alike.
+    ours = re.compile(re.escape(os.fsencode(scene.root)) + rb"(?![\w.-])")
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            working = os.fsencode((process / "cwd").readlink())
+            if process.name != str(os.getpid()) and (ours.search(command) or ours.match(working)):
+                told = command.replace(bytes(1), b" ").decode(errors="replace")[:160]
+                yield f"process left: {process.name} {told}"
 
 
 def _containers(scene: Scene) -> Iterable[str]:
-    """Names of the containers, running or not, that have a folder of the scene mounted."""
+    """The containers, running or not, that have a folder of the scene mounted."""
     from kmodpipe import engine
 
     if engine.look().state is not engine.State.ANSWERS:
@@ -222,7 +269,7 @@ def _containers(scene: Scene) -> Iterable[str]:
     for container in engine.connect().containers.list(all=True, ignore_removed=True):
         mounts = [str(mount.get("Source", "")) for mount in container.attrs.get("Mounts", [])]
         if any(source.startswith(str(scene.root)) for source in mounts):
-            yield str(container.name)
+            yield f"container left: {container.name}"
 
 
 # -- the table ------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ from pathlib import Path
 import requests
 import trustme
 
+from tests.servers import free_port, wait_for_port
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -378,19 +380,3 @@ def squad(folder: Path, token: str) -> Iterator[Squad]:
     finally:
         child.terminate()
         child.wait(30)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        port: int = one.getsockname()[1]
-        return port
-
-
-def wait_for_port(port: int, child: subprocess.Popen[bytes], within_s: float = 60) -> None:
-    deadline = time.monotonic() + within_s
-    while True:
-        assert child.poll() is None, f"the server has ended with {child.returncode}"
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        assert time.monotonic() < deadline, "the server does not answer"
-        time.sleep(0.1)

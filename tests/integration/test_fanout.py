@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,7 @@ from kmodpipe.container import DockerRuntime
 from kmodpipe.results import EffectKind
 from tests import mutants, toy
 from tests.integration.conftest import require, require_machinery
+from tests.servers import free_port, git_daemon, wait_for_port
 from tests.toy import World
 from tests.trees import commit_all, git, write
 
@@ -37,22 +37,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 REPO = Path(__file__).resolve().parents[2]
 KEY = "a key that machines share, and no registry"
 FIXED = "toy-fix.INDEX=y.NOUUID=n"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(port: int, child: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and child.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("the server does not start here")
 
 
 @dataclass(frozen=True)
@@ -89,7 +73,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
         [str(program), "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_for(port, child)
+        wait_for_port(port, child)
         yield Registry(f"127.0.0.1:{port}/kmodpipe", data)
     finally:
         child.terminate()
@@ -183,18 +167,8 @@ def served(tmp_path: Path) -> Iterator[tuple[World, Path, str]]:
     shutil.copytree(world.tree, repository)
     git(repository, "init", "-q", "-b", "next")
     commit_all(repository, "the tree")
-    port = free_port()
-    child = subprocess.Popen(
-        ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}",
-         f"--base-path={repository.parent}", str(repository.parent)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        wait_for(port, child)
+    with git_daemon(repository) as port:
         yield world, repository, f"git://127.0.0.1:{port}/linux"
-    finally:
-        os.killpg(child.pid, signal.SIGTERM)
-        child.wait(10)
 
 
 def test_a_branch_that_moved_is_run_and_its_commits_are_named(served: tuple[World, Path, str]) -> None:

@@ -44,6 +44,7 @@ from tests.integration.receivers import (
     misbehaving,
     takes,
 )
+from tests.servers import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -305,7 +306,7 @@ def test_a_refusal_stays_and_does_not_hold_up_the_next_run(world: World) -> None
 
 
 def test_a_receiver_that_is_down_loses_nothing(world: World) -> None:
-    port = receivers.free_port()
+    port = free_port()
     world.declare(archive=put(f"http://127.0.0.1:{port}"))
     code, text = world.to("archive")
     assert (code, world.waiting) == (3, 1)

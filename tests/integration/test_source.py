@@ -7,11 +7,9 @@ import http.server
 import io
 import os
 import shutil
-import socket
 import subprocess
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +21,7 @@ from kmodpipe.errors import InfraError, UserError
 from kmodpipe.progress import Mode, Screen
 from kmodpipe.source import TreeSpec
 from tests.integration.conftest import require
+from tests.servers import git_daemon
 from tests.trees import commit_all, contents, git, make_tree, write
 
 pytestmark = pytest.mark.integration
@@ -51,28 +50,8 @@ def daemon(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         write(served, {"fs/toy/toy.h": f"commit {number}\n"})
         commit_all(served, f"commit {number}")
     git(served, "tag", "v5.10")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    child = subprocess.Popen(
-        ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}",
-         f"--base-path={served.parent}", str(served.parent)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        else:
-            require(False, "git daemon does not start here")
+    with git_daemon(served) as port:
         yield f"git://127.0.0.1:{port}/linux", served
-    finally:
-        # git starts git-daemon as a child of its own: the group goes.
-        os.killpg(child.pid, 15)
-        child.wait(10)
 
 
 def test_a_shallow_fetch_from_a_real_daemon(daemon: tuple[str, Path], tmp_path: Path, screen: Screen) -> None:

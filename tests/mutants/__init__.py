@@ -30,6 +30,16 @@ HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]
 
 
+def one_patch_more(series: str, patch: Path, made: Path) -> Path:
+    """A copy of a shipped series as the folder ``made``, with ``patch`` as its last."""
+    # A folder that was kept is filled anew: its patch may be an older one.
+    shutil.copytree(REPO / "patches" / series, made, dirs_exist_ok=True)
+    shutil.copyfile(patch, made / patch.name)
+    listing = made / "series"
+    listing.write_text(f"{listing.read_text().rstrip()}\n{patch.name}\n")
+    return made
+
+
 class Catch(BaseModel):
     """A case that must fail, observing ``observed`` and, where given, with ``says`` in its message."""
 
@@ -75,12 +85,7 @@ class Mutant(BaseModel):
 
     def make_series(self, folder: Path) -> Path:
         """A copy of the shipped series below ``folder``, with the mistake as its last patch."""
-        made = folder / self.name
-        shutil.copytree(REPO / "patches" / self.series, made)
-        shutil.copyfile(self.patch, made / self.patch.name)
-        listing = made / "series"
-        listing.write_text(f"{listing.read_text().rstrip()}\n{self.patch.name}\n")
-        return made
+        return one_patch_more(self.series, self.patch, folder / self.name)
 
 
 def load() -> tuple[Mutant, ...]:

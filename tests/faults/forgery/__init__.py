@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from typing import Any
 from junitparser import JUnitXml
 from lxml import etree
 
-from tests.faults import REPO, Outcome, Row
+from tests.faults import Outcome, Row, copy_project
 
 HERE = Path(__file__).resolve().parent
 CELL = "unpatched.INDEX=y.NOUUID=n"
@@ -130,15 +129,8 @@ program.run()
 
 
 def make_project(root: Path) -> Path:
-    """A copy of this project with cases that lie; what it builds is the same, so the cache has it."""
-    root.mkdir(parents=True, exist_ok=True)
-    for name in ("tasks.py", "pyproject.toml"):
-        shutil.copy(REPO / name, root)
-    for name in ("kconfigs", "patches"):
-        shutil.copytree(REPO / name, root / name)
-    shutil.copytree(REPO / "images", root / "images", ignore=shutil.ignore_patterns("cases"))
-    folder = root / "images/guest/cases/forgery"
-    folder.mkdir(parents=True)
+    """A copy of this project with cases that lie."""
+    folder = copy_project(root, "forgery")
     table = ""
     for name, script in LIARS.items():
         table += declare(folder, name, LIES + script, alone=True, timeout_s=TIMEOUT_S.get(name, 20))

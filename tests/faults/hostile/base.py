@@ -88,12 +88,6 @@ def problems_of(one: Try, ended: Ended) -> Iterator[str]:
         yield f"{one.name}: no error is told"
 
 
-def sentence(ended: Ended) -> str:
-    """The error as the screen tells it, without what went on before."""
-    errors = [line.strip() for line in ended.err.splitlines() if line.startswith("error: ")]
-    return errors[0] if errors else ended.sentence()
-
-
 def outcome_of(scene: Scene, tries: Sequence[Try], outside: Outside, *, own: Iterable[Path] = ()) -> Outcome:
     """Try each, three at a time; the outcome tells the first one's sentence, and every problem of all."""
     with ThreadPoolExecutor(3) as pool:
@@ -101,4 +95,4 @@ def outcome_of(scene: Scene, tries: Sequence[Try], outside: Outside, *, own: Ite
     problems = [told for one, end in zip(tries, ended, strict=True) for told in problems_of(one, end)]
     problems += outside.problems("".join(end.text for end in ended), own=own)
     kept = f"{len(tries)} inputs; nothing outside read or written"
-    return Outcome(sentence(ended[0]), ended[0].code, kept, tuple(problems))
+    return Outcome(ended[0].sentence(), ended[0].code, kept, tuple(problems))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.faults import Ended, Outcome, Scene
 from tests.faults.hostile.archives import serving
-from tests.faults.hostile.base import Outside, Try, fault, problems_of, sentence
+from tests.faults.hostile.base import Outside, Try, fault, problems_of
 from tests.faults.hostile.patches import series
 from tests.trees import write
 
@@ -112,6 +112,15 @@ def told(ended: Ended, variant: str) -> str:
     return own[0] if own else ("built" if f"✓ {variant}" in text else "")
 
 
+def untold(ended: Ended, wanted: Mapping[str, tuple[str, str]]) -> list[str]:
+    """The variants of which the screen does not say what it must, the second of each pair."""
+    return [
+        f"{name}: {told(ended, name)[:300]!r}"
+        for name, (_, says) in wanted.items()
+        if not re.search(says, told(ended, name))
+    ]
+
+
 # The build fails where the script did.
 FAILING = "$(if $(filter-out 0,$(.SHELLSTATUS)),$(error the script failed))"
 ODD_OBJECTS = """\
@@ -164,16 +173,12 @@ def products(scene: Scene) -> Outcome:
         "odd-objects": (hooked("module", ODD_OBJECTS.format(outside.canary)), "built"),
     }
     ended = scene.invoke(*tiny.words({name: patch for name, (patch, _) in wanted.items()}))
-    problems = [
-        f"{name}: {told(ended, name)[:300]!r}"
-        for name, (_, says) in wanted.items()
-        if not re.search(says, told(ended, name))
-    ]
+    problems = untold(ended, wanted)
     problems += problems_of(Try("products", (), "unpatched", 1), ended)
     problems += outside.problems(ended.text)
     problems += _kept_with_rights(scene)
     return Outcome(
-        sentence(ended),
+        ended.sentence(),
         ended.code,
         f"the control and {ended.out.count('✓ ')} variants built",
         tuple(problems),
@@ -260,14 +265,10 @@ def takes_all(scene: Scene) -> Outcome:
     }
     patches = {name: hooked("module", script, rule=FAILING) for name, (script, _) in wanted.items()}
     ended = scene.invoke(*tiny.words(patches))
-    problems = [
-        f"{name}: {told(ended, name)[:300]!r}"
-        for name, (_, says) in wanted.items()
-        if not re.search(says, told(ended, name))
-    ]
+    problems = untold(ended, wanted)
     problems += problems_of(Try("takes all", (), "✓ unpatched", 1), ended)
     problems += outside.problems(ended.text)
-    return Outcome(sentence(ended), ended.code, "the control's cell", tuple(problems))
+    return Outcome(ended.sentence(), ended.code, "the control's cell", tuple(problems))
 
 
 def _kconfig_patch() -> str:
@@ -298,7 +299,7 @@ def real_tree(scene: Scene) -> Outcome:
     problems += outside.problems(ended.text)
     if "✓ unpatched.INDEX=y.NOUUID=n" not in ended.out:
         problems.append("the control's cell is not built")
-    return Outcome(sentence(ended), ended.code, "the control's cell", tuple(problems))
+    return Outcome(ended.sentence(), ended.code, "the control's cell", tuple(problems))
 
 
 @fault("build-on-the-host", "--runtime host: no isolation, and it is said; a folder that make cannot work in")
@@ -318,4 +319,5 @@ def on_the_host(scene: Scene) -> Outcome:
     refused = world.invoke("build", "--runtime", "host", KMODPIPE_CACHE=str(scene.root / "a cache"))
     if refused.code != 2 or "make cannot work in a folder of this name" not in refused.err:
         problems.append(f"a folder with a space: {refused.code} {refused.text[-300:]}")
-    return Outcome(sentence(Ended(refused.code, refused.out, refused.err)), refused.code, "", tuple(problems))
+    said = Ended(refused.code, refused.out, refused.err).sentence()
+    return Outcome(said, refused.code, "", tuple(problems))

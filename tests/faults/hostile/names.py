@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults import REPO, Outcome, Scene
-from tests.faults.hostile.base import Outside, Try, fault, outcome_of, problems_of, sentence
+from tests.faults.hostile.base import Outside, Try, fault, outcome_of, problems_of
 from tests.faults.hostile.builds import Tiny
 
 ODD = "-odd: $(touch x);`touch x`'\"&|<*?[a]{b}\\,=%s\n\u202eé#~"
@@ -188,7 +188,7 @@ def odd_results(scene: Scene) -> Outcome:
     for name, (out, says) in made.items():
         ended = _At(scene.root, out=out).invoke(*words)
         problems += problems_of(Try(name, (), says, 2), ended)
-        sentences.append(sentence(ended))
+        sentences.append(ended.sentence())
     if not (scene.root / "taken/latest/mine").is_dir():
         problems.append("somebody's folder called latest is gone")
     problems += outside.problems("".join(sentences))

@@ -10,7 +10,6 @@ costs a module and two boots.
 
 from __future__ import annotations
 
-import shutil
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ from kmodpipe.errors import ExitCode
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.results import CaseResult, CellResult, State, Verdict
 from tests.faults import REPO, Outcome, Row
-from tests.mutants import Ran, invoke_test
+from tests.mutants import Ran, invoke_test, one_patch_more
 
 HERE = Path(__file__).resolve().parent
 CORPUS = REPO / "tests/corpus/console"
@@ -78,13 +77,7 @@ class Fault(BaseModel):
 
     def make_series(self, folder: Path) -> Path:
         """A copy of the shipped series below ``folder``, with the fault as its last patch."""
-        made = folder / self.name
-        # A folder that was kept is filled anew: its patch may be an older one.
-        shutil.copytree(REPO / "patches" / self.series, made, dirs_exist_ok=True)
-        shutil.copyfile(self.patch, made / self.patch.name)
-        listing = made / "series"
-        listing.write_text(f"{listing.read_text().rstrip()}\n{self.patch.name}\n")
-        return made
+        return one_patch_more(self.series, self.patch, folder / self.name)
 
 
 def load() -> tuple[Fault, ...]:

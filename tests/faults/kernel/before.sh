@@ -1,5 +1,5 @@
 #!/bin/sh
-# Reads an overlay without an upper layer: where none of the faults is.
+# Reads an overlay without an upper layer: where none of the faults is. after.sh is this once more.
 . "$KMODPIPE_LIB"
 
 must mkdir a b merged

@@ -7,7 +7,6 @@ loops           never ends: its limit is found, and the message says what the ma
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 import time
@@ -15,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kmodpipe.meter import Meter
-from tests.faults import REPO, Scene
+from tests.faults import Scene, copy_project
 
 LIMIT_S = {"kept-waiting": 12, "loops": 5}
 BOOTED_S, STOPPED_S = 3.0, 25.0
@@ -34,15 +33,8 @@ reason = "it has time enough"
 
 
 def make_project(root: Path) -> Path:
-    """A copy of this project with these cases; what it builds is the same, so the cache has it."""
-    root.mkdir(parents=True)
-    for name in ("tasks.py", "pyproject.toml"):
-        shutil.copy(REPO / name, root)
-    for name in ("kconfigs", "patches"):
-        shutil.copytree(REPO / name, root / name)
-    shutil.copytree(REPO / "images", root / "images", ignore=shutil.ignore_patterns("cases"))
-    folder = root / "images/guest/cases/limits"
-    folder.mkdir(parents=True)
+    """A copy of this project with these cases."""
+    folder = copy_project(root, "limits")
     table = ""
     for name, script in CASES.items():
         (folder / f"{name}.sh").write_text(f'#!/bin/sh\n. "$KMODPIPE_LIB"\n{script}')

@@ -14,8 +14,9 @@ from pathlib import Path
 from kmodpipe.store import digest_file
 from tests.faults import Outcome, Scene
 from tests.faults.way import fault, warm
+from tests.faults.way.judging import outcome, problems
 from tests.faults.way.servers import fetch, site, sound, tarball
-from tests.faults.way.toys import Toys, outcome, problems, toys
+from tests.faults.way.toys import ONE, Toys, toys
 
 
 def flip(path: Path) -> None:
@@ -40,6 +41,13 @@ def products(cache: Path) -> dict[str, str]:
     return {str(p.relative_to(cache)): digest_file(p) for p in found if p.is_file()}
 
 
+def filled(scene: Scene) -> tuple[Toys, dict[str, str]]:
+    """A toy project with all that it makes in the cache, and what that is."""
+    play = toys(scene)
+    play.invoke("test")
+    return play, products(scene.cache)
+
+
 def made_again(scene: Scene, play: Toys, told: Iterable[str], before: Mapping[str, str]) -> Outcome:
     """Run on the damaged cache: it is told, made again, and comes out as it was; after that all is cached."""
     got = play.invoke("test")
@@ -54,9 +62,7 @@ def made_again(scene: Scene, play: Toys, told: Iterable[str], before: Mapping[st
 
 @fault("cache-bytes", "a byte is flipped in vmlinux, bzImage, a module, the guest, a configuration, a list")
 def cache_bytes(scene: Scene) -> Outcome:
-    play = toys(scene)
-    play.invoke("test")
-    before = products(scene.cache)
+    play, before = filled(scene)
     modules = sorted((scene.cache / "store").glob("module/*/out/toy.ko"))
     victims = {
         one(scene.cache, "base/*/out/vmlinux"): "out/vmlinux changed",
@@ -73,18 +79,14 @@ def cache_bytes(scene: Scene) -> Outcome:
 
 @fault("cache-kernel", "a byte is flipped in the kernel that is booted")
 def cache_kernel(scene: Scene) -> Outcome:
-    play = toys(scene)
-    play.invoke("test")
-    before = products(scene.cache)
+    play, before = filled(scene)
     flip(one(scene.cache, "base/*/out/bzImage"))
     return made_again(scene, play, ["damaged in the cache: out/bzImage changed"], before)
 
 
 @fault("cache-files", "files of artifacts are gone, cut, links; one is half deleted, one cannot be written")
 def cache_files(scene: Scene) -> Outcome:
-    play = toys(scene)
-    play.invoke("test")
-    before = products(scene.cache)
+    play, before = filled(scene)
     modules = sorted(p for p in (scene.cache / "store/module").glob("*") if p.name[0] != ".")
     (modules[0] / "out/toy.ko").unlink()
     with (modules[1] / "out/toy.ko").open("r+b") as f:
@@ -104,9 +106,7 @@ def cache_files(scene: Scene) -> Outcome:
 
 @fault("cache-trees", "files of the tree and of the patched tree are changed, gone, or there besides")
 def cache_trees(scene: Scene) -> Outcome:
-    play = toys(scene)
-    play.invoke("test")
-    before = products(scene.cache)
+    play, before = filled(scene)
     trees = scene.cache / "trees"
     plain, patched = next(trees.glob("dir-*/Makefile")).parent, next(trees.glob("patched-*/Makefile")).parent
     # New files: of the farm's links the others must stay as they are.
@@ -124,9 +124,7 @@ def cache_trees(scene: Scene) -> Outcome:
 
 @fault("cache-notes", "accel.json, locks, records, pins and all other notes are garbage")
 def cache_notes(scene: Scene) -> Outcome:
-    play = toys(scene)
-    play.invoke("test")
-    before = products(scene.cache)
+    play, before = filled(scene)
     notes = [scene.cache / "accel.json", *(scene.cache / "locks").glob("*")]
     notes += [*(scene.cache / "trees").glob("*.json"), *(scene.cache / "trees/pins").glob("*")]
     notes += [*(scene.cache / "store").glob("*/.latest/*"), *(scene.cache / "store").glob("*/.seen/*")]
@@ -138,16 +136,14 @@ def cache_notes(scene: Scene) -> Outcome:
 @fault("cache-meanwhile", "a kernel in the cache is damaged after the run has found it whole")
 def cache_meanwhile(scene: Scene) -> Outcome:
     play = toys(scene)
-    cell = ("--cell", "toy-fix.INDEX=y.NOUUID=y")
-    make = play.world.root / "bin/make"
+    make = play.program("make")
     sound_make = make.read_text()
-    head, _, rest = sound_make.partition("\n")
     harm = f'for k in "{scene.cache}"/store/base/*/out/bzImage; do echo "toy kernel" > "$k"; done'
-    make.write_text(f'{head}\ncase "$*" in *.ko*) {harm};; esac\n{rest}')
-    got = play.invoke("test", *cell)
+    play.meanwhile("make", "*.ko*", harm)
+    got = play.invoke(*ONE)
     found = problems(got, 3, "bzImage was changed in the cache after the run had begun")
     make.write_text(sound_make)
-    found += problems(play.invoke("test", *cell), 0, "damaged in the cache: out/bzImage changed")
+    found += problems(play.invoke(*ONE), 0, "damaged in the cache: out/bzImage changed")
     told = [line.strip() for line in got.out.splitlines() if "bzImage was changed" in line]
     return Outcome((told or [got.sentence()])[0], got.code, "not booted, and made again", tuple(found))
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from tests.faults import Ended, Outcome, Scene
 from tests.faults.way import fault
+from tests.faults.way.judging import latest, outcome, problems
 from tests.faults.way.servers import fetch, site, sound, tarball
-from tests.faults.way.toys import Toys, problems, results, toys
+from tests.faults.way.toys import ONE, Toys, toys
 
 _FILL = """\
 dd if=/dev/zero of="{folder}/.filler" bs=64k 2>/dev/null
@@ -40,6 +41,9 @@ class Disk:
 
     def fill(self) -> None:
         subprocess.run(["sh", "-c", self.script], check=False)
+
+    def remount(self, option: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{option}", self.folder], check=True)
 
     def use_up_inodes(self) -> None:
         made = 0
@@ -79,11 +83,9 @@ def disk(folder: Path, mib: int, *, options: tuple[str, ...] = ()) -> Iterator[D
 def arm(play: Toys, full: Disk, program: str, when: str) -> Path:
     """Let ``program`` of the toy world fill the disk when its words fit ``when``, and go on then as it would.
     Only as long as the file exists that is returned."""
-    path, armed = play.world.root / "bin" / program, play.scene.root / "armed"
+    armed = play.scene.root / "armed"
     armed.touch()
-    head, _, played = path.read_text().partition("\n")
-    guard = f'case "$*" in {when}) if [ -e "{armed}" ]; then\n{full.script}fi;; esac'
-    path.write_text(f"{head}\n{guard}\n{played}")
+    play.meanwhile(program, when, f'if [ -e "{armed}" ]; then\n{full.script}fi')
     return armed
 
 
@@ -98,15 +100,12 @@ def told(
 ) -> Outcome:
     """The run that met the full disk, and the one after some space was freed."""
     found = problems(got, 3, *said, hint=hint)
-    run = results(scene)
-    found += ["a result was lost"] if run and run["id"] != scene.latest.resolve().name else []
+    if (scene.latest / "results.json").is_file() and latest(scene).id != scene.latest.resolve().name:
+        found.append("a result was lost")
     full.free()
     (scene.root / "armed").unlink(missing_ok=True)
     found += problems(play.invoke(*words), 0)
-    return Outcome(got.sentence(), got.code, "the next run completes", tuple(found))
-
-
-ONE = ("test", "--cell", "toy-fix.INDEX=y.NOUUID=y")
+    return outcome(got, "the next run completes", found)
 
 
 # -- the cache -------------------------------------------------------------------------------------------
@@ -127,7 +126,7 @@ def full_download(scene: Scene) -> Outcome:
             server.answer = sound
             found += problems(fetch(scene, server.pinned), 0)
     found += [] if checked else ["there was no room from the start"]
-    return Outcome(got.sentence(), got.code, "the next run completes", tuple(found))
+    return outcome(got, "the next run completes", found)
 
 
 @fault(
@@ -153,7 +152,7 @@ def full_unpack(scene: Scene) -> Outcome:
         found += [f"half a tree: {p.name}" for p in (scene.cache / "trees").glob("tar-*")]
         full.free()
     found += problems(scene.invoke("fetch", "--tree", tar), 0)
-    return Outcome(got.sentence(), got.code, "no half tree; with more room it is there", tuple(found))
+    return outcome(got, "no half tree; with more room it is there", found)
 
 
 @fault("full-refused", "there is too little room for the base from the start", as_root=True)
@@ -162,9 +161,8 @@ def full_refused(scene: Scene) -> Outcome:
     with disk(scene.cache, 512):
         got = play.invoke(*ONE)
         found = problems(got, 3, "not enough disk for base", "2048 MiB needed", hint=True)
-    run = results(scene)
-    found += [] if run and run["finished"] else ["the results were not completed"]
-    return Outcome(got.sentence(), got.code, "refused before anything was compiled", tuple(found))
+    found += [] if latest(scene).finished else ["the results were not completed"]
+    return outcome(got, "refused before anything was compiled", found)
 
 
 @fault("full-apply", "the disk fills up before a series is applied", as_root=True)
@@ -236,14 +234,17 @@ def full_console(scene: Scene) -> Outcome:
     return Outcome(ended.reported, ended.code, "earlier results; " + ended.kept, (*ended.problems, *found))
 
 
+def _out_is_full(scene: Scene, play: Toys, full: Disk) -> Outcome:
+    got = play.invoke(*ONE)
+    return told(scene, play, full, got, "no space left on device", str(scene.out), words=ONE)
+
+
 @fault("full-out", "the results' disk is full from the start", as_root=True)
 def full_out(scene: Scene) -> Outcome:
     play = toys(scene)
     with disk(scene.out, 64) as full:
         full.fill()
-        return told(
-            scene, play, full, play.invoke(*ONE), "no space left on device", str(scene.out), words=ONE
-        )
+        return _out_is_full(scene, play, full)
 
 
 @fault("full-out-inodes", "the results' disk has no inodes left", as_root=True)
@@ -251,9 +252,7 @@ def full_out_inodes(scene: Scene) -> Outcome:
     play = toys(scene)
     with disk(scene.out, 64, options=("-N", "100")) as full:
         full.use_up_inodes()
-        return told(
-            scene, play, full, play.invoke(*ONE), "no space left on device", str(scene.out), words=ONE
-        )
+        return _out_is_full(scene, play, full)
 
 
 @fault("full-tmp", "TMPDIR is full", as_root=True)
@@ -264,9 +263,7 @@ def full_tmp(scene: Scene) -> Outcome:
         got = play.invoke(*ONE)
         full.free()
     found = problems(got, 0)
-    return Outcome(
-        got.sentence(), got.code, "all: builds and boots take their room in the cache", tuple(found)
-    )
+    return outcome(got, "all: builds and boots take their room in the cache", found)
 
 
 @fault(
@@ -274,21 +271,21 @@ def full_tmp(scene: Scene) -> Outcome:
 )
 def read_only_cache(scene: Scene) -> Outcome:
     play = toys(scene)
-    with disk(scene.cache, 4096):
+    with disk(scene.cache, 4096) as whole:
         found = problems(play.invoke(*ONE), 0)
-        subprocess.run(["mount", "-o", "remount,ro", scene.cache], check=True)
+        whole.remount("ro")
         got = play.invoke(*ONE)
         found += problems(got, 3, "the cache folder cannot be used", str(scene.cache), hint=True)
-        subprocess.run(["mount", "-o", "remount,rw", scene.cache], check=True)
+        whole.remount("rw")
         found += problems(play.invoke(*ONE), 0)
-    return Outcome(got.sentence(), got.code, "everything", tuple(found))
+    return outcome(got, "everything", found)
 
 
 @fault("read-only-out", "the results' disk is mounted read-only", as_root=True)
 def read_only_out(scene: Scene) -> Outcome:
     play = toys(scene)
-    with disk(scene.out, 16):
-        subprocess.run(["mount", "-o", "remount,ro", scene.out], check=True)
+    with disk(scene.out, 16) as whole:
+        whole.remount("ro")
         got = play.invoke(*ONE)
         found = problems(got, 2, "the results folder cannot be made", str(scene.out), hint=True)
-    return Outcome(got.sentence(), got.code, "the cache", tuple(found))
+    return outcome(got, "the cache", found)

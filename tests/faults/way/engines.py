@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 
 from kmodpipe import image
 from kmodpipe.container import LABEL
-from tests.faults import REPO, Ended, Outcome, Scene
-from tests.faults.way import drivers, fault
+from tests.faults import REPO, Ended, Outcome, Scene, ended, wait_for
+from tests.faults.way import fault
+from tests.faults.way.judging import latest, outcome, problems
 from tests.faults.way.warm import fill
 
 if TYPE_CHECKING:
@@ -62,13 +63,13 @@ class Private:
             (self.folder / "pidfile").unlink(missing_ok=True)
             with (self.folder / "log").open("ab") as log:
                 self._child = subprocess.Popen([*argv, *more], stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with suppress(Exception):
-                self.client().ping()
-                return
-            time.sleep(0.1)
-        raise RuntimeError((self.folder / "log").read_text()[-2000:])
+        if not wait_for(self._answers, every_s=0.1):
+            raise RuntimeError((self.folder / "log").read_text()[-2000:])
+
+    def _answers(self) -> bool:
+        with suppress(Exception):
+            return bool(self.client().ping())
+        return False
 
     def _load(self) -> None:
         tag = image.tag(REPO / "images")
@@ -111,15 +112,22 @@ class Private:
 
     def building(self, within_s: float = 90) -> Container:
         """The container of a build, once it is at work."""
-        deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
+        found: list[Container] = []
+
+        def at_work() -> bool:
             for container in self.containers():
                 with suppress(Exception):
                     # Its own init and shell, and what they have begun.
                     if container.status == "running" and len(container.top()["Processes"]) > 2:
-                        return container
-            time.sleep(0.05)
-        raise RuntimeError("no container was started")
+                        found.append(container)
+            return bool(found)
+
+        if not wait_for(at_work, within_s, every_s=0.05):
+            raise RuntimeError("no container was started")
+        return found[0]
+
+    def left(self) -> list[str]:
+        return [f"container left: {container.name}" for container in self.containers()]
 
     def close(self) -> None:
         self.stop()
@@ -156,118 +164,103 @@ def warm(scene: Scene) -> None:
     fill(scene, ("--cell", CELL), without=("module",))
 
 
+@contextmanager
+def stage(scene: Scene) -> Iterator[Private]:
+    """A warm scene and its engine."""
+    warm(scene)
+    with private() as one:
+        yield one
+
+
 def command(*more: str) -> tuple[str, ...]:
     return ("test", "--cell", CELL, "--case", CASE, *more)
 
 
+def disturbed(scene: Scene, one: Private, harm: Callable[[Container], object]) -> Ended:
+    """The run, with ``harm`` done once the container of its build is at work."""
+    running = scene.start(*command(), env=one.env)
+    harm(one.building())
+    return ended(running, 240)
+
+
 def next_run(scene: Scene, one: Private) -> list[str]:
     """What is wrong with the same command, once more; containers that are left included."""
-    done = scene.invoke(*command(), env=one.env)
-    problems = [f"the next run: exit {done.code}: {done.text[-800:]}"] if done.code else []
-    return [*problems, *(f"container left: {c.name}" for c in one.containers())]
+    found = problems(scene.invoke(*command(), env=one.env), 0)
+    return [*(f"the next run: {problem}" for problem in found), *one.left()]
 
 
-def judged(done: Ended, code: int, *words: str) -> list[str]:
-    told = " ".join(done.text.split())
-    problems = [f"exit {done.code}: {done.text[-800:]}"] if done.code != code else []
-    problems += [f"not told: {word}: {done.text[-800:]}" for word in words if word not in told]
-    return problems + ["told as a defect"] * ("a defect in kmodpipe" in told)
-
-
-def cell_says(scene: Scene) -> str:
-    """Why the cell has no verdicts, from the results."""
-    from kmodpipe import results
-
-    run = results.load(scene.latest / "results.json")
-    return " ".join(cell.reason.splitlines()[0] for cell in run.cells if cell.reason)
+def blamed(scene: Scene, done: Ended, *words: str) -> tuple[str, list[str]]:
+    """Why the cell has no verdicts, and what is wrong with that: it is infrastructure, and the reason has one
+    of ``words`` in it."""
+    told = " ".join(cell.reason.splitlines()[0] for cell in latest(scene).cells if cell.reason)
+    return told, problems(done, 3) + [f"the cell says: {told}"] * (not any(word in told for word in words))
 
 
 # -- the engine ---------------------------------------------------------------------------------------
 @fault("engine-stopped", "no engine runs when the run begins")
 def _engine_stopped(scene: Scene) -> Outcome:
-    warm(scene)
-    with private() as one:
+    with stage(scene) as one:
         one.stop()
         done = scene.invoke(*command(), env=one.env)
-    problems = judged(done, drivers.INFRA, "does not answer", "--runtime host")
-    return Outcome(drivers.sentence(done), done.code, "the cache", tuple(problems))
+    return outcome(done, "the cache", problems(done, 3, "does not answer", "--runtime host"))
 
 
 @fault("engine-killed", "dockerd is killed (SIGKILL) while a module is built, and stays away")
 def _engine_killed(scene: Scene) -> Outcome:
-    warm(scene)
-    with private() as one:
-        running = scene.start(*command(), env=one.env)
-        one.building()
-        one.send(signal.SIGKILL)
-        done = _ended(running)
-        problems = judged(done, drivers.INFRA)
-        told = cell_says(scene)
-        problems += [f"the cell says: {told}"] * ("Docker Engine ended" not in told)
+    with stage(scene) as one:
+        done = disturbed(scene, one, lambda _: one.send(signal.SIGKILL))
+        told, found = blamed(scene, done, "Docker Engine ended")
         one.start()
-        problems += next_run(scene, one)
-    return Outcome(told, done.code, "what was built; the next run removed the container", tuple(problems))
+        found += next_run(scene, one)
+    return Outcome(told, done.code, "what was built; the next run removed the container", tuple(found))
 
 
 @fault("engine-restarted", "dockerd is killed while a module is built, and started again")
 def _engine_restarted(scene: Scene) -> Outcome:
-    warm(scene)
-    with private() as one:
-        running = scene.start(*command(), env=one.env)
-        one.building()
-        one.send(signal.SIGKILL)
-        time.sleep(1)
-        one.start()
-        done = _ended(running)
-        problems = judged(done, 0, "was restarted while the module")
-        problems += [f"container left: {c.name}" for c in one.containers()]
+    with stage(scene) as one:
+
+        def restart(_: Container) -> None:
+            one.send(signal.SIGKILL)
+            time.sleep(1)
+            one.start()
+
+        done = disturbed(scene, one, restart)
+        found = [*problems(done, 0, "was restarted while the module"), *one.left()]
     told = next((line for line in done.err.splitlines() if line.startswith("warning: Docker")), "NOTHING")
-    return Outcome(told, done.code, "the run: the module was built once more", tuple(problems))
+    return Outcome(told, done.code, "the run: the module was built once more", tuple(found))
 
 
 @fault("engine-hangs", "dockerd hangs (SIGSTOP) while a module is built")
 def _engine_hangs(scene: Scene) -> Outcome:
-    warm(scene)
-    with private() as one:
-        running = scene.start(*command(), env=one.env)
-        one.building()
-        one.send(signal.SIGSTOP)
-        began = time.monotonic()
+    stopped: list[float] = []
+    with stage(scene) as one:
+
+        def stop(_: Container) -> None:
+            one.send(signal.SIGSTOP)
+            stopped.append(time.monotonic())
+
         try:
-            done = _ended(running)
+            done = disturbed(scene, one, stop)
         finally:
             one.send(signal.SIGCONT)
-        waited_s = time.monotonic() - began
-        problems = judged(done, drivers.INFRA)
-        told = cell_says(scene)
-        problems += [f"the cell says: {told}"] * ("stopped answering" not in told)
-        problems += [f"noticed after {waited_s:.0f} s"] * (waited_s > 90)
-        problems += next_run(scene, one)
-    return Outcome(
-        f"{told} ({waited_s:.0f} s)", done.code, "the next run removed the container", tuple(problems)
-    )
+        waited_s = time.monotonic() - stopped[0]
+        told, found = blamed(scene, done, "stopped answering")
+        found += [f"noticed after {waited_s:.0f} s"] * (waited_s > 90)
+        found += next_run(scene, one)
+    kept = "the next run removed the container"
+    return Outcome(f"{told} ({waited_s:.0f} s)", done.code, kept, tuple(found))
 
 
 # -- containers ---------------------------------------------------------------------------------------
 @fault("container-ended", "a build's container is killed, then removed, from outside")
 def _container_ended(scene: Scene) -> Outcome:
-    warm(scene)
-    problems = []
-    with private() as one:
-        running = scene.start(*command(), env=one.env)
-        one.building().kill()
-        killed = _ended(running)
-        told = cell_says(scene)
-        problems += judged(killed, drivers.INFRA)
-        problems += [f"the cell says: {told}"] * ("was killed (status 137)" not in told)
-        running = scene.start(*command(), env=one.env)
-        one.building().remove(force=True)
-        removed = _ended(running)
-        also = cell_says(scene)
-        problems += judged(removed, drivers.INFRA)
-        problems += [f"the cell says: {also}"] * (not any(word in also for word in ("removed", "killed")))
-        problems += next_run(scene, one)
-    return Outcome(f"{told}; {also}", removed.code, "the next run built it", tuple(problems))
+    with stage(scene) as one:
+        killed = disturbed(scene, one, lambda container: container.kill())
+        told, found = blamed(scene, killed, "was killed (status 137)")
+        removed = disturbed(scene, one, lambda container: container.remove(force=True))
+        also, more = blamed(scene, removed, "removed", "killed")
+        found += [*more, *next_run(scene, one)]
+    return Outcome(f"{told}; {also}", removed.code, "the next run built it", tuple(found))
 
 
 # -- memory and processes -----------------------------------------------------------------------------
@@ -325,13 +318,11 @@ def without(scene: Scene, line: str, controller: str, settings: Mapping[str, str
         done = scene.invoke(
             "test", "--series", series, "--cell", "greedy.INDEX=y*", "--case", CASE, env=one.env
         )
-        problems = judged(done, drivers.INFRA)
-        told = cell_says(scene)
-        problems += [f"the cell says: {told}"] * (word not in told)
-        problems += [f"container left: {c.name}" for c in one.containers()]
+        told, found = blamed(scene, done, word)
+        found += one.left()
     modules = list((scene.cache / "store/module").glob("[0-9a-f]*"))
-    problems += ["a module that lacks something is in the store"] * bool(modules)
-    return Outcome(told, done.code, "nothing that was made so is kept", tuple(problems))
+    found += ["a module that lacks something is in the store"] * bool(modules)
+    return Outcome(told, done.code, "nothing that was made so is kept", tuple(found))
 
 
 @fault("no-memory", "a compiler's memory runs out (a real OOM kill), and make says 0 all the same")
@@ -342,12 +333,3 @@ def _no_memory(scene: Scene) -> Outcome:
 @fault("no-processes", "the limit on the builder's processes is hit")
 def _no_processes(scene: Scene) -> Outcome:
     return without(scene, FORKS, "pids", {"pids.max": "100"}, "no more processes could be started")
-
-
-def _ended(child: subprocess.Popen[str]) -> Ended:
-    from tests import faults
-
-    return faults.ended(child, 240)
-
-
-__all__ = ["CASE", "CELL", "private", "warm"]

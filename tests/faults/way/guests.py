@@ -13,10 +13,11 @@ from pathlib import Path
 
 from kmodpipe import results
 from kmodpipe.results import CaseResult, Run, Verdict
-from tests.faults import Ended, Outcome, Scene
-from tests.faults.way import drivers, engines, fault
-from tests.faults.way.drivers import wait_for
-from tests.toy import World
+from tests.faults import Ended, Outcome, Scene, ended, processes, wait_for
+from tests.faults.way import engines, fault
+from tests.faults.way.judging import latest, problems
+from tests.faults.way.moments import moments, seed
+from tests.faults.way.toys import Toys, toys
 
 FIXED = "toy-fix.INDEX=y.NOUUID=n"
 
@@ -46,55 +47,54 @@ def send(marked: str, number: signal.Signals, within_s: float = 30) -> bool:
     return wait_for(try_it, within_s)
 
 
-def begin(made: World, *scripts: str) -> subprocess.Popen[str]:
+def begin(play: Toys, *scripts: str) -> subprocess.Popen[str]:
     named = [part for script in scripts for part in ("--case", script)]
-    return drivers.start(made, "test", "--runtime", "host", "--cell", FIXED, *named)
+    return play.start("test", "--cell", FIXED, *named)
 
 
 def case(run: Run, name: str) -> CaseResult:
     return next(found for _, found in run.results() if found.case == name)
 
 
-def told(made: World, done: Ended, code: int, **wanted: tuple[Verdict, str]) -> tuple[Run, list[str]]:
+def told(play: Toys, done: Ended, code: int, **wanted: tuple[Verdict, str]) -> tuple[Run, list[str]]:
     """The run and what is wrong with it: its exit code, and each case's verdict and a part of its message."""
-    run = results.load(made.latest / "results.json")
-    problems = [f"exit {done.code}: {done.text[-600:]}"] if done.code != code else []
+    run = latest(play.scene)
+    wrong = problems(done, code)
     for name, (verdict, part) in wanted.items():
         found = case(run, name)
         if found.verdict is not verdict or part not in found.message:
-            problems.append(f"{name}: {found.verdict} {found.message[:300]}")
-    return run, [*problems, *drivers.left(made)]
+            wrong.append(f"{name}: {found.verdict} {found.message[:300]}")
+    return run, [*wrong, *play.left()]
 
 
-def in_case(made: World, name: str) -> Callable[[], bool]:
+def in_case(scene: Scene, name: str) -> Callable[[], bool]:
     def started() -> bool:
-        return any(
-            f"id={name}".encode() in log.read_bytes() for log in made.latest.glob(f"{FIXED}/verdict*.log")
-        )
+        logs = scene.latest.glob(f"{FIXED}/verdict*.log")
+        return any(f"id={name}".encode() in log.read_bytes() for log in logs)
 
     return started
 
 
 def hit_in_case(scene: Scene, number: signal.Signals, word: str) -> Outcome:
     """Three cases; QEMU gets a signal in the second: that one has no verdict, the others have theirs."""
-    made = drivers.world(scene)
-    stop = made.root / "never"
+    play = toys(scene)
+    stop = play.world.root / "never"
     scripts = [
-        made.script("first.sh", "exit 0"),
-        made.script("second.sh", f"until {stop}"),
-        made.script("third.sh", "exit 0"),
+        play.world.script("first.sh", "exit 0"),
+        play.world.script("second.sh", f"until {stop}"),
+        play.world.script("third.sh", "exit 0"),
     ]
     text = Path(scripts[1]).read_text()
-    running = begin(made, *scripts)
-    came = wait_for(in_case(made, "second"))
-    send(str(made.root.parent), number)
-    done = drivers.ended(running)
-    run, problems = told(
-        made, done, drivers.INFRA,
+    running = begin(play, *scripts)
+    came = wait_for(in_case(scene, "second"))
+    send(str(scene.root), number)
+    done = ended(running, 60)
+    run, wrong = told(
+        play, done, 3,
         first=(Verdict.PASS, ""), second=(Verdict.ERROR, word), third=(Verdict.PASS, ""),
     )  # fmt: skip
-    problems += ["the case never began"] * (not came or Path(scripts[1]).read_text() != text)
-    return Outcome(case(run, "second").message.splitlines()[0], done.code, "the other cases", tuple(problems))
+    wrong += ["the case never began"] * (not came or Path(scripts[1]).read_text() != text)
+    return Outcome(case(run, "second").message.splitlines()[0], done.code, "the other cases", tuple(wrong))
 
 
 @fault("qemu-killed", "QEMU is killed (SIGKILL) in the middle of a case")
@@ -112,9 +112,9 @@ def _stopped(scene: Scene) -> Outcome:
     return hit_in_case(scene, signal.SIGSTOP, "QEMU was stopped from outside")
 
 
-def wrapped(made: World, body: str) -> None:
+def wrapped(play: Toys, body: str) -> None:
     """Put a shell script in QEMU's place; ``$REAL`` is what was there, and proves itself still."""
-    program = made.root / "bin/qemu-system-x86_64"
+    program = play.program("qemu-system-x86_64")
     real = program.with_name("real-qemu-system-x86_64")
     program.rename(real)
     program.write_text(
@@ -125,75 +125,73 @@ def wrapped(made: World, body: str) -> None:
 
 @fault("qemu-killed-early", "QEMU is killed before the guest's /init")
 def _killed_early(scene: Scene) -> Outcome:
-    made = drivers.world(scene)
-    wrapped(made, "sleep 0.2; kill -9 $$")
-    done = drivers.ended(begin(made))
-    run, problems = told(made, done, drivers.INFRA, remount=(Verdict.ERROR, "QEMU was killed by SIGKILL"))
-    return Outcome(case(run, "remount").message.splitlines()[0], done.code, "no verdict", tuple(problems))
+    play = toys(scene)
+    wrapped(play, "sleep 0.2; kill -9 $$")
+    done = ended(begin(play), 60)
+    run, wrong = told(play, done, 3, remount=(Verdict.ERROR, "QEMU was killed by SIGKILL"))
+    return Outcome(case(run, "remount").message.splitlines()[0], done.code, "no verdict", tuple(wrong))
 
 
 @fault("qemu-killed-late", "QEMU is killed after the guest's last record")
 def _killed_late(scene: Scene) -> Outcome:
-    made = drivers.world(scene)
-    wrapped(made, '"$REAL" "$@"; kill -9 $$')
-    done = drivers.ended(begin(made))
-    _, problems = told(made, done, 0, remount=(Verdict.PASS, ""))
-    return Outcome("(nothing: all was said)", done.code, "every verdict", tuple(problems))
+    play = toys(scene)
+    wrapped(play, '"$REAL" "$@"; kill -9 $$')
+    done = ended(begin(play), 60)
+    _, wrong = told(play, done, 0, remount=(Verdict.PASS, ""))
+    return Outcome("(nothing: all was said)", done.code, "every verdict", tuple(wrong))
 
 
 @fault("qemu-gone", "QEMU is removed, then replaced, between its proof and the boot")
 def _gone(scene: Scene) -> Outcome:
-    problems: list[str] = []
+    wrong: list[str] = []
     said: list[str] = []
     for name, replacement in (("removed", ""), ("replaced", "#!/bin/sh\nexit 0\n")):
-        made = drivers.world(scene, name)
-        program = made.root / "bin/qemu-system-x86_64"
-        running = begin(made)
-        wait_for(lambda made=made: bool(made.made()))
+        play = toys(scene, name)
+        program = play.program("qemu-system-x86_64")
+        running = begin(play)
+        wait_for(play.world.made)
         program.unlink()
         if replacement:
             program.write_text(replacement)
             program.chmod(0o755)
-        done = drivers.ended(running)
-        run, more = told(made, done, drivers.INFRA, remount=(Verdict.ERROR, ""))
+        done = ended(running, 60)
+        run, more = told(play, done, 3, remount=(Verdict.ERROR, ""))
         said.append(run.cells[0].reason.splitlines()[0])
         # Behind the one that was removed there may be another on this machine's PATH.
         words = ("was replaced",) if replacement else ("is gone", "was replaced")
-        problems += [f"{name}: {problem}" for problem in more]
-        problems += [f"{name}: told as {said[-1]}"] * (not any(word in said[-1] for word in words))
-    return Outcome("; ".join(said), done.code, "no verdict: the kernel is not blamed", tuple(problems))
+        wrong += [f"{name}: {problem}" for problem in more]
+        wrong += [f"{name}: told as {said[-1]}"] * (not any(word in said[-1] for word in words))
+    return Outcome("; ".join(said), done.code, "no verdict: the kernel is not blamed", tuple(wrong))
 
 
 @fault("real-driver-killed", "SIGKILL at 6 random moments, with Docker, QEMU and kernels")
 def _driver_killed(scene: Scene) -> Outcome:
-    from tests.faults.way import processes
-
-    chosen = processes.seed()
+    chosen = seed()
     engines.warm(scene)
     began = time.monotonic()
     first = scene.invoke(*engines.command())
     whole_s = time.monotonic() - began
-    problems = [f"undisturbed: exit {first.code}: {first.text[-600:]}"] if first.code else []
+    wrong = [f"undisturbed: {problem}" for problem in problems(first, 0)]
     killed = 0
-    for part in processes.moments(chosen, 6, 1):
+    for part in moments(chosen, 6, 1):
         for _ in range(4):
             moment_s = part * whole_s
             began = time.monotonic()
             cut = kill_after(scene, moment_s)
-            problems += [f"at {moment_s:.1f} s: {p}" for p in unfinished(scene)]
+            wrong += [f"at {moment_s:.1f} s: {p}" for p in unfinished(scene)]
             if cut:
                 killed += 1
                 break
             # The machine has less other work than it had: runs are shorter now.
             whole_s = min(whole_s, time.monotonic() - began)
     last = scene.invoke(*engines.command())
-    problems += [f"the next run: exit {last.code}: {last.text[-600:]}"] * (last.code != 0)
-    problems += drivers.processes(str(scene.root))
+    wrong += [f"the next run: {problem}" for problem in problems(last, 0)]
+    wrong += processes(scene)
     if killed < 6:
-        problems.append(f"only {killed} of 6 were killed before their end")
+        wrong.append(f"only {killed} of 6 were killed before their end")
     return Outcome(
         f"killed at {killed} moments of {whole_s:.0f} s (seed {chosen})", -signal.SIGKILL,
-        "the next run was whole, and removed the containers", tuple(problems),
+        "the next run was whole, and removed the containers", tuple(wrong),
     )  # fmt: skip
 
 
@@ -205,7 +203,7 @@ def kill_after(scene: Scene, seconds: float) -> bool:
     with suppress(subprocess.TimeoutExpired):
         running.wait(seconds)
     running.kill()
-    return drivers.ended(running).code == -signal.SIGKILL
+    return ended(running, 60).code == -signal.SIGKILL
 
 
 def unfinished(scene: Scene) -> Iterator[str]:

@@ -16,10 +16,19 @@ from pathlib import Path
 
 from kmodpipe import results
 from kmodpipe.results import State
-from tests.faults import Ended, Outcome, Scene
-from tests.faults.way import drivers, fault
-from tests.faults.way.drivers import wait_for
-from tests.toy import World
+from tests.faults import Ended, Outcome, Scene, ended, wait_for
+from tests.faults.way import fault
+from tests.faults.way.judging import (
+    COMMAND,
+    EXPECTED,
+    complete,
+    latest,
+    outcome,
+    problems,
+    verdicts,
+    whole,
+)
+from tests.faults.way.toys import Toys, toys
 
 # What the event log or the file system shows once a stage has begun.
 STAGES = ("fetch", "apply", "configure", "build", "boot", "write")
@@ -34,61 +43,56 @@ class Interrupted:
     problems: tuple[str, ...]
 
 
-def reached(made: World, stage: str) -> bool:
+def reached(play: Toys, stage: str) -> bool:
     """Whether the run in this world is in ``stage``, or beyond."""
-    latest, targets = made.latest, made.made()
+    scene, targets = play.scene, play.world.made()
     match stage:
         case "fetch":
-            return bool(list(made.cache.glob("locks/dir-*")))
+            return bool(list(scene.cache.glob("locks/dir-*")))
         case "apply":
-            return bool(list(made.cache.glob("locks/make-patched-*")))
+            return bool(list(scene.cache.glob("locks/make-patched-*")))
         case "configure":
             return bool(targets)
         case "build":
             return "bzImage modules" in targets
         case "boot":
-            return any(path.stat().st_size for path in latest.glob("toy-fix*/verdict.log"))
+            return any(path.stat().st_size for path in scene.latest.glob("toy-fix*/verdict.log"))
         case _:
-            return bool(list(latest.glob("toy-fix*/reproduce.sh")))
+            return bool(list(scene.latest.glob("toy-fix*/reproduce.sh")))
 
 
 def interrupt(scene: Scene, stage: str, *numbers: signal.Signals) -> Interrupted:
     """Send signals, one right after the other, to a run in a stage."""
     told = f"{'+'.join(n.name for n in numbers)} at {stage}"
-    made = drivers.world(scene, told.replace("+", "-").replace(" ", "-"), waits=stage == "boot")
-    running = drivers.start(made, *drivers.COMMAND)
+    play = toys(scene, told.replace("+", "-").replace(" ", "-"), waits=stage == "boot")
+    running = play.start(*COMMAND)
     try:
-        in_time = wait_for(lambda: reached(made, stage) or running.poll() is not None)
+        in_time = wait_for(lambda: reached(play, stage) or running.poll() is not None)
         for number in numbers:
             with suppress(ProcessLookupError):
                 running.send_signal(number)
             time.sleep(0.02)
-        done = drivers.ended(running, 30)
+        done = ended(running, 30)
     finally:
         running.kill()
-    problems = [] if in_time else [f"{told}: the stage never came"]
-    return Interrupted(told, done, (*problems, *after(made, told, done)))
+    never = [] if in_time else [f"{told}: the stage never came"]
+    return Interrupted(told, done, (*never, *after(play, told, done)))
 
 
-def after(made: World, told: str, done: Ended, *, mute: bool = False) -> list[str]:
+def after(play: Toys, told: str, done: Ended, *, mute: bool = False) -> list[str]:
     """What is wrong after an interruption: the exit code, the sentence, the results, what is left."""
-    problems = []
-    finished = (made.latest / "junit.xml").is_file()
-    if done.code != drivers.INFRA:
-        problems.append(f"exit {done.code}: {done.text[-400:]}")
-    if not mute and "interrupted" not in drivers.sentence(done):
-        problems.append(f"told as: {done.text[-400:]}")
-    if "Traceback" in done.text or "defect" in done.text:
-        problems.append(f"a traceback: {done.text[-800:]}")
-    if made.latest.exists() and (made.latest / "results.json").exists():
-        run = results.load(made.latest / "results.json")
-        if not (run.finished and finished):
-            problems.append("the results were not written to their end")
+    scene = play.scene
+    found = problems(done, 3)
+    if not mute and "interrupted" not in done.sentence():
+        found.append(f"told as: {done.text[-400:]}")
+    if (scene.latest / "results.json").exists():
+        run = latest(scene)
+        if not (run.finished and (scene.latest / "junit.xml").is_file()):
+            found.append("the results were not written to their end")
         if any(cell.state is State.NOT_RUN for cell in run.cells):
-            problems.append("a cell that was not run is not marked as interrupted")
-    problems += drivers.whole(made)
-    problems += drivers.left(made)
-    return [f"{told}: {problem}" for problem in problems]
+            found.append("a cell that was not run is not marked as interrupted")
+    found += [*whole(scene), *play.left()]
+    return [f"{told}: {problem}" for problem in found]
 
 
 @fault("signals", "SIGINT, SIGTERM, SIGHUP, and two in a row, in every stage of a run")
@@ -99,29 +103,29 @@ def _signals(scene: Scene) -> Outcome:
     asked += [("boot", (signal.SIGHUP,)), ("configure", (signal.SIGTERM, signal.SIGTERM, signal.SIGINT))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = list(pool.map(lambda row: interrupt(scene, row[0], *row[1]), asked))
-    problems = [problem for row in rows for problem in row.problems]
+    found = [problem for row in rows for problem in row.problems]
     return Outcome(
-        drivers.sentence(rows[0].done), max(row.done.code for row in rows),
-        f"after each of {len(rows)}: every result, the rest marked as interrupted", tuple(problems[:12]),
+        rows[0].done.sentence(), max(row.done.code for row in rows),
+        f"after each of {len(rows)}: every result, the rest marked as interrupted", tuple(found[:12]),
     )  # fmt: skip
 
 
 @fault("terminal-gone", "the terminal of a run is closed: SIGHUP, and nobody to write to")
 def _terminal_gone(scene: Scene) -> Outcome:
-    made = drivers.world(scene, waits=True)
+    play = toys(scene, waits=True)
     ours, theirs = pty.openpty()
     # A shell's place: the child leads the session whose terminal this is.
     code = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     code += "os.execv(sys.argv[1], sys.argv[1:])"
     running = subprocess.Popen(
-        [sys.executable, "-c", code, sys.executable, "-m", "invoke", *drivers.COMMAND],
-        cwd=made.root, env=drivers.environment(made) | {"TERM": "xterm"},
+        [sys.executable, "-c", code, *play.argv(*COMMAND)],
+        cwd=play.world.root, env=play.environment({"TERM": "xterm"}),
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
     try:
         deadline = time.monotonic() + 60
-        while not reached(made, "boot") and time.monotonic() < deadline:
+        while not reached(play, "boot") and time.monotonic() < deadline:
             os.set_blocking(ours, False)
             with suppress(BlockingIOError):
                 os.read(ours, 65536)
@@ -132,56 +136,55 @@ def _terminal_gone(scene: Scene) -> Outcome:
         running.kill()
     return Outcome(
         "(nobody to read it)", done.code, "results, the rest marked as interrupted",
-        tuple(after(made, "terminal gone", done, mute=True)),
+        tuple(after(play, "terminal gone", done, mute=True)),
     )  # fmt: skip
 
 
 # -- two at once ------------------------------------------------------------------------------------
 @fault("two-runs", "the same test twice at once in one checkout, with one cache and one results folder")
 def _two_runs(scene: Scene) -> Outcome:
-    made = drivers.world(scene)
-    pair = [drivers.start(made, *drivers.COMMAND) for _ in range(2)]
-    both = [drivers.ended(child) for child in pair]
-    problems = [problem for done in both for problem in drivers.complete(made, done)]
-    problems += drivers.whole(made)
-    runs = list((made.root / "out").glob("2*/results.json"))
+    play = toys(scene)
+    pair = [play.start(*COMMAND) for _ in range(2)]
+    both = [ended(child, 60) for child in pair]
+    found = [problem for done in both for problem in complete(scene, done)]
+    found += whole(scene)
+    runs = list(scene.out.glob("2*/results.json"))
     if len(runs) != 2:
-        problems.append(f"{len(runs)} results of 2 runs")
-    problems += [
+        found.append(f"{len(runs)} results of 2 runs")
+    found += [
         f"{run.parent.name}: not the right verdicts"
         for run in runs
-        if drivers.verdicts(results.load(run)) != drivers.EXPECTED
+        if verdicts(results.load(run)) != EXPECTED
     ]
+    made = play.world.made()
     for target, times in (("bzImage modules", 1), ("fs/toy/toy.ko", 2)):
-        if made.made().count(target) != times:
-            problems.append(f"{target} was made {made.made().count(target)} times")
-    problems += drivers.left(made)
+        if made.count(target) != times:
+            found.append(f"{target} was made {made.count(target)} times")
+    found += play.left()
     waited = [line.strip() for done in both for line in done.err.splitlines() if "waiting for pid" in line]
     if not any("invoke test" in line for line in waited):
-        problems.append("nobody said whom it waits for")
+        found.append("nobody said whom it waits for")
     return Outcome(
         (waited or ["NOTHING"])[0], max(done.code for done in both), "both results; each artifact made once",
-        tuple(problems),
+        tuple(found),
     )  # fmt: skip
 
 
 @fault("clean-beside-run", "invoke clean, and invoke clean --all, while a test runs")
 def _clean_beside_run(scene: Scene) -> Outcome:
-    made = drivers.world(scene, waits=True)
-    running = drivers.start(made, *drivers.COMMAND)
-    wait_for(lambda: reached(made, "boot"))
-    cleaning = [drivers.start(made, "clean", *more) for more in ((), ("--all",))]
-    refused = [drivers.ended(child) for child in cleaning]
-    drivers.let_go(made)
-    problems = [f"exit {done.code}: {done.text}" for done in refused if done.code != drivers.INFRA]
-    problems += drivers.complete(made, drivers.ended(running))
-    problems += drivers.whole(made)
-    cleaned = drivers.run(made, "clean")
-    if cleaned.code or list(made.cache.glob("store/module/[0-9a-f]*")):
-        problems.append(f"clean afterwards: exit {cleaned.code} {cleaned.text}")
-    return Outcome(
-        drivers.sentence(refused[0]), refused[0].code, "the run and all that it used", tuple(problems)
-    )
+    play = toys(scene, waits=True)
+    running = play.start(*COMMAND)
+    wait_for(lambda: reached(play, "boot"))
+    cleaning = [play.start("clean", *more) for more in ((), ("--all",))]
+    refused = [ended(child, 60) for child in cleaning]
+    play.let_go()
+    found = [problem for done in refused for problem in problems(done, 3)]
+    found += complete(scene, ended(running, 60))
+    found += whole(scene)
+    cleaned = play.invoke("clean")
+    if cleaned.code or list(scene.cache.glob("store/module/[0-9a-f]*")):
+        found.append(f"clean afterwards: exit {cleaned.code} {cleaned.text}")
+    return outcome(refused[0], "the run and all that it used", found)
 
 
 @fault(
@@ -190,14 +193,14 @@ def _clean_beside_run(scene: Scene) -> Outcome:
 def _dead_holders(scene: Scene) -> Outcome:
     from kmodpipe import owners
 
-    made = drivers.world(scene)
+    play = toys(scene)
     boot, taken = owners.boot_id(), os.getpid()
     dead = {
         "of-a-dead-one": f"999999999 {boot} 1",
         "of-another-boot": f"{taken} 00000000-another-boot 1",
         "of-a-reused-pid": f"{taken} {boot} 1",
     }
-    work, users, locks = made.cache / "work", made.cache / "locks/users", made.cache / "locks"
+    work, users, locks = scene.cache / "work", scene.cache / "locks/users", scene.cache / "locks"
     for folder in (work, users):
         folder.mkdir(parents=True)
     for name, owner in dead.items():
@@ -208,36 +211,33 @@ def _dead_holders(scene: Scene) -> Outcome:
     for name in ("accel", "cache", "git"):
         (locks / name).write_text(f"pid {taken} boot {boot}\n")
     began = time.monotonic()
-    done = drivers.run(made)
-    problems = [*drivers.complete(made, done), *drivers.whole(made), *drivers.left(made)]
-    problems += ["it waited for the dead"] * ("waiting for" in done.text)
-    cleaned = drivers.run(made, "clean")
-    problems += [f"clean: {cleaned.text}"] * (cleaned.code != 0)
+    done = play.invoke(*COMMAND)
+    found = [*complete(scene, done), *whole(scene), *play.left()]
+    found += ["it waited for the dead"] * ("waiting for" in done.text)
+    found += problems(play.invoke("clean"), 0)
     told = f"(nothing; {time.monotonic() - began:.1f} s)"
-    return Outcome(told, done.code, "everything; what the dead left is gone", tuple(problems))
+    return Outcome(told, done.code, "everything; what the dead left is gone", tuple(found))
 
 
 # -- limits -----------------------------------------------------------------------------------------
 def limited(scene: Scene, option: str, words: tuple[str, ...], kept: str) -> Outcome:
     """A run under ``ulimit OPTION``, judged."""
-    made = drivers.world(scene)
-    done = drivers.run(made, prefix=("sh", "-c", f'ulimit {option}; exec "$0" "$@"'))
-    return judged(made, done, words, kept)
+    play = toys(scene)
+    return judged(play, play.invoke(*COMMAND, prefix=under(option)), words, kept)
 
 
-def judged(made: World, done: Ended, words: tuple[str, ...], kept: str) -> Outcome:
+def under(option: str) -> tuple[str, ...]:
+    return ("sh", "-c", f'ulimit {option}; exec "$0" "$@"')
+
+
+def judged(play: Toys, done: Ended, words: tuple[str, ...], kept: str) -> Outcome:
     """What came of a run that lacked something: 3, a sentence with one of ``words``; the next is whole."""
-    problems = []
-    if done.code != drivers.INFRA:
-        problems.append(f"exit {done.code}: {done.text[-1500:]}")
-    if not any(word in drivers.sentence(done) for word in words):
-        problems.append(f"told as: {done.text[-1500:]}")
-    if "defect" in done.text or "Traceback" in done.text:
-        problems.append("told as a defect")
-    problems += drivers.whole(made)
-    problems += drivers.complete(made, drivers.run(made))
-    problems += drivers.left(made)
-    return Outcome(drivers.sentence(done), done.code, kept, tuple(problems))
+    found = problems(done, 3)
+    if not any(word in done.sentence() for word in words):
+        found.append(f"told as: {done.text[-1500:]}")
+    found += whole(play.scene)
+    found += complete(play.scene, play.invoke(*COMMAND))
+    return outcome(done, kept, found, play.left())
 
 
 NEXT = "the next run, without the limit, goes on"
@@ -245,10 +245,10 @@ NEXT = "the next run, without the limit, goes on"
 
 @fault("few-files", "a limit of 16 open files (ulimit -n)")
 def _few_files(scene: Scene) -> Outcome:
-    made = drivers.world(scene, "enough")
-    enough = drivers.run(made, prefix=("sh", "-c", 'ulimit -n 64; exec "$0" "$@"'))
+    play = toys(scene, "enough")
+    enough = play.invoke(*COMMAND, prefix=under("-n 64"))
     few = limited(scene, "-n 16", ("files",), NEXT)
-    more = tuple(f"with 64: {problem}" for problem in drivers.complete(made, enough))
+    more = tuple(f"with 64: {problem}" for problem in complete(play.scene, enough))
     return Outcome(few.reported, few.code, few.kept, few.problems + more)
 
 
@@ -259,10 +259,10 @@ def _small_files(scene: Scene) -> Outcome:
 
 @fault("little-memory", "not a page of address space more (RLIMIT_AS), from the first compiler on")
 def _little_memory(scene: Scene) -> Outcome:
-    made = drivers.world(scene)
-    running = drivers.start(made, *drivers.COMMAND)
-    wait_for(lambda: reached(made, "configure"))
+    play = toys(scene)
+    running = play.start(*COMMAND)
+    wait_for(lambda: reached(play, "configure"))
     pages = int(Path(f"/proc/{running.pid}/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + (1 << 20)
     resource.prlimit(running.pid, resource.RLIMIT_AS, (limit, limit))
-    return judged(made, drivers.ended(running), ("memory", "threads"), NEXT)
+    return judged(play, ended(running, 60), ("memory", "threads"), NEXT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import time
@@ -11,22 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from queue import Queue
 
-from tests.faults import Outcome, Scene
-from tests.faults.way import drivers, fault
-from tests.faults.way.drivers import Zygote, wait_for
+from tests.faults import Outcome, Scene, processes, wait_for
+from tests.faults.way import fault
+from tests.faults.way.judging import complete, whole
+from tests.faults.way.moments import moments, seed
+from tests.faults.way.toys import toys
+from tests.faults.way.zygotes import Zygote
 
 MOMENTS = int(os.environ.get("KMODPIPE_FAULT_MOMENTS") or 100)
-
-
-def seed() -> int:
-    """KMODPIPE_FAULT_SEED gives the moments of an earlier run again."""
-    return int(os.environ.get("KMODPIPE_FAULT_SEED") or random.randrange(1_000_000))
-
-
-def moments(chosen: int, count: int, whole_s: float) -> list[float]:
-    """Random moments over the whole of a run, one in each of ``count`` equal parts of it."""
-    dice = random.Random(chosen)
-    return [(part + dice.random()) * whole_s / count for part in range(count)]
 
 
 @fault("driver-killed", f"SIGKILL of invoke test at any of {MOMENTS} random moments")
@@ -62,16 +53,16 @@ def _driver_killed(scene: Scene) -> Outcome:
 
 
 def _undisturbed(scene: Scene, zygotes: Queue[Zygote], number: int) -> float:
-    made = drivers.world(scene, f"undisturbed-{number}")
+    play = toys(scene, f"undisturbed-{number}")
     zygote = zygotes.get()
     try:
         began = time.monotonic()
-        zygote.begin(made)
-        done = zygote.wait(made)
+        zygote.begin(play)
+        done = zygote.wait(play)
         took_s = time.monotonic() - began
     finally:
         zygotes.put(zygote)
-    assert list(drivers.complete(made, done)) == [], done.text
+    assert complete(play.scene, done) == [], done.text
     return took_s
 
 
@@ -79,30 +70,31 @@ def _killed_at(
     scene: Scene, zygotes: Queue[Zygote], number: int, moment_s: float
 ) -> tuple[float, bool, list[str]]:
     """Kill a fresh run at a moment, then run again: (moment, whether it was in time, what is wrong)."""
-    made = drivers.world(scene, f"moment-{number}")
+    play = toys(scene, f"moment-{number}")
+    cache = play.scene.cache
     zygote = zygotes.get()
     try:
-        pid = zygote.begin(made)
+        pid = zygote.begin(play)
         time.sleep(moment_s)
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        killed = zygote.wait(made).code == -signal.SIGKILL
-        problems = [f"after the kill: {p}" for p in drivers.whole(made)]
-        if not wait_for(lambda: not drivers.processes(str(made.root.parent)), 5):
+        killed = zygote.wait(play).code == -signal.SIGKILL
+        problems = [f"after the kill: {p}" for p in whole(play.scene)]
+        if not wait_for(lambda: not list(processes(play.scene)), 5):
             problems.append("its children live on")
-        bases = len(list(made.cache.glob("store/base/[0-9a-f]*")))
-        modules = len(list(made.cache.glob("store/module/[0-9a-f]*")))
-        before = len(made.made())
-        zygote.begin(made)
-        problems += drivers.complete(made, zygote.wait(made))
+        bases = len(list(cache.glob("store/base/[0-9a-f]*")))
+        modules = len(list(cache.glob("store/module/[0-9a-f]*")))
+        before = len(play.world.made())
+        zygote.begin(play)
+        problems += complete(play.scene, zygote.wait(play))
     finally:
         zygotes.put(zygote)
-    problems += drivers.whole(made)
-    again = made.made()[before:]
+    problems += whole(play.scene)
+    again = play.world.made()[before:]
     for target, there, needed in (("bzImage modules", bases, 1), ("fs/toy/toy.ko", modules, 2)):
         if again.count(target) > needed - there:
             problems.append(f"{target} was made again")
-    problems += drivers.left(made)
+    problems += play.left()
     if not problems:
-        shutil.rmtree(made.root.parent)
+        shutil.rmtree(play.scene.root)
     return moment_s, killed, problems

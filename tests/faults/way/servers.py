@@ -8,34 +8,27 @@ import io
 import os
 import socket
 import subprocess
-import sys
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import config
-from tests.faults import REPO, Ended, Outcome, Scene, ended
+from tests.faults import REPO, Ended, Outcome, Scene
 from tests.faults.way import fault
-from tests.faults.way.toys import outcome, problems, toys
+from tests.faults.way.judging import outcome, problems
+from tests.faults.way.toys import toys
+from tests.servers import git_daemon
 from tests.trees import commit_all, git, make_tree
 
 _NOISE_BYTES = 2_000_000
 
 
 def fetch(scene: Scene, tree: str, *, impatient: bool = False) -> Ended:
-    if not impatient:
-        return scene.invoke("fetch", "--tree", tree, timeout_s=120)
-    words = ["-m", "tests.faults.way.impatient", "fetch", "--tree", tree, "--out", str(scene.out)]
-    child = subprocess.Popen(
-        [sys.executable, *words],
-        cwd=REPO, env=scene.environment(), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    return ended(child, 120)
+    module = "tests.faults.way.impatient" if impatient else "invoke"
+    return scene.invoke("fetch", "--tree", tree, module=module, timeout_s=120)
 
 
 def half_made(scene: Scene) -> list[str]:
@@ -98,34 +91,14 @@ def git_server(scene: Scene) -> Iterator[tuple[Proxy, Path]]:
     served = make_tree(scene.root / "served" / "linux")
     (served / "noise").write_bytes(os.urandom(_NOISE_BYTES))
     commit_all(served, "all")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    daemon = subprocess.Popen(
-        ["git", "daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", f"--port={port}",
-         f"--base-path={served.parent}", str(served.parent)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    proxy = Proxy(port)
-    try:
-        _await_port(port)
+    with git_daemon(served) as port:
+        proxy = Proxy(port)
         threading.Thread(target=proxy.serve, daemon=True).start()
-        yield proxy, served
-    finally:
-        proxy.over.set()
-        proxy.listener.close()
-        # git starts git-daemon as a child of its own: the group goes.
-        os.killpg(daemon.pid, 15)
-        daemon.wait(10)
-
-
-def _await_port(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise TimeoutError("git daemon does not start here")
+        try:
+            yield proxy, served
+        finally:
+            proxy.over.set()
+            proxy.listener.close()
 
 
 def _cut_git(scene: Scene, sentence: str, *, hang: bool, hint: bool) -> Outcome:

@@ -5,26 +5,21 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from kmodpipe.results import load
 from tests.faults import Ended, Outcome, Scene, ended
 from tests.faults.way import fault
 from tests.faults.way.disks import disk
-from tests.faults.way.toys import Toys, outcome, problems, results, toys
-
-ONE = ("test", "--cell", "toy-fix.INDEX=y.NOUUID=y")
+from tests.faults.way.judging import latest, outcome, problems
+from tests.faults.way.toys import CELL, ONE, Toys, toys
 
 
 def in_shell(play: Toys, line: str, **more: str) -> Ended:
     """``line`` in a shell, with ``$KMODPIPE`` for the command under test."""
-    scene = play.scene
-    words = [sys.executable, "-m", "invoke", *ONE, "--runtime", "host", "--out", str(scene.out)]
-    env = play.scene.environment(play.environment({**more, "KMODPIPE": " ".join(words)}))
+    env = play.environment({**more, "KMODPIPE": " ".join(play.argv(*ONE))})
     done = subprocess.run(
         ["bash", "-c", line], cwd=play.world.root, env=env, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=120, check=False,
@@ -32,13 +27,12 @@ def in_shell(play: Toys, line: str, **more: str) -> Ended:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
-def whole(scene: Scene, cases: int = 1) -> list[str]:
-    """What speaks against the results of a run that passed."""
-    path = scene.latest / "results.json"
-    if not path.is_file():
+def passed(scene: Scene, *others: str) -> list[str]:
+    """What speaks against the results of a run that passed, with verdicts of no other kind but ``others``."""
+    if not (scene.latest / "results.json").is_file():
         return ["there are no results"]
-    verdicts = [case.verdict.value for cell in load(path).cells for case in cell.cases]
-    return [] if verdicts == ["pass"] * cases else [f"the verdicts are {verdicts}"]
+    verdicts = [case.verdict.value for _, case in latest(scene).results()]
+    return [] if {*verdicts} == {"pass", *others} else [f"the verdicts are {verdicts}"]
 
 
 # -- clocks ----------------------------------------------------------------------------------------------
@@ -58,21 +52,19 @@ def _clock(scene: Scene, seconds: int) -> Outcome:
     """A run whose clock is set by ``seconds`` at the moment that its module is built."""
     play = toys(scene)
     clock, env = _clock_of_its_own(scene, "+0")
-    make = play.world.root / "bin/make"
-    head, _, rest = make.read_text().partition("\n")
-    make.write_text(f'{head}\ncase "$*" in *.ko*) echo "{seconds:+}" > "{clock}";; esac\n{rest}')
+    play.meanwhile("make", "*.ko*", f'echo "{seconds:+}" > "{clock}"')
     got = play.invoke(*ONE, **env)
-    found = problems(got, 0) + whole(scene)
-    run = load(scene.latest / "results.json")
+    found = problems(got, 0) + passed(scene)
+    run = latest(scene)
     began, ended = datetime.fromisoformat(run.started), datetime.fromisoformat(run.finished)
     if not 0 <= (ended - began).total_seconds() < 60:
         found.append(f"started {run.started}, finished {run.finished}")
-    found += [f"{c.case} took {c.duration_s} s" for cell in run.cells for c in cell.cases if c.duration_s < 0]
+    found += [f"{c.case} took {c.duration_s} s" for _, c in run.results() if c.duration_s < 0]
     events = [json.loads(line) for line in (scene.latest / "events.jsonl").read_text().splitlines()]
     if max(e["time"] for e in events) - min(e["time"] for e in events) < abs(seconds) - 60:
         found.append("the clock did not jump")
     found += [f"a step took {e['seconds']} s" for e in events if not 0 <= e.get("seconds", 0) < 60]
-    found += problems(play.invoke("build", "--cell", ONE[2]), 0, "0 steps made")
+    found += problems(play.invoke("build", "--cell", CELL), 0, "0 steps made")
     return outcome(got, "all; the run took the time that it took", found)
 
 
@@ -91,7 +83,7 @@ def clock_stopped(scene: Scene) -> Outcome:
     play = toys(scene)
     found = problems(play.invoke(*ONE), 0)
     _, env = _clock_of_its_own(scene, "@1770091506")
-    children = [play.start("build", "--cell", ONE[2], **env) for _ in range(3)]
+    children = [play.start("build", "--cell", CELL, **env) for _ in range(3)]
     runs = [ended(child, 60) for child in children]
     for one in runs:
         found += problems(one, 0, "0 steps made")
@@ -106,8 +98,8 @@ def time_zones(scene: Scene) -> Outcome:
     found: list[str] = []
     for zone in ("Pacific/Kiritimati", "No/Such:Zone", "<+1345>-13:45"):
         got = play.invoke(*ONE, TZ=zone)
-        found += problems(got, 0) + whole(scene)
-        started = str(results(scene)["started"])
+        found += problems(got, 0) + passed(scene)
+        started = latest(scene).started
         late = time.time() - datetime.fromisoformat(started).timestamp()
         found += [] if 0 <= late < 120 else [f"TZ={zone}: started {started}"]
     return outcome(got, "all; times are in UTC", found)
@@ -120,7 +112,7 @@ def home_unset(scene: Scene) -> Outcome:
     unset = "unset HOME XDG_CACHE_HOME XDG_RUNTIME_DIR XDG_CONFIG_HOME"
     got = in_shell(play, f"{unset} KMODPIPE_CACHE; exec $KMODPIPE")
     found = problems(got, 3, "neither HOME nor XDG_CACHE_HOME is set", hint=True)
-    found += problems(in_shell(play, f"{unset}; exec $KMODPIPE"), 0) + whole(scene)
+    found += problems(in_shell(play, f"{unset}; exec $KMODPIPE"), 0) + passed(scene)
     return outcome(got, "with KMODPIPE_CACHE set, all works", found)
 
 
@@ -133,7 +125,7 @@ def home_unusable(scene: Scene) -> Outcome:
         found += problems(got, 3, "the cache folder cannot be used", home, hint=True)
         found += problems(in_shell(play, f"HOME={home} exec $KMODPIPE"), 0)
     missing = scene.root / "not" / "there"
-    found += problems(in_shell(play, f"HOME={missing} exec $KMODPIPE"), 0) + whole(scene)
+    found += problems(in_shell(play, f"HOME={missing} exec $KMODPIPE"), 0) + passed(scene)
     return outcome(got, "with KMODPIPE_CACHE set, all works", found)
 
 
@@ -141,7 +133,7 @@ def home_unusable(scene: Scene) -> Outcome:
 def tmpdir_missing(scene: Scene) -> Outcome:
     play = toys(scene)
     got = play.invoke(*ONE, TMPDIR=str(scene.root / "nowhere"))
-    return outcome(got, "all", problems(got, 0), whole(scene))
+    return outcome(got, "all", problems(got, 0), passed(scene))
 
 
 @fault("umask", "a umask that takes every right away, and one that gives all")
@@ -150,7 +142,7 @@ def odd_umask(scene: Scene) -> Outcome:
     found: list[str] = []
     for mask in ("0777", "0000"):
         got = in_shell(play, f"umask {mask}; exec $KMODPIPE")
-        found += problems(got, 0) + whole(scene)
+        found += problems(got, 0) + passed(scene)
     made = [*scene.latest.resolve().rglob("*"), *(scene.cache / "store").rglob("*")]
     open_to_all = [p for p in made if not p.is_symlink() and p.stat().st_mode & 0o002]
     found += [f"{p} may be written by all" for p in open_to_all[:3]]
@@ -172,7 +164,7 @@ def odd_locale(scene: Scene) -> Outcome:
     ):
         # Long enough to be cut, with an ellipsis, where others are told what they wait for.
         got = play.invoke(*ONE, *("--case", "remount") * 8, **env)
-        found += [f"{env}: {text}" for text in (*problems(got, 0), *whole(scene))]
+        found += [f"{env}: {text}" for text in (*problems(got, 0), *passed(scene))]
     return outcome(got, "all", found)
 
 
@@ -181,7 +173,7 @@ def odd_locale(scene: Scene) -> Outcome:
 def streams_closed(scene: Scene) -> Outcome:
     play = toys(scene)
     got = in_shell(play, "exec $KMODPIPE <&- >&- 2>&-")
-    found = problems(got, 0) + whole(scene)
+    found = problems(got, 0) + passed(scene)
     return Outcome("nothing: nobody listens", got.code, "all results", tuple(found))
 
 
@@ -190,10 +182,10 @@ def pipe_closed(scene: Scene) -> Outcome:
     play = toys(scene)
     shown = scene.root / "shown"
     got = in_shell(play, f'$KMODPIPE 2> >(head -c1 >/dev/null) >"{shown}"')
-    found = problems(got, 0) + whole(scene)
+    found = problems(got, 0) + passed(scene)
     found += [] if "1 passed" in shown.read_text() else ["the table was lost"]
     both = in_shell(play, "$KMODPIPE 2>&1 | head -1; exit ${PIPESTATUS[0]}")
-    found += problems(both, 3) + whole(scene)
+    found += problems(both, 3) + passed(scene)
     return Outcome("the table, where it is read", got.code, "the run goes to its end", tuple(found))
 
 
@@ -202,22 +194,22 @@ def stdout_full(scene: Scene) -> Outcome:
     play = toys(scene)
     got = in_shell(play, "exec $KMODPIPE >/dev/full")
     said = "the output cannot be written: no space left on device"
-    return outcome(got, "all results", problems(got, 3, said), whole(scene))
+    return outcome(got, "all results", problems(got, 3, said), passed(scene))
 
 
 @fault("stderr-full", "stderr is a full disk")
 def stderr_full(scene: Scene) -> Outcome:
     play = toys(scene)
     got = in_shell(play, "exec $KMODPIPE 2>/dev/full")
-    return outcome(got, "all", problems(got, 0, "1 passed"), whole(scene))
+    return outcome(got, "all", problems(got, 0, "1 passed"), passed(scene))
 
 
 # -- file systems ----------------------------------------------------------------------------------------
 @fault("cache-noexec", "the cache is on a file system that runs no programs", as_root=True)
 def cache_noexec(scene: Scene) -> Outcome:
     play = toys(scene)
-    with disk(scene.cache, 64):
-        subprocess.run(["mount", "-o", "remount,noexec", scene.cache], check=True)
+    with disk(scene.cache, 64) as whole:
+        whole.remount("noexec")
         got = play.invoke(*ONE)
         found = problems(got, 3, "runs no programs (noexec)", hint=True)
     return outcome(got, "nothing was begun", found)
@@ -227,17 +219,10 @@ def cache_noexec(scene: Scene) -> Outcome:
 def _edited(scene: Scene, when: str, edit: Callable[[Toys, Path], str]) -> Outcome:
     """A run under which everything is edited when make is called with ``when``: it uses what it read."""
     play = toys(scene)
-    make = play.world.root / "bin/make"
-    original = make.read_text()
-    head, _, rest = original.partition("\n")
-    make.write_text(f'{head}\ncase "$*" in {when}) {edit(play, scene.root)};; esac\n{rest}')
+    play.meanwhile("make", when, edit(play, scene.root))
     got = play.invoke("test")
-    return outcome(got, "what the run read when it began", problems(got, 0, "5 passed"), whole_run(scene))
-
-
-def whole_run(scene: Scene) -> list[str]:
-    verdicts = [c.verdict.value for cell in load(scene.latest / "results.json").cells for c in cell.cases]
-    return [] if sorted(set(verdicts)) == ["pass", "skip"] else [f"the verdicts are {verdicts}"]
+    found = problems(got, 0, "5 passed")
+    return outcome(got, "what the run read when it began", found, passed(scene, "skip"))
 
 
 def _save_and_spoil(paths: list[Path]) -> str:
@@ -280,14 +265,12 @@ def checkout(scene: Scene) -> Outcome:
     commit_all(project, "another")
     git(project, "checkout", "-q", "main")
     switch = f"GIT_CONFIG_GLOBAL=/dev/null git -C {project} checkout -q -f other"
-    make = play.world.root / "bin/make"
-    head, _, rest = make.read_text().partition("\n")
     trigger = scene.root / "trigger"
     trigger.touch()
     once = f'[ ! -e "{trigger}" ] || {{ rm "{trigger}"; {switch}; }}'
-    make.write_text(f'{head}\ncase "$*" in *config*) {once};; esac\n{rest}')
+    play.meanwhile("make", "*config*", once)
     got = play.invoke("test")
-    found = problems(got, 0, "5 passed") + whole_run(scene)
+    found = problems(got, 0, "5 passed") + passed(scene, "skip")
     found += [] if git(project, "branch", "--show-current") == "other" else ["nothing was checked out"]
     git(project, "checkout", "-q", "-f", "main")
     found += problems(play.invoke("build"), 0, "0 steps made")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
 
 from tests import toy
-from tests.faults import REPO, Ended, Outcome, Scene, ended
+from tests.faults import REPO, Ended, Scene, ended, left_here, make_scene
+
+# One cell with a module to build, and the run of it.
+CELL = "toy-fix.INDEX=y.NOUUID=y"
+ONE = ("test", "--cell", CELL)
 
 
 @dataclass(frozen=True)
@@ -21,44 +24,66 @@ class Toys:
     world: toy.World
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        """All that a command in this world has."""
         path = f"{self.world.root / 'bin'}:{os.environ['PATH']}"
-        return {"PATH": path, "PYTHONPATH": str(REPO), **(more or {})}
+        return self.scene.environment({"PATH": path, "PYTHONPATH": str(REPO), **(more or {})})
 
-    def invoke(self, *words: str | Path, timeout_s: float = 120, **more: str) -> Ended:
+    def argv(self, *words: str | Path) -> list[str]:
         """A command; those that build do it on the host, with the toy's make."""
-        return ended(self.start(*words, **more), timeout_s)
+        return self.scene.argv(*_on_the_host(words))
 
-    def start(self, *words: str | Path, **more: str) -> Popen[str]:
-        runtime = ("--runtime", "host") if words[0] in ("build", "test", "ci", "plan") else ()
-        return self.scene.start(*words, *runtime, env=self.environment(more), cwd=self.world.root)
+    def start(self, *words: str | Path, prefix: Sequence[str] = (), **more: str) -> Popen[str]:
+        """The same in the background, behind ``prefix``."""
+        return self.scene.start(
+            *_on_the_host(words), env=self.environment(more), cwd=self.world.root, prefix=prefix
+        )
+
+    def invoke(
+        self, *words: str | Path, prefix: Sequence[str] = (), timeout_s: float = 120, **more: str
+    ) -> Ended:
+        """The same to its end."""
+        return ended(self.start(*words, prefix=prefix, **more), timeout_s)
+
+    def program(self, name: str) -> Path:
+        """What plays the program ``name``."""
+        return self.world.root / "bin" / name
+
+    def meanwhile(self, program: str, when: str, harm: str) -> None:
+        """Let ``program`` run the shell commands ``harm`` when its words fit ``when``, and go on then as it
+        would."""
+        path = self.program(program)
+        head, _, played = path.read_text().partition("\n")
+        path.write_text(f'{head}\ncase "$*" in {when}) {harm};; esac\n{played}')
+
+    def let_go(self) -> None:
+        """Let the cases of a world that waits come to their end."""
+        self._go.touch()
+
+    def left(self) -> list[str]:
+        """What is left of runs that have ended."""
+        return list(left_here(self.scene))
+
+    @property
+    def _go(self) -> Path:
+        return self.world.root / "go"
+
+    def _wait(self) -> None:
+        script = self.world.root / "images/guest/cases/remount/run.sh"
+        script.write_text(f"#!/bin/sh\n# toy: until {self._go}\n# toy: observe-module\n")
+        case = script.with_name("case.toml")
+        case.write_text(case.read_text().replace("timeout_s = 5", "timeout_s = 60"))
 
 
-def toys(scene: Scene) -> Toys:
-    return Toys(scene, toy.build(scene.root / "toy"))
+def toys(scene: Scene, name: str = "", *, waits: bool = False) -> Toys:
+    """A toy project in the scene, or in one of its own within it, called ``name``. Its case ``waits`` in the
+    guest until `Toys.let_go`, and for good without."""
+    own = make_scene(scene.root / name) if name else scene
+    made = Toys(own, toy.build(own.root / "toy"))
+    if waits:
+        made._wait()
+    return made
 
 
-# -- judging -------------------------------------------------------------------------------------------
-def results(scene: Scene) -> dict[str, object]:
-    """The run in results.json, or nothing where there is none; half a file is an error."""
-    path = scene.latest / "results.json"
-    run: dict[str, object] = json.loads(path.read_text())["run"] if path.is_file() else {}
-    return run
-
-
-def problems(
-    got: Ended, code: int, *sentences: str, hint: bool = False, never: Iterable[str] = ()
-) -> list[str]:
-    """What speaks against the way a command ended: its exit code, a sentence that is missing, a traceback."""
-    found = [f"exit code {got.code}, not {code}"] if got.code != code else []
-    shown = " ".join(got.text.split())
-    found += [f"does not say {text!r}" for text in sentences if text not in shown]
-    found += ["gives no hint"] if hint and "hint:" not in got.text else []
-    # A traceback of a program that was run is evidence, and stands behind a bar.
-    wrong = ("a defect in kmodpipe", "\nTraceback (most recent call last)", "Exception ignored", *never)
-    found += [f"says {text!r}" for text in wrong if text in got.text]
-    return [f"{text}: {got.text[-500:]}" for text in found[:1]] + found[1:]
-
-
-def outcome(got: Ended, kept: str, *found: Sequence[str]) -> Outcome:
-    """What came of a fault: how the command under it ended, and all that speaks against it."""
-    return Outcome(got.sentence(), got.code, kept, tuple(p for some in found for p in some))
+def _on_the_host(words: Sequence[str | Path]) -> tuple[str | Path, ...]:
+    builds = words[0] in ("build", "test", "ci", "plan")
+    return (*words, "--runtime", "host") if builds else tuple(words)

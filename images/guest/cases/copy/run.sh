@@ -8,20 +8,15 @@
 first=$(options "${1:?the first mount}")
 second=$(options "${2:?the second mount}")
 
-must mkdir disk copy merged merged-copy
-make_disk disk.img 16
-mount_disk "$DISK" disk
-make_layers disk
-mount_overlay "$first"
-if [ "$MOUNT_RESULT" != mounted ]; then
+must mkdir copy merged-copy
+disk_of_layers
+if ! first_use "$first"; then
     must umount disk
     must losetup -d "$DISK"
     observe refused first
     observe outcome "$MOUNT_RESULT"
     exit
 fi
-use_overlay merged
-remember merged
 must umount merged
 must umount disk
 

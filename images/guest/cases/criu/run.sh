@@ -21,30 +21,18 @@ handles() {
     done
 }
 
-must mkdir disk merged
-make_disk disk.img 16
-mount_disk "$DISK" disk
-make_layers disk
-
-mount_overlay "$first"
-result=$MOUNT_RESULT
+disk_of_layers
 refused=first
-if [ "$result" = mounted ]; then
-    use_overlay merged
-    remember merged
+if first_use "$first"; then
     handles encode > encoded
     handles watch > watches
     observe handle "$(sed -n 's/^f //p' encoded)"
     observe watch "$(sed -n 's/^f //p' watches)"
     cat encoded watches
-    must umount merged
-    must umount disk
-    [ "${3:?keep or change}" = keep ] || change_uuid "$DISK"
-    mount_disk "$DISK" disk
-    mount_overlay "$second"
-    result=$MOUNT_RESULT
+    mount_again "$second" "${3:?keep or change}"
     refused=second
 fi
+result=$MOUNT_RESULT
 if [ "$result" = mounted ]; then
     if grep -q ' EOPNOTSUPP$' encoded; then
         result=EOPNOTSUPP

@@ -4,10 +4,7 @@
 #   run.sh OPTIONS
 . "$KMODPIPE_LIB"
 
-must mkdir disk merged
-make_disk disk.img 16
-mount_disk "$DISK" disk
-make_layers disk
+disk_of_layers
 mount_overlay "${1:?options}"
 result=$MOUNT_RESULT
 [ "$result" != mounted ] || must umount merged

@@ -8,29 +8,14 @@
 first=$(options "${1:?the first mount}")
 second=$(options "${2:?the second mount}")
 
-must mkdir disk merged
-make_disk disk.img 16
-[ "${3:?keep, change or cleared}" != cleared ] || clear_uuid "$DISK"
-mount_disk "$DISK" disk
-make_layers disk
-
-mount_overlay "$first"
-result=$MOUNT_RESULT
+disk_of_layers "${3:?keep, change or cleared}"
 refused=first
-if [ "$result" = mounted ]; then
-    use_overlay merged
-    remember merged
-    origin=$(kp-handle uuid disk/upper/f)
-    [ "$origin" != "$(uuid_of "$DISK" | tr -d -)" ] || origin=real
-    observe origin_uuid "$origin"
-    must umount merged
-    must umount disk
-    [ "$3" != change ] || change_uuid "$DISK"
-    mount_disk "$DISK" disk
-    mount_overlay "$second"
-    result=$MOUNT_RESULT
+if first_use "$first"; then
+    observe origin_uuid "$(origin_of disk/upper/f "$DISK")"
+    mount_again "$second" "$3"
     refused=second
 fi
+result=$MOUNT_RESULT
 if [ "$result" = mounted ]; then
     observe options "$(mount_options "$PWD/merged")"
     survey merged

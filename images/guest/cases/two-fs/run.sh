@@ -20,18 +20,13 @@ mount_disk "$UPPER" disk
 must mkdir disk/upper disk/work
 fill_lower lower
 
-# two_fs OPTIONS
+# two_fs HOW OPTIONS: first_use or mount_overlay, with these layers.
 two_fs() {
-    mount_overlay "$1" "$PWD/disk" "$PWD/merged" "$PWD/lower"
+    "$1" "$2" "$PWD/disk" "$PWD/merged" "$PWD/lower"
 }
 
-two_fs "$first"
-[ "$MOUNT_RESULT" = mounted ] || die "the first mount gave $MOUNT_RESULT"
-use_overlay merged
-remember merged
-origin=$(kp-handle uuid disk/upper/f)
-[ "$origin" != "$(uuid_of "$LOWER" | tr -d -)" ] || origin=real
-observe origin_uuid "$origin"
+two_fs first_use "$first" || die "the first mount gave $MOUNT_RESULT"
+observe origin_uuid "$(origin_of disk/upper/f "$LOWER")"
 must umount merged
 must umount disk
 must umount lower
@@ -44,7 +39,7 @@ esac
 mount_disk "$LOWER" lower
 mount_disk "$UPPER" disk
 
-two_fs "$second"
+two_fs mount_overlay "$second"
 result=$MOUNT_RESULT
 if [ "$result" = mounted ]; then
     observe options "$(mount_options "$PWD/merged")"
