@@ -237,8 +237,9 @@ def _reaches_init(accel: Accel, kernel: Path, initramfs: Path, program: Path, bo
 
 
 # -- the cached answer ---------------------------------------------------------------------------
-def _key(program: Path, kvm: Path) -> Mapping[str, str]:
-    """What the answer depends on; a reboot, another QEMU or other rights on the device ask again."""
+def machine(program: Path = PROGRAM, kvm: Path = Path("/dev/kvm")) -> Mapping[str, str]:
+    """What of this machine guests run in: QEMU's version, and the KVM device with our rights on it. Raises
+    InfraError where there is no QEMU."""
     version = proc.run(
         [program, "--version"], timeout_s=10, hint="is this a QEMU that can run here? run: invoke setup"
     )
@@ -247,12 +248,16 @@ def _key(program: Path, kvm: Path) -> Mapping[str, str]:
         device = f"{s.st_rdev:#x} {s.st_mode:o} {s.st_uid}:{s.st_gid} {os.access(kvm, os.R_OK | os.W_OK)}"
     except OSError:
         device = "none"
+    return {"qemu": version.text.partition("\n")[0], "kvm": device}
+
+
+def _key(program: Path, kvm: Path) -> Mapping[str, str]:
+    """What the answer depends on; a reboot, another QEMU or other rights on the device ask again."""
     return {
-        "qemu": version.text.partition("\n")[0],
+        **machine(program, kvm),
         "host": os.uname().release,
         "models": " ".join((_TCG_CPU, *_KVM_CPUS)),
         "boot": store.boot_id(),
-        "kvm": device,
         "rom": store.digest_of(accelrom.CODE.hex()),
     }
 

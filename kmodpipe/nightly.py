@@ -3,9 +3,9 @@
     CACHE/answers/<question>.json    what was tested last under this command line, and how it came out
 
 A question is the command line; its answer holds to the tree's identity, the digests of series, matrix and
-cases, the builder image and this program. Where all of them are as they were, a run would build and boot the
-same again: it is not made, and the exit code is the earlier one, a failure's too. An answer is written by
-every ``invoke ci`` that came to its end; trouble of the machinery is no answer, and is run again.
+cases, the builder image, QEMU and this program. Where all of them are as they were, a run would build and
+boot the same again: it is not made, and the exit code is the earlier one, a failure's too. An answer is
+written by every ``invoke ci`` that came to its end; trouble of the machinery is no answer, and is run again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import bench, engine, image, results, source
+from kmodpipe import accel, bench, engine, image, results, source
 from kmodpipe.bench import Asked, Bench
 from kmodpipe.cases import Case
 from kmodpipe.container import HostRuntime
@@ -31,6 +31,12 @@ from kmodpipe.store import Store, digest_file, digest_of, digest_tree, write_ato
 SCHEMA = "kmodpipe-answer"
 VERSION = 1
 _NOTE_LIMIT = 2000
+_WORDS = {
+    "matrix.digest": "the matrix",
+    "program": "kmodpipe itself",
+    "qemu": "QEMU",
+    "kvm": "the KVM device",
+}
 _AUTHORS = 5
 
 
@@ -149,6 +155,7 @@ class Watch:
             **facts,
             "tree.identity": identity,
             "builder": builder,
+            **accel.machine(),
             "benign": digest_file(benign) if (benign := self._asked.project.benign) else "none",
             "program": digest_of([program, digest_tree(images)]),
         }
@@ -187,7 +194,7 @@ def _said(name: str, before: str, now: str) -> str:
         return f"the tree ({_short(before)} → {_short(now)})"
     if name == "builder":
         return "the builder image" if now else "the builder image (it is not here)"
-    word = {"matrix.digest": "the matrix", "program": "kmodpipe itself"}.get(name, name.replace(".", " ", 1))
+    word = _WORDS.get(name, name.replace(".", " ", 1))
     return word if before and now else f"{word} ({'new' if now else 'gone'})"
 
 

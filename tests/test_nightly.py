@@ -74,6 +74,10 @@ def test_another_compiler_and_another_command_line_are_other_questions(world: Wo
     gcc = world.root / "bin/gcc"
     gcc.write_text(gcc.read_text().replace("1.0", "2.0"))
     assert "the builder image" in night(world).text
+    qemu = world.root / "bin/qemu-system-x86_64"
+    newer = '#!/bin/sh\n[ "$1" != --version ] || { echo "QEMU emulator version 99"; exit; }\n'
+    qemu.write_text(qemu.read_text().replace("#!/bin/sh\n", newer))
+    assert "QEMU" in night(world).text.partition("changed since")[2].partition("\n")[0]
 
 
 def test_trouble_is_no_answer_and_neither_is_a_damaged_file(world: World) -> None:
