@@ -38,6 +38,7 @@ def against(before: CaseResult, after: CaseResult) -> compare.Difference:
         (ERROR, FAIL, Change.NEWLY_FAILING),
         (FLAKY, FAIL, Change.NEWLY_FAILING),
         (FAIL, FAIL, Change.STILL_FAILING),
+        (FAIL, failed(2, "oops", "mounted"), Change.CHANGED),
         (PASS, FLAKY, Change.NEWLY_FLAKY),
         (FAIL, FLAKY, Change.NEWLY_FLAKY),
         (FLAKY, FLAKY, Change.STILL_FAILING),

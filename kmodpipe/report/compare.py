@@ -260,7 +260,11 @@ def _change(before: CaseResult | None, after: CaseResult | None, kind: _Kind) ->
     if then == "none" and kind is _by_goal:
         return Change.APPEARED
     if now == "fail":
-        return Change.STILL_FAILING if then == "fail" else Change.NEWLY_FAILING
+        if then != "fail":
+            return Change.NEWLY_FAILING
+        # A wrong errno that became an oops is not the failure that somebody has looked at.
+        same = before and after and before.word == after.word
+        return Change.STILL_FAILING if same else Change.CHANGED
     if now == "flaky":
         return Change.STILL_FAILING if then == "flaky" else Change.NEWLY_FLAKY
     if then == "none":
