@@ -8,6 +8,7 @@ The exit status is 1 where any was not reported as it must be, lost a result, or
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -56,6 +57,10 @@ def row_of(injection: Injection, folder: Path) -> Row:
 
 
 def main(arguments: Sequence[str]) -> int:
+    # What is started in the background, or by nohup, ignores them, and so would all that is injected into.
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     parser = argparse.ArgumentParser(prog="python -m tests.faults")
     parser.add_argument("patterns", nargs="*", metavar="GROUP[/NAME]")
     parser.add_argument("--list", action="store_true")
