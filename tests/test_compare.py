@@ -140,12 +140,24 @@ def test_a_soak_is_timed_by_the_attempt() -> None:
 def test_provenance_that_moved_is_named() -> None:
     before = replace(
         finished(),
-        properties={"tree": "a", "series.x": "1", "series.x.0001.patch": "p", "command": "one"},
+        properties={
+            "tree": "a",
+            "series.x": "1",
+            "series.x.0001.patch": "p",
+            "command": "one",
+            "load.begin": "0 0 0",
+        },
         cases=tuple(replace(i, digest="d") for i in INFOS),
     )
     after = replace(
         finished(),
-        properties={"tree": "b", "series.x": "1", "command": "two", "series.x.subject": "s"},
+        properties={
+            "tree": "b",
+            "series.x": "1",
+            "command": "two",
+            "series.x.subject": "s",
+            "load.begin": "9 9 9",
+        },
         cases=(replace(INFOS[0], digest="e"), *(replace(i, digest="d") for i in INFOS[1:])),
     )
     compilers = [

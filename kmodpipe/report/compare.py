@@ -25,7 +25,8 @@ _STEADY = 10
 """Timed pairs from which on the spread of the others says something."""
 _LEAST_RATIO, _LEAST_S, _DEVIATIONS = 1.5, 1.0, 5.0
 _FEW_RATIO, _FEW_S = 3.0, 2.0
-_NOT_COMPARED = (PROPERTY, "command", "accel.reason")
+_MEASURED = ("load.begin", "load.end", "speed.seconds", "speed.waited-seconds")
+_NOT_COMPARED = (PROPERTY, "command", "accel.reason", *_MEASURED)
 _RECORDED_LATELY = (".subject", ".message-id", ".argument")
 _Kind = Callable[[CaseResult | None], str]
 
