@@ -399,8 +399,8 @@ class Execution:
         self, session: Session, batch: Sequence[int], told: Mapping[int, Trial]
     ) -> dict[int, tuple[KernelReport, ...]]:
         """Each report on the console, charged to a case: one that can have printed it, else the next to
-        begin, else the last. A guest that was given up because of a case has no next one, and a report that
-        is let off keeps no case from being run."""
+        begin, else the last; then what only the ring had of a case. A guest that was given up because of a
+        case has no next one, and a report that is let off keeps no case from being run."""
         stuck = any(t.how == "stuck" for t in told.values())
         given_up = stuck or any(r.type == "retired" for r in session.records)
         charged: dict[int, tuple[KernelReport, ...]] = {}
@@ -434,14 +434,14 @@ class Execution:
             charge(owner, report, reason, session.console_path)
         # A case can turn the console down or off, for itself and for those behind it; the agent reads the
         # kernel's ring, and no process can write there what looks like the kernel's.
-        heard = {report.lines[0] for report in found}
+        # What is charged to a case already is told once; what another case's report looks like is no excuse.
         for index, trial in told.items():
-            titles = {one.title for one in charged.get(index, ())}
+            heard = {(one.title, one.benign) for one in charged.get(index, ())}
             # The ring shows the newlines within a message like this.
             ring = "".join(f"{text}\n" for text in trial.kmsg).replace(r"\x0a", "\n")
             for report in console.parse(ring.encode("utf-8", "surrogateescape")):
-                if report.lines[0] not in heard and one_line(report.title) not in titles:
-                    reason = known.reason_for(report, self._where.flavour)
+                reason = known.reason_for(report, self._where.flavour)
+                if (one_line(report.title), reason) not in heard:
                     charge(index, replace(report, offset=0), reason, session.channel_path)
         return charged
 
