@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kmodpipe.benign import fingerprint
 from kmodpipe.console import Frame, Report, plain_symbol
 from kmodpipe.decode import Decoder
-from kmodpipe.progress import visible
+from kmodpipe.progress import one_line
 
 LINES, FEWER_LINES = 200, 40
 """Of a report's own words that results keep: of a case's first report, and of each that followed it."""
@@ -109,19 +109,19 @@ def of(
     trace = tuple(_trace(report.frames, decoder))
     return KernelReport(
         kind=report.kind.value,
-        title=_line(report.title),
+        title=one_line(report.title),
         place=_place(report.function, trace),
-        fingerprint=_line(fingerprint(report)),
-        task=_line(report.task),
+        fingerprint=one_line(fingerprint(report)),
+        task=one_line(report.task),
         pid=report.pid,
         cpu=report.cpu,
         taint_before=report.taint,
-        taint_after=_taint_after(report.taint, _line(left)),
-        registers=tuple(map(_line, report.registers)),
+        taint_after=_taint_after(report.taint, one_line(left)),
+        registers=tuple(map(one_line, report.registers)),
         trace=trace,
-        modules=tuple(map(_line, report.modules)),
-        consequence=_line(report.consequence),
-        lines=tuple(_line(line) for line in report.lines[:most_lines]),
+        modules=tuple(map(one_line, report.modules)),
+        consequence=one_line(report.consequence),
+        lines=tuple(one_line(line) for line in report.lines[:most_lines]),
         log=log,
         offset=report.offset,
         benign=benign,
@@ -142,14 +142,9 @@ def _taint_after(before: str, left: str) -> str:
 
 def _trace(frames: Iterable[Frame], decoder: Decoder) -> Iterator[TraceLine]:
     for frame in frames:
-        stack, decoded = _line(frame.stack), decoder.decode(frame)
+        stack, decoded = one_line(frame.stack), decoder.decode(frame)
         for place in decoded.places:
-            name = _line(place.function if place.inlined else str(frame))
-            yield TraceLine(name, _line(str(place)), place.inlined, stack=stack)
+            name = one_line(place.function if place.inlined else str(frame))
+            yield TraceLine(name, one_line(str(place)), place.inlined, stack=stack)
         if not decoded.places:
-            yield TraceLine(_line(str(frame)), note=_line(decoded.note), stack=stack)
-
-
-def _line(text: str) -> str:
-    """As one line that can be shown."""
-    return visible(text.replace("\n", "\\n").replace("\t", "\\t"))
+            yield TraceLine(one_line(str(frame)), note=one_line(decoded.note), stack=stack)

@@ -68,6 +68,11 @@ def visible(text: str) -> str:
     return _CONTROL.sub(show, text)
 
 
+def one_line(text: str) -> str:
+    """``text`` as one line that can be shown: controls, newlines and tabs included, as ``\\n``-like text."""
+    return visible(text.replace("\n", "\\n").replace("\t", "\\t"))
+
+
 def on_one_line(text: str) -> str:
     """`visible`, with newlines and tabs shown as well: a name must not look like a line of ours."""
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")

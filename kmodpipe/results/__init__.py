@@ -7,6 +7,7 @@
 `kmodpipe.report` writes what people and other programs read.
 """
 
+from kmodpipe.progress import one_line
 from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
 from kmodpipe.results.effects import Effect, EffectKind, control_of, effects
 from kmodpipe.results.model import (
@@ -23,7 +24,6 @@ from kmodpipe.results.model import (
     Verdict,
     exit_code,
     interrupted,
-    one_line,
     planned,
     totals,
     with_cell,

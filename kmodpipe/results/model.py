@@ -14,7 +14,7 @@ from enum import StrEnum
 from kmodpipe.errors import ExitCode
 from kmodpipe.evidence import KernelReport
 from kmodpipe.ktap import Subtest
-from kmodpipe.progress import visible
+from kmodpipe.progress import one_line
 
 CONTROL = "unpatched"
 """The variant that every series is compared with."""
@@ -192,11 +192,6 @@ def _unique(kind: str, names: Iterable[str]) -> None:
     doubled = [name for name, n in Counter(names).items() if n > 1]
     if doubled:
         raise ValueError(f"{kind} twice in the results: {', '.join(doubled)}")
-
-
-def one_line(text: str) -> str:
-    """``text`` as one line that can be shown: controls, newlines and tabs included, as ``\\n``-like text."""
-    return visible(text.replace("\n", "\\n").replace("\t", "\\t"))
 
 
 # -- nothing vanishes ---------------------------------------------------------------------------------
