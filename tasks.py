@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from invoke import Context, Exit, Task, task
 
-from kmodpipe import commands, signals
+from kmodpipe import commands
 from kmodpipe.asking import Asking
 from kmodpipe.guard import guarded
-from kmodpipe.progress import open_streams
+from kmodpipe.util import signals
+from kmodpipe.util.screen import open_streams
 
 ROOT = Path(__file__).resolve().parent
 open_streams()

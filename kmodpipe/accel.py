@@ -20,11 +20,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from kmodpipe import accelrom, proc, store
-from kmodpipe.errors import InfraError
+from kmodpipe import accelrom, store
 from kmodpipe.meter import Bound
-from kmodpipe.progress import Screen
 from kmodpipe.qemu import PROGRAM, Accel, base_argv, file_of, guarded
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.screen import Screen
 
 _KVM_CPUS = ("host", "max", "qemu64")
 # Without the promise of fast string instructions, which TCG carries out byte by byte: the kernel then copies
@@ -123,7 +124,7 @@ class _Trial:
         if self.stages.endswith("u") or self.returncode == accelrom.EXIT_STATUS:
             return "gives a wrong answer"
         reason = next((ln for ln in self.stderr.splitlines() if "warning:" not in ln), "").strip()
-        return f"makes QEMU fail {where}: {reason or proc.describe_status(self.returncode)}"
+        return f"makes QEMU fail {where}: {reason or process.describe_status(self.returncode)}"
 
 
 def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) -> list[_Trial]:
@@ -138,10 +139,10 @@ def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) 
             argv += ["-monitor", "none", "-bios", os.fspath(rom)]
             argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
             argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
-            children.append(proc.spawn(guarded(argv)))
+            children.append(process.spawn(guarded(argv)))
         bounds = [Bound(child.pid, bound_s) for child in children]
         running = set(range(len(children)))
-        while running and not proc.stopping():
+        while running and not process.stopping():
             for n in sorted(running):
                 if children[n].poll() is not None:
                     ended[n] = time.monotonic() - started
@@ -159,7 +160,7 @@ def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) 
         ]
     finally:
         for child in children:
-            proc.end(child, grace_s=0.5)
+            process.end(child, grace_s=0.5)
 
 
 def _available(stream: IO[bytes] | None) -> str:
@@ -215,14 +216,14 @@ def _reaches_init(accel: Accel, kernel: Path, initramfs: Path, program: Path, bo
     argv += ["-monitor", "none", "-kernel", os.fspath(kernel), "-initrd", os.fspath(initramfs)]
     argv += ["-append", "console=ttyS0 ignore_loglevel panic=-1"]
     argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
-    child = proc.spawn(guarded(argv), stderr=subprocess.DEVNULL)
+    child = process.spawn(guarded(argv), stderr=subprocess.DEVNULL)
     bound = Bound(child.pid, bound_s)
     seen = b""
     try:
         assert child.stdout is not None
         with selectors.DefaultSelector() as selector:
             selector.register(child.stdout, selectors.EVENT_READ)
-            while not bound.passed and not proc.stopping():
+            while not bound.passed and not process.stopping():
                 if not selector.select(0.1):
                     continue
                 data = os.read(child.stdout.fileno(), 65536)
@@ -233,14 +234,14 @@ def _reaches_init(accel: Accel, kernel: Path, initramfs: Path, program: Path, bo
                     return True
         return False
     finally:
-        proc.end(child, grace_s=0.5)
+        process.end(child, grace_s=0.5)
 
 
 # -- the cached answer ---------------------------------------------------------------------------
 def machine(program: Path = PROGRAM, kvm: Path = Path("/dev/kvm")) -> Mapping[str, str]:
     """What of this machine guests run in: QEMU's version, and the KVM device with our rights on it. Raises
     InfraError where there is no QEMU."""
-    version = proc.run(
+    version = process.run(
         [program, "--version"], timeout_s=10, hint="is this a QEMU that can run here? run: invoke setup"
     )
     try:

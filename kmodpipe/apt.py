@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import proc
-from kmodpipe.errors import InfraError
 from kmodpipe.store import temporary
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _FORMAT = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)|$(LABEL)"
@@ -48,15 +48,15 @@ def targets() -> tuple[Target, ...]:
     into a folder of our own, which takes no root and seconds.
     """
     query = ["indextargets", "--format", _FORMAT, "Created-By: Packages"]
-    found = parse_targets(proc.run(["apt-get", *query], timeout_s=20).text)
+    found = parse_targets(process.run(["apt-get", *query], timeout_s=20).text)
     if found:
         return found
     with temporary("apt") as folder:
         # The download user that root's apt switches to may not enter a private folder.
         own = [f"-oDir::State::Lists={folder}/lists", f"-oDir::Cache={folder}", "-oAPT::Sandbox::User="]
         (folder / "lists/partial").mkdir(parents=True)
-        proc.run(["apt-get", *own, "-qq", "update"], timeout_s=120)
-        return parse_targets(proc.run(["apt-get", *own, *query], timeout_s=20).text)
+        process.run(["apt-get", *own, "-qq", "update"], timeout_s=120)
+        return parse_targets(process.run(["apt-get", *own, *query], timeout_s=20).text)
 
 
 def debian_sources(found: Iterable[Target], suite: str, *, keyring: Path | None = KEYRING) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def bootstrap(
             where="apt-get indextargets",
             hint="let the Docker Engine reach a registry (or load debian:bookworm-slim with `docker load`)",
         )
-    options = carried_options(proc.run(["apt-config", "dump"], timeout_s=20).text)
+    options = carried_options(process.run(["apt-config", "dump"], timeout_s=20).text)
     packages = [*include, *(["ca-certificates"] if any("https://" in s for s in sources) else [])]
     argv = [
         "mmdebstrap",
@@ -124,4 +124,4 @@ def bootstrap(
     # Root unpacks where space was checked, not in a /tmp that may be small or nodev; without root,
     # mmdebstrap's user namespace could not enter a private folder.
     env = {"TMPDIR": str(tar.parent)} if os.getuid() == 0 else None
-    proc.run(argv, timeout_s=timeout_s, log=log, env=env, hint=f"read {log}")
+    process.run(argv, timeout_s=timeout_s, log=log, env=env, hint=f"read {log}")

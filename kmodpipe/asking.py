@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import paths
-from kmodpipe.errors import UserError
-from kmodpipe.progress import Screen
+from kmodpipe.util import paths
+from kmodpipe.util.errors import UserError
+from kmodpipe.util.screen import Screen
 
 if TYPE_CHECKING:
     from kmodpipe.bench import Asked

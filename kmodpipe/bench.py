@@ -11,20 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import builders, disk, engine, image, kconfig, series, snapshot, source
+from kmodpipe import builders, engine, image, kconfig, series, snapshot, source
 from kmodpipe.build import Builder
 from kmodpipe.config import Project, Request
 from kmodpipe.container import DockerRuntime, HostRuntime, Runtime, memory_mib
-from kmodpipe.errors import InfraError, UserError, unknown_name
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.plan import Stages, Subject, only_module
-from kmodpipe.progress import Screen
 from kmodpipe.series import Series
 from kmodpipe.share import Share, open_share
 from kmodpipe.share import builder as shared_builder
 from kmodpipe.source import Tree
 from kmodpipe.store import Store
+from kmodpipe.util import os_errors
+from kmodpipe.util.errors import InfraError, UserError, unknown_name
+from kmodpipe.util.screen import Screen
 
 CONTROL_DESIGN = "none"
 
@@ -120,7 +121,7 @@ class Bench:
 def fetch_tree(asked: Asked, cache: Path, screen: Screen) -> Tree:
     """The tree under test, fetched where it is not here yet."""
     request, declared = asked.request, asked.project.trees
-    disk.require_capable(cache)
+    os_errors.require_capable(cache)
     spec = source.resolve(request.tree, declared)
     anew = request.head or (request.latest and spec.moves)
     tree = None if anew else source.locate(spec, declared, cache, tell=screen.warn)

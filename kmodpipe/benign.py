@@ -22,9 +22,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kmodpipe.console import Kind, Report, plain_symbol
-from kmodpipe.errors import UserError
 from kmodpipe.kconfig.matrix import PLAIN, readable
 from kmodpipe.signatures import MESSENGER
+from kmodpipe.util.errors import UserError
 
 _SHOWN = 3
 

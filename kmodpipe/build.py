@@ -24,11 +24,12 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
-from kmodpipe import disk, paths, products
+from kmodpipe import products
 from kmodpipe.container import Ended, EngineWentAway, Folder, Job, Runtime
-from kmodpipe.errors import InfraError, KernelFailure, UserError
-from kmodpipe.progress import Step
 from kmodpipe.store import digest_of, remove
+from kmodpipe.util import os_errors, paths
+from kmodpipe.util.errors import InfraError, KernelFailure, UserError
+from kmodpipe.util.screen import Step
 
 _CONFIGURE_S = 600
 _BASE_S = 4 * 3600
@@ -118,7 +119,7 @@ class _Watch:
 
     def raise_for(self, ended: Ended, what: str, log: Path) -> None:
         """Turn a failed build into the error that says whose fault it was."""
-        if ended.status != 0 and disk.is_full(self._folder):
+        if ended.status != 0 and os_errors.is_full(self._folder):
             # Not every tool says why it could not write.
             self._blame("the disk filled up", _FREE_IT)
         # Whatever the status: a recipe can swallow the death of one compiler, and go on without its object.
@@ -352,7 +353,9 @@ class Builder:
             _empty(job)
             ended = self.runtime.run(job, lines)
         if ended.status != 0:
-            told = "could not be built: the disk is full" if disk.is_full(folder) else "could not be built"
+            told = (
+                "could not be built: the disk is full" if os_errors.is_full(folder) else "could not be built"
+            )
             raise InfraError(f"{what} {told}", where=f"log: {log}", detail=ended.tail)
 
 

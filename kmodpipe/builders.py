@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmodpipe import image
-from kmodpipe.errors import InfraError
-from kmodpipe.progress import Screen, visible
 from kmodpipe.store import digest_of, lock
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.screen import Screen, visible
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kmodpipe import disk, owners, proc
 from kmodpipe.bench import Bench
-from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.kconfig import Flavour
 from kmodpipe.plan import BaseSpec, Configured, Stage, Subject, common_configuration
 from kmodpipe.share import origin
 from kmodpipe.store import Artifact, digest_of, part_of, sweep_parts, write_atomically
+from kmodpipe.util import os_errors, process, process_id
+from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, UserError
 
 _OWNER = ".kmodpipe-run"
 """Marks a run's folder, and says which process made it."""
@@ -117,7 +117,7 @@ def _new_folder(out: Path) -> str:
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         made = part_of(out / name)
         (made / "shared").mkdir(parents=True)
-        (made / _OWNER).write_text(owners.me())
+        (made / _OWNER).write_text(process_id.me())
         try:
             made.rename(out / name)
         except OSError as e:
@@ -131,7 +131,7 @@ def _new_folder(out: Path) -> str:
 
 def _no_folder(error: OSError, out: Path, what: str, hint: str) -> KmodpipeError:
     """The user's trouble, unless the disk is full."""
-    trouble = disk.explain(error, (out,))
+    trouble = os_errors.explain(error, (out,))
     kind = InfraError if trouble and error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
     said = (error.strerror or str(error)).lower()
     return kind(f"{what} cannot be made: {said}", where=str(out), hint=trouble.hint if trouble else hint)
@@ -149,7 +149,7 @@ def _sweep_runs(out: Path) -> None:
     """Remove what killed runs were about to write; their results stay, unfinished as they are. Once a run."""
     sweep_parts(out)
     for run, owner in _run_folders(out):
-        if owner != _ENDED and not owners.runs(owner):
+        if owner != _ENDED and not process_id.runs(owner):
             for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
                 sweep_parts(folder)
             with suppress(OSError):
@@ -161,7 +161,7 @@ def remove_runs(out: Path) -> int:
     go on stay, and whatever else somebody keeps there."""
     removed = 0
     for run, owner in _run_folders(out):
-        if not owners.runs(owner):
+        if not process_id.runs(owner):
             shutil.rmtree(run, ignore_errors=True)
             removed += 1
     sweep_parts(out)
@@ -200,7 +200,7 @@ class Maker:
                     if log.is_file():
                         shutil.copyfile(log, folder / "build.log")
 
-                with disk.told(*self._bench.places):
+                with os_errors.told(*self._bench.places):
                     artifact = store.make(
                         stage.kind, stage.inputs, stage.label, make,
                         need_mib=stage.need_mib, waiting=screen.say,
@@ -237,7 +237,7 @@ def workers(jobs: int) -> Iterator[ThreadPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        proc.stop_all()
+        process.stop_all()
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown(wait=True)

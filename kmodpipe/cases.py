@@ -29,11 +29,12 @@ from pydantic import (
     model_validator,
 )
 
-from kmodpipe import layered, paths
-from kmodpipe.errors import UserError, unknown_name
+from kmodpipe import layered
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.layered import Setting
 from kmodpipe.store import digest_of
+from kmodpipe.util import paths
+from kmodpipe.util.errors import UserError, unknown_name
 
 CONTROL_DESIGN = "none"
 """The design of the unpatched control."""

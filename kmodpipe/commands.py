@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import paths, proc
 from kmodpipe.asking import Asking, asked_tries, cache_folder, chosen_cases, project_of, resolve, used_cache
-from kmodpipe.errors import ExitCode, InfraError, KernelFailure, UserError, unknown_name
-from kmodpipe.progress import Mode, Screen
+from kmodpipe.util import paths, process
+from kmodpipe.util.errors import ExitCode, InfraError, KernelFailure, UserError, unknown_name
+from kmodpipe.util.screen import Mode, Screen
 
 if TYPE_CHECKING:
     from kmodpipe.building import Built, Tally
@@ -174,7 +174,7 @@ def _test(asking: Asking, *, scheduled: bool = False, begun: Callable[[Path], No
         raise UserError("--junit takes the name of a file, this is a folder", where=asking.junit)
     if asked.request.shuffle:
         screen.print(f"the cases' order is shuffled: --shuffle {asked.request.shuffle} gives the same again")
-    typed = proc.pasteable(["invoke", *sys.argv[1:]])
+    typed = process.pasteable(["invoke", *sys.argv[1:]])
     with used_cache(asking) as cache:
         watch = nightly.Watch(asked, cases, tries, cache, screen) if scheduled else None
         if watch and asking.if_changed and watch.unchanged():

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import engine, host, image, proc
+from kmodpipe import engine, host, image
 from kmodpipe.engine import State
-from kmodpipe.errors import KmodpipeError
+from kmodpipe.util import process
+from kmodpipe.util.errors import KmodpipeError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from kmodpipe.accel import Accel
-    from kmodpipe.progress import Screen
     from kmodpipe.source import TreeSpec
+    from kmodpipe.util.screen import Screen
 
 DISK_WANTED_MIB = 6 * 1024
 DISK_NEEDED_MIB = 2 * 1024
@@ -86,7 +87,7 @@ def table(findings: tuple[Finding, ...]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from kmodpipe.progress import visible
+    from kmodpipe.util.screen import visible
 
     marks = {True: ("ok", "green"), None: ("limited", "yellow"), False: ("missing", "bold red")}
     shown = Table(box=None, pad_edge=False)
@@ -146,7 +147,7 @@ def _program(need: host.Need, argv: list[str], name: str) -> Finding:
     if _which(need.program) is None:
         return Finding(name, False, f"{need.program} is not installed ({need.purpose})", _SETUP)
     try:
-        answer = proc.run([need.program, *argv], timeout_s=10).text.splitlines()
+        answer = process.run([need.program, *argv], timeout_s=10).text.splitlines()
     except KmodpipeError as e:
         return Finding(
             name, False, f"{e.what}: {e.detail.splitlines()[-1] if e.detail else 'no output'}", _SETUP
@@ -265,7 +266,7 @@ class _Network:
 
 
 def _which(program: str) -> str | None:
-    return shutil.which(program, path=proc.clean_environment()["PATH"])
+    return shutil.which(program, path=process.clean_environment()["PATH"])
 
 
 def _meminfo() -> str:

@@ -16,14 +16,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import proc
-from kmodpipe.errors import InfraError, Interrupted, KmodpipeError
-from kmodpipe.rights import RootShell, tail_of
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, Interrupted, KmodpipeError
+from kmodpipe.util.sudo import RootShell, tail_of
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from kmodpipe.progress import Screen
+    from kmodpipe.util.screen import Screen
 
 DEFAULT_ENDPOINT = "unix:///var/run/docker.sock"
 _CALL_TIMEOUT_S = 60
@@ -130,7 +130,7 @@ def _dial(timeout_s: float) -> tuple[Look, DockerClient | None]:
 
 def _installed() -> bool:
     # The client alone is no engine; and dockerd lives in sbin, which a user's PATH may lack.
-    return shutil.which("dockerd", path=proc.clean_environment()["PATH"]) is not None
+    return shutil.which("dockerd", path=process.clean_environment()["PATH"]) is not None
 
 
 def _why(error: BaseException) -> tuple[State, str]:
@@ -249,22 +249,22 @@ def _try(way: Way, log: Path, shell: RootShell, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     ended = False
     while time.monotonic() < deadline and not ended:
-        if proc.stopping():
-            raise Interrupted("interrupted while Docker Engine started", where=proc.pasteable(way.argv))
+        if process.stopping():
+            raise Interrupted("interrupted while Docker Engine started", where=process.pasteable(way.argv))
         # Looked at before the engine is: one that answers must not be taken for dead.
         ended = way.argv[0] == "setsid" and _has_ended(_pid_file(log))
         if look(2).state in (State.ANSWERS, State.DENIED):
             return
         time.sleep(0.2)
     what = "Docker Engine ended at once" if ended else f"Docker Engine did not answer within {timeout_s:g} s"
-    where = f"{proc.pasteable(shell.argv(way.argv))}; log: {way.log}"
+    where = f"{process.pasteable(shell.argv(way.argv))}; log: {way.log}"
     raise InfraError(what, where=where, detail=_journal(way, begin, shell), hint=hint)
 
 
 def _launch(argv: Sequence[str], log: Path, *, foreground: bool) -> None:
     """Run a command that forks its daemon away, with the daemon's output in ``log``."""
     with log.open("ab") as f:
-        child = proc.spawn(
+        child = process.spawn(
             argv,
             cwd=Path("/"),
             stdin=subprocess.DEVNULL,
@@ -276,12 +276,14 @@ def _launch(argv: Sequence[str], log: Path, *, foreground: bool) -> None:
     try:
         status = child.wait(10)
     except subprocess.TimeoutExpired:
-        proc.kill_group(child)
+        process.kill_group(child)
         status = -9
     finally:
-        proc.forget(child)
+        process.forget(child)
     if status != 0:
-        raise InfraError(f"the daemon's start {proc.describe_status(status)}", where=proc.pasteable(argv))
+        raise InfraError(
+            f"the daemon's start {process.describe_status(status)}", where=process.pasteable(argv)
+        )
 
 
 def _has_ended(pid_file: Path) -> bool:
@@ -300,7 +302,7 @@ def _has_ended(pid_file: Path) -> bool:
 def _journal(way: Way, begin: int, shell: RootShell) -> str:
     if way.journal:
         try:
-            return proc.run(shell.argv(way.journal), timeout_s=10, check=False).tail
+            return process.run(shell.argv(way.journal), timeout_s=10, check=False).tail
         except InfraError:
             return ""
     return tail_of(way.log, begin)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kmodpipe.benign import fingerprint
 from kmodpipe.console import Frame, Report, plain_symbol
 from kmodpipe.decode import Decoder
-from kmodpipe.progress import one_line
+from kmodpipe.util.screen import one_line
 
 LINES, FEWER_LINES = 200, 40
 """Of a report's own words that results keep: of a case's first report, and of each that followed it."""

@@ -25,19 +25,19 @@ from kmodpipe.benign import KnownBenign
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.channel import Record
 from kmodpipe.decode import Decoder
-from kmodpipe.errors import Interrupted
 from kmodpipe.evidence import FEWER_LINES, LINES, KernelReport
 from kmodpipe.guest import PlannedCase, concatenate, pack_cell
 from kmodpipe.judge import judge
 from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.machine import Deadlines, GuestEnd, MachineSpec, Session
-from kmodpipe.progress import now
 from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseResult, Verdict, one_line
 from kmodpipe.session import Pace
 from kmodpipe.soak import Places, Progress, Shelf
 from kmodpipe.store import digest_file
 from kmodpipe.trial import Trial, trials
+from kmodpipe.util.errors import Interrupted
+from kmodpipe.util.screen import now
 
 CMDLINE = " ".join(
     (

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from kmodpipe import disk, proc, signals
 from kmodpipe.asking import Asking
-from kmodpipe.errors import ExitCode, InfraError, KmodpipeError, from_system
-from kmodpipe.progress import Mode
+from kmodpipe.util import os_errors, process, signals
+from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError, from_system
+from kmodpipe.util.screen import Mode
 
 
 def guarded(body: Callable[[Asking], int], asking: Asking) -> int:
@@ -22,12 +22,12 @@ def guarded(body: Callable[[Asking], int], asking: Asking) -> int:
         screen.mode = Mode.QUIET
     try:
         signals.begin()
-        proc.reset()
+        process.reset()
         # The builder's user is not ours: what we write must be readable for it, whatever the caller's umask.
         os.umask(0o022)
         return int(body(asking))
     except KeyboardInterrupt:
-        proc.stop_all()
+        process.stop_all()
         told = f"interrupted by {signals.arrived()}; what was running is stopped"
         screen.error(InfraError(told, hint="the same command goes on"))
         return int(ExitCode.INFRA)
@@ -46,7 +46,9 @@ def _told(error: Exception, asking: Asking) -> KmodpipeError:
         return error
     if shortage := from_system(error):
         return shortage
-    return (disk.explain(error, _places(asking)) if isinstance(error, OSError) else None) or _defect(error)
+    return (os_errors.explain(error, _places(asking)) if isinstance(error, OSError) else None) or _defect(
+        error
+    )
 
 
 def _places(asking: Asking) -> tuple[Path, ...]:

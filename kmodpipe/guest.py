@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kmodpipe.channel import encode_value
-from kmodpipe.errors import UserError
+from kmodpipe.util.errors import UserError
 
 HOME = "kmodpipe"
 """Folder in the guest (relative to /) of the plan, the module and the cases."""

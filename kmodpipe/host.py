@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import engine, image, proc
-from kmodpipe.errors import InfraError
+from kmodpipe import engine, image
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Host:
 def gather(images_dir: Path, *, root: Path = Path("/"), names: image.Names | None = None) -> Host:
     """Look at this machine (os-release and the like below ``root``). Under 2 s unless the engine hangs."""
     release = parse_os_release(_read(root / "etc/os-release"))
-    path = proc.clean_environment()["PATH"]
+    path = process.clean_environment()["PATH"]
     seen = engine.look(3)
     return Host(
         distro=release.get("ID", ""),

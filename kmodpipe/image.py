@@ -22,15 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kmodpipe import apt, proc
-from kmodpipe.errors import InfraError, Interrupted
-from kmodpipe.progress import visible
+from kmodpipe import apt
 from kmodpipe.store import Store, digest_of, lock, require_space
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util.screen import visible
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from kmodpipe.progress import Screen, Step
+    from kmodpipe.util.screen import Screen, Step
 
 RECIPE = 1
 """Raise it when an image made by the code below must differ from one made before."""
@@ -296,7 +297,7 @@ def _bounded(events: Iterator[Any], log: Path) -> Iterator[Mapping[str, Any]]:
         try:
             event = arrived.get(timeout=0.25)
         except queue.Empty:
-            if proc.stopping():
+            if process.stopping():
                 raise Interrupted("interrupted while an image was made", where=f"log: {log}") from None
             if time.monotonic() - heard > _SILENCE_S:
                 raise InfraError(

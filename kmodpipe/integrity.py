@@ -22,8 +22,8 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kmodpipe import proc
-from kmodpipe.errors import InfraError
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError
 
 # File times tick every few milliseconds: a file changed this shortly before it was looked at may change again
 # without its times showing it.
@@ -111,7 +111,7 @@ def listing(folder: Path) -> bytes:
 
 def _listed(folder: Path, where: list[str]) -> bytes:
     # In C: it is run for each tree of each run.
-    done = proc.run(
+    done = process.run(
         ["find", *where, "-type", "d", "-printf", r"%p/\0", "-o", "-printf", r"%p\t%y %s %T@ %m %l\0"],
         timeout_s=_LISTING_S,
         cwd=folder,

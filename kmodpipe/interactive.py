@@ -8,10 +8,10 @@ from kmodpipe import machine
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Maker, RunFolder, workers
-from kmodpipe.errors import UserError
 from kmodpipe.execute import cmdline
 from kmodpipe.guest import concatenate, pack_cell
 from kmodpipe.machine import MachineSpec
+from kmodpipe.util.errors import UserError
 
 
 def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:

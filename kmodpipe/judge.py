@@ -17,10 +17,10 @@ from kmodpipe.cases import CONTROL_DESIGN, EXIT_GOAL, Case, Expectation, Surroun
 from kmodpipe.evidence import KernelReport
 from kmodpipe.layered import Setting
 from kmodpipe.meter import Reading
-from kmodpipe.progress import visible_lines
 from kmodpipe.results import CaseResult, Verdict, one_line
 from kmodpipe.session import Pace
 from kmodpipe.trial import Trial
+from kmodpipe.util.screen import visible_lines
 
 EXIT_SKIP = 4
 _TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")

@@ -20,13 +20,13 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from kmodpipe import proc
 from kmodpipe.capped import CappedFile
 from kmodpipe.channel import Channel, Ledger, Record, encode_ahead
 from kmodpipe.console import Scanner, parse
 from kmodpipe.meter import Reading
 from kmodpipe.qemu import MachineSpec, Serial, guarded, interactive, qemu_argv, require_same
 from kmodpipe.session import Deadlines, GuestEnd, Limits, Pace, Session
+from kmodpipe.util import process
 from kmodpipe.watchdog import GuestClock, Limit, Watchdog
 
 _READ_BYTES = 64 * 1024
@@ -111,7 +111,7 @@ class _Guest:
         argv = qemu_argv(self._spec, console=console_end.fileno(), channel=channel_end.fileno())
         self._started = self._rate_since = time.monotonic()
         self._rate_base = 0
-        self._child = proc.spawn(
+        self._child = process.spawn(
             guarded(argv),
             stdout=subprocess.DEVNULL,
             pass_fds=(console_end.fileno(), channel_end.fileno()),
@@ -129,11 +129,11 @@ class _Guest:
     def _stop(self) -> None:
         if self._child.poll() is None:
             self._killed = True
-            proc.kill_group(self._child, grace_s=0.5)
+            process.kill_group(self._child, grace_s=0.5)
             # SIGKILL does not fail; a process in an uninterruptible call may take a moment to go.
             with suppress(subprocess.TimeoutExpired):
                 self._child.wait(10)
-        proc.forget(self._child)
+        process.forget(self._child)
         assert self._child.stderr is not None
         self._child.stderr.close()
         self._duration_s = time.monotonic() - self._started
@@ -144,13 +144,13 @@ class _Guest:
             self._look()
             limit = self._watchdog.first(self._limits_now())
             left = self._watchdog.left_s(limit)
-            if proc.stopping():
+            if process.stopping():
                 self._finish(GuestEnd.INTERRUPTED, "interrupted")
             elif left <= 0:
                 told = self._watchdog.told(limit)
                 self._pump()  # what is there already still counts
                 if limit in self._limits_now():
-                    if proc.is_stopped(self._child):
+                    if process.is_stopped(self._child):
                         # A guest cannot do that to its QEMU: it is no hang of the kernel.
                         self._finish(GuestEnd.QEMU_FAILED, f"QEMU was stopped from outside ({told})")
                     else:
@@ -328,14 +328,14 @@ class _Guest:
         status = self._child.returncode
         said = self._stderr.decode("utf-8", "replace").strip()
         last = [line for line in said.splitlines() if "warning:" not in line][-1:]
-        if proc.stopping():
+        if process.stopping():
             self._finish(GuestEnd.INTERRUPTED, "interrupted")
         elif self._grace:
             self._finish(self._grace.end, self._grace.detail)
         elif status != 0:
             # Nothing that a guest does ends QEMU with an error: without -device isa-debug-exit, a restart
             # and a power-off both are status 0.
-            told = f"QEMU {proc.describe_status(status)}"
+            told = f"QEMU {process.describe_status(status)}"
             self._finish(GuestEnd.QEMU_FAILED, ": ".join([told, *last]))
         else:
             where = "before its agent said a word" if not self._ledger.greeted else "without the last record"

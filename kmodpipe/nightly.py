@@ -19,14 +19,14 @@ from kmodpipe import accel, bench, engine, image, results, source
 from kmodpipe.bench import Asked, Bench
 from kmodpipe.cases import Case
 from kmodpipe.container import HostRuntime
-from kmodpipe.errors import ExitCode, InfraError
 from kmodpipe.fanout import question
-from kmodpipe.progress import Screen
 from kmodpipe.repeats import Tries
 from kmodpipe.results import Run
 from kmodpipe.share import open_share
 from kmodpipe.source import Unreachable
 from kmodpipe.store import Store, digest_file, digest_of, digest_tree, write_atomically
+from kmodpipe.util.errors import ExitCode, InfraError
+from kmodpipe.util.screen import Screen
 
 SCHEMA = "kmodpipe-answer"
 VERSION = 1

@@ -21,25 +21,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kmodpipe import (
-    accel,
-    deadaxis,
-    disk,
-    machine,
-    meter,
-    provenance,
-    reproduce,
-    results,
-    signals,
-    snapshot,
-    speed,
-)
+from kmodpipe import accel, deadaxis, machine, meter, provenance, reproduce, results, snapshot, speed
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.benign import Benign, KnownBenign
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
 from kmodpipe.cases import Case, Surroundings
-from kmodpipe.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, from_system
 from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.kconfig import Flavour
 from kmodpipe.machine import Deadlines
@@ -50,6 +37,8 @@ from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Sp
 from kmodpipe.soak import Places
 from kmodpipe.speed import Speed
 from kmodpipe.store import Artifact, digest_file, made_as, write_atomically
+from kmodpipe.util import os_errors, signals
+from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, from_system
 
 _TIMED_GUESTS = 50
 """Guests of one cell whose times are kept: a soak has thousands."""
@@ -111,7 +100,7 @@ def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
     except BaseException as e:
         shortage = e if isinstance(e, KmodpipeError) else from_system(e)
         if shortage is None and isinstance(e, OSError):
-            shortage = disk.explain(e, bench.places)
+            shortage = os_errors.explain(e, bench.places)
         stopped = "interrupted" if isinstance(e, KeyboardInterrupt) else f"a defect: {type(e).__name__}"
         tester.close(interrupted=shortage.what if shortage else stopped)
         raise
@@ -214,7 +203,7 @@ class _Tester:
             )
         else:
             try:
-                with disk.told(*self._bench.places):
+                with os_errors.told(*self._bench.places):
                     ended = self._boot(blank, subject, built, guest)
             except Interrupted:
                 raise
@@ -364,7 +353,7 @@ def _copy(source: Path, target: Path) -> Path:
             shutil.copyfile(source, target)
         except OSError as e:
             target.unlink(missing_ok=True)
-            raise disk.explain(e, (target.parent,)) or InfraError(
+            raise os_errors.explain(e, (target.parent,)) or InfraError(
                 f"could not copy {source.name} to the results: {e.strerror}", where=str(target)
             ) from e
         if digest_file(target) != made_as(source):

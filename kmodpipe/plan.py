@@ -16,14 +16,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kmodpipe import kconfig, paths
+from kmodpipe import kconfig
 from kmodpipe.build import Builder, ModuleOrder, build_id, make_flags, module_targets
-from kmodpipe.errors import InfraError, KernelFailure, UserError
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
-from kmodpipe.progress import Step
 from kmodpipe.series import Series
 from kmodpipe.source import Tree
 from kmodpipe.store import Artifact, Inputs, digest_file, digest_of, digest_tree
+from kmodpipe.util import paths
+from kmodpipe.util.errors import InfraError, KernelFailure, UserError
+from kmodpipe.util.screen import Step
 
 _RECIPE_VERSION = 1
 # Files that no compiler reads: a series that touches them shares the base.

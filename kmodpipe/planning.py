@@ -17,11 +17,11 @@ from kmodpipe import engine, image, series, source
 from kmodpipe.bench import Asked, control_subject
 from kmodpipe.build import Builder
 from kmodpipe.container import DockerRuntime, HostRuntime, Runtime
-from kmodpipe.errors import InfraError, KmodpipeError
 from kmodpipe.kconfig import Flavour
 from kmodpipe.plan import Configured, Stage, Stages, Subject, common_configuration
 from kmodpipe.source import Tree
 from kmodpipe.store import Artifact, Store
+from kmodpipe.util.errors import InfraError, KmodpipeError
 
 CACHED, TODO, WAITS, SKIPPED, FAILS = "cached", "to do", "waits", "skipped", "fails"
 _STYLE = {CACHED: "green", TODO: "bold yellow", WAITS: "dim", SKIPPED: "dim", FAILS: "bold red"}

@@ -12,8 +12,8 @@ import stat
 from collections.abc import Collection
 from pathlib import Path
 
-from kmodpipe import paths
-from kmodpipe.errors import KernelFailure
+from kmodpipe.util import paths
+from kmodpipe.util.errors import KernelFailure
 
 FILE_BYTES = 4 * 1024**3
 """Larger is no product: vmlinux with all debugging information has less than 1 GiB."""

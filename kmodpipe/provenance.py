@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kmodpipe import __version__, proc, results
+from kmodpipe import __version__, results
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Built, GuestParts
@@ -13,6 +13,7 @@ from kmodpipe.machine import GuestEnd
 from kmodpipe.repeats import Tries
 from kmodpipe.report import again
 from kmodpipe.share import builder, origin
+from kmodpipe.util import process
 
 
 def of_run(
@@ -62,7 +63,7 @@ def of_cell(
             found[f"boot.{boot.number}"] = results.one_line(told)
     found |= {"accel": accel.name, "accel.cpu": accel.cpu}
     if session:
-        found["qemu"] = proc.pasteable(session.argv)
+        found["qemu"] = process.pasteable(session.argv)
         if session.to_init_s is not None:
             found["kernel-to-init-seconds"] = f"{session.to_init_s:.2f}"
         found["guest-seconds"] = f"{sum(b.session.duration_s for b in done.boots):.2f}"

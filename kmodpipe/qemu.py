@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kmodpipe import proc
-from kmodpipe.errors import InfraError
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError
 
 PROGRAM = Path("qemu-system-x86_64")
 _CONFINEMENT = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -67,7 +67,7 @@ def guarded(argv: Sequence[str]) -> list[str]:
     QEMU goes on when the other ends of its sockets close; without this it would outlive a driver that
     is killed with SIGKILL, and burn a CPU for ever. Raises InfraError where the program is not installed.
     """
-    path = proc.clean_environment()["PATH"]
+    path = process.clean_environment()["PATH"]
     if shutil.which(argv[0], path=path) is None:
         raise InfraError(f"{argv[0]} is not installed or not executable", hint="run: invoke setup")
     if setpriv := shutil.which("setpriv", path=path):
@@ -79,7 +79,7 @@ def guarded(argv: Sequence[str]) -> list[str]:
 
 def file_of(program: Path) -> str:
     """Which file a program is now: path, inode, size and time of change. Empty where there is none."""
-    found = shutil.which(program, path=proc.clean_environment()["PATH"])
+    found = shutil.which(program, path=process.clean_environment()["PATH"])
     try:
         s = Path(found or "").stat() if found else None
     except OSError:
@@ -132,7 +132,7 @@ def interactive(spec: MachineSpec) -> int:
     argv = [*_boot_argv(spec), "-serial", "mon:stdio", "-serial", "null"]
     terminal = sys.stdin.fileno() if sys.stdin.isatty() else None
     settings = termios.tcgetattr(terminal) if terminal is not None else None
-    child = proc.spawn(
+    child = process.spawn(
         guarded(argv),
         stdin=sys.stdin.fileno(),
         stdout=sys.stdout.fileno(),
@@ -141,7 +141,7 @@ def interactive(spec: MachineSpec) -> int:
     )
     try:
         while child.poll() is None:
-            if proc.stopping():
+            if process.stopping():
                 child.terminate()
             with suppress(subprocess.TimeoutExpired):
                 child.wait(_POLL_S)
@@ -150,7 +150,7 @@ def interactive(spec: MachineSpec) -> int:
         if child.poll() is None:
             child.kill()
             child.wait()
-        proc.forget(child)
+        process.forget(child)
         if terminal is not None and settings is not None:
             termios.tcsetattr(terminal, termios.TCSADRAIN, settings)
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from kmodpipe import proc
 from kmodpipe.channel import Record
 from kmodpipe.meter import PATIENCE, Reading
 from kmodpipe.qemu import MachineSpec
+from kmodpipe.util import process
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Session:
     @property
     def command(self) -> str:
         """QEMU's command line as it can be pasted into a shell: the console on the terminal."""
-        return proc.pasteable(self.argv)
+        return process.pasteable(self.argv)
 
     @property
     def console_cut(self) -> tuple[int, int]:

@@ -12,16 +12,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import engine, host, image, proc
+from kmodpipe import engine, host, image
 from kmodpipe.engine import State
-from kmodpipe.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.host import Host, Need
-from kmodpipe.rights import Ask, RootShell, obtain
 from kmodpipe.share import Share, builder
 from kmodpipe.store import Store
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
+from kmodpipe.util.sudo import Ask, RootShell, obtain
 
 if TYPE_CHECKING:
-    from kmodpipe.progress import Screen, Step
+    from kmodpipe.util.screen import Screen, Step
 
 _LISTS_FRESH_S = 24 * 3600
 _UPDATE_TIMEOUT_S = 180
@@ -198,7 +199,7 @@ def _past(action: Action) -> str:
 
 def _as_root(action: Action, shell: RootShell, log: Path, step: Step) -> None:
     for command in action.commands:
-        step.update(proc.pasteable(command))
+        step.update(process.pasteable(command))
         update = "update" in command
         try:
             shell.run(

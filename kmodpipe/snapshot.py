@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmodpipe.cases import Case
-from kmodpipe.errors import InfraError, UserError
 from kmodpipe.store import Store, digest_file, digest_of
+from kmodpipe.util.errors import InfraError, UserError
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import accelrom, proc
+from kmodpipe import accelrom
 from kmodpipe.meter import Meter, Reading
 from kmodpipe.qemu import PROGRAM, Accel, base_argv, guarded
+from kmodpipe.util import process
 
 REFERENCE_S = 0.25
 """What the program took under TCG on the machine on which the limits were set: AMD EPYC, QEMU 7.2."""
@@ -142,7 +143,7 @@ def measure(accel: Accel, folder: Path, *, program: Path = PROGRAM) -> Speed:
     argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
     argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
     started = time.monotonic()
-    child = proc.spawn(guarded(argv))
+    child = process.spawn(guarded(argv))
     try:
         assert child.stdout is not None
         seen = _between(child.stdout.fileno(), Meter(child.pid, started))
@@ -154,9 +155,9 @@ def measure(accel: Accel, folder: Path, *, program: Path = PROGRAM) -> Speed:
             trouble=f"a test program was not through in {_MOST_WALL_S:g} s, this machine is too busy"
         )
     finally:
-        proc.end(child, grace_s=0.5)
+        process.end(child, grace_s=0.5)
     if seen is None or ended != EXIT_STATUS:
-        return Speed(trouble=f"a test program {proc.describe_status(child.returncode)}")
+        return Speed(trouble=f"a test program {process.describe_status(child.returncode)}")
     return Speed(seen.own_s, seen.waited_s)
 
 
@@ -166,7 +167,7 @@ def _between(stream: int, meter: Meter) -> Reading | None:
     begun: Reading | None = None
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
-        while not proc.stopping():
+        while not process.stopping():
             came = selector.select(_LOOK_S)
             now = meter.read(time.monotonic(), least_s=0)
             data = os.read(stream, 4096) if came else b""

@@ -30,9 +30,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import integrity, owners, paths, proc
-from kmodpipe.errors import InfraError, Interrupted
-from kmodpipe.owners import boot_id
+from kmodpipe import integrity
+from kmodpipe.util import paths, process, process_id
+from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util.process_id import boot_id
 
 _INPUTS, _FILES, _SUMS = ".inputs", ".files", ".sums"
 _UNSUMMED = frozenset({_SUMS})
@@ -85,7 +86,7 @@ def write_atomically(path: Path, data: str | bytes) -> None:
 
 def part_of(path: Path) -> Path:
     """A new name beside ``path`` for what is to become it; it says who is at it, for `sweep_parts`."""
-    owner = owners.me().replace(" ", "~")
+    owner = process_id.me().replace(" ", "~")
     return path.with_name(f".{path.name[:100]}.{owner}~{secrets.token_hex(4)}.part")
 
 
@@ -97,9 +98,9 @@ def temporary(prefix: str) -> Iterator[Path]:
     for left in place.glob("kmodpipe-*~*"):
         with suppress(OSError):
             owner = left.name.removeprefix("kmodpipe-").rpartition("~")[0]
-            if left.lstat().st_uid == os.getuid() and not owners.runs(owner.replace("~", " ")):
+            if left.lstat().st_uid == os.getuid() and not process_id.runs(owner.replace("~", " ")):
                 paths.remove(left)
-    owner = owners.me().replace(" ", "~")
+    owner = process_id.me().replace(" ", "~")
     with tempfile.TemporaryDirectory(prefix=f"kmodpipe-{owner}~{prefix}", dir=place) as folder:
         yield Path(folder)
 
@@ -109,7 +110,7 @@ def sweep_parts(folder: Path) -> int:
     swept = 0
     for part in folder.glob(".*.part"):
         owner = part.name.removesuffix(".part").rpartition("~")[0].rpartition(".")[2]
-        if not owners.runs(owner.replace("~", " ")):
+        if not process_id.runs(owner.replace("~", " ")):
             paths.remove(part)
             swept += 1
     return swept
@@ -134,20 +135,20 @@ def lock(
                 if waiting and not told:
                     waiting(f"waiting for {owner}, which holds {path.name}")
                     told = True
-                if proc.stopping():
+                if process.stopping():
                     raise Interrupted(f"interrupted while waiting for {owner}", where=str(path)) from None
                 if time.monotonic() > deadline:
                     raise InfraError(f"{path.name} is still locked by {owner}", where=str(path)) from None
                 time.sleep(0.1)
         f.truncate(0)
-        f.write(f"{owners.command()}\n")
+        f.write(f"{process_id.command()}\n")
         f.flush()
         yield
 
 
 def size_mib(folder: Path) -> int:
     """What is allocated on the disk below ``folder``, in MiB; 0 where that cannot be told."""
-    done = proc.run(["du", "-sm", folder], timeout_s=120, check=False)
+    done = process.run(["du", "-sm", folder], timeout_s=120, check=False)
     return int(done.text.split()[0]) if done.text.split() else 0
 
 
@@ -291,7 +292,7 @@ class Store:
         folder = self.work / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
         owner = self.work / f"{folder.name}.owner"
         # The owner first: a folder without one would never be swept.
-        write_atomically(owner, owners.me())
+        write_atomically(owner, process_id.me())
         try:
             folder.mkdir()
             yield folder
@@ -303,7 +304,7 @@ class Store:
         swept = 0
         for owner in self.work.glob("*.owner"):
             with suppress(OSError):
-                if not owners.runs(owner.read_text()):
+                if not process_id.runs(owner.read_text()):
                     swept += _end(owner.with_suffix(""), owner)
         trees = self.cache / "trees"
         places = (self.cache, self.work, trees, trees / "pins", *self.root.glob("*/.latest"))

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kmodpipe import owners
-from kmodpipe.errors import InfraError
 from kmodpipe.store import lock
+from kmodpipe.util import process_id
+from kmodpipe.util.errors import InfraError
 
 
 def _gate(cache: Path) -> Path:
@@ -37,7 +37,7 @@ def using(cache: Path, waiting: Callable[[str], None]) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_EX)
     with file:
         try:
-            file.write(owners.command())
+            file.write(process_id.command())
             file.flush()
             yield
         finally:

@@ -28,7 +28,7 @@ from rich.table import Table
 from kmodpipe import asking, bench, config, image
 from kmodpipe.container import DockerRuntime, Folder, Job
 from kmodpipe.engine import connect
-from kmodpipe.progress import Mode, Screen
+from kmodpipe.util.screen import Mode, Screen
 from tests.faults.load import limits
 
 REPO = Path(__file__).resolve().parents[1]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import accel, accelrom
-from kmodpipe.errors import InfraError
-from kmodpipe.progress import Mode, Screen
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.screen import Mode, Screen
 
 PROGRAM = """#!{python}
 import sys, time

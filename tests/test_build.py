@@ -14,8 +14,8 @@ import pytest
 
 from kmodpipe.build import Builder, ModuleOrder, build_id, module_targets
 from kmodpipe.container import Ended, Job
-from kmodpipe.errors import InfraError, KernelFailure, KmodpipeError, UserError
-from kmodpipe.progress import Mode, Screen
+from kmodpipe.util.errors import InfraError, KernelFailure, KmodpipeError, UserError
+from kmodpipe.util.screen import Mode, Screen
 
 
 @dataclass

@@ -13,8 +13,8 @@ import pytest
 from docker.errors import APIError, ImageNotFound
 
 from kmodpipe import builders, image
-from kmodpipe.errors import InfraError
-from kmodpipe.progress import Mode, Screen
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.screen import Mode, Screen
 
 OLD, NEW, SHARED = (f"sha256:{c * 64}" for c in "abc")
 

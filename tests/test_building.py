@@ -9,7 +9,7 @@ import pytest
 
 from kmodpipe import building
 from kmodpipe.building import RunFolder
-from kmodpipe.errors import UserError
+from kmodpipe.util.errors import UserError
 
 
 def test_two_runs_in_one_second_get_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from kmodpipe import cases, ktap
 from kmodpipe.cases import Case, Expectation, Surroundings
-from kmodpipe.errors import UserError
 from kmodpipe.evidence import KernelReport
 from kmodpipe.judge import EXCERPT_LIMIT, excerpt, judge
 from kmodpipe.layered import Default, Setting
 from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.trial import OUTPUT_LIMIT, Trial, trials
+from kmodpipe.util.errors import UserError
 
 CASE_TOML = """
 [[case]]

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from kmodpipe import results
-from kmodpipe.errors import UserError
 from kmodpipe.report import compare
 from kmodpipe.report.compare import Change
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, Verdict
+from kmodpipe.util.errors import UserError
 from tests.sample_run import INFOS, cell, change, failed, finished, ran, seen, skipped
 
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import disk
-from kmodpipe.errors import InfraError
+from kmodpipe.util import os_errors
+from kmodpipe.util.errors import InfraError
 
 
 def error(number: int, path: Path | None = None) -> OSError:
@@ -18,35 +18,35 @@ def error(number: int, path: Path | None = None) -> OSError:
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO])
 def test_the_machines_trouble_is_told_with_what_where_and_hint(tmp_path: Path, number: int) -> None:
-    told = disk.explain(error(number, tmp_path / "file"))
+    told = os_errors.explain(error(number, tmp_path / "file"))
     assert told and told.exit_code == 3
     assert told.where == str(tmp_path / "file") and told.hint
 
 
 def test_a_write_that_does_not_say_where_it_was_is_placed_on_the_fullest_disk(tmp_path: Path) -> None:
     # /proc has neither blocks nor files to give.
-    told = disk.explain(error(errno.ENOSPC), (tmp_path, Path("/proc")))
+    told = os_errors.explain(error(errno.ENOSPC), (tmp_path, Path("/proc")))
     assert told and told.what == "the disk is full" and told.where == "/proc"
-    assert disk.is_full(Path("/proc/self/fd")) and not disk.is_full(tmp_path / "not" / "there")
+    assert os_errors.is_full(Path("/proc/self/fd")) and not os_errors.is_full(tmp_path / "not" / "there")
 
 
 def test_what_is_no_trouble_of_the_machines_stays_what_it_is(tmp_path: Path) -> None:
-    assert disk.explain(error(errno.ENOENT, tmp_path)) is None
-    with pytest.raises(FileNotFoundError), disk.told(tmp_path):
+    assert os_errors.explain(error(errno.ENOENT, tmp_path)) is None
+    with pytest.raises(FileNotFoundError), os_errors.told(tmp_path):
         (tmp_path / "missing").read_bytes()
     with (
         pytest.raises(InfraError, match="the disk is full"),
-        disk.told(tmp_path),
+        os_errors.told(tmp_path),
         Path("/dev/full").open("w") as f,
     ):
         f.write("x")
 
 
 def test_a_folder_that_can_do_all_is_taken_and_left_as_it_was(tmp_path: Path) -> None:
-    disk.require_capable(tmp_path)
+    os_errors.require_capable(tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_program_that_found_no_room_is_understood() -> None:
-    assert disk.says_full("cp: error writing 'x': No space left on device")
-    assert not disk.says_full("cp: cannot stat 'x': No such file or directory")
+    assert os_errors.says_full("cp: error writing 'x': No space left on device")
+    assert not os_errors.says_full("cp: cannot stat 'x': No such file or directory")

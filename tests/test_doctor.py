@@ -16,8 +16,8 @@ from kmodpipe import doctor, image, speed
 from kmodpipe.doctor import Finding
 from kmodpipe.engine import DEFAULT_ENDPOINT, Look
 from kmodpipe.engine import State as EngineState
-from kmodpipe.errors import InfraError
-from kmodpipe.progress import Mode, Screen
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.screen import Mode, Screen
 from tests.fake_engine import VERSION, FakeEngine
 
 

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from kmodpipe.errors import (
+from kmodpipe.util.errors import (
     InfraError,
     Interrupted,
     KernelFailure,

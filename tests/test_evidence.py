@@ -12,11 +12,11 @@ from kmodpipe.benign import Benign, KnownBenign
 from kmodpipe.cases import Case, Expectation, Surroundings
 from kmodpipe.console import Report, parse
 from kmodpipe.decode import Decoder
-from kmodpipe.errors import UserError
 from kmodpipe.judge import judge
 from kmodpipe.report import junit
 from kmodpipe.results import CellResult, Run, State, Verdict
 from kmodpipe.trial import Trial
+from kmodpipe.util.errors import UserError
 from tests.test_decode import DATA, line
 
 WARNING = b"""\

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import commands, results
-from kmodpipe.errors import InfraError, UserError
 from kmodpipe.fanout import collect, formats, plan
 from kmodpipe.fanout import commands as fanout
 from kmodpipe.fanout.collect import Part
 from kmodpipe.fanout.plan import Plan
-from kmodpipe.progress import Mode, Screen
 from kmodpipe.results import CellResult, EffectKind, Run, State, Verdict
+from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.screen import Mode, Screen
 from tests import toy
 from tests.toy import World
 

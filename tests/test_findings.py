@@ -9,10 +9,10 @@ import pytest
 
 from kmodpipe import cases as case_data
 from kmodpipe.cases import Case
-from kmodpipe.errors import UserError
 from kmodpipe.ktap import Subtest
 from kmodpipe.report.findings import ClaimTable, load_claims, page
 from kmodpipe.results import CaseResult, CellResult, State, Verdict, planned, with_cell
+from kmodpipe.util.errors import UserError
 from tests.sample_run import INFOS, SKELETON, cell, seen
 
 REPO = Path(__file__).resolve().parents[1]

@@ -11,9 +11,9 @@ import pytest
 
 from kmodpipe import bench, kconfig
 from kmodpipe.config import Request
-from kmodpipe.errors import UserError
 from kmodpipe.kconfig import Asked, Matrix, Variant
 from kmodpipe.session import Pace
+from kmodpipe.util.errors import UserError
 from tests import toy
 from tests.toy import World
 

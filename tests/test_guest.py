@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import guest
-from kmodpipe.errors import UserError
 from kmodpipe.guest import PlannedCase
+from kmodpipe.util.errors import UserError
 
 NONCE = "0123456789abcdef0123456789abcdef"
 

@@ -11,8 +11,8 @@ import pytest
 
 from kmodpipe import apt, engine, image
 from kmodpipe.apt import Target
-from kmodpipe.errors import InfraError
-from kmodpipe.progress import Mode, Screen
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.screen import Mode, Screen
 from tests.fake_engine import FakeEngine, State
 
 DOCKERFILE = "ARG BASE=debian:bookworm-slim\nFROM ${BASE}\nRUN true\n"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import kconfig
-from kmodpipe.errors import UserError
 from kmodpipe.kconfig import Asked, Index, Mismatch, Variant
 from kmodpipe.kconfig.fragment import parse_fragment
 from kmodpipe.kconfig.language import parse_expr
+from kmodpipe.util.errors import UserError
 
 # -- fragments -----------------------------------------------------------------------------------
 

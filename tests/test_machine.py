@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import machine, proc
+from kmodpipe import machine
 from kmodpipe.channel import Record, encode_ahead
-from kmodpipe.errors import InfraError, Interrupted
 from kmodpipe.machine import Deadlines, GuestEnd, Limits, MachineSpec, Session, qemu_argv
 from kmodpipe.session import Pace
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, Interrupted
 from tests import scripted_qemu
 
 NONCE = "00112233445566778899aabbccddeeff"
@@ -317,7 +318,7 @@ def test_qemu_that_is_killed_is_not_the_kernels_fault(play: Play) -> None:
 
 
 def test_ctrl_c_ends_it(play: Play) -> None:
-    stopper = threading.Timer(0.5, proc.stop_all)
+    stopper = threading.Timer(0.5, process.stop_all)
     stopper.start()
     try:
         session = play("guest.send('hello'); guest.stay()")
@@ -327,7 +328,7 @@ def test_ctrl_c_ends_it(play: Play) -> None:
             play("guest.stay()")
     finally:
         stopper.join()
-        proc.reset()
+        process.reset()
     assert no_child_left()
 
 

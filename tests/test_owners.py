@@ -11,25 +11,26 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import owners, usage
-from kmodpipe.errors import InfraError
+from kmodpipe import usage
 from kmodpipe.store import part_of, sweep_parts, temporary
+from kmodpipe.util import process_id
+from kmodpipe.util.errors import InfraError
 from tests.processes import gone
 
 
 def test_a_process_is_known_by_pid_boot_and_start() -> None:
-    pid, boot, start = owners.me().split()
-    assert owners.runs(owners.me())
-    assert owners.runs(f"{pid} {boot}")  # as older versions wrote it
-    assert not owners.runs(f"{pid} {boot} {int(start) + 1}")
-    assert not owners.runs(f"{pid} another-boot {start}")
-    assert not owners.runs("rubbish") and not owners.runs("")
+    pid, boot, start = process_id.me().split()
+    assert process_id.runs(process_id.me())
+    assert process_id.runs(f"{pid} {boot}")  # as older versions wrote it
+    assert not process_id.runs(f"{pid} {boot} {int(start) + 1}")
+    assert not process_id.runs(f"{pid} another-boot {start}")
+    assert not process_id.runs("rubbish") and not process_id.runs("")
     child = subprocess.Popen(["sleep", "60"])
-    named = f"{child.pid} {boot} {owners.began(child.pid)}"
-    assert owners.runs(named)
+    named = f"{child.pid} {boot} {process_id.began(child.pid)}"
+    assert process_id.runs(named)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not owners.runs(named)  # a zombie is dead
+    assert not process_id.runs(named)  # a zombie is dead
     child.wait()
 
 
@@ -45,7 +46,7 @@ def test_parts_of_dead_processes_are_swept_and_of_living_ones_are_not(tmp_path: 
 
 def test_temporary_folders_of_killed_processes_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    left = tmp_path / f"kmodpipe-999999999~{owners.boot_id()}~1~patchabcd"
+    left = tmp_path / f"kmodpipe-999999999~{process_id.boot_id()}~1~patchabcd"
     left.mkdir()
     (tmp_path / "kmodpipe-mine").mkdir()
     with temporary("patch") as folder:

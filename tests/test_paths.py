@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import paths
+from kmodpipe.util import paths
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import proc
-from kmodpipe.errors import InfraError, Interrupted
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, Interrupted
 from tests.processes import gone
 
 
 @pytest.fixture(autouse=True)
 def not_stopping() -> Iterator[None]:
     yield
-    proc.reset()
+    process.reset()
 
 
 def shell(script: str) -> list[str]:
@@ -33,7 +33,7 @@ def test_only_a_few_names_of_the_callers_environment_reach_a_child(monkeypatch: 
         monkeypatch.setenv(name, "the caller's")
     monkeypatch.setenv("https_proxy", "http://proxy:3128")
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    text = proc.run(["env"], timeout_s=10, env={"CROSS_COMPILE": "ours-"}).text
+    text = process.run(["env"], timeout_s=10, env={"CROSS_COMPILE": "ours-"}).text
     env = dict(line.split("=", 1) for line in text.splitlines())
     assert "the caller's" not in env.values()
     assert env["https_proxy"] == "http://proxy:3128"
@@ -44,7 +44,9 @@ def test_only_a_few_names_of_the_callers_environment_reach_a_child(monkeypatch: 
 
 def test_stdout_is_kept_and_the_tail_has_both_streams() -> None:
     lines: list[str] = []
-    done = proc.run(shell("echo out; echo err >&2; printf 'bad \\377'"), timeout_s=10, on_line=lines.append)
+    done = process.run(
+        shell("echo out; echo err >&2; printf 'bad \\377'"), timeout_s=10, on_line=lines.append
+    )
     assert done.stdout == b"out\nbad \xff"
     assert sorted(lines) == ["err", "out"]
     assert sorted(done.tail.splitlines()) == ["bad \ufffd", "err", "out"]
@@ -53,7 +55,7 @@ def test_stdout_is_kept_and_the_tail_has_both_streams() -> None:
 def test_a_log_gets_both_streams_and_is_appended_to(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("before\n")
-    done = proc.run(shell("echo out; echo err >&2"), timeout_s=10, log=log)
+    done = process.run(shell("echo out; echo err >&2"), timeout_s=10, log=log)
     assert done.stdout == b""
     first, *rest = log.read_text().splitlines()
     assert (first, sorted(rest)) == ("before", ["err", "out"])
@@ -61,7 +63,7 @@ def test_a_log_gets_both_streams_and_is_appended_to(tmp_path: Path) -> None:
 
 def test_a_log_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None:
     with pytest.raises(InfraError, match="log cannot be written"):
-        proc.run(["touch", tmp_path / "started"], timeout_s=10, log=tmp_path / "missing" / "log")
+        process.run(["touch", tmp_path / "started"], timeout_s=10, log=tmp_path / "missing" / "log")
     time.sleep(0.1)
     assert not (tmp_path / "started").exists()
 
@@ -69,7 +71,7 @@ def test_a_log_that_cannot_be_written_starts_nothing(tmp_path: Path) -> None:
 def test_a_log_that_fills_the_disk_ends_the_command_as_our_trouble() -> None:
     started = time.monotonic()
     with pytest.raises(InfraError, match="log cannot be written: No space left on device") as caught:
-        proc.run(shell("echo x; exec sleep 60"), timeout_s=30, log=Path("/dev/full"))
+        process.run(shell("echo x; exec sleep 60"), timeout_s=30, log=Path("/dev/full"))
     assert time.monotonic() - started < 10
     assert caught.value.where == "/dev/full"
 
@@ -79,7 +81,7 @@ def test_the_deadline_ends_the_whole_group_grandchildren_that_ignore_sigterm_too
     script = "(trap \"\" TERM; sh -c 'echo $PPID'; exec sleep 60) & echo $$; exec sleep 60"
     started = time.monotonic()
     with pytest.raises(InfraError, match=r"no end after 0\.7 s") as caught:
-        proc.run(shell(script), timeout_s=0.7, on_line=lambda line: pids.append(int(line)))
+        process.run(shell(script), timeout_s=0.7, on_line=lambda line: pids.append(int(line)))
     assert time.monotonic() - started < 5
     assert len(pids) == 2
     assert all(gone(pid) for pid in pids)
@@ -88,7 +90,7 @@ def test_the_deadline_ends_the_whole_group_grandchildren_that_ignore_sigterm_too
 
 def test_a_daemonised_grandchild_that_holds_the_pipe_does_not_hold_us() -> None:
     started = time.monotonic()
-    done = proc.run(shell("setsid sleep 60 & echo $!"), timeout_s=30)
+    done = process.run(shell("setsid sleep 60 & echo $!"), timeout_s=30)
     assert time.monotonic() - started < 10
     os.kill(int(done.text), signal.SIGKILL)
 
@@ -99,34 +101,34 @@ def test_a_daemonised_grandchild_that_holds_the_pipe_does_not_hold_us() -> None:
 )
 def test_a_failure_says_how_it_ended_and_shows_the_last_lines(script: str, words: str) -> None:
     with pytest.raises(InfraError) as caught:
-        proc.run(shell(script), timeout_s=10, hint="look there")
+        process.run(shell(script), timeout_s=10, hint="look there")
     error = caught.value
     assert (error.what, error.detail, error.hint) == (f"sh {words}", "why", "look there")
-    assert proc.run(shell(script), timeout_s=10, check=False).returncode in (7, -9)
+    assert process.run(shell(script), timeout_s=10, check=False).returncode in (7, -9)
 
 
 def test_a_signal_without_a_name_has_words_too() -> None:
-    assert proc.describe_status(-200) == "was killed by signal 200"
+    assert process.describe_status(-200) == "was killed by signal 200"
 
 
 def test_a_missing_program_is_named_with_the_command_as_it_can_be_pasted() -> None:
     with pytest.raises(InfraError) as caught:
-        proc.run(["no-such-program", "two words"], timeout_s=10)
+        process.run(["no-such-program", "two words"], timeout_s=10)
     assert caught.value.what == "no-such-program is not installed"
     assert caught.value.where == "no-such-program 'two words'"
 
 
 def test_a_missing_folder_is_not_taken_for_a_missing_program(tmp_path: Path) -> None:
     with pytest.raises(InfraError) as caught:
-        proc.run(["true"], timeout_s=10, cwd=tmp_path / "gone")
+        process.run(["true"], timeout_s=10, cwd=tmp_path / "gone")
     assert "installed" not in caught.value.what
     assert caught.value.where == str(tmp_path / "gone")
 
 
 def test_input_is_fed_and_a_child_that_does_not_read_it_is_no_deadlock() -> None:
     data = os.urandom(1 << 20)
-    assert proc.run(["cat"], timeout_s=20, stdin=data).stdout == data
-    assert proc.run(["true"], timeout_s=20, stdin=data).returncode == 0
+    assert process.run(["cat"], timeout_s=20, stdin=data).stdout == data
+    assert process.run(["true"], timeout_s=20, stdin=data).returncode == 0
 
 
 @pytest.mark.parametrize("script", ["yes | head -c 100000000", "head -c 100000000 /dev/zero"])
@@ -147,15 +149,17 @@ def test_huge_output_takes_bounded_memory(script: str) -> None:
 
 def test_stop_all_interrupts_what_runs_and_refuses_what_would_start() -> None:
     pids: list[int] = []
-    threading.Timer(0.4, proc.stop_all).start()
+    threading.Timer(0.4, process.stop_all).start()
     with pytest.raises(Interrupted, match="while a command ran"):
-        proc.run(shell("echo $$; exec sleep 60"), timeout_s=30, on_line=lambda line: pids.append(int(line)))
+        process.run(
+            shell("echo $$; exec sleep 60"), timeout_s=30, on_line=lambda line: pids.append(int(line))
+        )
     assert gone(pids[0])
-    assert proc.stopping()
+    assert process.stopping()
     with pytest.raises(Interrupted, match="before"):
-        proc.run(["true"], timeout_s=10)
-    proc.reset()
-    assert proc.run(["true"], timeout_s=10).returncode == 0
+        process.run(["true"], timeout_s=10)
+    process.reset()
+    assert process.run(["true"], timeout_s=10).returncode == 0
 
 
 def test_a_child_that_starts_while_stop_all_runs_is_ended_as_well() -> None:
@@ -163,21 +167,23 @@ def test_a_child_that_starts_while_stop_all_runs_is_ended_as_well() -> None:
         """An argument that is looked at between the first check and the start."""
 
         def __fspath__(self) -> str:
-            proc.stop_all()
+            process.stop_all()
             return "60"
 
     started = time.monotonic()
     with pytest.raises(Interrupted):
-        proc.run(["sleep", Late()], timeout_s=30)
+        process.run(["sleep", Late()], timeout_s=30)
     assert time.monotonic() - started < 5
 
 
 def test_stop_all_ends_a_foreground_child_which_leads_no_group() -> None:
-    child = proc.spawn(["sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, foreground=True)
+    child = process.spawn(
+        ["sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, foreground=True
+    )
     try:
-        proc.stop_all()
+        process.stop_all()
         assert child.poll() == -signal.SIGTERM
     finally:
         child.kill()
         child.wait()
-        proc.forget(child)
+        process.forget(child)

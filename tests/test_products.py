@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import products
-from kmodpipe.errors import KernelFailure
+from kmodpipe.util.errors import KernelFailure
 
 WANTED = ("x.ko", "cell.config")
 

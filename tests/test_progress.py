@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from rich.text import Text
 
-from kmodpipe.errors import InfraError
-from kmodpipe.progress import Mode, Screen, visible
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.screen import Mode, Screen, visible
 
 
 @pytest.mark.parametrize(

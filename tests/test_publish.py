@@ -20,9 +20,7 @@ from kcidb_io.schema import LATEST
 from kmodpipe import config, results
 from kmodpipe.asking import Asking
 from kmodpipe.commands import ci, publish
-from kmodpipe.errors import InfraError, UserError
 from kmodpipe.guard import guarded
-from kmodpipe.progress import Mode, Screen
 from kmodpipe.publish import buildkite, declared, kcidb, material, outbox, squad, template
 from kmodpipe.publish.command import Office, published_at_the_end
 from kmodpipe.publish.material import Material
@@ -34,6 +32,8 @@ from kmodpipe.publish.secret import Secret, read
 from kmodpipe.publish.sending import Courier, send
 from kmodpipe.report import words
 from kmodpipe.results import State, Verdict, planned, with_cell
+from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.screen import Mode, Screen
 from tests import sample_run, toy
 
 TOKEN = "t0ken-that-nobody-may-see"

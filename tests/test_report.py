@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import results
-from kmodpipe.errors import KmodpipeError
-from kmodpipe.progress import Mode, Screen
 from kmodpipe.report import again, blocks, command, compare, mail, story, words
 from kmodpipe.report.command import Wanted
 from kmodpipe.results import CaseResult, Run, State, Verdict
+from kmodpipe.util.errors import KmodpipeError
+from kmodpipe.util.screen import Mode, Screen
 from tests.sample_run import INFOS, cell, change, failed, finished, ran, seen
 from tests.test_blocks import tokens
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import results
-from kmodpipe.errors import ExitCode, UserError
 from kmodpipe.results import CaseResult, CellResult, EffectKind, Run, State, Verdict
+from kmodpipe.util.errors import ExitCode, UserError
 from tests.sample_run import DEAD, INFOS, PARTLY, SKELETON, cell, change, failed, finished, ran, seen, skipped
 
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"

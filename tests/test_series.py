@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import proc, series, source
-from kmodpipe.errors import Interrupted, UserError
-from kmodpipe.progress import Mode, Screen
+from kmodpipe import series, source
+from kmodpipe.util import process
+from kmodpipe.util.errors import Interrupted, UserError
+from kmodpipe.util.screen import Mode, Screen
 from tests.trees import commit_all, contents, git, make_tree, write
 
 
@@ -336,12 +337,12 @@ def test_an_interruption_leaves_no_farm(
 ) -> None:
     root = folder_of(tmp_path / "patches", {"a.patch": diff(toy_header("int B;"), tmp_path / "w")})
     loaded = series.load("fix", root)
-    proc.stop_all()
+    process.stop_all()
     try:
         with pytest.raises(Interrupted):
             series.apply(loaded, tree, cache, screen)
     finally:
-        proc.reset()
+        process.reset()
     assert not list((cache / "trees").glob("patched-*")) and not list((cache / "work").iterdir())
 
 

@@ -15,11 +15,11 @@ import pytest
 
 from kmodpipe import engine, host, image, setup
 from kmodpipe.engine import Look, State
-from kmodpipe.errors import InfraError, UserError
 from kmodpipe.host import Host
-from kmodpipe.progress import Mode, Screen
-from kmodpipe.rights import Ask, RootShell
 from kmodpipe.setup import Action, Kind
+from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.util.sudo import Ask, RootShell
 from tests.fake_engine import VERSION, FakeEngine
 
 HERE = engine.DEFAULT_ENDPOINT

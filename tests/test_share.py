@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.errors import UserError
-from kmodpipe.progress import Mode, Screen
 from kmodpipe.share import open_share, pack
 from kmodpipe.share.registry import place
 from kmodpipe.store import Store
+from kmodpipe.util.errors import UserError
+from kmodpipe.util.screen import Mode, Screen
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import cases, pipeline, snapshot
-from kmodpipe.errors import InfraError, UserError
 from kmodpipe.results import Run
 from kmodpipe.store import Store
+from kmodpipe.util.errors import InfraError, UserError
 from tests import toy
 
 CELL = "toy-fix.INDEX=y.NOUUID=n"

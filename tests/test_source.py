@@ -18,11 +18,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from kmodpipe import apt, integrity, proc, source
-from kmodpipe.errors import InfraError, Interrupted, UserError
-from kmodpipe.progress import Mode, Screen
+from kmodpipe import apt, integrity, source
 from kmodpipe.source import TreeSpec, Unreachable, archive, debian
 from kmodpipe.source import tree as trees
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, Interrupted, UserError
+from kmodpipe.util.screen import Mode, Screen
 from tests.trees import FILES, commit_all, contents, git, make_tree, write
 
 NO_PORT = "http://127.0.0.1:9"
@@ -287,12 +288,12 @@ def test_a_tree_of_an_earlier_version_was_counted_and_gets_a_manifest(
 
 def test_an_interruption_leaves_nothing_half_made(tmp_path: Path, cache: Path, screen: Screen) -> None:
     mine = make_tree(tmp_path / "mine")
-    proc.stop_all()
+    process.stop_all()
     try:
         with pytest.raises(Interrupted):
             get(str(mine), cache, screen)
     finally:
-        proc.reset()
+        process.reset()
     assert not list((cache / "trees").glob("dir-*"))
     assert get(str(mine), cache, screen).kernel_version == "5.10.7-toy"
 

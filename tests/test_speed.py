@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import speed
-from kmodpipe.errors import InfraError
 from kmodpipe.qemu import TCG
 from kmodpipe.speed import MOST, REFERENCE_S, Speed
+from kmodpipe.util.errors import InfraError
 
 ENDS = f"say('e'); sys.exit({speed.EXIT_STATUS})"
 

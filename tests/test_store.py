@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import integrity
-from kmodpipe.errors import InfraError
 from kmodpipe.store import (
     Store,
     digest_file,
@@ -26,6 +25,7 @@ from kmodpipe.store import (
     require_space,
     write_atomically,
 )
+from kmodpipe.util.errors import InfraError
 
 INPUTS = {"config": "abc", "flags": ["-O2"], "upstream": None}
 

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from kmodpipe import engine, owners, proc
+from kmodpipe import engine
 from kmodpipe.container.job import REPRODUCIBLE, Ended, EngineWentAway, Job
 from kmodpipe.container.watch import Log, Room
-from kmodpipe.errors import InfraError, Interrupted
-from kmodpipe.owners import boot_id
 from kmodpipe.products import OBJECT_BYTES
+from kmodpipe.util import process, process_id
+from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util.process_id import boot_id
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -81,7 +82,7 @@ class DockerRuntime:
         from docker.errors import DockerException
         from requests.exceptions import RequestException
 
-        if proc.stopping():
+        if process.stopping():
             raise Interrupted("interrupted before a container was started", where=job.name)
         if self._silent:
             self._require_answer(job, 2)
@@ -158,7 +159,7 @@ class DockerRuntime:
             memswap_limit=f"{memory_mib}m" if memory_mib else None,
             labels={
                 LABEL: owner(),
-                _BEGAN_LABEL: owners.began(os.getpid()),
+                _BEGAN_LABEL: process_id.began(os.getpid()),
                 "org.kmodpipe.job": job.name,
             },
             environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths},
@@ -192,7 +193,7 @@ class DockerRuntime:
         asked = time.monotonic()
         while True:
             reader.join(0.1)
-            if proc.stopping():
+            if process.stopping():
                 raise Interrupted("interrupted while a container ran", where=job.name)
             room.check()
             if time.monotonic() > deadline:
@@ -253,7 +254,7 @@ class DockerRuntime:
 
     def _is_back(self) -> bool:
         deadline = time.monotonic() + _BACK_S
-        while time.monotonic() < deadline and not proc.stopping():
+        while time.monotonic() < deadline and not process.stopping():
             if engine.look(2).state is engine.State.ANSWERS:
                 return True
             time.sleep(0.25)
@@ -279,7 +280,7 @@ class DockerRuntime:
             found = self._client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
             for container in found:
                 pid, _, boot = container.labels.get(LABEL, "").partition("-")
-                if owners.runs(f"{pid} {boot} {container.labels.get(_BEGAN_LABEL, '')}"):
+                if process_id.runs(f"{pid} {boot} {container.labels.get(_BEGAN_LABEL, '')}"):
                     continue
                 with suppress(DockerException):
                     container.remove(force=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from kmodpipe import proc
 from kmodpipe.container.job import REPRODUCIBLE, Ended, Job
-from kmodpipe.errors import InfraError, UserError
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, UserError
 
 # What make takes for its own, or Kbuild refuses.
 _MAKE_CANNOT = re.compile(r"[\s:$#'\"`\\;&|<>*?()\[\]{}!^\x00-\x1f\x7f]")
@@ -28,7 +28,7 @@ class HostRuntime:
         """The tools that decide what comes out. Raises InfraError where one is missing."""
         found = {}
         for tool in ("gcc", "ld", "make", "flex", "bison", "bc"):
-            version = proc.run([tool, "--version"], timeout_s=10, hint=_HOST_HINT).text.splitlines()[0]
+            version = process.run([tool, "--version"], timeout_s=10, hint=_HOST_HINT).text.splitlines()[0]
             found[tool] = version
         return {"runtime": self.name, **found}
 
@@ -43,7 +43,7 @@ class HostRuntime:
                     "KMODPIPE_CACHE; or build in Docker, which does not care",
                 )
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        done = proc.run(
+        done = process.run(
             ["sh", f"{paths['RECIPE']}/{job.script}"],
             timeout_s=job.timeout_s,
             env={**REPRODUCIBLE, **job.env, **paths},
@@ -53,7 +53,7 @@ class HostRuntime:
         )
         if done.returncode < 0:
             raise InfraError(
-                f"{job.name} {proc.describe_status(done.returncode)}",
+                f"{job.name} {process.describe_status(done.returncode)}",
                 where=f"log: {job.log}",
                 detail=done.tail,
             )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from kmodpipe.errors import InfraError
+from kmodpipe.util.errors import InfraError
 
 # Objects depend on the source alone: Documentation/kbuild/reproducible-builds.rst
 REPRODUCIBLE = {

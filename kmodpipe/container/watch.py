@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from kmodpipe.container.job import Job
-from kmodpipe.errors import InfraError, KernelFailure
 from kmodpipe.store import size_mib
+from kmodpipe.util.errors import InfraError, KernelFailure
 
 _RESERVE_MIB = 512
 _MOST_MIB = 64 * 1024

@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmodpipe import deadaxis, results
-from kmodpipe.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.fanout.plan import Plan, PlannedCell
 from kmodpipe.kconfig import Asked, Cell, Flavour, Variant
-from kmodpipe.progress import Screen
 from kmodpipe.results import CellResult, DeadAxis, Run, State
 from kmodpipe.store import digest_file, digest_of
+from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
+from kmodpipe.util.screen import Screen
 
 COLLECTED = "collected"
 """The property of a run that was put together from others."""

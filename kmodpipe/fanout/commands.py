@@ -11,10 +11,10 @@ from kmodpipe import results
 from kmodpipe.asking import Asking, asked_tries, chosen_cases, resolve, used_cache
 from kmodpipe.bench import set_up
 from kmodpipe.building import RunFolder
-from kmodpipe.errors import ExitCode, InfraError, UserError, unknown_name
 from kmodpipe.fanout import collect as collecting
 from kmodpipe.fanout import formats, plan
 from kmodpipe.store import write_atomically
+from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
 
 
 def matrix(asking: Asking) -> int:

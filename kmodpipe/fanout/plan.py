@@ -21,12 +21,12 @@ from kmodpipe import kconfig, results, series, source
 from kmodpipe.bench import Asked, Bench, control_subject
 from kmodpipe.building import Building, Maker, RunFolder, workers
 from kmodpipe.cases import Case
-from kmodpipe.errors import UserError
 from kmodpipe.fanout import question
 from kmodpipe.kconfig import Cell
 from kmodpipe.plan import Subject
 from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseInfo
+from kmodpipe.util.errors import UserError
 
 SCHEMA = "kmodpipe-plan"
 VERSION = 1

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kmodpipe.errors import UserError
+from kmodpipe.util.errors import UserError
 
 Known = Mapping[str, str]
 _LEVEL = {"n": 0, "m": 1, "y": 2}

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from kmodpipe import paths
-from kmodpipe.errors import UserError, unknown_name
 from kmodpipe.kconfig.fragment import Asked, merge, parse_fragment
 from kmodpipe.store import digest_of
+from kmodpipe.util import paths
+from kmodpipe.util.errors import UserError, unknown_name
 
 CONTROL = "unpatched"
 """The variant without a series: what every series is compared with."""

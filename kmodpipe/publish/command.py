@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe.errors import ExitCode, InfraError, Interrupted, KmodpipeError, UserError, unknown_name
-from kmodpipe.progress import Screen
 from kmodpipe.publish import material
 from kmodpipe.publish.outbox import Outbox, Spooled, place
 from kmodpipe.publish.parcel import Parcel
 from kmodpipe.publish.receiver import Receiver
 from kmodpipe.publish.secret import Secret
 from kmodpipe.publish.sending import Courier, Tally, send
+from kmodpipe.util.errors import ExitCode, InfraError, Interrupted, KmodpipeError, UserError, unknown_name
+from kmodpipe.util.screen import Screen
 
 AGAIN = "invoke publish --pending"
 

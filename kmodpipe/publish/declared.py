@@ -7,7 +7,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kmodpipe.errors import UserError
 from kmodpipe.kconfig.matrix import readable
 from kmodpipe.publish import template
 from kmodpipe.publish.buildkite import BuildkiteReceiver
@@ -15,6 +14,7 @@ from kmodpipe.publish.generic import HttpReceiver
 from kmodpipe.publish.kcidb import KcidbReceiver
 from kmodpipe.publish.receiver import Receiver
 from kmodpipe.publish.squad import SquadReceiver
+from kmodpipe.util.errors import UserError
 
 KINDS: Mapping[str, type[Receiver]] = {
     "http": HttpReceiver,

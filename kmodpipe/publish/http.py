@@ -32,10 +32,10 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from kmodpipe import __version__
-from kmodpipe.errors import UserError
-from kmodpipe.progress import visible
 from kmodpipe.publish import template
 from kmodpipe.publish.parcel import Answer, Fate, Reply, Request
+from kmodpipe.util.errors import UserError
+from kmodpipe.util.screen import visible
 
 MOST_ANSWER = 64 * 1024
 """Bytes of an answer's body that are read."""

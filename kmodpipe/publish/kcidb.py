@@ -28,12 +28,12 @@ from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
-from kmodpipe.errors import InfraError
 from kmodpipe.publish import template
 from kmodpipe.publish.material import Material, dead_axes, judged, story
 from kmodpipe.publish.parcel import Answer, Fate, Parcel, Part, Reply, Request
 from kmodpipe.publish.receiver import Receiver, Text, Url, plain_judgement
 from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
+from kmodpipe.util.errors import InfraError
 
 VERSION = {"major": 5, "minor": 3}
 _MOST_EXCERPT = 16384

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 from kmodpipe import results
-from kmodpipe.errors import UserError
 from kmodpipe.report import junit
 from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
+from kmodpipe.util.errors import UserError
 
 _MOST_FILE = 64 * 1024 * 1024
 

@@ -15,11 +15,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from kmodpipe.progress import visible
 from kmodpipe.publish import template
 from kmodpipe.publish.material import Material
 from kmodpipe.publish.parcel import Answer, Fate, Parcel, Reply, Request
 from kmodpipe.publish.secret import Secret, read
+from kmodpipe.util.screen import visible
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Url = Annotated[str, AfterValidator(template.check_url)]

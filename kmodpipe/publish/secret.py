@@ -11,7 +11,7 @@ import re
 import stat
 from pathlib import Path
 
-from kmodpipe.errors import UserError
+from kmodpipe.util.errors import UserError
 
 _MOST = 16 * 1024
 

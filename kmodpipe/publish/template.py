@@ -11,7 +11,7 @@ import string
 from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from kmodpipe.errors import UserError
+from kmodpipe.util.errors import UserError
 
 FIELDS = {
     "run": "the run's id",

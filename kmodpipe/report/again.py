@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kmodpipe import proc
 from kmodpipe.config import Project, Request
 from kmodpipe.results import CONTROL, CaseInfo, CellResult, Run
 from kmodpipe.series import Series
+from kmodpipe.util import process
 
 PROPERTY = "repeat-with"
 """The property of a run that holds the command without series, cell and case."""
@@ -27,7 +27,7 @@ def properties(request: Request, project: Project, series: Sequence[Series]) -> 
     argv += ["--head"] * request.head + ["--each-patch"] * request.each_patch
     if request.runtime != "docker":
         argv += ["--runtime", request.runtime]
-    found = {PROPERTY: proc.pasteable(argv)}
+    found = {PROPERTY: process.pasteable(argv)}
     given = [name for name in request.series if name != "none"]
     whole = [one for one in series if not one.partial]
     for one, argument in zip(whole, given, strict=False):
@@ -51,4 +51,4 @@ def command(run: Run, cell: CellResult | None = None, info: CaseInfo | None = No
     argv = ["--series", run.properties.get(_argument(name), name)]
     argv += ["--cell", cell.cell] if cell else []
     argv += ["--case", info.argument or info.id] if info else []
-    return f"{run.properties.get(PROPERTY, 'invoke test')} {proc.pasteable(argv)}"
+    return f"{run.properties.get(PROPERTY, 'invoke test')} {process.pasteable(argv)}"

@@ -18,8 +18,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kmodpipe.progress import visible_lines
 from kmodpipe.results import one_line
+from kmodpipe.util.screen import visible_lines
 
 
 @dataclass(frozen=True)

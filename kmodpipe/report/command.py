@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import cases, disk, paths, proc, results
-from kmodpipe.errors import ExitCode, KmodpipeError, UserError, unknown_name
-from kmodpipe.progress import Screen
+from kmodpipe import cases, results
 from kmodpipe.report import blocks, compare, findings, html, junit, mail, story, terminal
 from kmodpipe.report.compare import Change, Comparison
 from kmodpipe.results import Run
 from kmodpipe.store import write_atomically
+from kmodpipe.util import os_errors, paths, process
+from kmodpipe.util.errors import ExitCode, KmodpipeError, UserError, unknown_name
+from kmodpipe.util.screen import Screen
 
 FORMATS = ("findings", "text", "markdown", "mail", "summary")
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -179,7 +180,7 @@ def append_summary(page: Callable[[], str], screen: Screen) -> None:
 def _tester() -> str:
     """Who runs this, as git knows him; empty where it does not."""
     told = [
-        proc.run(["git", "config", name], timeout_s=10, check=False).text.strip()
+        process.run(["git", "config", name], timeout_s=10, check=False).text.strip()
         for name in ("user.name", "user.email")
     ]
     return f"{told[0]} <{told[1]}>" if all(told) else ""
@@ -197,7 +198,7 @@ def _written(path: Path, write: Callable[[Path], None], screen: Screen) -> None:
 
 def _not_written(error: OSError, where: str) -> KmodpipeError:
     """The machine's trouble where it is that, such as a full disk; else the name was no good."""
-    return disk.explain(error) or UserError(f"the file cannot be written: {error.strerror}", where=where)
+    return os_errors.explain(error) or UserError(f"the file cannot be written: {error.strerror}", where=where)
 
 
 def _open(run: Run, folder: Path, screen: Screen) -> None:

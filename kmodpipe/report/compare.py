@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
-from kmodpipe.errors import UserError, unknown_name
 from kmodpipe.report.again import PROPERTY
 from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
+from kmodpipe.util.errors import UserError, unknown_name
 
 _STEADY = 10
 """Timed pairs from which on the spread of the others says something."""

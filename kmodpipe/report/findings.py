@@ -14,7 +14,6 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kmodpipe.cases import Case
-from kmodpipe.errors import UserError
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.report.words import tree
 from kmodpipe.results import (
@@ -28,6 +27,7 @@ from kmodpipe.results import (
     one_line,
     totals,
 )
+from kmodpipe.util.errors import UserError
 
 FILE = "claims.toml"
 _SIGNS = (

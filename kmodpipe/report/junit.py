@@ -34,11 +34,11 @@ from pathlib import Path
 
 from junit_xml import TestCase, TestSuite
 
-from kmodpipe.progress import visible_lines
 from kmodpipe.report import again
 from kmodpipe.report.words import close
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, Verdict, effects, one_line
 from kmodpipe.store import write_atomically
+from kmodpipe.util.screen import visible_lines
 
 TEXT_LIMIT = 64 * 1024
 """Characters of one text node: half of it head, half tail."""

@@ -6,11 +6,11 @@ series says what its first mail was. ``Tested-by`` is offered only where there i
 
 from __future__ import annotations
 
-from kmodpipe.errors import ExitCode, UserError, unknown_name
 from kmodpipe.report import again, blocks, story, words
 from kmodpipe.report.blocks import Block, Code, Command, Items, Paragraph, Title
 from kmodpipe.report.compare import Comparison
 from kmodpipe.results import CONTROL, EffectKind, Run, State, effects, exit_code, one_line
+from kmodpipe.util.errors import ExitCode, UserError, unknown_name
 
 
 def text(run: Run, variant: str = "", comparison: Comparison | None = None, tester: str = "") -> str:

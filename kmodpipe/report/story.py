@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from kmodpipe.errors import ExitCode
 from kmodpipe.report import again, words
 from kmodpipe.report.blocks import (
     Block,
@@ -35,6 +34,7 @@ from kmodpipe.results import (
     effects,
     exit_code,
 )  # fmt: skip
+from kmodpipe.util.errors import ExitCode
 
 _ROWS, _CELLS, _COMMANDS, _EVIDENCE_LINES = 40, 4, 5, 12
 _SHOWN_EFFECTS = (EffectKind.REGRESSED, EffectKind.FIXED, EffectKind.KNOWN_DEFECT)

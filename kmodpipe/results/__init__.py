@@ -7,7 +7,6 @@
 `kmodpipe.report` writes what people and other programs read.
 """
 
-from kmodpipe.progress import one_line
 from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
 from kmodpipe.results.effects import Effect, EffectKind, control_of, effects
 from kmodpipe.results.model import (
@@ -28,6 +27,7 @@ from kmodpipe.results.model import (
     totals,
     with_cell,
 )
+from kmodpipe.util.screen import one_line
 
 __all__ = [
     "CONTROL",

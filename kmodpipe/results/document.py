@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from kmodpipe.errors import UserError
 from kmodpipe.results.effects import effects
 from kmodpipe.results.model import Run, exit_code, totals
 from kmodpipe.store import write_atomically
+from kmodpipe.util.errors import UserError
 
 SCHEMA = "kmodpipe-results"
 VERSION = 1

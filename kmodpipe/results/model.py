@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from kmodpipe.errors import ExitCode
 from kmodpipe.evidence import KernelReport
 from kmodpipe.ktap import Subtest
-from kmodpipe.progress import one_line
+from kmodpipe.util.errors import ExitCode
+from kmodpipe.util.screen import one_line
 
 CONTROL = "unpatched"
 """The variant that every series is compared with."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kmodpipe import disk, paths, proc, store
-from kmodpipe.errors import UserError
-from kmodpipe.farm import make_farm
-from kmodpipe.progress import Mode, Screen
+from kmodpipe import store
 from kmodpipe.series.model import Patch, Series, git
 from kmodpipe.source import Tree
 from kmodpipe.source import tree as trees
+from kmodpipe.util import os_errors, paths, process
+from kmodpipe.util.errors import UserError
+from kmodpipe.util.hardlinks import make_farm
+from kmodpipe.util.screen import Mode, Screen
 
 _STRICT = ("apply", "--whitespace=nowarn", "-p1")
 # A place is found by comparing every line of a file with every line of a hunk.
@@ -73,11 +74,11 @@ def _apply_one(series: Series, tree: Tree, patch: Patch, farm: Path) -> None:
     if done.returncode < 0:
         raise UserError(
             f"series {series.name}: {patch.name} makes a file larger than any source: "
-            f"git {proc.describe_status(done.returncode)}",
+            f"git {process.describe_status(done.returncode)}",
             where=str(patch.path),
         )
-    if done.returncode != 0 and (disk.is_full(farm) or disk.says_full(done.tail)):
-        raise disk.full(f"{patch.name} was applied", where=str(farm), detail=done.tail)
+    if done.returncode != 0 and (os_errors.is_full(farm) or os_errors.says_full(done.tail)):
+        raise os_errors.full(f"{patch.name} was applied", where=str(farm), detail=done.tail)
     if done.returncode != 0:
         raise _rejected(series, tree, patch, farm, done.tail)
 

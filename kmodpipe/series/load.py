@@ -18,10 +18,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kmodpipe import paths
-from kmodpipe.errors import UserError, unknown_name
 from kmodpipe.series.model import Patch, Series, git, is_diff, read_patch
 from kmodpipe.store import temporary
+from kmodpipe.util import paths
+from kmodpipe.util.errors import UserError, unknown_name
 
 UNPATCHED = "unpatched"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")

@@ -18,9 +18,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kmodpipe import paths, proc
-from kmodpipe.errors import InfraError, UserError, from_system
 from kmodpipe.store import digest_of, temporary
+from kmodpipe.util import paths, process
+from kmodpipe.util.errors import InfraError, UserError, from_system
 
 RECIPE = 1
 """Goes into every digest: raise it when the same patches would make another tree."""
@@ -80,7 +80,7 @@ class Series:
         return tuple(sorted({name for patch in self.patches for name in patch.touched}))
 
 
-def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -> proc.Completed:
+def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -> process.Completed:
     """git in ``cwd`` as if there were no repository above it and no configuration.
 
     Raises InfraError where this process's own limit on the size of a file stops it."""
@@ -94,14 +94,18 @@ def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -
     file_bytes = _at_most(resource.RLIMIT_FSIZE, _FILE_BYTES)
     memory_bytes = _at_most(resource.RLIMIT_AS, _MEMORY_BYTES)
     bounds = ["prlimit", f"--as={memory_bytes}", f"--fsize={file_bytes}", "--"]
-    done = proc.run([*bounds, "git", *args], timeout_s=_LIMIT_S, cwd=cwd, env=env, stdin=stdin, check=False)
+    done = process.run(
+        [*bounds, "git", *args], timeout_s=_LIMIT_S, cwd=cwd, env=env, stdin=stdin, check=False
+    )
     stopped = done.returncode == -signal.SIGXFSZ or os.strerror(errno.EFBIG) in done.tail
     if stopped and file_bytes < _FILE_BYTES and (trouble := from_system(OSError(errno.EFBIG, ""))):
         trouble.detail = done.tail
         raise trouble
     if check and done.returncode != 0:
         raise InfraError(
-            f"git {proc.describe_status(done.returncode)}", where=proc.pasteable(done.argv), detail=done.tail
+            f"git {process.describe_status(done.returncode)}",
+            where=process.pasteable(done.argv),
+            detail=done.tail,
         )
     return done
 

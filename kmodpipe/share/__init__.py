@@ -23,8 +23,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kmodpipe.errors import InfraError, Interrupted, UserError
-from kmodpipe.progress import Screen, Step
 from kmodpipe.share import pack
 from kmodpipe.share.registry import (
     MANIFEST,
@@ -36,6 +34,8 @@ from kmodpipe.share.registry import (
     place,
 )
 from kmodpipe.store import Artifact, Store, require_space
+from kmodpipe.util.errors import InfraError, Interrupted, UserError
+from kmodpipe.util.screen import Screen, Step
 
 KINDS: Mapping[str, str] = {"config": "obj", "base": "obj", "guest": "out", "toolset": "out"}
 """What is shared, and below which of its folders there may be symbolic links. Modules are what a run is

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kmodpipe import image, proc
-from kmodpipe.errors import InfraError, Interrupted
-from kmodpipe.progress import Screen
+from kmodpipe import image
 from kmodpipe.share import Share
 from kmodpipe.store import Store, lock, write_atomically
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util.screen import Screen
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -71,7 +72,7 @@ def push(
             with (scratch / "image.tar").open("wb") as f:
                 # By its id: an image that is saved by name takes that name along, over whatever has it there.
                 for chunk in client.api.get_image(image_id, chunk_size=_CHUNK):
-                    if proc.stopping():
+                    if process.stopping():
                         raise Interrupted("interrupted while the builder image was saved")
                     f.write(chunk)
             share.push_image(name, image_id, scratch)

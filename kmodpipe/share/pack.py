@@ -16,8 +16,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO
 
-from kmodpipe import proc
-from kmodpipe.errors import InfraError, Interrupted
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, Interrupted
 
 _LEVEL = 3
 _MOST_BYTES = 8 * 1024**3
@@ -36,7 +36,7 @@ class _Hashing:
         self.hasher = hashlib.sha256()
 
     def write(self, data: bytes) -> int:
-        if proc.stopping():
+        if process.stopping():
             raise Interrupted("interrupted while an artifact was packed")
         self.hasher.update(data)
         return self._file.write(data)
@@ -85,7 +85,7 @@ def unpack(source: Path, folder: Path, *, links_below: str) -> None:
                 total += info.size
                 if total > _MOST_BYTES or count > _MOST_FILES:
                     raise Unpackable("an artifact that is larger than any of ours")
-                if proc.stopping():
+                if process.stopping():
                     raise Interrupted("interrupted while an artifact was unpacked")
                 path = folder / name
                 if info.isdir():

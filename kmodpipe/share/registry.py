@@ -21,8 +21,8 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from kmodpipe import proc
-from kmodpipe.errors import InfraError, Interrupted, UserError
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, Interrupted, UserError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONNECT_S = 5.0
@@ -114,7 +114,7 @@ class _Upload:
         return self._size
 
     def read(self, size: int = -1) -> bytes:
-        if proc.stopping():
+        if process.stopping():
             raise Interrupted("interrupted while an artifact was pushed")
         return self._file.read(_CHUNK if size < 0 else size)
 
@@ -173,7 +173,7 @@ class Registry:
                 size += len(piece)
                 if size > limit:
                     raise RegistryTrouble(f"{self.place} sends more than the {limit} bytes it announced")
-                if proc.stopping():
+                if process.stopping():
                     raise Interrupted("interrupted while an artifact was pulled", where=str(self.place))
                 if time.monotonic() > deadline:
                     raise RegistryTrouble(f"{self.place} had not sent all after {_WHOLE_S:g} s")

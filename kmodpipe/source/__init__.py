@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from kmodpipe import paths, store
-from kmodpipe.errors import UserError, unknown_name
-from kmodpipe.progress import Screen
+from kmodpipe import store
 from kmodpipe.source import debian, directory, git, reach, tarball, tree
 from kmodpipe.source.history import commits_between
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable, known
+from kmodpipe.util import paths
+from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.screen import Screen
 
 _TARBALL = re.compile(r"\.(tar|tar\.(gz|xz|bz2)|tgz|txz|tbz2?)$")
 _GIT_SCHEME = re.compile(r"^(git|ssh|file|https?)://")

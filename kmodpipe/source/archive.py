@@ -20,8 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
-from kmodpipe import disk, paths, proc, store
-from kmodpipe.errors import InfraError, Interrupted, UserError
+from kmodpipe import store
+from kmodpipe.util import os_errors, paths, process
+from kmodpipe.util.errors import InfraError, Interrupted, UserError
 
 _CHUNK = 1024 * 1024
 _MAGIC: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (
@@ -137,7 +138,7 @@ def unpack(
                 # Stream mode never goes back: without this the list of members grows for ever.
                 archive.members = []  # type: ignore[attr-defined]
                 if state.members % 256 == 0:
-                    if proc.stopping():
+                    if process.stopping():
                         raise Interrupted("interrupted while an archive was unpacked", where=what)
                     if on_count:
                         on_count(state.members)
@@ -145,12 +146,12 @@ def unpack(
     except RecursionError as e:
         raise UserError("the archive is damaged: its headers have headers without end", where=what) from e
     except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile, ValueError) as e:
-        if proc.stopping():
+        if process.stopping():
             raise Interrupted("interrupted while an archive was unpacked", where=what) from e
         hint = "is it a .tar, .tar.gz, .tar.bz2 or .tar.xz, and complete?"
         raise UserError(f"the archive is damaged or cut short: {e}", where=what, hint=hint) from e
     except OSError as e:
-        raise disk.explain(e, (target,)) or InfraError(f"could not unpack: {e}", where=what) from e
+        raise os_errors.explain(e, (target,)) or InfraError(f"could not unpack: {e}", where=what) from e
     if not state.members:
         raise UserError("the archive is empty", where=what)
     _finish(state)

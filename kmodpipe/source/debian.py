@@ -15,11 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from kmodpipe import apt, proc, store
-from kmodpipe.errors import InfraError, Interrupted, UserError
-from kmodpipe.progress import Screen, Step
+from kmodpipe import apt, store
 from kmodpipe.source import archive, reach, tree
 from kmodpipe.source.tree import Tree, TreeSpec
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, Interrupted, UserError
+from kmodpipe.util.screen import Screen, Step
 
 _APT_LIMIT_S = 1800.0
 _MEMBER = re.compile(r"^(?:\./)?usr/src/linux-source-[^/]+\.tar\.(?:xz|bz2|gz)$")
@@ -211,9 +212,11 @@ def _apt(spec: TreeSpec, suite: str, uri: str, root: Path, step: Step) -> Path:
     command = ["apt-get", "-c", str(root / "apt.conf"), "-o", "APT::Status-Fd=1", "-q"]
     step.update(f"apt-get update: {suite} from {reach.host_of(uri)}")
     # By default a list that cannot be had is only a warning.
-    proc.run([*command, "update", "-o", "APT::Update::Error-Mode=any"], timeout_s=_APT_LIMIT_S, on_line=show)
+    process.run(
+        [*command, "update", "-o", "APT::Update::Error-Mode=any"], timeout_s=_APT_LIMIT_S, on_line=show
+    )
     wanted = f"{spec.debian_package}={spec.version}"
-    proc.run([*command, "download", wanted], timeout_s=_APT_LIMIT_S, cwd=root / "download", on_line=show)
+    process.run([*command, "download", wanted], timeout_s=_APT_LIMIT_S, cwd=root / "download", on_line=show)
     debs = list((root / "download").glob("*.deb"))
     if len(debs) != 1:
         raise InfraError(f"apt-get download left {len(debs)} packages", where=wanted)
@@ -226,13 +229,13 @@ def _unpack(deb: Path, cache: Path, screen: Screen, identity: str, provenance: d
     with screen.step(f"unpack {deb.name}") as step, store.Store(cache).scratch("tree-") as scratch:
         target = scratch / "tree"
         target.mkdir()
-        child = proc.spawn(["dpkg-deb", "--fsys-tarfile", deb])
+        child = process.spawn(["dpkg-deb", "--fsys-tarfile", deb])
         assert child.stdout is not None and child.stderr is not None
         try:
             _unpack_inner(child.stdout, target, deb.name, step)
         finally:
-            proc.kill_group(child)
-            proc.forget(child)
+            process.kill_group(child)
+            process.forget(child)
             child.stdout.close()
             child.stderr.close()
         made = tree.install(cache, target, identity, provenance, what=deb.name)
@@ -252,7 +255,7 @@ def _unpack_inner(stream: IO[bytes], target: Path, what: str, step: Step) -> Non
                     archive.unpack(inner, target, what=said, on_count=lambda n: step.update(f"{n} files"))
                     return
     except tarfile.TarError as e:
-        if proc.stopping():
+        if process.stopping():
             raise Interrupted("interrupted while a package was unpacked", where=what) from e
         raise InfraError(f"the package cannot be read: {e}", where=what) from e
     raise UserError("the package holds no usr/src/linux-source-*.tar.xz", where=what)

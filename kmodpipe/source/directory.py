@@ -20,13 +20,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import paths, proc, store
-from kmodpipe.errors import Interrupted, UserError
-from kmodpipe.farm import link_or_copy
-from kmodpipe.progress import Screen, Step
+from kmodpipe import store
 from kmodpipe.source import tree
 from kmodpipe.source.git import QUIET_ENV
 from kmodpipe.source.tree import Tree, TreeSpec
+from kmodpipe.util import paths, process
+from kmodpipe.util.errors import Interrupted, UserError
+from kmodpipe.util.hardlinks import link_or_copy
+from kmodpipe.util.screen import Screen, Step
 
 _GIT_LIMIT_S = 120.0
 # A partial clone names the program that fetches what it lacks. The first word is for git from 2.44 on.
@@ -82,7 +83,7 @@ def _git(
     check: bool = True,
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
-) -> proc.Completed:
+) -> process.Completed:
     """git in the user's folder: reads only, runs no program that the folder's configuration names, and asks
     no server for objects that are not there."""
     argv = [
@@ -97,7 +98,7 @@ def _git(
         "safe.directory=*",
         *args,
     ]
-    return proc.run(
+    return process.run(
         argv,
         timeout_s=_GIT_LIMIT_S,
         cwd=root,
@@ -301,7 +302,7 @@ def _copy(
     linked = 0
     for done, (name, signature) in enumerate(seen.files.items()):
         if done % 256 == 0:
-            if proc.stopping():
+            if process.stopping():
                 raise Interrupted("interrupted while a folder was copied", where=str(seen.root))
             step.update(f"{done} files", done=done, total=len(seen.files))
         folder = name.rpartition("/")[0]

@@ -20,9 +20,10 @@ from pathlib import Path
 import requests
 from urllib3.exceptions import HTTPError
 
-from kmodpipe import proc, store
-from kmodpipe.errors import InfraError, Interrupted, UserError
-from kmodpipe.progress import Step
+from kmodpipe import store
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, Interrupted, UserError
+from kmodpipe.util.screen import Step
 
 _CONNECT_S = 10.0
 _READ_S = 30.0
@@ -116,7 +117,7 @@ def _forget(part: Path) -> None:
 def _wait(seconds: float, url: str) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if proc.stopping():
+        if process.stopping():
             raise Interrupted("interrupted while downloading", where=url)
         time.sleep(0.05)
 
@@ -228,7 +229,7 @@ def _receive(
                 checked = done
                 store.require_space(part.parent, 512, "the download")
             step.update(f"{done >> 20} MiB", done=done, total=total)
-            if proc.stopping():
+            if process.stopping():
                 raise Interrupted("interrupted while downloading", where=url)
             if time.monotonic() > deadline:
                 raise _Broken(f"not complete after {_TOTAL_S:.0f} s")

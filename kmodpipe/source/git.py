@@ -15,11 +15,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import disk, paths, proc, store
-from kmodpipe.errors import InfraError, Interrupted, UserError, unknown_name
-from kmodpipe.progress import Screen, Step
+from kmodpipe import store
 from kmodpipe.source import archive, reach, tree
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
+from kmodpipe.util import os_errors, paths, process
+from kmodpipe.util.errors import InfraError, Interrupted, UserError, unknown_name
+from kmodpipe.util.screen import Screen, Step
 
 _FETCH_LIMIT_S = 2 * 3600.0
 _SILENCE_LIMIT_S = 180.0
@@ -71,10 +72,10 @@ def repository(cache: Path) -> Path:
 
 def run_git(
     cache: Path, *args: str, check: bool = True, stdin: bytes | None = None, whole: bool = False
-) -> proc.Completed:
+) -> process.Completed:
     """A local git command in the shared repository."""
     argv = ["git", f"--git-dir={repository(cache)}", *SAFE, *args]
-    return proc.run(argv, timeout_s=_LOCAL_LIMIT_S, env=QUIET_ENV, stdin=stdin, check=check, whole=whole)
+    return process.run(argv, timeout_s=_LOCAL_LIMIT_S, env=QUIET_ENV, stdin=stdin, check=check, whole=whole)
 
 
 def _request(spec: TreeSpec, *, head: bool) -> dict[str, object]:
@@ -153,7 +154,7 @@ def _prepare(cache: Path) -> None:
     if not (repo / "HEAD").is_file():
         repo.parent.mkdir(parents=True, exist_ok=True)
         argv = ["git", *SAFE, "init", "--quiet", "--bare", f"--template={os.devnull}", str(repo)]
-        proc.run(argv, timeout_s=60, env=QUIET_ENV)
+        process.run(argv, timeout_s=60, env=QUIET_ENV)
 
 
 def _has(cache: Path, rev: str) -> str | None:
@@ -202,7 +203,7 @@ def _remote_ref(url: str, want: str) -> str:
 def _advertised(url: str, want: str) -> dict[str, str]:
     """What the server has, name → hash."""
     argv = ["git", *SAFE, "ls-remote", "--quiet", "--end-of-options", url]
-    done = proc.run(argv, timeout_s=60, env=_NETWORK_ENV, check=False)
+    done = process.run(argv, timeout_s=60, env=_NETWORK_ENV, check=False)
     if done.returncode != 0:
         raise_for(done.tail, url, want)
     rows = (line.partition("\t") for line in done.text.splitlines())
@@ -256,8 +257,8 @@ def raise_for(tail: str, url: str, want: str) -> None:
     """Turn git's last words into the error of the right kind."""
     if _NO_NETWORK.search(tail):
         raise Unreachable(f"{reach.host_of(url)} cannot be reached", where=url, detail=tail, hint=reach.HINT)
-    if disk.says_full(tail):
-        raise disk.full("git fetched", where=url, detail=tail)
+    if os_errors.says_full(tail):
+        raise os_errors.full("git fetched", where=url, detail=tail)
     if _NO_SUCH_COMMIT.search(tail):
         raise UserError(f"the repository has no commit {want}", where=url, detail=tail)
     raise InfraError(
@@ -274,7 +275,7 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
     git redraws its line with carriage returns, and has no limit for a ``git://`` server that falls
     silent: hence a reader of our own, with a limit for the whole and one for silence.
     """
-    child = proc.spawn(argv, env=_NETWORK_ENV)
+    child = process.spawn(argv, env=_NETWORK_ENV)
     assert child.stderr is not None and child.stdout is not None
     tail: deque[str] = deque(maxlen=20)
     partial = b""
@@ -299,14 +300,14 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
                         f"git heard nothing from the server for {now - heard:.0f} s"
                         if now - heard > _SILENCE_LIMIT_S
                         else f"git fetch did not end within {limit_s:.0f} s",
-                        where=proc.pasteable(argv),
+                        where=process.pasteable(argv),
                         hint="nothing half fetched is kept: run the same command again",
                     )
         child.wait(30)
     finally:
-        proc.end(child)
-    if proc.stopping():
-        raise Interrupted("interrupted while git fetched", where=proc.pasteable(argv))
+        process.end(child)
+    if process.stopping():
+        raise Interrupted("interrupted while git fetched", where=process.pasteable(argv))
     if partial:
         tail.append(partial.decode("utf-8", "replace"))
     return child.returncode, "\n".join(tail)
@@ -372,7 +373,7 @@ def _listing(cache: Path, commit: str, what: str) -> list[_Entry]:
     """Every file of a commit. UserError for none, and for more than any kernel has."""
     try:
         done = run_git(cache, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, whole=True)
-    except proc.TooMuch as e:
+    except process.TooMuch as e:
         raise UserError("the commit holds far more files than a kernel", where=what) from e
     entries = []
     for row in done.stdout.split(b"\0")[:-1]:

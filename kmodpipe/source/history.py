@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe import store
-from kmodpipe.progress import Screen
 from kmodpipe.source import git, reach
 from kmodpipe.source.tree import TreeSpec
+from kmodpipe.util.screen import Screen
 
 _DEEPEST = (16, 128, 512)
 _HISTORY_LIMIT_S = 300.0

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from kmodpipe import disk, store
-from kmodpipe.errors import InfraError, UserError
-from kmodpipe.progress import Screen
+from kmodpipe import store
 from kmodpipe.source import archive, download, reach, tree
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
+from kmodpipe.util import os_errors
+from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.screen import Screen
 
 
 def is_url(location: str) -> bool:
@@ -126,7 +127,7 @@ def _unpack(path: Path, sha256: str, cache: Path, screen: Screen) -> Tree:
                     on_count=lambda n: step.update(f"{n} files", done=f.tell(), total=size),
                 )  # fmt: skip
         except OSError as e:
-            if full := disk.explain(e, (cache,)):
+            if full := os_errors.explain(e, (cache,)):
                 raise full from e
             raise InfraError(f"could not read the tarball: {e.strerror}", where=str(path)) from e
         made = tree.install(cache, target, identity, {"source": "tarball"}, what=str(path))

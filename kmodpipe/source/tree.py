@@ -18,9 +18,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kmodpipe import integrity, paths
-from kmodpipe.errors import InfraError, Interrupted, UserError
+from kmodpipe import integrity
 from kmodpipe.store import digest_of, lock, remove, write_atomically
+from kmodpipe.util import paths
+from kmodpipe.util.errors import InfraError, Interrupted, UserError
 
 Tell = Callable[[str], None]
 Kind = Literal["git", "debian", "tarball", "directory"]

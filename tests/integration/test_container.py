@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kmodpipe import engine, proc
+from kmodpipe import engine
 from kmodpipe.container import LABEL, REPRODUCIBLE, DockerRuntime, Folder, Job, owner
-from kmodpipe.errors import InfraError, Interrupted
 from kmodpipe.store import boot_id
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, Interrupted
 from tests.integration.conftest import require
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def image(client: DockerClient) -> str:
 @pytest.fixture
 def runtime(client: DockerClient, image: str) -> Iterator[DockerRuntime]:
     yield DockerRuntime(client, image)
-    proc.reset()
+    process.reset()
     # What somebody else removes may take a moment.
     deadline = time.monotonic() + 5
     while ours(client) and time.monotonic() < deadline:
@@ -189,7 +190,7 @@ def test_stop_all_from_another_thread_ends_the_container_and_refuses_the_next(
 ) -> None:
     started = time.monotonic()
     with pytest.raises(Interrupted):
-        runtime.run(job(tmp_path, 'trap "" TERM INT; echo started; sleep 60'), when_started(proc.stop_all))
+        runtime.run(job(tmp_path, 'trap "" TERM INT; echo started; sleep 60'), when_started(process.stop_all))
     assert time.monotonic() - started < 20
     assert ours(client) == []
     with pytest.raises(Interrupted, match="before"):

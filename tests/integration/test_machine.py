@@ -20,8 +20,8 @@ import pytest
 
 from kmodpipe import accel, accelrom, machine, speed
 from kmodpipe.machine import Deadlines, GuestEnd, Limits, MachineSpec, Session, qemu_argv
-from kmodpipe.progress import Mode, Screen
 from kmodpipe.qemu import base_argv
+from kmodpipe.util.screen import Mode, Screen
 from tests.integration.conftest import require
 
 pytestmark = pytest.mark.integration

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import builders, engine, host, image, proc, setup
+from kmodpipe import builders, engine, host, image, setup
 from kmodpipe.engine import State
-from kmodpipe.errors import InfraError
-from kmodpipe.progress import Mode, Screen
-from kmodpipe.rights import RootShell
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.util.sudo import RootShell
 
 pytestmark = pytest.mark.integration
 
@@ -196,8 +197,8 @@ _UNSHARE = ["unshare", "--net", "true"]
 @pytest.fixture
 def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[str], Path]]:
     """Arguments for a dockerd that shares nothing with the machine's, ended afterwards; and its log."""
-    dockerd = shutil.which("dockerd", path=proc.clean_environment()["PATH"])
-    if os.getuid() != 0 or dockerd is None or proc.run(_UNSHARE, timeout_s=10, check=False).returncode:
+    dockerd = shutil.which("dockerd", path=process.clean_environment()["PATH"])
+    if os.getuid() != 0 or dockerd is None or process.run(_UNSHARE, timeout_s=10, check=False).returncode:
         pytest.skip("needs root, dockerd and a network namespace")
     # In a network of its own: a dockerd without a bridge deletes docker0, which is the machine's engine's.
     wrapper = tmp_path / "sbin" / "dockerd"
@@ -223,7 +224,7 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[l
                 time.sleep(0.1)
     # dockerd keeps its data root mounted on itself when it dies early.
     with suppress(Exception):
-        proc.run(["umount", str(folder / "data")], timeout_s=10, check=False)
+        process.run(["umount", str(folder / "data")], timeout_s=10, check=False)
     assert bridge.exists() == had_bridge
 
 

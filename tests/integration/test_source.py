@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import config, source
-from kmodpipe.errors import InfraError, UserError
-from kmodpipe.progress import Mode, Screen
 from kmodpipe.source import TreeSpec
+from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.screen import Mode, Screen
 from tests.integration.conftest import require
 from tests.servers import git_daemon
 from tests.trees import commit_all, contents, git, make_tree, write

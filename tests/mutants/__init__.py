@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.table import Table
 
 from kmodpipe import results
-from kmodpipe.errors import ExitCode
 from kmodpipe.results import CaseResult, CellResult, Run, State, Verdict
+from kmodpipe.util.errors import ExitCode
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[1]

@@ -20,7 +20,7 @@ from typing import Any
 from kmodpipe import commands
 from kmodpipe.asking import Asking
 from kmodpipe.guard import guarded
-from kmodpipe.progress import Mode, Screen
+from kmodpipe.util.screen import Mode, Screen
 
 REPO = Path(__file__).resolve().parents[2]
 BIN = Path(__file__).resolve().parent / "bin"

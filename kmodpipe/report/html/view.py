@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kmodpipe.errors import ExitCode
 from kmodpipe.report import timeline, words
 from kmodpipe.report.html.failures import STATES, Files, failures, unfinished
 from kmodpipe.report.html.records import (
@@ -22,6 +21,7 @@ from kmodpipe.report.html.records import (
 )
 from kmodpipe.report.words import Mark, count, mark, some
 from kmodpipe.results import CONTROL, CaseInfo, CellResult, Run, State, exit_code, one_line
+from kmodpipe.util.errors import ExitCode
 
 _DENSE_RESULTS, _DENSE_CELLS = 2500, 16
 _WORD = 20

@@ -19,9 +19,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from kmodpipe import console, results
-from kmodpipe.errors import ExitCode
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.results import CaseResult, CellResult, State, Verdict
+from kmodpipe.util.errors import ExitCode
 from tests.faults import REPO, Outcome, Row
 from tests.mutants import Ran, invoke_test, one_patch_more
 

@@ -191,10 +191,10 @@ def _clean_beside_run(scene: Scene) -> Outcome:
     "dead-holders", "locks and leftovers of dead processes, one of an earlier boot, one whose pid is taken"
 )
 def _dead_holders(scene: Scene) -> Outcome:
-    from kmodpipe import owners
+    from kmodpipe.util import process_id
 
     play = toys(scene)
-    boot, taken = owners.boot_id(), os.getpid()
+    boot, taken = process_id.boot_id(), os.getpid()
     dead = {
         "of-a-dead-one": f"999999999 {boot} 1",
         "of-another-boot": f"{taken} 00000000-another-boot 1",

@@ -8,8 +8,8 @@ from contextlib import suppress
 from xml.etree import ElementTree
 
 from kmodpipe import results
-from kmodpipe.errors import UserError
 from kmodpipe.results import Run, Verdict
+from kmodpipe.util.errors import UserError
 from tests.faults import Ended, Outcome, Scene
 
 # The run of two cells, and what comes of it where nothing disturbs it.

@@ -11,7 +11,7 @@ import tempfile
 from functools import cache
 
 from kmodpipe import config
-from kmodpipe.farm import make_farm
+from kmodpipe.util.hardlinks import make_farm
 from tests.faults import REPO, Scene
 
 

@@ -20,8 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import disk, undertaker
-from kmodpipe.errors import InfraError, Interrupted, from_system
+from kmodpipe.util import os_errors, reaper
+from kmodpipe.util.errors import InfraError, Interrupted, from_system
 
 # What a tool may need to reach the network through this machine's own settings; nothing else of the
 # caller's environment (GIT_DIR, MAKEFLAGS, CROSS_COMPILE, LD_PRELOAD …) reaches a child.
@@ -156,7 +156,7 @@ def spawn(
         child = subprocess.Popen(
             [os.fspath(a) for a in argv],
             cwd=cwd,
-            env=clean_environment(env) | ({} if may_outlive else undertaker.mark()),
+            env=clean_environment(env) | ({} if may_outlive else reaper.mark()),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -323,8 +323,8 @@ def run(
     if not finished:
         raise InfraError(f"no end after {timeout_s:g} s", where=command, detail=tail, hint=hint)
     if check and child.returncode != 0:
-        if disk.says_full(tail):
-            raise disk.full(f"{os.fspath(argv[0])} ran", where=command, detail=tail)
+        if os_errors.says_full(tail):
+            raise os_errors.full(f"{os.fspath(argv[0])} ran", where=command, detail=tail)
         raise InfraError(
             f"{os.fspath(argv[0])} {describe_status(child.returncode)}", where=command, detail=tail, hint=hint
         )

@@ -10,8 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
-from kmodpipe import proc
-from kmodpipe.errors import Interrupted
+from kmodpipe.util import process
+from kmodpipe.util.errors import Interrupted
 
 # The other file system, too many links, or a kernel that protects other people's files from links.
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM)
@@ -32,7 +32,7 @@ def make_farm(source: Path, target: Path, *, skip: frozenset[str] = frozenset({"
     target.mkdir()
     pending = [(os.fspath(source), os.fspath(target), skip)]
     while pending:
-        if proc.stopping():
+        if process.stopping():
             raise Interrupted("interrupted while a tree was linked", where=str(target))
         here, there, left_out = pending.pop()
         with os.scandir(here) as entries:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import proc
-from kmodpipe.errors import InfraError, UserError
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, UserError
 
 Ask = Callable[[str], bool]
 """Puts a yes-or-no question to the user."""
@@ -52,7 +52,7 @@ class RootShell:
         log.parent.mkdir(parents=True, exist_ok=True)
         if not self.sudo:
             # An installation starts services, and one that is cut off leaves the machine in between.
-            proc.run(
+            process.run(
                 argv, timeout_s=timeout_s, log=log, env=env, on_line=on_line, hint=hint, may_outlive=True
             )
             return
@@ -61,7 +61,7 @@ class RootShell:
         start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as f:
             # In the terminal's own session: sudo remembers a password for the terminal it was typed at.
-            child = proc.spawn(
+            child = process.spawn(
                 full, stdin=subprocess.DEVNULL, stdout=f.fileno(), stderr=f.fileno(), foreground=True,
                 may_outlive=True,
             )  # fmt: skip
@@ -71,14 +71,14 @@ class RootShell:
             # An ordinary user may not signal what runs as root.
             raise InfraError(
                 f"no end after {timeout_s:g} s; it still runs as process {child.pid}",
-                where=proc.pasteable(full), detail=tail_of(log, start), hint=hint,
+                where=process.pasteable(full), detail=tail_of(log, start), hint=hint,
             ) from None  # fmt: skip
         finally:
-            proc.forget(child)
+            process.forget(child)
         if status != 0:
             raise InfraError(
-                f"{argv[0]} {proc.describe_status(status)}",
-                where=proc.pasteable(full), detail=tail_of(log, start), hint=hint,
+                f"{argv[0]} {process.describe_status(status)}",
+                where=process.pasteable(full), detail=tail_of(log, start), hint=hint,
             )  # fmt: skip
 
 
@@ -92,7 +92,7 @@ def obtain(
     """
     if uid == 0:
         return RootShell()
-    typed = "\n".join(proc.pasteable(["sudo", *c] if has_sudo else c) for c in commands)
+    typed = "\n".join(process.pasteable(["sudo", *c] if has_sudo else c) for c in commands)
     if not has_sudo:
         raise UserError(
             f"{why} needs root, and this machine has no sudo", detail=typed, hint="run these lines as root"
@@ -123,7 +123,7 @@ def _authorised() -> bool:
 
 def _sudo(*argv: str) -> int:
     # sudo asks at the terminal itself (/dev/tty), whatever its streams are.
-    child = proc.spawn(
+    child = process.spawn(
         ["sudo", *argv],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -136,7 +136,7 @@ def _sudo(*argv: str) -> int:
         child.terminate()
         return 1
     finally:
-        proc.forget(child)
+        process.forget(child)
 
 
 def tail_of(log: Path, start: int = 0, *, lines: int = 20) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kmodpipe.errors import InfraError
+from kmodpipe.util.errors import InfraError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FREE_IT = "free some space there, or run: invoke clean; then run the same command again"

@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from kmodpipe import proc
+from kmodpipe.util import process
 
 
 def boot_id() -> str:
@@ -48,5 +48,5 @@ def runs(owner: str) -> bool:
 def command() -> str:
     """What this process was asked to do, for others that wait for it: ``pid 1234 (invoke test …)``."""
     program = "invoke" if "invoke" in sys.argv[0] else Path(sys.argv[0]).name
-    told = proc.pasteable([program, *sys.argv[1:]])
+    told = process.pasteable([program, *sys.argv[1:]])
     return f"pid {os.getpid()} ({told[:120]}{'…' if len(told) > 120 else ''})"
