@@ -162,14 +162,15 @@ def ci(asking: Asking) -> int:
 
 def _test(asking: Asking, *, scheduled: bool = False, begun: Callable[[Path], None] | None = None) -> int:
     # All of it now: a branch that is checked out meanwhile must not get into a run that has begun.
-    from kmodpipe import accel, benign, nightly, pipeline, results
+    from kmodpipe import accel, nightly, pipeline, results
     from kmodpipe.bench import set_up
     from kmodpipe.building import RunFolder
+    from kmodpipe.logs import known_benign
     from kmodpipe.report import command
 
     asked, screen = resolve(asking), asking.screen
     cases, tries = chosen_cases(asked), asked_tries(asking)
-    known = benign.load(asked.project.benign) if asked.project.benign else ()
+    known = known_benign.load(asked.project.benign) if asked.project.benign else ()
     if asking.junit and paths.is_dir(Path(asking.junit)):
         raise UserError("--junit takes the name of a file, this is a folder", where=asking.junit)
     if asked.request.shuffle:

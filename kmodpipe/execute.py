@@ -19,23 +19,24 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from kmodpipe import console, evidence, machine, repeats, soak
+from kmodpipe import machine, repeats, soak
 from kmodpipe.accel import Accel
-from kmodpipe.benign import KnownBenign
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.channel import Record
-from kmodpipe.decode import Decoder
-from kmodpipe.evidence import FEWER_LINES, LINES, KernelReport
 from kmodpipe.guest import PlannedCase, concatenate, pack_cell
 from kmodpipe.judge import judge
 from kmodpipe.kconfig import MEMORY_MIB
+from kmodpipe.logs import evidence, kernel_log
+from kmodpipe.logs.case_record import Trial, trials
+from kmodpipe.logs.evidence import FEWER_LINES, LINES, KernelReport
+from kmodpipe.logs.known_benign import KnownBenign
+from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.machine import Deadlines, GuestEnd, MachineSpec, Session
 from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseResult, Verdict, one_line
 from kmodpipe.session import Pace
 from kmodpipe.soak import Places, Progress, Shelf
 from kmodpipe.store import digest_file
-from kmodpipe.trial import Trial, trials
 from kmodpipe.util.errors import Interrupted
 from kmodpipe.util.screen import now
 
@@ -405,7 +406,7 @@ class Execution:
         given_up = stuck or any(r.type == "retired" for r in session.records)
         charged: dict[int, tuple[KernelReport, ...]] = {}
 
-        def charge(owner: int, report: console.Report, reason: str, log: Path) -> None:
+        def charge(owner: int, report: kernel_log.Report, reason: str, log: Path) -> None:
             own = charged.get(owner, ())
             if evidence.has_room(own, benign=bool(reason)):
                 left = told[owner].left if owner in told else ""
@@ -419,9 +420,9 @@ class Execution:
                 )
                 charged[owner] = (*own, made)
 
-        found = console.parse_file(session.console_path)
+        found = kernel_log.parse_file(session.console_path)
         # Nobody looked behind so many: what may be there is not let off.
-        known = self._known if len(found) < console.MAX_REPORTS else KnownBenign()
+        known = self._known if len(found) < kernel_log.MAX_REPORTS else KnownBenign()
         for report in found:
             reason = known.reason_for(report, self._where.flavour)
             offset = session.stream_offset(report.offset)
@@ -439,14 +440,14 @@ class Execution:
             heard = {(one.title, one.benign) for one in charged.get(index, ())}
             # The ring shows the newlines within a message like this.
             ring = "".join(f"{text}\n" for text in trial.kmsg).replace(r"\x0a", "\n")
-            for report in console.parse(ring.encode("utf-8", "surrogateescape")):
+            for report in kernel_log.parse(ring.encode("utf-8", "surrogateescape")):
                 reason = known.reason_for(report, self._where.flavour)
                 if (one_line(report.title), reason) not in heard:
                     charge(index, replace(report, offset=0), reason, session.channel_path)
         return charged
 
     @staticmethod
-    def _owner(report: console.Report, session: Session, told: Mapping[int, Trial]) -> int | None:
+    def _owner(report: kernel_log.Report, session: Session, told: Mapping[int, Trial]) -> int | None:
         """Of the cases that can have printed a report, the one whose kernel messages have its first line;
         where none has (the guest died before it could tell), the last to begin."""
         possible = session.owners(session.stream_offset(report.offset))

@@ -12,14 +12,15 @@ import re
 import signal
 from collections.abc import Sequence
 
-from kmodpipe import ktap, layered
+from kmodpipe import layered
 from kmodpipe.cases import CONTROL_DESIGN, EXIT_GOAL, Case, Expectation, Surroundings
-from kmodpipe.evidence import KernelReport
 from kmodpipe.layered import Setting
+from kmodpipe.logs import ktap
+from kmodpipe.logs.case_record import Trial
+from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.meter import Reading
 from kmodpipe.results import CaseResult, Verdict, one_line
 from kmodpipe.session import Pace
-from kmodpipe.trial import Trial
 from kmodpipe.util.screen import visible_lines
 
 EXIT_SKIP = 4

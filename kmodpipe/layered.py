@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kmodpipe.ktap import Subtest
+from kmodpipe.logs.ktap import Subtest
 
 AS_RULED, BROKEN = "as-ruled", "rule-broken"
 """The outcomes of a case with settings."""

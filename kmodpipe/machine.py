@@ -22,7 +22,7 @@ from pathlib import Path
 
 from kmodpipe.capped import CappedFile
 from kmodpipe.channel import Channel, Ledger, Record, encode_ahead
-from kmodpipe.console import Scanner, parse
+from kmodpipe.logs.kernel_log import Scanner, parse
 from kmodpipe.meter import Reading
 from kmodpipe.qemu import MachineSpec, Serial, guarded, interactive, qemu_argv, require_same
 from kmodpipe.session import Deadlines, GuestEnd, Limits, Pace, Session

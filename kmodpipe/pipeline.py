@@ -24,11 +24,11 @@ from pathlib import Path
 from kmodpipe import accel, deadaxis, machine, meter, provenance, reproduce, results, snapshot, speed
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
-from kmodpipe.benign import Benign, KnownBenign
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.kconfig import Flavour
+from kmodpipe.logs.known_benign import Benign, KnownBenign
 from kmodpipe.machine import Deadlines
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import cases, ktap
+from kmodpipe import cases
 from kmodpipe.cases import Case, Expectation, Surroundings
-from kmodpipe.evidence import KernelReport
 from kmodpipe.judge import EXCERPT_LIMIT, excerpt, judge
 from kmodpipe.layered import Default, Setting
+from kmodpipe.logs import ktap
+from kmodpipe.logs.case_record import OUTPUT_LIMIT, Trial, trials
+from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.results import CaseResult, Verdict
-from kmodpipe.trial import OUTPUT_LIMIT, Trial, trials
 from kmodpipe.util.errors import UserError
 
 CASE_TOML = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.console import MAX_REPORTS, Kind, Parser, Report, Scanner, parse, parse_file
+from kmodpipe.logs.kernel_log import MAX_REPORTS, Kind, Parser, Report, Scanner, parse, parse_file
 
 CORPUS = Path(__file__).parent / "corpus" / "console"
 LOGS = sorted(CORPUS.glob("*.log"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.console import Frame
-from kmodpipe.decode import Decoded, Decoder, Place
+from kmodpipe.logs.kernel_log import Frame
+from kmodpipe.logs.symbolize import Decoded, Decoder, Place
 
 DATA = Path(__file__).parent / "data" / "decode"
 

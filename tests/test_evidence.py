@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import benign, config, evidence, results
-from kmodpipe.benign import Benign, KnownBenign
+from kmodpipe import config, results
 from kmodpipe.cases import Case, Expectation, Surroundings
-from kmodpipe.console import Report, parse
-from kmodpipe.decode import Decoder
 from kmodpipe.judge import judge
+from kmodpipe.logs import evidence, known_benign
+from kmodpipe.logs.case_record import Trial
+from kmodpipe.logs.kernel_log import Report, parse
+from kmodpipe.logs.known_benign import Benign, KnownBenign
+from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.report import junit
 from kmodpipe.results import CellResult, Run, State, Verdict
-from kmodpipe.trial import Trial
 from kmodpipe.util.errors import UserError
 from tests.test_decode import DATA, line
 
@@ -184,7 +185,7 @@ reason = "it is a harmless one, and only a test"
 def rules(folder: Path, text: str) -> tuple[Benign, ...]:
     path = folder / "benign.toml"
     path.write_text(text)
-    return benign.load(path)
+    return known_benign.load(path)
 
 
 @pytest.mark.parametrize(
@@ -239,12 +240,12 @@ def test_a_rule_that_is_too_wide_or_wrong_is_refused(tmp_path: Path, text: str) 
 def test_the_projects_own_rules_are_valid() -> None:
     project = config.load(Path(__file__).parents[1])
     assert project.benign is not None
-    benign.load(project.benign)
+    known_benign.load(project.benign)
     with pytest.raises(UserError, match="does not exist"):
-        benign.load(project.root / "no-such-file.toml")
+        known_benign.load(project.root / "no-such-file.toml")
 
 
 def test_a_fingerprint_is_the_same_in_another_build() -> None:
     again = WARNING.replace(b"+0x5/0x20", b"+0x99/0x200").replace(b"PID: 27", b"PID: 99")
     again = again.replace(b"caller+", b"caller.isra.0+")
-    assert benign.fingerprint(report(again)) == benign.fingerprint(report())
+    assert known_benign.fingerprint(report(again)) == known_benign.fingerprint(report())

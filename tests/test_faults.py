@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kmodpipe import cases, kconfig, series
-from kmodpipe.console import Kind
+from kmodpipe.logs.kernel_log import Kind
 from kmodpipe.series.model import read_patch
 from tests.faults import REPO, kernel
 from tests.faults.kernel import HERE

@@ -9,7 +9,7 @@ import pytest
 
 from kmodpipe import cases as case_data
 from kmodpipe.cases import Case
-from kmodpipe.ktap import Subtest
+from kmodpipe.logs.ktap import Subtest
 from kmodpipe.report.findings import ClaimTable, load_claims, page
 from kmodpipe.results import CaseResult, CellResult, State, Verdict, planned, with_cell
 from kmodpipe.util.errors import UserError

@@ -9,7 +9,7 @@ import pytest
 from kmodpipe import kconfig
 from kmodpipe.kconfig import Asked, Index, Mismatch, Variant
 from kmodpipe.kconfig.fragment import parse_fragment
-from kmodpipe.kconfig.language import parse_expr
+from kmodpipe.kconfig.parser import parse_expr
 from kmodpipe.util.errors import UserError
 
 # -- fragments -----------------------------------------------------------------------------------

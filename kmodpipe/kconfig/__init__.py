@@ -7,7 +7,6 @@ becomes; this room says what to ask for, compares the answer, and names the reas
 from __future__ import annotations
 
 from kmodpipe.kconfig.fragment import Asked, Mismatch, digest, merge, parse_config, render, verify
-from kmodpipe.kconfig.language import Definition, Expr, Index, Selection, index_symbols, owned_symbols
 from kmodpipe.kconfig.legality import explain, illegal, why_not
 from kmodpipe.kconfig.matrix import (
     MEMORY_MIB,
@@ -19,7 +18,8 @@ from kmodpipe.kconfig.matrix import (
     flavours_of,
     load_matrix,
 )  # fmt: skip
-from kmodpipe.kconfig.readers import Place, alike, is_code, readers, undefined
+from kmodpipe.kconfig.parser import Definition, Expr, Index, Selection, index_symbols, owned_symbols
+from kmodpipe.kconfig.symbol_uses import Place, alike, is_code, readers, undefined
 
 __all__ = [
     "MEMORY_MIB", "Asked", "Cell", "Definition", "Expr", "Flavour", "Index", "Matrix", "Mismatch", "Place",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from kmodpipe.kconfig.fragment import Asked, Mismatch
-from kmodpipe.kconfig.language import Expr, Index
+from kmodpipe.kconfig.parser import Expr, Index
 
 _LEVEL = {"n": 0, "m": 1, "y": 2}
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from kmodpipe.evidence import KernelReport
-from kmodpipe.ktap import Subtest
+from kmodpipe.logs.evidence import KernelReport
+from kmodpipe.logs.ktap import Subtest
 from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.screen import one_line
 

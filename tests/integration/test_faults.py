@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from _pytest.mark import ParameterSet
 
-from kmodpipe import console
+from kmodpipe.logs import kernel_log
 from kmodpipe.results import State, Verdict
 from tests import faults
 from tests.faults import Injection, kernel
@@ -61,7 +61,7 @@ def test_without_the_faults_no_flavour_reports_anything(tmp_path_factory: pytest
         assert {c.case for c in cell.cases if c.verdict is Verdict.PASS} == {*own, *kernel.CASES}
         assert cell.properties["boots"] == str(1 + len(own))
         logs = sorted((sound.latest / cell.cell).glob("console*.log"))
-        assert [console.parse_file(log) for log in logs] == [()] * len(logs)
+        assert [kernel_log.parse_file(log) for log in logs] == [()] * len(logs)
 
 
 def _param(injection: Injection) -> ParameterSet:

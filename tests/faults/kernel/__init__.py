@@ -18,8 +18,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from kmodpipe import console, results
+from kmodpipe import results
 from kmodpipe.kconfig.matrix import PLAIN
+from kmodpipe.logs import kernel_log
 from kmodpipe.results import CaseResult, CellResult, State, Verdict
 from kmodpipe.util.errors import ExitCode
 from tests.faults import REPO, Outcome, Row
@@ -161,7 +162,7 @@ def _strange_reports(fault: Fault, ran: Ran) -> list[str]:
     return [
         f"{log.name}: {report.title}"
         for log in consoles(fault, ran)
-        for report in console.parse_file(log)
+        for report in kernel_log.parse_file(log)
         if report.kind != fault.observed
     ]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from kmodpipe.signatures import MESSENGER, OOM_BEGINS, Kind, Signature
+from kmodpipe.logs.signatures import MESSENGER, OOM_BEGINS, Kind, Signature
 
 _MAX_LINES = 250
 _MAX_FRAMES = 64

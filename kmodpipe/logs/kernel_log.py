@@ -14,8 +14,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from kmodpipe.kernelreport import END_PANIC, Draft, Frame, Report, plain_symbol
-from kmodpipe.signatures import (
+from kmodpipe.logs.crash_report import END_PANIC, Draft, Frame, Report, plain_symbol
+from kmodpipe.logs.signatures import (
     CONSEQUENCE,
     FATAL,
     LEAKED_OBJECT,
@@ -25,7 +25,7 @@ from kmodpipe.signatures import (
     TOKENS,
     Kind,
     Signature,
-)  # fmt: skip
+)
 
 MAX_REPORTS = 256
 _LINE_CHARS = 1000

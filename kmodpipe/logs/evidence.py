@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kmodpipe.benign import fingerprint
-from kmodpipe.console import Frame, Report, plain_symbol
-from kmodpipe.decode import Decoder
+from kmodpipe.logs.kernel_log import Frame, Report, plain_symbol
+from kmodpipe.logs.known_benign import fingerprint
+from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.util.screen import one_line
 
 LINES, FEWER_LINES = 200, 40

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from kmodpipe.console import Kind, Report, plain_symbol
 from kmodpipe.kconfig.matrix import PLAIN, readable
-from kmodpipe.signatures import MESSENGER
+from kmodpipe.logs.kernel_log import Kind, Report, plain_symbol
+from kmodpipe.logs.signatures import MESSENGER
 from kmodpipe.util.errors import UserError
 
 _SHOWN = 3
