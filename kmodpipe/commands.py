@@ -109,7 +109,7 @@ def build(asking: Asking) -> int:
         with RunFolder(asked.request.out) as folder:
             asking.screen.log_to(folder.path / "events.jsonl")
             built, tally = pipeline.build(bench, folder)
-            dead = pipeline.dead_axes(bench, built)
+            dead = pipeline.find_dead_axes(bench, built)
     return _report_build(bench.screen, built, dead, tally, time.monotonic() - started)
 
 

@@ -71,7 +71,7 @@ def examine(
     seen = engine.look(3)
     findings = [
         docker(seen),
-        builder_image(seen, images_dir, names),
+        examine_image(seen, images_dir, names),
         rights(os.getuid(), host.user_name(), seen),
         qemu(),
         *running(cache, screen, probe),
@@ -107,7 +107,7 @@ def docker(seen: engine.Look) -> Finding:
     return Finding("Docker Engine", False, trouble.what, trouble.hint)
 
 
-def builder_image(seen: engine.Look, images_dir: Path, names: image.Names | None = None) -> Finding:
+def examine_image(seen: engine.Look, images_dir: Path, names: image.Names | None = None) -> Finding:
     need = "builder image"
     try:
         name = image.tag(images_dir, names)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kmodpipe import accel, deadaxis, machine, meter, provenance, reproduce, results, snapshot, speed
+from kmodpipe import accel, deadaxis, meter, provenance, reproduce, results, snapshot, speed
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
@@ -29,7 +29,7 @@ from kmodpipe.cases import Case, Surroundings
 from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import Benign, KnownBenign
-from kmodpipe.machine import Deadlines
+from kmodpipe.machine import Deadlines, qemu_argv
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries
 from kmodpipe.report import html, junit
@@ -61,7 +61,7 @@ def build(bench: Bench, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
     return tuple(built[configured.cell.id] for _, configured in rows), maker.tally
 
 
-def dead_axes(bench: Bench, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
+def find_dead_axes(bench: Bench, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
     """The axes that make no difference to the modules of ``built``, the cells of a whole run."""
     by_id = {one.id: one for one in built}
     products = [
@@ -169,7 +169,7 @@ class _Tester:
                 for (subject, _), build in zip(rows, builds, strict=True)
             ]
             gather([*builds, *boots])
-        found = dead_axes(self._bench, [build.result() for build in builds])
+        found = find_dead_axes(self._bench, [build.result() for build in builds])
         with self._lock:
             self.results = replace(self.results, dead_axes=found)
 
@@ -246,7 +246,7 @@ class _Tester:
                 continue
             reproduce.write(
                 folder,
-                argv=machine.qemu_argv(
+                argv=qemu_argv(
                     replace(boot.session.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@")),
                     channel="@CHANNEL@",
                 ),

@@ -59,57 +59,58 @@ class Action:
     packages: tuple[str, ...] = ()
 
 
-def missing(facts: Host, *, tests: bool = False) -> tuple[Need, ...]:
+def missing(machine: Host, *, tests: bool = False) -> tuple[Need, ...]:
     """The needs that no program here meets, in the order they are told; those of the project's own
     integration tests as well, where ``tests``."""
     needs = [host.QEMU, host.GIT, host.XZ]
-    if facts.engine.state in (State.NOT_INSTALLED, State.STOPPED):
+    if machine.engine.state in (State.NOT_INSTALLED, State.STOPPED):
         # An engine that answers is enough, wherever it was installed from; a client alone is none.
         needs = [host.ENGINE, host.FIREWALL, *needs]
-    if facts.image is None and facts.distro == "debian":
-        needs += [host.BOOTSTRAP, *([host.USER_NAMESPACE] if facts.uid else [])]
-    return tuple(n for n in (*needs, *(host.TESTS if tests else ())) if facts.lacks(n))
+    if machine.image is None and machine.distro == "debian":
+        needs += [host.BOOTSTRAP, *([host.USER_NAMESPACE] if machine.uid else [])]
+    return tuple(n for n in (*needs, *(host.TESTS if tests else ())) if machine.lacks(n))
 
 
-def plan(facts: Host, *, tests: bool = False) -> tuple[Action, ...]:
+def plan(machine: Host, *, tests: bool = False) -> tuple[Action, ...]:
     """What has to be done on this machine, in order; empty when all is there.
 
     Raises UserError where it cannot be done by kmodpipe: a foreign package manager, or a chosen engine
     (DOCKER_HOST) that does not answer. Raises InfraError for an engine that hangs.
     """
-    seen = facts.engine
+    seen = machine.engine
     if seen.state is State.SILENT or (seen.state is not State.ANSWERS and not seen.is_default):
         trouble = engine.unusable(seen)
         kind = InfraError if seen.is_default else UserError
         raise kind(trouble.what, where=trouble.where, hint=trouble.hint, detail=trouble.detail)
     actions = []
-    lacking = missing(facts, tests=tests)
+    lacking = missing(machine, tests=tests)
     if lacking:
-        actions.append(_installation(facts, lacking))
+        actions.append(_installation(machine, lacking))
     if seen.state in (State.NOT_INSTALLED, State.STOPPED):
-        command = ("systemctl", "start", "docker") if facts.systemd else ("service", "docker", "start")
+        command = ("systemctl", "start", "docker") if machine.systemd else ("service", "docker", "start")
         actions.append(Action(Kind.START, "start Docker Engine", (command,)))
     # The socket of an engine that root starts is root's and the group's.
-    if seen.state is not State.ANSWERS and facts.uid:
-        actions.append(_admission(facts, seen))
-    if facts.image is None:
+    if seen.state is not State.ANSWERS and machine.uid:
+        actions.append(_admission(machine, seen))
+    if machine.image is None:
         actions.append(Action(Kind.IMAGE, "build the builder image"))
     return tuple(actions)
 
 
-def _installation(facts: Host, lacking: Sequence[Need]) -> Action:
+def _installation(machine: Host, lacking: Sequence[Need]) -> Action:
     packages = tuple(dict.fromkeys(n.package for n in lacking))
-    if not facts.has_apt:
-        families = [facts.distro, *sorted(facts.like)]
+    if not machine.has_apt:
+        families = [machine.distro, *sorted(machine.like)]
         command = next((_OTHER_PACKAGES[f] for f in families if f in _OTHER_PACKAGES), "")
+        distro = machine.distro or "unknown"
         raise UserError(
-            f"kmodpipe installs packages on Debian and Ubuntu only, and this is {facts.distro or 'unknown'}",
+            f"kmodpipe installs packages on Debian and Ubuntu only, and this is {distro}",
             detail="\n".join(f"missing: {n.program} ({n.purpose})" for n in lacking),
             hint=(
                 f"{command}; then run: invoke setup" if command else "install these, then run: invoke setup"
             ),
         )
-    update = facts.lists_age_s is None or facts.lists_age_s > _LISTS_FRESH_S
+    update = machine.lists_age_s is None or machine.lists_age_s > _LISTS_FRESH_S
     commands = (
         *([("apt-get", *_APT_OPTIONS, "update")] if update else []),
         ("apt-get", *_APT_OPTIONS, "install", "-y", "--no-install-recommends", *packages),
@@ -117,12 +118,12 @@ def _installation(facts: Host, lacking: Sequence[Need]) -> Action:
     return Action(Kind.INSTALL, f"install {' '.join(packages)}", commands, packages)
 
 
-def _admission(facts: Host, seen: engine.Look) -> Action:
+def _admission(machine: Host, seen: engine.Look) -> Action:
     # The group counts from the next login on; until the engine's next start, owning the socket stands in
     # for it. Both give the same right, and root may use the socket in any case.
-    join = () if facts.in_docker_group else (("usermod", "-aG", "docker", facts.user),)
-    chown = ("chown", facts.user, seen.endpoint.removeprefix("unix://"))
-    what = f"let {facts.user} use Docker Engine: " + (
+    join = () if machine.in_docker_group else (("usermod", "-aG", "docker", machine.user),)
+    chown = ("chown", machine.user, seen.endpoint.removeprefix("unix://"))
+    what = f"let {machine.user} use Docker Engine: " + (
         "its socket" if not join else "group docker, and its socket"
     )
     return Action(Kind.ADMIT, what, (*join, chown))
@@ -130,7 +131,7 @@ def _admission(facts: Host, seen: engine.Look) -> Action:
 
 def perform(
     actions: Sequence[Action],
-    facts: Host,
+    machine: Host,
     *,
     ask: Ask | None,
     screen: Screen,
@@ -148,7 +149,7 @@ def perform(
     commands = [c for a in actions for c in a.commands]
     shell = RootShell()
     if commands:
-        shell = obtain(facts.uid, "sudo" in facts.programs, commands, ask, why="setting this machine up")
+        shell = obtain(machine.uid, "sudo" in machine.programs, commands, ask, why="setting this machine up")
     log = cache / "logs" / "setup.log"
     done: list[str] = []
     try:
@@ -227,16 +228,16 @@ def run(
     share: Share | None = None,
 ) -> tuple[str, ...]:
     """`invoke setup`: look, decide, tell, do, tell again. Returns what was done; empty for "all is there"."""
-    facts = host.gather(images_dir)
-    actions = plan(facts, tests=tests)
+    machine = host.gather(images_dir)
+    actions = plan(machine, tests=tests)
     if not actions:
         screen.say(
-            f"nothing to do: Docker Engine {facts.engine.version}, QEMU, git and the builder image are here"
+            f"nothing to do: Docker Engine {machine.engine.version}, QEMU, git and the builder image are here"
         )
         return ()
     for action in actions:
         screen.say(f"to do: {action.what}")
-    done = perform(actions, facts, ask=ask, screen=screen, images_dir=images_dir, cache=cache, share=share)
+    done = perform(actions, machine, ask=ask, screen=screen, images_dir=images_dir, cache=cache, share=share)
     for line in done:
         screen.say(f"done: {line}")
     return done

@@ -732,7 +732,7 @@ def test_a_run_that_an_error_ended_is_sent_with_the_reason(
     def no_room(*_: object) -> None:
         raise InfraError("the disk is full")
 
-    monkeypatch.setattr("kmodpipe.pipeline.dead_axes", no_room)
+    monkeypatch.setattr("kmodpipe.pipeline.find_dead_axes", no_room)
     ran = world.command(ci, cell=["toy-fix.INDEX=y.NOUUID=n"], receivers=["file"])
     assert ran.code == 3
     assert "the disk is full" in ran.text and "file: 1 delivered" in ran.text

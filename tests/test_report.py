@@ -283,7 +283,7 @@ def test_a_jobs_summary_is_appended_where_there_is_one(
 
 
 def test_a_summary_is_valid_markdown_with_its_tables() -> None:
-    kinds = [t.type for t in tokens(command.summary(bad(), compare.runs(good(), bad())))]
+    kinds = [t.type for t in tokens(command.job_summary(bad(), compare.runs(good(), bad())))]
     assert kinds.count("table_open") >= 4 and "heading_open" in kinds
 
 
@@ -341,7 +341,7 @@ def test_a_huge_run_is_told_in_a_few_pages() -> None:
         for n in range(100)
     )
     run = Run("huge", "", infos, cells, {"x" * 100: "y" * 1000})
-    for page in (command.summary(run), blocks.markdown(story.whole(run, None), 60_000)):
+    for page in (command.job_summary(run), blocks.markdown(story.whole(run, None), 60_000)):
         assert len(page) <= 60_000
     assert len(blocks.text(story.whole(run, compare.runs(run, replace(run, id="b")))).splitlines()) < 300
 

@@ -83,15 +83,15 @@ def test_fresh_package_lists_are_not_fetched_again_and_old_ones_are() -> None:
 
 
 def test_an_engine_that_answers_is_enough_wherever_it_came_from() -> None:
-    facts = replace(READY, programs=ALL - {"dockerd", "iptables"})
-    assert setup.plan(facts) == ()
+    machine = replace(READY, programs=ALL - {"dockerd", "iptables"})
+    assert setup.plan(machine) == ()
 
 
 def test_an_installed_engine_that_is_down_is_started_and_then_asked_for_the_image() -> None:
-    facts = replace(READY, engine=Look(State.STOPPED, HERE), image=None)
-    assert kinds(setup.plan(facts)) == [Kind.START, Kind.IMAGE]
-    assert setup.plan(facts)[0].commands == (("service", "docker", "start"),)
-    assert setup.plan(replace(facts, systemd=True))[0].commands == (("systemctl", "start", "docker"),)
+    machine = replace(READY, engine=Look(State.STOPPED, HERE), image=None)
+    assert kinds(setup.plan(machine)) == [Kind.START, Kind.IMAGE]
+    assert setup.plan(machine)[0].commands == (("service", "docker", "start"),)
+    assert setup.plan(replace(machine, systemd=True))[0].commands == (("systemctl", "start", "docker"),)
 
 
 def test_ubuntu_bootstraps_nothing_from_its_own_archive() -> None:
@@ -174,10 +174,10 @@ class World:
     def calls(self) -> list[str]:
         return self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
 
-    def perform(self, actions: tuple[Action, ...], facts: Host, ask: Ask | None = None) -> tuple[str, ...]:
+    def perform(self, actions: tuple[Action, ...], machine: Host, ask: Ask | None = None) -> tuple[str, ...]:
         return setup.perform(
             actions,
-            facts,
+            machine,
             ask=ask,
             screen=Screen(Mode.QUIET),
             images_dir=self.images,
@@ -235,9 +235,9 @@ def test_without_consent_nothing_runs_and_the_commands_are_told(world: World, an
     world.program("apt-get")
     world.program("sudo", "exit 1")
     asks: dict[str, Ask | None] = {"nobody to ask": None, "no": lambda _: False}
-    facts = replace(USER, programs=USER.programs - {"sudo"}) if answer == "no sudo" else USER
+    machine = replace(USER, programs=USER.programs - {"sudo"}) if answer == "no sudo" else USER
     with pytest.raises(UserError) as caught:
-        world.perform(setup.plan(facts)[:1], facts, asks.get(answer, lambda _: True))
+        world.perform(setup.plan(machine)[:1], machine, asks.get(answer, lambda _: True))
     prefix = "" if answer == "no sudo" else "sudo "
     lines = caught.value.detail.splitlines()
     assert lines[0].startswith(f"{prefix}apt-get")

@@ -54,7 +54,7 @@ def tell(run: Run, folder: Path, screen: Screen, *, provenance: bool) -> None:
         screen.print(f"results: {os.path.relpath(folder)}/report.html, junit.xml and results.json")
     finally:
         # Wanted whether the screen took it or not.
-        append_summary(lambda: summary(run), screen)
+        append_summary(lambda: job_summary(run), screen)
 
 
 def hand_over(made: Path, wanted: str) -> None:
@@ -153,10 +153,10 @@ def _page(form: str, run: Run, found: Comparison | None, wanted: Wanted) -> str:
         return blocks.text(story.whole(run, found))
     if form == "markdown":
         return blocks.markdown(story.whole(run, found, [story.provenance(run)]), _COMMENT_LIMIT)
-    return summary(run, found)
+    return job_summary(run, found)
 
 
-def summary(run: Run, found: Comparison | None = None) -> str:
+def job_summary(run: Run, found: Comparison | None = None) -> str:
     """The summary of a CI job, as Markdown."""
     extra = [story.matrix(run), story.provenance(run)]
     return blocks.markdown(story.whole(run, found, extra), _SUMMARY_LIMIT)
