@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from kmodpipe import accelrom, store
+from kmodpipe import accelrom
+from kmodpipe.cache import store
 from kmodpipe.meter import Bound
 from kmodpipe.qemu import PROGRAM, Accel, base_argv, file_of, guarded
 from kmodpipe.util import process

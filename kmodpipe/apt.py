@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe.store import temporary
+from kmodpipe.cache.store import temporary
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
 

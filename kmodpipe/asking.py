@@ -147,10 +147,10 @@ def cache_folder() -> Path:
 @contextmanager
 def used_cache(asking: Asking) -> Iterator[Path]:
     """The cache, which nobody empties while the block runs."""
-    from kmodpipe import usage
+    from kmodpipe.cache import users
 
     cache = cache_folder()
-    with usage.using(cache, asking.screen.say):
+    with users.using(cache, asking.screen.say):
         yield cache
 
 

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from kmodpipe import builders, engine, image, kconfig, series, snapshot, source
 from kmodpipe.build import Builder
+from kmodpipe.cache.share import Share, open_share
+from kmodpipe.cache.store import Store
 from kmodpipe.config import Project, Request
 from kmodpipe.container import DockerRuntime, HostRuntime, Runtime, memory_mib
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.plan import Stages, Subject, only_module
 from kmodpipe.series import Series
-from kmodpipe.share import Share, open_share
 from kmodpipe.share import builder as shared_builder
 from kmodpipe.source import Tree
-from kmodpipe.store import Store
 from kmodpipe.util import os_errors
 from kmodpipe.util.errors import InfraError, UserError, unknown_name
 from kmodpipe.util.screen import Screen

@@ -25,8 +25,8 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
 from kmodpipe import products
+from kmodpipe.cache.store import digest_of, remove
 from kmodpipe.container import Ended, EngineWentAway, Folder, Job, Runtime
-from kmodpipe.store import digest_of, remove
 from kmodpipe.util import os_errors, paths
 from kmodpipe.util.errors import InfraError, KernelFailure, UserError
 from kmodpipe.util.screen import Step

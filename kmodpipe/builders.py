@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmodpipe import image
-from kmodpipe.store import digest_of, lock
+from kmodpipe.cache.store import digest_of, lock
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen, visible
 

@@ -30,9 +30,9 @@ from pydantic import (
 )
 
 from kmodpipe import layered
+from kmodpipe.cache.store import digest_of
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.layered import Setting
-from kmodpipe.store import digest_of
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError, unknown_name
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 # -- the machine ------------------------------------------------------------------------------------
 def setup(asking: Asking) -> int:
     from kmodpipe import setup as setting_up
-    from kmodpipe.share import open_share
-    from kmodpipe.store import Store
+    from kmodpipe.cache.share import open_share
+    from kmodpipe.cache.store import Store
 
     project, cache = project_of(asking), cache_folder()
     share = open_share(asking.share or project.share, Store(cache), asking.screen)
@@ -262,13 +262,14 @@ def boot(asking: Asking) -> int:
 
 # -- clean ------------------------------------------------------------------------------------------
 def clean(asking: Asking) -> int:
-    from kmodpipe import builders, engine, source, usage
+    from kmodpipe import builders, engine, source
     from kmodpipe.building import remove_runs
+    from kmodpipe.cache import users
+    from kmodpipe.cache.store import Store, size_mib
     from kmodpipe.container import DockerRuntime
-    from kmodpipe.store import Store, size_mib
 
     cache, screen = cache_folder(), asking.screen
-    with usage.alone(cache, screen.say):
+    with users.alone(cache, screen.say):
         freed = size_mib(cache)
         store = Store(cache)
         swept = old = 0

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 from kmodpipe import kconfig
 from kmodpipe.build import digest_of_code
+from kmodpipe.cache.store import Artifact, digest_of
 from kmodpipe.kconfig import Cell
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.plan import Subject
 from kmodpipe.results import DeadAxis
-from kmodpipe.store import Artifact, digest_of
 
 _CLUES = 5
 

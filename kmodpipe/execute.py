@@ -21,6 +21,7 @@ from pathlib import Path
 
 from kmodpipe import machine, repeats, soak
 from kmodpipe.accel import Accel
+from kmodpipe.cache.store import digest_file
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.channel import Record
 from kmodpipe.guest import PlannedCase, concatenate, pack_cell
@@ -36,7 +37,6 @@ from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseResult, Verdict, one_line
 from kmodpipe.session import Pace
 from kmodpipe.soak import Places, Progress, Shelf
-from kmodpipe.store import digest_file
 from kmodpipe.util.errors import Interrupted
 from kmodpipe.util.screen import now
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmodpipe import apt
-from kmodpipe.store import Store, digest_of, lock, require_space
+from kmodpipe.cache.store import Store, digest_of, lock, require_space
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.screen import visible

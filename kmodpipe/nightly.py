@@ -17,14 +17,14 @@ from pathlib import Path
 
 from kmodpipe import accel, bench, engine, image, results, source
 from kmodpipe.bench import Asked, Bench
+from kmodpipe.cache.share import open_share
+from kmodpipe.cache.store import Store, digest_file, digest_of, digest_tree, write_atomically
 from kmodpipe.cases import Case
 from kmodpipe.container import HostRuntime
 from kmodpipe.fanout import question
 from kmodpipe.repeats import Tries
 from kmodpipe.results import Run
-from kmodpipe.share import open_share
 from kmodpipe.source import Unreachable
-from kmodpipe.store import Store, digest_file, digest_of, digest_tree, write_atomically
 from kmodpipe.util.errors import ExitCode, InfraError
 from kmodpipe.util.screen import Screen
 

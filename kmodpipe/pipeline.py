@@ -25,6 +25,7 @@ from kmodpipe import accel, deadaxis, meter, provenance, reproduce, results, sna
 from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
+from kmodpipe.cache.store import Artifact, digest_file, made_as, write_atomically
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.kconfig import Flavour
@@ -36,7 +37,6 @@ from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
 from kmodpipe.soak import Places
 from kmodpipe.speed import Speed
-from kmodpipe.store import Artifact, digest_file, made_as, write_atomically
 from kmodpipe.util import os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, from_system
 

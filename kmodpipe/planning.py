@@ -16,11 +16,11 @@ from rich.text import Text
 from kmodpipe import engine, image, series, source
 from kmodpipe.bench import Asked, control_subject
 from kmodpipe.build import Builder
+from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.container import DockerRuntime, HostRuntime, Runtime
 from kmodpipe.kconfig import Flavour
 from kmodpipe.plan import Configured, Stage, Stages, Subject, common_configuration
 from kmodpipe.source import Tree
-from kmodpipe.store import Artifact, Store
 from kmodpipe.util.errors import InfraError, KmodpipeError
 
 CACHED, TODO, WAITS, SKIPPED, FAILS = "cached", "to do", "waits", "skipped", "fails"

@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from kmodpipe.store import write_atomically
+from kmodpipe.cache.store import write_atomically
 from kmodpipe.util.screen import visible
 
 _VARIABLES = {"@KERNEL@": "$kernel", "@INITRAMFS@": "$initramfs", "@CHANNEL@": "$channel"}

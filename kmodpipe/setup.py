@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmodpipe import engine, host, image
+from kmodpipe.cache.share import Share
+from kmodpipe.cache.store import Store
 from kmodpipe.engine import State
 from kmodpipe.host import Host, Need
-from kmodpipe.share import Share, builder
-from kmodpipe.store import Store
+from kmodpipe.share import builder
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.sudo import Ask, RootShell, obtain

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kmodpipe.cache.store import Store, digest_file, digest_of
 from kmodpipe.cases import Case
-from kmodpipe.store import Store, digest_file, digest_of
 from kmodpipe.util.errors import InfraError, UserError
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import usage
-from kmodpipe.store import part_of, sweep_parts, temporary
+from kmodpipe.cache import users
+from kmodpipe.cache.store import part_of, sweep_parts, temporary
 from kmodpipe.util import process_id
 from kmodpipe.util.errors import InfraError
 from tests.processes import gone
@@ -59,14 +59,14 @@ def test_temporary_folders_of_killed_processes_go(tmp_path: Path, monkeypatch: p
 def test_a_cache_in_use_is_not_emptied_and_says_by_whom(tmp_path: Path) -> None:
     said: list[str] = []
     with (
-        usage.using(tmp_path, said.append),
-        usage.using(tmp_path, said.append),
+        users.using(tmp_path, said.append),
+        users.using(tmp_path, said.append),
         pytest.raises(InfraError, match=rf"in use by pid {os.getpid()} \("),
-        usage.alone(tmp_path, said.append),
+        users.alone(tmp_path, said.append),
     ):
         pass
     (tmp_path / "locks/users/999999999-dead").write_text("pid 999999999 (invoke test)")
-    with usage.alone(tmp_path, said.append):
+    with users.alone(tmp_path, said.append):
         assert list((tmp_path / "locks/users").iterdir()) == []
     assert said == []
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.share import open_share, pack
-from kmodpipe.share.registry import place
-from kmodpipe.store import Store
+from kmodpipe.cache.share import open_share, pack
+from kmodpipe.cache.share.registry import place
+from kmodpipe.cache.store import Store
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import Mode, Screen
 

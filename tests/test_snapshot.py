@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import cases, pipeline, snapshot
+from kmodpipe.cache.store import Store
 from kmodpipe.results import Run
-from kmodpipe.store import Store
 from kmodpipe.util.errors import InfraError, UserError
 from tests import toy
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from kmodpipe import apt, integrity, source
+from kmodpipe import apt, source
+from kmodpipe.cache import integrity
 from kmodpipe.source import TreeSpec, Unreachable, archive, debian
 from kmodpipe.source import tree as trees
 from kmodpipe.util import process

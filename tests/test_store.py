@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import integrity
-from kmodpipe.store import (
+from kmodpipe.cache import integrity
+from kmodpipe.cache.store import (
     Store,
     digest_file,
     digest_of,

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from kmodpipe.cache.store import size_mib
 from kmodpipe.container.job import Job
-from kmodpipe.store import size_mib
 from kmodpipe.util.errors import InfraError, KernelFailure
 
 _RESERVE_MIB = 512

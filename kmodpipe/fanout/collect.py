@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmodpipe import deadaxis, results
+from kmodpipe.cache.store import digest_file, digest_of
 from kmodpipe.fanout.plan import Plan, PlannedCell
 from kmodpipe.kconfig import Asked, Cell, Flavour, Variant
 from kmodpipe.results import CellResult, DeadAxis, Run, State
-from kmodpipe.store import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.screen import Screen
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from kmodpipe.cache.store import digest_of
 from kmodpipe.kconfig.fragment import Asked, merge, parse_fragment
-from kmodpipe.store import digest_of
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError, unknown_name
 

@@ -30,8 +30,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from kmodpipe.cache.store import Store, boot_id, lock, write_atomically
 from kmodpipe.publish.parcel import Fate, Parcel, Part
-from kmodpipe.store import Store, boot_id, lock, write_atomically
 from kmodpipe.util.errors import InfraError
 
 _KEEP_RECEIPTS_S = 400 * 24 * 3600.0

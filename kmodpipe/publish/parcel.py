@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from kmodpipe.store import digest_of
+from kmodpipe.cache.store import digest_of
 
 
 @dataclass(frozen=True)

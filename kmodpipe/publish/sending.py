@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urljoin
 
+from kmodpipe.cache.store import write_atomically
 from kmodpipe.publish import template
 from kmodpipe.publish.outbox import Entry, Outbox
 from kmodpipe.publish.parcel import Answer, Fate, Parcel, Reply, Request
 from kmodpipe.publish.receiver import Receiver
 from kmodpipe.publish.retry import pause, retry_after
 from kmodpipe.publish.secret import Secret
-from kmodpipe.store import write_atomically
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.screen import Screen, Step, visible
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe import cases, results
+from kmodpipe.cache.store import write_atomically
 from kmodpipe.report import blocks, compare, findings, html, junit, mail, story, terminal
 from kmodpipe.report.compare import Change, Comparison
 from kmodpipe.results import Run
-from kmodpipe.store import write_atomically
 from kmodpipe.util import os_errors, paths, process
 from kmodpipe.util.errors import ExitCode, KmodpipeError, UserError, unknown_name
 from kmodpipe.util.screen import Screen

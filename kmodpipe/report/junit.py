@@ -34,10 +34,10 @@ from pathlib import Path
 
 from junit_xml import TestCase, TestSuite
 
+from kmodpipe.cache.store import write_atomically
 from kmodpipe.report import again
 from kmodpipe.report.words import close
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, Verdict, effects, one_line
-from kmodpipe.store import write_atomically
 from kmodpipe.util.screen import visible_lines
 
 TEXT_LIMIT = 64 * 1024

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from kmodpipe.cache.store import write_atomically
 from kmodpipe.results.effects import effects
 from kmodpipe.results.model import Run, exit_code, totals
-from kmodpipe.store import write_atomically
 from kmodpipe.util.errors import UserError
 
 SCHEMA = "kmodpipe-results"

@@ -18,8 +18,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kmodpipe.cache.store import temporary
 from kmodpipe.series.model import Patch, Series, git, is_diff, read_patch
-from kmodpipe.store import temporary
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError, unknown_name
 

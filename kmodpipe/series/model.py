@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kmodpipe.store import digest_of, temporary
+from kmodpipe.cache.store import digest_of, temporary
 from kmodpipe.util import paths, process
 from kmodpipe.util.errors import InfraError, UserError, from_system
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmodpipe import image
-from kmodpipe.share import Share
-from kmodpipe.store import Store, lock, write_atomically
+from kmodpipe.cache.share import Share
+from kmodpipe.cache.store import Store, lock, write_atomically
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.screen import Screen

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from kmodpipe import store
+from kmodpipe.cache import store
 from kmodpipe.source import debian, directory, git, reach, tarball, tree
 from kmodpipe.source.history import commits_between
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable, known

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
-from kmodpipe import store
+from kmodpipe.cache import store
 from kmodpipe.util import os_errors, paths, process
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 

@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from kmodpipe import apt, store
+from kmodpipe import apt
+from kmodpipe.cache import store
 from kmodpipe.source import archive, reach, tree
 from kmodpipe.source.tree import Tree, TreeSpec
 from kmodpipe.util import process

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import store
+from kmodpipe.cache import store
 from kmodpipe.source import tree
 from kmodpipe.source.git import QUIET_ENV
 from kmodpipe.source.tree import Tree, TreeSpec

@@ -20,7 +20,7 @@ from pathlib import Path
 import requests
 from urllib3.exceptions import HTTPError
 
-from kmodpipe import store
+from kmodpipe.cache import store
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 from kmodpipe.util.screen import Step

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import store
+from kmodpipe.cache import store
 from kmodpipe.source import git, reach
 from kmodpipe.source.tree import TreeSpec
 from kmodpipe.util.screen import Screen

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from kmodpipe import store
+from kmodpipe.cache import store
 from kmodpipe.source import archive, download, reach, tree
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
 from kmodpipe.util import os_errors

@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from kmodpipe import integrity
-from kmodpipe.store import digest_of, lock, remove, write_atomically
+from kmodpipe.cache import integrity
+from kmodpipe.cache.store import digest_of, lock, remove, write_atomically
 from kmodpipe.util import paths
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 

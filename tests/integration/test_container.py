@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kmodpipe import engine
+from kmodpipe.cache.store import boot_id
 from kmodpipe.container import LABEL, REPRODUCIBLE, DockerRuntime, Folder, Job, owner
-from kmodpipe.store import boot_id
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
 from tests.integration.conftest import require

@@ -24,10 +24,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from kmodpipe.cache.store import write_atomically
 from kmodpipe.report.html.failures import Files
 from kmodpipe.report.html.view import page_of
 from kmodpipe.results import Run
-from kmodpipe.store import write_atomically
 from kmodpipe.util.screen import visible_lines
 
 # Read now and not when a run ends: by then another branch may be checked out.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kmodpipe.store import lock
+from kmodpipe.cache.store import lock
 from kmodpipe.util import process_id
 from kmodpipe.util.errors import InfraError
 

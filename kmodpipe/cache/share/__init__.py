@@ -23,8 +23,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kmodpipe.share import pack
-from kmodpipe.share.registry import (
+from kmodpipe.cache.share import pack
+from kmodpipe.cache.share.registry import (
     MANIFEST,
     Blob,
     Registry,
@@ -33,7 +33,7 @@ from kmodpipe.share.registry import (
     blob_of,
     place,
 )
-from kmodpipe.store import Artifact, Store, require_space
+from kmodpipe.cache.store import Artifact, Store, require_space
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 from kmodpipe.util.screen import Screen, Step
 
