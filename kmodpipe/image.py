@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kmodpipe import apt
 from kmodpipe.cache.store import Store, digest_of, lock, require_space
+from kmodpipe.source import apt
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.screen import visible

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import apt, engine, image
-from kmodpipe.apt import Target
+from kmodpipe import engine, image
+from kmodpipe.source import apt
+from kmodpipe.source.apt import Target
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Mode, Screen
 from tests.fake_engine import FakeEngine, State

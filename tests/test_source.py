@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from kmodpipe import apt, source
+from kmodpipe import source
 from kmodpipe.cache import integrity
-from kmodpipe.source import TreeSpec, Unreachable, archive, debian
+from kmodpipe.source import TreeSpec, Unreachable, apt, archive, debian
 from kmodpipe.source import tree as trees
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted, UserError

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kmodpipe.cache import store
-from kmodpipe.source import debian, directory, git, reach, tarball, tree
+from kmodpipe.source import connectivity, debian, directory, git, tarball, tree
 from kmodpipe.source.history import commits_between
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable, known
 from kmodpipe.util import paths
@@ -42,14 +42,14 @@ def resolve(arg: str, declared: Mapping[str, TreeSpec]) -> TreeSpec:
         raise UserError(
             f"no tree has a name with a newline or other control character: {arg!r}", where="--tree"
         )
-    if "://" in location and (fault := reach.fault_of(location)):
+    if "://" in location and (fault := connectivity.fault_of(location)):
         raise UserError(f"not an address: {fault}", where=arg)
     if _is_tarball(location):
         return _tarball_spec(arg, location, fragment)
     if _OTHER_SCHEME.match(location) and not _GIT_SCHEME.match(location):
         hint = "use https, http, git, ssh or file"
         raise UserError(f"trees cannot be fetched over {location.partition(':')[0]}", where=arg, hint=hint)
-    if _GIT_SCHEME.match(location) or reach.is_ssh(location):
+    if _GIT_SCHEME.match(location) or connectivity.is_ssh(location):
         return _git_spec(arg, location, fragment)
     path = paths.expanded(arg)
     if paths.is_dir(path):
@@ -91,7 +91,7 @@ def _tarball_spec(arg: str, location: str, fragment: str) -> TreeSpec:
 
 
 def _git_spec(arg: str, url: str, ref: str) -> TreeSpec:
-    if reach.host_of(url).startswith("-") or _BARE_URL_PATH.match(url):
+    if connectivity.host_of(url).startswith("-") or _BARE_URL_PATH.match(url):
         raise UserError(
             f"a host or path that begins with a dash would be taken for an option: {url!r}", where=arg
         )
@@ -208,15 +208,15 @@ def check_reach(spec: TreeSpec) -> tuple[bool, str]:
     match spec.kind:
         case "git":
             url = str(spec.git)
-            if reach.is_ssh(url):
-                return True, f"{reach.host_of(url)}: over ssh, not tried"
-            reached, why = reach.probe(url)
-            return reached, f"{reach.host_of(url)}: {why}"
+            if connectivity.is_ssh(url):
+                return True, f"{connectivity.host_of(url)}: over ssh, not tried"
+            reached, why = connectivity.probe(url)
+            return reached, f"{connectivity.host_of(url)}: {why}"
         case "debian":
             return debian.check(spec, bound_s=2.5)
         case "tarball" if tarball.is_url(str(spec.tarball)):
-            reached, why = reach.probe(str(spec.tarball))
-            return reached, f"{reach.host_of(str(spec.tarball))}: {why}"
+            reached, why = connectivity.probe(str(spec.tarball))
+            return reached, f"{connectivity.host_of(str(spec.tarball))}: {why}"
         case _:
             path = Path(str(spec.tarball or spec.path)).expanduser()
             return path.exists(), f"{path} {'is there' if path.exists() else 'does not exist'}"

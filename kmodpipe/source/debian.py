@@ -15,9 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from kmodpipe import apt
 from kmodpipe.cache import store
-from kmodpipe.source import archive, reach, tree
+from kmodpipe.source import apt, archive, connectivity, tree
 from kmodpipe.source.tree import Tree, TreeSpec
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
@@ -86,8 +85,8 @@ def check(spec: TreeSpec, *, bound_s: float = 5.0) -> tuple[bool, str]:
     found = apt.targets()
     for suite in spec.suites:
         for uri in mirrors(found, suite)[:1]:
-            reached, why = reach.probe(f"{uri}/dists/{suite}/InRelease", bound_s=bound_s)
-            phrase = f"{reach.host_of(uri)} {why}"
+            reached, why = connectivity.probe(f"{uri}/dists/{suite}/InRelease", bound_s=bound_s)
+            phrase = f"{connectivity.host_of(uri)} {why}"
             if reached:
                 return "status 200" in why, phrase
     return False, phrase
@@ -166,7 +165,7 @@ def _download(spec: TreeSpec, cache: Path, screen: Screen) -> tuple[Path, dict[s
                 except Interrupted:
                     raise
                 except InfraError as e:
-                    trouble.append(f"{suite} from {reach.host_of(uri)}: {_first_complaint(e)}")
+                    trouble.append(f"{suite} from {connectivity.host_of(uri)}: {_first_complaint(e)}")
                     continue
                 facts = {
                     "package": str(spec.debian_package),
@@ -211,7 +210,7 @@ def _apt(spec: TreeSpec, suite: str, uri: str, root: Path, step: Step) -> Path:
             step.update(fields[2], done=float(fields[1]), total=100.0)
 
     command = ["apt-get", "-c", str(root / "apt.conf"), "-o", "APT::Status-Fd=1", "-q"]
-    step.update(f"apt-get update: {suite} from {reach.host_of(uri)}")
+    step.update(f"apt-get update: {suite} from {connectivity.host_of(uri)}")
     # By default a list that cannot be had is only a warning.
     process.run(
         [*command, "update", "-o", "APT::Update::Error-Mode=any"], timeout_s=_APT_LIMIT_S, on_line=show

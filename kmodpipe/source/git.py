@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.cache import store
-from kmodpipe.source import archive, reach, tree
+from kmodpipe.source import archive, connectivity, tree
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
 from kmodpipe.util import os_errors, paths, process
 from kmodpipe.util.errors import InfraError, Interrupted, UserError, unknown_name
@@ -140,9 +140,9 @@ def tip(spec: TreeSpec, *, head: bool = False) -> str:
     if _HASH.match(want):
         return ""
     url = str(spec.git)
-    reached, why = (True, "") if reach.is_ssh(url) else reach.probe(url)
+    reached, why = (True, "") if connectivity.is_ssh(url) else connectivity.probe(url)
     if not reached:
-        raise Unreachable(f"{reach.host_of(url)} cannot be reached: {why}", where=url)
+        raise Unreachable(f"{connectivity.host_of(url)} cannot be reached: {why}", where=url)
     refs = _advertised(url, want)
     name = _full_name(url, want, refs)
     # A tag with a message is an object of its own, which says what commit it is about.
@@ -174,15 +174,17 @@ def _commit_of(spec: TreeSpec, cache: Path, screen: Screen, step: Step, request:
     if got is None:
         assert spec.git is not None
         # An ssh host may be an alias that only ssh knows, and ssh has a connect limit of its own.
-        reached, why = (True, "") if reach.is_ssh(spec.git) else reach.probe(spec.git)
+        reached, why = (True, "") if connectivity.is_ssh(spec.git) else connectivity.probe(spec.git)
         if not reached:
             step.finish(f"no answer: {why}")
             raise Unreachable(
-                f"{reach.host_of(spec.git)} cannot be reached: {why}", where=spec.git, hint=reach.HINT
+                f"{connectivity.host_of(spec.git)} cannot be reached: {why}",
+                where=spec.git,
+                hint=connectivity.HINT,
             )
         remote = want if _HASH.match(want) else _remote_ref(spec.git, want)
         depth = 2 if request["first-parent"] else 1
-        step.update(f"asking {reach.host_of(spec.git)} for {want}")
+        step.update(f"asking {connectivity.host_of(spec.git)} for {want}")
         _fetch(spec, cache, screen, step, remote, keep, depth)
         got = _has(cache, keep)
     if got is None or (_HASH.match(want) and got != want):
@@ -238,7 +240,8 @@ def _fetch(
     status, tail = run_showing(argv, step)
     if status != 0 and _HASH_REFUSED.search(tail) and _HASH.match(remote):
         screen.warn(
-            f"{reach.host_of(spec.git)} does not serve single commits: fetching all its branches and tags"
+            f"{connectivity.host_of(spec.git)} does not serve single commits: "
+            "fetching all its branches and tags"
         )
         every = f"refs/kmodpipe-all/{store.digest_of(spec.git)[:24]}"
         refspecs = [f"refs/heads/*:{every}/heads/*", f"refs/tags/*:{every}/tags/*"]
@@ -256,7 +259,9 @@ def _fetch(
 def raise_for(tail: str, url: str, want: str) -> None:
     """Turn git's last words into the error of the right kind."""
     if _NO_NETWORK.search(tail):
-        raise Unreachable(f"{reach.host_of(url)} cannot be reached", where=url, detail=tail, hint=reach.HINT)
+        raise Unreachable(
+            f"{connectivity.host_of(url)} cannot be reached", where=url, detail=tail, hint=connectivity.HINT
+        )
     if os_errors.says_full(tail):
         raise os_errors.full("git fetched", where=url, detail=tail)
     if _NO_SUCH_COMMIT.search(tail):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.cache import store
-from kmodpipe.source import git, reach
+from kmodpipe.source import connectivity, git
 from kmodpipe.source.tree import TreeSpec
 from kmodpipe.util.screen import Screen
 
@@ -41,7 +41,9 @@ def commits_between(
         for depth in _DEEPEST:
             if whole:
                 break
-            with screen.step(f"ask {reach.host_of(str(spec.git))} for the last {depth} commits") as step:
+            with screen.step(
+                f"ask {connectivity.host_of(str(spec.git))} for the last {depth} commits"
+            ) as step:
                 argv = [
                     "git",
                     f"--git-dir={git.repository(cache)}",

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from kmodpipe.cache import store
-from kmodpipe.source import archive, download, reach, tree
+from kmodpipe.source import archive, connectivity, download, tree
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
 from kmodpipe.util import os_errors
 from kmodpipe.util.errors import InfraError, UserError
@@ -94,10 +94,12 @@ def _from_url(spec: TreeSpec, cache: Path, screen: Screen, here: Tree | None) ->
     earlier = tree.recall(cache, _url_request(spec)) or {}
     if kept.is_file() and spec.sha256 and _digest(kept, cache) == spec.sha256:
         return _unpack(kept, spec.sha256, cache, screen)
-    with screen.step(f"download {reach.host_of(url)}: {base}") as step:
-        reached, why = reach.probe(url)
+    with screen.step(f"download {connectivity.host_of(url)}: {base}") as step:
+        reached, why = connectivity.probe(url)
         if not reached:
-            raise Unreachable(f"{reach.host_of(url)} cannot be reached: {why}", where=url, hint=reach.HINT)
+            raise Unreachable(
+                f"{connectivity.host_of(url)} cannot be reached: {why}", where=url, hint=connectivity.HINT
+            )
         got = download.download(url, kept, step, sha256=spec.sha256, fresh_if=earlier if here else None)
         if got is None:
             assert here is not None
