@@ -162,11 +162,12 @@ def ci(asking: Asking) -> int:
 
 def _test(asking: Asking, *, scheduled: bool = False, begun: Callable[[Path], None] | None = None) -> int:
     # All of it now: a branch that is checked out meanwhile must not get into a run that has begun.
-    from kmodpipe import accel, nightly, pipeline, results
+    from kmodpipe import nightly, pipeline, results
     from kmodpipe.bench import set_up
     from kmodpipe.building import RunFolder
     from kmodpipe.logs import known_benign
     from kmodpipe.report import command
+    from kmodpipe.vm import accel
 
     asked, screen = resolve(asking), asking.screen
     cases, tries = chosen_cases(asked), asked_tries(asking)
@@ -241,9 +242,10 @@ def _office(asking: Asking) -> Office:
 
 
 def boot(asking: Asking) -> int:
-    from kmodpipe import accel, interactive
+    from kmodpipe import interactive
     from kmodpipe.bench import set_up
     from kmodpipe.building import RunFolder
+    from kmodpipe.vm import accel
 
     asked, screen = resolve(asking), asking.screen
     ids = [cell.id for cell in asked.cells]

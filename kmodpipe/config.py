@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kmodpipe.kconfig.matrix import readable
-from kmodpipe.session import Deadlines
 from kmodpipe.source import TreeSpec
 from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.vm.boot_record import Deadlines
 
 if TYPE_CHECKING:
     from kmodpipe.publish.receiver import Receiver

@@ -19,9 +19,9 @@ from kmodpipe.util.errors import KmodpipeError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from kmodpipe.accel import Accel
     from kmodpipe.source import TreeSpec
     from kmodpipe.util.screen import Screen
+    from kmodpipe.vm.accel import Accel
 
 DISK_WANTED_MIB = 6 * 1024
 DISK_NEEDED_MIB = 2 * 1024
@@ -162,7 +162,7 @@ def running(cache: Path, screen: Screen, probe: Probe | None = None) -> tuple[Fi
         return (Finding(need, False, "unknown without QEMU", _SETUP),)
     try:
         if probe is None:
-            from kmodpipe import accel
+            from kmodpipe.vm import accel
 
             probe = accel.probe
         works = probe(cache, screen)
@@ -176,7 +176,7 @@ def speed(works: Accel) -> Finding:
     """How fast this machine is now: what the limits of a run that begins now are scaled by."""
     from tempfile import TemporaryDirectory
 
-    from kmodpipe import speed as measuring
+    from kmodpipe.vm import speed as measuring
 
     try:
         with TemporaryDirectory(prefix="kmodpipe-") as folder:

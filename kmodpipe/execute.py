@@ -19,12 +19,9 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from kmodpipe import machine, repeats, soak
-from kmodpipe.accel import Accel
+from kmodpipe import repeats, soak
 from kmodpipe.cache.store import digest_file
 from kmodpipe.cases import Case, Surroundings
-from kmodpipe.channel import Record
-from kmodpipe.guest import PlannedCase, concatenate, pack_cell
 from kmodpipe.judge import judge
 from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.logs import evidence, kernel_log
@@ -32,13 +29,17 @@ from kmodpipe.logs.case_record import Trial, trials
 from kmodpipe.logs.evidence import FEWER_LINES, LINES, KernelReport
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.symbolize import Decoder
-from kmodpipe.machine import Deadlines, GuestEnd, MachineSpec, Session
 from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseResult, Verdict, one_line
-from kmodpipe.session import Pace
 from kmodpipe.soak import Places, Progress, Shelf
 from kmodpipe.util.errors import Interrupted
 from kmodpipe.util.screen import now
+from kmodpipe.vm import boot
+from kmodpipe.vm.accel import Accel
+from kmodpipe.vm.boot import Deadlines, GuestEnd, MachineSpec, Session
+from kmodpipe.vm.boot_record import Pace
+from kmodpipe.vm.initramfs import PlannedCase, concatenate, pack_cell
+from kmodpipe.vm.protocol import Record
 
 CMDLINE = " ".join(
     (
@@ -272,7 +273,7 @@ class Execution:
             self._scratch / f"initramfs{suffix}.cpio", (files.rootfs, *files.tools, cell_cpio)
         )
         began = now()
-        session = machine.run(
+        session = boot.run(
             MachineSpec(
                 files.kernel, initramfs, cmdline(files.cpus), files.memory_mib, files.cpus, self._accel
             ),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import secrets
 
-from kmodpipe import machine
-from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Maker, RunFolder, workers
 from kmodpipe.execute import cmdline
-from kmodpipe.guest import concatenate, pack_cell
-from kmodpipe.machine import MachineSpec
 from kmodpipe.util.errors import UserError
+from kmodpipe.vm import boot
+from kmodpipe.vm.accel import Accel
+from kmodpipe.vm.boot import MachineSpec
+from kmodpipe.vm.initramfs import concatenate, pack_cell
 
 
 def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:
@@ -43,7 +43,7 @@ def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:
         )
         initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *guest.tools(flavour), cell_cpio))
         bench.screen.say(f"{built.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
-        return machine.interactive(
+        return boot.interactive(
             MachineSpec(
                 built.base.path / "out" / "bzImage",
                 initramfs,

@@ -18,10 +18,10 @@ from kmodpipe.layered import Setting
 from kmodpipe.logs import ktap
 from kmodpipe.logs.case_record import Trial
 from kmodpipe.logs.evidence import KernelReport
-from kmodpipe.meter import Reading
 from kmodpipe.results import CaseResult, Verdict, one_line
-from kmodpipe.session import Pace
 from kmodpipe.util.screen import visible_lines
+from kmodpipe.vm.boot_record import Pace
+from kmodpipe.vm.cpu_time import Reading
 
 EXIT_SKIP = 4
 _TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import accel, bench, engine, image, results, source
+from kmodpipe import bench, engine, image, results, source
 from kmodpipe.bench import Asked, Bench
 from kmodpipe.cache.share import open_share
 from kmodpipe.cache.store import Store, digest_file, digest_of, digest_tree, write_atomically
@@ -27,6 +27,7 @@ from kmodpipe.results import Run
 from kmodpipe.source import Unreachable
 from kmodpipe.util.errors import ExitCode, InfraError
 from kmodpipe.util.screen import Screen
+from kmodpipe.vm import accel
 
 SCHEMA = "kmodpipe-answer"
 VERSION = 1

@@ -21,8 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kmodpipe import accel, deadaxis, meter, provenance, reproduce, results, snapshot, speed
-from kmodpipe.accel import Accel
+from kmodpipe import deadaxis, provenance, results, snapshot
 from kmodpipe.bench import Bench
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
 from kmodpipe.cache.store import Artifact, digest_file, made_as, write_atomically
@@ -30,15 +29,17 @@ from kmodpipe.cases import Case, Surroundings
 from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import Benign, KnownBenign
-from kmodpipe.machine import Deadlines, qemu_argv
 from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries
 from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
 from kmodpipe.soak import Places
-from kmodpipe.speed import Speed
 from kmodpipe.util import os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, from_system
+from kmodpipe.vm import accel, cpu_time, reproduce_script, speed
+from kmodpipe.vm.accel import Accel
+from kmodpipe.vm.boot import Deadlines, qemu_argv
+from kmodpipe.vm.speed import Speed
 
 _TIMED_GUESTS = 50
 """Guests of one cell whose times are kept: a soak has thousands."""
@@ -182,7 +183,7 @@ class _Tester:
             found = {
                 **self.results.properties,
                 **self._speed.properties(),
-                "load.begin": meter.load_average(),
+                "load.begin": cpu_time.load_average(),
             }
             self.results = replace(self.results, properties=found)
 
@@ -244,7 +245,7 @@ class _Tester:
         for boot in done.boots:
             if not boot.kept:
                 continue
-            reproduce.write(
+            reproduce_script.write(
                 folder,
                 argv=qemu_argv(
                     replace(boot.session.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@")),
@@ -323,7 +324,7 @@ class _Tester:
             ]
             # Not by the clock, which may have been set meanwhile: a run takes the time that it takes.
             ended = self._began + timedelta(seconds=time.monotonic() - self._clock)
-            properties = {**self.results.properties, "load.end": meter.load_average()}
+            properties = {**self.results.properties, "load.end": cpu_time.load_average()}
             self.results = replace(
                 self.results,
                 finished=ended.isoformat(timespec="seconds"),

@@ -321,7 +321,7 @@ class Stages:
         inputs: Inputs = {"builder": dict(self._identity), "recipe": [_RECIPE_VERSION, self._guest_recipe]}
 
         def make(folder: Path, log: Path, step: Step | None) -> None:
-            from kmodpipe.guest import pack_rootfs
+            from kmodpipe.vm.initramfs import pack_rootfs
 
             self._builder.guest(folder, log, step)
             pack_rootfs(folder / "out", folder / "guest.cpio")
@@ -334,7 +334,7 @@ class Stages:
         inputs: Inputs = {"guest": guest.key, "toolset": name}
 
         def make(folder: Path, log: Path, step: Step | None) -> None:
-            from kmodpipe.guest import pack_folder
+            from kmodpipe.vm.initramfs import pack_folder
 
             self._builder.toolset(name, guest.path / "out", folder, log, step)
             pack_folder(folder / "out", folder / "toolset.cpio")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kmodpipe import __version__, results
-from kmodpipe.accel import Accel
 from kmodpipe.bench import Bench
 from kmodpipe.building import Built, GuestParts
 from kmodpipe.cache.share import origin
 from kmodpipe.execute import Boot, Executed, GuestFiles
-from kmodpipe.machine import GuestEnd
 from kmodpipe.repeats import Tries
 from kmodpipe.report import again
 from kmodpipe.share import builder
 from kmodpipe.util import process
+from kmodpipe.vm.accel import Accel
+from kmodpipe.vm.boot import GuestEnd
 
 
 def of_run(

@@ -11,7 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from kmodpipe.channel import encode_record
+from kmodpipe.vm.protocol import encode_record
 
 
 def _argument(name: str) -> str:

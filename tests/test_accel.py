@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import accel, accelrom
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.vm import accel, accel_rom
 
 PROGRAM = """#!{python}
 import sys, time
@@ -39,7 +39,7 @@ class World:
         program.write_text(
             PROGRAM.format(
                 python=sys.executable, log=str(self.log), script=script, version=version,
-                status=accelrom.EXIT_STATUS,
+                status=accel_rom.EXIT_STATUS,
             )
         )  # fmt: skip
         program.chmod(0o755)
@@ -75,7 +75,7 @@ def test_the_next_cpu_model_is_taken_where_the_best_fails(world: World) -> None:
         ("(print('rpltf', end='', flush=True), sys.exit(0))", "resets the machine on the way to user mode"),
         ("(print('rpltfu', end='', flush=True), sys.exit(1))", "wrong answer"),
         ("sys.exit('error: failed to set MSR 0x10a')", "failed to set MSR 0x10a"),
-        (f"sys.exit({accelrom.EXIT_STATUS})", "wrong answer"),
+        (f"sys.exit({accel_rom.EXIT_STATUS})", "wrong answer"),
     ],
 )
 def test_kvm_that_does_not_run_the_program_is_not_taken(world: World, script: str, reason: str) -> None:

@@ -8,7 +8,7 @@ from tempfile import TemporaryFile
 
 import pytest
 
-from kmodpipe.channel import encode_ahead
+from kmodpipe.vm.protocol import encode_ahead
 from tests.agent import compile_with
 
 NONCE = "3b225c0333d3373f93c743f0ed8ec3a7"

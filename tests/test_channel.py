@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from kmodpipe.channel import MAX_LINE, Channel, Ledger, decode_value, encode_record, encode_value
+from kmodpipe.vm.protocol import MAX_LINE, Channel, Ledger, decode_value, encode_record, encode_value
 
 NONCE = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32

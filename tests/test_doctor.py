@@ -12,12 +12,13 @@ from typing import Any, cast
 
 import pytest
 
-from kmodpipe import doctor, image, speed
+from kmodpipe import doctor, image
 from kmodpipe.doctor import Finding
 from kmodpipe.engine import DEFAULT_ENDPOINT, Look
 from kmodpipe.engine import State as EngineState
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.vm import speed
 from tests.fake_engine import VERSION, FakeEngine
 
 

@@ -12,8 +12,8 @@ import pytest
 from kmodpipe import bench, kconfig
 from kmodpipe.config import Request
 from kmodpipe.kconfig import Asked, Matrix, Variant
-from kmodpipe.session import Pace
 from kmodpipe.util.errors import UserError
+from kmodpipe.vm.boot_record import Pace
 from tests import toy
 from tests.toy import World
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import guest
-from kmodpipe.guest import PlannedCase
 from kmodpipe.util.errors import UserError
+from kmodpipe.vm import initramfs
+from kmodpipe.vm.initramfs import PlannedCase
 
 NONCE = "0123456789abcdef0123456789abcdef"
 
@@ -67,7 +67,7 @@ def make_rootfs(place: Path) -> Path:
 def cell(tmp_path: Path, **changes: object) -> dict[str, Member]:
     settings: dict[str, object] = {"nonce": NONCE, "modules": [], "cases": [], "lib": tmp_path / "lib.sh"}
     (tmp_path / "lib.sh").write_text("# functions\n")
-    guest.pack_cell(tmp_path / "cell.cpio", **(settings | changes))  # type: ignore[arg-type]
+    initramfs.pack_cell(tmp_path / "cell.cpio", **(settings | changes))  # type: ignore[arg-type]
     return unpack((tmp_path / "cell.cpio").read_bytes())
 
 
@@ -79,7 +79,7 @@ def make_script(tmp_path: Path, name: str = "run.sh") -> Path:
 
 
 def test_rootfs_round_trip(tmp_path: Path) -> None:
-    guest.pack_rootfs(make_rootfs(tmp_path / "root"), tmp_path / "out.cpio")
+    initramfs.pack_rootfs(make_rootfs(tmp_path / "root"), tmp_path / "out.cpio")
     members = unpack((tmp_path / "out.cpio").read_bytes())
     assert list(members) == [
         "bin", "bin/busybox", "bin-x", "dev", "dev/console", "etc", "etc/passwd", "init",
@@ -99,11 +99,11 @@ def test_rootfs_depends_on_content_alone(tmp_path: Path) -> None:
     (two / "etc/passwd").chmod(0o600)
     (two / "etc").chmod(0o700)
     os.utime(two / "sbin/agent", (1, 1))
-    guest.pack_rootfs(one, tmp_path / "1.cpio")
-    guest.pack_rootfs(two, tmp_path / "2.cpio")
+    initramfs.pack_rootfs(one, tmp_path / "1.cpio")
+    initramfs.pack_rootfs(two, tmp_path / "2.cpio")
     assert (tmp_path / "1.cpio").read_bytes() == (tmp_path / "2.cpio").read_bytes()
     (two / "etc/passwd").chmod(0o755)
-    guest.pack_rootfs(two, tmp_path / "2.cpio")
+    initramfs.pack_rootfs(two, tmp_path / "2.cpio")
     assert (tmp_path / "1.cpio").read_bytes() != (tmp_path / "2.cpio").read_bytes()
 
 
@@ -111,19 +111,19 @@ def test_rootfs_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
     root = make_rootfs(tmp_path / "root")
     os.mkfifo(root / "etc/pipe")
     with pytest.raises(UserError, match="neither file"):
-        guest.pack_rootfs(root, tmp_path / "out.cpio")
+        initramfs.pack_rootfs(root, tmp_path / "out.cpio")
     (root / "etc/pipe").unlink()
     (root / "init").unlink()
     with pytest.raises(UserError, match="no /init"):
-        guest.pack_rootfs(root, tmp_path / "out.cpio")
+        initramfs.pack_rootfs(root, tmp_path / "out.cpio")
 
 
 def test_order_of_entries_does_not_matter() -> None:
-    entries = [guest.regular("a/b", b"1"), guest.folder("a"), guest.regular("a.c", b"22")]
+    entries = [initramfs.regular("a/b", b"1"), initramfs.folder("a"), initramfs.regular("a.c", b"22")]
     archives = []
     for order in (entries, entries[::-1]):
         out = io.BytesIO()
-        guest.newc(order, out)
+        initramfs.newc(order, out)
         archives.append(out.getvalue())
     assert archives[0] == archives[1]
     assert len(archives[0]) % 4 == 0
@@ -195,16 +195,16 @@ def test_a_folder_is_packed_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "set/sbin").mkdir(parents=True)
     (tmp_path / "set/sbin/mkfs.xfs").write_bytes(b"program")
     (tmp_path / "set/sbin/mkfs.xfs").chmod(0o755)
-    guest.pack_folder(tmp_path / "set", tmp_path / "set.cpio")
+    initramfs.pack_folder(tmp_path / "set", tmp_path / "set.cpio")
     members = unpack((tmp_path / "set.cpio").read_bytes())
     assert list(members) == ["sbin", "sbin/mkfs.xfs"]
     assert members["sbin/mkfs.xfs"].mode == stat.S_IFREG | 0o755
 
 
 def test_concatenated_archives_stay_aligned(tmp_path: Path) -> None:
-    guest.pack_rootfs(make_rootfs(tmp_path / "root"), tmp_path / "root.cpio")
+    initramfs.pack_rootfs(make_rootfs(tmp_path / "root"), tmp_path / "root.cpio")
     cell(tmp_path)
-    joined = guest.concatenate(tmp_path / "initramfs", (tmp_path / "root.cpio", tmp_path / "cell.cpio"))
+    joined = initramfs.concatenate(tmp_path / "initramfs", (tmp_path / "root.cpio", tmp_path / "cell.cpio"))
     names = list(unpack(joined.read_bytes()))
     assert "init" in names
     assert names[-1] == "kmodpipe/plan"

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import machine
-from kmodpipe.channel import Record, encode_ahead
-from kmodpipe.machine import Deadlines, GuestEnd, Limits, MachineSpec, Session, qemu_argv
-from kmodpipe.session import Pace
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.vm import boot
+from kmodpipe.vm.boot import Deadlines, GuestEnd, Limits, MachineSpec, Session, qemu_argv
+from kmodpipe.vm.boot_record import Pace
+from kmodpipe.vm.protocol import Record, encode_ahead
 from tests import scripted_qemu
 
 NONCE = "00112233445566778899aabbccddeeff"
@@ -53,7 +53,7 @@ def play(tmp_path: Path, program: Path) -> Play:
     ) -> Session:
         script = tmp_path / "scenario.py"
         script.write_text(textwrap.dedent(scenario))
-        return machine.run(
+        return boot.run(
             MachineSpec(script, tmp_path / "none", NONCE, program=program),
             nonce=NONCE,
             case_timeouts=dict.fromkeys(cases, 0.3),
@@ -421,7 +421,7 @@ def test_a_listener_that_raises_leaves_no_machine_behind(play: Play) -> None:
 def test_no_qemu_is_an_error_with_a_hint(tmp_path: Path) -> None:
     spec = MachineSpec(tmp_path / "k", tmp_path / "i", "", program=tmp_path / "no-such-qemu")
     with pytest.raises(InfraError) as e:
-        machine.run(
+        boot.run(
             spec, nonce=NONCE, case_timeouts={}, deadlines=QUICK,
             console_path=tmp_path / "c", channel_path=tmp_path / "v",
         )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.meter import Meter, Reading
+from kmodpipe.vm.cpu_time import Meter, Reading
 
 PID = 7
 TICKS = os.sysconf("SC_CLK_TCK")

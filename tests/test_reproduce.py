@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import reproduce
+from kmodpipe.vm import reproduce_script
 
 MARK = "0123456789abcdef0123456789abcdef"
 ARGV = (
@@ -52,7 +52,7 @@ def run_dir(tmp_path: Path) -> Path:
 
 
 def write(run: Path, argv: Sequence[str] = ARGV, comment: dict[str, str] | None = None) -> Path:
-    return reproduce.write(
+    return reproduce_script.write(
         next(run.glob("cell*")),
         argv=argv,
         kernel="../shared/bzImage",
@@ -177,7 +177,7 @@ def test_no_comment_breaks_out(run_dir: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kernel", ["/abs/bzImage", "", "-x"])
 def test_only_relative_paths(run_dir: Path, kernel: str) -> None:
     with pytest.raises(ValueError, match="not a path relative"):
-        reproduce.script(ARGV, kernel=kernel, initramfs_parts=["a"], comment={})
+        reproduce_script.script(ARGV, kernel=kernel, initramfs_parts=["a"], comment={})
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import speed
-from kmodpipe.qemu import TCG
-from kmodpipe.speed import MOST, REFERENCE_S, Speed
 from kmodpipe.util.errors import InfraError
+from kmodpipe.vm import speed
+from kmodpipe.vm.qemu import TCG
+from kmodpipe.vm.speed import MOST, REFERENCE_S, Speed
 
 ENDS = f"say('e'); sys.exit({speed.EXIT_STATUS})"
 

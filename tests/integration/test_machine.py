@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from kmodpipe import accel, accelrom, machine, speed
-from kmodpipe.machine import Deadlines, GuestEnd, Limits, MachineSpec, Session, qemu_argv
-from kmodpipe.qemu import base_argv
 from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.vm import accel, accel_rom, boot, speed
+from kmodpipe.vm.boot import Deadlines, GuestEnd, Limits, MachineSpec, Session, qemu_argv
+from kmodpipe.vm.qemu import base_argv
 from tests.integration.conftest import require
 
 pytestmark = pytest.mark.integration
@@ -64,7 +64,7 @@ def boot_guest(tmp_path: Path) -> Callable[..., Session]:
 
     def run(code: bytes, deadlines: Deadlines | None = None, limits: Limits | None = None) -> Session:
         (tmp_path / "initrd").write_bytes(b"none")
-        return machine.run(
+        return boot.run(
             MachineSpec(kernel(tmp_path / "kernel", code), tmp_path / "initrd", "quiet", memory_mib=16),
             nonce=NONCE,
             case_timeouts={0: 1},
@@ -98,7 +98,7 @@ def test_a_kernel_that_floods_the_console(boot_guest: Callable[..., Session], tm
 
 def test_a_file_that_is_no_kernel(boot_guest: Callable[..., Session], tmp_path: Path) -> None:
     spec = MachineSpec(tmp_path / "none", tmp_path / "none", "")
-    session = machine.run(
+    session = boot.run(
         spec, nonce=NONCE, case_timeouts={}, deadlines=Deadlines(boot_s=20),
         console_path=tmp_path / "c", channel_path=tmp_path / "v",
     )  # fmt: skip
@@ -167,12 +167,12 @@ def test_the_accelerator_that_is_proved_runs_a_guest(tmp_path: Path) -> None:
     assert accel.probe(tmp_path / "cache", screen) == proved
     assert time.monotonic() - started < 1
     rom = tmp_path / "rom"
-    rom.write_bytes(accelrom.image())
+    rom.write_bytes(accel_rom.image())
     argv = [*base_argv(proved, memory_mib=4), "-monitor", "none", "-bios", str(rom)]
     argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
     argv += ["-chardev", "stdio,id=console", "-serial", "chardev:console"]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=20, check=False)
-    assert (done.returncode, done.stdout) == (accelrom.EXIT_STATUS, b"rpltfu")
+    assert (done.returncode, done.stdout) == (accel_rom.EXIT_STATUS, b"rpltfu")
 
 
 def test_the_speed_is_what_the_program_had_of_this_machine(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_the_speed_is_what_the_program_had_of_this_machine(tmp_path: Path) -> No
     assert seconds[-1] < 1.6 * seconds[0]
 
 
-@pytest.mark.parametrize("rom", [accelrom, speed], ids=["accelerator", "speed"])
+@pytest.mark.parametrize("rom", [accel_rom, speed], ids=["accelerator", "speed"])
 def test_the_rom_is_what_its_source_says(tmp_path: Path, rom: Any) -> None:
     needs("as", "ld", "objcopy")
     source, elf, binary = tmp_path / "rom.S", tmp_path / "rom.elf", tmp_path / "rom.bin"
@@ -197,4 +197,4 @@ def test_the_rom_is_what_its_source_says(tmp_path: Path, rom: Any) -> None:
         check=True,
     )
     subprocess.run(["objcopy", "-O", "binary", "-j", ".text", elf, binary], check=True)
-    assert accelrom.image(rom.CODE)[-4096:] == binary.read_bytes()
+    assert accel_rom.image(rom.CODE)[-4096:] == binary.read_bytes()

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from kmodpipe.meter import Meter
+from kmodpipe.vm.cpu_time import Meter
 from tests.faults import Scene, copy_project
 
 LIMIT_S = {"kept-waiting": 12, "loops": 5}

@@ -253,7 +253,7 @@ def main(argv: list[str]) -> int:
     if "-bios" in argv:
         # The accelerator's proof: the program of accelrom ran to its end.
         sys.path.insert(0, os.environ["PYTHONPATH"])
-        from kmodpipe import accelrom, speed
+        from kmodpipe.vm import accel_rom, speed
 
         if argv[argv.index("-bios") + 1].endswith("speed-rom"):
             slow = Path(f"{os.environ['TOY_CALLS']}.speed")
@@ -261,8 +261,8 @@ def main(argv: list[str]) -> int:
             time.sleep(float(slow.read_text()) if slow.exists() else 0)
             print("e", end="", flush=True)
             return speed.EXIT_STATUS
-        print("".join(accelrom.STAGES), end="", flush=True)
-        return accelrom.EXIT_STATUS
+        print("".join(accel_rom.STAGES), end="", flush=True)
+        return accel_rom.EXIT_STATUS
     with open(argv[argv.index("-kernel") + 1], "rb") as f:
         kernel = f.read()
     with open(argv[argv.index("-initrd") + 1], "rb") as f:

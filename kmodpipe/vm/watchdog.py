@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kmodpipe.meter import Meter, Reading
-from kmodpipe.session import Deadlines, GuestEnd, Pace
+from kmodpipe.vm.boot_record import Deadlines, GuestEnd, Pace
+from kmodpipe.vm.cpu_time import Meter, Reading
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from kmodpipe.channel import encode_value
 from kmodpipe.util.errors import UserError
+from kmodpipe.vm.protocol import encode_value
 
 HOME = "kmodpipe"
 """Folder in the guest (relative to /) of the plan, the module and the cases."""

@@ -20,14 +20,14 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from kmodpipe.capped import CappedFile
-from kmodpipe.channel import Channel, Ledger, Record, encode_ahead
 from kmodpipe.logs.kernel_log import Scanner, parse
-from kmodpipe.meter import Reading
-from kmodpipe.qemu import MachineSpec, Serial, guarded, interactive, qemu_argv, require_same
-from kmodpipe.session import Deadlines, GuestEnd, Limits, Pace, Session
 from kmodpipe.util import process
-from kmodpipe.watchdog import GuestClock, Limit, Watchdog
+from kmodpipe.vm.boot_record import Deadlines, GuestEnd, Limits, Pace, Session
+from kmodpipe.vm.capped_log import CappedFile
+from kmodpipe.vm.cpu_time import Reading
+from kmodpipe.vm.protocol import Channel, Ledger, Record, encode_ahead
+from kmodpipe.vm.qemu import MachineSpec, Serial, guarded, interactive, qemu_argv, require_same
+from kmodpipe.vm.watchdog import GuestClock, Limit, Watchdog
 
 _READ_BYTES = 64 * 1024
 _POLL_S = 0.25

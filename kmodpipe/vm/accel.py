@@ -20,13 +20,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from kmodpipe import accelrom
 from kmodpipe.cache import store
-from kmodpipe.meter import Bound
-from kmodpipe.qemu import PROGRAM, Accel, base_argv, file_of, guarded
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen
+from kmodpipe.vm import accel_rom
+from kmodpipe.vm.cpu_time import Bound
+from kmodpipe.vm.qemu import PROGRAM, Accel, base_argv, file_of, guarded
 
 _KVM_CPUS = ("host", "max", "qemu64")
 # Without the promise of fast string instructions, which TCG carries out byte by byte: the kernel then copies
@@ -66,7 +66,7 @@ def probe(
 def _probe(cache: Path, program: Path, kvm: Path) -> Accel:
     with store.Store(cache).scratch("accel-") as folder:
         rom = folder / "rom"
-        rom.write_bytes(accelrom.image())
+        rom.write_bytes(accel_rom.image())
         tcg = Accel("tcg", _TCG_CPU)
         first = _run_rom([tcg], program, rom, _TCG_BOUND_S)[0]
         if not first.ok and "not found" in first.stderr:
@@ -113,16 +113,16 @@ class _Trial:
 
     @property
     def ok(self) -> bool:
-        return self.returncode == accelrom.EXIT_STATUS and self.stages.endswith("u")
+        return self.returncode == accel_rom.EXIT_STATUS and self.stages.endswith("u")
 
     @property
     def told(self) -> str:
-        where = accelrom.STAGES.get(self.stages[-1:], "somewhere")
+        where = accel_rom.STAGES.get(self.stages[-1:], "somewhere")
         if self.returncode is None:
             return f"hangs {where}"
         if self.returncode == 0:
             return f"resets the machine {where}"
-        if self.stages.endswith("u") or self.returncode == accelrom.EXIT_STATUS:
+        if self.stages.endswith("u") or self.returncode == accel_rom.EXIT_STATUS:
             return "gives a wrong answer"
         reason = next((ln for ln in self.stderr.splitlines() if "warning:" not in ln), "").strip()
         return f"makes QEMU fail {where}: {reason or process.describe_status(self.returncode)}"
@@ -153,7 +153,7 @@ def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) 
         return [
             _Trial(
                 child.returncode if n in ended else None,
-                "".join(c for c in _available(child.stdout) if c in accelrom.STAGES),
+                "".join(c for c in _available(child.stdout) if c in accel_rom.STAGES),
                 _available(child.stderr),
                 ended.get(n, bound_s),
             )
@@ -260,7 +260,7 @@ def _key(program: Path, kvm: Path) -> Mapping[str, str]:
         "host": os.uname().release,
         "models": " ".join((_TCG_CPU, *_KVM_CPUS)),
         "boot": store.boot_id(),
-        "rom": store.digest_of(accelrom.CODE.hex()),
+        "rom": store.digest_of(accel_rom.CODE.hex()),
     }
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from kmodpipe.channel import Record
-from kmodpipe.meter import PATIENCE, Reading
-from kmodpipe.qemu import MachineSpec
 from kmodpipe.util import process
+from kmodpipe.vm.cpu_time import PATIENCE, Reading
+from kmodpipe.vm.protocol import Record
+from kmodpipe.vm.qemu import MachineSpec
 
 
 @dataclass(frozen=True)

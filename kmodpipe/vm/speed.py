@@ -18,10 +18,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import accelrom
-from kmodpipe.meter import Meter, Reading
-from kmodpipe.qemu import PROGRAM, Accel, base_argv, guarded
 from kmodpipe.util import process
+from kmodpipe.vm import accel_rom
+from kmodpipe.vm.cpu_time import Meter, Reading
+from kmodpipe.vm.qemu import PROGRAM, Accel, base_argv, guarded
 
 REFERENCE_S = 0.25
 """What the program took under TCG on the machine on which the limits were set: AMD EPYC, QEMU 7.2."""
@@ -138,7 +138,7 @@ def measure(accel: Accel, folder: Path, *, program: Path = PROGRAM) -> Speed:
     is not installed, Interrupted where it is.
     """
     rom = folder / "speed-rom"
-    rom.write_bytes(accelrom.image(CODE))
+    rom.write_bytes(accel_rom.image(CODE))
     argv = [*base_argv(accel, program=program, memory_mib=4), "-monitor", "none", "-bios", os.fspath(rom)]
     argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
     argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
