@@ -11,17 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import builders, engine, image, kconfig, series, snapshot, source
-from kmodpipe.build import Builder
+from kmodpipe import kconfig, series, snapshot, source
+from kmodpipe.build import builder_image, image_cleanup
+from kmodpipe.build import shared_image as shared_builder
+from kmodpipe.build.recipes import Builder
+from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine, memory_mib
+from kmodpipe.build.stages import Stages, Subject, only_module
 from kmodpipe.cache.share import Share, open_share
 from kmodpipe.cache.store import Store
 from kmodpipe.config import Project, Request
-from kmodpipe.container import DockerRuntime, HostRuntime, Runtime, memory_mib
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL
-from kmodpipe.plan import Stages, Subject, only_module
 from kmodpipe.series import Series
-from kmodpipe.share import builder as shared_builder
 from kmodpipe.source import Tree
 from kmodpipe.util import os_errors
 from kmodpipe.util.errors import InfraError, UserError, unknown_name
@@ -164,10 +165,10 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen, share: Sh
         )
         return HostRuntime()
     try:
-        client = engine.connect()
+        client = docker_engine.connect()
         image_id = share and shared_builder.pull(client, images, share, Store(cache), screen)
         if not image_id:
-            image_id = image.ensure(client, images, cache, screen)
+            image_id = builder_image.ensure(client, images, cache, screen)
             if share:
                 shared_builder.push(client, images, image_id, share, Store(cache), screen)
     except InfraError as e:
@@ -175,7 +176,7 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen, share: Sh
         raise InfraError(
             e.what, where=e.where, detail=e.detail, hint=f"{e.hint}; or build without Docker: --runtime host"
         ) from e
-    builders.note_use(cache, images, image_id)
+    image_cleanup.note_use(cache, images, image_id)
     return DockerRuntime(client, image_id, memory_mib=memory_mib(), warn=screen.warn)
 
 

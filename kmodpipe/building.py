@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from kmodpipe.bench import Bench
+from kmodpipe.build.stages import BaseSpec, Configured, Stage, Subject, common_configuration
 from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact, digest_of, part_of, sweep_parts, write_atomically
 from kmodpipe.kconfig import Flavour
-from kmodpipe.plan import BaseSpec, Configured, Stage, Subject, common_configuration
 from kmodpipe.util import os_errors, process, process_id
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, UserError
 

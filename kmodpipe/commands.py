@@ -264,11 +264,12 @@ def boot(asking: Asking) -> int:
 
 # -- clean ------------------------------------------------------------------------------------------
 def clean(asking: Asking) -> int:
-    from kmodpipe import builders, engine, source
+    from kmodpipe import source
+    from kmodpipe.build import image_cleanup
+    from kmodpipe.build.runtime import DockerRuntime, docker_engine
     from kmodpipe.building import remove_runs
     from kmodpipe.cache import users
     from kmodpipe.cache.store import Store, size_mib
-    from kmodpipe.container import DockerRuntime
 
     cache, screen = cache_folder(), asking.screen
     with users.alone(cache, screen.say):
@@ -276,9 +277,9 @@ def clean(asking: Asking) -> int:
         store = Store(cache)
         swept = old = 0
         try:
-            client = engine.connect()
+            client = docker_engine.connect()
             swept += DockerRuntime(client, "").sweep()
-            old = builders.remove_old(client, project_of(asking).images, cache, screen)
+            old = image_cleanup.remove_old(client, project_of(asking).images, cache, screen)
         except InfraError as e:
             screen.warn(f"containers and builder images were not cleaned: {e.what}")
         swept += store.sweep()

@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kmodpipe import kconfig
-from kmodpipe.build import digest_of_code
+from kmodpipe.build.recipes import digest_of_code
+from kmodpipe.build.stages import Subject
 from kmodpipe.cache.store import Artifact, digest_of
 from kmodpipe.kconfig import Cell
 from kmodpipe.kconfig.matrix import CONTROL
-from kmodpipe.plan import Subject
 from kmodpipe.results import DeadAxis
 
 _CLUES = 5

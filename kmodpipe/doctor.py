@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import engine, host, image
-from kmodpipe.engine import State
+from kmodpipe import host
+from kmodpipe.build import builder_image
+from kmodpipe.build.runtime import docker_engine
+from kmodpipe.build.runtime.docker_engine import State
 from kmodpipe.util import process
 from kmodpipe.util.errors import KmodpipeError
 
@@ -58,7 +60,7 @@ def examine(
     default_tree: str | None = None,
     reach: Reach | None = None,
     probe: Probe | None = None,
-    names: image.Names | None = None,
+    names: builder_image.Names | None = None,
     network_s: float = 6.0,
 ) -> tuple[Finding, ...]:
     """Every need, in the order it is told. Takes as long as the slower of the accelerator and ``network_s``.
@@ -68,7 +70,7 @@ def examine(
     """
     # The network answers while the accelerator is tried.
     network = _Network(trees, reach, time.monotonic() + network_s)
-    seen = engine.look(3)
+    seen = docker_engine.look(3)
     findings = [
         docker(seen),
         examine_image(seen, images_dir, names),
@@ -100,20 +102,22 @@ def table(findings: tuple[Finding, ...]) -> Table:
 
 
 # -- one need each ---------------------------------------------------------------------------------
-def docker(seen: engine.Look) -> Finding:
+def docker(seen: docker_engine.Look) -> Finding:
     if seen.state is State.ANSWERS:
         return Finding("Docker Engine", True, f"{seen.version} at {seen.endpoint}")
-    trouble = engine.unusable(seen)
+    trouble = docker_engine.unusable(seen)
     return Finding("Docker Engine", False, trouble.what, trouble.hint)
 
 
-def examine_image(seen: engine.Look, images_dir: Path, names: image.Names | None = None) -> Finding:
+def examine_image(
+    seen: docker_engine.Look, images_dir: Path, names: builder_image.Names | None = None
+) -> Finding:
     need = "builder image"
     try:
-        name = image.tag(images_dir, names)
+        name = builder_image.tag(images_dir, names)
         if seen.state is not State.ANSWERS:
             return Finding(need, False, "unknown while no engine answers", _SETUP)
-        found = image.find(engine.connect(3), images_dir, names=names)
+        found = builder_image.find(docker_engine.connect(3), images_dir, names=names)
     except KmodpipeError as e:
         return Finding(need, False, e.what, e.hint)
     if found is None:
@@ -121,7 +125,7 @@ def examine_image(seen: engine.Look, images_dir: Path, names: image.Names | None
     return Finding(need, True, f"{name} ({found.removeprefix('sha256:')[:12]})")
 
 
-def rights(uid: int, user: str, seen: engine.Look) -> Finding:
+def rights(uid: int, user: str, seen: docker_engine.Look) -> Finding:
     """Whether this user may do what kmodpipe does: use the engine now, and become root for `setup`."""
     sudo = _which("sudo") is not None
     if seen.state is State.DENIED:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import engine, image
+from kmodpipe.build import builder_image
+from kmodpipe.build.runtime import docker_engine
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
 
@@ -67,7 +68,7 @@ class Host:
     uid: int
     user: str
     programs: frozenset[str]
-    engine: engine.Look
+    engine: docker_engine.Look
     image: str | None
     in_docker_group: bool
     systemd: bool
@@ -82,11 +83,11 @@ class Host:
         return need.program not in self.programs
 
 
-def gather(images_dir: Path, *, root: Path = Path("/"), names: image.Names | None = None) -> Host:
+def gather(images_dir: Path, *, root: Path = Path("/"), names: builder_image.Names | None = None) -> Host:
     """Look at this machine (os-release and the like below ``root``). Under 2 s unless the engine hangs."""
     release = parse_os_release(_read(root / "etc/os-release"))
     path = process.clean_environment()["PATH"]
-    seen = engine.look(3)
+    seen = docker_engine.look(3)
     return Host(
         distro=release.get("ID", ""),
         like=frozenset(release.get("ID_LIKE", "").split()),
@@ -95,7 +96,7 @@ def gather(images_dir: Path, *, root: Path = Path("/"), names: image.Names | Non
         user=user_name(),
         programs=frozenset(p for p in _PROGRAMS if shutil.which(p, path=path)),
         engine=seen,
-        image=_image(images_dir, names) if seen.state is engine.State.ANSWERS else None,
+        image=_image(images_dir, names) if seen.state is docker_engine.State.ANSWERS else None,
         in_docker_group=_in_group("docker"),
         systemd=(root / "run/systemd/system").is_dir(),
         lists_age_s=_age_s(root / "var/lib/apt/lists"),
@@ -123,9 +124,9 @@ def user_name() -> str:
         return str(os.getuid())
 
 
-def _image(images_dir: Path, names: image.Names | None) -> str | None:
+def _image(images_dir: Path, names: builder_image.Names | None) -> str | None:
     try:
-        return image.find(engine.connect(3), images_dir, names=names)
+        return builder_image.find(docker_engine.connect(3), images_dir, names=names)
     except InfraError:
         return None
 

@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import bench, engine, image, results, source
+from kmodpipe import bench, results, source
 from kmodpipe.bench import Asked, Bench
+from kmodpipe.build import builder_image
+from kmodpipe.build.runtime import HostRuntime, docker_engine
 from kmodpipe.cache.share import open_share
 from kmodpipe.cache.store import Store, digest_file, digest_of, digest_tree, write_atomically
 from kmodpipe.cases import Case
-from kmodpipe.container import HostRuntime
 from kmodpipe.fanout import question
 from kmodpipe.repeats import Tries
 from kmodpipe.results import Run
@@ -179,8 +180,8 @@ class Watch:
         if request.runtime == "host":
             return digest_of(dict(HostRuntime().identity()))
         share = open_share(request.share, Store(self._cache), self._screen)
-        shared = share.image(image.tag(images).partition(":")[2]) if share else None
-        return shared[0] if shared else image.find(engine.connect(), images) or ""
+        shared = share.image(builder_image.tag(images).partition(":")[2]) if share else None
+        return shared[0] if shared else builder_image.find(docker_engine.connect(), images) or ""
 
     def _changed(self, now: Mapping[str, str]) -> str:
         """What is not as it was, by name; '' where all is."""

@@ -23,13 +23,13 @@ from pathlib import Path
 
 from kmodpipe import deadaxis, provenance, results, snapshot
 from kmodpipe.bench import Bench
+from kmodpipe.build.stages import Configured, Subject, kernel_build_ids
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
 from kmodpipe.cache.store import Artifact, digest_file, made_as, write_atomically
 from kmodpipe.cases import Case, Surroundings
 from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import Benign, KnownBenign
-from kmodpipe.plan import Configured, Subject, kernel_build_ids
 from kmodpipe.repeats import Tries
 from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State

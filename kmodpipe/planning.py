@@ -13,13 +13,14 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from kmodpipe import engine, image, series, source
+from kmodpipe import series, source
 from kmodpipe.bench import Asked, control_subject
-from kmodpipe.build import Builder
+from kmodpipe.build import builder_image
+from kmodpipe.build.recipes import Builder
+from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine
+from kmodpipe.build.stages import Configured, Stage, Stages, Subject, common_configuration
 from kmodpipe.cache.store import Artifact, Store
-from kmodpipe.container import DockerRuntime, HostRuntime, Runtime
 from kmodpipe.kconfig import Flavour
-from kmodpipe.plan import Configured, Stage, Stages, Subject, common_configuration
 from kmodpipe.source import Tree
 from kmodpipe.util.errors import InfraError, KmodpipeError
 
@@ -112,11 +113,11 @@ class _Planner:
         if self._asked.request.runtime == "host":
             return HostRuntime()
         try:
-            client = engine.connect()
+            client = docker_engine.connect()
         except InfraError as e:
             self.tell("builder image", TODO, e.what)
             return None
-        found = image.find(client, self._asked.project.images)
+        found = builder_image.find(client, self._asked.project.images)
         if found is None:
             self.tell("builder image", TODO, "not built for this Dockerfile yet")
             return None

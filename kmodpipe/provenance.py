@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from kmodpipe import __version__, results
 from kmodpipe.bench import Bench
+from kmodpipe.build import shared_image
 from kmodpipe.building import Built, GuestParts
 from kmodpipe.cache.share import origin
 from kmodpipe.execute import Boot, Executed, GuestFiles
 from kmodpipe.repeats import Tries
 from kmodpipe.report import again
-from kmodpipe.share import builder
 from kmodpipe.util import process
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot import GuestEnd
@@ -32,7 +32,7 @@ def of_run(
         found |= {f"series.{one.name}.{name}": value for name, value in mail.items() if value}
     found |= {f"builder.{k}": v for k, v in bench.identity.items()}
     found["builder.isolation"] = bench.runtime.isolation
-    if bench.share and (where := builder.origin(bench.store, bench.identity.get("image", ""))):
+    if bench.share and (where := shared_image.origin(bench.store, bench.identity.get("image", ""))):
         found["builder.from"] = where
     found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
     found |= {"matrix.digest": bench.asked.matrix.digest, **notes}

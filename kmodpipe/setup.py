@@ -12,12 +12,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import engine, host, image
+from kmodpipe import host
+from kmodpipe.build import builder_image, shared_image
+from kmodpipe.build.runtime import docker_engine
+from kmodpipe.build.runtime.docker_engine import State
 from kmodpipe.cache.share import Share
 from kmodpipe.cache.store import Store
-from kmodpipe.engine import State
 from kmodpipe.host import Host, Need
-from kmodpipe.share import builder
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.sudo import Ask, RootShell, obtain
@@ -80,7 +81,7 @@ def plan(machine: Host, *, tests: bool = False) -> tuple[Action, ...]:
     """
     seen = machine.engine
     if seen.state is State.SILENT or (seen.state is not State.ANSWERS and not seen.is_default):
-        trouble = engine.unusable(seen)
+        trouble = docker_engine.unusable(seen)
         kind = InfraError if seen.is_default else UserError
         raise kind(trouble.what, where=trouble.where, hint=trouble.hint, detail=trouble.detail)
     actions = []
@@ -119,7 +120,7 @@ def _installation(machine: Host, lacking: Sequence[Need]) -> Action:
     return Action(Kind.INSTALL, f"install {' '.join(packages)}", commands, packages)
 
 
-def _admission(machine: Host, seen: engine.Look) -> Action:
+def _admission(machine: Host, seen: docker_engine.Look) -> Action:
     # The group counts from the next login on; until the engine's next start, owning the socket stands in
     # for it. Both give the same right, and root may use the socket in any case.
     join = () if machine.in_docker_group else (("usermod", "-aG", "docker", machine.user),)
@@ -138,7 +139,7 @@ def perform(
     screen: Screen,
     images_dir: Path,
     cache: Path,
-    names: image.Names | None = None,
+    names: builder_image.Names | None = None,
     daemon_args: Sequence[str] = (),
     share: Share | None = None,
 ) -> tuple[str, ...]:
@@ -156,7 +157,7 @@ def perform(
     try:
         for action in actions:
             if action.kind is Kind.START:
-                way = engine.start(
+                way = docker_engine.start(
                     screen, log=cache / "logs" / "dockerd.log", shell=shell, daemon_args=daemon_args
                 )
                 by = (
@@ -180,16 +181,16 @@ def perform(
 
 
 def _make_image(
-    images_dir: Path, cache: Path, screen: Screen, names: image.Names | None, share: Share | None
+    images_dir: Path, cache: Path, screen: Screen, names: builder_image.Names | None, share: Share | None
 ) -> str:
-    client = engine.connect()
-    name = image.tag(images_dir, names)
+    client = docker_engine.connect()
+    name = builder_image.tag(images_dir, names)
     # The plan could not know while no engine answered.
-    if image.find(client, images_dir, names=names):
+    if builder_image.find(client, images_dir, names=names):
         return f"builder image {name} was there already"
-    if share and builder.pull(client, images_dir, share, Store(cache), screen):
+    if share and shared_image.pull(client, images_dir, share, Store(cache), screen):
         return f"pulled the builder image {name} from {share.place}"
-    image.ensure(client, images_dir, cache, screen, names=names)
+    builder_image.ensure(client, images_dir, cache, screen, names=names)
     return f"built the builder image {name}"
 
 

@@ -25,9 +25,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kmodpipe import asking, bench, config, image
-from kmodpipe.container import DockerRuntime, Folder, Job
-from kmodpipe.engine import connect
+from kmodpipe import asking, bench, config
+from kmodpipe.build import builder_image
+from kmodpipe.build.runtime import DockerRuntime, Folder, Job
+from kmodpipe.build.runtime.docker_engine import connect
 from kmodpipe.util.screen import Mode, Screen
 from tests.faults.load import limits
 
@@ -111,7 +112,7 @@ def containers_started(since: float, until: float) -> int:
 def bare_make(source: Path, base_config: str, work: Path, jobs: int) -> float:
     """Seconds of ``make -jN`` with this configuration, in the builder's container."""
     client = connect()
-    image_id = image.find(client, REPO / "images")
+    image_id = builder_image.find(client, REPO / "images")
     assert image_id, "run invoke setup first"
     for name in ("recipe", "ask", "obj"):
         (work / name).mkdir(parents=True)

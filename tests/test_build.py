@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.build import Builder, ModuleOrder, build_id, module_targets
-from kmodpipe.container import Ended, Job
+from kmodpipe.build.recipes import Builder, ModuleOrder, build_id, module_targets
+from kmodpipe.build.runtime import Ended, Job
 from kmodpipe.util.errors import InfraError, KernelFailure, KmodpipeError, UserError
 from kmodpipe.util.screen import Mode, Screen
 

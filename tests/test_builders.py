@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from docker.errors import APIError, ImageNotFound
 
-from kmodpipe import builders, image
+from kmodpipe.build import builder_image, image_cleanup
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Mode, Screen
 
@@ -74,7 +74,7 @@ class Scene:
     shown: io.StringIO = field(default_factory=io.StringIO)
 
     def used(self, images: Path, image_id: str, days: float = 0) -> None:
-        builders.note_use(self.cache, images, image_id)
+        image_cleanup.note_use(self.cache, images, image_id)
         for note in (self.cache / "builders" / image_id.removeprefix("sha256:")).iterdir():
             if note.read_text() == str(images):
                 os.utime(note, (time.time() - days * 86400,) * 2)
@@ -82,7 +82,7 @@ class Scene:
     def clean(self) -> list[str]:
         """Who is left."""
         screen = Screen(Mode.PLAIN, out=self.shown)
-        builders.remove_old(cast(Any, self.engine), self.here, self.cache, screen)
+        image_cleanup.remove_old(cast(Any, self.engine), self.here, self.cache, screen)
         return [one.id for one in self.engine.has]
 
 
@@ -92,7 +92,7 @@ def scene(tmp_path: Path) -> Scene:
         (tmp_path / name / "images" / "builder").mkdir(parents=True)
         (tmp_path / name / "images" / "builder" / "Dockerfile").write_text(f"FROM {name}\n")
     here, there = tmp_path / "here" / "images", tmp_path / "there" / "images"
-    engine = Engine([Image(OLD, ["kmodpipe-builder:old"]), Image(NEW, [image.tag(here)])])
+    engine = Engine([Image(OLD, ["kmodpipe-builder:old"]), Image(NEW, [builder_image.tag(here)])])
     return Scene(here, there, tmp_path / "cache", engine)
 
 

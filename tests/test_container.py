@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.container import REPRODUCIBLE, Folder, HostRuntime, Job
+from kmodpipe.build.runtime import REPRODUCIBLE, Folder, HostRuntime, Job
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
 from tests.processes import gone

@@ -11,10 +11,10 @@ import pytest
 from junitparser import Failure, JUnitXml
 
 from kmodpipe import deadaxis, kconfig
+from kmodpipe.build.stages import Subject
 from kmodpipe.deadaxis import Product
 from kmodpipe.kconfig import Cell, Matrix, Variant
 from kmodpipe.kconfig.matrix import Axis
-from kmodpipe.plan import Subject
 from kmodpipe.results import DeadAxis
 from tests import toy
 from tests.toy import World

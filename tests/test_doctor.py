@@ -12,10 +12,11 @@ from typing import Any, cast
 
 import pytest
 
-from kmodpipe import doctor, image
+from kmodpipe import doctor
+from kmodpipe.build import builder_image
+from kmodpipe.build.runtime.docker_engine import DEFAULT_ENDPOINT, Look
+from kmodpipe.build.runtime.docker_engine import State as EngineState
 from kmodpipe.doctor import Finding
-from kmodpipe.engine import DEFAULT_ENDPOINT, Look
-from kmodpipe.engine import State as EngineState
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.vm import speed
@@ -97,7 +98,7 @@ def test_a_ready_machine_is_healthy_and_only_looked_at(world: World) -> None:
     world.program("qemu-system-x86_64", "echo 'QEMU emulator version 7.2.1'")
     world.program("git", "echo 'git version 2.39'")
     with FakeEngine(world.socket) as state:
-        state.images[image.tag(world.images)] = "sha256:" + "d" * 64
+        state.images[builder_image.tag(world.images)] = "sha256:" + "d" * 64
         findings = world.examine()
         assert state.changes() == []
     found = by_need(findings)

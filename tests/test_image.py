@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import engine, image
+from kmodpipe.build import builder_image
+from kmodpipe.build.runtime import docker_engine
 from kmodpipe.source import apt
 from kmodpipe.source.apt import Target
 from kmodpipe.util.errors import InfraError
@@ -39,7 +40,7 @@ class World:
         self.program("apt-config", "echo 'Acquire::http::Proxy \"http://proxy.invalid:3142\";'")
 
     def ensure(self) -> str:
-        return image.ensure(engine.connect(), self.images, self.cache, Screen(Mode.QUIET))
+        return builder_image.ensure(docker_engine.connect(), self.images, self.cache, Screen(Mode.QUIET))
 
     def builds(self) -> list[dict[str, str]]:
         return [c.query for c in self.state.calls if c.path == "/build"]
@@ -62,10 +63,10 @@ def test_a_registry_that_answers_gives_the_base(world: World) -> None:
     found = world.ensure()
     (build,) = world.builds()
     assert found == world.state.images[build["t"]]
-    assert build["t"] == image.tag(world.images)
+    assert build["t"] == builder_image.tag(world.images)
     assert json.loads(build["buildargs"])["BASE"] == "debian:bookworm-slim"
     labels = json.loads(build["labels"])
-    assert (labels[image.LABEL], labels[image.BASE_LABEL]) == ("builder", "registry")
+    assert (labels[builder_image.LABEL], labels[builder_image.BASE_LABEL]) == ("builder", "registry")
     # A container inherits its image's labels: none may make it look like somebody's job.
     assert "org.kmodpipe.owner" not in labels
 
@@ -74,17 +75,17 @@ def test_an_image_that_is_there_is_only_looked_at(world: World) -> None:
     world.state.registry.add("debian:bookworm-slim")
     first = world.ensure()
     changes = len(world.state.changes())
-    assert world.ensure() == first == image.find(engine.connect(), world.images)
+    assert world.ensure() == first == builder_image.find(docker_engine.connect(), world.images)
     assert len(world.state.changes()) == changes
 
 
 def test_the_name_follows_the_dockerfile_and_nothing_else(world: World) -> None:
-    first = image.tag(world.images)
+    first = builder_image.tag(world.images)
     (world.images / "builder" / "base.sh").write_text("a recipe that is mounted, not built in\n")
-    assert image.tag(world.images) == first
+    assert builder_image.tag(world.images) == first
     world.file.write_text(DOCKERFILE + "RUN false\n")
-    assert image.tag(world.images) != first
-    assert image.find(engine.connect(), world.images) is None
+    assert builder_image.tag(world.images) != first
+    assert builder_image.find(docker_engine.connect(), world.images) is None
 
 
 def test_without_a_registry_the_base_comes_from_this_machines_apt(world: World) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import products
+from kmodpipe.build import outputs
 from kmodpipe.util.errors import KernelFailure
 
 WANTED = ("x.ko", "cell.config")
@@ -25,7 +25,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def check(out: Path) -> None:
-    products.check(out, WANTED, "the module", Path("build.log"))
+    outputs.check(out, WANTED, "the module", Path("build.log"))
 
 
 def test_files_of_the_wanted_names_are_taken(out: Path) -> None:
@@ -59,7 +59,7 @@ def test_anything_else_is_refused_by_name(
 
 def test_holes_are_no_product(out: Path) -> None:
     with (out / "x.ko").open("wb") as f:
-        f.truncate(products.FILE_BYTES + 1)
+        f.truncate(outputs.FILE_BYTES + 1)
     with pytest.raises(KernelFailure, match="no product is that large"):
         check(out)
 
@@ -71,7 +71,7 @@ def test_what_is_kept_runs_with_nobodys_rights(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0o000)
     (tmp_path / "link").symlink_to("/etc/passwd")
     before = Path("/etc/passwd").stat().st_mode
-    products.tidy(tmp_path, "the module", Path("build.log"))
+    outputs.tidy(tmp_path, "the module", Path("build.log"))
     assert stat.S_IMODE((tmp_path / "d/suid").stat().st_mode) == 0o755
     assert stat.S_IMODE((tmp_path / "closed").stat().st_mode) == 0o700
     assert Path("/etc/passwd").stat().st_mode == before

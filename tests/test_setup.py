@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import engine, host, image, setup
-from kmodpipe.engine import Look, State
+from kmodpipe import host, setup
+from kmodpipe.build import builder_image
+from kmodpipe.build.runtime import docker_engine
+from kmodpipe.build.runtime.docker_engine import Look, State
 from kmodpipe.host import Host
 from kmodpipe.setup import Action, Kind
 from kmodpipe.util.errors import InfraError, UserError
@@ -22,7 +24,7 @@ from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.util.sudo import Ask, RootShell
 from tests.fake_engine import VERSION, FakeEngine
 
-HERE = engine.DEFAULT_ENDPOINT
+HERE = docker_engine.DEFAULT_ENDPOINT
 ALL = frozenset({"dockerd", "iptables", "qemu-system-x86_64", "git", "xz", "mmdebstrap", "apt-get", "sudo"})
 READY = Host(
     distro="debian",
@@ -278,7 +280,7 @@ def test_the_engine_is_started_for_good_and_the_next_start_does_nothing(daemons:
     start = (Action(Kind.START, "start Docker Engine"),)
     stopped = replace(READY, engine=Look(State.STOPPED, HERE))
     assert daemons.perform(start, stopped) == ("started Docker Engine by dockerd; it keeps running",)
-    assert engine.look().version == VERSION
+    assert docker_engine.look().version == VERSION
     pid = int((daemons.cache / "logs" / "dockerd.log.pid").read_text())
     assert os.getsid(pid) == pid != os.getsid(0)
     assert daemons.perform(start, stopped) == ("Docker Engine runs already",)
@@ -288,7 +290,7 @@ def test_the_engine_is_started_for_good_and_the_next_start_does_nothing(daemons:
 def test_an_engine_that_dies_at_once_is_told_with_its_log_and_without_the_whole_wait(world: World) -> None:
     world.program("dockerd", "echo 'failed to start daemon: no cgroups'; exit 1")
     with pytest.raises(InfraError) as caught:
-        engine.start(
+        docker_engine.start(
             Screen(Mode.QUIET),
             log=world.cache / "dockerd.log",
             shell=RootShell(),
@@ -301,14 +303,14 @@ def test_an_engine_that_dies_at_once_is_told_with_its_log_and_without_the_whole_
 
 def test_systemd_alone_is_used_where_it_runs_and_the_init_script_before_the_daemon(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert [w.name for w in engine.ways(log, root=tmp_path)] == ["dockerd"]
+    assert [w.name for w in docker_engine.ways(log, root=tmp_path)] == ["dockerd"]
     script = tmp_path / "etc/init.d/docker"
     script.parent.mkdir(parents=True)
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
-    assert [w.name for w in engine.ways(log, root=tmp_path)] == ["service", "dockerd"]
+    assert [w.name for w in docker_engine.ways(log, root=tmp_path)] == ["service", "dockerd"]
     (tmp_path / "run/systemd/system").mkdir(parents=True)
-    assert [w.name for w in engine.ways(log, root=tmp_path)] == ["systemctl"]
+    assert [w.name for w in docker_engine.ways(log, root=tmp_path)] == ["systemctl"]
 
 
 def test_what_was_done_before_a_failure_is_told(world: World) -> None:
@@ -323,10 +325,10 @@ def test_setup_builds_the_image_and_a_second_run_changes_nothing(world: World) -
     for name in ALL:
         world.program(name)
     with FakeEngine(world.socket) as state:
-        state.registry.add(image.REGISTRY_BASE)
+        state.registry.add(builder_image.REGISTRY_BASE)
         screen = Screen(Mode.QUIET)
         assert setup.run(world.images, world.cache, screen, None) == (
-            f"built the builder image {image.tag(world.images)}",
+            f"built the builder image {builder_image.tag(world.images)}",
         )
         changes = len(state.changes())
         assert changes == 2

@@ -19,11 +19,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from kmodpipe import kconfig, results, series, source
 from kmodpipe.bench import Asked, Bench, control_subject
+from kmodpipe.build.stages import Subject
 from kmodpipe.building import Building, Maker, RunFolder, workers
 from kmodpipe.cases import Case
 from kmodpipe.fanout import question
 from kmodpipe.kconfig import Cell
-from kmodpipe.plan import Subject
 from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseInfo
 from kmodpipe.util.errors import UserError

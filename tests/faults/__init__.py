@@ -262,11 +262,11 @@ def processes(scene: Scene) -> Iterator[str]:
 
 def _containers(scene: Scene) -> Iterable[str]:
     """The containers, running or not, that have a folder of the scene mounted."""
-    from kmodpipe import engine
+    from kmodpipe.build.runtime import docker_engine
 
-    if engine.look().state is not engine.State.ANSWERS:
+    if docker_engine.look().state is not docker_engine.State.ANSWERS:
         return
-    for container in engine.connect().containers.list(all=True, ignore_removed=True):
+    for container in docker_engine.connect().containers.list(all=True, ignore_removed=True):
         mounts = [str(mount.get("Source", "")) for mount in container.attrs.get("Mounts", [])]
         if any(source.startswith(str(scene.root)) for source in mounts):
             yield f"container left: {container.name}"

@@ -8,7 +8,8 @@ import shutil
 import pytest
 from rich.console import Console, RenderableType
 
-from kmodpipe import engine, host
+from kmodpipe import host
+from kmodpipe.build.runtime import docker_engine
 
 
 def require(condition: bool, reason: str) -> None:
@@ -22,7 +23,7 @@ def require(condition: bool, reason: str) -> None:
 
 def require_machinery() -> None:
     """What a whole run takes: a Docker Engine that answers, and QEMU."""
-    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
+    require(docker_engine.look().state is docker_engine.State.ANSWERS, "no Docker Engine answers")
     require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
 
 

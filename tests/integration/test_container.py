@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kmodpipe import engine
+from kmodpipe.build.runtime import LABEL, REPRODUCIBLE, DockerRuntime, Folder, Job, docker_engine, owner
 from kmodpipe.cache.store import boot_id
-from kmodpipe.container import LABEL, REPRODUCIBLE, DockerRuntime, Folder, Job, owner
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
 from tests.integration.conftest import require
@@ -31,9 +30,9 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 @pytest.fixture(scope="module")
 def client() -> DockerClient:
-    found = engine.look()
-    require(found.state is engine.State.ANSWERS, f"no Docker Engine answers: {found.state}")
-    return engine.connect()
+    found = docker_engine.look()
+    require(found.state is docker_engine.State.ANSWERS, f"no Docker Engine answers: {found.state}")
+    return docker_engine.connect()
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +159,7 @@ def test_a_container_ended_from_outside_is_our_trouble_and_is_named(
     client: DockerClient, runtime: DockerRuntime, tmp_path: Path, how: str
 ) -> None:
     def act() -> None:
-        (container,) = ours(engine.connect())
+        (container,) = ours(docker_engine.connect())
         if how == "kill":
             container.kill()
         else:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from junitparser import Failure, JUnitXml
 
-from kmodpipe import engine, host
+from kmodpipe import host
+from kmodpipe.build.runtime import docker_engine
 from tests.integration.conftest import require
 from tests.integration.test_pipeline import REPO, Ran, invoke, script
 
@@ -20,7 +21,7 @@ DEAD = REPO / "tests" / "series" / "dead-option"
 
 @pytest.fixture(scope="module", autouse=True)
 def machinery() -> None:
-    require(engine.look().state is engine.State.ANSWERS, "no Docker Engine answers")
+    require(docker_engine.look().state is docker_engine.State.ANSWERS, "no Docker Engine answers")
 
 
 def told(ran: Ran) -> None:

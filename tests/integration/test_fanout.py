@@ -22,9 +22,9 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml
 
-from kmodpipe import engine, results
+from kmodpipe import results
+from kmodpipe.build.runtime import DockerRuntime, docker_engine
 from kmodpipe.config import cache_folder
-from kmodpipe.container import DockerRuntime
 from kmodpipe.results import EffectKind
 from tests import mutants, toy
 from tests.integration.conftest import require, require_machinery
@@ -317,7 +317,7 @@ def test_a_gitlab_pipeline_with_a_failing_cell_and_one_that_never_reported(
             os.killpg(pipeline.pid, signal.SIGKILL)
         killer.join()
         # The killed job's container, as the next run on that machine would.
-        DockerRuntime(engine.connect(), "").sweep()
+        DockerRuntime(docker_engine.connect(), "").sweep()
     assert killed == [True], said[-5000:]
     assert re.search(rf"PASS .*01 {re.escape(CONTROL)}", said), said[-5000:]
     assert re.search(rf"FAIL .*02 {re.escape(FAILING)}", said)

@@ -21,8 +21,7 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml
 
-from kmodpipe import engine
-from kmodpipe.container import LABEL
+from kmodpipe.build.runtime import LABEL, docker_engine
 from tests.integration.conftest import require_machinery
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
@@ -286,7 +285,7 @@ def slow_build(slow_tree: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str
 
 
 def container_of(child: subprocess.Popen[str]) -> Any:
-    client = engine.connect()
+    client = docker_engine.connect()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for container in client.containers.list(filters={"label": LABEL}):
@@ -297,7 +296,7 @@ def container_of(child: subprocess.Popen[str]) -> Any:
 
 
 def containers_of(pid: int) -> list[Any]:
-    found = engine.connect().containers.list(all=True, filters={"label": LABEL})
+    found = docker_engine.connect().containers.list(all=True, filters={"label": LABEL})
     return [c for c in found if c.labels[LABEL].startswith(f"{pid}-")]
 
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import builders, engine, host, image, setup
-from kmodpipe.engine import State
+from kmodpipe import host, setup
+from kmodpipe.build import builder_image, image_cleanup
+from kmodpipe.build.runtime import docker_engine
+from kmodpipe.build.runtime.docker_engine import State
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Mode, Screen
@@ -25,13 +27,13 @@ from kmodpipe.util.sudo import RootShell
 pytestmark = pytest.mark.integration
 
 IMAGES = Path(__file__).parents[2] / "images"
-NAMES = image.Names("kmodpipe-test-builder", "kmodpipe-test-base")
+NAMES = builder_image.Names("kmodpipe-test-builder", "kmodpipe-test-base")
 _TEST_LABEL = "org.kmodpipe.test"
 
 
 @pytest.fixture
 def running() -> None:
-    found = engine.look()
+    found = docker_engine.look()
     if found.state is not State.ANSWERS:
         pytest.skip(f"needs a Docker Engine that answers: {found.state}")
 
@@ -39,7 +41,7 @@ def running() -> None:
 @pytest.fixture
 def tiny(tmp_path: Path, running: None) -> Iterator[tuple[Path, str]]:
     """An images folder whose builder is quickly built on some image of this machine, and that image."""
-    client = engine.connect()
+    client = docker_engine.connect()
     base = next((i.tags[0] for i in client.images.list() if i.tags), None)
     if base is None:
         pytest.skip("needs any image to build on (the builder image will do: invoke setup)")
@@ -56,31 +58,33 @@ def tiny(tmp_path: Path, running: None) -> Iterator[tuple[Path, str]]:
 
 def test_the_image_is_built_once_and_found_in_no_time(tiny: tuple[Path, str], tmp_path: Path) -> None:
     images, base = tiny
-    client, screen = engine.connect(), Screen(Mode.QUIET)
-    assert image.find(client, images, names=NAMES) is None
-    first = image.ensure(client, images, tmp_path / "c", screen, names=NAMES, registry_base=base)
-    assert client.images.get(first).labels[image.LABEL] == "builder"
+    client, screen = docker_engine.connect(), Screen(Mode.QUIET)
+    assert builder_image.find(client, images, names=NAMES) is None
+    first = builder_image.ensure(client, images, tmp_path / "c", screen, names=NAMES, registry_base=base)
+    assert client.images.get(first).labels[builder_image.LABEL] == "builder"
     started = time.monotonic()
-    assert image.ensure(client, images, tmp_path / "c", screen, names=NAMES, registry_base=base) == first
+    assert (
+        builder_image.ensure(client, images, tmp_path / "c", screen, names=NAMES, registry_base=base) == first
+    )
     assert time.monotonic() - started < 2
 
 
 def test_an_old_image_goes_once_no_container_has_it(tiny: tuple[Path, str], tmp_path: Path) -> None:
     images, base = tiny
-    client, cache, screen = engine.connect(), tmp_path / "c", Screen(Mode.QUIET)
+    client, cache, screen = docker_engine.connect(), tmp_path / "c", Screen(Mode.QUIET)
     made = []
     for _ in range(2):
-        made.append(image.ensure(client, images, cache, screen, names=NAMES, registry_base=base))
-        builders.note_use(cache, images, made[-1])
+        made.append(builder_image.ensure(client, images, cache, screen, names=NAMES, registry_base=base))
+        image_cleanup.note_use(cache, images, made[-1])
         with (images / "builder" / "Dockerfile").open("a") as f:
             f.write(f"LABEL {_TEST_LABEL}={time.time_ns()}\n")
     old, new = made
     container = client.containers.create(old, ["true"], network_mode="none")
     try:
-        assert builders.remove_old(client, images, cache, screen, names=NAMES) == 0
+        assert image_cleanup.remove_old(client, images, cache, screen, names=NAMES) == 0
     finally:
         container.remove(force=True)
-    assert builders.remove_old(client, images, cache, screen, names=NAMES) == 1
+    assert image_cleanup.remove_old(client, images, cache, screen, names=NAMES) == 1
     left = {i.id for i in client.images.list(name=NAMES.builder)}
     # Its recipe has changed since, and it is what this checkout used last all the same.
     assert new in left and old not in left
@@ -88,15 +92,17 @@ def test_an_old_image_goes_once_no_container_has_it(tiny: tuple[Path, str], tmp_
 
 def test_a_build_that_fails_says_so_and_leaves_no_container(tiny: tuple[Path, str], tmp_path: Path) -> None:
     images, base = tiny
-    client = engine.connect()
+    client = docker_engine.connect()
     mark = f"broken-{time.time_ns()}"
     with (images / "builder" / "Dockerfile").open("a") as f:
         f.write(f"RUN echo {mark} && exit 7\n")
     with pytest.raises(InfraError) as caught:
-        image.ensure(client, images, tmp_path / "c", Screen(Mode.QUIET), names=NAMES, registry_base=base)
+        builder_image.ensure(
+            client, images, tmp_path / "c", Screen(Mode.QUIET), names=NAMES, registry_base=base
+        )
     assert "7" in caught.value.what
     assert mark in caught.value.detail
-    assert image.find(client, images, names=NAMES) is None
+    assert builder_image.find(client, images, names=NAMES) is None
     commands = [c.attrs["Config"]["Cmd"] for c in client.containers.list(all=True, ignore_removed=True)]
     assert not [c for c in commands if mark in str(c)]
 
@@ -116,7 +122,7 @@ image.ensure(engine.connect(), Path(images), Path(cache), Screen(Mode.QUIET), na
 
 def test_an_interrupted_build_ends_in_the_engine_too(tiny: tuple[Path, str], tmp_path: Path) -> None:
     images, base = tiny
-    client = engine.connect()
+    client = docker_engine.connect()
     mark = f"slow-{time.time_ns()}"
     with (images / "builder" / "Dockerfile").open("a") as f:
         f.write(f"RUN echo {mark}; sleep 100\n")
@@ -141,7 +147,7 @@ def test_an_interrupted_build_ends_in_the_engine_too(tiny: tuple[Path, str], tmp
 
 
 def test_a_machine_that_has_all_is_seen_as_such_in_no_time(running: None) -> None:
-    if image.find(engine.connect(), IMAGES) is None:
+    if builder_image.find(docker_engine.connect(), IMAGES) is None:
         pytest.skip("needs the builder image: invoke setup")
     started = time.monotonic()
     assert setup.plan(host.gather(IMAGES)) == ()
@@ -154,16 +160,16 @@ def test_a_dead_socket_is_told_apart_from_a_silent_one(
 ) -> None:
     path = tmp_path / "s"
     monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-    assert engine.look().detail == "there is no such socket"
+    assert docker_engine.look().detail == "there is no such socket"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        assert engine.look().detail == "nothing listens on the socket"
+        assert docker_engine.look().detail == "nothing listens on the socket"
         listener.listen()
         started = time.monotonic()
-        assert engine.look(1).state is State.SILENT
+        assert docker_engine.look(1).state is State.SILENT
         assert time.monotonic() - started < 5
     with pytest.raises(InfraError) as caught:
-        engine.connect()
+        docker_engine.connect()
     assert caught.value.where == f"unix://{path}"
     assert "DOCKER_HOST" in caught.value.hint
 
@@ -186,7 +192,7 @@ def test_a_socket_of_somebody_else_is_permission_denied(tmp_path: Path) -> None:
                 os.setgroups([])
                 os.setuid(65534)
                 os.environ["DOCKER_HOST"] = f"unix://{path}"
-                code = 0 if engine.look().state is State.DENIED else 1
+                code = 0 if docker_engine.look().state is State.DENIED else 1
             os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
@@ -231,18 +237,18 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[l
 def test_a_real_engine_starts_answers_and_outlives_its_starter(private: tuple[list[str], Path]) -> None:
     arguments, log = private
     screen = Screen(Mode.QUIET)
-    assert engine.start(screen, log=log, shell=RootShell(), daemon_args=arguments) == "dockerd"
-    assert engine.connect().ping()
+    assert docker_engine.start(screen, log=log, shell=RootShell(), daemon_args=arguments) == "dockerd"
+    assert docker_engine.connect().ping()
     pid = int(log.with_name(f"{log.name}.pid").read_text())
     assert os.getsid(pid) == pid
-    assert engine.start(screen, log=log, shell=RootShell(), daemon_args=arguments) == ""
+    assert docker_engine.start(screen, log=log, shell=RootShell(), daemon_args=arguments) == ""
 
 
 def test_a_real_engine_that_cannot_start_says_why_at_once(private: tuple[list[str], Path]) -> None:
     arguments, log = private
     started = time.monotonic()
     with pytest.raises(InfraError) as caught:
-        engine.start(
+        docker_engine.start(
             Screen(Mode.QUIET),
             log=log,
             shell=RootShell(),

@@ -18,8 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import image
-from kmodpipe.container import LABEL
+from kmodpipe.build import builder_image
+from kmodpipe.build.runtime import LABEL
 from tests.faults import REPO, Ended, Outcome, Scene, ended, wait_for
 from tests.faults.way import fault
 from tests.faults.way.judging import latest, outcome, problems
@@ -72,7 +72,7 @@ class Private:
         return False
 
     def _load(self) -> None:
-        tag = image.tag(REPO / "images")
+        tag = builder_image.tag(REPO / "images")
         tar = self.folder / "image.tar"
         subprocess.run(["docker", "save", "-o", tar, tag], check=True)
         subprocess.run(["docker", "load", "-q", "-i", tar], check=True, env={**os.environ, **self.env})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from kmodpipe.cache.store import size_mib
-from kmodpipe.container.job import Job
+from kmodpipe.build.runtime.job import Job
 from kmodpipe.util.errors import InfraError, KernelFailure
 
 _RESERVE_MIB = 512

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import kconfig
-from kmodpipe.build import Builder, ModuleOrder, build_id, make_flags, module_targets
+from kmodpipe.build.recipes import Builder, ModuleOrder, build_id, make_flags, module_targets
 from kmodpipe.cache.store import Artifact, Inputs, digest_file, digest_of, digest_tree
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.series import Series

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kmodpipe import image
+from kmodpipe.build import builder_image
 from kmodpipe.cache.share import Share
 from kmodpipe.cache.store import Store, lock, write_atomically
 from kmodpipe.util import process
@@ -31,7 +31,7 @@ def pull(client: DockerClient, images: Path, share: Share, store: Store, screen:
     It goes before one of this machine's own: keys take the image's id, and only those who build in the same
     image have the same base.
     """
-    name = image.tag(images).partition(":")[2]
+    name = builder_image.tag(images).partition(":")[2]
     found = share.image(name)
     if found is None:
         return None
@@ -62,7 +62,7 @@ def push(
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
-    name = image.tag(images).partition(":")[2]
+    name = builder_image.tag(images).partition(":")[2]
     if not share.pushes:
         return
     try:
@@ -156,8 +156,8 @@ def _name(client: DockerClient, images: Path, image_id: str) -> None:
     try:
         if client.images.get(image_id).tags:
             return
-        repository, _, version = image.tag(images).partition(":")
-        if image.find(client, images):
+        repository, _, version = builder_image.tag(images).partition(":")
+        if builder_image.find(client, images):
             version = f"shared-{image_id.removeprefix('sha256:')[:12]}"
         client.images.get(image_id).tag(repository, version)
     except (DockerException, RequestException) as e:

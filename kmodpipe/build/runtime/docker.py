@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from kmodpipe import engine
-from kmodpipe.container.job import REPRODUCIBLE, Ended, EngineWentAway, Job
-from kmodpipe.container.watch import Log, Room
-from kmodpipe.products import OBJECT_BYTES
+from kmodpipe.build.runtime import docker_engine
+from kmodpipe.build.runtime.job import Ended, EngineWentAway, Job, REPRODUCIBLE
+from kmodpipe.build.runtime.job_output import Log, Room
+from kmodpipe.build.outputs import OBJECT_BYTES
 from kmodpipe.util import process, process_id
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.process_id import boot_id
@@ -215,7 +215,7 @@ class DockerRuntime:
 
     def _require_answer(self, job: Job, within_s: float) -> None:
         """Raise InfraError where the engine takes connections and is silent."""
-        self._silent = engine.look(within_s).state is engine.State.SILENT
+        self._silent = docker_engine.look(within_s).state is docker_engine.State.SILENT
         if self._silent:
             raise InfraError(
                 f"Docker Engine stopped answering while {job.name} ran",
@@ -227,7 +227,7 @@ class DockerRuntime:
         """What a failed call to the engine means: it may be gone for good, or only have been restarted."""
         from requests.exceptions import RequestException
 
-        if isinstance(error, RequestException) and engine.look(2).state is engine.State.STOPPED:
+        if isinstance(error, RequestException) and docker_engine.look(2).state is docker_engine.State.STOPPED:
             # One job waits for it; those behind it need not wait in vain as well.
             back = not self._gone and self._is_back()
             self._gone = not back
@@ -255,7 +255,7 @@ class DockerRuntime:
     def _is_back(self) -> bool:
         deadline = time.monotonic() + _BACK_S
         while time.monotonic() < deadline and not process.stopping():
-            if engine.look(2).state is engine.State.ANSWERS:
+            if docker_engine.look(2).state is docker_engine.State.ANSWERS:
                 return True
             time.sleep(0.25)
         return False
@@ -266,7 +266,7 @@ class DockerRuntime:
         from docker.errors import DockerException
         from requests.exceptions import RequestException
 
-        if engine.look(5).state is engine.State.ANSWERS:
+        if docker_engine.look(5).state is docker_engine.State.ANSWERS:
             with suppress(DockerException, RequestException):
                 container.remove(force=True)
 

@@ -24,9 +24,9 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
-from kmodpipe import products
+from kmodpipe.build import outputs
 from kmodpipe.cache.store import digest_of, remove
-from kmodpipe.container import Ended, EngineWentAway, Folder, Job, Runtime
+from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime
 from kmodpipe.util import os_errors, paths
 from kmodpipe.util.errors import InfraError, KernelFailure, UserError
 from kmodpipe.util.screen import Step
@@ -307,9 +307,9 @@ class Builder:
             watch = watching()
             ended = self.runtime.run(job, watch.line)
         watch.raise_for(ended, what, log)
-        products.check(out, makes, what, log)
+        outputs.check(out, makes, what, log)
         if keeps_objects:
-            products.tidy(obj, what, log)
+            outputs.tidy(obj, what, log)
         else:
             paths.remove(obj)
         return watch

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kmodpipe import image
+from kmodpipe.build import builder_image
 from kmodpipe.cache.store import digest_of, lock
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen, visible
@@ -63,7 +63,7 @@ def _uses(cache: Path, image_id: str) -> tuple[Use, ...]:
 
 
 def remove_old(
-    client: DockerClient, images: Path, cache: Path, screen: Screen, *, names: image.Names | None = None
+    client: DockerClient, images: Path, cache: Path, screen: Screen, *, names: builder_image.Names | None = None
 ) -> int:
     """Remove the builder images that no checkout needs, and what lies nameless under such; how many.
 
@@ -73,13 +73,13 @@ def remove_old(
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
-    names = names or image.Names()
+    names = names or builder_image.Names()
     removed = 0
     try:
         with lock(cache / "locks" / "builder-image", waiting=screen.say):
             own = _own(client, images, cache, names)
             busy = {str(row.get("ImageID")) for row in client.api.containers(all=True)}
-            for one in client.images.list(filters={"label": f"{image.LABEL}=builder"}):
+            for one in client.images.list(filters={"label": f"{builder_image.LABEL}=builder"}):
                 if not _is_ours(one.tags, names) or str(one.id) in own:
                     continue
                 told = f"{one.tags[0]} ({_mib(one)} MiB)"
@@ -99,10 +99,10 @@ def remove_old(
     return removed
 
 
-def _own(client: DockerClient, images: Path, cache: Path, names: image.Names) -> set[str]:
+def _own(client: DockerClient, images: Path, cache: Path, names: builder_image.Names) -> set[str]:
     """What this checkout builds in: the image of its recipe, and the one that it used last, which may be a
     shared one."""
-    found = {image.find(client, images, names=names) or ""}
+    found = {builder_image.find(client, images, names=names) or ""}
     here, last = images.resolve(), (float("inf"), "")
     for folder in (cache / "builders").glob("*"):
         for use in _uses(cache, folder.name):
@@ -111,7 +111,7 @@ def _own(client: DockerClient, images: Path, cache: Path, names: image.Names) ->
     return {*found, last[1]} - {""}
 
 
-def _is_ours(tags: list[str], names: image.Names) -> bool:
+def _is_ours(tags: list[str], names: builder_image.Names) -> bool:
     """Whether it has our names and nobody else's: what a user has named is the user's."""
     return bool(tags) and all(tag.startswith(f"{names.builder}:") for tag in tags)
 
@@ -138,4 +138,4 @@ def _mib(one: Any) -> int:
 
 def _prune(client: DockerClient) -> None:
     """Nameless images of ours that nothing stands on: builds that failed, bases that were made anew."""
-    client.images.prune(filters={"dangling": True, "label": image.LABEL, "until": _DANGLING_AGE})
+    client.images.prune(filters={"dangling": True, "label": builder_image.LABEL, "until": _DANGLING_AGE})
