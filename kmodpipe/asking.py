@@ -16,9 +16,9 @@ from kmodpipe.util.screen import Screen
 
 if TYPE_CHECKING:
     from kmodpipe.bench import Asked
-    from kmodpipe.cases import Case
     from kmodpipe.config import Project
-    from kmodpipe.repeats import Tries
+    from kmodpipe.judge.attempts import Tries
+    from kmodpipe.judge.cases import Case
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _seed(shuffle: str) -> int:
 
 def asked_tries(asking: Asking) -> Tries:
     """How often each case is to run. Raises UserError."""
-    from kmodpipe.repeats import MOST_ATTEMPTS, MOST_REPEATS, Tries
+    from kmodpipe.judge.attempts import MOST_ATTEMPTS, MOST_REPEATS, Tries
 
     for name, value, most in (
         ("attempts", asking.attempts, MOST_ATTEMPTS),
@@ -156,7 +156,7 @@ def used_cache(asking: Asking) -> Iterator[Path]:
 
 def chosen_cases(asked: Asked) -> tuple[Case, ...]:
     """The cases by name, and scripts by path; only the scripts where nothing else is named."""
-    from kmodpipe import cases
+    from kmodpipe.judge import cases
 
     known = cases.load(asked.project.cases)
     cases.check_axes(known, asked.matrix.axes, asked.matrix.flavours)

@@ -19,17 +19,18 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from kmodpipe import repeats, soak
+from kmodpipe import soak
 from kmodpipe.cache.store import digest_file
-from kmodpipe.cases import Case, Surroundings
-from kmodpipe.judge import judge
+from kmodpipe.judge import attempts
+from kmodpipe.judge.attempts import Tries
+from kmodpipe.judge.cases import Case, Surroundings
+from kmodpipe.judge.verdict import judge
 from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.logs import evidence, kernel_log
 from kmodpipe.logs.case_record import Trial, trials
 from kmodpipe.logs.evidence import FEWER_LINES, LINES, KernelReport
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.symbolize import Decoder
-from kmodpipe.repeats import Tries
 from kmodpipe.results import CaseResult, Verdict, one_line
 from kmodpipe.soak import Places, Progress, Shelf
 from kmodpipe.util.errors import Interrupted
@@ -230,7 +231,7 @@ class Execution:
         """What the guest of this number settled; guests of a soak end in another order than they began."""
         result = replace(result, guest=number)
         runs = self._runs.setdefault(index, {})
-        *_, runs[number] = repeats.kept(tuple(runs.values()), result)
+        *_, runs[number] = attempts.kept(tuple(runs.values()), result)
 
     @property
     def boots(self) -> tuple[Boot, ...]:
@@ -241,7 +242,7 @@ class Execution:
     def results_so_far(self) -> tuple[CaseResult, ...]:
         with self._lock:
             runs = {index: tuple(runs[n] for n in sorted(runs)) for index, runs in self._runs.items()}
-        return tuple(repeats.merge(runs[i], self._tries) for i in sorted(runs))
+        return tuple(attempts.merge(runs[i], self._tries) for i in sorted(runs))
 
     def _in_order(self, left: list[int]) -> list[int]:
         """The order to run in. A case's place depends on nothing but seed, cell and its own name, so that a

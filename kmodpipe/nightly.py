@@ -21,9 +21,9 @@ from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import HostRuntime, docker_engine
 from kmodpipe.cache.share import open_share
 from kmodpipe.cache.store import Store, digest_file, digest_of, digest_tree, write_atomically
-from kmodpipe.cases import Case
 from kmodpipe.fanout import question
-from kmodpipe.repeats import Tries
+from kmodpipe.judge.attempts import Tries
+from kmodpipe.judge.cases import Case
 from kmodpipe.results import Run
 from kmodpipe.source import Unreachable
 from kmodpipe.util.errors import ExitCode, InfraError

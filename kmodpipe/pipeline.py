@@ -21,16 +21,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kmodpipe import deadaxis, provenance, results, snapshot
+from kmodpipe import provenance, results, snapshot
 from kmodpipe.bench import Bench
 from kmodpipe.build.stages import Configured, Subject, kernel_build_ids
 from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
 from kmodpipe.cache.store import Artifact, digest_file, made_as, write_atomically
-from kmodpipe.cases import Case, Surroundings
 from kmodpipe.execute import Execution, GuestFiles
+from kmodpipe.judge import dead_axes
+from kmodpipe.judge.attempts import Tries
+from kmodpipe.judge.cases import Case, Surroundings
 from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import Benign, KnownBenign
-from kmodpipe.repeats import Tries
 from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
 from kmodpipe.soak import Places
@@ -66,13 +67,13 @@ def find_dead_axes(bench: Bench, built: Iterable[Built]) -> tuple[DeadAxis, ...]
     """The axes that make no difference to the modules of ``built``, the cells of a whole run."""
     by_id = {one.id: one for one in built}
     products = [
-        deadaxis.Product(cell, deadaxis.content(one.base, one.module) if one.base and one.module else "")
+        dead_axes.Product(cell, dead_axes.content(one.base, one.module) if one.base and one.module else "")
         for cell in bench.asked.cells
         if (one := by_id[cell.id]) and not one.skip
     ]
     subjects = {subject.variant.name: subject for subject in bench.subjects}
     selected = bool(bench.asked.request.cells)
-    return deadaxis.find(products, subjects, bench.asked.module, selected=selected)
+    return dead_axes.find(products, subjects, bench.asked.module, selected=selected)
 
 
 @dataclass(frozen=True)

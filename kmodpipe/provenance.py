@@ -10,7 +10,7 @@ from kmodpipe.build import shared_image
 from kmodpipe.building import Built, GuestParts
 from kmodpipe.cache.share import origin
 from kmodpipe.execute import Boot, Executed, GuestFiles
-from kmodpipe.repeats import Tries
+from kmodpipe.judge.attempts import Tries
 from kmodpipe.report import again
 from kmodpipe.util import process
 from kmodpipe.vm.accel import Accel

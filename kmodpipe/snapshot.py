@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmodpipe.cache.store import Store, digest_file, digest_of
-from kmodpipe.cases import Case
+from kmodpipe.judge.cases import Case
 from kmodpipe.util.errors import InfraError, UserError
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import cases
-from kmodpipe.cases import Case, Expectation, Surroundings
-from kmodpipe.judge import EXCERPT_LIMIT, excerpt, judge
-from kmodpipe.layered import Default, Setting
+from kmodpipe.judge import cases
+from kmodpipe.judge.cases import Case, Expectation, Surroundings
+from kmodpipe.judge.precedence import Default, Setting
+from kmodpipe.judge.verdict import EXCERPT_LIMIT, excerpt, judge
 from kmodpipe.logs import ktap
 from kmodpipe.logs.case_record import OUTPUT_LIMIT, Trial, trials
 from kmodpipe.logs.evidence import KernelReport

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from junitparser import Failure, JUnitXml
 
-from kmodpipe import deadaxis, kconfig
+from kmodpipe import kconfig
 from kmodpipe.build.stages import Subject
-from kmodpipe.deadaxis import Product
+from kmodpipe.judge import dead_axes
+from kmodpipe.judge.dead_axes import Product
 from kmodpipe.kconfig import Cell, Matrix, Variant
 from kmodpipe.kconfig.matrix import Axis
 from kmodpipe.results import DeadAxis
@@ -53,7 +54,7 @@ def products(contents: Mapping[str, str], variant: Variant = SERIES) -> list[Pro
 def test_cells_that_differ_in_one_axis_are_compared(
     contents: dict[str, str], found: dict[str, tuple[bool, int]]
 ) -> None:
-    compared = deadaxis.compare(products(contents))
+    compared = dead_axes.compare(products(contents))
     assert {t.axis: (t.everywhere, len(t.cells)) for t in compared} == found
     assert {t.symbol for t in compared} <= {"X_INDEX", "X_UUID_OFF"}
 
@@ -61,7 +62,7 @@ def test_cells_that_differ_in_one_axis_are_compared(
 def test_an_axis_of_three_values_is_alive_where_one_makes_a_difference() -> None:
     matrix = Matrix("tinyconfig", None, (), {"SIZE": Axis(symbol="X", values=("1", "2", "3"))}, Path("m"))
     made = cells(SERIES, matrix)
-    (twins,) = deadaxis.compare([Product(made["1"], "a"), Product(made["2"], "a"), Product(made["3"], "b")])
+    (twins,) = dead_axes.compare([Product(made["1"], "a"), Product(made["2"], "a"), Product(made["3"], "b")])
     assert not twins.everywhere
     assert [[c.id for c in group] for group in twins.cells] == [["fix.SIZE=1", "fix.SIZE=2"]]
 
@@ -144,7 +145,7 @@ def found(
 ) -> list[DeadAxis]:
     subjects = {v.name: Subject(v, None, root) for v in (CONTROL, SERIES)}
     made = [*products(control or {}, CONTROL), *products(contents)]
-    return list(deadaxis.find(made, subjects, "fs/x", selected=selected))
+    return list(dead_axes.find(made, subjects, "fs/x", selected=selected))
 
 
 ALL_DEAD = {"yy": "a", "yn": "a", "ny": "b", "nn": "b"}

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import config, results
-from kmodpipe.cases import Case, Expectation, Surroundings
-from kmodpipe.judge import judge
+from kmodpipe.judge.cases import Case, Expectation, Surroundings
+from kmodpipe.judge.verdict import judge
 from kmodpipe.logs import evidence, known_benign
 from kmodpipe.logs.case_record import Trial
 from kmodpipe.logs.kernel_log import Report, parse

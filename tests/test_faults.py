@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kmodpipe import cases, kconfig, series
+from kmodpipe import kconfig, series
+from kmodpipe.judge import cases
 from kmodpipe.logs.kernel_log import Kind
 from kmodpipe.series.model import read_patch
 from tests.faults import REPO, kernel

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import cases as case_data
-from kmodpipe.cases import Case
+from kmodpipe.judge import cases as case_data
+from kmodpipe.judge.cases import Case
 from kmodpipe.logs.ktap import Subtest
 from kmodpipe.report.findings import ClaimTable, load_claims, page
 from kmodpipe.results import CaseResult, CellResult, State, Verdict, planned, with_cell

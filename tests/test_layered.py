@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from kmodpipe.layered import Default, Setting, faults
+from kmodpipe.judge.precedence import Default, Setting, faults
 
 SETTING = Setting(
     designs=("index-nouuid",),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kmodpipe import cases, series
+from kmodpipe import series
+from kmodpipe.judge import cases
 from kmodpipe.series.model import read_patch
 from tests import mutants
 from tests.mutants import HERE, REPO

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml
 
-from kmodpipe import repeats
-from kmodpipe.repeats import Tries, interval, merge, most, rate
+from kmodpipe.judge import attempts
+from kmodpipe.judge.attempts import Tries, interval, merge, most, rate
 from kmodpipe.results import CaseResult, Verdict
 from tests import toy
 from tests.toy import World
@@ -63,7 +63,7 @@ def runs(letters: str) -> tuple[CaseResult, ...]:
             "case", verdict, f"message {n}", f"outcome-{letter}", goal_met=met, evidence=f"evidence {n}",
             output_excerpt=f"output {n}\n", attempts=1, duration_s=1,
         )  # fmt: skip
-        found = repeats.kept(found, result)
+        found = attempts.kept(found, result)
     return found
 
 
@@ -122,7 +122,7 @@ def test_a_soak_has_the_worst_verdict_and_a_rate(
 
 def test_of_many_runs_the_evidence_of_the_first_ones_is_kept() -> None:
     found = runs("p" * 300 + "f" + "p" * 99 + "f")
-    assert sum(bool(r.output_excerpt) for r in found) == repeats.MOST_ATTEMPTS + 1
+    assert sum(bool(r.output_excerpt) for r in found) == attempts.MOST_ATTEMPTS + 1
     merged = merge(found, Tries(repeat=401))
     assert merged.output_excerpt == "output 301\n" and "run 301" in merged.message
 

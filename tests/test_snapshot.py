@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import cases, pipeline, snapshot
+from kmodpipe import pipeline, snapshot
 from kmodpipe.cache.store import Store
+from kmodpipe.judge import cases
 from kmodpipe.results import Run
 from kmodpipe.util.errors import InfraError, UserError
 from tests import toy

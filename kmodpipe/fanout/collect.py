@@ -18,9 +18,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kmodpipe import deadaxis, results
+from kmodpipe import results
 from kmodpipe.cache.store import digest_file, digest_of
 from kmodpipe.fanout.plan import Plan, PlannedCell
+from kmodpipe.judge import dead_axes
 from kmodpipe.kconfig import Asked, Cell, Flavour, Variant
 from kmodpipe.results import CellResult, DeadAxis, Run, State
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
@@ -234,11 +235,11 @@ def _properties(plan: Plan, parts: Sequence[Part]) -> Mapping[str, str]:
 def _dead_axes(plan: Plan, cells: Sequence[CellResult]) -> tuple[DeadAxis, ...]:
     """What the jobs, each with its own cells only, could not see."""
     products = [
-        deadaxis.Product(_cell(one), _content(cell))
+        dead_axes.Product(_cell(one), _content(cell))
         for one, cell in zip(plan.cells, cells, strict=True)
         if cell.state is not State.SKIPPED
     ]
-    return deadaxis.find(products, {}, "", selected=plan.selected)
+    return dead_axes.find(products, {}, "", selected=plan.selected)
 
 
 def _cell(one: PlannedCell) -> Cell:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from kmodpipe import __version__
 from kmodpipe.bench import Asked
-from kmodpipe.cases import Case
-from kmodpipe.repeats import Tries
+from kmodpipe.judge.attempts import Tries
+from kmodpipe.judge.cases import Case
 
 
 def facts(asked: Asked, cases: Sequence[Case], tries: Tries) -> Mapping[str, str]:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import cases, results
+from kmodpipe import results
 from kmodpipe.cache.store import write_atomically
+from kmodpipe.judge import cases
 from kmodpipe.report import blocks, compare, findings, html, junit, mail, story, terminal
 from kmodpipe.report.compare import Change, Comparison
 from kmodpipe.results import Run

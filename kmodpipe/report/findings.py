@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kmodpipe.cases import Case
+from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.report.words import tree
 from kmodpipe.results import (

@@ -29,10 +29,10 @@ from pydantic import (
     model_validator,
 )
 
-from kmodpipe import layered
 from kmodpipe.cache.store import digest_of
+from kmodpipe.judge import precedence
+from kmodpipe.judge.precedence import Setting
 from kmodpipe.kconfig.matrix import PLAIN
-from kmodpipe.layered import Setting
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError, unknown_name
 
@@ -222,14 +222,14 @@ class _SettingTable(_Table):
     def record(self) -> Setting:
         return Setting(
             designs=tuple(self.design), parameter=self.parameter, base=self.base,
-            defaults=tuple(layered.Default(d.value, _tuples(d.when)) for d in self.defaults),
+            defaults=tuple(precedence.Default(d.value, _tuples(d.when)) for d in self.defaults),
             reads=self.reads, accepts=self.accepts, aliases=self.aliases, refuses=tuple(self.refuses),
             options=self.options, rejects=tuple(self.rejects), effects=self.effects,
         )  # fmt: skip
 
     @model_validator(mode="after")
     def _sound(self) -> _SettingTable:
-        if found := list(layered.faults(self.record())):
+        if found := list(precedence.faults(self.record())):
             raise ValueError("; ".join(found))
         return self
 

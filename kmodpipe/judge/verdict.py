@@ -12,9 +12,9 @@ import re
 import signal
 from collections.abc import Sequence
 
-from kmodpipe import layered
-from kmodpipe.cases import CONTROL_DESIGN, EXIT_GOAL, Case, Expectation, Surroundings
-from kmodpipe.layered import Setting
+from kmodpipe.judge import precedence
+from kmodpipe.judge.cases import CONTROL_DESIGN, EXIT_GOAL, Case, Expectation, Surroundings
+from kmodpipe.judge.precedence import Setting
 from kmodpipe.logs import ktap
 from kmodpipe.logs.case_record import Trial
 from kmodpipe.logs.evidence import KernelReport
@@ -258,12 +258,12 @@ class _Judge:
 
     def by_setting(self, setting: Setting, outcome: str) -> CaseResult:
         """Every pair of parameter state and mount option against the one rule."""
-        if outcome != layered.PROBED:
+        if outcome != precedence.PROBED:
             text = f"the probing was not carried out: observed {outcome}"
-            return self.result(Verdict.FAIL, text, outcome=outcome, expected=layered.AS_RULED)
+            return self.result(Verdict.FAIL, text, outcome=outcome, expected=precedence.AS_RULED)
         told = setting.compare(self.trial.observations, self.where.choice)
         wrong = [s for s in told if s.verdict == "fail"]
-        outcome = layered.BROKEN if wrong else layered.AS_RULED
+        outcome = precedence.BROKEN if wrong else precedence.AS_RULED
         text = f"{len(told)} pairs of {setting.parameter} parameter and mount option as the rule has it"
         if wrong:
             first = "; ".join(f"{one_line(s.name)}: {one_line(s.note)}" for s in wrong[:3])
@@ -271,7 +271,7 @@ class _Judge:
         return self.result(
             Verdict.FAIL if wrong else Verdict.PASS,
             f"{text}: mount option over module parameter over Kconfig default",
-            outcome=outcome, goal_met=not wrong, expected=layered.AS_RULED, subtests=told,
+            outcome=outcome, goal_met=not wrong, expected=precedence.AS_RULED, subtests=told,
         )  # fmt: skip
 
     def by_goal(self, outcome: str, goal_met: bool) -> CaseResult:
