@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 # -- the machine ------------------------------------------------------------------------------------
 def setup(asking: Asking) -> int:
-    from kmodpipe import setup as setting_up
     from kmodpipe.cache.share import open_share
     from kmodpipe.cache.store import Store
+    from kmodpipe.host import setup as setting_up
 
     project, cache = project_of(asking), cache_folder()
     share = open_share(asking.share or project.share, Store(cache), asking.screen)
@@ -47,7 +47,7 @@ def _asker(asking: Asking) -> Callable[[str], bool] | None:
 
 
 def doctor(asking: Asking) -> int:
-    from kmodpipe import doctor as looking
+    from kmodpipe.host import doctor as looking
 
     project = project_of(asking)
     findings = looking.examine(

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import pytest
 
-from kmodpipe import doctor
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime.docker_engine import DEFAULT_ENDPOINT, Look
 from kmodpipe.build.runtime.docker_engine import State as EngineState
-from kmodpipe.doctor import Finding
+from kmodpipe.host import doctor
+from kmodpipe.host.doctor import Finding
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.vm import speed

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import host, setup
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import docker_engine
 from kmodpipe.build.runtime.docker_engine import Look, State
-from kmodpipe.host import Host
-from kmodpipe.setup import Action, Kind
+from kmodpipe.host import facts, setup
+from kmodpipe.host.facts import Host
+from kmodpipe.host.setup import Action, Kind
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.util.sudo import Ask, RootShell
@@ -56,7 +56,7 @@ def kinds(actions: tuple[Action, ...]) -> list[Kind]:
 def test_what_our_own_tests_take_is_installed_only_where_it_is_asked_for() -> None:
     assert "chromium" in setup.plan(READY, tests=True)[0].packages
     assert (
-        setup.plan(replace(READY, programs=READY.programs | {n.program for n in host.TESTS}), tests=True)
+        setup.plan(replace(READY, programs=READY.programs | {n.program for n in facts.TESTS}), tests=True)
         == ()
     )
 
@@ -144,7 +144,7 @@ def test_os_release_is_unquoted_and_damage_is_skipped() -> None:
     text = (
         'ID=ubuntu\nID_LIKE="debian gnu"\n# ID=x\nPRETTY_NAME="a \\"b\\""\nBAD="open\nVERSION_ID=\'24.04\'\n'
     )
-    found = host.parse_os_release(text)
+    found = facts.parse_os_release(text)
     assert (found["ID"], found["ID_LIKE"], found["VERSION_ID"]) == ("ubuntu", "debian gnu", "24.04")
     assert "BAD" not in found
 

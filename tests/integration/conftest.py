@@ -8,8 +8,8 @@ import shutil
 import pytest
 from rich.console import Console, RenderableType
 
-from kmodpipe import host
 from kmodpipe.build.runtime import docker_engine
+from kmodpipe.host import facts
 
 
 def require(condition: bool, reason: str) -> None:
@@ -24,7 +24,7 @@ def require(condition: bool, reason: str) -> None:
 def require_machinery() -> None:
     """What a whole run takes: a Docker Engine that answers, and QEMU."""
     require(docker_engine.look().state is docker_engine.State.ANSWERS, "no Docker Engine answers")
-    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+    require(shutil.which(facts.QEMU.program) is not None, "no QEMU for x86")
 
 
 def show(request: pytest.FixtureRequest, table: RenderableType) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from junitparser import Failure, JUnitXml
 
-from kmodpipe import host
 from kmodpipe.build.runtime import docker_engine
+from kmodpipe.host import facts
 from tests.integration.conftest import require
 from tests.integration.test_pipeline import REPO, Ran, invoke, script
 
@@ -43,7 +43,7 @@ def test_dead_option_fails_the_build(tmp_path: Path) -> None:
 
 
 def test_dead_option_fails_a_run_whose_cells_all_pass(tmp_path: Path) -> None:
-    require(shutil.which(host.QEMU.program) is not None, "no QEMU for x86")
+    require(shutil.which(facts.QEMU.program) is not None, "no QEMU for x86")
     green = script(tmp_path, "green", "exit 0")
     ran = invoke(tmp_path / "out", "test", "--series", str(DEAD), "--cell", "dead-option.*", "--case", green)
     told(ran)

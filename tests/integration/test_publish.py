@@ -27,7 +27,8 @@ from pathlib import Path
 import pytest
 from kcidb_io.schema import LATEST
 
-from kmodpipe import host, results
+from kmodpipe import results
+from kmodpipe.host import facts
 from kmodpipe.results import Run, Verdict
 from tests import sample_run
 from tests.integration import receivers
@@ -451,7 +452,7 @@ def test_a_token_in_the_configuration_or_on_the_command_line_is_refused_unseen(w
 def web(world: World) -> Iterator[receivers.Nginx]:
     program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     require(program is not None, "no nginx; run: invoke setup --tests")
-    assert program and any(need.program == "nginx" for need in host.TESTS)
+    assert program and any(need.program == "nginx" for need in facts.TESTS)
     with receivers.nginx(program, world.root / "server", TOKEN) as server:
         yield server
 

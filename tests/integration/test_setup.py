@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import host, setup
 from kmodpipe.build import builder_image, image_cleanup
 from kmodpipe.build.runtime import docker_engine
 from kmodpipe.build.runtime.docker_engine import State
+from kmodpipe.host import facts, setup
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Mode, Screen
@@ -150,7 +150,7 @@ def test_a_machine_that_has_all_is_seen_as_such_in_no_time(running: None) -> Non
     if builder_image.find(docker_engine.connect(), IMAGES) is None:
         pytest.skip("needs the builder image: invoke setup")
     started = time.monotonic()
-    assert setup.plan(host.gather(IMAGES)) == ()
+    assert setup.plan(facts.gather(IMAGES)) == ()
     assert time.monotonic() - started < 2
 
 

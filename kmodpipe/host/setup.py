@@ -12,13 +12,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import host
 from kmodpipe.build import builder_image, shared_image
 from kmodpipe.build.runtime import docker_engine
 from kmodpipe.build.runtime.docker_engine import State
 from kmodpipe.cache.share import Share
 from kmodpipe.cache.store import Store
-from kmodpipe.host import Host, Need
+from kmodpipe.host import facts
+from kmodpipe.host.facts import Host, Need
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.sudo import Ask, RootShell, obtain
@@ -64,13 +64,13 @@ class Action:
 def missing(machine: Host, *, tests: bool = False) -> tuple[Need, ...]:
     """The needs that no program here meets, in the order they are told; those of the project's own
     integration tests as well, where ``tests``."""
-    needs = [host.QEMU, host.GIT, host.XZ]
+    needs = [facts.QEMU, facts.GIT, facts.XZ]
     if machine.engine.state in (State.NOT_INSTALLED, State.STOPPED):
         # An engine that answers is enough, wherever it was installed from; a client alone is none.
-        needs = [host.ENGINE, host.FIREWALL, *needs]
+        needs = [facts.ENGINE, facts.FIREWALL, *needs]
     if machine.image is None and machine.distro == "debian":
-        needs += [host.BOOTSTRAP, *([host.USER_NAMESPACE] if machine.uid else [])]
-    return tuple(n for n in (*needs, *(host.TESTS if tests else ())) if machine.lacks(n))
+        needs += [facts.BOOTSTRAP, *([facts.USER_NAMESPACE] if machine.uid else [])]
+    return tuple(n for n in (*needs, *(facts.TESTS if tests else ())) if machine.lacks(n))
 
 
 def plan(machine: Host, *, tests: bool = False) -> tuple[Action, ...]:
@@ -230,7 +230,7 @@ def run(
     share: Share | None = None,
 ) -> tuple[str, ...]:
     """`invoke setup`: look, decide, tell, do, tell again. Returns what was done; empty for "all is there"."""
-    machine = host.gather(images_dir)
+    machine = facts.gather(images_dir)
     actions = plan(machine, tests=tests)
     if not actions:
         screen.say(

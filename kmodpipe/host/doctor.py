@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe import host
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import docker_engine
 from kmodpipe.build.runtime.docker_engine import State
+from kmodpipe.host import facts
 from kmodpipe.util import process
 from kmodpipe.util.errors import KmodpipeError
 
@@ -74,7 +74,7 @@ def examine(
     findings = [
         docker(seen),
         examine_image(seen, images_dir, names),
-        rights(os.getuid(), host.user_name(), seen),
+        rights(os.getuid(), facts.user_name(), seen),
         qemu(),
         *running(cache, screen, probe),
         disk(cache),
@@ -140,14 +140,14 @@ def rights(uid: int, user: str, seen: docker_engine.Look) -> Finding:
 
 
 def qemu() -> Finding:
-    return _program(host.QEMU, ["--version"], "QEMU")
+    return _program(facts.QEMU, ["--version"], "QEMU")
 
 
 def git() -> Finding:
-    return _program(host.GIT, ["--version"], "git")
+    return _program(facts.GIT, ["--version"], "git")
 
 
-def _program(need: host.Need, argv: list[str], name: str) -> Finding:
+def _program(need: facts.Need, argv: list[str], name: str) -> Finding:
     if _which(need.program) is None:
         return Finding(name, False, f"{need.program} is not installed ({need.purpose})", _SETUP)
     try:
@@ -162,7 +162,7 @@ def _program(need: host.Need, argv: list[str], name: str) -> Finding:
 def running(cache: Path, screen: Screen, probe: Probe | None = None) -> tuple[Finding, ...]:
     """What QEMU really runs on, proved by running something, slow but sound without KVM; and how fast."""
     need = "accelerator"
-    if _which(host.QEMU.program) is None:
+    if _which(facts.QEMU.program) is None:
         return (Finding(need, False, "unknown without QEMU", _SETUP),)
     try:
         if probe is None:
