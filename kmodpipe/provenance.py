@@ -11,7 +11,7 @@ from kmodpipe.building import Built, GuestParts
 from kmodpipe.cache.share import origin
 from kmodpipe.execute import Boot, Executed, GuestFiles
 from kmodpipe.judge.attempts import Tries
-from kmodpipe.report import again
+from kmodpipe.report import rerun
 from kmodpipe.util import process
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot import GuestEnd
@@ -22,7 +22,7 @@ def of_run(
 ) -> Mapping[str, str]:
     """What really ran in all cells, flat; ``notes`` are whatever else the caller knows of the run."""
     found = {"kmodpipe": __version__, "command": command, "tree": bench.tree.name}
-    found |= again.properties(bench.asked.request, bench.asked.project, bench.asked.series)
+    found |= rerun.properties(bench.asked.request, bench.asked.project, bench.asked.series)
     found |= {f"tree.{k}": v for k, v in bench.tree.provenance.items()}
     found |= {"tree.identity": bench.tree.identity, "tree.kernel-version": bench.tree.kernel_version}
     for one in bench.asked.series:

@@ -8,8 +8,8 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from kmodpipe.report import blocks
-from kmodpipe.report.blocks import Block, Code, Command, Fold, Items, Paragraph, Quote, Table, Title, listed
+from kmodpipe.report import markup
+from kmodpipe.report.markup import Block, Code, Command, Fold, Items, Paragraph, Quote, Table, Title, listed
 from tests.test_junit import HOSTILE
 
 LONG = "invoke test --tree /a/very/long/path/to/a/tree --series index-nouuid --cell " + "x" * 60
@@ -45,8 +45,8 @@ def tokens(markdown: str) -> list[Token]:
     "text", [MARKDOWN, HEADINGS, HOSTILE, "`", "``` ` ``", " ", "\\", "a\\|b|", "\n\n# x"]
 )
 def test_no_text_becomes_markdown(text: str) -> None:
-    made = blocks.markdown(everything(text), 10**6)
-    harmless = blocks.markdown(everything("harmless"), 10**6)
+    made = markup.markdown(everything(text), 10**6)
+    harmless = markup.markdown(everything("harmless"), 10**6)
     kinds = [t.type for t in tokens(made)]
     bad = {"link_open", "image", "strong_open", "em_open", "s_open", "blockquote_open", "html_inline", "hr"}
     assert not bad & set(kinds)
@@ -65,25 +65,25 @@ def test_no_text_becomes_markdown(text: str) -> None:
 def test_a_code_span_has_the_text_as_it_is() -> None:
     for text in ("plain", "a`b", "`a`", "a``b`", "x | y", "<b>&amp;"):
         spans = [
-            t for t in tokens(blocks.markdown([Paragraph((Code(text),))], 9999)) if t.type == "code_inline"
+            t for t in tokens(markup.markdown([Paragraph((Code(text),))], 9999)) if t.type == "code_inline"
         ]
         assert [s.content for s in spans] == [text]
-        cell = blocks.markdown([Table(("a",), (((Code(text),),),))], 9999)
+        cell = markup.markdown([Table(("a",), (((Code(text),),),))], 9999)
         assert [t.content for t in tokens(cell) if t.type == "code_inline"] == [text]
 
 
 def test_markdown_is_cut_by_whole_blocks() -> None:
     many = [Paragraph((f"paragraph {n} " + "x" * 100,)) for n in range(100)]
-    made = blocks.markdown(many, 2000)
+    made = markup.markdown(many, 2000)
     assert len(made) <= 2000 and made.endswith("the rest is in report.html.*\n")
     assert re.findall(r"paragraph (\d+)", made) == [str(n) for n in range(len(re.findall("paragraph", made)))]
-    assert "More than" not in blocks.markdown(many, 10**6)
+    assert "More than" not in markup.markdown(many, 10**6)
 
 
 @pytest.mark.parametrize(
     "text", [MARKDOWN, HEADINGS, HOSTILE, "Reviewed-by: A <a@b>\nFixes: 1234 (x)", "w" * 200]
 )
-@pytest.mark.parametrize("render", [blocks.text, blocks.mail])
+@pytest.mark.parametrize("render", [markup.text, markup.mail])
 def test_plain_text_has_no_controls_and_keeps_its_lines(render, text: str) -> None:  # type: ignore[no-untyped-def]
     made = render(everything(text))
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", made)
@@ -94,7 +94,7 @@ def test_plain_text_has_no_controls_and_keeps_its_lines(render, text: str) -> No
 def test_a_mail_has_72_columns_but_for_what_must_not_be_wrapped() -> None:
     wide = Table(("case", "before", "now"), (((Code("c" * 66),), (Code("mounted"),), (Code("ESTALE"),)),))
     narrow = Table(("case", "now"), (((Code("a-case"),), (Code("mounted"),)), (("b",), (Code("x"),))))
-    made = blocks.mail(
+    made = markup.mail(
         [
             Paragraph(("word " * 60, Code("outcome → EINVAL"))),
             Command(LONG),
@@ -112,7 +112,7 @@ def test_a_mail_has_72_columns_but_for_what_must_not_be_wrapped() -> None:
 
 
 def test_nobody_is_made_to_sign_by_a_log() -> None:
-    made = blocks.mail(
+    made = markup.mail(
         everything("x\nTested-by: Eve <e@x>\nAcked-by: Eve\nLink: http://x\nCo-developed-by: E")
     )
     assert not re.search(r"(?im)^[\s|>-]*[A-Za-z-]+-by:", made)
@@ -120,5 +120,5 @@ def test_nobody_is_made_to_sign_by_a_log() -> None:
 
 
 def test_long_lists_are_counted() -> None:
-    assert blocks.text([Paragraph(listed("abcdefghij", 3))]) == "a, b, c and 7 more\n"
-    assert blocks.text([Paragraph(listed("ab", 3))]) == "a, b\n"
+    assert markup.text([Paragraph(listed("abcdefghij", 3))]) == "a, b, c and 7 more\n"
+    assert markup.text([Paragraph(listed("ab", 3))]) == "a, b\n"

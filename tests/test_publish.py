@@ -30,7 +30,7 @@ from kmodpipe.publish.receiver import Receiver
 from kmodpipe.publish.retry import pause, retry_after
 from kmodpipe.publish.secret import Secret, read
 from kmodpipe.publish.sending import Courier, send
-from kmodpipe.report import words
+from kmodpipe.report import wording
 from kmodpipe.results import State, Verdict, planned, with_cell
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen
@@ -737,7 +737,7 @@ def test_a_run_that_an_error_ended_is_sent_with_the_reason(
     assert ran.code == 3
     assert "the disk is full" in ran.text and "file: 1 delivered" in ran.text
     run = results.load(world.latest / "results.json")
-    assert "the run ended early: the disk is full" in words.total(run)
+    assert "the run ended early: the disk is full" in wording.total(run)
     written = json.loads((world.root / f"kcidb-{run.id}.json").read_text())
     assert [t["status"] for t in written["tests"]] == ["PASS"]  # what was found is not taken back
     assert {c["misc"]["ended-early"] for c in written["checkouts"]} == {"the disk is full"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import results
-from kmodpipe.report import again, blocks, command, compare, mail, story, words
+from kmodpipe.report import command, compare, mail, markup, rerun, summary, wording
 from kmodpipe.report.command import Wanted
 from kmodpipe.results import CaseResult, Run, State, Verdict
 from kmodpipe.util.errors import KmodpipeError
@@ -185,7 +185,7 @@ def test_a_mail_about_a_comparison_keeps_its_columns(shell: Shell) -> None:
 
 def test_one_outcome_that_is_taken_for_another_thing_says_so() -> None:
     then = change(replace(good(), id="c"), Y_Y, seen(2, "ESTALE", defect=True))
-    told = blocks.text(story.of_comparison(compare.runs(then, bad()), bad()))
+    told = markup.text(summary.of_comparison(compare.runs(then, bad()), bad()))
     assert "ESTALE (known defect)" in told and "ESTALE (not as expected)" in told
 
 
@@ -194,7 +194,7 @@ def test_digests_are_told_by_their_first_digits() -> None:
     runs = [
         replace(good(), id=d, properties={"tree.sha256": d, "builder.image": f"sha256:{d}"}) for d in digests
     ]
-    told = blocks.text(story.of_comparison(compare.runs(*runs), runs[1]))
+    told = markup.text(summary.of_comparison(compare.runs(*runs), runs[1]))
     assert "  builder.image  sha256:111111111111…  sha256:222222222222…\n" in told
 
 
@@ -292,14 +292,14 @@ def test_the_command_that_repeats_a_result() -> None:
     run = replace(good(), cases=(replace(INFOS[0], argument="./my case.sh"), *INFOS[1:]))
     there = run.cells[-1]
     stem = "invoke test --tree ~/linux"
-    assert again.command(run, there, run.cases[0]) == (
+    assert rerun.command(run, there, run.cases[0]) == (
         f"{stem} --series index-nouuid --cell {Y_Y} --case './my case.sh'"
     )
     control = run.cells[0]
-    assert again.command(run, control) == f"{stem} --series index-nouuid --cell {control.cell}"
+    assert rerun.command(run, control) == f"{stem} --series index-nouuid --cell {control.cell}"
     known = {**KNOWN, "series.index-nouuid.argument": "~/fixes.mbox"}
     partial = replace(there, variant="index-nouuid@2")
-    assert again.command(replace(run, properties=known), partial).startswith(
+    assert rerun.command(replace(run, properties=known), partial).startswith(
         f"{stem} --series '~/fixes.mbox' --cell"
     )
 
@@ -307,10 +307,10 @@ def test_the_command_that_repeats_a_result() -> None:
 def test_a_cell_that_did_not_build_is_one_row_not_one_a_case() -> None:
     broken = cell("index-nouuid", "y", "y", state=State.BUILD_FAILED, reason="inode.c:7: error")
     run = results.with_cell(replace(good(), id="c"), broken)
-    told = blocks.text(story.whole(run, compare.runs(good(), run)))
+    told = markup.text(summary.whole(run, compare.runs(good(), run)))
     assert f"(all of {Y_Y})" in told and "4 newly failing" in told
-    assert words.verdicts(run)[0].text().startswith("index-nouuid does not build in 1 cell; breaks nothing")
-    assert f"{Y_Y}: build-failed: inode.c:7: error" in blocks.text(story.of_run(run))
+    assert wording.verdicts(run)[0].text().startswith("index-nouuid does not build in 1 cell; breaks nothing")
+    assert f"{Y_Y}: build-failed: inode.c:7: error" in markup.text(summary.of_run(run))
 
 
 def test_cells_that_did_not_run_are_told_by_their_reason() -> None:
@@ -318,7 +318,7 @@ def test_cells_that_did_not_run_are_told_by_their_reason() -> None:
     for number, c in enumerate(run.cells):
         reason = "no disk" if number < 5 else "no disk either"
         run = results.with_cell(run, replace(c, state=State.INFRA, reason=reason, cases=()))
-    told = " ".join(blocks.text(story.failures(run)).split())
+    told = " ".join(markup.text(summary.failures(run)).split())
     assert f"{run.cells[3].cell} and 1 more: infra: no disk " in told and "infra: no disk either" in told
 
 
@@ -327,7 +327,7 @@ def test_failures_that_differ_in_numbers_only_are_told_once() -> None:
     for number, c in enumerate(run.cells):
         if c.state is State.RAN:
             run = change(run, c.cell, replace(failed(2, "x", "y"), message=f"died at 0x{number}f"))
-    told = blocks.text(story.failures(run))
+    told = markup.text(summary.failures(run))
     assert told.count("died at") == 1 and "and 1 more: died at" in told
 
 
@@ -341,9 +341,9 @@ def test_a_huge_run_is_told_in_a_few_pages() -> None:
         for n in range(100)
     )
     run = Run("huge", "", infos, cells, {"x" * 100: "y" * 1000})
-    for page in (command.job_summary(run), blocks.markdown(story.whole(run, None), 60_000)):
+    for page in (command.job_summary(run), markup.markdown(summary.whole(run, None), 60_000)):
         assert len(page) <= 60_000
-    assert len(blocks.text(story.whole(run, compare.runs(run, replace(run, id="b")))).splitlines()) < 300
+    assert len(markup.text(summary.whole(run, compare.runs(run, replace(run, id="b")))).splitlines()) < 300
 
 
 def test_properties_name_what_is_not_the_default(tmp_path: Path) -> None:
@@ -353,13 +353,13 @@ def test_properties_name_what_is_not_the_default(tmp_path: Path) -> None:
     project = load(REPO)
     one = load_series("uuid-off", project.patches)
     request = Request(project.tree, ("uuid-off",), project.matrix, tmp_path, 1)
-    assert again.properties(request, project, (one,)) == {"repeat-with": "invoke test"}
+    assert rerun.properties(request, project, (one,)) == {"repeat-with": "invoke test"}
     own = replace(
         request, tree="~/linux", matrix=Path("m.toml"), head=True, each_patch=True, runtime="host",
         flavours=("xfs",), module="fs/x", series=("a.mbox",),
     )  # fmt: skip
     told = "--tree '~/linux' --matrix m.toml --module fs/x --flavour xfs --head --each-patch --runtime host"
-    assert again.properties(own, project, (one,)) == {
+    assert rerun.properties(own, project, (one,)) == {
         "repeat-with": f"invoke test {told}",
         "series.uuid-off.argument": "a.mbox",
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 from kmodpipe import results
 from kmodpipe.cache.store import write_atomically
 from kmodpipe.judge import cases
-from kmodpipe.report import blocks, compare, findings, html, junit, mail, story, terminal
+from kmodpipe.report import compare, findings, html, junit, mail, markup, summary, terminal
 from kmodpipe.report.compare import Change, Comparison
 from kmodpipe.results import Run
 from kmodpipe.util import os_errors, paths, process
@@ -151,16 +151,16 @@ def _page(form: str, run: Run, found: Comparison | None, wanted: Wanted) -> str:
             raise UserError("a mail is about one series", hint="--series NAME")
         return mail.text(run, "".join(wanted.series), found, _tester())
     if form == "text":
-        return blocks.text(story.whole(run, found))
+        return markup.text(summary.whole(run, found))
     if form == "markdown":
-        return blocks.markdown(story.whole(run, found, [story.provenance(run)]), _COMMENT_LIMIT)
+        return markup.markdown(summary.whole(run, found, [summary.provenance(run)]), _COMMENT_LIMIT)
     return job_summary(run, found)
 
 
 def job_summary(run: Run, found: Comparison | None = None) -> str:
     """The summary of a CI job, as Markdown."""
-    extra = [story.matrix(run), story.provenance(run)]
-    return blocks.markdown(story.whole(run, found, extra), _SUMMARY_LIMIT)
+    extra = [summary.matrix(run), summary.provenance(run)]
+    return markup.markdown(summary.whole(run, found, extra), _SUMMARY_LIMIT)
 
 
 def append_summary(page: Callable[[], str], screen: Screen) -> None:

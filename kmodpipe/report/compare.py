@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import median
 
-from kmodpipe.report.again import PROPERTY
+from kmodpipe.report.rerun import PROPERTY
 from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
 from kmodpipe.util.errors import UserError, unknown_name
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig.matrix import PLAIN
-from kmodpipe.report.words import tree
+from kmodpipe.report.wording import tree
 from kmodpipe.results import (
     CaseResult,
     CellResult,

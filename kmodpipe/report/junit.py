@@ -35,8 +35,8 @@ from pathlib import Path
 from junit_xml import TestCase, TestSuite
 
 from kmodpipe.cache.store import write_atomically
-from kmodpipe.report import again
-from kmodpipe.report.words import close
+from kmodpipe.report import rerun
+from kmodpipe.report.wording import close
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, Verdict, effects, one_line
 from kmodpipe.util.screen import visible_lines
 
@@ -152,7 +152,7 @@ def _enrich(
         "attempts": str(result.attempts) if result.attempts > 1 else "",
         "failures": str(result.failures) if result.attempts > 1 else "",
         "digest": info.digest if info else "",
-        "repeat": again.command(run, cell, info) if info else "",
+        "repeat": rerun.command(run, cell, info) if info else "",
         **files,
     }
     properties = ET.Element("properties")
@@ -201,7 +201,7 @@ def _suite(run: Run, cell: CellResult, notes: dict[str, str], limits: dict[Verdi
     }
     infos = {info.id: info for info in run.cases}
     cases = [
-        _case(cell, result, limits[result.verdict], again.command(run, cell, infos.get(result.case)))
+        _case(cell, result, limits[result.verdict], rerun.command(run, cell, infos.get(result.case)))
         for result in cell.cases
     ]
     if cell.state in _BAD_STATES and not any(case.is_failure() or case.is_error() for case in cases):

@@ -6,9 +6,9 @@ series says what its first mail was. ``Tested-by`` is offered only where there i
 
 from __future__ import annotations
 
-from kmodpipe.report import again, blocks, story, words
-from kmodpipe.report.blocks import Block, Code, Command, Items, Paragraph, Title
+from kmodpipe.report import markup, rerun, summary, wording
 from kmodpipe.report.compare import Comparison
+from kmodpipe.report.markup import Block, Code, Command, Items, Paragraph, Title
 from kmodpipe.results import CONTROL, EffectKind, Run, State, effects, exit_code, one_line
 from kmodpipe.util.errors import ExitCode, UserError, unknown_name
 
@@ -17,7 +17,7 @@ def text(run: Run, variant: str = "", comparison: Comparison | None = None, test
     """The whole mail about one series of the run (the only one, if ``variant`` is empty). ``tester`` is
     ``Name <address>``. Raises UserError."""
     variant = _variant(run, variant)
-    return f"{headers(run, variant)}\n{blocks.mail(body(run, variant, comparison, tester))}"
+    return f"{headers(run, variant)}\n{markup.mail(body(run, variant, comparison, tester))}"
 
 
 def _variant(run: Run, variant: str) -> str:
@@ -47,28 +47,28 @@ def headers(run: Run, variant: str) -> str:
 
 
 def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> list[Block]:
-    verdict = next((v for v in words.verdicts(run) if v.variant == variant), None)
-    ran = words.ran_cells(run, variant)
+    verdict = next((v for v in wording.verdicts(run) if v.variant == variant), None)
+    ran = wording.ran_cells(run, variant)
     made: list[Block] = [
         Paragraph(
             (
-                "I ran this series (", Code(variant), ") on ", Code(words.tree(run)),
-                f": {words.count(len(ran), 'Kconfig cell')}, {words.count(len(run.cases), 'case')}, "
+                "I ran this series (", Code(variant), ") on ", Code(wording.tree(run)),
+                f": {wording.count(len(ran), 'Kconfig cell')}, {wording.count(len(run.cases), 'case')}, "
                 "each beside the unpatched tree.",
             )
         ),
     ]  # fmt: skip
     if verdict:
-        made.append(Paragraph(story.verdict_text(verdict)))
-    made += story.effect_tables(run, variant)
-    if bad := story.failures(run, (variant,)):
+        made.append(Paragraph(summary.verdict_text(verdict)))
+    made += summary.effect_tables(run, variant)
+    if bad := summary.failures(run, (variant,)):
         made += [Title(("Not as expected",)), *bad]
     if comparison:
         made += [
             Title(("Since the last time",)),
-            *story.of_comparison(comparison.only(variant), run, evidence=False),
+            *summary.of_comparison(comparison.only(variant), run, evidence=False),
         ]
-    made += [Title(("To reproduce",)), Command(again.command(run, variant=variant)), *_facts(run, variant)]
+    made += [Title(("To reproduce",)), Command(rerun.command(run, variant=variant)), *_facts(run, variant)]
     if offered := trailer(run, variant, tester):
         made.append(Paragraph((offered,)))
     return made

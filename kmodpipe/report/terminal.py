@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from kmodpipe.report.words import close, count, mark, sentence, some, total, wrong
+from kmodpipe.report.wording import close, count, mark, sentence, some, total, wrong
 from kmodpipe.results import (
     CONTROL,
     CaseResult,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kmodpipe.report.words import count
+from kmodpipe.report.wording import count
 from kmodpipe.results import Span
 
 _WIDTH = 1000

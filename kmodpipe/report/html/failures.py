@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-from kmodpipe.report import again
+from kmodpipe.report import rerun
 from kmodpipe.report.html.records import FailedCase, Item, Links, Unfinished
 from kmodpipe.report.junit import files_of
-from kmodpipe.report.words import ERROR, FAIL, PASS, SKIP, close, mark, sentence, wrong
+from kmodpipe.report.wording import ERROR, FAIL, PASS, SKIP, close, mark, sentence, wrong
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, one_line
 
 STATES = {
@@ -111,7 +111,7 @@ def _item(
     return Item(
         anchor, result.case, cell.cell, its, told, one_line(text),
         tuple(row for row in rows if row[1]),
-        again.command(run, cell, info),
+        rerun.command(run, cell, info),
         result.tries,
         tuple((name, _head(block, room)) for name, block in blocks if block.strip()),
         tuple((path, files.href(path)) for path in paths),
@@ -146,7 +146,7 @@ def unfinished(run: Run, anchors: Mapping[str, str], files: Files) -> tuple[Unfi
         found.append(
             Unfinished(
                 anchors[cell.cell], cell.cell, STATES[cell.state], told, _head(reason, _MOST_TEXT),
-                again.command(run, cell), files.links(cell),
+                rerun.command(run, cell), files.links(cell),
             )
         )  # fmt: skip
     return tuple(found)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kmodpipe.report import timeline, words
-from kmodpipe.report.words import Mark, SeriesVerdict
+from kmodpipe.report import timeline, wording
+from kmodpipe.report.wording import Mark, SeriesVerdict
 from kmodpipe.results import Attempt, DeadAxis
 
 Links = tuple[tuple[str, str], ...]
@@ -163,5 +163,5 @@ class Page:
     properties: Pairs
     files: Links
     footer: str
-    marks: tuple[Mark, ...] = words.MARKS
-    defect_mark: Mark = field(default=words.DEFECT)
+    marks: tuple[Mark, ...] = wording.MARKS
+    defect_mark: Mark = field(default=wording.DEFECT)

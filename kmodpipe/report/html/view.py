@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kmodpipe.report import timeline, words
+from kmodpipe.report import timeline, wording
 from kmodpipe.report.html.failures import STATES, Files, failures, unfinished
 from kmodpipe.report.html.records import (
     CasePart,
@@ -19,7 +19,7 @@ from kmodpipe.report.html.records import (
     Row,
     Seen,
 )
-from kmodpipe.report.words import Mark, count, mark, some
+from kmodpipe.report.wording import Mark, count, mark, some
 from kmodpipe.results import CONTROL, CaseInfo, CellResult, Run, State, exit_code, one_line
 from kmodpipe.util.errors import ExitCode
 
@@ -44,7 +44,7 @@ def page_of(run: Run, own: Files) -> Page:
         if (c.cell, info.id) not in links
     }
     rows = _rows(run, columns, links, case_anchors)
-    counts = dict.fromkeys((m.key for m in words.MARKS), 0)
+    counts = dict.fromkeys((m.key for m in wording.MARKS), 0)
     for row in rows:
         for found in row.results:
             counts[found.key] = counts.get(found.key, 0) + 1
@@ -68,10 +68,10 @@ def page_of(run: Run, own: Files) -> Page:
         title=_title(run),
         subtitle=_subtitle(run),
         state=_state(run),
-        total=words.total(run),
+        total=wording.total(run),
         parts=tuple(parts),
-        verdicts=words.verdicts(run),
-        control=tuple(f"{one_line(r.case)} ({one_line(c.cell)})" for c, r in words.control_failures(run)),
+        verdicts=wording.verdicts(run),
+        control=tuple(f"{one_line(r.case)} ({one_line(c.cell)})" for c, r in wording.control_failures(run)),
         axes=run.dead_axes,
         groups=tuple(
             Group(variant, sum(c.variant == variant for c in columns))
@@ -114,13 +114,13 @@ def _subtitle(run: Run) -> str:
     until = f" until {run.finished}" if run.finished else ", not finished"
     cells = sum(c.state is State.RAN for c in run.cells)
     return (
-        f"{words.tree(run)}. Run {run.id}, {run.started}{until}. "
+        f"{wording.tree(run)}. Run {run.id}, {run.started}{until}. "
         f"{count(cells, 'cell')} ran, {count(len(run.cases), 'case')}."
     )
 
 
 def _state(run: Run) -> Mark:
-    return {ExitCode.OK: words.PASS, ExitCode.FAILURE: words.FAIL}.get(exit_code(run), words.ERROR)
+    return {ExitCode.OK: wording.PASS, ExitCode.FAILURE: wording.FAIL}.get(exit_code(run), wording.ERROR)
 
 
 def _label(cell: CellResult) -> str:
@@ -177,8 +177,8 @@ def _skipped(run: Run) -> Pairs:
 
 def _close(run: Run, cases: Mapping[str, str], cells: Mapping[str, str]) -> tuple[Close, ...]:
     """What was well and nearly too slow, the closest first; what went wrong says so beside its evidence."""
-    bad = {(cell.cell, result.case) for cell, result in words.wrong(run)}
-    found = [(c, r) for c, r in run.results() if words.close(r) and (c.cell, r.case) not in bad]
+    bad = {(cell.cell, result.case) for cell, result in wording.wrong(run)}
+    found = [(c, r) for c, r in run.results() if wording.close(r) and (c.cell, r.case) not in bad]
     return tuple(
         Close(
             r.case,
@@ -194,7 +194,7 @@ def _close(run: Run, cases: Mapping[str, str], cells: Mapping[str, str]) -> tupl
 
 def _case_part(run: Run, info: CaseInfo, anchor: str) -> CasePart:
     groups: dict[tuple[str, str, str], list[str]] = {}
-    marks = {m.key: m for m in words.MARKS}
+    marks = {m.key: m for m in wording.MARKS}
     for cell in run.cells:
         result = cell.case(info.id) if cell.state is not State.SKIPPED else None
         if result:
@@ -225,4 +225,4 @@ def _cell_mark(cell: CellResult) -> Mark:
     if cell.state is not State.RAN:
         return STATES[cell.state]
     keys = {mark(r).key for r in cell.cases}
-    return next((m for m in (words.FAIL, words.FLAKY, words.ERROR) if m.key in keys), words.PASS)
+    return next((m for m in (wording.FAIL, wording.FLAKY, wording.ERROR) if m.key in keys), wording.PASS)

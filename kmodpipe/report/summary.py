@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from kmodpipe.report import again, words
-from kmodpipe.report.blocks import (
+from kmodpipe.report import rerun, wording
+from kmodpipe.report.compare import Change, Comparison, Difference
+from kmodpipe.report.markup import (
     Block,
     Code,
     Command,
@@ -21,9 +22,8 @@ from kmodpipe.report.blocks import (
     Text,
     Title,
     listed,
-)  # fmt: skip
-from kmodpipe.report.compare import Change, Comparison, Difference
-from kmodpipe.report.words import SeriesVerdict, count, sentence
+)
+from kmodpipe.report.wording import SeriesVerdict, count, sentence
 from kmodpipe.results import (
     CONTROL,
     CaseResult,
@@ -55,9 +55,9 @@ def _sign(run: Run) -> str:
 
 def of_run(run: Run, *, evidence: bool = True) -> list[Block]:
     """The verdict on each series, what it changed, what is not as expected with its ``evidence``."""
-    blocks: list[Block] = [Paragraph((f"{words.total(run)}.",))]
-    blocks += [Paragraph(verdict_text(v)) for v in words.verdicts(run)]
-    if bad := words.control_failures(run):
+    blocks: list[Block] = [Paragraph((f"{wording.total(run)}.",))]
+    blocks += [Paragraph(verdict_text(v)) for v in wording.verdicts(run)]
+    if bad := wording.control_failures(run):
         named = listed(dict.fromkeys(r.case for _, r in bad))
         blocks.append(
             Paragraph(
@@ -126,7 +126,7 @@ def failures(run: Run, variants: Sequence[str] = ()) -> list[Block]:
     cells = [c for c in run.cells if not variants or c.variant in variants]
     blocks = _unfinished(run, cells)
     groups: dict[tuple[str, str], list[tuple[CellResult, CaseResult]]] = {}
-    for cell, result in words.wrong(run):
+    for cell, result in wording.wrong(run):
         if not variants or cell.variant in variants:
             groups.setdefault(_alike(result), []).append((cell, result))
     for number, found in enumerate(groups.values()):
@@ -153,7 +153,7 @@ def _unfinished(run: Run, cells: Sequence[CellResult]) -> list[Block]:
         where = listed([c.cell for c in own], _CELLS)
         blocks += [
             Paragraph((*where, f": {state.value}: ", Code(reason))),
-            Command(again.command(run, own[0])),
+            Command(rerun.command(run, own[0])),
         ]
     hidden = sum(map(len, list(groups.values())[_COMMANDS:]))
     return [*blocks, Paragraph((f"{count(hidden, 'more cell')} did not run.",))] if hidden else blocks
@@ -168,10 +168,10 @@ def _failure(run: Run, found: Sequence[tuple[CellResult, CaseResult]]) -> list[B
     cell, result = found[0]
     info = next((i for i in run.cases if i.id == result.case), None)
     where = listed([c.cell for c, _ in found], _CELLS)
-    mark = words.mark(result)
+    mark = wording.mark(result)
     blocks: list[Block] = [
         Paragraph((f"{mark.sign} ", Code(result.case), " in ", *where, ": ", Code(sentence(result)))),
-        Command(again.command(run, cell, info)),
+        Command(rerun.command(run, cell, info)),
     ]
     lines = result.evidence.strip().splitlines()
     if lines:
@@ -197,7 +197,7 @@ def matrix(run: Run, most: int = 1500) -> Fold | None:
         row: list[Text] = [(Code(info.id),)]
         for cell in cells:
             result = cell.case(info.id)
-            row.append((f"{words.mark(result).sign} ", Code(result.word)) if result else ("?",))
+            row.append((f"{wording.mark(result).sign} ", Code(result.word)) if result else ("?",))
         rows.append(tuple(row))
     head = ("case", *(f"{n}" for n in range(1, len(cells) + 1)))
     legend = Items(tuple((f"{n}: ", Code(c.cell)) for n, c in enumerate(cells, 1)))
@@ -281,7 +281,7 @@ def _words(difference: Difference) -> tuple[str, str]:
     both = (difference.before, difference.after)
     told = [result.word if result else "not there" for result in both]
     if told[0] == told[1]:
-        told = [f"{t} ({words.mark(r).word})" if r else t for t, r in zip(told, both, strict=True)]
+        told = [f"{t} ({wording.mark(r).word})" if r else t for t, r in zip(told, both, strict=True)]
     return told[0], told[1]
 
 
