@@ -21,7 +21,7 @@ from kmodpipe.util.screen import Mode, Screen
 
 if TYPE_CHECKING:
     from kmodpipe.building import Built, Tally
-    from kmodpipe.publish.command import Office
+    from kmodpipe.publish.publisher import Office
     from kmodpipe.results import DeadAxis
 
 
@@ -154,7 +154,7 @@ def ci(asking: Asking) -> int:
     if not asking.receivers:
         # Who publishes nothing does not wait for it.
         return _test(asking, scheduled=True)
-    from kmodpipe.publish.command import published_at_the_end
+    from kmodpipe.publish.publisher import published_at_the_end
 
     with published_at_the_end(_office(asking), asking.receivers) as ending:
         return _test(asking, scheduled=True, begun=ending.begin)
@@ -235,7 +235,7 @@ def publish(asking: Asking) -> int:
 
 
 def _office(asking: Asking) -> Office:
-    from kmodpipe.publish.command import Office
+    from kmodpipe.publish.publisher import Office
 
     project = project_of(asking)
     return Office(project.receivers, project.root, asking.screen)

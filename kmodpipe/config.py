@@ -17,7 +17,7 @@ from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.vm.boot_record import Deadlines
 
 if TYPE_CHECKING:
-    from kmodpipe.publish.receiver import Receiver
+    from kmodpipe.publish.receivers.base import Receiver
 
 
 class _Table(BaseModel):
@@ -105,9 +105,9 @@ def _receivers(settings: _Table, path: Path) -> Mapping[str, Receiver]:
     if not settings.receivers:
         return {}
     # Here, so that who publishes nothing does not pay for it.
-    from kmodpipe.publish import declared
+    from kmodpipe.publish import receivers
 
-    return declared.parse(settings.receivers, path)
+    return receivers.parse(settings.receivers, path)
 
 
 def cache_place() -> Path | None:

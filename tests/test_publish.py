@@ -21,15 +21,16 @@ from kmodpipe import config, results
 from kmodpipe.asking import Asking
 from kmodpipe.commands import ci, publish
 from kmodpipe.guard import guarded
-from kmodpipe.publish import buildkite, declared, kcidb, material, outbox, squad, template
-from kmodpipe.publish.command import Office, published_at_the_end
-from kmodpipe.publish.material import Material
+from kmodpipe.publish import outbox, receivers, run_data, template
+from kmodpipe.publish.delivery import Courier, send
 from kmodpipe.publish.outbox import Outbox, Spooled
-from kmodpipe.publish.parcel import Answer, Fate, Parcel, Part, Reply
-from kmodpipe.publish.receiver import Receiver
+from kmodpipe.publish.payload import Answer, Fate, Parcel, Part, Reply
+from kmodpipe.publish.publisher import Office, published_at_the_end
+from kmodpipe.publish.receivers import buildkite, kcidb, squad
+from kmodpipe.publish.receivers.base import Receiver
 from kmodpipe.publish.retry import pause, retry_after
+from kmodpipe.publish.run_data import Material
 from kmodpipe.publish.secret import Secret, read
-from kmodpipe.publish.sending import Courier, send
 from kmodpipe.report import wording
 from kmodpipe.results import State, Verdict, planned, with_cell
 from kmodpipe.util.errors import InfraError, UserError
@@ -41,7 +42,7 @@ HERE = Path("pyproject.toml")
 
 
 def receiver(**table: object) -> Receiver:
-    return declared.parse({"one": table}, HERE)["one"]
+    return receivers.parse({"one": table}, HERE)["one"]
 
 
 def http(**more: object) -> Receiver:
@@ -63,7 +64,7 @@ def finished(tmp_path: Path) -> Material:
 
 
 def on_disk(run: results.Run, out: Path) -> Material:
-    return material.load(sample_run.on_disk(run, out))
+    return run_data.load(sample_run.on_disk(run, out))
 
 
 # -- declarations -----------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ def test_what_cannot_be_a_token_is_refused_unseen(
 # -- what a run becomes -----------------------------------------------------------------------------------
 def test_the_same_run_makes_the_same_parcels(finished: Material) -> None:
     for one in (http(), squad_receiver(), receiver(kind="kcidb", origin="kmodpipe", file="k.json")):
-        again = material.load(finished.folder)
+        again = run_data.load(finished.folder)
         assert [p.key for p in one.parcels(finished)] == [p.key for p in one.parcels(again)]
 
 
@@ -363,7 +364,7 @@ def test_an_unfinished_run_is_not_published(tmp_path: Path) -> None:
     run = replace(sample_run.finished(), finished="")
     results.save(run, tmp_path / "results.json")
     with pytest.raises(UserError, match="has not ended"):
-        material.load(tmp_path)
+        run_data.load(tmp_path)
 
 
 # -- when to try again ------------------------------------------------------------------------------------

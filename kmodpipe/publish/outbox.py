@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from kmodpipe.cache.store import Store, boot_id, lock, write_atomically
-from kmodpipe.publish.parcel import Fate, Parcel, Part
+from kmodpipe.publish.payload import Fate, Parcel, Part
 from kmodpipe.util.errors import InfraError
 
 _KEEP_RECEIPTS_S = 400 * 24 * 3600.0

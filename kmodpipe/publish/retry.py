@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from kmodpipe.publish.parcel import Fate, Reply
-from kmodpipe.publish.receiver import Receiver
+from kmodpipe.publish.payload import Fate, Reply
+from kmodpipe.publish.receivers.base import Receiver
 
 _MOST_BACKOFF_S = 60.0
 

@@ -14,8 +14,8 @@ from urllib.parse import urljoin
 from kmodpipe.cache.store import write_atomically
 from kmodpipe.publish import template
 from kmodpipe.publish.outbox import Entry, Outbox
-from kmodpipe.publish.parcel import Answer, Fate, Parcel, Reply, Request
-from kmodpipe.publish.receiver import Receiver
+from kmodpipe.publish.payload import Answer, Fate, Parcel, Reply, Request
+from kmodpipe.publish.receivers.base import Receiver
 from kmodpipe.publish.retry import pause, retry_after
 from kmodpipe.publish.secret import Secret
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
@@ -49,7 +49,7 @@ class Courier:
         request = self.receiver.request(parcel)
         if request.file:
             return self._write(request)
-        from kmodpipe.publish.http import Limits, Trouble, exchange
+        from kmodpipe.publish.http_client import Limits, Trouble, exchange
 
         one = self.receiver
         authorization = one.authorization(self.token) if self.token else None

@@ -19,9 +19,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from kmodpipe.publish import template
-from kmodpipe.publish.material import Material
-from kmodpipe.publish.parcel import Answer, Fate, Parcel, Part, Reply, Request
-from kmodpipe.publish.receiver import Receiver, plain_judgement
+from kmodpipe.publish.payload import Answer, Fate, Parcel, Part, Reply, Request
+from kmodpipe.publish.receivers.base import Receiver, plain_judgement
+from kmodpipe.publish.run_data import Material
 from kmodpipe.publish.secret import Secret
 
 MOST_RECORDS = 5000

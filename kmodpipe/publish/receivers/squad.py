@@ -37,9 +37,9 @@ from pydantic import AfterValidator, Field
 
 from kmodpipe.cache.store import digest_of
 from kmodpipe.publish import template
-from kmodpipe.publish.material import Material, cell_verdict, dead_axes, judged, story
-from kmodpipe.publish.parcel import Answer, Fate, Parcel, Part, Reply, Request
-from kmodpipe.publish.receiver import Receiver, fields_of, plain_judgement
+from kmodpipe.publish.payload import Answer, Fate, Parcel, Part, Reply, Request
+from kmodpipe.publish.receivers.base import Receiver, fields_of, plain_judgement
+from kmodpipe.publish.run_data import Material, cell_verdict, dead_axes, judged, story
 from kmodpipe.publish.secret import Secret
 from kmodpipe.results import CellResult, Verdict
 

@@ -29,9 +29,9 @@ from urllib.parse import quote
 from pydantic import Field, model_validator
 
 from kmodpipe.publish import template
-from kmodpipe.publish.material import Material, dead_axes, judged, story
-from kmodpipe.publish.parcel import Answer, Fate, Parcel, Part, Reply, Request
-from kmodpipe.publish.receiver import Receiver, Text, Url, plain_judgement
+from kmodpipe.publish.payload import Answer, Fate, Parcel, Part, Reply, Request
+from kmodpipe.publish.receivers.base import Receiver, Text, Url, plain_judgement
+from kmodpipe.publish.run_data import Material, dead_axes, judged, story
 from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
 from kmodpipe.util.errors import InfraError
 

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from kmodpipe.kconfig.matrix import readable
 from kmodpipe.publish import template
-from kmodpipe.publish.buildkite import BuildkiteReceiver
-from kmodpipe.publish.generic import HttpReceiver
-from kmodpipe.publish.kcidb import KcidbReceiver
-from kmodpipe.publish.receiver import Receiver
-from kmodpipe.publish.squad import SquadReceiver
+from kmodpipe.publish.receivers.base import Receiver
+from kmodpipe.publish.receivers.buildkite import BuildkiteReceiver
+from kmodpipe.publish.receivers.http import HttpReceiver
+from kmodpipe.publish.receivers.kcidb import KcidbReceiver
+from kmodpipe.publish.receivers.squad import SquadReceiver
 from kmodpipe.util.errors import UserError
 
 KINDS: Mapping[str, type[Receiver]] = {

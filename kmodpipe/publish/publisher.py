@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe.publish import material
+from kmodpipe.publish import run_data
+from kmodpipe.publish.delivery import Courier, Tally, send
 from kmodpipe.publish.outbox import Outbox, Spooled, place
-from kmodpipe.publish.parcel import Parcel
-from kmodpipe.publish.receiver import Receiver
+from kmodpipe.publish.payload import Parcel
+from kmodpipe.publish.receivers.base import Receiver
 from kmodpipe.publish.secret import Secret
-from kmodpipe.publish.sending import Courier, Tally, send
 from kmodpipe.util.errors import ExitCode, InfraError, Interrupted, KmodpipeError, UserError, unknown_name
 from kmodpipe.util.screen import Screen
 
@@ -60,7 +60,7 @@ class Office:
     ) -> tuple[Outbox, Mapping[str, Set[str]]]:
         """Put the run into the outbox for each receiver; the outbox, and the keys of each one's parcels."""
         receivers = self.named(names)
-        run = material.load(where)
+        run = run_data.load(where)
         made = {receiver.name: receiver.parcels(run) for receiver in receivers}
         outbox = Outbox(place()).open()
         for receiver in receivers:
@@ -124,7 +124,7 @@ class Office:
     def rehearse(self, names: Sequence[str], where: Path) -> int:
         """Show each request that would be made; write and send nothing."""
         receivers = self.named(names)
-        run = material.load(where)
+        run = run_data.load(where)
         for receiver in receivers:
             for parcel in receiver.parcels(run):
                 self._show(receiver, parcel)

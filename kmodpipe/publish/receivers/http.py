@@ -19,9 +19,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from kmodpipe.publish import template
-from kmodpipe.publish.material import Material
-from kmodpipe.publish.parcel import Parcel, Part, Request
-from kmodpipe.publish.receiver import Receiver
+from kmodpipe.publish.payload import Parcel, Part, Request
+from kmodpipe.publish.receivers.base import Receiver
+from kmodpipe.publish.run_data import Material
 from kmodpipe.publish.secret import Secret
 
 

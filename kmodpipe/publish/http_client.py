@@ -33,7 +33,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from kmodpipe import __version__
 from kmodpipe.publish import template
-from kmodpipe.publish.parcel import Answer, Fate, Reply, Request
+from kmodpipe.publish.payload import Answer, Fate, Reply, Request
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import visible
 

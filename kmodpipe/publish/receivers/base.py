@@ -16,8 +16,8 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from kmodpipe.publish import template
-from kmodpipe.publish.material import Material
-from kmodpipe.publish.parcel import Answer, Fate, Parcel, Reply, Request
+from kmodpipe.publish.payload import Answer, Fate, Parcel, Reply, Request
+from kmodpipe.publish.run_data import Material
 from kmodpipe.publish.secret import Secret, read
 from kmodpipe.util.screen import visible
 
