@@ -15,10 +15,10 @@ from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import Screen
 
 if TYPE_CHECKING:
-    from kmodpipe.bench import Asked
-    from kmodpipe.config import Project
     from kmodpipe.judge.attempts import Tries
     from kmodpipe.judge.cases import Case
+    from kmodpipe.pipeline.config import Project
+    from kmodpipe.pipeline.workspace import Asked
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ class Asking:
 
 def project_of(asking: Asking) -> Project:
     """The checkout that the commands are run in."""
-    from kmodpipe import config
+    from kmodpipe.pipeline import config
 
     return config.load(asking.root)
 
 
 def resolve(asking: Asking) -> Asked:
     """Every name of the command line turned into a record. Raises UserError with the near names."""
-    from kmodpipe import bench
-    from kmodpipe.config import Request
+    from kmodpipe.pipeline import workspace
+    from kmodpipe.pipeline.config import Request
 
     project = project_of(asking)
     if asking.jobs < 0:
@@ -101,7 +101,7 @@ def resolve(asking: Asking) -> Asked:
         share=asking.share or project.share,
         latest=asking.latest,
     )
-    return bench.resolve(project, request)
+    return workspace.resolve(project, request)
 
 
 def _seed(shuffle: str) -> int:
@@ -139,7 +139,7 @@ def _is_script(case: str) -> bool:
 
 def cache_folder() -> Path:
     """The cache, made where it is not there yet."""
-    from kmodpipe import config
+    from kmodpipe.pipeline import config
 
     return config.cache_folder()
 

@@ -20,7 +20,7 @@ from kmodpipe.util.errors import ExitCode, InfraError, KernelFailure, UserError,
 from kmodpipe.util.screen import Mode, Screen
 
 if TYPE_CHECKING:
-    from kmodpipe.building import Built, Tally
+    from kmodpipe.pipeline.builder import Built, Tally
     from kmodpipe.publish.publisher import Office
     from kmodpipe.results import DeadAxis
 
@@ -59,11 +59,11 @@ def doctor(asking: Asking) -> int:
 
 # -- the source -------------------------------------------------------------------------------------
 def fetch(asking: Asking) -> int:
-    from kmodpipe import bench
+    from kmodpipe.pipeline import workspace
 
     asked = resolve(asking)
     with used_cache(asking) as cache:
-        tree = bench.fetch_tree(asked, cache, asking.screen)
+        tree = workspace.fetch_tree(asked, cache, asking.screen)
     asking.screen.print(f"{tree.name}: Linux {tree.kernel_version}")
     for name, value in tree.provenance.items():
         asking.screen.print(f"  {name}: {value}")
@@ -72,12 +72,12 @@ def fetch(asking: Asking) -> int:
 
 
 def patch(asking: Asking) -> int:
-    from kmodpipe import bench
+    from kmodpipe.pipeline import workspace
 
     asked = resolve(asking)
     with used_cache(asking) as cache:
-        tree = bench.fetch_tree(asked, cache, asking.screen)
-        subjects = bench.patch_tree(asked, tree, cache, asking.screen)
+        tree = workspace.fetch_tree(asked, cache, asking.screen)
+        subjects = workspace.patch_tree(asked, tree, cache, asking.screen)
     for subject in subjects:
         if subject.series:
             asking.screen.print(
@@ -91,16 +91,16 @@ def patch(asking: Asking) -> int:
 
 # -- plan, build ------------------------------------------------------------------------------------
 def plan(asking: Asking) -> int:
-    from kmodpipe import planning
+    from kmodpipe.pipeline import dry_run
 
-    asking.screen.show(planning.table(planning.rows(resolve(asking), cache_folder())))
+    asking.screen.show(dry_run.table(dry_run.rows(resolve(asking), cache_folder())))
     return ExitCode.OK
 
 
 def build(asking: Asking) -> int:
-    from kmodpipe import pipeline
-    from kmodpipe.bench import set_up
-    from kmodpipe.building import RunFolder
+    from kmodpipe.pipeline import run
+    from kmodpipe.pipeline.builder import RunFolder
+    from kmodpipe.pipeline.workspace import set_up
 
     started = time.monotonic()
     asked = resolve(asking)
@@ -108,8 +108,8 @@ def build(asking: Asking) -> int:
         bench = set_up(asked, cache, asking.screen)
         with RunFolder(asked.request.out) as folder:
             asking.screen.log_to(folder.path / "events.jsonl")
-            built, tally = pipeline.build(bench, folder)
-            dead = pipeline.find_dead_axes(bench, built)
+            built, tally = run.build(bench, folder)
+            dead = run.find_dead_axes(bench, built)
     return _report_build(bench.screen, built, dead, tally, time.monotonic() - started)
 
 
@@ -162,10 +162,11 @@ def ci(asking: Asking) -> int:
 
 def _test(asking: Asking, *, scheduled: bool = False, begun: Callable[[Path], None] | None = None) -> int:
     # All of it now: a branch that is checked out meanwhile must not get into a run that has begun.
-    from kmodpipe import nightly, pipeline, results
-    from kmodpipe.bench import set_up
-    from kmodpipe.building import RunFolder
+    from kmodpipe import nightly, results
     from kmodpipe.logs import known_benign
+    from kmodpipe.pipeline import run
+    from kmodpipe.pipeline.builder import RunFolder
+    from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.report import command
     from kmodpipe.vm import accel
 
@@ -189,15 +190,15 @@ def _test(asking: Asking, *, scheduled: bool = False, begun: Callable[[Path], No
                 begun(folder.path)
             screen.log_to(folder.path / "events.jsonl")
             deadlines = asked.project.deadlines
-            trials = pipeline.Trials(cases, proved, deadlines, typed, tries, known, notes)
+            trials = run.Trials(cases, proved, deadlines, typed, tries, known, notes)
             try:
-                run = pipeline.test(bench, folder, trials)
+                ran = run.test(bench, folder, trials)
             finally:
                 command.hand_over(folder.path / "junit.xml", asking.junit)
             if watch:
-                watch.remember(bench, run)
-    command.tell(run, folder.path, screen, provenance=scheduled)
-    return results.exit_code(run)
+                watch.remember(bench, ran)
+    command.tell(ran, folder.path, screen, provenance=scheduled)
+    return results.exit_code(ran)
 
 
 def report(asking: Asking) -> int:
@@ -242,9 +243,9 @@ def _office(asking: Asking) -> Office:
 
 
 def boot(asking: Asking) -> int:
-    from kmodpipe import interactive
-    from kmodpipe.bench import set_up
-    from kmodpipe.building import RunFolder
+    from kmodpipe.pipeline import shell
+    from kmodpipe.pipeline.builder import RunFolder
+    from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.vm import accel
 
     asked, screen = resolve(asking), asking.screen
@@ -259,7 +260,7 @@ def boot(asking: Asking) -> int:
         proved = accel.probe(cache, screen)
         bench = set_up(asked, cache, screen)
         with RunFolder(asked.request.out) as folder:
-            return interactive.shell(bench, folder, proved)
+            return shell.shell(bench, folder, proved)
 
 
 # -- clean ------------------------------------------------------------------------------------------
@@ -267,9 +268,9 @@ def clean(asking: Asking) -> int:
     from kmodpipe import source
     from kmodpipe.build import image_cleanup
     from kmodpipe.build.runtime import DockerRuntime, docker_engine
-    from kmodpipe.building import remove_runs
     from kmodpipe.cache import users
     from kmodpipe.cache.store import Store, size_mib
+    from kmodpipe.pipeline.builder import remove_runs
 
     cache, screen = cache_folder(), asking.screen
     with users.alone(cache, screen.say):

@@ -53,7 +53,7 @@ def _told(error: Exception, asking: Asking) -> KmodpipeError:
 
 def _places(asking: Asking) -> tuple[Path, ...]:
     """Where a command writes, and may find no room."""
-    from kmodpipe import config
+    from kmodpipe.pipeline import config
 
     return (
         config.cache_place() or Path.cwd(),

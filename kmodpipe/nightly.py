@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import bench, results, source
-from kmodpipe.bench import Asked, Bench
+from kmodpipe import results, source
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import HostRuntime, docker_engine
 from kmodpipe.cache.share import open_share
@@ -24,6 +23,8 @@ from kmodpipe.cache.store import Store, digest_file, digest_of, digest_tree, wri
 from kmodpipe.fanout import question
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.judge.cases import Case
+from kmodpipe.pipeline import workspace
+from kmodpipe.pipeline.workspace import Asked, Bench
 from kmodpipe.results import Run
 from kmodpipe.source import Unreachable
 from kmodpipe.util.errors import ExitCode, InfraError
@@ -172,7 +173,7 @@ class Watch:
         except Unreachable:
             if request.head or not spec.stand_in:
                 raise
-        return bench.fetch_tree(self._asked, self._cache, self._screen).identity
+        return workspace.fetch_tree(self._asked, self._cache, self._screen).identity
 
     def _builder(self) -> str:
         """What would compile; '' where it has to be made first, and might come out otherwise."""

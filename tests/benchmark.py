@@ -25,10 +25,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kmodpipe import asking, bench, config
+from kmodpipe import asking
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import DockerRuntime, Folder, Job
 from kmodpipe.build.runtime.docker_engine import connect
+from kmodpipe.pipeline import config, workspace
 from kmodpipe.util.screen import Mode, Screen
 from tests.faults.load import limits
 
@@ -156,7 +157,7 @@ def main(argv: Sequence[str]) -> int:
     project = config.load(REPO)
     asked = asking.resolve(asking.Asking(root=REPO))
     users_cache = config.cache_folder()
-    tree = bench.fetch_tree(asked, users_cache, Screen(Mode.PLAIN))
+    tree = workspace.fetch_tree(asked, users_cache, Screen(Mode.PLAIN))
     report = Report()
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=users_cache) as folder:
         work = Path(folder)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import config, results
+from kmodpipe import results
 from kmodpipe.judge.cases import Case, Expectation, Surroundings
 from kmodpipe.judge.verdict import judge
 from kmodpipe.logs import evidence, known_benign
@@ -15,6 +15,7 @@ from kmodpipe.logs.case_record import Trial
 from kmodpipe.logs.kernel_log import Report, parse
 from kmodpipe.logs.known_benign import Benign, KnownBenign
 from kmodpipe.logs.symbolize import Decoder
+from kmodpipe.pipeline import config
 from kmodpipe.report import junit
 from kmodpipe.results import CellResult, Run, State, Verdict
 from kmodpipe.util.errors import UserError

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from kmodpipe import bench, kconfig
-from kmodpipe.config import Request
+from kmodpipe import kconfig
 from kmodpipe.kconfig import Asked, Matrix, Variant
+from kmodpipe.pipeline import workspace
+from kmodpipe.pipeline.config import Request
 from kmodpipe.util.errors import UserError
 from kmodpipe.vm.boot_record import Pace
 from tests import toy
@@ -43,7 +44,7 @@ def matrix(tmp_path: Path) -> Matrix:
 
 def chosen(matrix: Matrix, cells: tuple[str, ...] = (), flavours: tuple[str, ...] = ()) -> list[str]:
     request = Request("t", (), matrix.path, Path("out"), 1, flavours=flavours, cells=cells)
-    return [cell.id for cell in bench.cells(matrix, [CONTROL], request)]
+    return [cell.id for cell in workspace.cells(matrix, [CONTROL], request)]
 
 
 def test_a_flavour_asks_for_more_over_what_all_ask_for_and_below_the_axes(matrix: Matrix) -> None:

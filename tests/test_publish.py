@@ -17,10 +17,11 @@ from xml.etree import ElementTree as ET
 import pytest
 from kcidb_io.schema import LATEST
 
-from kmodpipe import config, results
+from kmodpipe import results
 from kmodpipe.asking import Asking
 from kmodpipe.commands import ci, publish
 from kmodpipe.guard import guarded
+from kmodpipe.pipeline import config
 from kmodpipe.publish import outbox, receivers, run_data, template
 from kmodpipe.publish.delivery import Courier, send
 from kmodpipe.publish.outbox import Outbox, Spooled

@@ -347,7 +347,7 @@ def test_a_huge_run_is_told_in_a_few_pages() -> None:
 
 
 def test_properties_name_what_is_not_the_default(tmp_path: Path) -> None:
-    from kmodpipe.config import Request, load
+    from kmodpipe.pipeline.config import Request, load
     from kmodpipe.series import load as load_series
 
     project = load(REPO)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import pipeline, snapshot
 from kmodpipe.cache.store import Store
 from kmodpipe.judge import cases
-from kmodpipe.results import Run
+from kmodpipe.pipeline import run, snapshot
+from kmodpipe.results import CaseInfo, Run
 from kmodpipe.util.errors import InfraError, UserError
 from tests import toy
 
@@ -24,14 +24,14 @@ def test_scripts_that_change_under_a_run_do_not_change_it(
     script, lib = Path(world.script("own.sh", "exit 0")), world.root / "images/guest/lib.sh"
     lib.write_text("# before\n")
     before = cases.from_script(script).digest(b"# before\n")
-    real = pipeline._Tester.run
+    real = run._Tester.run
 
-    def run(self: pipeline._Tester) -> None:
+    def change_then_run(self: run._Tester) -> None:
         script.unlink()
         lib.write_text("# after\n")
         real(self)
 
-    monkeypatch.setattr(pipeline._Tester, "run", run)
+    monkeypatch.setattr(run._Tester, "run", change_then_run)
     ran = world.test("--cell", CELL, "--case", str(script))
 
     assert ran.code == 0, ran.text
@@ -42,7 +42,7 @@ def test_scripts_that_change_under_a_run_do_not_change_it(
 
 
 def test_results_without_digests_can_still_be_read() -> None:
-    assert Run("id", "now", (pipeline.CaseInfo("a", "summary", "goal"),)).cases[0].digest == ""
+    assert Run("id", "now", (CaseInfo("a", "summary", "goal"),)).cases[0].digest == ""
 
 
 def test_a_script_that_is_gone_is_a_usage_error(tmp_path: Path) -> None:

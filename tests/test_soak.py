@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from kmodpipe import soak
+from kmodpipe.pipeline import soak
+from kmodpipe.pipeline.soak import MOST_KEPT, Places, Shelf
 from kmodpipe.results import CaseResult, Verdict
-from kmodpipe.soak import MOST_KEPT, Places, Shelf
 
 
 def test_every_job_runs_once_and_no_more_at_a_time_than_there_are_places() -> None:

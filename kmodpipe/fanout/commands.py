@@ -9,11 +9,11 @@ from pathlib import Path
 
 from kmodpipe import results
 from kmodpipe.asking import Asking, asked_tries, chosen_cases, resolve, used_cache
-from kmodpipe.bench import set_up
-from kmodpipe.building import RunFolder
 from kmodpipe.cache.store import write_atomically
 from kmodpipe.fanout import collect as collecting
 from kmodpipe.fanout import formats, plan
+from kmodpipe.pipeline.builder import RunFolder
+from kmodpipe.pipeline.workspace import set_up
 from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
 
 

@@ -18,13 +18,13 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from kmodpipe import kconfig, results, series, source
-from kmodpipe.bench import Asked, Bench, control_subject
 from kmodpipe.build.stages import Subject
-from kmodpipe.building import Building, Maker, RunFolder, workers
 from kmodpipe.fanout import question
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Cell
+from kmodpipe.pipeline.builder import Building, Maker, RunFolder, workers
+from kmodpipe.pipeline.workspace import Asked, Bench, control_subject
 from kmodpipe.results import CaseInfo
 from kmodpipe.util.errors import UserError
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kmodpipe import __version__
-from kmodpipe.bench import Asked
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.judge.cases import Case
+from kmodpipe.pipeline.workspace import Asked
 
 
 def facts(asked: Asked, cases: Sequence[Case], tries: Tries) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kmodpipe.config import Project, Request
+from kmodpipe.pipeline.config import Project, Request
 from kmodpipe.results import CONTROL, CaseInfo, CellResult, Run
 from kmodpipe.series import Series
 from kmodpipe.util import process

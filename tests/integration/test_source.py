@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import config, source
+from kmodpipe import source
+from kmodpipe.pipeline import config
 from kmodpipe.source import TreeSpec
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kmodpipe import config
+from kmodpipe.pipeline import config
 from tests.faults import REPO, Ended, Outcome, Registry, Scene
 from tests.faults.load import limits
 

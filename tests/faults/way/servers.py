@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kmodpipe import config
+from kmodpipe.pipeline import config
 from tests.faults import REPO, Ended, Outcome, Scene
 from tests.faults.way import fault
 from tests.faults.way.judging import outcome, problems

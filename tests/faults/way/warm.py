@@ -10,7 +10,7 @@ import sys
 import tempfile
 from functools import cache
 
-from kmodpipe import config
+from kmodpipe.pipeline import config
 from kmodpipe.util.hardlinks import make_farm
 from tests.faults import REPO, Scene
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kmodpipe import __version__, results
-from kmodpipe.bench import Bench
 from kmodpipe.build import shared_image
-from kmodpipe.building import Built, GuestParts
 from kmodpipe.cache.share import origin
-from kmodpipe.execute import Boot, Executed, GuestFiles
 from kmodpipe.judge.attempts import Tries
+from kmodpipe.pipeline.builder import Built, GuestParts
+from kmodpipe.pipeline.cell_run import Boot, Executed, GuestFiles
+from kmodpipe.pipeline.workspace import Bench
 from kmodpipe.report import rerun
 from kmodpipe.util import process
 from kmodpipe.vm.accel import Accel

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe import kconfig, series, snapshot, source
+from kmodpipe import kconfig, series, source
 from kmodpipe.build import builder_image, image_cleanup
 from kmodpipe.build import shared_image as shared_builder
 from kmodpipe.build.recipes import Builder
@@ -19,9 +19,10 @@ from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_e
 from kmodpipe.build.stages import Stages, Subject, only_module
 from kmodpipe.cache.share import Share, open_share
 from kmodpipe.cache.store import Store
-from kmodpipe.config import Project, Request
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL
+from kmodpipe.pipeline import snapshot
+from kmodpipe.pipeline.config import Project, Request
 from kmodpipe.series import Series
 from kmodpipe.source import Tree
 from kmodpipe.util import os_errors

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from kmodpipe.bench import Bench
-from kmodpipe.building import Building, Maker, RunFolder, workers
-from kmodpipe.execute import cmdline
+from kmodpipe.pipeline.builder import Building, Maker, RunFolder, workers
+from kmodpipe.pipeline.cell_run import cmdline
+from kmodpipe.pipeline.workspace import Bench
 from kmodpipe.util.errors import UserError
 from kmodpipe.vm import boot
 from kmodpipe.vm.accel import Accel

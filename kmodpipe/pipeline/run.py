@@ -21,20 +21,31 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from kmodpipe import provenance, results, snapshot
-from kmodpipe.bench import Bench
+from kmodpipe import results
 from kmodpipe.build.stages import Configured, Subject, kernel_build_ids
-from kmodpipe.building import Building, Built, GuestParts, Maker, Row, RunFolder, Tally, gather, workers
 from kmodpipe.cache.store import Artifact, digest_file, made_as, write_atomically
-from kmodpipe.execute import Execution, GuestFiles
 from kmodpipe.judge import dead_axes
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.judge.cases import Case, Surroundings
 from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import Benign, KnownBenign
+from kmodpipe.pipeline import provenance, snapshot
+from kmodpipe.pipeline.builder import (
+    Building,
+    Built,
+    GuestParts,
+    Maker,
+    Row,
+    RunFolder,
+    Tally,
+    gather,
+    workers,
+)
+from kmodpipe.pipeline.cell_run import Execution, GuestFiles
+from kmodpipe.pipeline.soak import Places
+from kmodpipe.pipeline.workspace import Bench
 from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
-from kmodpipe.soak import Places
 from kmodpipe.util import os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, from_system
 from kmodpipe.vm import accel, cpu_time, reproduce_script, speed

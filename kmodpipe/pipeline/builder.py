@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kmodpipe.bench import Bench
 from kmodpipe.build.stages import BaseSpec, Configured, Stage, Subject, common_configuration
 from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact, digest_of, part_of, sweep_parts, write_atomically
 from kmodpipe.kconfig import Flavour
+from kmodpipe.pipeline.workspace import Bench
 from kmodpipe.util import os_errors, process, process_id
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, UserError
 

@@ -14,13 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from kmodpipe import series, source
-from kmodpipe.bench import Asked, control_subject
 from kmodpipe.build import builder_image
 from kmodpipe.build.recipes import Builder
 from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine
 from kmodpipe.build.stages import Configured, Stage, Stages, Subject, common_configuration
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
+from kmodpipe.pipeline.workspace import Asked, control_subject
 from kmodpipe.source import Tree
 from kmodpipe.util.errors import InfraError, KmodpipeError
 

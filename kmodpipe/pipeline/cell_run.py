@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from kmodpipe import soak
 from kmodpipe.cache.store import digest_file
 from kmodpipe.judge import attempts
 from kmodpipe.judge.attempts import Tries
@@ -31,8 +30,9 @@ from kmodpipe.logs.case_record import Trial, trials
 from kmodpipe.logs.evidence import FEWER_LINES, LINES, KernelReport
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.symbolize import Decoder
+from kmodpipe.pipeline import soak
+from kmodpipe.pipeline.soak import Places, Progress, Shelf
 from kmodpipe.results import CaseResult, Verdict, one_line
-from kmodpipe.soak import Places, Progress, Shelf
 from kmodpipe.util.errors import Interrupted
 from kmodpipe.util.screen import now
 from kmodpipe.vm import boot
