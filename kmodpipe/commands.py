@@ -162,7 +162,8 @@ def ci(asking: Asking) -> int:
 
 def _test(asking: Asking, *, scheduled: bool = False, begun: Callable[[Path], None] | None = None) -> int:
     # All of it now: a branch that is checked out meanwhile must not get into a run that has begun.
-    from kmodpipe import nightly, results
+    from kmodpipe import results
+    from kmodpipe.ci import if_changed
     from kmodpipe.logs import known_benign
     from kmodpipe.pipeline import run
     from kmodpipe.pipeline.builder import RunFolder
@@ -179,7 +180,7 @@ def _test(asking: Asking, *, scheduled: bool = False, begun: Callable[[Path], No
         screen.print(f"the cases' order is shuffled: --shuffle {asked.request.shuffle} gives the same again")
     typed = process.pasteable(["invoke", *sys.argv[1:]])
     with used_cache(asking) as cache:
-        watch = nightly.Watch(asked, cases, tries, cache, screen) if scheduled else None
+        watch = if_changed.Watch(asked, cases, tries, cache, screen) if scheduled else None
         if watch and asking.if_changed and watch.unchanged():
             return watch.tell()
         proved = accel.probe(cache, screen)

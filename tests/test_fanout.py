@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import commands, results
-from kmodpipe.fanout import collect, formats, plan
+from kmodpipe.ci import collect, formats, job_plan
+from kmodpipe.ci.collect import Part
+from kmodpipe.ci.job_plan import Plan
 from kmodpipe.fanout import commands as fanout
-from kmodpipe.fanout.collect import Part
-from kmodpipe.fanout.plan import Plan
 from kmodpipe.results import CellResult, EffectKind, Run, State, Verdict
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen
@@ -39,7 +39,7 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Plan, Run]:
 def planned(world: World, **asked: object) -> Plan:
     ran = world.command(fanout.matrix, to=str(world.root / "plan.json"), **asked)
     assert ran.code == 0, ran.text
-    return plan.load(world.root / "plan.json")
+    return job_plan.load(world.root / "plan.json")
 
 
 def parts(run: Run, folder: Path = Path("out")) -> list[Part]:
@@ -107,7 +107,7 @@ def test_cells_are_put_together_only_where_there_are_too_many(
     tested: tuple[World, Plan, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world, _, _ = tested
-    monkeypatch.setattr(plan, "LIMITS", {**plan.LIMITS, "json": 3})
+    monkeypatch.setattr(job_plan, "LIMITS", {**job_plan.LIMITS, "json": 3})
     assert [len(job.cells) for job in planned(world).jobs] == [2, 2, 1]
     refused = world.command(fanout.matrix, per_job=1)
     assert refused.code == 2
@@ -132,7 +132,7 @@ def test_gitlab_gets_a_job_a_cell_and_the_plan_itself(
     assert text.count("stage: cells") == len(made.jobs)
     inner = text.partition("<<'END-OF-PLAN'\n")[2].partition("END-OF-PLAN")[0]
     (tmp_path / "plan.json").write_text(inner)
-    assert plan.load(tmp_path / "plan.json") == made
+    assert job_plan.load(tmp_path / "plan.json") == made
 
 
 def test_a_plan_that_was_made_can_be_printed_in_another_form(tested: tuple[World, Plan, Run]) -> None:
@@ -146,7 +146,7 @@ def test_a_plan_that_was_made_can_be_printed_in_another_form(tested: tuple[World
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "plan.json").write_text(text)
     with pytest.raises(UserError):
-        plan.load(tmp_path / "plan.json")
+        job_plan.load(tmp_path / "plan.json")
 
 
 # -- merging ------------------------------------------------------------------------------------------

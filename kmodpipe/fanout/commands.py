@@ -10,8 +10,8 @@ from pathlib import Path
 from kmodpipe import results
 from kmodpipe.asking import Asking, asked_tries, chosen_cases, resolve, used_cache
 from kmodpipe.cache.store import write_atomically
-from kmodpipe.fanout import collect as collecting
-from kmodpipe.fanout import formats, plan
+from kmodpipe.ci import collect as collecting
+from kmodpipe.ci import formats, job_plan
 from kmodpipe.pipeline.builder import RunFolder
 from kmodpipe.pipeline.workspace import set_up
 from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
@@ -24,8 +24,8 @@ def matrix(asking: Asking) -> int:
         raise unknown_name("format", form, formats.FORMATS)
     if asking.per_job < 0:
         raise UserError("--per-job is a number from 1 up", hint="0 takes as few as fit")
-    made = plan.load(Path(asking.plan)) if asking.plan else _plan(asking, form)
-    most = plan.LIMITS[form]
+    made = job_plan.load(Path(asking.plan)) if asking.plan else _plan(asking, form)
+    most = job_plan.LIMITS[form]
     if len(made.jobs) > most:
         raise UserError(f"the plan has {len(made.jobs)} jobs, a {form} matrix {most} at most")
     text = formats.FORMATS[form](made)
@@ -37,7 +37,7 @@ def matrix(asking: Asking) -> int:
     return ExitCode.OK
 
 
-def _plan(asking: Asking, form: str) -> plan.Plan:
+def _plan(asking: Asking, form: str) -> job_plan.Plan:
     asked = resolve(asking)
     cases, tries = chosen_cases(asked), asked_tries(asking)
     arguments: list[str] = []
@@ -56,23 +56,23 @@ def _plan(asking: Asking, form: str) -> plan.Plan:
     arguments += ["--head"] if asking.head else []
     arguments += ["--each-patch"] if asking.each_patch else []
     arguments += _repeated("--series", asking.series) + _repeated("--case", asking.case)
-    asked, arguments = plan.pin(asked, arguments)
+    asked, arguments = job_plan.pin(asked, arguments)
     with used_cache(asking) as cache:
         if asking.prepare:
             ready = set_up(asked, cache, asking.screen)
             with RunFolder(asked.request.out) as folder:
-                legality = plan.prepare(ready, folder)
+                legality = job_plan.prepare(ready, folder)
         else:
-            legality = plan.look(asked, cache)
-    most = plan.LIMITS[form]
-    return plan.make(asked, cases, tries, legality, arguments, asking.per_job, most)
+            legality = job_plan.look(asked, cache)
+    most = job_plan.LIMITS[form]
+    return job_plan.make(asked, cases, tries, legality, arguments, asking.per_job, most)
 
 
 def _repeated(flag: str, values: Sequence[str]) -> list[str]:
     return [word for value in values for word in (flag, value)]
 
 
-def _tell(asking: Asking, made: plan.Plan) -> None:
+def _tell(asking: Asking, made: job_plan.Plan) -> None:
     skipped = sum(bool(cell.skip) for cell in made.cells)
     known = f", {skipped} ruled out by the tree" if "tree.identity" in made.properties else ""
     asking.screen.say(f"{asking.to}: {len(made.cells)} cells{known}, in {len(made.jobs)} jobs")
@@ -87,7 +87,7 @@ def collect(asking: Asking) -> int:
             "collect takes the plan of the jobs: without it a cell that is missing is not missed",
             hint="invoke matrix --format json --to plan.json, before the jobs; then collect --plan plan.json",
         )
-    made, screen = plan.load(Path(asking.plan)), asking.screen
+    made, screen = job_plan.load(Path(asking.plan)), asking.screen
     parts = collecting.find(asking.dir or (asking.out,), screen)
     if not parts:
         raise InfraError("no job left a result", where=", ".join(asking.dir or (asking.out,)))

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from kmodpipe import results
 from kmodpipe.cache.store import digest_file, digest_of
-from kmodpipe.fanout.plan import Plan, PlannedCell
+from kmodpipe.ci.job_plan import Plan, PlannedCell
 from kmodpipe.judge import dead_axes
 from kmodpipe.kconfig import Asked, Cell, Flavour, Variant
 from kmodpipe.results import CellResult, DeadAxis, Run, State

@@ -20,7 +20,7 @@ from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import HostRuntime, docker_engine
 from kmodpipe.cache.share import open_share
 from kmodpipe.cache.store import Store, digest_file, digest_of, digest_tree, write_atomically
-from kmodpipe.fanout import question
+from kmodpipe.ci import comparability
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.judge.cases import Case
 from kmodpipe.pipeline import workspace
@@ -151,7 +151,7 @@ class Watch:
         images = self._asked.project.images
         package = Path(__file__).parent
         program = {p.relative_to(package).as_posix(): digest_file(p) for p in sorted(package.rglob("*.py"))}
-        facts = dict(question.facts(self._asked, self._cases, self._tries))
+        facts = dict(comparability.facts(self._asked, self._cases, self._tries))
         # The order of cases changes no verdict, and a random one would make every night another question.
         del facts["shuffle"]
         return {

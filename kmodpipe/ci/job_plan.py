@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from kmodpipe import kconfig, results, series, source
 from kmodpipe.build.stages import Subject
-from kmodpipe.fanout import question
+from kmodpipe.ci import comparability
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Cell
@@ -109,7 +109,7 @@ def make(
 ) -> Plan:
     """The plan of what was asked; ``arguments`` is how each job says so. ``per_job`` is the number of
     cells in a job, 0 for as few as ``most`` jobs allow. Raises UserError."""
-    facts = question.facts(asked, cases, tries)
+    facts = comparability.facts(asked, cases, tries)
     plan = Plan(
         cells=tuple(_planned(cell, legality.reasons.get(cell.id, "")) for cell in asked.cells),
         cases=tuple(CaseInfo(c.id, c.summary, c.goal, facts[f"case.{c.id}"]) for c in cases),

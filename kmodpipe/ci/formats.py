@@ -6,8 +6,8 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 
-from kmodpipe.fanout import plan as plans
-from kmodpipe.fanout.plan import Plan, PlannedJob
+from kmodpipe.ci import job_plan as plans
+from kmodpipe.ci.job_plan import Plan, PlannedJob
 
 JOB_TEMPLATE = "docs/ci/gitlab-job.yml"
 """What every GitLab job of ours stands on, in the checkout."""
