@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from invoke import Context, Exit, Task, task
 
-from kmodpipe import commands
-from kmodpipe.asking import Asking
-from kmodpipe.guard import guarded
+from kmodpipe.cli import commands
+from kmodpipe.cli.exit import guarded
+from kmodpipe.cli.options import Asking
 from kmodpipe.util import signals
 from kmodpipe.util.screen import open_streams
 
@@ -173,7 +173,7 @@ def ci(asking: Asking) -> int:
 @command(PER_JOB, PREPARE, PLAN, MATRIX_FORMAT, TO, *BUILD, CASE, SHUFFLE, ATTEMPTS, REPEAT)
 def matrix(asking: Asking) -> int:
     """Print which jobs would run which cells, in the form that a CI takes."""
-    from kmodpipe.fanout import commands as fanout
+    from kmodpipe.cli import fan_out as fanout
 
     return fanout.matrix(asking)
 
@@ -181,7 +181,7 @@ def matrix(asking: Asking) -> int:
 @command(PLAN, DIR, *COMMON)
 def collect(asking: Asking) -> int:
     """Merge what the jobs of a plan found into one run; a cell that is missing or there twice fails it."""
-    from kmodpipe.fanout import commands as fanout
+    from kmodpipe.cli import fan_out as fanout
 
     return fanout.collect(asking)
 

@@ -25,10 +25,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kmodpipe import asking
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import DockerRuntime, Folder, Job
 from kmodpipe.build.runtime.docker_engine import connect
+from kmodpipe.cli import options
 from kmodpipe.pipeline import config, workspace
 from kmodpipe.util.screen import Mode, Screen
 from tests.faults.load import limits
@@ -155,7 +155,7 @@ class Report:
 def main(argv: Sequence[str]) -> int:
     quick = "--quick" in argv
     project = config.load(REPO)
-    asked = asking.resolve(asking.Asking(root=REPO))
+    asked = options.resolve(options.Asking(root=REPO))
     users_cache = config.cache_folder()
     tree = workspace.fetch_tree(asked, users_cache, Screen(Mode.PLAIN))
     report = Report()

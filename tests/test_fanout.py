@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import commands, results
+from kmodpipe import results
 from kmodpipe.ci import collect, formats, job_plan
 from kmodpipe.ci.collect import Part
 from kmodpipe.ci.job_plan import Plan
-from kmodpipe.fanout import commands as fanout
+from kmodpipe.cli import commands
+from kmodpipe.cli import fan_out as fanout
 from kmodpipe.results import CellResult, EffectKind, Run, State, Verdict
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import commands, results
+from kmodpipe import results
+from kmodpipe.cli import commands
 from tests import toy
 from tests.toy import Ran, World
 

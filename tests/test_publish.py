@@ -18,9 +18,9 @@ import pytest
 from kcidb_io.schema import LATEST
 
 from kmodpipe import results
-from kmodpipe.asking import Asking
-from kmodpipe.commands import ci, publish
-from kmodpipe.guard import guarded
+from kmodpipe.cli.commands import ci, publish
+from kmodpipe.cli.exit import guarded
+from kmodpipe.cli.options import Asking
 from kmodpipe.pipeline import config
 from kmodpipe.publish import outbox, receivers, run_data, template
 from kmodpipe.publish.delivery import Courier, send

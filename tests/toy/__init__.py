@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kmodpipe import commands
-from kmodpipe.asking import Asking
-from kmodpipe.guard import guarded
+from kmodpipe.cli import commands
+from kmodpipe.cli.exit import guarded
+from kmodpipe.cli.options import Asking
 from kmodpipe.util.screen import Mode, Screen
 
 REPO = Path(__file__).resolve().parents[2]

@@ -14,7 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe.asking import Asking, asked_tries, cache_folder, chosen_cases, project_of, resolve, used_cache
+from kmodpipe.cli.options import (
+    Asking,
+    asked_tries,
+    cache_folder,
+    chosen_cases,
+    project_of,
+    resolve,
+    used_cache,
+)
 from kmodpipe.util import paths, process
 from kmodpipe.util.errors import ExitCode, InfraError, KernelFailure, UserError, unknown_name
 from kmodpipe.util.screen import Mode, Screen

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from kmodpipe.asking import Asking
+from kmodpipe.cli.options import Asking
 from kmodpipe.util import os_errors, process, signals
 from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError, from_system
 from kmodpipe.util.screen import Mode
