@@ -73,7 +73,7 @@ def test_a_cache_in_use_is_not_emptied_and_says_by_whom(tmp_path: Path) -> None:
 
 DRIVER = """
 import sys, time
-from kmodpipe import proc
+from kmodpipe.util import process as proc
 if sys.argv[1] == "run":
     tell = lambda line: print(line, flush=True)
     proc.run(["sh", "-c", "setsid sleep 300 & echo $!; sleep 300"], timeout_s=300, on_line=tell)

@@ -134,7 +134,7 @@ def test_input_is_fed_and_a_child_that_does_not_read_it_is_no_deadlock() -> None
 @pytest.mark.parametrize("script", ["yes | head -c 100000000", "head -c 100000000 /dev/zero"])
 def test_huge_output_takes_bounded_memory(script: str) -> None:
     code = (
-        "import resource; from kmodpipe import proc\n"
+        "import resource; from kmodpipe.util import process as proc\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before = peak()\n"
         f"done = proc.run(['sh', '-c', {script!r}], timeout_s=60)\n"

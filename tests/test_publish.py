@@ -543,7 +543,7 @@ def test_what_a_library_says_of_its_defect_is_not_passed_on(
     def break_down(*_: object) -> None:
         raise RuntimeError(f"header {TOKEN}")
 
-    monkeypatch.setattr("kmodpipe.publish.http._talk", break_down)
+    monkeypatch.setattr("kmodpipe.publish.http_client._talk", break_down)
     box.spool(parcel(), "t")
     text = io.StringIO()
     tally = send(Courier(http(attempts=1), Secret(TOKEN), Path(), Screen(Mode.PLAIN, out=text)), box)
@@ -734,7 +734,7 @@ def test_a_run_that_an_error_ended_is_sent_with_the_reason(
     def no_room(*_: object) -> None:
         raise InfraError("the disk is full")
 
-    monkeypatch.setattr("kmodpipe.pipeline.find_dead_axes", no_room)
+    monkeypatch.setattr("kmodpipe.pipeline.run.find_dead_axes", no_room)
     ran = world.command(ci, cell=["toy-fix.INDEX=y.NOUUID=n"], receivers=["file"])
     assert ran.code == 3
     assert "the disk is full" in ran.text and "file: 1 delivered" in ran.text

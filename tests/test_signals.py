@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import os, signal, sys
-from kmodpipe import signals
+from kmodpipe.util import signals
 
 def send(*numbers):
     for number in numbers:
@@ -52,7 +52,7 @@ def test_the_first_signal_interrupts_and_no_other(body: str, said: str) -> None:
 
 def test_a_run_under_nohup_survives_its_terminal() -> None:
     code = (
-        "import os, signal\nfrom kmodpipe import signals\n"
+        "import os, signal\nfrom kmodpipe.util import signals\n"
         "signals.install(); signals.begin(); os.kill(os.getpid(), signal.SIGHUP); print('alive')"
     )
     done = subprocess.run(["nohup", sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -206,7 +206,7 @@ def test_why_missed_names_the_inputs_that_changed(tmp_path: Path) -> None:
 MAKER = """
 import os, sys, time
 from pathlib import Path
-from kmodpipe.store import Store
+from kmodpipe.cache.store import Store
 
 def maker(folder):
     with open(sys.argv[2], "a") as f:

@@ -149,7 +149,7 @@ class Watch:
     # -- what it holds to ------------------------------------------------------------------------
     def _facts(self, identity: str, builder: str) -> Mapping[str, str]:
         images = self._asked.project.images
-        package = Path(__file__).parent
+        package = Path(__file__).resolve().parent.parent
         program = {p.relative_to(package).as_posix(): digest_file(p) for p in sorted(package.rglob("*.py"))}
         facts = dict(comparability.facts(self._asked, self._cases, self._tries))
         # The order of cases changes no verdict, and a random one would make every night another question.

@@ -113,7 +113,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from kmodpipe import engine, image
-from kmodpipe.progress import Mode, Screen
+from kmodpipe.util.screen import Mode, Screen
 images, cache, base = sys.argv[1:]
 names = image.Names("kmodpipe-test-builder", "kmodpipe-test-base")
 image.ensure(engine.connect(), Path(images), Path(cache), Screen(Mode.QUIET), names=names, registry_base=base)
