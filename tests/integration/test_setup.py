@@ -112,11 +112,12 @@ import signal, sys
 # As tasks.py does: a test run in the background hands SIGINT down ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
-from kmodpipe import engine, image
+from kmodpipe.build import builder_image
+from kmodpipe.build.runtime import docker_engine
 from kmodpipe.util.screen import Mode, Screen
 images, cache, base = sys.argv[1:]
-names = image.Names("kmodpipe-test-builder", "kmodpipe-test-base")
-image.ensure(engine.connect(), Path(images), Path(cache), Screen(Mode.QUIET), names=names, registry_base=base)
+names = builder_image.Names("kmodpipe-test-builder", "kmodpipe-test-base")
+builder_image.ensure(docker_engine.connect(), Path(images), Path(cache), Screen(Mode.QUIET), names=names, registry_base=base)
 """
 
 
