@@ -12,9 +12,9 @@ from kmodpipe.util.errors import (
     KernelFailure,
     KmodpipeError,
     UserError,
-    from_system,
     unknown_name,
 )
+from kmodpipe.util.os_errors import from_system
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_the_projects_own_claims_all_have_a_case() -> None:
     [
         ('[tables.A]\nA1 = "x"\nA2 = "y"\n', "no case stands for the claim A2"),
         ('[tables.A]\nA9 = "x"\n', "proves A1, which nobody claimed"),
-        ("tables = 1\n", "the claims cannot be read"),
+        ("tables = 1\n", "the claims file is not valid"),
     ],
 )
 def test_claims_that_do_not_fit_the_cases(tmp_path: Path, text: str, fault: str) -> None:

@@ -436,7 +436,7 @@ def test_the_machine_dies_with_a_driver_that_is_killed(tmp_path: Path, program: 
     )
     code = f"""
 from pathlib import Path
-from kmodpipe.machine import Deadlines, MachineSpec, run
+from kmodpipe.vm.boot import Deadlines, MachineSpec, run
 folder = Path({str(tmp_path)!r})
 spec = MachineSpec(folder / "scenario.py", folder / "none", {NONCE!r}, program=folder / "qemu")
 run(spec, nonce={NONCE!r}, case_timeouts={{}}, deadlines=Deadlines(),

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.cache import users
-from kmodpipe.cache.store import part_of, sweep_parts, temporary
 from kmodpipe.util import process_id
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.files import part_of, sweep_parts, temporary
 from tests.processes import gone
 
 

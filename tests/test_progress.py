@@ -13,7 +13,8 @@ import pytest
 from rich.text import Text
 
 from kmodpipe.util.errors import InfraError
-from kmodpipe.util.screen import Mode, Screen, visible
+from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.util.text import visible
 
 
 @pytest.mark.parametrize(

@@ -16,16 +16,11 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.cache import integrity
-from kmodpipe.cache.store import (
-    Store,
-    digest_file,
-    digest_of,
-    digest_tree,
-    lock,
-    require_space,
-    write_atomically,
-)
+from kmodpipe.cache.store import Store
+from kmodpipe.util.digest import digest_file, digest_of, digest_tree
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.files import require_space, write_atomically
+from kmodpipe.util.lock import lock
 
 INPUTS = {"config": "abc", "flags": ["-O2"], "upstream": None}
 

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmodpipe.build import builder_image
-from kmodpipe.cache.store import digest_of, lock
+from kmodpipe.util.digest import digest_of
+from kmodpipe.util.lock import lock
 from kmodpipe.util.errors import InfraError
-from kmodpipe.util.screen import Screen, visible
+from kmodpipe.util.screen import Screen
+from kmodpipe.util.text import visible
 
 if TYPE_CHECKING:
     from docker import DockerClient

@@ -25,7 +25,8 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
 from kmodpipe.build import outputs
-from kmodpipe.cache.store import digest_of, remove
+from kmodpipe.util.digest import digest_of
+from kmodpipe.cache.store import remove
 from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime
 from kmodpipe.util import os_errors, paths
 from kmodpipe.util.errors import InfraError, KernelFailure, UserError

@@ -17,22 +17,20 @@ longer fits is made again as if it had never been.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import secrets
-import shutil
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.cache import integrity
-from kmodpipe.util import paths, process, process_id
-from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util import paths, process_id
+from kmodpipe.util.digest import digest_file, digest_of
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.files import require_space, sweep_parts, write_atomically
+from kmodpipe.util.lock import lock
 from kmodpipe.util.process_id import boot_id
 
 _INPUTS, _FILES, _SUMS = ".inputs", ".files", ".sums"
@@ -40,128 +38,6 @@ _UNSUMMED = frozenset({_SUMS})
 
 Inputs = Mapping[str, object]
 """What goes into a key: JSON values by readable name; the names are what why-missed shows."""
-
-
-def digest_of(value: object) -> str:
-    """SHA-256 (hex) of the canonical JSON of ``value``."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def digest_file(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def digest_tree(root: Path) -> str:
-    """SHA-256 over relative names, executable bits, link targets and contents below ``root``."""
-    rows: list[list[str]] = []
-    for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
-        if path.is_symlink():
-            rows.append([name, "link", str(path.readlink())])
-        elif path.is_file():
-            rows.append([name, "x" if os.access(path, os.X_OK) else "-", digest_file(path)])
-    return digest_of(rows)
-
-
-def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write, fsync, rename: a reader sees the old file or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    raw = data.encode() if isinstance(data, str) else data
-    part = part_of(path)
-    try:
-        with part.open("xb") as f:
-            f.write(raw)
-            f.flush()
-            os.fsync(f.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            part.unlink()
-        raise
-
-
-def part_of(path: Path) -> Path:
-    """A new name beside ``path`` for what is to become it; it says who is at it, for `sweep_parts`."""
-    owner = process_id.me().replace(" ", "~")
-    return path.with_name(f".{path.name[:100]}.{owner}~{secrets.token_hex(4)}.part")
-
-
-@contextmanager
-def temporary(prefix: str) -> Iterator[Path]:
-    """A private folder where temporary files go, removed at the end; those that killed processes of this user
-    left there go as well."""
-    place = Path(tempfile.gettempdir())
-    for left in place.glob("kmodpipe-*~*"):
-        with suppress(OSError):
-            owner = left.name.removeprefix("kmodpipe-").rpartition("~")[0]
-            if left.lstat().st_uid == os.getuid() and not process_id.runs(owner.replace("~", " ")):
-                paths.remove(left)
-    owner = process_id.me().replace(" ", "~")
-    with tempfile.TemporaryDirectory(prefix=f"kmodpipe-{owner}~{prefix}", dir=place) as folder:
-        yield Path(folder)
-
-
-def sweep_parts(folder: Path) -> int:
-    """Remove what dead processes were about to write into ``folder``; returns how many."""
-    swept = 0
-    for part in folder.glob(".*.part"):
-        owner = part.name.removesuffix(".part").rpartition("~")[0].rpartition(".")[2]
-        if not process_id.runs(owner.replace("~", " ")):
-            paths.remove(part)
-            swept += 1
-    return swept
-
-
-@contextmanager
-def lock(
-    path: Path, *, waiting: Callable[[str], None] | None = None, timeout_s: float = 3600
-) -> Iterator[None]:
-    """Hold an exclusive flock on ``path``; ``waiting`` is told once who holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + timeout_s
-    told = False
-    with path.open("a+", encoding="utf-8", errors="replace") as f:
-        while True:
-            try:
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                f.seek(0)
-                owner = f.read(400).strip() or "another process"
-                if waiting and not told:
-                    waiting(f"waiting for {owner}, which holds {path.name}")
-                    told = True
-                if process.stopping():
-                    raise Interrupted(f"interrupted while waiting for {owner}", where=str(path)) from None
-                if time.monotonic() > deadline:
-                    raise InfraError(f"{path.name} is still locked by {owner}", where=str(path)) from None
-                time.sleep(0.1)
-        f.truncate(0)
-        f.write(f"{process_id.command()}\n")
-        f.flush()
-        yield
-
-
-def size_mib(folder: Path) -> int:
-    """What is allocated on the disk below ``folder``, in MiB; 0 where that cannot be told."""
-    done = process.run(["du", "-sm", folder], timeout_s=120, check=False)
-    return int(done.text.split()[0]) if done.text.split() else 0
-
-
-def require_space(path: Path, need_mib: int, what: str) -> None:
-    """Raise InfraError where the file system of ``path`` has less than ``need_mib`` MiB free."""
-    path.mkdir(parents=True, exist_ok=True)
-    free_mib = shutil.disk_usage(path).free // (1024 * 1024)
-    if free_mib < need_mib:
-        raise InfraError(
-            f"not enough disk for {what}: {free_mib} MiB free, {need_mib} MiB needed",
-            where=str(path),
-            hint="free some space, or run: invoke clean",
-        )
 
 
 @dataclass(frozen=True)
@@ -355,10 +231,3 @@ def remove(folder: Path) -> None:
         raise InfraError(
             "a damaged folder of the cache cannot be removed", where=str(folder), hint="remove it by hand"
         )
-
-
-__all__ = [
-    "Artifact", "Inputs", "Store", "boot_id", "digest_file", "digest_of", "digest_tree",
-    "lock", "made_as", "part_of", "remove", "require_space", "size_mib", "sweep_parts", "temporary",
-    "write_atomically",
-]  # fmt: skip

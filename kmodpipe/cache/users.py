@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kmodpipe.cache.store import lock
 from kmodpipe.util import process_id
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.lock import lock
 
 
 def _gate(cache: Path) -> Path:

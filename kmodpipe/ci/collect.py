@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmodpipe import results
-from kmodpipe.cache.store import digest_file, digest_of
 from kmodpipe.ci.job_plan import Plan, PlannedCell
 from kmodpipe.judge import dead_axes
 from kmodpipe.kconfig import Asked, Cell, Flavour, Variant
 from kmodpipe.results import CellResult, DeadAxis, Run, State
+from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.screen import Screen
 

@@ -19,7 +19,7 @@ from kmodpipe import results, source
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import HostRuntime, docker_engine
 from kmodpipe.cache.share import open_share
-from kmodpipe.cache.store import Store, digest_file, digest_of, digest_tree, write_atomically
+from kmodpipe.cache.store import Store
 from kmodpipe.ci import comparability
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.judge.cases import Case
@@ -27,8 +27,11 @@ from kmodpipe.pipeline import workspace
 from kmodpipe.pipeline.workspace import Asked, Bench
 from kmodpipe.results import Run
 from kmodpipe.source import Unreachable
+from kmodpipe.util.digest import digest_file, digest_of, digest_tree
 from kmodpipe.util.errors import ExitCode, InfraError
+from kmodpipe.util.files import write_atomically
 from kmodpipe.util.screen import Screen
+from kmodpipe.util.text import one_line
 from kmodpipe.vm import accel
 
 SCHEMA = "kmodpipe-answer"
@@ -131,7 +134,7 @@ class Watch:
         if len(found.authors) > 1:
             more = f" and {len(found.authors) - _AUTHORS} more" if len(found.authors) > _AUTHORS else ""
             self._screen.print(f"  by: {', '.join(found.authors[:_AUTHORS])}{more}")
-        return {"since.commits": results.one_line(f"{told}: " + "; ".join(found.lines))[:_NOTE_LIMIT]}
+        return {"since.commits": one_line(f"{told}: " + "; ".join(found.lines))[:_NOTE_LIMIT]}
 
     def remember(self, ready: Bench, run: Run) -> None:
         """Write down what a run came to, for the next one."""

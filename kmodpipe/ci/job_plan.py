@@ -23,10 +23,11 @@ from kmodpipe.ci import comparability
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Cell
-from kmodpipe.pipeline.builder import Building, Maker, RunFolder, workers
+from kmodpipe.pipeline.builder import Building, Maker, RunFolder
 from kmodpipe.pipeline.workspace import Asked, Bench, control_subject
 from kmodpipe.results import CaseInfo
 from kmodpipe.util.errors import UserError
+from kmodpipe.util.workers import workers
 
 SCHEMA = "kmodpipe-plan"
 VERSION = 1

@@ -278,8 +278,9 @@ def clean(asking: Asking) -> int:
     from kmodpipe.build import image_cleanup
     from kmodpipe.build.runtime import DockerRuntime, docker_engine
     from kmodpipe.cache import users
-    from kmodpipe.cache.store import Store, size_mib
+    from kmodpipe.cache.store import Store
     from kmodpipe.pipeline.builder import remove_runs
+    from kmodpipe.util.files import size_mib
 
     cache, screen = cache_folder(), asking.screen
     with users.alone(cache, screen.say):

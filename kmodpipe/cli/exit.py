@@ -8,7 +8,8 @@ from pathlib import Path
 
 from kmodpipe.cli.options import Asking
 from kmodpipe.util import os_errors, process, signals
-from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError, from_system
+from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError
+from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.screen import Mode
 
 

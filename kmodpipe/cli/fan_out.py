@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kmodpipe import results
-from kmodpipe.cache.store import write_atomically
 from kmodpipe.ci import collect as collecting
 from kmodpipe.ci import formats, job_plan
 from kmodpipe.cli.options import Asking, asked_tries, chosen_cases, resolve, used_cache
 from kmodpipe.pipeline.builder import RunFolder
 from kmodpipe.pipeline.workspace import set_up
 from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
+from kmodpipe.util.files import write_atomically
 
 
 def matrix(asking: Asking) -> int:

@@ -89,7 +89,7 @@ def table(findings: tuple[Finding, ...]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from kmodpipe.util.screen import visible
+    from kmodpipe.util.text import visible
 
     marks = {True: ("ok", "green"), None: ("limited", "yellow"), False: ("missing", "bold red")}
     shown = Table(box=None, pad_edge=False)

@@ -12,11 +12,10 @@ show is computed (`layered`). Judging is in `judge`.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     AfterValidator,
@@ -25,15 +24,14 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
 
-from kmodpipe.cache.store import digest_of
 from kmodpipe.judge import precedence
 from kmodpipe.judge.precedence import Setting
 from kmodpipe.kconfig.matrix import PLAIN
-from kmodpipe.util import paths
+from kmodpipe.util import paths, toml
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError, unknown_name
 
 CONTROL_DESIGN = "none"
@@ -289,38 +287,8 @@ def load(folder: Path) -> tuple[Case, ...]:
 
 
 def _read(file: Path) -> list[Case]:
-    try:
-        data = tomllib.loads(file.read_text("utf-8"))
-        found = _File.model_validate(data)
-    except (OSError, UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as e:
-        raise UserError(f"case.toml cannot be read: {e}", where=str(file)) from None
-    except ValidationError as e:
-        raise UserError(
-            "case.toml is not as it should be", where=str(file), detail="\n".join(_faults(data, e))
-        ) from None
+    found = toml.load(file, _File, "case.toml")
     return [table.record(file, found.expect) for table in found.case]
-
-
-def _faults(data: Mapping[str, Any], error: ValidationError) -> Iterable[str]:
-    """One line a fault: ``case.uuid-remount.expect[2].outcome: Field required``."""
-    for fault in error.errors():
-        text = ""
-        place: Any = data
-        for part in fault["loc"]:
-            place = _into(place, part)
-            if isinstance(part, str):
-                text += f".{part}" if text else part
-                continue
-            name = place.get("id") if isinstance(place, dict) else None
-            text += f".{name}" if isinstance(name, str) else f"[{part + 1}]"
-        yield f"{text}: {fault['msg']}"
-
-
-def _into(place: Any, part: str | int) -> Any:
-    try:
-        return place[part]
-    except (KeyError, IndexError, TypeError):
-        return None
 
 
 # -- choosing -----------------------------------------------------------------------------------------

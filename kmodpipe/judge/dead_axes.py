@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from kmodpipe import kconfig
 from kmodpipe.build.recipes import digest_of_code
 from kmodpipe.build.stages import Subject
-from kmodpipe.cache.store import Artifact, digest_of
+from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.results import DeadAxis
+from kmodpipe.util.digest import digest_of
 
 _CLUES = 5
 

@@ -18,8 +18,8 @@ from kmodpipe.judge.precedence import Setting
 from kmodpipe.logs import ktap
 from kmodpipe.logs.case_record import Trial
 from kmodpipe.logs.evidence import KernelReport
-from kmodpipe.results import CaseResult, Verdict, one_line
-from kmodpipe.util.screen import visible_lines
+from kmodpipe.results import CaseResult, Verdict
+from kmodpipe.util.text import one_line, visible_lines
 from kmodpipe.vm.boot_record import Pace
 from kmodpipe.vm.cpu_time import Reading
 

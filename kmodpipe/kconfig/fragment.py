@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from kmodpipe.cache.store import digest_of
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError
 
 _SET = re.compile(r"CONFIG_(\w+)=(.*)")

@@ -6,16 +6,15 @@ import itertools
 import math
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from kmodpipe.cache.store import digest_of
 from kmodpipe.kconfig.fragment import Asked, merge, parse_fragment
-from kmodpipe.util import paths
+from kmodpipe.util import paths, toml
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError, unknown_name
 
 CONTROL = "unpatched"
@@ -184,19 +183,9 @@ class Cell:
 
 def load_matrix(path: Path) -> Matrix:
     """Read a matrix file and the fragments it names. Raises UserError naming file and field."""
-    try:
-        if paths.exists(path) and not paths.is_file(path):
-            raise UserError("the matrix file is not a file", where=str(path))
-        table = tomllib.loads(path.read_text("utf-8"))
-        spec = _MatrixFile.model_validate(table)
-    except FileNotFoundError as e:
-        raise UserError("the matrix file does not exist", where=str(path)) from e
-    except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"the matrix file cannot be read: {e}", where=str(path)) from e
-    except (tomllib.TOMLDecodeError, RecursionError) as e:
-        raise UserError(f"not TOML: {e}", where=str(path)) from e
-    except ValidationError as e:
-        raise UserError("the matrix file is not valid", where=str(path), detail=readable(e)) from e
+    if paths.exists(path) and not paths.is_file(path):
+        raise UserError("the matrix file is not a file", where=str(path))
+    spec = toml.load(path, _MatrixFile, "the matrix file")
     for name in spec.axes:
         if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
             raise UserError(f"an axis is named in capitals, {name!r} is not", where=str(path))
@@ -252,11 +241,6 @@ def _fragments(matrix: Path, names: Sequence[str]) -> tuple[Asked, ...]:
         except (OSError, UnicodeDecodeError) as e:
             raise UserError(f"the fragment {name} cannot be read: {e}", where=str(matrix)) from e
     return tuple(merge(layers).values())
-
-
-def readable(error: ValidationError) -> str:
-    """A pydantic error as one line a field."""
-    return "\n".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
 
 
 def flavours_of(matrix: Matrix, names: Iterable[str]) -> tuple[Flavour, ...]:

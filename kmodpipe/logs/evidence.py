@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kmodpipe.logs.kernel_log import Frame, Report, plain_symbol
 from kmodpipe.logs.known_benign import fingerprint
 from kmodpipe.logs.symbolize import Decoder
-from kmodpipe.util.screen import one_line
+from kmodpipe.util.text import one_line
 
 LINES, FEWER_LINES = 200, 40
 """Of a report's own words that results keep: of a case's first report, and of each that followed it."""

@@ -15,16 +15,15 @@ let off.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from kmodpipe.kconfig.matrix import PLAIN, readable
+from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.logs.kernel_log import Kind, Report, plain_symbol
 from kmodpipe.logs.signatures import MESSENGER
-from kmodpipe.util.errors import UserError
+from kmodpipe.util import toml
 
 _SHOWN = 3
 
@@ -78,21 +77,8 @@ class _File(BaseModel):
 
 def load(path: Path) -> tuple[Benign, ...]:
     """The rules of a file. Raises UserError naming the rule and the field that is wrong."""
-    try:
-        return _File.model_validate(tomllib.loads(path.read_text("utf-8"))).benign
-    except FileNotFoundError as e:
-        raise UserError("the file of harmless reports does not exist", where=str(path)) from e
-    except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"the file of harmless reports cannot be read: {e}", where=str(path)) from e
-    except tomllib.TOMLDecodeError as e:
-        raise UserError(f"not TOML: {e}", where=str(path)) from e
-    except ValidationError as e:
-        raise UserError(
-            "the file of harmless reports is not valid",
-            where=str(path),
-            detail=readable(e),
-            hint="each [[benign]] needs kind, title and reason; kinds are " + ", ".join(sorted(Kind)),
-        ) from e
+    hint = "each [[benign]] needs kind, title and reason; kinds are " + ", ".join(sorted(Kind))
+    return toml.load(path, _File, "the file of harmless reports", hint=hint).benign
 
 
 @dataclass(frozen=True)

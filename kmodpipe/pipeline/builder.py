@@ -8,8 +8,8 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from concurrent.futures import Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +17,14 @@ from typing import Any
 
 from kmodpipe.build.stages import BaseSpec, Configured, Stage, Subject, common_configuration
 from kmodpipe.cache.share import origin
-from kmodpipe.cache.store import Artifact, digest_of, part_of, sweep_parts, write_atomically
+from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline.workspace import Bench
-from kmodpipe.util import os_errors, process, process_id
+from kmodpipe.util import os_errors, process_id
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, UserError
+from kmodpipe.util.files import part_of, sweep_parts, write_atomically
+from kmodpipe.util.workers import gather
 
 _OWNER = ".kmodpipe-run"
 """Marks a run's folder, and says which process made it."""
@@ -228,30 +231,6 @@ def expected_lines(bench: Bench) -> int | None:
 
 
 Row = tuple[Subject, Configured]
-
-
-@contextmanager
-def workers(jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool whose work is stopped, children and containers included, when the block is left by an error."""
-    pool = ThreadPoolExecutor(max_workers=max(jobs, 1), thread_name_prefix="worker")
-    try:
-        yield pool
-    except BaseException:
-        process.stop_all()
-        pool.shutdown(wait=True, cancel_futures=True)
-        raise
-    pool.shutdown(wait=True)
-
-
-def gather(futures: Sequence[Future[Any]], *, ignore: tuple[type[Exception], ...] = ()) -> None:
-    """Wait for all, in short steps so that Ctrl-C is seen at once; the first error is raised, unless it is
-    one to ``ignore``."""
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-        for future in done:
-            with suppress(*ignore):
-                future.result()
 
 
 class Building:

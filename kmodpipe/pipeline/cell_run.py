@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from kmodpipe.cache.store import digest_file
 from kmodpipe.judge import attempts
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.judge.cases import Case, Surroundings
@@ -32,9 +31,11 @@ from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.pipeline import soak
 from kmodpipe.pipeline.soak import Places, Progress, Shelf
-from kmodpipe.results import CaseResult, Verdict, one_line
+from kmodpipe.results import CaseResult, Verdict
+from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import Interrupted
 from kmodpipe.util.screen import now
+from kmodpipe.util.text import one_line
 from kmodpipe.vm import boot
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot import Deadlines, GuestEnd, MachineSpec, Session

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from kmodpipe.kconfig.matrix import readable
 from kmodpipe.source import TreeSpec
+from kmodpipe.util import toml
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.vm.boot_record import Deadlines
 
@@ -65,28 +64,22 @@ class Project:
 def load(root: Path) -> Project:
     """Read ``root/pyproject.toml``. Raises UserError naming the field that is wrong."""
     path = root / "pyproject.toml"
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))["tool"]["kmodpipe"]
-    except FileNotFoundError as e:
-        raise UserError("no pyproject.toml here", where=str(root), hint="run invoke in the checkout") from e
-    except KeyError as e:
-        raise UserError("pyproject.toml has no [tool.kmodpipe]", where=str(path)) from e
-    except tomllib.TOMLDecodeError as e:
-        raise UserError(f"not TOML: {e}", where=str(path)) from e
-    try:
-        settings = _Table.model_validate(table)
-        trees = {
-            name: TreeSpec.model_validate({"name": name, **given}) for name, given in settings.trees.items()
-        }
-        deadlines = Deadlines(**settings.deadlines)
-    except TypeError as e:
+    table = toml.read(path, "pyproject.toml", missing_hint="run invoke in the checkout").get("tool", {})
+    if "kmodpipe" not in table:
+        raise UserError("pyproject.toml has no [tool.kmodpipe]", where=str(path))
+    settings = toml.validate(_Table, table["kmodpipe"], "[tool.kmodpipe]", path)
+    trees = {
+        name: toml.validate(TreeSpec, {"name": name, **given}, f"[tool.kmodpipe.trees.{name}]", path)
+        for name, given in settings.trees.items()
+    }
+    known = [f.name for f in fields(Deadlines)]
+    if set(settings.deadlines) - set(known):
         raise UserError(
             "[tool.kmodpipe.deadlines] names a deadline that does not exist",
             where=str(path),
-            hint="there are: " + ", ".join(f.name for f in fields(Deadlines)),
-        ) from e
-    except ValidationError as e:
-        raise UserError("[tool.kmodpipe] is not valid", where=str(path), detail=readable(e)) from e
+            hint=f"there are: {', '.join(known)}",
+        )
+    deadlines = Deadlines(**settings.deadlines)
     return Project(
         root=root,
         tree=settings.tree,

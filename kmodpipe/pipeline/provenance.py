@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kmodpipe import __version__, results
+from kmodpipe import __version__
 from kmodpipe.build import shared_image
 from kmodpipe.cache.share import origin
 from kmodpipe.judge.attempts import Tries
@@ -13,6 +13,7 @@ from kmodpipe.pipeline.cell_run import Boot, Executed, GuestFiles
 from kmodpipe.pipeline.workspace import Bench
 from kmodpipe.report import rerun
 from kmodpipe.util import process
+from kmodpipe.util.text import one_line
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot import GuestEnd
 
@@ -61,7 +62,7 @@ def of_cell(
     for boot in done.boots:
         if boot.session.end is not GuestEnd.DONE:
             told = f"{boot.session.end.value}: {boot.session.detail}"
-            found[f"boot.{boot.number}"] = results.one_line(told)
+            found[f"boot.{boot.number}"] = one_line(told)
     found |= {"accel": accel.name, "accel.cpu": accel.cpu}
     if session:
         found["qemu"] = process.pasteable(session.argv)

@@ -23,31 +23,25 @@ from pathlib import Path
 
 from kmodpipe import results
 from kmodpipe.build.stages import Configured, Subject, kernel_build_ids
-from kmodpipe.cache.store import Artifact, digest_file, made_as, write_atomically
+from kmodpipe.cache.store import Artifact, made_as
 from kmodpipe.judge import dead_axes
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.judge.cases import Case, Surroundings
 from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import Benign, KnownBenign
 from kmodpipe.pipeline import provenance, snapshot
-from kmodpipe.pipeline.builder import (
-    Building,
-    Built,
-    GuestParts,
-    Maker,
-    Row,
-    RunFolder,
-    Tally,
-    gather,
-    workers,
-)
+from kmodpipe.pipeline.builder import Building, Built, GuestParts, Maker, Row, RunFolder, Tally
 from kmodpipe.pipeline.cell_run import Execution, GuestFiles
 from kmodpipe.pipeline.soak import Places
 from kmodpipe.pipeline.workspace import Bench
 from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
 from kmodpipe.util import os_errors, signals
-from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, from_system
+from kmodpipe.util.digest import digest_file
+from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
+from kmodpipe.util.files import write_atomically
+from kmodpipe.util.os_errors import from_system
+from kmodpipe.util.workers import gather, workers
 from kmodpipe.vm import accel, cpu_time, reproduce_script, speed
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot import Deadlines, qemu_argv

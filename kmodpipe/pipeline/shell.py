@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 
-from kmodpipe.pipeline.builder import Building, Maker, RunFolder, workers
+from kmodpipe.pipeline.builder import Building, Maker, RunFolder
 from kmodpipe.pipeline.cell_run import cmdline
 from kmodpipe.pipeline.workspace import Bench
 from kmodpipe.util.errors import UserError
+from kmodpipe.util.workers import workers
 from kmodpipe.vm import boot
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot import MachineSpec

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kmodpipe.cache.store import Store, digest_file, digest_of
+from kmodpipe.cache.store import Store
 from kmodpipe.judge.cases import Case
+from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, UserError
 
 

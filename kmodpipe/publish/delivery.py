@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urljoin
 
-from kmodpipe.cache.store import write_atomically
 from kmodpipe.publish import template
 from kmodpipe.publish.outbox import Entry, Outbox
 from kmodpipe.publish.payload import Answer, Fate, Parcel, Reply, Request
@@ -19,7 +18,9 @@ from kmodpipe.publish.receivers.base import Receiver
 from kmodpipe.publish.retry import pause, retry_after
 from kmodpipe.publish.secret import Secret
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
-from kmodpipe.util.screen import Screen, Step, visible
+from kmodpipe.util.files import write_atomically
+from kmodpipe.util.screen import Screen, Step
+from kmodpipe.util.text import visible
 
 
 @dataclass

@@ -35,7 +35,7 @@ from kmodpipe import __version__
 from kmodpipe.publish import template
 from kmodpipe.publish.payload import Answer, Fate, Reply, Request
 from kmodpipe.util.errors import UserError
-from kmodpipe.util.screen import visible
+from kmodpipe.util.text import visible
 
 MOST_ANSWER = 64 * 1024
 """Bytes of an answer's body that are read."""

@@ -30,9 +30,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from kmodpipe.cache.store import Store, boot_id, lock, write_atomically
+from kmodpipe.cache.store import Store
 from kmodpipe.publish.payload import Fate, Parcel, Part
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.files import write_atomically
+from kmodpipe.util.lock import lock
+from kmodpipe.util.process_id import boot_id
 
 _KEEP_RECEIPTS_S = 400 * 24 * 3600.0
 _KEEP_HALVES_S = 24 * 3600.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
-from kmodpipe.cache.store import digest_of
+from kmodpipe.util.digest import digest_of
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe import results
-from kmodpipe.cache.store import write_atomically
 from kmodpipe.judge import cases
 from kmodpipe.report import compare, findings, html, junit, mail, markup, summary, terminal
 from kmodpipe.report.compare import Change, Comparison
 from kmodpipe.results import Run
 from kmodpipe.util import os_errors, paths, process
 from kmodpipe.util.errors import ExitCode, KmodpipeError, UserError, unknown_name
+from kmodpipe.util.files import write_atomically
 from kmodpipe.util.screen import Screen
 
 FORMATS = ("findings", "text", "markdown", "mail", "summary")

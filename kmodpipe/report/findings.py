@@ -6,12 +6,11 @@ Generated from results and case data alone; pure but for `load_claims`.
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig.matrix import PLAIN
@@ -24,10 +23,11 @@ from kmodpipe.results import (
     State,
     Verdict,
     effects,
-    one_line,
     totals,
 )
+from kmodpipe.util import toml
 from kmodpipe.util.errors import UserError
+from kmodpipe.util.text import one_line
 
 FILE = "claims.toml"
 _SIGNS = (
@@ -59,12 +59,9 @@ def load_claims(folder: Path, cases: Iterable[Case]) -> tuple[ClaimTable, ...]:
     and for a claim that no case stands for.
     """
     path = folder / FILE
-    try:
-        spec = _ClaimFile.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except FileNotFoundError:
+    if not path.exists():
         return ()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as e:
-        raise UserError(f"the claims cannot be read: {e}", where=str(path)) from None
+    spec = toml.load(path, _ClaimFile, "the claims file")
     tables = tuple(
         ClaimTable(name, rows.get("title", name), {k: v for k, v in rows.items() if k != "title"})
         for name, rows in spec.tables.items()

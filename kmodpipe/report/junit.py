@@ -34,11 +34,11 @@ from pathlib import Path
 
 from junit_xml import TestCase, TestSuite
 
-from kmodpipe.cache.store import write_atomically
 from kmodpipe.report import rerun
 from kmodpipe.report.wording import close
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, Verdict, effects, one_line
-from kmodpipe.util.screen import visible_lines
+from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, Verdict, effects
+from kmodpipe.util.files import write_atomically
+from kmodpipe.util.text import one_line, visible_lines
 
 TEXT_LIMIT = 64 * 1024
 """Characters of one text node: half of it head, half tail."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from kmodpipe.report import markup, rerun, summary, wording
 from kmodpipe.report.compare import Comparison
 from kmodpipe.report.markup import Block, Code, Command, Items, Paragraph, Title
-from kmodpipe.results import CONTROL, EffectKind, Run, State, effects, exit_code, one_line
+from kmodpipe.results import CONTROL, EffectKind, Run, State, effects, exit_code
 from kmodpipe.util.errors import ExitCode, UserError, unknown_name
+from kmodpipe.util.text import one_line
 
 
 def text(run: Run, variant: str = "", comparison: Comparison | None = None, tester: str = "") -> str:

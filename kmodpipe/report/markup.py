@@ -18,8 +18,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kmodpipe.results import one_line
-from kmodpipe.util.screen import visible_lines
+from kmodpipe.util.text import one_line, visible_lines
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,8 @@ from kmodpipe.results import (
     Verdict,
     effects,
     exit_code,
-    one_line,
 )  # fmt: skip
+from kmodpipe.util.text import one_line
 
 _WORD_LIMIT = 20
 _SLOWEST = 5

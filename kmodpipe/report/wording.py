@@ -21,9 +21,9 @@ from kmodpipe.results import (
     Verdict,
     effects,
     exit_code,
-    one_line,
     totals,
 )  # fmt: skip
+from kmodpipe.util.text import one_line
 
 
 @dataclass(frozen=True)

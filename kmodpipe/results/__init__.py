@@ -27,7 +27,6 @@ from kmodpipe.results.model import (
     totals,
     with_cell,
 )
-from kmodpipe.util.screen import one_line
 
 __all__ = [
     "CONTROL",
@@ -51,7 +50,6 @@ __all__ = [
     "from_json",
     "interrupted",
     "load",
-    "one_line",
     "planned",
     "save",
     "to_json",

@@ -10,10 +10,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from kmodpipe.cache.store import write_atomically
 from kmodpipe.results.effects import effects
 from kmodpipe.results.model import Run, exit_code, totals
 from kmodpipe.util.errors import UserError
+from kmodpipe.util.files import write_atomically
 
 SCHEMA = "kmodpipe-results"
 VERSION = 1

@@ -14,7 +14,7 @@ from enum import StrEnum
 from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.logs.ktap import Subtest
 from kmodpipe.util.errors import ExitCode
-from kmodpipe.util.screen import one_line
+from kmodpipe.util.text import one_line
 
 CONTROL = "unpatched"
 """The variant that every series is compared with."""

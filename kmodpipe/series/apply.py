@@ -15,8 +15,10 @@ from kmodpipe.series.model import Patch, Series, git
 from kmodpipe.source import Tree
 from kmodpipe.source import tree as trees
 from kmodpipe.util import os_errors, paths, process
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.hardlinks import make_farm
+from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Mode, Screen
 
 _STRICT = ("apply", "--whitespace=nowarn", "-p1")
@@ -35,7 +37,7 @@ def mismatch(series: Series, tree: Tree) -> str | None:
 
 
 def _identity(series: Series, tree: Tree) -> str:
-    return f"patched:{store.digest_of([tree.identity, series.digest])[:24]}"
+    return f"patched:{digest_of([tree.identity, series.digest])[:24]}"
 
 
 def applied_path(series: Series, tree: Tree, cache: Path, tell: trees.Tell | None = None) -> Path | None:
@@ -51,8 +53,8 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
     """
     identity = _identity(series, tree)
     screen = screen or Screen(Mode.QUIET)
-    lock = cache / "locks" / f"make-{identity.replace(':', '-')}"
-    with store.lock(lock, waiting=screen.say):
+    lock_file = cache / "locks" / f"make-{identity.replace(':', '-')}"
+    with lock(lock_file, waiting=screen.say):
         if here := applied_path(series, tree, cache, screen.warn):
             return here
         with screen.step(f"apply {series.name}") as step, store.Store(cache).scratch("farm-") as scratch:

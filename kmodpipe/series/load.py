@@ -11,17 +11,16 @@ import email
 import email.policy
 import os
 import re
-import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from kmodpipe.cache.store import temporary
 from kmodpipe.series.model import Patch, Series, git, is_diff, read_patch
-from kmodpipe.util import paths
+from kmodpipe.util import paths, toml
 from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.files import temporary
 
 UNPATCHED = "unpatched"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
@@ -166,15 +165,8 @@ def _read_text(path: Path) -> str:
 
 
 def _read_meta(path: Path) -> _Meta:
-    if not path.is_file():
-        return _Meta.model_validate({})
-    try:
-        meta = _Meta.model_validate(tomllib.loads(_read_text(path)))
-    except (tomllib.TOMLDecodeError, RecursionError) as e:
-        raise UserError(f"not TOML: {e}", where=str(path)) from e
-    except ValidationError as e:
-        wrong = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in e.errors())
-        raise UserError(f"series.toml is wrong: {wrong}", where=str(path)) from e
+    table = toml.parse(_read_text(path), "series.toml", path) if path.is_file() else {}
+    meta = toml.validate(_Meta, table, "series.toml", path)
     for version in meta.applies_to:
         if not re.fullmatch(r"\d+\.\d+", version):
             raise UserError(f"applies-to: not VERSION.PATCHLEVEL: {version!r}", where=str(path))

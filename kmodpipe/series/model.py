@@ -18,9 +18,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kmodpipe.cache.store import digest_of, temporary
 from kmodpipe.util import paths, process
-from kmodpipe.util.errors import InfraError, UserError, from_system
+from kmodpipe.util.digest import digest_of
+from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.files import temporary
+from kmodpipe.util.os_errors import from_system
 
 RECIPE = 1
 """Goes into every digest: raise it when the same patches would make another tree."""

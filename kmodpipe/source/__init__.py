@@ -10,12 +10,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from kmodpipe.cache import store
 from kmodpipe.source import connectivity, debian, directory, git, tarball, tree
 from kmodpipe.source.history import commits_between
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable, known
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen
 
 _TARBALL = re.compile(r"\.(tar|tar\.(gz|xz|bz2)|tgz|txz|tbz2?)$")
@@ -230,7 +230,7 @@ def remove_trees(cache: Path) -> int:
     removed = 0
     for path in sorted(folder.iterdir()):
         if path.is_dir() and path.name != "pins":
-            with store.lock(cache / "locks" / path.name):
+            with lock(cache / "locks" / path.name):
                 tree.discard(path)
             removed += 1
     for path in [*folder.glob("*.json"), *folder.glob("*.manifest"), *(folder / "pins").glob("*")]:

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
-from kmodpipe.cache import store
 from kmodpipe.util import os_errors, paths, process
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
+from kmodpipe.util.files import require_space
 
 _CHUNK = 1024 * 1024
 _MAGIC: tuple[tuple[bytes, Callable[[IO[bytes]], IO[bytes]]], ...] = (
@@ -205,7 +205,7 @@ def _take(state: _State, archive: tarfile.TarFile, member: tarfile.TarInfo) -> N
     if state.total - state.written >= _LOOK_AT_DISK_BYTES:
         state.written = state.total
         need_mib = _RESERVE_MIB + (member.size >> 20)
-        store.require_space(Path(state.target), need_mib, f"unpacking {Path(state.what).name}")
+        require_space(Path(state.target), need_mib, f"unpacking {Path(state.what).name}")
     name = _clean_name(state, member.name)
     if not name:
         return

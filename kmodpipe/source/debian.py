@@ -19,7 +19,10 @@ from kmodpipe.cache import store
 from kmodpipe.source import apt, archive, connectivity, tree
 from kmodpipe.source.tree import Tree, TreeSpec
 from kmodpipe.util import process
+from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
+from kmodpipe.util.files import require_space, write_atomically
+from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen, Step
 
 _APT_LIMIT_S = 1800.0
@@ -115,8 +118,8 @@ def locate(spec: TreeSpec, cache: Path, tell: tree.Tell | None = None) -> Tree |
 def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
     """Download, verify and unpack the package. InfraError where apt here cannot get or verify it."""
     request = _request(spec)
-    lock = cache / "locks" / f"deb-{store.digest_of(request)[:16]}"
-    with store.lock(lock, waiting=screen.say):
+    lock_file = cache / "locks" / f"deb-{digest_of(request)[:16]}"
+    with lock(lock_file, waiting=screen.say):
         if here := locate(spec, cache):
             return here
         deb, facts = _kept(spec, cache) or _download(spec, cache, screen)
@@ -139,7 +142,7 @@ def _kept(spec: TreeSpec, cache: Path) -> tuple[Path, dict[str, str]] | None:
             continue
         wanted = {"version": spec.version, "verified-by": str(spec.keyring)}
         fits = all(facts.get(k) == v for k, v in wanted.items()) and deb.is_file()
-        if fits and store.digest_file(deb) == facts.get("sha256"):
+        if fits and digest_file(deb) == facts.get("sha256"):
             return deb, facts
     return None
 
@@ -170,14 +173,14 @@ def _download(spec: TreeSpec, cache: Path, screen: Screen) -> tuple[Path, dict[s
                 facts = {
                     "package": str(spec.debian_package),
                     "version": str(spec.version),
-                    "sha256": store.digest_file(deb),
+                    "sha256": digest_file(deb),
                     "suite": suite,
                     "verified-by": str(spec.keyring),
                 }
                 kept = cache / "downloads" / deb.name
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 deb.replace(kept)
-                store.write_atomically(kept.with_name(kept.name + ".json"), json.dumps(facts, indent=1))
+                write_atomically(kept.with_name(kept.name + ".json"), json.dumps(facts, indent=1))
                 step.finish(f"{kept.stat().st_size >> 20} MiB, signature verified")
                 return kept, facts
         step.finish("failed")
@@ -225,7 +228,7 @@ def _apt(spec: TreeSpec, suite: str, uri: str, root: Path, step: Step) -> Path:
 
 # -- from a .deb to a tree ---------------------------------------------------------------------------
 def _unpack(deb: Path, cache: Path, screen: Screen, identity: str, provenance: dict[str, str]) -> Tree:
-    store.require_space(cache, (deb.stat().st_size >> 20) * 12 + 64, f"unpacking {deb.name}")
+    require_space(cache, (deb.stat().st_size >> 20) * 12 + 64, f"unpacking {deb.name}")
     with screen.step(f"unpack {deb.name}") as step, store.Store(cache).scratch("tree-") as scratch:
         target = scratch / "tree"
         target.mkdir()

@@ -25,8 +25,11 @@ from kmodpipe.source import tree
 from kmodpipe.source.git import QUIET_ENV
 from kmodpipe.source.tree import Tree, TreeSpec
 from kmodpipe.util import paths, process
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import Interrupted, UserError
+from kmodpipe.util.files import require_space, write_atomically
 from kmodpipe.util.hardlinks import link_or_copy
+from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen, Step
 
 _GIT_LIMIT_S = 120.0
@@ -208,7 +211,7 @@ def _racy(seen: _Seen) -> set[str]:
 
 
 def _index_paths(cache: Path, root: Path) -> tuple[Path, Path]:
-    stem = cache / "trees" / "pins" / f"dir-{store.digest_of(str(root))[:24]}"
+    stem = cache / "trees" / "pins" / f"dir-{digest_of(str(root))[:24]}"
     return stem.with_suffix(".sum"), stem.with_suffix(".files")
 
 
@@ -247,7 +250,7 @@ def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
     tree.kernel_version(root, what=str(root))
     summary, index = _index_paths(cache, root)
     with (
-        store.lock(cache / "locks" / summary.stem, waiting=screen.say),
+        lock(cache / "locks" / summary.stem, waiting=screen.say),
         screen.step(f"look at {root}") as step,
     ):
         seen = _look_calmly(root)
@@ -257,7 +260,7 @@ def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
         old = _old_index(index)
         previous = tree.slot(cache, str(old.get("identity", "none")))
         base = previous if tree.whole(previous) else None
-        store.require_space(cache, sum(s[2] for s in seen.files.values()) >> 20, f"a copy of {root}")
+        require_space(cache, sum(s[2] for s in seen.files.values()) >> 20, f"a copy of {root}")
         with store.Store(cache).scratch("dir-") as scratch:
             made, table, counts = _copy(seen, old.get("files", {}), base, scratch / "tree", step)
             identity = f"dir:{_identity(table)}"
@@ -281,14 +284,12 @@ def _write_index(seen: _Seen, identity: str, table: dict[str, str], summary: Pat
     racy = _racy(seen)
     rows = {n: [[0] if n in racy else list(seen.files[n]), content] for n, content in table.items()}
     summary.parent.mkdir(parents=True, exist_ok=True)
-    store.write_atomically(index, json.dumps({"identity": identity, "files": rows}))
-    store.write_atomically(
-        summary, json.dumps({"stats": seen.digest, "identity": identity, "racy": bool(racy)})
-    )
+    write_atomically(index, json.dumps({"identity": identity, "files": rows}))
+    write_atomically(summary, json.dumps({"stats": seen.digest, "identity": identity, "racy": bool(racy)}))
 
 
 def _identity(table: dict[str, str]) -> str:
-    return store.digest_of(sorted(table.items()))
+    return digest_of(sorted(table.items()))
 
 
 def _copy(

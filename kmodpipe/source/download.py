@@ -20,9 +20,10 @@ from pathlib import Path
 import requests
 from urllib3.exceptions import HTTPError
 
-from kmodpipe.cache import store
 from kmodpipe.util import process
+from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
+from kmodpipe.util.files import require_space, write_atomically
 from kmodpipe.util.screen import Step
 
 _CONNECT_S = 10.0
@@ -84,7 +85,7 @@ def download(
             _wait(retry_wait_s * 2**fruitless, url)
     if validators is None:
         return None
-    found = store.digest_file(part)
+    found = digest_file(part)
     if sha256 is not None and found != sha256:
         _forget(part)
         raise InfraError(
@@ -157,7 +158,7 @@ def _attempt(
             if start == 0:
                 # Before the notes change: old bytes must never stand beside a new file's validators.
                 part.write_bytes(b"")
-            store.write_atomically(_notes(part), json.dumps({"url": url, **validators}))
+            write_atomically(_notes(part), json.dumps({"url": url, **validators}))
             _receive(response, part, start, total, step, deadline, url)
     except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as e:
         raise UserError(f"the address leads to one that is not http: {e}", where=url) from e
@@ -214,7 +215,7 @@ def _receive(
 ) -> None:
     if (total or 0) > _MOST_BYTES:
         raise UserError(f"it has {(total or 0) >> 20} MiB: larger than any kernel source", where=url)
-    store.require_space(part.parent, ((total or 0) - start >> 20) + 64, "the download")
+    require_space(part.parent, ((total or 0) - start >> 20) + 64, "the download")
     done = checked = start
     with part.open("r+b" if start else "wb") as out:
         out.seek(start)
@@ -227,7 +228,7 @@ def _receive(
                 )
             if done - checked > _LOOK_AT_DISK_BYTES:
                 checked = done
-                store.require_space(part.parent, 512, "the download")
+                require_space(part.parent, 512, "the download")
             step.update(f"{done >> 20} MiB", done=done, total=total)
             if process.stopping():
                 raise Interrupted("interrupted while downloading", where=url)

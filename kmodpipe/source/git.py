@@ -19,7 +19,10 @@ from kmodpipe.cache import store
 from kmodpipe.source import archive, connectivity, tree
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
 from kmodpipe.util import os_errors, paths, process
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError, unknown_name
+from kmodpipe.util.files import require_space
+from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen, Step
 
 _FETCH_LIMIT_S = 2 * 3600.0
@@ -98,7 +101,7 @@ def fetch(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = False) ->
         raise UserError(f"tree {spec.name} declares no moving head", hint='add head = "BRANCH" to its table')
     request = _request(spec, head=head)
     pinned = bool(_HASH.match(str(request["want"])))
-    with store.lock(cache / "locks" / "git", waiting=screen.say):
+    with lock(cache / "locks" / "git", waiting=screen.say):
         if pinned and (here := locate(spec, cache, head=head)):
             return here
         with screen.step(f"fetch {spec.name or spec.git}") as step:
@@ -168,7 +171,7 @@ def _has(cache: Path, rev: str) -> str | None:
 def _commit_of(spec: TreeSpec, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> str:
     """Bring the wanted commit into the shared repository; returns its hash."""
     want = str(request["want"])
-    keep = f"refs/kmodpipe/{store.digest_of(request)[:24]}"
+    keep = f"refs/kmodpipe/{digest_of(request)[:24]}"
     # The ref is written once all objects are there: it alone says that an earlier fetch was whole.
     got = _has(cache, keep) if _HASH.match(want) else None
     if got is None:
@@ -243,7 +246,7 @@ def _fetch(
             f"{connectivity.host_of(spec.git)} does not serve single commits: "
             "fetching all its branches and tags"
         )
-        every = f"refs/kmodpipe-all/{store.digest_of(spec.git)[:24]}"
+        every = f"refs/kmodpipe-all/{digest_of(spec.git)[:24]}"
         refspecs = [f"refs/heads/*:{every}/heads/*", f"refs/tags/*:{every}/tags/*"]
         status, tail = run_showing([*base, "--end-of-options", spec.git, *refspecs], step)
         if status == 0:
@@ -336,7 +339,7 @@ def _check_out(spec: TreeSpec, cache: Path, step: Step, commit: str, request: di
     _refuse_escaping_links(cache, listing, what)
     # The file system rounds every file up.
     need_mib = (sum(entry.size for entry in listing) + len(listing) * 4096 >> 20) + 64
-    store.require_space(cache, need_mib, f"a worktree of {commit[:12]}")
+    require_space(cache, need_mib, f"a worktree of {commit[:12]}")
     folder = tree.slot(cache, identity)
     tree.discard(folder)
     run_git(cache, "worktree", "prune")

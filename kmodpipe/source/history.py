@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe.cache import store
 from kmodpipe.source import connectivity, git
 from kmodpipe.source.tree import TreeSpec
+from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen
 
 _DEEPEST = (16, 128, 512)
@@ -36,7 +36,7 @@ def commits_between(
     Trees are fetched without their history; here just so much of it is fetched as leads back to ``old``,
     bounded in depth and time. Raises InfraError where git or the server fails.
     """
-    with store.lock(cache / "locks" / "git", waiting=screen.say):
+    with lock(cache / "locks" / "git", waiting=screen.say):
         whole = _is_ancestor(cache, old, new)
         for depth in _DEEPEST:
             if whole:

@@ -10,7 +10,10 @@ from kmodpipe.cache import store
 from kmodpipe.source import archive, connectivity, download, tree
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
 from kmodpipe.util import os_errors
+from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.files import require_space
+from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen
 
 
@@ -36,7 +39,7 @@ def _digest(path: Path, cache: Path) -> str:
     answer = tree.recall(cache, request)
     if answer and "sha256" in answer:
         return answer["sha256"]
-    sha256 = store.digest_file(path)
+    sha256 = digest_file(path)
     tree.remember(cache, request, {"sha256": sha256})
     return sha256
 
@@ -76,8 +79,8 @@ def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
     """The tree in the tarball; a URL without a digest is asked each time whether it changed."""
     assert spec.tarball is not None
     location = spec.tarball
-    name = f"tar-{store.digest_of(location)[:16]}"
-    with store.lock(cache / "locks" / name, waiting=screen.say):
+    name = f"tar-{digest_of(location)[:16]}"
+    with lock(cache / "locks" / name, waiting=screen.say):
         here = locate(spec, cache)
         if here and (spec.sha256 or not is_url(location)):
             return here
@@ -90,7 +93,7 @@ def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
 def _from_url(spec: TreeSpec, cache: Path, screen: Screen, here: Tree | None) -> Tree:
     url = str(spec.tarball)
     base = re.sub(r"[^A-Za-z0-9._+-]", "_", unquote(urlsplit(url).path).rpartition("/")[2])[-80:]
-    kept = cache / "downloads" / f"{store.digest_of(url)[:16]}-{base}"
+    kept = cache / "downloads" / f"{digest_of(url)[:16]}-{base}"
     earlier = tree.recall(cache, _url_request(spec)) or {}
     if kept.is_file() and spec.sha256 and _digest(kept, cache) == spec.sha256:
         return _unpack(kept, spec.sha256, cache, screen)
@@ -116,9 +119,7 @@ def _unpack(path: Path, sha256: str, cache: Path, screen: Screen) -> Tree:
     if here := tree.known(cache, identity):
         return here
     size = path.stat().st_size
-    store.require_space(
-        cache, (size >> 20) * (12 if path.suffix != ".tar" else 2) + 64, f"unpacking {path.name}"
-    )
+    require_space(cache, (size >> 20) * (12 if path.suffix != ".tar" else 2) + 64, f"unpacking {path.name}")
     with screen.step(f"unpack {path.name}") as step, store.Store(cache).scratch("tree-") as scratch:
         target = scratch / "tree"
         target.mkdir()

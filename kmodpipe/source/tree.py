@@ -19,9 +19,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kmodpipe.cache import integrity
-from kmodpipe.cache.store import digest_of, lock, remove, write_atomically
+from kmodpipe.cache.store import remove
 from kmodpipe.util import paths
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
+from kmodpipe.util.files import write_atomically
+from kmodpipe.util.lock import lock
 
 Tell = Callable[[str], None]
 Kind = Literal["git", "debian", "tarball", "directory"]

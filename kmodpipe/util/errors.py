@@ -12,7 +12,6 @@ exit status; nothing in the package exits.
 from __future__ import annotations
 
 import difflib
-import errno
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -80,30 +79,6 @@ class InfraError(KmodpipeError):
 
 class Interrupted(InfraError):
     """Ctrl-C or SIGTERM: what was running was stopped, nothing is half written."""
-
-
-_SHORTAGES = {
-    errno.EMFILE: ("this process may not open more files", "raise the limit (ulimit -n)"),
-    errno.ENFILE: ("this machine may not open more files", "raise fs.file-max (sysctl)"),
-    errno.ENOMEM: ("there is not enough memory", "raise the limit (ulimit -v), or end other programs"),
-    errno.EAGAIN: ("no more processes or threads can be started", "raise the limit (ulimit -u, or -v)"),
-    errno.EFBIG: ("a file may not grow any more", "raise the limit on the size of a file (ulimit -f)"),
-}
-
-
-def from_system(error: BaseException) -> InfraError | None:
-    """The error for an exception that says that this machine, or this process's limits, have no more to give;
-    None for any other."""
-    number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, MemoryError):
-        number = errno.ENOMEM
-    elif isinstance(error, RuntimeError) and "can't start new thread" in str(error):
-        number = errno.EAGAIN
-    if number not in _SHORTAGES:
-        return None
-    what, hint = _SHORTAGES[number]
-    where = str(error.filename or "") if isinstance(error, OSError) else ""
-    return InfraError(what, where=where, hint=f"{hint}; then the same command goes on")
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "", hint: str = "") -> UserError:

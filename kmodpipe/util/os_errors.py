@@ -19,21 +19,44 @@ from kmodpipe.util.errors import InfraError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FREE_IT = "free some space there, or run: invoke clean; then run the same command again"
-# What else is the machine's trouble and not a defect of ours, with what to do about it.
-_OURS = {
+_GOES_ON = "then the same command goes on"
+# Limits of this process or machine, whatever was done when they were met: what happened, and what to do.
+_SHORTAGES = {
+    errno.EMFILE: (
+        "this process may not open more files",
+        "raise the limit (ulimit -n), or use fewer --jobs",
+    ),
+    errno.ENFILE: ("this machine may not open more files", "raise fs.file-max (sysctl)"),
+    errno.ENOMEM: ("there is not enough memory", "raise the limit (ulimit -v), or end other programs"),
+    errno.EAGAIN: ("no more processes or threads can be started", "raise the limit (ulimit -u, or -v)"),
+    errno.EFBIG: ("a file may not grow any more", "raise the limit on the size of a file (ulimit -f)"),
+}
+# Trouble of the file system that a named file lies on, and what to do about it.
+_FILE_TROUBLE = {
     errno.EROFS: "mount it writable, or name another folder",
     errno.EACCES: "look at who owns it, and at its permissions",
     errno.EPERM: "look at who owns it, and whether its file system can do this",
     errno.EIO: "look at the disk: dmesg tells",
-    errno.EMFILE: "raise the limit on open files (ulimit -n), or run with fewer --jobs",
-    errno.ENFILE: "the whole machine has too many files open",
-    errno.ENOMEM: "give the machine more memory, or run with fewer --jobs",
     errno.ENAMETOOLONG: "name a cache and a results folder with shorter paths",
     errno.ESTALE: "is the network file system still there?",
     errno.ENOLCK: "the file system has no locks: put the cache on a local disk",
     errno.EOPNOTSUPP: "the file system cannot do this: put the cache on a local disk",
     errno.ENOSYS: "the file system cannot do this: put the cache on a local disk",
 }
+
+
+def from_system(error: BaseException) -> InfraError | None:
+    """Return the error for an exception that says this process or machine has no more to give, else None."""
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError):
+        number = errno.ENOMEM
+    elif isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        number = errno.EAGAIN
+    if number not in _SHORTAGES:
+        return None
+    what, hint = _SHORTAGES[number]
+    where = str(error.filename or "") if isinstance(error, OSError) else ""
+    return InfraError(what, where=where, hint=f"{hint}; {_GOES_ON}")
 
 
 def full(doing: str, *, where: str, detail: str = "") -> InfraError:
@@ -57,11 +80,11 @@ def explain(error: OSError, places: Iterable[Path] = ()) -> InfraError | None:
         if error.errno == errno.ENOSPC and fullest is not None and not _free(fullest)[0]:
             what = "the disk has no inodes left"
         return InfraError(what, where=str(fullest or ""), hint=_FREE_IT)
-    if error.errno in _OURS:
+    if error.errno in _FILE_TROUBLE:
         said = (error.strerror or str(error)).lower()
         where = str(error.filename or "")
-        return InfraError(f"a file cannot be used: {said}", where=where, hint=_OURS[error.errno])
-    return None
+        return InfraError(f"a file cannot be used: {said}", where=where, hint=_FILE_TROUBLE[error.errno])
+    return from_system(error)
 
 
 @contextmanager

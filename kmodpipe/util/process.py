@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.util import os_errors, reaper
-from kmodpipe.util.errors import InfraError, Interrupted, from_system
+from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util.os_errors import from_system
 
 # What a tool may need to reach the network through this machine's own settings; nothing else of the
 # caller's environment (GIT_DIR, MAKEFLAGS, CROSS_COMPILE, LD_PRELOAD …) reaches a child.

@@ -12,7 +12,6 @@ import errno
 import io
 import json
 import os
-import re
 import sys
 import threading
 import time
@@ -30,10 +29,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kmodpipe.util.errors import InfraError, KmodpipeError
+from kmodpipe.util.text import one_line, visible_lines
 
-_CONTROL = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 _SIGN_OF_LIFE_S = 15.0
 # Where tables go to a file or a CI log, which has no width of its own.
 _FILE_COLUMNS = 160
@@ -56,26 +53,6 @@ _CLOCK_AT_0 = time.time() - time.monotonic()
 def now() -> float:
     """Seconds since 1970, which only ever go on: a clock that is set meanwhile does not matter."""
     return _CLOCK_AT_0 + time.monotonic()
-
-
-def visible(text: str) -> str:
-    """``text`` with every control, escape, bidi and surrogate character shown as ``\\x1b``-like text."""
-
-    def show(match: re.Match[str]) -> str:
-        code = ord(match.group())
-        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
-
-    return _CONTROL.sub(show, text)
-
-
-def one_line(text: str) -> str:
-    """``text`` as one line that can be shown: controls, newlines and tabs included, as ``\\n``-like text."""
-    return visible(text.replace("\n", "\\n").replace("\t", "\\t"))
-
-
-def on_one_line(text: str) -> str:
-    """`visible`, with newlines and tabs shown as well: a name must not look like a line of ours."""
-    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 class Mode(StrEnum):
@@ -104,7 +81,7 @@ class Step:
     def update(self, text: str = "", *, done: float | None = None, total: float | None = None) -> None:
         """Say what goes on now; ``done`` of ``total`` draws a bar."""
         if text:
-            self.text = on_one_line(text)
+            self.text = one_line(text)
         if done is not None and total:
             self.fraction = min(max(done / total, 0.0), 1.0)
         if self._screen.mode is Mode.PLAIN and time.monotonic() - self._told > _SIGN_OF_LIFE_S:
@@ -115,7 +92,7 @@ class Step:
     def finish(self, outcome: str, *, failed: bool = False) -> None:
         """The words that follow the step's name once it has ended, ``cached`` say; ``failed`` marks one that
         came to its end without an exception and not to its goal."""
-        self.outcome = on_one_line(outcome)
+        self.outcome = one_line(outcome)
         self.failed = failed
 
 
@@ -210,7 +187,7 @@ class Screen:
         """A line for the reader of the run; not shown in quiet mode."""
         if self.mode is not Mode.QUIET:
             with self._lock:
-                self._err.put(Text(on_one_line(text), style=style))
+                self._err.put(Text(one_line(text), style=style))
 
     def say(self, text: str) -> None:
         self._event("say", text=text)
@@ -219,7 +196,7 @@ class Screen:
     def warn(self, text: str) -> None:
         self._event("warning", text=text)
         with self._lock:
-            self._err.put(Text(f"warning: {on_one_line(text)}", style="yellow"))
+            self._err.put(Text(f"warning: {one_line(text)}", style="yellow"))
 
     def error(self, error: KmodpipeError) -> None:
         """What happened, where, evidence, and what to do next."""
@@ -254,7 +231,7 @@ class Screen:
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
         """Show a step while the block runs; its end is told with the time it took."""
-        step, began = Step(self, on_one_line(name)), now()
+        step, began = Step(self, one_line(name)), now()
         self._event("start", step=step.name)
         with self._lock:
             self._steps.append(step)
@@ -308,8 +285,3 @@ class Screen:
                 bar = ProgressBar(total=1.0, completed=step.fraction, width=20)
             table.add_row(Spinner("dots"), Text(step.name), bar, middle, Text(f"{step.elapsed_s:.0f} s"))
         return table
-
-
-def visible_lines(text: str) -> str:
-    """`visible`, line by line: newlines and tabs stay."""
-    return "\n".join(visible(line.replace("\t", "    ")) for line in text.split("\n"))

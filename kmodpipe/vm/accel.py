@@ -22,7 +22,10 @@ from typing import IO
 
 from kmodpipe.cache import store
 from kmodpipe.util import process
+from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.files import write_atomically
+from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen
 from kmodpipe.vm import accel_rom
 from kmodpipe.vm.cpu_time import Bound
@@ -52,7 +55,7 @@ def probe(
     # Before it is asked anything: what is put in its place later is another one.
     qemu = file_of(program)
     key = _key(program, kvm)
-    with store.lock(cache / "locks" / "accel", waiting=screen.say):
+    with lock(cache / "locks" / "accel", waiting=screen.say):
         known = None if fresh else _read(file, key)
         if known:
             return replace(known, qemu=qemu)
@@ -193,7 +196,7 @@ def confirm(
     if accel.name != "kvm":
         return accel
     file = cache / "accel.json"
-    digest = store.digest_file(kernel)
+    digest = digest_file(kernel)
     if digest in _confirmed(file):
         return accel
     with screen.step("prove KVM with the kernel") as step:
@@ -260,7 +263,7 @@ def _key(program: Path, kvm: Path) -> Mapping[str, str]:
         "host": os.uname().release,
         "models": " ".join((_TCG_CPU, *_KVM_CPUS)),
         "boot": store.boot_id(),
-        "rom": store.digest_of(accel_rom.CODE.hex()),
+        "rom": digest_of(accel_rom.CODE.hex()),
     }
 
 
@@ -290,7 +293,7 @@ def _confirmed(file: Path) -> list[str]:
 
 def _write(file: Path, key: Mapping[str, str], accel: Accel, confirmed: Sequence[str] = ()) -> None:
     value = {"key": dict(key), "accel": asdict(replace(accel, qemu="")), "confirmed": list(confirmed)}
-    store.write_atomically(file, json.dumps(value, indent=1) + "\n")
+    write_atomically(file, json.dumps(value, indent=1) + "\n")
 
 
 __all__ = ["Accel", "confirm", "probe"]

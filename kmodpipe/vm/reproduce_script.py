@@ -14,8 +14,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from kmodpipe.cache.store import write_atomically
-from kmodpipe.util.screen import visible
+from kmodpipe.util.files import write_atomically
+from kmodpipe.util.text import visible
 
 _VARIABLES = {"@KERNEL@": "$kernel", "@INITRAMFS@": "$initramfs", "@CHANNEL@": "$channel"}
 

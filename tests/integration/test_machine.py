@@ -135,7 +135,7 @@ def test_a_shell_in_the_guest_has_the_terminal_and_gives_it_back(tmp_path: Path)
     (tmp_path / "initrd").write_bytes(b"none")
     code = f"""
 from pathlib import Path
-from kmodpipe.machine import MachineSpec, interactive
+from kmodpipe.vm.boot import MachineSpec, interactive
 folder = Path({str(tmp_path)!r})
 raise SystemExit(interactive(MachineSpec(folder / "kernel", folder / "initrd", "", memory_mib=16)))
 """

@@ -117,7 +117,10 @@ from kmodpipe.build.runtime import docker_engine
 from kmodpipe.util.screen import Mode, Screen
 images, cache, base = sys.argv[1:]
 names = builder_image.Names("kmodpipe-test-builder", "kmodpipe-test-base")
-builder_image.ensure(docker_engine.connect(), Path(images), Path(cache), Screen(Mode.QUIET), names=names, registry_base=base)
+screen = Screen(Mode.QUIET)
+builder_image.ensure(
+    docker_engine.connect(), Path(images), Path(cache), screen, names=names, registry_base=base
+)
 """
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from kmodpipe.cache.store import size_mib
+from kmodpipe.util.files import size_mib
 from kmodpipe.build.runtime.job import Job
 from kmodpipe.util.errors import InfraError, KernelFailure
 

@@ -33,8 +33,9 @@ from kmodpipe.cache.share.registry import (
     blob_of,
     place,
 )
-from kmodpipe.cache.store import Artifact, Store, require_space
+from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
+from kmodpipe.util.files import require_space
 from kmodpipe.util.screen import Screen, Step
 
 KINDS: Mapping[str, str] = {"config": "obj", "base": "obj", "guest": "out", "toolset": "out"}

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from kmodpipe.kconfig.matrix import readable
 from kmodpipe.publish import template
 from kmodpipe.publish.receivers.base import Receiver
 from kmodpipe.publish.receivers.buildkite import BuildkiteReceiver
 from kmodpipe.publish.receivers.http import HttpReceiver
 from kmodpipe.publish.receivers.kcidb import KcidbReceiver
 from kmodpipe.publish.receivers.squad import SquadReceiver
+from kmodpipe.util import toml
 from kmodpipe.util.errors import UserError
 
 KINDS: Mapping[str, type[Receiver]] = {
@@ -53,7 +51,4 @@ def _receiver(name: str, table: Mapping[str, object], path: Path) -> Receiver:
         raise UserError(
             f"{section} has no kind that is known", where=str(path), hint=f"kind = one of: {', '.join(KINDS)}"
         )
-    try:
-        return KINDS[kind].model_validate({"name": name, **table})
-    except ValidationError as e:
-        raise UserError(f"{section} is not valid", where=str(path), detail=readable(e)) from None
+    return toml.validate(KINDS[kind], {"name": name, **table}, section, path)

@@ -19,7 +19,7 @@ from kmodpipe.publish import template
 from kmodpipe.publish.payload import Answer, Fate, Parcel, Reply, Request
 from kmodpipe.publish.run_data import Material
 from kmodpipe.publish.secret import Secret, read
-from kmodpipe.util.screen import visible
+from kmodpipe.util.text import visible
 
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Url = Annotated[str, AfterValidator(template.check_url)]

@@ -35,13 +35,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from kmodpipe.cache.store import digest_of
 from kmodpipe.publish import template
 from kmodpipe.publish.payload import Answer, Fate, Parcel, Part, Reply, Request
 from kmodpipe.publish.receivers.base import Receiver, fields_of, plain_judgement
 from kmodpipe.publish.run_data import Material, cell_verdict, dead_axes, judged, story
 from kmodpipe.publish.secret import Secret
 from kmodpipe.results import CellResult, Verdict
+from kmodpipe.util.digest import digest_of
 
 _SLUG = r"[a-zA-Z0-9][a-zA-Z0-9_.-]*"
 _MOST_SLUG, _MOST_NAME, _MOST_STORY = 100, 200, 16 * 1024

@@ -24,11 +24,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-from kmodpipe.cache.store import write_atomically
 from kmodpipe.report.html.failures import Files
 from kmodpipe.report.html.view import page_of
 from kmodpipe.results import Run
-from kmodpipe.util.screen import visible_lines
+from kmodpipe.util.files import write_atomically
+from kmodpipe.util.text import visible_lines
 
 # Read now and not when a run ends: by then another branch may be checked out.
 _TEMPLATE, _STYLE, _SCRIPT = (

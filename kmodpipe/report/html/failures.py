@@ -15,7 +15,8 @@ from kmodpipe.report import rerun
 from kmodpipe.report.html.records import FailedCase, Item, Links, Unfinished
 from kmodpipe.report.junit import files_of
 from kmodpipe.report.wording import ERROR, FAIL, PASS, SKIP, close, mark, sentence, wrong
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, one_line
+from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State
+from kmodpipe.util.text import one_line
 
 STATES = {
     State.RAN: PASS,

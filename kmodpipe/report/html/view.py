@@ -20,8 +20,9 @@ from kmodpipe.report.html.records import (
     Seen,
 )
 from kmodpipe.report.wording import Mark, count, mark, some
-from kmodpipe.results import CONTROL, CaseInfo, CellResult, Run, State, exit_code, one_line
+from kmodpipe.results import CONTROL, CaseInfo, CellResult, Run, State, exit_code
 from kmodpipe.util.errors import ExitCode
+from kmodpipe.util.text import one_line
 
 _DENSE_RESULTS, _DENSE_CELLS = 2500, 16
 _WORD = 20

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kmodpipe.cache.store import digest_file
+from kmodpipe.util.digest import digest_file
 from tests.faults import Outcome, Scene
 from tests.faults.way import fault, warm
 from tests.faults.way.judging import outcome, problems

@@ -1,0 +1,82 @@
+"""Write files whole or not at all, name and sweep unfinished ones, and measure folders."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from kmodpipe.util import paths, process, process_id
+from kmodpipe.util.errors import InfraError
+
+
+def write_atomically(path: Path, data: str | bytes) -> None:
+    """Write, fsync, rename: a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    raw = data.encode() if isinstance(data, str) else data
+    part = part_of(path)
+    try:
+        with part.open("xb") as f:
+            f.write(raw)
+            f.flush()
+            os.fsync(f.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            part.unlink()
+        raise
+
+
+def part_of(path: Path) -> Path:
+    """A new name beside ``path`` for what is to become it; it says who is at it, for `sweep_parts`."""
+    owner = process_id.me().replace(" ", "~")
+    return path.with_name(f".{path.name[:100]}.{owner}~{secrets.token_hex(4)}.part")
+
+
+@contextmanager
+def temporary(prefix: str) -> Iterator[Path]:
+    """A private folder where temporary files go, removed at the end; those that killed processes of this user
+    left there go as well."""
+    place = Path(tempfile.gettempdir())
+    for left in place.glob("kmodpipe-*~*"):
+        with suppress(OSError):
+            owner = left.name.removeprefix("kmodpipe-").rpartition("~")[0]
+            if left.lstat().st_uid == os.getuid() and not process_id.runs(owner.replace("~", " ")):
+                paths.remove(left)
+    owner = process_id.me().replace(" ", "~")
+    with tempfile.TemporaryDirectory(prefix=f"kmodpipe-{owner}~{prefix}", dir=place) as folder:
+        yield Path(folder)
+
+
+def sweep_parts(folder: Path) -> int:
+    """Remove what dead processes were about to write into ``folder``; returns how many."""
+    swept = 0
+    for part in folder.glob(".*.part"):
+        owner = part.name.removesuffix(".part").rpartition("~")[0].rpartition(".")[2]
+        if not process_id.runs(owner.replace("~", " ")):
+            paths.remove(part)
+            swept += 1
+    return swept
+
+
+def size_mib(folder: Path) -> int:
+    """What is allocated on the disk below ``folder``, in MiB; 0 where that cannot be told."""
+    done = process.run(["du", "-sm", folder], timeout_s=120, check=False)
+    return int(done.text.split()[0]) if done.text.split() else 0
+
+
+def require_space(path: Path, need_mib: int, what: str) -> None:
+    """Raise InfraError where the file system of ``path`` has less than ``need_mib`` MiB free."""
+    path.mkdir(parents=True, exist_ok=True)
+    free_mib = shutil.disk_usage(path).free // (1024 * 1024)
+    if free_mib < need_mib:
+        raise InfraError(
+            f"not enough disk for {what}: {free_mib} MiB free, {need_mib} MiB needed",
+            where=str(path),
+            hint="free some space, or run: invoke clean",
+        )

@@ -1,0 +1,42 @@
+"""A lock between processes that ends with its holder."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kmodpipe.util import process, process_id
+from kmodpipe.util.errors import InfraError, Interrupted
+
+
+@contextmanager
+def lock(
+    path: Path, *, waiting: Callable[[str], None] | None = None, timeout_s: float = 3600
+) -> Iterator[None]:
+    """Hold an exclusive flock on ``path``; ``waiting`` is told once who holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout_s
+    told = False
+    with path.open("a+", encoding="utf-8", errors="replace") as f:
+        while True:
+            try:
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                f.seek(0)
+                owner = f.read(400).strip() or "another process"
+                if waiting and not told:
+                    waiting(f"waiting for {owner}, which holds {path.name}")
+                    told = True
+                if process.stopping():
+                    raise Interrupted(f"interrupted while waiting for {owner}", where=str(path)) from None
+                if time.monotonic() > deadline:
+                    raise InfraError(f"{path.name} is still locked by {owner}", where=str(path)) from None
+                time.sleep(0.1)
+        f.truncate(0)
+        f.write(f"{process_id.command()}\n")
+        f.flush()
+        yield

@@ -1,0 +1,29 @@
+"""Make text from elsewhere safe to print: control characters become visible escapes."""
+
+from __future__ import annotations
+
+import re
+
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def visible(text: str) -> str:
+    """``text`` with every control, escape, bidi and surrogate character shown as ``\\x1b``-like text."""
+
+    def show(match: re.Match[str]) -> str:
+        code = ord(match.group())
+        return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+    return _CONTROL.sub(show, text)
+
+
+def one_line(text: str) -> str:
+    """``text`` as one line that can be shown: controls, newlines and tabs included, as ``\\n``-like text."""
+    return visible(text.replace("\n", "\\n").replace("\t", "\\t"))
+
+
+def visible_lines(text: str) -> str:
+    """`visible`, line by line: newlines and tabs stay."""
+    return "\n".join(visible(line.replace("\t", "    ")) for line in text.split("\n"))

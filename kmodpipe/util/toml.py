@@ -1,0 +1,73 @@
+"""Read TOML files into validated models, and report what is wrong in them by file and field."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from kmodpipe.util.errors import UserError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read(path: Path, what: str, *, missing_hint: str = "") -> dict[str, Any]:
+    """Return the table in ``path``; ``what`` names the file in messages ("the matrix file").
+
+    Raises UserError where the file is not there, cannot be read, or is not TOML.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError as e:
+        raise UserError(f"{what} does not exist", where=str(path), hint=missing_hint) from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"{what} cannot be read: {e}", where=str(path)) from e
+    return parse(text, what, path)
+
+
+def parse(text: str, what: str, path: Path) -> dict[str, Any]:
+    """Return the table that ``text``, read from ``path``, holds. Raises UserError if it is not TOML."""
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as e:
+        raise UserError(f"{what} cannot be read: not TOML: {e}", where=str(path)) from e
+
+
+def validate(model: type[Model], table: object, what: str, path: Path, *, hint: str = "") -> Model:
+    """Return ``table`` as a ``model``. Raises UserError with one line for each field that is wrong."""
+    try:
+        return model.model_validate(table)
+    except ValidationError as e:
+        detail = "\n".join(faults(table, e))
+        # Without the cause: what is wrong in a table may be a secret, and pydantic quotes it.
+        raise UserError(f"{what} is not valid", where=str(path), detail=detail, hint=hint) from None
+
+
+def load(path: Path, model: type[Model], what: str, *, hint: str = "") -> Model:
+    """Return the file as a ``model``. Raises UserError as `read` and `validate` do."""
+    return validate(model, read(path, what), what, path, hint=hint)
+
+
+def faults(table: object, error: ValidationError) -> Iterator[str]:
+    """Yield a line for each fault, list entries by id: ``case.mount.expect[2].outcome: Field required``."""
+    for fault in error.errors():
+        text = ""
+        place: Any = table
+        for part in fault["loc"]:
+            place = _entry(place, part)
+            if isinstance(part, str):
+                text += f".{part}" if text else part
+                continue
+            name = place.get("id") if isinstance(place, Mapping) else None
+            text += f".{name}" if isinstance(name, str) else f"[{part + 1}]"
+        yield f"{text or 'file'}: {fault['msg']}"
+
+
+def _entry(place: Any, part: str | int) -> Any:
+    try:
+        return place[part]
+    except (KeyError, IndexError, TypeError):
+        return None
