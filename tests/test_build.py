@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.build.recipes import Builder, ModuleOrder, build_id, module_targets
+from kmodpipe.build.elf import build_id
+from kmodpipe.build.kbuild import module_targets
+from kmodpipe.build.recipes import Builder, ModuleOrder
 from kmodpipe.build.runtime import Ended, Job
 from kmodpipe.util.errors import InfraError, KernelFailure, KmodpipeError, UserError
 from kmodpipe.util.screen import Mode, Screen

@@ -7,21 +7,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from kmodpipe.pipeline import builder
-from kmodpipe.pipeline.builder import RunFolder
+from kmodpipe.pipeline import run_folder
+from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.util.errors import UserError
 
 
 def test_two_runs_in_one_second_get_a_folder_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Of 65,536 endings within a second two may well be the same.
     endings = iter(("aaaa", "aaaa", "bbbb"))
-    monkeypatch.setattr(builder, "secrets", SimpleNamespace(token_hex=lambda _: next(endings)))
-    monkeypatch.setattr(builder, "datetime", Still)
+    monkeypatch.setattr(run_folder, "secrets", SimpleNamespace(token_hex=lambda _: next(endings)))
+    monkeypatch.setattr(run_folder, "datetime", Still)
     assert [RunFolder(tmp_path).id for _ in range(2)] == ["20260203-040506-aaaa", "20260203-040506-bbbb"]
     assert (tmp_path / "latest").resolve().name == "20260203-040506-bbbb"
 
 
-class Still(builder.datetime):
+class Still(run_folder.datetime):
     @classmethod
     def now(cls, tz: object = None) -> Still:
         return cls(2026, 2, 3, 4, 5, 6)

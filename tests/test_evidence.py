@@ -12,6 +12,7 @@ from kmodpipe.judge.cases import Case, Expectation, Surroundings
 from kmodpipe.judge.verdict import judge
 from kmodpipe.logs import evidence, known_benign
 from kmodpipe.logs.case_record import Trial
+from kmodpipe.logs.evidence import fingerprint
 from kmodpipe.logs.kernel_log import Report, parse
 from kmodpipe.logs.known_benign import Benign, KnownBenign
 from kmodpipe.logs.symbolize import Decoder
@@ -249,4 +250,4 @@ def test_the_projects_own_rules_are_valid() -> None:
 def test_a_fingerprint_is_the_same_in_another_build() -> None:
     again = WARNING.replace(b"+0x5/0x20", b"+0x99/0x200").replace(b"PID: 27", b"PID: 99")
     again = again.replace(b"caller+", b"caller.isra.0+")
-    assert known_benign.fingerprint(report(again)) == known_benign.fingerprint(report())
+    assert fingerprint(report(again)) == fingerprint(report())

@@ -12,9 +12,9 @@ import pytest
 from kmodpipe import kconfig
 from kmodpipe.kconfig import Asked, Matrix, Variant
 from kmodpipe.pipeline import workspace
-from kmodpipe.pipeline.config import Request
+from kmodpipe.pipeline.workspace import Request
 from kmodpipe.util.errors import UserError
-from kmodpipe.vm.boot_record import Pace
+from kmodpipe.vm.limits import Pace
 from tests import toy
 from tests.toy import World
 

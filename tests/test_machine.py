@@ -16,9 +16,10 @@ import pytest
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.vm import boot
-from kmodpipe.vm.boot import Deadlines, GuestEnd, Limits, MachineSpec, Session, qemu_argv
-from kmodpipe.vm.boot_record import Pace
+from kmodpipe.vm.boot_record import GuestEnd, Session
+from kmodpipe.vm.limits import Deadlines, Limits, Pace
 from kmodpipe.vm.protocol import Record, encode_ahead
+from kmodpipe.vm.qemu import MachineSpec, qemu_argv
 from tests import scripted_qemu
 
 NONCE = "00112233445566778899aabbccddeeff"
@@ -436,7 +437,9 @@ def test_the_machine_dies_with_a_driver_that_is_killed(tmp_path: Path, program: 
     )
     code = f"""
 from pathlib import Path
-from kmodpipe.vm.boot import Deadlines, MachineSpec, run
+from kmodpipe.vm.boot import run
+from kmodpipe.vm.qemu import MachineSpec
+from kmodpipe.vm.limits import Deadlines
 folder = Path({str(tmp_path)!r})
 spec = MachineSpec(folder / "scenario.py", folder / "none", {NONCE!r}, program=folder / "qemu")
 run(spec, nonce={NONCE!r}, case_timeouts={{}}, deadlines=Deadlines(),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import results
+from kmodpipe.pipeline.provenance import repeat_properties
 from kmodpipe.report import command, compare, mail, markup, rerun, summary, wording
 from kmodpipe.report.command import Wanted
 from kmodpipe.results import CaseResult, Run, State, Verdict
@@ -347,19 +348,20 @@ def test_a_huge_run_is_told_in_a_few_pages() -> None:
 
 
 def test_properties_name_what_is_not_the_default(tmp_path: Path) -> None:
-    from kmodpipe.pipeline.config import Request, load
+    from kmodpipe.pipeline.config import load
+    from kmodpipe.pipeline.workspace import Request
     from kmodpipe.series import load as load_series
 
     project = load(REPO)
     one = load_series("uuid-off", project.patches)
     request = Request(project.tree, ("uuid-off",), project.matrix, tmp_path, 1)
-    assert rerun.properties(request, project, (one,)) == {"repeat-with": "invoke test"}
+    assert repeat_properties(request, project, (one,)) == {"repeat-with": "invoke test"}
     own = replace(
         request, tree="~/linux", matrix=Path("m.toml"), head=True, each_patch=True, runtime="host",
         flavours=("xfs",), module="fs/x", series=("a.mbox",),
     )  # fmt: skip
     told = "--tree '~/linux' --matrix m.toml --module fs/x --flavour xfs --head --each-patch --runtime host"
-    assert rerun.properties(own, project, (one,)) == {
+    assert repeat_properties(own, project, (one,)) == {
         "repeat-with": f"invoke test {told}",
         "series.uuid-off.argument": "a.mbox",
     }

@@ -11,20 +11,20 @@ is printed is what would run.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import kconfig
-from kmodpipe.build.recipes import Builder, ModuleOrder, build_id, make_flags, module_targets
+from kmodpipe.build.elf import require_elf
+from kmodpipe.build.kbuild import make_flags, module_targets
+from kmodpipe.build.recipes import Builder, ModuleOrder
 from kmodpipe.cache.store import Artifact, Inputs
-from kmodpipe.util.digest import digest_file, digest_of, digest_tree
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.series import Series
 from kmodpipe.source import Tree
-from kmodpipe.util import paths
-from kmodpipe.util.errors import InfraError, KernelFailure, UserError
+from kmodpipe.util.digest import digest_file, digest_of, digest_tree
+from kmodpipe.util.errors import KernelFailure, UserError
 from kmodpipe.util.screen import Step
 
 _RECIPE_VERSION = 1
@@ -261,7 +261,7 @@ class Stages:
                 expected_lines=expected_lines,
                 make=spec.make,
             )  # fmt: skip
-            _require_elf(folder / "out" / "vmlinux", log)
+            require_elf(folder / "out" / "vmlinux", log)
 
         return Stage(
             "base", digest_of([self.tree.name, spec.config_digest])[:12], inputs, make, need_mib=2048
@@ -305,7 +305,7 @@ class Stages:
         def make(folder: Path, log: Path, step: Step | None) -> None:
             self._builder.module(order, folder, log, step)
             for module in sorted((folder / "out").glob("*.ko")):
-                _require_elf(module, log)
+                require_elf(module, log)
             built = kconfig.parse_config((folder / "out" / "cell.config").read_text("utf-8", "replace"))
             if kconfig.digest(built) != kconfig.digest(configured.final):
                 raise KernelFailure(
@@ -383,57 +383,3 @@ def _is_host_tool(name: str) -> bool:
 
 def _is_inert(name: str) -> bool:
     return name.startswith(_INERT)
-
-
-def only_module(series: Iterable[Series], matrix: Matrix, asked: str | None) -> str:
-    """The one module folder of a run: asked for, or named by the series, or by the matrix.
-
-    Raises UserError where they disagree or none says it.
-    """
-    if asked:
-        return _module_folder(asked, "--module")
-    named = {s.module.strip("/"): s.name for s in series if s.module}
-    if len(named) > 1:
-        raise UserError(
-            "the series are for different modules: " + ", ".join(f"{s} for {m}" for m, s in named.items()),
-            hint="run them one at a time, or name one with --module",
-        )
-    if named:
-        folder, owner = next(iter(named.items()))
-        return _module_folder(folder, f"series.toml of {owner}")
-    if matrix.module:
-        return _module_folder(matrix.module, str(matrix.path))
-    raise UserError(
-        "nothing says which module is under test",
-        where=str(matrix.path),
-        hint='--module FOLDER, or module = "…" in series.toml or the matrix file',
-    )
-
-
-def _module_folder(folder: str, where: str) -> str:
-    """The folder as it is used. Raises UserError for one that cannot be below a tree."""
-    name = folder.strip("/")
-    # It stands in make's targets and in paths of the tree and of the object folder.
-    if not re.fullmatch(r"[\w.+,-]+(?:/[\w.+,-]+)*", name, re.ASCII) or not paths.is_plain(name):
-        raise UserError(
-            f"not a module folder: {folder!r}",
-            where=where,
-            hint="a folder of the tree, from its top: fs/overlayfs",
-        )
-    if name.startswith("-"):
-        raise UserError(f"a module folder cannot begin with a dash: {folder!r}", where=where)
-    return name
-
-
-def _require_elf(built: Path, log: Path) -> None:
-    """Raise KernelFailure where what was just built is something else than it is called."""
-    try:
-        build_id(built)
-    except InfraError as e:
-        raise KernelFailure(f"{built.name} was built, but is {e.what}", where=f"log: {log}") from e
-
-
-def kernel_build_ids(base: Artifact, module: Artifact) -> tuple[str, Mapping[str, str]]:
-    """The build id of vmlinux and of each module by name: what the guest must report to be believed."""
-    modules = {p.stem.replace("-", "_"): build_id(p) for p in sorted((module.path / "out").glob("*.ko"))}
-    return build_id(base.path / "out" / "vmlinux"), modules

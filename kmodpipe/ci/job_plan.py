@@ -23,7 +23,8 @@ from kmodpipe.ci import comparability
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Cell
-from kmodpipe.pipeline.builder import Building, Maker, RunFolder
+from kmodpipe.pipeline.builder import Building, Maker
+from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import Asked, Bench, control_subject
 from kmodpipe.results import CaseInfo
 from kmodpipe.util.errors import UserError

@@ -107,7 +107,7 @@ def plan(asking: Asking) -> int:
 
 def build(asking: Asking) -> int:
     from kmodpipe.pipeline import run
-    from kmodpipe.pipeline.builder import RunFolder
+    from kmodpipe.pipeline.run_folder import RunFolder
     from kmodpipe.pipeline.workspace import set_up
 
     started = time.monotonic()
@@ -174,7 +174,7 @@ def _test(asking: Asking, *, scheduled: bool = False, begun: Callable[[Path], No
     from kmodpipe.ci import if_changed
     from kmodpipe.logs import known_benign
     from kmodpipe.pipeline import run
-    from kmodpipe.pipeline.builder import RunFolder
+    from kmodpipe.pipeline.run_folder import RunFolder
     from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.report import command
     from kmodpipe.vm import accel
@@ -253,7 +253,7 @@ def _office(asking: Asking) -> Office:
 
 def boot(asking: Asking) -> int:
     from kmodpipe.pipeline import shell
-    from kmodpipe.pipeline.builder import RunFolder
+    from kmodpipe.pipeline.run_folder import RunFolder
     from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.vm import accel
 
@@ -279,7 +279,7 @@ def clean(asking: Asking) -> int:
     from kmodpipe.build.runtime import DockerRuntime, docker_engine
     from kmodpipe.cache import users
     from kmodpipe.cache.store import Store
-    from kmodpipe.pipeline.builder import remove_runs
+    from kmodpipe.pipeline.run_folder import remove_runs
     from kmodpipe.util.files import size_mib
 
     cache, screen = cache_folder(), asking.screen

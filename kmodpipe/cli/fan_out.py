@@ -11,7 +11,7 @@ from kmodpipe import results
 from kmodpipe.ci import collect as collecting
 from kmodpipe.ci import formats, job_plan
 from kmodpipe.cli.options import Asking, asked_tries, chosen_cases, resolve, used_cache
-from kmodpipe.pipeline.builder import RunFolder
+from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import set_up
 from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically

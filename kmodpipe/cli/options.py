@@ -78,7 +78,7 @@ def project_of(asking: Asking) -> Project:
 def resolve(asking: Asking) -> Asked:
     """Every name of the command line turned into a record. Raises UserError with the near names."""
     from kmodpipe.pipeline import workspace
-    from kmodpipe.pipeline.config import Request
+    from kmodpipe.pipeline.workspace import Request
 
     project = project_of(asking)
     if asking.jobs < 0:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kmodpipe import kconfig
-from kmodpipe.build.recipes import digest_of_code
+from kmodpipe.build.elf import digest_of_code
 from kmodpipe.build.stages import Subject
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell

@@ -20,8 +20,8 @@ from kmodpipe.logs.case_record import Trial
 from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.util.text import one_line, visible_lines
-from kmodpipe.vm.boot_record import Pace
 from kmodpipe.vm.cpu_time import Reading
+from kmodpipe.vm.limits import Pace
 
 EXIT_SKIP = 4
 _TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kmodpipe.logs.kernel_log import Frame, Report, plain_symbol
-from kmodpipe.logs.known_benign import fingerprint
+from kmodpipe.logs.signatures import MESSENGER
 from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.util.text import one_line
 
@@ -148,3 +148,14 @@ def _trace(frames: Iterable[Frame], decoder: Decoder) -> Iterator[TraceLine]:
             yield TraceLine(name, one_line(str(place)), place.inlined, stack=stack)
         if not decoded.places:
             yield TraceLine(one_line(str(frame)), note=one_line(decoded.note), stack=stack)
+
+
+_SHOWN = 3
+
+
+def fingerprint(report: Report) -> str:
+    """What stays of a report from build to build, and what a rule is made of: kind, title, the first
+    functions of its trace that do more than bring the message, modules."""
+    names = dict.fromkeys(plain_symbol(name) for name in report.call_trace if not MESSENGER.fullmatch(name))
+    functions = " < ".join(list(names)[:_SHOWN])
+    return " | ".join(filter(None, (report.kind, report.title, functions, ", ".join(report.modules))))

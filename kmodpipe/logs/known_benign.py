@@ -22,10 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.logs.kernel_log import Kind, Report, plain_symbol
-from kmodpipe.logs.signatures import MESSENGER
 from kmodpipe.util import toml
-
-_SHOWN = 3
 
 
 class Benign(BaseModel):
@@ -91,14 +88,6 @@ class KnownBenign:
     def reason_for(self, report: Report, flavour: str = "") -> str:
         """Why this report is let off; empty where it is not."""
         return next((rule.reason for rule in self.rules if rule.fits(report, flavour, self.version)), "")
-
-
-def fingerprint(report: Report) -> str:
-    """What stays of a report from build to build, and what a rule is made of: kind, title, the first
-    functions of its trace that do more than bring the message, modules."""
-    names = dict.fromkeys(plain_symbol(name) for name in report.call_trace if not MESSENGER.fullmatch(name))
-    functions = " < ".join(list(names)[:_SHOWN])
-    return " | ".join(filter(None, (report.kind, report.title, functions, ", ".join(report.modules))))
 
 
 def _is_of(version: str, wanted: str) -> bool:

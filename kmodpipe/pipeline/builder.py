@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +15,12 @@ from kmodpipe.build.stages import BaseSpec, Configured, Stage, Subject, common_c
 from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Flavour
+from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import Bench
-from kmodpipe.util import os_errors, process_id
+from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_of
-from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError, UserError
-from kmodpipe.util.files import part_of, sweep_parts, write_atomically
+from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.util.workers import gather
-
-_OWNER = ".kmodpipe-run"
-"""Marks a run's folder, and says which process made it."""
-_ENDED = "ended"
 
 
 @dataclass(frozen=True)
@@ -68,112 +60,6 @@ class GuestParts:
 
     def tools(self, flavour: Flavour) -> tuple[Path, ...]:
         return tuple(self.toolsets[name] for name in flavour.tools)
-
-
-class RunFolder:
-    """``OUT/<run>``: made at once, ``OUT/latest`` points to it. Its block is the run: before the end of that
-    nobody removes it."""
-
-    def __init__(self, out: Path) -> None:
-        try:
-            self.id = _new_folder(out)
-            self.path = out / self.id
-        except OSError as e:
-            raise _no_folder(e, out, "the results folder", "name another: --out FOLDER") from e
-        latest = part_of(out / "latest")
-        try:
-            latest.symlink_to(self.id)
-            latest.replace(out / "latest")
-        except OSError as e:
-            latest.unlink(missing_ok=True)
-            hint = "it is a link that kmodpipe makes: move away what has its name"
-            raise _no_folder(e, out, str(out / "latest"), hint) from e
-        _sweep_runs(out)
-
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(OSError):
-            write_atomically(self.path / _OWNER, _ENDED)
-
-    @property
-    def shared(self) -> Path:
-        return self.path / "shared"
-
-    def cell(self, cell_id: str) -> Path:
-        folder = self.path / cell_id
-        folder.mkdir(exist_ok=True)
-        return folder
-
-    def log(self, stage: Stage) -> Path:
-        """Where a stage's output goes: the cell's own folder for a module, shared for the rest."""
-        if stage.kind == "module":
-            return self.cell(stage.label) / "build.log"
-        return self.shared / f"{stage.kind}-{stage.label}.log"
-
-
-def _new_folder(out: Path) -> str:
-    """Make a run's folder below ``out`` that nobody else has: of two runs in one second, each gets its own.
-    It appears with its owner in it: one without would never be swept."""
-    for _ in range(100):
-        name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        made = part_of(out / name)
-        (made / "shared").mkdir(parents=True)
-        (made / _OWNER).write_text(process_id.me())
-        try:
-            made.rename(out / name)
-        except OSError as e:
-            shutil.rmtree(made, ignore_errors=True)
-            if e.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-        else:
-            return name
-    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(out))
-
-
-def _no_folder(error: OSError, out: Path, what: str, hint: str) -> KmodpipeError:
-    """The user's trouble, unless the disk is full."""
-    trouble = os_errors.explain(error, (out,))
-    kind = InfraError if trouble and error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
-    said = (error.strerror or str(error)).lower()
-    return kind(f"{what} cannot be made: {said}", where=str(out), hint=trouble.hint if trouble else hint)
-
-
-def _run_folders(out: Path) -> Iterator[tuple[Path, str]]:
-    """The run folders below ``out``, each with its owner."""
-    for owner in sorted(out.glob(f"*/{_OWNER}")):
-        with suppress(OSError):
-            if not owner.parent.is_symlink():
-                yield owner.parent, owner.read_text()
-
-
-def _sweep_runs(out: Path) -> None:
-    """Remove what killed runs were about to write; their results stay, unfinished as they are. Once a run."""
-    sweep_parts(out)
-    for run, owner in _run_folders(out):
-        if owner != _ENDED and not process_id.runs(owner):
-            for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
-                sweep_parts(folder)
-            with suppress(OSError):
-                (run / _OWNER).write_text(_ENDED)
-
-
-def remove_runs(out: Path) -> int:
-    """Remove the run folders below ``out``, and ``out`` itself once it is empty; returns how many. Runs that
-    go on stay, and whatever else somebody keeps there."""
-    removed = 0
-    for run, owner in _run_folders(out):
-        if not process_id.runs(owner):
-            shutil.rmtree(run, ignore_errors=True)
-            removed += 1
-    sweep_parts(out)
-    latest = out / "latest"
-    if latest.is_symlink() and not latest.exists():
-        latest.unlink()
-    with suppress(OSError):
-        out.rmdir()
-    return removed
 
 
 class Maker:

@@ -38,10 +38,11 @@ from kmodpipe.util.screen import now
 from kmodpipe.util.text import one_line
 from kmodpipe.vm import boot
 from kmodpipe.vm.accel import Accel
-from kmodpipe.vm.boot import Deadlines, GuestEnd, MachineSpec, Session
-from kmodpipe.vm.boot_record import Pace
+from kmodpipe.vm.boot_record import GuestEnd, Session
 from kmodpipe.vm.initramfs import PlannedCase, concatenate, pack_cell
+from kmodpipe.vm.limits import Deadlines, Pace
 from kmodpipe.vm.protocol import Record
+from kmodpipe.vm.qemu import MachineSpec
 
 CMDLINE = " ".join(
     (

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kmodpipe.source import TreeSpec
 from kmodpipe.util import toml
 from kmodpipe.util.errors import InfraError, UserError
-from kmodpipe.vm.boot_record import Deadlines
+from kmodpipe.vm.limits import Deadlines
 
 if TYPE_CHECKING:
     from kmodpipe.publish.receivers.base import Receiver
@@ -131,27 +131,3 @@ def cache_folder() -> Path:
             hint="set KMODPIPE_CACHE to a folder",
         ) from e
     return path
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one command was asked to do; names as the user gave them. ``shuffle`` is the seed of the cases'
-    order, 0 for the declared one; ``share`` the repository that what is built comes from and goes to;
-    ``latest``: a branch of git is what it is now, not what it was when it was fetched."""
-
-    tree: str
-    series: tuple[str, ...]
-    matrix: Path
-    out: Path
-    jobs: int
-    runtime: str = "docker"
-    head: bool = False
-    module: str | None = None
-    flavours: tuple[str, ...] = ()
-    cells: tuple[str, ...] = ()
-    cases: tuple[str, ...] = ()
-    case_files: tuple[Path, ...] = ()
-    shuffle: int = 0
-    each_patch: bool = False
-    share: str = ""
-    latest: bool = False

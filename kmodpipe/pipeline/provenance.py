@@ -10,12 +10,14 @@ from kmodpipe.cache.share import origin
 from kmodpipe.judge.attempts import Tries
 from kmodpipe.pipeline.builder import Built, GuestParts
 from kmodpipe.pipeline.cell_run import Boot, Executed, GuestFiles
-from kmodpipe.pipeline.workspace import Bench
-from kmodpipe.report import rerun
+from kmodpipe.pipeline.config import Project
+from kmodpipe.pipeline.workspace import Bench, Request
+from kmodpipe.report.rerun import PROPERTY, argument_property
+from kmodpipe.series import Series
 from kmodpipe.util import process
 from kmodpipe.util.text import one_line
 from kmodpipe.vm.accel import Accel
-from kmodpipe.vm.boot import GuestEnd
+from kmodpipe.vm.boot_record import GuestEnd
 
 
 def of_run(
@@ -23,7 +25,7 @@ def of_run(
 ) -> Mapping[str, str]:
     """What really ran in all cells, flat; ``notes`` are whatever else the caller knows of the run."""
     found = {"kmodpipe": __version__, "command": command, "tree": bench.tree.name}
-    found |= rerun.properties(bench.asked.request, bench.asked.project, bench.asked.series)
+    found |= repeat_properties(bench.asked.request, bench.asked.project, bench.asked.series)
     found |= {f"tree.{k}": v for k, v in bench.tree.provenance.items()}
     found |= {"tree.identity": bench.tree.identity, "tree.kernel-version": bench.tree.kernel_version}
     for one in bench.asked.series:
@@ -87,4 +89,27 @@ def _spent(boots: Sequence[Boot]) -> Mapping[str, str]:
             one = boot.session.spent
             told = f"{one.wall_s:.2f} s, {one.cpu_s:.2f} s of processor time, {one.waited_s:.2f} s waiting"
             found[f"guest.{boot.number}.time"] = told
+    return found
+
+
+def repeat_properties(request: Request, project: Project, series: Sequence[Series]) -> dict[str, str]:
+    """What `command` needs of a run. What is the project's default is left out of the command, for it will be
+    read again; series have to be named, and those that were given by a path are found by that."""
+    argv = ["invoke", "test"]
+    if request.tree != project.tree:
+        argv += ["--tree", request.tree]
+    if request.matrix != project.matrix:
+        argv += ["--matrix", str(request.matrix)]
+    if request.module:
+        argv += ["--module", request.module]
+    argv += [part for name in request.flavours for part in ("--flavour", name)]
+    argv += ["--head"] * request.head + ["--each-patch"] * request.each_patch
+    if request.runtime != "docker":
+        argv += ["--runtime", request.runtime]
+    found = {PROPERTY: process.pasteable(argv)}
+    given = [name for name in request.series if name != "none"]
+    whole = [one for one in series if not one.partial]
+    for one, argument in zip(whole, given, strict=False):
+        if argument != one.name:
+            found[argument_property(one.name)] = argument
     return found

@@ -22,7 +22,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from kmodpipe import results
-from kmodpipe.build.stages import Configured, Subject, kernel_build_ids
+from kmodpipe.build.elf import kernel_build_ids
+from kmodpipe.build.stages import Configured, Subject
 from kmodpipe.cache.store import Artifact, made_as
 from kmodpipe.judge import dead_axes
 from kmodpipe.judge.attempts import Tries
@@ -30,8 +31,9 @@ from kmodpipe.judge.cases import Case, Surroundings
 from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import Benign, KnownBenign
 from kmodpipe.pipeline import provenance, snapshot
-from kmodpipe.pipeline.builder import Building, Built, GuestParts, Maker, Row, RunFolder, Tally
+from kmodpipe.pipeline.builder import Building, Built, GuestParts, Maker, Row, Tally
 from kmodpipe.pipeline.cell_run import Execution, GuestFiles
+from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import Places
 from kmodpipe.pipeline.workspace import Bench
 from kmodpipe.report import html, junit
@@ -44,7 +46,8 @@ from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.workers import gather, workers
 from kmodpipe.vm import accel, cpu_time, reproduce_script, speed
 from kmodpipe.vm.accel import Accel
-from kmodpipe.vm.boot import Deadlines, qemu_argv
+from kmodpipe.vm.limits import Deadlines
+from kmodpipe.vm.qemu import qemu_argv
 from kmodpipe.vm.speed import Speed
 
 _TIMED_GUESTS = 50

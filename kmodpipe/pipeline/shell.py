@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import secrets
 
-from kmodpipe.pipeline.builder import Building, Maker, RunFolder
+from kmodpipe.pipeline.builder import Building, Maker
 from kmodpipe.pipeline.cell_run import cmdline
+from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import Bench
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.workers import workers
-from kmodpipe.vm import boot
 from kmodpipe.vm.accel import Accel
-from kmodpipe.vm.boot import MachineSpec
 from kmodpipe.vm.initramfs import concatenate, pack_cell
+from kmodpipe.vm.qemu import MachineSpec, interactive
 
 
 def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:
@@ -44,7 +44,7 @@ def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:
         )
         initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *guest.tools(flavour), cell_cpio))
         bench.screen.say(f"{built.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
-        return boot.interactive(
+        return interactive(
             MachineSpec(
                 built.base.path / "out" / "bzImage",
                 initramfs,

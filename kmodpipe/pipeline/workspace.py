@@ -6,27 +6,37 @@ it: `invoke plan` looks, the others fetch.
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kmodpipe import kconfig, series, source
-from kmodpipe.build import builder_image, image_cleanup
-from kmodpipe.build import shared_image as shared_builder
+from kmodpipe import kconfig
 from kmodpipe.build.recipes import Builder
-from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine, memory_mib
-from kmodpipe.build.stages import Stages, Subject, only_module
-from kmodpipe.cache.share import Share, open_share
-from kmodpipe.cache.store import Store
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
-from kmodpipe.kconfig.matrix import CONTROL
-from kmodpipe.pipeline import snapshot
-from kmodpipe.pipeline.config import Project, Request
 from kmodpipe.series import Series
 from kmodpipe.source import Tree
+from kmodpipe.util import paths
+from kmodpipe.util.errors import InfraError, UserError
+
+if TYPE_CHECKING:
+    pass
+
+import fnmatch
+
+from kmodpipe import series, source
+from kmodpipe.build import builder_image, image_cleanup
+from kmodpipe.build import shared_image as shared_builder
+from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine, memory_mib
+from kmodpipe.build.stages import Stages, Subject
+from kmodpipe.cache.share import Share, open_share
+from kmodpipe.cache.store import Store
+from kmodpipe.kconfig.matrix import CONTROL
+from kmodpipe.pipeline import snapshot
+from kmodpipe.pipeline.config import Project
 from kmodpipe.util import os_errors
-from kmodpipe.util.errors import InfraError, UserError, unknown_name
+from kmodpipe.util.errors import unknown_name
 from kmodpipe.util.screen import Screen
 
 CONTROL_DESIGN = "none"
@@ -197,3 +207,67 @@ def set_up(asked: Asked, cache: Path, screen: Screen) -> Bench:
     builder = Builder(runtime, snapshot.recipes(asked.project.images, store), asked.request.jobs)
     stages = Stages(tree, asked.matrix, asked.module, builder, identity)
     return Bench(asked, tree, subjects, runtime, identity, stages, store, screen, share)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one command was asked to do; names as the user gave them. ``shuffle`` is the seed of the cases'
+    order, 0 for the declared one; ``share`` the repository that what is built comes from and goes to;
+    ``latest``: a branch of git is what it is now, not what it was when it was fetched."""
+
+    tree: str
+    series: tuple[str, ...]
+    matrix: Path
+    out: Path
+    jobs: int
+    runtime: str = "docker"
+    head: bool = False
+    module: str | None = None
+    flavours: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    case_files: tuple[Path, ...] = ()
+    shuffle: int = 0
+    each_patch: bool = False
+    share: str = ""
+    latest: bool = False
+
+
+def only_module(series: Iterable[Series], matrix: Matrix, asked: str | None) -> str:
+    """The one module folder of a run: asked for, or named by the series, or by the matrix.
+
+    Raises UserError where they disagree or none says it.
+    """
+    if asked:
+        return _module_folder(asked, "--module")
+    named = {s.module.strip("/"): s.name for s in series if s.module}
+    if len(named) > 1:
+        raise UserError(
+            "the series are for different modules: " + ", ".join(f"{s} for {m}" for m, s in named.items()),
+            hint="run them one at a time, or name one with --module",
+        )
+    if named:
+        folder, owner = next(iter(named.items()))
+        return _module_folder(folder, f"series.toml of {owner}")
+    if matrix.module:
+        return _module_folder(matrix.module, str(matrix.path))
+    raise UserError(
+        "nothing says which module is under test",
+        where=str(matrix.path),
+        hint='--module FOLDER, or module = "…" in series.toml or the matrix file',
+    )
+
+
+def _module_folder(folder: str, where: str) -> str:
+    """The folder as it is used. Raises UserError for one that cannot be below a tree."""
+    name = folder.strip("/")
+    # It stands in make's targets and in paths of the tree and of the object folder.
+    if not re.fullmatch(r"[\w.+,-]+(?:/[\w.+,-]+)*", name, re.ASCII) or not paths.is_plain(name):
+        raise UserError(
+            f"not a module folder: {folder!r}",
+            where=where,
+            hint="a folder of the tree, from its top: fs/overlayfs",
+        )
+    if name.startswith("-"):
+        raise UserError(f"a module folder cannot begin with a dash: {folder!r}", where=where)
+    return name

@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from kmodpipe.cache import store
-from kmodpipe.util import process
+from kmodpipe.cache.store import Store
+from kmodpipe.util import process, process_id
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import write_atomically
@@ -67,7 +67,7 @@ def probe(
 
 
 def _probe(cache: Path, program: Path, kvm: Path) -> Accel:
-    with store.Store(cache).scratch("accel-") as folder:
+    with Store(cache).scratch("accel-") as folder:
         rom = folder / "rom"
         rom.write_bytes(accel_rom.image())
         tcg = Accel("tcg", _TCG_CPU)
@@ -262,7 +262,7 @@ def _key(program: Path, kvm: Path) -> Mapping[str, str]:
         **machine(program, kvm),
         "host": os.uname().release,
         "models": " ".join((_TCG_CPU, *_KVM_CPUS)),
-        "boot": store.boot_id(),
+        "boot": process_id.boot_id(),
         "rom": digest_of(accel_rom.CODE.hex()),
     }
 

@@ -22,11 +22,12 @@ from pathlib import Path
 
 from kmodpipe.logs.kernel_log import Scanner, parse
 from kmodpipe.util import process
-from kmodpipe.vm.boot_record import Deadlines, GuestEnd, Limits, Pace, Session
+from kmodpipe.vm.boot_record import GuestEnd, Session
 from kmodpipe.vm.capped_log import CappedFile
 from kmodpipe.vm.cpu_time import Reading
+from kmodpipe.vm.limits import Deadlines, Limits, Pace
 from kmodpipe.vm.protocol import Channel, Ledger, Record, encode_ahead
-from kmodpipe.vm.qemu import MachineSpec, Serial, guarded, interactive, qemu_argv, require_same
+from kmodpipe.vm.qemu import MachineSpec, guarded, qemu_argv, require_same
 from kmodpipe.vm.watchdog import GuestClock, Limit, Watchdog
 
 _READ_BYTES = 64 * 1024
@@ -379,8 +380,3 @@ class _Guest:
             spent=self._watchdog.now,
             case_spent=self._case_spent,
         )
-
-
-__all__ = [
-    "Deadlines", "GuestEnd", "Limits", "MachineSpec", "Serial", "Session", "interactive", "qemu_argv", "run",
-]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from kmodpipe.vm.boot_record import Limits, cut_note
+from kmodpipe.vm.limits import Limits, cut_note
 
 
 class CappedFile:

@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kmodpipe.vm.boot_record import Deadlines, GuestEnd, Pace
+from kmodpipe.vm.boot_record import GuestEnd
 from kmodpipe.vm.cpu_time import Meter, Reading
+from kmodpipe.vm.limits import Deadlines, Pace
 
 
 @dataclass(frozen=True)

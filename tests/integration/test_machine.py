@@ -20,8 +20,9 @@ import pytest
 
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.vm import accel, accel_rom, boot, speed
-from kmodpipe.vm.boot import Deadlines, GuestEnd, Limits, MachineSpec, Session, qemu_argv
-from kmodpipe.vm.qemu import base_argv
+from kmodpipe.vm.boot_record import GuestEnd, Session
+from kmodpipe.vm.limits import Deadlines, Limits
+from kmodpipe.vm.qemu import MachineSpec, base_argv, qemu_argv
 from tests.integration.conftest import require
 
 pytestmark = pytest.mark.integration
@@ -135,7 +136,7 @@ def test_a_shell_in_the_guest_has_the_terminal_and_gives_it_back(tmp_path: Path)
     (tmp_path / "initrd").write_bytes(b"none")
     code = f"""
 from pathlib import Path
-from kmodpipe.vm.boot import MachineSpec, interactive
+from kmodpipe.vm.qemu import MachineSpec, interactive
 folder = Path({str(tmp_path)!r})
 raise SystemExit(interactive(MachineSpec(folder / "kernel", folder / "initrd", "", memory_mib=16)))
 """

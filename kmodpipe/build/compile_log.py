@@ -1,0 +1,115 @@
+"""Find what went wrong in a compiler's output: the first error by file and line, or the machine's trouble."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe.build.runtime import Ended
+from kmodpipe.util import os_errors
+from kmodpipe.util.errors import InfraError, KernelFailure
+from kmodpipe.util.screen import Step
+
+_ERROR = re.compile(r"^(?P<file>[^\s:]+):(?P<line>\d+):(?:\d+:)? (?:fatal )?[Ee]rror: (?P<text>.*)$")
+_LINK_ERROR = re.compile(r"^(?:ERROR: modpost: |ld: (?!.*warning: )|.*undefined reference to )")
+_KBUILD_LINE = re.compile(r"^  (?P<tool>[A-Z][A-Z0-9_]*(?: \[[A-Z]\])?)\s+(?P<target>\S+)")
+# Not the lines of source text that a compiler quotes: those are indented.
+_DISK_FULL = re.compile(r"^\S.*\bNo space left on device")
+_FULL_MIB = 1024
+_FREE_IT = "free some space, or run: invoke clean"
+_NO_MEMORY = re.compile(
+    r"^\S+: (?:fatal error: Killed signal terminated|out of memory allocating|virtual memory exhausted)",
+)
+_NO_PROCESS = re.compile(
+    r"^\S.*\b(?:v?fork|posix_spawn)\b.*: Resource temporarily unavailable$|^\S+: \d+: Cannot fork$"
+)
+
+
+@dataclass(frozen=True)
+class CompileError:
+    """One error as the compiler said it; ``file`` relative to the tree."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}"
+
+
+class CompileWatch:
+    """Reads the output of a build of ``src`` as it comes: progress for the screen, errors for the report."""
+
+    def __init__(self, src: Path, folder: Path, step: Step | None, expected_lines: int | None = None) -> None:
+        self.errors: list[CompileError] = []
+        self.link_errors: list[str] = []
+        self.compiled = 0
+        self._ours = self._hint = ""
+        self._src = f"{src}/"
+        self._folder = folder
+        self._step = step
+        self._expected = expected_lines
+
+    def line(self, line: str) -> None:
+        # The machine's trouble first: a compiler may well report it with a file and a line of the tree.
+        if _DISK_FULL.match(line):
+            # A build can fill the memory behind /tmp as well, or just say so: what is left on the disk tells.
+            if shutil.disk_usage(self._folder).free >> 20 < _FULL_MIB:
+                self._ours, self._hint = "the disk filled up", _FREE_IT
+        elif _NO_MEMORY.match(line):
+            self._blame("a compiler ran out of memory", "give the machine more memory, or use fewer --jobs")
+        elif _NO_PROCESS.match(line):
+            self._blame("no more processes could be started", "use fewer --jobs; is it the build that forks?")
+        elif match := _KBUILD_LINE.match(line):
+            self.compiled += 1
+            if self._step:
+                self._step.update(
+                    f"{match['tool']} {match['target']}", done=self.compiled, total=self._expected
+                )
+        elif match := _ERROR.match(line):
+            if len(self.errors) < 20:
+                file = match["file"].removeprefix(self._src).removeprefix("/src/")
+                file = re.sub(r"^(?:\.\./)*(?:src/)?", "", file)
+                self.errors.append(CompileError(file, int(match["line"]), match["text"]))
+        elif _LINK_ERROR.match(line) and len(self.link_errors) < 20:
+            self.link_errors.append(line.strip())
+
+    def _blame(self, what: str, hint: str) -> None:
+        """The machine is at fault, for the first reason that is told."""
+        if not self._ours:
+            self._ours, self._hint = what, hint
+
+    def raise_for(self, ended: Ended, what: str, log: Path) -> None:
+        """Turn a failed build into the error that says whose fault it was."""
+        if ended.status != 0 and os_errors.is_full(self._folder):
+            # Not every tool says why it could not write.
+            self._blame("the disk filled up", _FREE_IT)
+        # Whatever the status: a recipe can swallow the death of one compiler, and go on without its object.
+        if self._ours:
+            raise InfraError(
+                f"{self._ours} while {what} was built",
+                where=f"log: {log}",
+                detail=ended.tail,
+                hint=self._hint,
+            )
+        if ended.status == 0:
+            return
+        if self.errors:
+            first = self.errors[0]
+            raise KernelFailure(
+                f"{what} does not compile: {first}",
+                where=f"{first.file}:{first.line} (log: {log})",
+                detail="\n".join(map(str, self.errors)),
+                hint="fix the source, or the patch that last touched it",
+            )
+        if self.link_errors:
+            raise KernelFailure(
+                f"{what} does not link: {self.link_errors[0]}",
+                where=f"log: {log}",
+                detail="\n".join(self.link_errors),
+            )
+        raise KernelFailure(
+            f"{what} does not build (status {ended.status})", where=f"log: {log}", detail=ended.tail
+        )
