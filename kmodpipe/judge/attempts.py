@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 from kmodpipe.results import Attempt, CaseResult, Verdict
 
 MOST_ATTEMPTS, MOST_REPEATS = 20, 10_000
-_Z = 1.959964
+_Z = NormalDist().inv_cdf(0.975)
 """The normal quantile of a two-sided 95 %."""
 _OUTCOME = "flaky"
 _DID = {

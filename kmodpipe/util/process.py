@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe.util import os_errors, reaper
+from kmodpipe.util import os_errors, proc_stat, reaper
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.os_errors import from_system
 
@@ -187,11 +187,8 @@ def spawn(
 
 def is_stopped(child: subprocess.Popen[bytes]) -> bool:
     """Whether a child stands still, as after SIGSTOP or under a debugger."""
-    try:
-        state = Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return False
-    return state in "Tt"
+    stat = proc_stat.of(child.pid)
+    return stat is not None and stat.stopped
 
 
 def forget(child: subprocess.Popen[bytes]) -> None:

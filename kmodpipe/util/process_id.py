@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from kmodpipe.util import process
+from kmodpipe.util import proc_stat, process
 
 
 def boot_id() -> str:
@@ -23,12 +23,8 @@ def boot_id() -> str:
 
 def began(pid: int) -> str:
     """When a process began, in the kernel's ticks since boot; empty where there is none, or it is dead."""
-    try:
-        # The name in parentheses may hold anything, spaces and parentheses included.
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else fields[19]
-    except (OSError, IndexError):
-        return ""
+    stat = proc_stat.of(pid)
+    return "" if stat is None or stat.dead else stat.started
 
 
 def me() -> str:

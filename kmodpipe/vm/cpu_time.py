@@ -19,11 +19,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kmodpipe.util import proc_stat
+from kmodpipe.util.proc_stat import TICK_S
+
 PATIENCE = 10.0
 """How many times as long as it may take a process is waited for when it has to wait."""
 _LEAST_S = 0.1
 """Between two looks into /proc: one costs a third of a millisecond."""
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _HELD = "DTt"
 
 
@@ -119,7 +121,9 @@ class Meter:
             thread = self._threads.setdefault(tid, _Thread(look, now_s))
             self._ran_s[tid] = look.ran_s
             most_s = max(most_s, thread.waited_s(look, now_s))
-        self._whole_s = _whole(self.proc / str(self.pid) / "stat")
+        # In ticks, so a little behind, but of threads that are gone as well.
+        whole = proc_stat.read(self.proc / str(self.pid) / "stat")
+        self._whole_s = whole.cpu_s if whole else 0.0
         stolen_s = _stolen(self.proc / "stat")
         more_s = 0.0 if self._stolen_s is None else max(stolen_s - self._stolen_s, 0.0)
         self._stolen_s = stolen_s
@@ -144,29 +148,21 @@ def look_at(tasks: Path) -> dict[str, Look]:
     found: dict[str, Look] = {}
     with suppress(OSError):
         for task in tasks.iterdir():
-            with suppress(OSError, ValueError, IndexError):
-                found[task.name] = _look(task)
+            if look := _look(task):
+                found[task.name] = look
     return found
 
 
-def _look(task: Path) -> Look:
-    # The name in parentheses may hold anything: what counts is behind the last one.
-    stat = (task / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    ran_s = (int(stat[11]) + int(stat[12])) * _TICK_S
-    queued_s, turns = 0.0, 0
+def _look(task: Path) -> Look | None:
+    stat = proc_stat.read(task / "stat")
+    if stat is None:
+        return None
+    ran_s, queued_s, turns = stat.cpu_s, 0.0, 0
     with suppress(OSError, ValueError, IndexError):
         ran_ns, queued_ns, count = (int(word) for word in (task / "schedstat").read_text().split())
         if count:
             ran_s, queued_s, turns = ran_ns / 1e9, queued_ns / 1e9, count
-    return Look(stat[0], ran_s, queued_s, turns)
-
-
-def _whole(stat: Path) -> float:
-    """Processor time of a process and its threads, those that are gone too; in ticks, so a little behind."""
-    with suppress(OSError, ValueError, IndexError):
-        words = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) * _TICK_S
-    return 0.0
+    return Look(stat.state, ran_s, queued_s, turns)
 
 
 def _stolen(stat: Path) -> float:
@@ -174,7 +170,7 @@ def _stolen(stat: Path) -> float:
     with suppress(OSError, ValueError, IndexError):
         lines = stat.read_text(encoding="utf-8").splitlines()
         number = sum(line.startswith("cpu") for line in lines) - 1
-        return int(lines[0].split()[8]) * _TICK_S / max(number, 1)
+        return int(lines[0].split()[8]) * TICK_S / max(number, 1)
     return 0.0
 
 

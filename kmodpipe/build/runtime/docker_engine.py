@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmodpipe.util import process
+from kmodpipe.util import proc_stat, process
 from kmodpipe.util.errors import InfraError, Interrupted, KmodpipeError
 from kmodpipe.util.sudo import RootShell, tail_of
 
@@ -292,11 +292,8 @@ def _has_ended(pid_file: Path) -> bool:
         pid = int(pid_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    try:
-        # Dead and not reaped yet is dead: the state follows the name, which may hold anything.
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] in "ZX"
-    except (OSError, IndexError):
-        return True
+    stat = proc_stat.of(pid)
+    return stat is None or stat.dead
 
 
 def _journal(way: Way, begin: int, shell: RootShell) -> str:
