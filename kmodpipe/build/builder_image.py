@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmodpipe.cache.store import Store
-from kmodpipe.util.digest import digest_of
-from kmodpipe.util.lock import lock
-from kmodpipe.util.files import require_space
 from kmodpipe.source import apt
 from kmodpipe.util import process
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util.files import require_space
+from kmodpipe.util.lock import lock
 from kmodpipe.util.text import visible
 
 if TYPE_CHECKING:

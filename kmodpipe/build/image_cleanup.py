@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from kmodpipe.build import builder_image
 from kmodpipe.util.digest import digest_of
-from kmodpipe.util.lock import lock
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.text import visible
 
@@ -65,7 +65,12 @@ def _uses(cache: Path, image_id: str) -> tuple[Use, ...]:
 
 
 def remove_old(
-    client: DockerClient, images: Path, cache: Path, screen: Screen, *, names: builder_image.Names | None = None
+    client: DockerClient,
+    images: Path,
+    cache: Path,
+    screen: Screen,
+    *,
+    names: builder_image.Names | None = None,
 ) -> int:
     """Remove the builder images that no checkout needs, and what lies nameless under such; how many.
 

@@ -25,10 +25,10 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
 from kmodpipe.build import outputs
-from kmodpipe.util.digest import digest_of
-from kmodpipe.cache.store import remove
 from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime
+from kmodpipe.cache.store import remove
 from kmodpipe.util import os_errors, paths
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, KernelFailure, UserError
 from kmodpipe.util.screen import Step
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from kmodpipe.build import builder_image
 from kmodpipe.cache.share import Share
 from kmodpipe.cache.store import Store
-from kmodpipe.util.lock import lock
-from kmodpipe.util.files import write_atomically
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util.files import write_atomically
+from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen
 
 if TYPE_CHECKING:

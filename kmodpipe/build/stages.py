@@ -19,11 +19,11 @@ from pathlib import Path
 from kmodpipe import kconfig
 from kmodpipe.build.recipes import Builder, ModuleOrder, build_id, make_flags, module_targets
 from kmodpipe.cache.store import Artifact, Inputs
-from kmodpipe.util.digest import digest_file, digest_of, digest_tree
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.series import Series
 from kmodpipe.source import Tree
 from kmodpipe.util import paths
+from kmodpipe.util.digest import digest_file, digest_of, digest_tree
 from kmodpipe.util.errors import InfraError, KernelFailure, UserError
 from kmodpipe.util.screen import Step
 

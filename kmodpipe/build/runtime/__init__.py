@@ -11,9 +11,9 @@ and only the folders marked writable can be written.
     host     jobs on this machine, with its own compiler
 """
 
-from kmodpipe.build.runtime.docker import DockerRuntime, LABEL, memory_mib, owner
+from kmodpipe.build.runtime.docker import LABEL, DockerRuntime, memory_mib, owner
 from kmodpipe.build.runtime.host import HostRuntime
-from kmodpipe.build.runtime.job import Ended, EngineWentAway, Folder, Job, REPRODUCIBLE, Runtime
+from kmodpipe.build.runtime.job import REPRODUCIBLE, Ended, EngineWentAway, Folder, Job, Runtime
 
 __all__ = [
     "LABEL",

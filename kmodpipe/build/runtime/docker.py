@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from kmodpipe.build.runtime import docker_engine
-from kmodpipe.build.runtime.job import Ended, EngineWentAway, Job, REPRODUCIBLE
-from kmodpipe.build.runtime.job_output import Log, Room
 from kmodpipe.build.outputs import OBJECT_BYTES
+from kmodpipe.build.runtime import docker_engine
+from kmodpipe.build.runtime.job import REPRODUCIBLE, Ended, EngineWentAway, Job
+from kmodpipe.build.runtime.job_output import Log, Room
 from kmodpipe.util import process, process_id
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.process_id import boot_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from kmodpipe.build.runtime.job import Ended, Job, REPRODUCIBLE
+from kmodpipe.build.runtime.job import REPRODUCIBLE, Ended, Job
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, UserError
 

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from kmodpipe.util.files import size_mib
 from kmodpipe.build.runtime.job import Job
 from kmodpipe.util.errors import InfraError, KernelFailure
+from kmodpipe.util.files import size_mib
 
 _RESERVE_MIB = 512
 _MOST_MIB = 64 * 1024
