@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kmodpipe.kconfig.fragment import Asked, merge, parse_fragment
-from kmodpipe.util import paths, toml
+from kmodpipe.util import paths, shipped, toml
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError, unknown_name
 
@@ -218,7 +218,7 @@ def load_matrix(path: Path) -> Matrix:
 
 
 def _fragments(matrix: Path, names: Sequence[str]) -> tuple[Asked, ...]:
-    """The fragments beside the matrix file, laid over each other in this order."""
+    """Read the fragments, beside the matrix file or else the package's; later ones win."""
     layers = []
     for name in names:
         # What is wrong in a fragment is told with its own words: not those of a file that is none.
@@ -234,8 +234,9 @@ def _fragments(matrix: Path, names: Sequence[str]) -> tuple[Asked, ...]:
             )
         if paths.exists(matrix.parent / name) and not paths.is_file(matrix.parent / name):
             raise UserError(f"the fragment {name} is not a file", where=str(matrix))
+        path = shipped.or_shipped(matrix.parent / name, shipped.folder("kconfigs") / name)
         try:
-            layers.append(parse_fragment((matrix.parent / name).read_text("utf-8"), name))
+            layers.append(parse_fragment(path.read_text("utf-8"), name))
         except FileNotFoundError as e:
             raise UserError(f"the fragment {name} does not exist", where=str(matrix)) from e
         except (OSError, UnicodeDecodeError) as e:

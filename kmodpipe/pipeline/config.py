@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from kmodpipe.source import TreeSpec
-from kmodpipe.util import toml
+from kmodpipe.util import paths, shipped, toml
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.vm.limits import Deadlines
 
@@ -50,7 +50,8 @@ class Project:
 
     @property
     def images(self) -> Path:
-        return self.root / "images"
+        """The project's own recipes and guest, or those that the package brings along."""
+        return shipped.or_shipped(self.root / "images", shipped.folder("images"))
 
     @property
     def patches(self) -> Path:
@@ -84,14 +85,22 @@ def load(root: Path) -> Project:
         root=root,
         tree=settings.tree,
         series=settings.series,
-        matrix=root / settings.matrix,
-        benign=root / settings.benign if settings.benign else None,
+        matrix=_kconfig_file(root, settings.matrix),
+        benign=_kconfig_file(root, settings.benign) if settings.benign else None,
         jobs=settings.jobs or os.cpu_count() or 1,
         trees=trees,
         deadlines=deadlines,
         receivers=_receivers(settings, path),
         share=os.environ.get("KMODPIPE_SHARE") or settings.share,
     )
+
+
+def _kconfig_file(root: Path, name: str) -> Path:
+    """Return a file of the project; ``kconfigs/NAME`` is the package's where the project has none."""
+    first, _, rest = name.partition("/")
+    if first == "kconfigs" and paths.is_plain(rest):
+        return shipped.or_shipped(root / name, shipped.folder("kconfigs") / rest)
+    return root / name
 
 
 def _receivers(settings: _Table, path: Path) -> Mapping[str, Receiver]:

@@ -1,0 +1,177 @@
+"""The wheel: whole, and of use in an environment that knows nothing of the repository."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+from kmodpipe.build import builder_image
+from kmodpipe.util.digest import digest_tree
+from tests.integration.conftest import require
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+
+REPO = Path(__file__).resolve().parents[2]
+SHIPPED = ("images", "kconfigs")
+# The caller's own environment must not lend the new one its modules.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV" and not k.startswith("PYTHON")}
+
+IMPORT_ALL = """
+import importlib, pkgutil, kmodpipe
+names = [m.name for m in pkgutil.walk_packages(kmodpipe.__path__, "kmodpipe.")]
+for name in names:
+    if not name.endswith(".__main__"):
+        importlib.import_module(name)
+print(kmodpipe.__file__, *sorted(["kmodpipe", *names]), sep="\\n")
+"""
+USE_SHIPPED = """
+from pathlib import Path
+from kmodpipe import kconfig
+from kmodpipe.build import builder_image
+from kmodpipe.util.digest import digest_tree
+from kmodpipe.judge import cases
+from kmodpipe.logs import known_benign
+from kmodpipe.pipeline import config
+project = config.load(Path.cwd())
+assert kconfig.load_matrix(project.matrix).flavours, project.matrix
+assert cases.load(project.cases), project.cases
+print(project.images, digest_tree(project.images), digest_tree(project.matrix.parent), sep="\\n")
+print(builder_image.tag(project.images))
+"""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A copy of the repository's files as they are now, and what was built from it."""
+
+    source: Path
+    sdist: Path
+    wheel: Path
+
+    def shipped(self) -> Mapping[str, tuple[bytes, bool]]:
+        """Content and executable bit of each tracked file that has to be in the wheel."""
+        names = _git_files("--cached", *SHIPPED)
+        return {n: ((REPO / n).read_bytes(), os.access(REPO / n, os.X_OK)) for n in names}
+
+
+def _git_files(*arguments: str) -> list[str]:
+    command = ["git", "ls-files", "-z", "--exclude-standard", *arguments]
+    listed = subprocess.run(command, cwd=REPO, check=True, capture_output=True, text=True).stdout
+    return [name for name in listed.split("\0") if name and (REPO / name).is_file()]
+
+
+def _run(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The sdist, and the wheel that is built from the sdist."""
+    require((REPO / ".git").exists() and shutil.which("git") is not None, "not a git checkout")
+    work = tmp_path_factory.mktemp("wheel")
+    probe = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "-q",
+        "--no-deps",
+        "-d",
+        work / "probe",
+        "setuptools>=77",
+    ]
+    require(subprocess.run(probe, env=ENVIRONMENT, capture_output=True).returncode == 0, "no package index")
+    # A copy: a build folder left in the checkout would be packed as well.
+    source = work / "source"
+    for name in _git_files("--cached", "--others"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPO / name, source / name, follow_symlinks=False)
+    out = work / "dist"
+    _run(sys.executable, "-m", "build", "--outdir", out, source, cwd=work)
+    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+    return Built(source, sdist, wheel)
+
+
+@pytest.fixture(scope="module")
+def python(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of an environment that holds the wheel and what it requires, and nothing else."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    _run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
+    python = folder / "venv/bin/python"
+    _run(python, "-m", "pip", "install", "-q", built.wheel, cwd=folder)
+    return python
+
+
+def test_the_wheel_holds_every_tracked_recipe_and_fragment(built: Built) -> None:
+    with zipfile.ZipFile(built.wheel) as wheel:
+        found = {
+            info.filename.removeprefix("kmodpipe/shipped/"): (
+                wheel.read(info),
+                bool(info.external_attr >> 16 & 0o100),
+            )
+            for info in wheel.infolist()
+            if info.filename.startswith("kmodpipe/shipped/")
+        }
+    expected = built.shipped()
+    assert {n.partition("/")[0] for n in expected} == set(SHIPPED)
+    assert any(executable for _, executable in expected.values())
+    assert {name: found.get(name) for name in expected} == expected
+
+
+def test_the_sdist_holds_them_too(built: Built) -> None:
+    expected = built.shipped()
+    with tarfile.open(built.sdist) as sdist:
+        top = built.sdist.name.removesuffix(".tar.gz")
+        for name, (content, executable) in expected.items():
+            member = sdist.getmember(f"{top}/{name}")
+            assert bool(member.mode & 0o100) == executable, name
+            packed = sdist.extractfile(member)
+            assert packed is not None and packed.read() == content, name
+        assert f"{top}/LICENSE" in sdist.getnames()
+
+
+def test_an_index_would_take_both_with_their_licence(built: Built) -> None:
+    _run(sys.executable, "-m", "twine", "check", "--strict", built.sdist, built.wheel, cwd=built.source)
+    with zipfile.ZipFile(built.wheel) as wheel:
+        (home,) = {n.partition("/")[0] for n in wheel.namelist() if ".dist-info/" in n}
+        metadata = message_from_bytes(wheel.read(f"{home}/METADATA"))
+        text = wheel.read(f"{home}/licenses/LICENSE")
+    assert metadata["License-Expression"] == "GPL-2.0-only"
+    assert metadata.get_all("License-File") == ["LICENSE"]
+    assert text == (REPO / "LICENSE").read_bytes()
+
+
+def test_every_module_is_in_the_wheel_and_can_be_imported(built: Built, python: Path, tmp_path: Path) -> None:
+    place, *names = _run(python, "-c", IMPORT_ALL, cwd=tmp_path).splitlines()
+    assert Path(place).is_relative_to(python.parents[1])
+    files = [p.relative_to(built.source).with_suffix("") for p in (built.source / "kmodpipe").rglob("*.py")]
+    assert names == sorted(".".join(f.parts).removesuffix(".__init__") for f in files)
+
+
+def test_a_project_elsewhere_uses_what_is_installed(built: Built, python: Path, tmp_path: Path) -> None:
+    """With the same digests as a checkout: what one of them has built, the other finds in the cache."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.kmodpipe]\ntree = "linux"\nbenign = "kconfigs/benign.toml"\n'
+    )
+    images, *digests = _run(python, "-c", USE_SHIPPED, cwd=tmp_path).splitlines()
+    assert Path(images).is_relative_to(python.parents[1])
+    source = built.source
+    assert digests == [
+        digest_tree(source / "images"),
+        digest_tree(source / "kconfigs"),
+        builder_image.tag(source / "images"),
+    ]
