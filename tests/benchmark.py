@@ -28,7 +28,9 @@ from rich.table import Table
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import DockerRuntime, Folder, Job
 from kmodpipe.build.runtime.docker_engine import connect
-from kmodpipe.cli import options
+from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.options import RunOptions
+from kmodpipe.cli.resolve import resolve
 from kmodpipe.pipeline import config, workspace
 from kmodpipe.util.screen import Mode, Screen
 from tests.faults.load import limits
@@ -155,7 +157,7 @@ class Report:
 def main(argv: Sequence[str]) -> int:
     quick = "--quick" in argv
     project = config.load(REPO)
-    asked = options.resolve(options.Asking(root=REPO))
+    asked = resolve(RunOptions(), Invocation(REPO))
     users_cache = config.cache_folder()
     tree = workspace.fetch_tree(asked, users_cache, Screen(Mode.PLAIN))
     report = Report()

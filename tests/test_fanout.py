@@ -16,7 +16,6 @@ from kmodpipe.ci import collect, formats, job_plan
 from kmodpipe.ci.collect import Part
 from kmodpipe.ci.job_plan import Plan
 from kmodpipe.cli import commands
-from kmodpipe.cli import fan_out as fanout
 from kmodpipe.results import CellResult, EffectKind, Run, State, Verdict
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen
@@ -38,7 +37,7 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Plan, Run]:
 
 
 def planned(world: World, **asked: object) -> Plan:
-    ran = world.command(fanout.matrix, to=str(world.root / "plan.json"), **asked)
+    ran = world.command(commands.matrix, to=str(world.root / "plan.json"), **asked)
     assert ran.code == 0, ran.text
     return job_plan.load(world.root / "plan.json")
 
@@ -110,7 +109,7 @@ def test_cells_are_put_together_only_where_there_are_too_many(
     world, _, _ = tested
     monkeypatch.setattr(job_plan, "LIMITS", {**job_plan.LIMITS, "json": 3})
     assert [len(job.cells) for job in planned(world).jobs] == [2, 2, 1]
-    refused = world.command(fanout.matrix, per_job=1)
+    refused = world.command(commands.matrix, per_job=1)
     assert refused.code == 2
     assert "5 cells make 5 jobs, and 3 are allowed" in refused.text
     assert "--per-job" in refused.text
@@ -139,7 +138,7 @@ def test_gitlab_gets_a_job_a_cell_and_the_plan_itself(
 def test_a_plan_that_was_made_can_be_printed_in_another_form(tested: tuple[World, Plan, Run]) -> None:
     world, _, _ = tested
     made = planned(world)
-    ran = world.command(fanout.matrix, plan=str(world.root / "plan.json"), format="github")
+    ran = world.command(commands.matrix, plan=str(world.root / "plan.json"), format="github")
     assert json.loads(ran.out) == json.loads(formats.github(made))
 
 
@@ -270,7 +269,7 @@ def test_collect_finds_each_run_once_and_keeps_what_the_jobs_left(tmp_path: Path
     asked = {"plan": str(world.root / "plan.json"), "out": str(world.root / "out")}
     for _ in range(2):
         # The second finds the first's results below out/ as well, and does not count them.
-        ran = world.command(fanout.collect, dir=[str(world.root / "out")], **asked)
+        ran = world.command(commands.collect, dir=[str(world.root / "out")], **asked)
         assert ran.code == 0, ran.text
     run = results.load(world.latest / "results.json")
     assert len(run.properties[collect.COLLECTED].split(", ")) == len(made.jobs)
@@ -278,7 +277,7 @@ def test_collect_finds_each_run_once_and_keeps_what_the_jobs_left(tmp_path: Path
     assert (world.latest / cell.artifacts["console.log"]).is_file()
     assert "TOY" in (world.latest / cell.artifacts["config"]).read_text()
     shutil.rmtree(world.root / "out" / made.jobs[0].job)
-    ran = world.command(fanout.collect, dir=[str(world.root / "out")], **asked)
+    ran = world.command(commands.collect, dir=[str(world.root / "out")], **asked)
     assert ran.code == 3, ran.text
     assert all(
         f"missing: {cell}: job {made.jobs[0].job} never reported it" in ran.text
@@ -297,11 +296,11 @@ def test_collect_keeps_equal_files_once(tested: tuple[World, Plan, Run], tmp_pat
 
 def test_collect_needs_a_plan_and_folders(tested: tuple[World, Plan, Run], tmp_path: Path) -> None:
     world, _, _ = tested
-    assert world.command(fanout.collect, dir=["out"]).code == 2
+    assert world.command(commands.collect, dir=["out"]).code == 2
     planned(world)
     at = str(world.root / "plan.json")
-    assert world.command(fanout.collect, plan=at, dir=[str(tmp_path / "none*")]).code == 2
-    empty = world.command(fanout.collect, plan=at, dir=[str(tmp_path)], out=str(tmp_path / "out"))
+    assert world.command(commands.collect, plan=at, dir=[str(tmp_path / "none*")]).code == 2
+    empty = world.command(commands.collect, plan=at, dir=[str(tmp_path)], out=str(tmp_path / "out"))
     assert empty.code == 3 and "no job left a result" in empty.text
 
 

@@ -11,8 +11,7 @@ import pytest
 
 from kmodpipe import kconfig
 from kmodpipe.kconfig import Asked, Matrix, Variant
-from kmodpipe.pipeline import workspace
-from kmodpipe.pipeline.workspace import Request
+from kmodpipe.pipeline.run_spec import choose_cells
 from kmodpipe.util.errors import UserError
 from kmodpipe.vm.limits import Pace
 from tests import toy
@@ -43,8 +42,7 @@ def matrix(tmp_path: Path) -> Matrix:
 
 
 def chosen(matrix: Matrix, cells: tuple[str, ...] = (), flavours: tuple[str, ...] = ()) -> list[str]:
-    request = Request("t", (), matrix.path, Path("out"), 1, flavours=flavours, cells=cells)
-    return [cell.id for cell in workspace.cells(matrix, [CONTROL], request)]
+    return [cell.id for cell in choose_cells(matrix, [CONTROL], flavours, cells)]
 
 
 def test_a_flavour_asks_for_more_over_what_all_ask_for_and_below_the_axes(matrix: Matrix) -> None:

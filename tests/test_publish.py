@@ -20,7 +20,8 @@ from kcidb_io.schema import LATEST
 from kmodpipe import results
 from kmodpipe.cli.commands import ci, publish
 from kmodpipe.cli.exit import guarded
-from kmodpipe.cli.options import Asking
+from kmodpipe.cli.invocation import Invocation, receivers_of
+from kmodpipe.cli.options import PublishOptions
 from kmodpipe.pipeline import config
 from kmodpipe.publish import outbox, receivers, run_data, template
 from kmodpipe.publish.delivery import Courier, send
@@ -109,8 +110,8 @@ def test_receivers_are_read_from_pyproject(tmp_path: Path) -> None:
         '[tool.kmodpipe]\ntree = "t"\n[tool.kmodpipe.receivers.archive]\nkind = "http"\n'
         'url = "https://files.example.org/{run}"\nconnect-s = 3\n'
     )
-    project = config.load(tmp_path)
-    assert project.receivers["archive"].connect_s == 3
+    receivers = receivers_of(config.load(tmp_path))
+    assert receivers["archive"].connect_s == 3
 
 
 def test_what_a_run_says_stays_one_segment_of_the_path() -> None:
@@ -579,7 +580,7 @@ def test_death_between_success_and_receipt_is_a_repeat_and_between_receipt_and_r
 def asked(root: Path, **given: object) -> tuple[int, str]:
     text = io.StringIO()
     screen = Screen(Mode.PLAIN, out=text)
-    code = guarded(publish, Asking(root=root, screen=screen, **given))  # type: ignore[arg-type]
+    code = guarded(publish, PublishOptions(**given), Invocation(root, screen=screen))  # type: ignore[arg-type]
     return code, text.getvalue()
 
 
@@ -597,26 +598,26 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_kcidb_to_a_file_is_delivered_once(project: Path, finished: Material) -> None:
-    code, text = asked(project, receivers=["file"], run=str(finished.folder))
+    code, text = asked(project, to=("file",), run=str(finished.folder))
     assert (code, "1 delivered" in text) == (0, True)
     written = json.loads((project / "sent" / f"{finished.run.id}.json").read_text())
     assert LATEST.is_valid(written)
-    code, text = asked(project, receivers=["file"], run=str(finished.folder))
+    code, text = asked(project, to=("file",), run=str(finished.folder))
     assert (code, "1 delivered before" in text) == (0, True)
-    code, text = asked(project, receivers=["file"], run=str(finished.folder), again=True)
+    code, text = asked(project, to=("file",), run=str(finished.folder), again=True)
     assert (code, "1 delivered" in text) == (0, True)
 
 
 def test_configuration_that_is_wrong_is_2_and_spools_nothing(project: Path, finished: Material) -> None:
-    code, text = asked(project, receivers=["squad"], run=str(finished.folder))
+    code, text = asked(project, to=("squad",), run=str(finished.folder))
     assert code == 2
     assert "SQUAD_TOKEN is not set" in text
-    code, text = asked(project, receivers=["sqad"], run=str(finished.folder))
+    code, text = asked(project, to=("sqad",), run=str(finished.folder))
     assert (code, "did you mean squad" in text) == (2, True)
     assert asked(project)[0] == 2
-    assert asked(project, receivers=["squad"], pending=True)[0] == 2
-    assert asked(project, receivers=["file"], run="nowhere")[0] == 2
-    code, text = asked(project, receivers=[f"squad={TOKEN}"], run=str(finished.folder))
+    assert asked(project, to=("squad",), pending=True)[0] == 2
+    assert asked(project, to=("file",), run="nowhere")[0] == 2
+    code, text = asked(project, to=(f"squad={TOKEN}",), run=str(finished.folder))
     assert (code, TOKEN in text) == (2, False)
     assert not outbox.place().exists()
 
@@ -634,7 +635,15 @@ def test_pending_for_a_receiver_that_is_gone_is_2_and_stays(project: Path) -> No
 def test_a_dry_run_shows_every_request_and_sends_and_writes_nothing(
     project: Path, finished: Material
 ) -> None:
-    code, text = asked(project, receivers=["squad", "file"], run=str(finished.folder), dry_run=True)
+    code, text = asked(
+        project,
+        to=(
+            "squad",
+            "file",
+        ),
+        run=str(finished.folder),
+        dry_run=True,
+    )
     assert code == 0
     assert text.count("POST https://squad.example.org/api/submit/kernel/overlayfs/") == 7
     assert "Auth-Token: the token of $SQUAD_TOKEN" in text
@@ -643,7 +652,7 @@ def test_a_dry_run_shows_every_request_and_sends_and_writes_nothing(
 
 
 def test_an_office_takes_each_receiver_once(project: Path) -> None:
-    office = Office(config.load(project).receivers, project, Screen(Mode.QUIET, out=io.StringIO()))
+    office = Office(receivers_of(config.load(project)), project, Screen(Mode.QUIET, out=io.StringIO()))
     assert len(office.named(["file", "file"])) == 1
 
 
@@ -735,7 +744,7 @@ def test_a_run_that_an_error_ended_is_sent_with_the_reason(
         raise InfraError("the disk is full")
 
     monkeypatch.setattr("kmodpipe.pipeline.run.find_dead_axes", no_room)
-    ran = world.command(ci, cell=["toy-fix.INDEX=y.NOUUID=n"], receivers=["file"])
+    ran = world.command(ci, cell=["toy-fix.INDEX=y.NOUUID=n"], publish=["file"])
     assert ran.code == 3
     assert "the disk is full" in ran.text and "file: 1 delivered" in ran.text
     run = results.load(world.latest / "results.json")
@@ -752,7 +761,7 @@ def test_a_job_that_ends_before_its_run_has_nothing_to_publish(tmp_path: Path) -
     world = toy.build(tmp_path)
     with (world.root / "pyproject.toml").open("a") as f:
         f.write(RECEIVERS)
-    ran = world.command(ci, tree=str(tmp_path / "nowhere"), receivers=["file"])
+    ran = world.command(ci, tree=str(tmp_path / "nowhere"), publish=["file"])
     assert ran.code == 2
     assert "not published: the job ended before there were results" in ran.text
 
@@ -761,7 +770,7 @@ def test_an_interruption_while_sending_says_how_the_rest_is_sent(
     project: Path, finished: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = io.StringIO()
-    office = Office(config.load(project).receivers, project, Screen(Mode.PLAIN, out=text))
+    office = Office(receivers_of(config.load(project)), project, Screen(Mode.PLAIN, out=text))
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

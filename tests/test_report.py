@@ -5,15 +5,18 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kmodpipe import results
-from kmodpipe.pipeline.provenance import repeat_properties
-from kmodpipe.report import command, compare, mail, markup, rerun, summary, wording
-from kmodpipe.report.command import Wanted
+from kmodpipe.cli import report as command
+from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.options import ReportOptions, RunOptions, Use, command_line
+from kmodpipe.cli.resolve import resolve
+from kmodpipe.report import compare, mail, markup, rerun, summary, wording
 from kmodpipe.results import CaseResult, Run, State, Verdict
 from kmodpipe.util.errors import KmodpipeError
 from kmodpipe.util.screen import Mode, Screen
@@ -58,8 +61,9 @@ class Shell:
 
     def report(self, **wanted: object) -> str:
         shown = io.StringIO()
-        asked = Wanted(REPO / "images/guest/cases", self.out, **wanted)  # type: ignore[arg-type]
-        self.code = int(command.report(asked, Screen(Mode.QUIET, out=shown)))
+        given = {"format" if name == "form" else name: value for name, value in wanted.items()}
+        options = ReportOptions(out=str(self.out), **given)  # type: ignore[arg-type]
+        self.code = int(command.report(options, Invocation(REPO, screen=Screen(Mode.QUIET, out=shown))))
         return shown.getvalue()
 
 
@@ -347,24 +351,18 @@ def test_a_huge_run_is_told_in_a_few_pages() -> None:
     assert len(markup.text(summary.whole(run, compare.runs(run, replace(run, id="b")))).splitlines()) < 300
 
 
-def test_properties_name_what_is_not_the_default(tmp_path: Path) -> None:
-    from kmodpipe.pipeline.config import load
-    from kmodpipe.pipeline.workspace import Request
-    from kmodpipe.series import load as load_series
-
-    project = load(REPO)
-    one = load_series("uuid-off", project.patches)
-    request = Request(project.tree, ("uuid-off",), project.matrix, tmp_path, 1)
-    assert repeat_properties(request, project, (one,)) == {"repeat-with": "invoke test"}
-    own = replace(
-        request, tree="~/linux", matrix=Path("m.toml"), head=True, each_patch=True, runtime="host",
-        flavours=("xfs",), module="fs/x", series=("a.mbox",),
+def test_the_command_that_repeats_names_what_is_not_the_default(tmp_path: Path) -> None:
+    assert resolve(RunOptions(series=("uuid-off",)), Invocation(REPO)).repeat_command == "invoke test"
+    own = RunOptions(
+        tree="~/linux", matrix="/m.toml", head=True, each_patch=True, runtime="host",
+        flavour=("xfs",), module="fs/x", series=("a.mbox",), jobs=3, case=("x",), cell=("y",), share="none",
     )  # fmt: skip
-    told = "--tree '~/linux' --matrix m.toml --module fs/x --flavour xfs --head --each-patch --runtime host"
-    assert repeat_properties(own, project, (one,)) == {
-        "repeat-with": f"invoke test {told}",
-        "series.uuid-off.argument": "a.mbox",
-    }
+    told = "--tree ~/linux --head --each-patch --matrix /m.toml --module fs/x --flavour xfs --runtime host"
+    assert command_line(own, Use.REPEAT) == told.split()
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(REPO / "patches" / "uuid-off", folder)
+    spec = resolve(RunOptions(series=(str(folder),)), Invocation(REPO))
+    assert spec.series_arguments == {spec.series[0].name: str(folder)}
 
 
 def test_results_say_more_and_are_read_without_it() -> None:

@@ -4,24 +4,22 @@ if the kernel under test is the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from kmodpipe import __version__
-from kmodpipe.judge.attempts import Tries
-from kmodpipe.judge.cases import Case
-from kmodpipe.pipeline.workspace import Asked
+from kmodpipe.pipeline.run_spec import RunSpec
 
 
-def facts(asked: Asked, cases: Sequence[Case], tries: Tries) -> Mapping[str, str]:
-    """Digests of series, matrix and cases, and how cases are run, by the names of a run's properties."""
-    lib = (asked.project.images / "guest" / "lib.sh").read_bytes()
+def facts(spec: RunSpec) -> Mapping[str, str]:
+    """Return digests of series, matrix and cases, and how cases run, by the names of a run's properties."""
+    lib = (spec.project.images / "guest" / "lib.sh").read_bytes()
     found = {
         "kmodpipe": __version__,
-        "module": asked.module,
-        "matrix.digest": asked.matrix.digest,
-        "shuffle": str(asked.request.shuffle),
-        "attempts": str(tries.attempts),
-        "repeat": str(tries.repeat),
+        "module": spec.module,
+        "matrix.digest": spec.matrix.digest,
+        "shuffle": str(spec.shuffle),
+        "attempts": str(spec.tries.attempts),
+        "repeat": str(spec.tries.repeat),
     }
-    found |= {f"series.{one.name}": one.digest for one in asked.series}
-    return found | {f"case.{case.id}": case.digest(lib) for case in cases}
+    found |= {f"series.{one.name}": one.digest for one in spec.series}
+    return found | {f"case.{case.id}": case.digest(lib) for case in spec.cases}

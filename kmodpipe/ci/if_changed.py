@@ -11,7 +11,7 @@ written by every ``invoke ci`` that came to its end; trouble of the machinery is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +21,9 @@ from kmodpipe.build.runtime import HostRuntime, docker_engine
 from kmodpipe.cache.share import open_share
 from kmodpipe.cache.store import Store
 from kmodpipe.ci import comparability
-from kmodpipe.judge.attempts import Tries
-from kmodpipe.judge.cases import Case
 from kmodpipe.pipeline import workspace
-from kmodpipe.pipeline.workspace import Asked, Bench
+from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import Run
 from kmodpipe.source import Unreachable
 from kmodpipe.util.digest import digest_file, digest_of, digest_tree
@@ -67,15 +66,11 @@ class Answer:
 class Watch:
     """One scheduled run: what it is asked, what came of it the last time, and what has changed."""
 
-    def __init__(
-        self, asked: Asked, cases: Sequence[Case], tries: Tries, cache: Path, screen: Screen
-    ) -> None:
-        self._asked = asked
-        self._cases = cases
-        self._tries = tries
+    def __init__(self, spec: RunSpec, cache: Path, screen: Screen) -> None:
+        self._spec = spec
         self._cache = cache
         self._screen = screen
-        self._path = cache / "answers" / f"{digest_of(_command(asked, tries))[:32]}.json"
+        self._path = cache / "answers" / f"{digest_of(dict(spec.question))[:32]}.json"
         self.last = _load(self._path)
 
     def unchanged(self) -> bool:
@@ -103,7 +98,7 @@ class Watch:
             )
         return self.last.exit_code
 
-    def came_in(self, ready: Bench) -> Mapping[str, str]:
+    def came_in(self, ready: Workspace) -> Mapping[str, str]:
         """What has changed since the last answer, for the run's properties; commits are named on the
         screen."""
         if self.last is None:
@@ -111,12 +106,12 @@ class Watch:
         now = self._facts(ready.tree.identity, _builder_of(ready))
         notes = {"since.run": self.last.run, "since.changed": self._changed(now) or "nothing"}
         old, new = self.last.facts.get("tree.identity", ""), ready.tree.identity
-        spec = source.resolve(self._asked.request.tree, self._asked.project.trees)
+        spec = self._spec.tree
         moved = old != new and old.startswith("git:") and new.startswith("git:") and spec.git
         return {**notes, **self._commits(old[4:], new[4:])} if moved else notes
 
     def _commits(self, old: str, new: str) -> Mapping[str, str]:
-        spec = source.resolve(self._asked.request.tree, self._asked.project.trees)
+        spec = self._spec.tree
         try:
             found = source.commits_between(spec, self._cache, old, new, self._screen)
         except InfraError as e:
@@ -136,7 +131,7 @@ class Watch:
             self._screen.print(f"  by: {', '.join(found.authors[:_AUTHORS])}{more}")
         return {"since.commits": one_line(f"{told}: " + "; ".join(found.lines))[:_NOTE_LIMIT]}
 
-    def remember(self, ready: Bench, run: Run) -> None:
+    def remember(self, ready: Workspace, run: Run) -> None:
         """Write down what a run came to, for the next one."""
         facts = self._facts(ready.tree.identity, _builder_of(ready))
         answer = {
@@ -151,10 +146,10 @@ class Watch:
 
     # -- what it holds to ------------------------------------------------------------------------
     def _facts(self, identity: str, builder: str) -> Mapping[str, str]:
-        images = self._asked.project.images
+        images = self._spec.project.images
         package = Path(__file__).resolve().parent.parent
         program = {p.relative_to(package).as_posix(): digest_file(p) for p in sorted(package.rglob("*.py"))}
-        facts = dict(comparability.facts(self._asked, self._cases, self._tries))
+        facts = dict(comparability.facts(self._spec))
         # The order of cases changes no verdict, and a random one would make every night another question.
         del facts["shuffle"]
         return {
@@ -162,28 +157,27 @@ class Watch:
             "tree.identity": identity,
             "builder": builder,
             **accel.machine(),
-            "benign": digest_file(benign) if (benign := self._asked.project.benign) else "none",
+            "benign": digest_file(benign) if (benign := self._spec.project.benign) else "none",
             "program": digest_of([program, digest_tree(images)]),
         }
 
     def _identity(self) -> str:
         """The identity of the tree as it is now; of a branch that moves it is asked for, not fetched."""
-        request, declared = self._asked.request, self._asked.project.trees
-        spec = source.resolve(request.tree, declared)
+        spec = self._spec
         try:
-            if commit := source.tip(spec, head=request.head):
+            if commit := source.tip(spec.tree, head=spec.head):
                 return f"git:{commit}"
         except Unreachable:
-            if request.head or not spec.stand_in:
+            if spec.head or not spec.tree.stand_in:
                 raise
-        return workspace.fetch_tree(self._asked, self._cache, self._screen).identity
+        return workspace.fetch_tree(spec, self._cache, self._screen).identity
 
     def _builder(self) -> str:
         """What would compile; '' where it has to be made first, and might come out otherwise."""
-        request, images = self._asked.request, self._asked.project.images
-        if request.runtime == "host":
+        images = self._spec.project.images
+        if self._spec.runtime == "host":
             return digest_of(dict(HostRuntime().identity()))
-        share = open_share(request.share, Store(self._cache), self._screen)
+        share = open_share(self._spec.share, Store(self._cache), self._screen)
         shared = share.image(builder_image.tag(images).partition(":")[2]) if share else None
         return shared[0] if shared else builder_image.find(docker_engine.connect(), images) or ""
 
@@ -209,26 +203,8 @@ def _short(identity: str) -> str:
     return rest[:12] if kind == "git" else identity[:60]
 
 
-def _builder_of(ready: Bench) -> str:
+def _builder_of(ready: Workspace) -> str:
     return ready.identity.get("image") or digest_of(dict(ready.identity))
-
-
-def _command(asked: Asked, tries: Tries) -> Mapping[str, object]:
-    """What the command line asks for, whatever the folder of the checkout."""
-    request = asked.request
-    return {
-        "tree": request.tree,
-        "head": request.head,
-        "series": list(request.series),
-        "matrix": request.matrix.name,
-        "module": request.module,
-        "flavours": list(request.flavours),
-        "cells": list(request.cells),
-        "cases": [*request.cases, *(path.name for path in request.case_files)],
-        "each-patch": request.each_patch,
-        "runtime": request.runtime,
-        "tries": [tries.attempts, tries.repeat],
-    }
 
 
 def _load(path: Path) -> Answer | None:

@@ -20,12 +20,11 @@ from pydantic import TypeAdapter, ValidationError
 from kmodpipe import kconfig, results, series, source
 from kmodpipe.build.stages import Subject
 from kmodpipe.ci import comparability
-from kmodpipe.judge.attempts import Tries
-from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Cell
 from kmodpipe.pipeline.builder import Building, Maker
 from kmodpipe.pipeline.run_folder import RunFolder
-from kmodpipe.pipeline.workspace import Asked, Bench, control_subject
+from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.pipeline.workspace import Workspace, control_subject
 from kmodpipe.results import CaseInfo
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.workers import workers
@@ -86,40 +85,20 @@ class Plan:
     selected: bool = False
 
 
-def pin(asked: Asked, arguments: Sequence[str]) -> tuple[Asked, list[str]]:
-    """What was asked, and how a job says so, with a tree that moves replaced by what it is now."""
-    spec = source.resolve(asked.request.tree, asked.project.trees)
-    commit = source.tip(spec, head=asked.request.head)
-    kept = [a for a in arguments if a != "--head"]
-    if not commit:
-        return asked, kept
-    if "--tree" in kept:
-        at = kept.index("--tree")
-        del kept[at : at + 2]
-    tree = f"{spec.git}#{commit}"
-    return replace(asked, request=replace(asked.request, tree=tree, head=False)), ["--tree", tree, *kept]
+def make(spec: RunSpec, legality: Legality, arguments: Sequence[str], per_job: int, most: int) -> Plan:
+    """Return the plan of a run whose jobs are called with ``arguments``.
 
-
-def make(
-    asked: Asked,
-    cases: Sequence[Case],
-    tries: Tries,
-    legality: Legality,
-    arguments: Sequence[str],
-    per_job: int,
-    most: int,
-) -> Plan:
-    """The plan of what was asked; ``arguments`` is how each job says so. ``per_job`` is the number of
-    cells in a job, 0 for as few as ``most`` jobs allow. Raises UserError."""
-    facts = comparability.facts(asked, cases, tries)
+    ``per_job`` is the number of cells in a job, 0 for as few as ``most`` jobs allow. Raises UserError.
+    """
+    facts = comparability.facts(spec)
     plan = Plan(
-        cells=tuple(_planned(cell, legality.reasons.get(cell.id, "")) for cell in asked.cells),
-        cases=tuple(CaseInfo(c.id, c.summary, c.goal, facts[f"case.{c.id}"]) for c in cases),
+        cells=tuple(_planned(cell, legality.reasons.get(cell.id, "")) for cell in spec.cells),
+        cases=tuple(CaseInfo(c.id, c.summary, c.goal, facts[f"case.{c.id}"]) for c in spec.cases),
         properties={
             **{name: value for name, value in facts.items() if not name.startswith("case.")},
             **({"tree.identity": legality.tree} if legality.tree else {}),
         },
-        selected=bool(asked.request.cells),
+        selected=spec.selected,
     )
     return _with_jobs(plan, arguments, per_job, most)
 
@@ -133,22 +112,22 @@ def _planned(cell: Cell, skip: str) -> PlannedCell:
 
 
 # -- which are legal ----------------------------------------------------------------------------------
-def look(asked: Asked, cache: Path) -> Legality:
+def look(spec: RunSpec, cache: Path) -> Legality:
     """What the Kconfig files of the sources that are here rule out. Nothing is fetched for it."""
-    spec = source.resolve(asked.request.tree, asked.project.trees)
-    tree = source.locate(spec, asked.project.trees, cache)
+    asked_for = spec.tree
+    tree = source.locate(asked_for, spec.project.trees, cache)
     if tree is None:
         # The commit of a tree that was pinned for this plan is its identity.
-        return Legality(f"git:{spec.commit}" if spec.commit and not spec.first_parent else "")
+        return Legality(f"git:{asked_for.commit}" if asked_for.commit and not asked_for.first_parent else "")
     subjects = [control_subject(tree)]
-    for one in asked.series:
-        cells = asked.cells_of(one.name)
+    for one in spec.series:
+        cells = spec.cells_of(one.name)
         path = series.applied_path(one, tree, cache) if cells else None
         if path:
             subjects.append(Subject(cells[0].variant, one, path))
     reasons = {}
     for subject in subjects:
-        cells = asked.cells_of(subject.variant.name)
+        cells = spec.cells_of(subject.variant.name)
         index = kconfig.index_symbols(subject.src, {symbol for cell in cells for symbol in cell.asked})
         for cell in cells:
             if reason := kconfig.illegal(cell.own, cell.asked, index):
@@ -156,10 +135,10 @@ def look(asked: Asked, cache: Path) -> Legality:
     return Legality(tree.identity, reasons)
 
 
-def prepare(ready: Bench, folder: RunFolder) -> Legality:
+def prepare(ready: Workspace, folder: RunFolder) -> Legality:
     """Build what cells share, bases and guest; with every cell configured, all that is illegal is known."""
     building = Building(ready, Maker(ready, folder))
-    with workers(ready.asked.request.jobs) as pool:
+    with workers(ready.spec.jobs) as pool:
         rows = building.prepare(pool)
     reasons = {configured.cell.id: configured.skip for _, configured in rows if configured.skip}
     return Legality(ready.tree.identity, reasons)

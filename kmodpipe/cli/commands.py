@@ -1,7 +1,7 @@
-"""The commands behind tasks.py: each takes what was asked, does it, and returns an exit code.
+"""The commands: each takes its options and its invocation, does it, and returns an exit code.
 
-Imports that cost time are made where they are needed: `invoke --list` and a cached `invoke build` are
-expected to answer at once.
+Their docstrings are what --help shows. Imports that cost time are made where they are needed: `invoke --list`
+and a cached `invoke build` are expected to answer at once.
 """
 
 from __future__ import annotations
@@ -10,20 +10,26 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kmodpipe.cli.invocation import Invocation, receivers_of
 from kmodpipe.cli.options import (
-    Asking,
-    asked_tries,
-    cache_folder,
-    chosen_cases,
-    project_of,
-    resolve,
-    used_cache,
+    BuildOptions,
+    CiOptions,
+    CleanOptions,
+    CollectOptions,
+    Common,
+    MatrixOptions,
+    PublishOptions,
+    ReportOptions,
+    RunOptions,
+    SetupOptions,
+    SourceOptions,
+    TestOptions,
+    TreeOptions,
 )
-from kmodpipe.util import paths, process
+from kmodpipe.util import paths
 from kmodpipe.util.errors import ExitCode, InfraError, KernelFailure, UserError, unknown_name
 from kmodpipe.util.screen import Mode, Screen
 
@@ -34,91 +40,100 @@ if TYPE_CHECKING:
 
 
 # -- the machine ------------------------------------------------------------------------------------
-def setup(asking: Asking) -> int:
+def setup(options: SetupOptions, call: Invocation) -> int:
+    """Find what this machine lacks (Docker Engine, QEMU, the builder image) and install it."""
     from kmodpipe.cache.share import open_share
     from kmodpipe.cache.store import Store
-    from kmodpipe.host import setup as setting_up
+    from kmodpipe.host import setup as machine
+    from kmodpipe.pipeline import config
 
-    project, cache = project_of(asking), cache_folder()
-    share = open_share(asking.share or project.share, Store(cache), asking.screen)
-    setting_up.run(project.images, cache, asking.screen, _asker(asking), tests=asking.tests, share=share)
+    project, cache = call.project(), config.cache_folder()
+    share = open_share(options.share or project.share, Store(cache), call.screen)
+    ask = _asker(call.screen, yes=options.yes)
+    machine.run(project.images, cache, call.screen, ask, tests=options.tests, share=share)
     return ExitCode.OK
 
 
-def _asker(asking: Asking) -> Callable[[str], bool] | None:
-    """How to ask before something is installed; None where nobody can be asked."""
-    if asking.yes:
+def _asker(screen: Screen, *, yes: bool) -> Callable[[str], bool] | None:
+    """Return how to ask before something is installed; None where there is no one to ask."""
+    if yes:
         return lambda _: True
-    if not sys.stdin.isatty():
-        return None
-    return asking.screen.confirm
+    return screen.confirm if sys.stdin.isatty() else None
 
 
-def doctor(asking: Asking) -> int:
-    from kmodpipe.host import doctor as looking
+def doctor(options: Common, call: Invocation) -> int:
+    """Look at what this machine has and lacks, with the fix beside each problem; change nothing."""
+    from kmodpipe.host import doctor as checks
+    from kmodpipe.pipeline import config
 
-    project = project_of(asking)
-    findings = looking.examine(
-        project.images, cache_folder(), asking.screen, project.trees, default_tree=project.tree
+    project = call.project()
+    findings = checks.examine(
+        project.images, config.cache_folder(), call.screen, project.trees, default_tree=project.tree
     )
-    asking.screen.show(looking.table(findings))
-    return ExitCode.OK if looking.healthy(findings) else ExitCode.INFRA
+    call.screen.show(checks.table(findings))
+    return ExitCode.OK if checks.healthy(findings) else ExitCode.INFRA
 
 
 # -- the source -------------------------------------------------------------------------------------
-def fetch(asking: Asking) -> int:
+def fetch(options: TreeOptions, call: Invocation) -> int:
+    """Fetch and verify a kernel tree."""
+    from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import workspace
 
-    asked = resolve(asking)
-    with used_cache(asking) as cache:
-        tree = workspace.fetch_tree(asked, cache, asking.screen)
-    asking.screen.print(f"{tree.name}: Linux {tree.kernel_version}")
+    spec, screen = resolve(options, call), call.screen
+    with call.cache() as cache:
+        tree = workspace.fetch_tree(spec, cache, screen)
+    screen.print(f"{tree.name}: Linux {tree.kernel_version}")
     for name, value in tree.provenance.items():
-        asking.screen.print(f"  {name}: {value}")
-    asking.screen.print(f"  path: {tree.path}")
+        screen.print(f"  {name}: {value}")
+    screen.print(f"  path: {tree.path}")
     return ExitCode.OK
 
 
-def patch(asking: Asking) -> int:
+def patch(options: SourceOptions, call: Invocation) -> int:
+    """Apply each series strictly to the tree, and say where the patched trees are."""
+    from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import workspace
 
-    asked = resolve(asking)
-    with used_cache(asking) as cache:
-        tree = workspace.fetch_tree(asked, cache, asking.screen)
-        subjects = workspace.patch_tree(asked, tree, cache, asking.screen)
+    spec, screen = resolve(options, call), call.screen
+    with call.cache() as cache:
+        tree = workspace.fetch_tree(spec, cache, screen)
+        subjects = workspace.patch_tree(spec, tree, cache, screen)
     for subject in subjects:
         if subject.series:
-            asking.screen.print(
-                f"{subject.series.name}: {len(subject.series.patches)} patches apply to {tree.name}"
-            )
+            screen.print(f"{subject.series.name}: {len(subject.series.patches)} patches apply to {tree.name}")
             for one in subject.series.patches:
-                asking.screen.print(f"  {one.name}")
-            asking.screen.print(f"  path: {subject.src}")
+                screen.print(f"  {one.name}")
+            screen.print(f"  path: {subject.src}")
     return ExitCode.OK
 
 
 # -- plan, build ------------------------------------------------------------------------------------
-def plan(asking: Asking) -> int:
-    from kmodpipe.pipeline import dry_run
+def plan(options: BuildOptions, call: Invocation) -> int:
+    """Print every step as cached or to do, and why; fetch, build and boot nothing."""
+    from kmodpipe.cli.resolve import resolve
+    from kmodpipe.pipeline import config, dry_run
 
-    asking.screen.show(dry_run.table(dry_run.rows(resolve(asking), cache_folder())))
+    call.screen.show(dry_run.table(dry_run.rows(resolve(options, call), config.cache_folder())))
     return ExitCode.OK
 
 
-def build(asking: Asking) -> int:
+def build(options: BuildOptions, call: Invocation) -> int:
+    """Build the kernel base, and the module of every legal cell."""
+    from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import run
     from kmodpipe.pipeline.run_folder import RunFolder
     from kmodpipe.pipeline.workspace import set_up
 
     started = time.monotonic()
-    asked = resolve(asking)
-    with used_cache(asking) as cache:
-        bench = set_up(asked, cache, asking.screen)
-        with RunFolder(asked.request.out) as folder:
-            asking.screen.log_to(folder.path / "events.jsonl")
-            built, tally = run.build(bench, folder)
-            dead = run.find_dead_axes(bench, built)
-    return _report_build(bench.screen, built, dead, tally, time.monotonic() - started)
+    spec = resolve(options, call)
+    with call.cache() as cache:
+        workspace = set_up(spec, cache, call.screen)
+        with RunFolder(spec.out) as folder:
+            call.screen.log_to(folder.path / "events.jsonl")
+            built, tally = run.build(workspace, folder)
+            dead = run.find_dead_axes(workspace, built)
+    return _report_build(call.screen, built, dead, tally, time.monotonic() - started)
 
 
 def _report_build(
@@ -147,142 +162,172 @@ def _report_build(
 
 
 # -- test -------------------------------------------------------------------------------------------
-def test(asking: Asking) -> int:
-    return _test(asking)
+def test(options: TestOptions, call: Invocation) -> int:
+    """Build every legal cell, boot it, run the cases, judge them, write the results."""
+    return _test(options, call, junit=options.junit)
 
 
-def ci(asking: Asking) -> int:
-    if asking.screen.mode is Mode.LIVE:
-        asking.screen.mode = Mode.PLAIN
-    if asking.receivers:
-        # A wrong name or a missing token is told now, and not after hours of building.
-        _office(asking).couriers(asking.receivers)
-    # A scheduler asks about a branch as it is today, not as it was when it was fetched first.
-    asking = replace(asking, latest=True)
-    if not asking.receivers:
-        # Who publishes nothing does not wait for it.
-        return _test(asking, scheduled=True)
+def ci(options: CiOptions, call: Invocation) -> int:
+    """The whole job for a scheduler: test with plain output and the provenance on the screen."""
+    if call.screen.mode is Mode.LIVE:
+        call.screen.mode = Mode.PLAIN
+    if not options.publish:
+        # Without receivers their code is not loaded.
+        return _ci(options, call)
     from kmodpipe.publish.publisher import published_at_the_end
 
-    with published_at_the_end(_office(asking), asking.receivers) as ending:
-        return _test(asking, scheduled=True, begun=ending.begin)
+    publisher = _publisher(call)
+    # A wrong name or a missing token is reported now, and not after hours of building.
+    publisher.couriers(options.publish)
+    with published_at_the_end(publisher, options.publish) as ending:
+        return _ci(options, call, begun=ending.begin)
 
 
-def _test(asking: Asking, *, scheduled: bool = False, begun: Callable[[Path], None] | None = None) -> int:
+def _ci(options: CiOptions, call: Invocation, begun: Callable[[Path], None] | None = None) -> int:
+    return _test(
+        options,
+        call,
+        junit=options.junit,
+        scheduled=True,
+        if_changed=options.if_changed,
+        begun=begun,
+    )
+
+
+def _test(
+    options: RunOptions,
+    call: Invocation,
+    *,
+    junit: str,
+    scheduled: bool = False,
+    if_changed: bool = False,
+    begun: Callable[[Path], None] | None = None,
+) -> int:
     # All of it now: a branch that is checked out meanwhile must not get into a run that has begun.
     from kmodpipe import results
-    from kmodpipe.ci import if_changed
-    from kmodpipe.logs import known_benign
+    from kmodpipe.ci.if_changed import Watch
+    from kmodpipe.cli import report as reporting
+    from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import run
     from kmodpipe.pipeline.run_folder import RunFolder
     from kmodpipe.pipeline.workspace import set_up
-    from kmodpipe.report import command
     from kmodpipe.vm import accel
 
-    asked, screen = resolve(asking), asking.screen
-    cases, tries = chosen_cases(asked), asked_tries(asking)
-    known = known_benign.load(asked.project.benign) if asked.project.benign else ()
-    if asking.junit and paths.is_dir(Path(asking.junit)):
-        raise UserError("--junit takes the name of a file, this is a folder", where=asking.junit)
-    if asked.request.shuffle:
-        screen.print(f"the cases' order is shuffled: --shuffle {asked.request.shuffle} gives the same again")
-    typed = process.pasteable(["invoke", *sys.argv[1:]])
-    with used_cache(asking) as cache:
-        watch = if_changed.Watch(asked, cases, tries, cache, screen) if scheduled else None
-        if watch and asking.if_changed and watch.unchanged():
+    # A scheduler asks about a branch as it is today, not as it was when it was fetched first.
+    spec, screen = resolve(options, call, cases_too=True, latest=scheduled), call.screen
+    if junit and paths.is_dir(Path(junit)):
+        raise UserError("--junit takes the name of a file, this is a folder", where=junit)
+    if spec.shuffle:
+        screen.print(f"the cases' order is shuffled: --shuffle {spec.shuffle} gives the same again")
+    with call.cache() as cache:
+        watch = Watch(spec, cache, screen) if scheduled else None
+        if watch and if_changed and watch.unchanged():
             return watch.tell()
         proved = accel.probe(cache, screen)
-        bench = set_up(asked, cache, screen)
-        notes = watch.came_in(bench) if watch and asking.if_changed else {}
-        with RunFolder(asked.request.out) as folder:
+        workspace = set_up(spec, cache, screen)
+        notes = watch.came_in(workspace) if watch and if_changed else {}
+        with RunFolder(spec.out) as folder:
             if begun:
                 begun(folder.path)
             screen.log_to(folder.path / "events.jsonl")
-            deadlines = asked.project.deadlines
-            trials = run.Trials(cases, proved, deadlines, typed, tries, known, notes)
             try:
-                ran = run.test(bench, folder, trials)
+                ran = run.test(workspace, folder, proved, notes)
             finally:
-                command.hand_over(folder.path / "junit.xml", asking.junit)
+                reporting.hand_over(folder.path / "junit.xml", junit)
             if watch:
-                watch.remember(bench, ran)
-    command.tell(ran, folder.path, screen, provenance=scheduled)
+                watch.remember(workspace, ran)
+    reporting.show_end(ran, folder.path, screen, provenance=scheduled)
     return results.exit_code(ran)
 
 
-def report(asking: Asking) -> int:
-    from kmodpipe.report import command
-
-    wanted = command.Wanted(
-        cases=project_of(asking).cases,
-        out=Path(asking.out),
-        run=asking.run,
-        against=asking.against,
-        form=asking.format,
-        to=asking.to,
-        html=asking.html,
-        junit=asking.junit,
-        strict=asking.strict,
-        open=asking.open,
-        series=asking.series,
-        fail_on=asking.fail_on,
-    )
-    return command.report(wanted, asking.screen)
-
-
-# -- publish ----------------------------------------------------------------------------------------
-def publish(asking: Asking) -> int:
-    office = _office(asking)
-    if asking.pending == bool(asking.receivers):
-        known = ", ".join(office.receivers) or "none, see Publish in README.md"
-        raise UserError("publish takes --to NAME or --pending", hint=f"receivers that are declared: {known}")
-    if asking.pending:
-        return office.waiting() if asking.dry_run else office.pending(again=asking.again)
-    run = Path(asking.run) if asking.run else Path(asking.out) / "latest"
-    if asking.dry_run:
-        return office.rehearse(asking.receivers, run)
-    return office.publish(asking.receivers, run, again=asking.again)
-
-
-def _office(asking: Asking) -> Office:
-    from kmodpipe.publish.publisher import Office
-
-    project = project_of(asking)
-    return Office(project.receivers, project.root, asking.screen)
-
-
-def boot(asking: Asking) -> int:
+def boot(options: BuildOptions, call: Invocation) -> int:
+    """Build one cell (--cell ID) and open a shell in its guest."""
+    from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import shell
     from kmodpipe.pipeline.run_folder import RunFolder
     from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.vm import accel
 
-    asked, screen = resolve(asking), asking.screen
-    ids = [cell.id for cell in asked.cells]
-    if not asking.cell or len(ids) != 1:
+    spec = resolve(options, call)
+    ids = [cell.id for cell in spec.cells]
+    if not options.cell or len(ids) != 1:
         raise (
             UserError(f"boot takes one cell, {len(ids)} match", hint="name one: --cell " + ids[0])
             if ids
             else unknown_name("cell", "", ids)
         )
-    with used_cache(asking) as cache:
-        proved = accel.probe(cache, screen)
-        bench = set_up(asked, cache, screen)
-        with RunFolder(asked.request.out) as folder:
-            return shell.shell(bench, folder, proved)
+    with call.cache() as cache:
+        proved = accel.probe(cache, call.screen)
+        workspace = set_up(spec, cache, call.screen)
+        with RunFolder(spec.out) as folder:
+            return shell.shell(workspace, folder, proved)
+
+
+# -- many machines ----------------------------------------------------------------------------------
+def matrix(options: MatrixOptions, call: Invocation) -> int:
+    """Print which jobs would run which cells, in the form that a CI takes."""
+    from kmodpipe.cli import fan_out
+
+    return fan_out.matrix(options, call)
+
+
+def collect(options: CollectOptions, call: Invocation) -> int:
+    """Merge what the jobs of a plan found into one run; a cell that is missing or there twice fails it."""
+    from kmodpipe.cli import fan_out
+
+    return fan_out.collect(options, call)
+
+
+# -- results ----------------------------------------------------------------------------------------
+def report(options: ReportOptions, call: Invocation) -> int:
+    """Print what a run found, or what changed since another one (--against); write HTML and JUnit."""
+    from kmodpipe.cli import report as reporting
+
+    return reporting.report(options, call)
+
+
+def publish(options: PublishOptions, call: Invocation) -> int:
+    """Send a run's results to declared receivers, through an outbox that loses and doubles nothing.
+
+    Exit code 0: all delivered; 3: something is pending still, and --pending sends it; 2: configuration.
+    Tokens come from the environment or a file, as the receiver's declaration says; see Publish in README.md.
+    """
+    publisher = _publisher(call)
+    if options.pending == bool(options.to):
+        known = ", ".join(publisher.receivers) or "none, see Publish in README.md"
+        raise UserError("publish takes --to NAME or --pending", hint=f"receivers that are declared: {known}")
+    if options.pending:
+        return publisher.waiting() if options.dry_run else publisher.pending(again=options.again)
+    run = Path(options.run) if options.run else Path(options.out) / "latest"
+    if options.dry_run:
+        return publisher.rehearse(options.to, run)
+    return publisher.publish(options.to, run, again=options.again)
+
+
+def _publisher(call: Invocation) -> Office:
+    from kmodpipe.publish.publisher import Office
+
+    project = call.project()
+    return Office(receivers_of(project), project.root, call.screen)
 
 
 # -- clean ------------------------------------------------------------------------------------------
-def clean(asking: Asking) -> int:
+def clean(options: CleanOptions, call: Invocation) -> int:
+    """Remove built artifacts and leftovers from the cache (--all: everything), results, old builder images.
+
+    An old builder image is one that this cache has built in, and that neither this checkout now, nor another
+    in the last two weeks, nor a container uses. The others are named with the reason, and left alone.
+    """
     from kmodpipe import source
     from kmodpipe.build import image_cleanup
     from kmodpipe.build.runtime import DockerRuntime, docker_engine
     from kmodpipe.cache import users
     from kmodpipe.cache.store import Store
+    from kmodpipe.pipeline import config
     from kmodpipe.pipeline.run_folder import remove_runs
     from kmodpipe.util.files import size_mib
 
-    cache, screen = cache_folder(), asking.screen
+    cache, screen = config.cache_folder(), call.screen
     with users.alone(cache, screen.say):
         freed = size_mib(cache)
         store = Store(cache)
@@ -290,13 +335,13 @@ def clean(asking: Asking) -> int:
         try:
             client = docker_engine.connect()
             swept += DockerRuntime(client, "").sweep()
-            old = image_cleanup.remove_old(client, project_of(asking).images, cache, screen)
+            old = image_cleanup.remove_old(client, call.project().images, cache, screen)
         except InfraError as e:
             screen.warn(f"containers and builder images were not cleaned: {e.what}")
         swept += store.sweep()
         shutil.rmtree(store.root, ignore_errors=True)
-        runs = remove_runs(Path(asking.out))
-        if asking.all:
+        runs = remove_runs(Path(options.out))
+        if options.all:
             source.remove_trees(cache)
             for name in ("git", "downloads"):
                 shutil.rmtree(cache / name, ignore_errors=True)

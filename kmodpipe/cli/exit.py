@@ -5,35 +5,39 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from kmodpipe.cli.options import Asking
+from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.options import Common
 from kmodpipe.util import os_errors, process, signals
 from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError
 from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.screen import Mode
 
+Options = TypeVar("Options", bound=Common)
 
-def guarded(body: Callable[[Asking], int], asking: Asking) -> int:
+
+def guarded(body: Callable[[Options, Invocation], int], options: Options, call: Invocation) -> int:
     """Run a command; whatever it raises becomes a message and an exit code.
 
     An error that nobody foresaw is a bug of ours: it says so, and its traceback goes to a file.
     """
-    screen = asking.screen
-    if asking.quiet:
+    screen = call.screen
+    if options.quiet:
         screen.mode = Mode.QUIET
     try:
         signals.begin()
         process.reset()
         # The builder's user is not ours: what we write must be readable for it, whatever the caller's umask.
         os.umask(0o022)
-        return int(body(asking))
+        return int(body(options, call))
     except KeyboardInterrupt:
         process.stop_all()
         told = f"interrupted by {signals.arrived()}; what was running is stopped"
         screen.error(InfraError(told, hint="the same command goes on"))
         return int(ExitCode.INFRA)
     except Exception as e:
-        error = _told(e, asking)
+        error = _told(e, options)
         screen.error(error)
         return int(error.exit_code)
     finally:
@@ -41,24 +45,24 @@ def guarded(body: Callable[[Asking], int], asking: Asking) -> int:
         screen.close_log()
 
 
-def _told(error: Exception, asking: Asking) -> KmodpipeError:
+def _told(error: Exception, options: Common) -> KmodpipeError:
     """What a user is to read of an exception."""
     if isinstance(error, KmodpipeError):
         return error
     if shortage := from_system(error):
         return shortage
-    return (os_errors.explain(error, _places(asking)) if isinstance(error, OSError) else None) or _defect(
+    return (os_errors.explain(error, _places(options)) if isinstance(error, OSError) else None) or _defect(
         error
     )
 
 
-def _places(asking: Asking) -> tuple[Path, ...]:
+def _places(options: Common) -> tuple[Path, ...]:
     """Where a command writes, and may find no room."""
     from kmodpipe.pipeline import config
 
     return (
         config.cache_place() or Path.cwd(),
-        Path(asking.out).absolute(),
+        Path(options.out).absolute(),
         Path(os.environ.get("TMPDIR", "/tmp")),
     )
 

@@ -1,169 +1,308 @@
-"""What a command line asked for, and the records that its words stand for."""
+"""The options of every command: one frozen dataclass a group, one field an option.
+
+A field has the option's name, type and default; `option` adds its help, its short form, and where else the
+option is used. Derived from the fields are the Invoke tasks (`tasks.py`), the command lines that are written
+anew (`command_line`: a fan-out job's, the one that repeats a result) and the question of --if-changed
+(`question`). A tuple is an option that may be repeated.
+"""
 
 from __future__ import annotations
 
-import re
-import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from kmodpipe.util import paths
-from kmodpipe.util.errors import UserError
-from kmodpipe.util.screen import Screen
 
-if TYPE_CHECKING:
-    from kmodpipe.judge.attempts import Tries
-    from kmodpipe.judge.cases import Case
-    from kmodpipe.pipeline.config import Project
-    from kmodpipe.pipeline.workspace import Asked
+class Use(enum.Flag):
+    """Where an option is used beyond the command line that it stands on."""
+
+    QUESTION = enum.auto()
+    """The question of --if-changed: another value may lead to another verdict."""
+    JOB = enum.auto()
+    """The command line of a fan-out job."""
+    REPEAT = enum.auto()
+    """The command line that runs one result again."""
+
+
+_NOWHERE = Use(0)
+_EVERYWHERE = Use.QUESTION | Use.JOB | Use.REPEAT
 
 
 @dataclass(frozen=True)
-class Asking:
-    """What the command line said; empty means the project's default."""
+class Option:
+    """What a field of a group says beyond name, type and default."""
 
-    root: Path
-    tree: str = ""
-    head: bool = False
-    series: Sequence[str] = ()
-    matrix: str = ""
-    module: str = ""
-    flavour: Sequence[str] = ()
-    cell: Sequence[str] = ()
-    case: Sequence[str] = ()
-    shuffle: str = ""
-    attempts: int = 1
-    repeat: int = 1
-    runtime: str = "docker"
-    jobs: int = 0
-    out: str = "out"
-    quiet: bool = False
-    yes: bool = False
-    tests: bool = False
-    all: bool = False
-    each_patch: bool = False
-    share: str = ""
-    run: str = ""
-    to: str = ""
-    receivers: Sequence[str] = ()
-    pending: bool = False
-    dry_run: bool = False
-    again: bool = False
-    against: str = ""
-    format: str = ""
-    fail_on: Sequence[str] = ()
-    html: str = ""
-    junit: str = ""
-    strict: bool = False
-    open: bool = False
-    latest: bool = False
-    if_changed: bool = False
-    per_job: int = 0
-    prepare: bool = False
-    plan: str = ""
-    dir: Sequence[str] = ()
-    screen: Screen = field(default_factory=Screen)
+    name: str
+    default: object
+    help: str
+    # One letter, or "".
+    short: str
+    uses: Use
+    # Why no verdict depends on it: for every option that is not part of the question.
+    exempt: str
+    # A file or folder: a repeated command line names it from the root.
+    is_path: bool
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def repeatable(self) -> bool:
+        return isinstance(self.default, tuple)
 
 
-def project_of(asking: Asking) -> Project:
-    """The checkout that the commands are run in."""
-    from kmodpipe.pipeline import config
-
-    return config.load(asking.root)
-
-
-def resolve(asking: Asking) -> Asked:
-    """Every name of the command line turned into a record. Raises UserError with the near names."""
-    from kmodpipe.pipeline import workspace
-    from kmodpipe.pipeline.workspace import Request
-
-    project = project_of(asking)
-    if asking.jobs < 0:
-        raise UserError("--jobs is a number from 1 up", hint="0 means one a processor")
-    request = Request(
-        tree=asking.tree or project.tree,
-        series=tuple(asking.series) or project.series,
-        matrix=Path(asking.matrix).absolute() if asking.matrix else project.matrix,
-        out=Path(asking.out).absolute(),
-        jobs=asking.jobs or project.jobs,
-        runtime=asking.runtime,
-        head=asking.head,
-        module=asking.module or None,
-        flavours=tuple(asking.flavour),
-        cells=tuple(asking.cell),
-        cases=tuple(c for c in asking.case if not _is_script(c)),
-        case_files=tuple(Path(c) for c in asking.case if _is_script(c)),
-        shuffle=_seed(asking.shuffle),
-        each_patch=asking.each_patch,
-        share=asking.share or project.share,
-        latest=asking.latest,
+def option(
+    default: object, help: str, uses: Use = _NOWHERE, *, exempt: str = "", short: str = "", path: bool = False
+) -> Any:
+    """Declare an option as the field of a group."""
+    return field(
+        default=default, metadata={"help": help, "short": short, "uses": uses, "exempt": exempt, "path": path}
     )
-    return workspace.resolve(project, request)
 
 
-def _seed(shuffle: str) -> int:
-    """The seed that --shuffle means. Raises UserError."""
-    if shuffle == "random":
-        return secrets.randbelow(999_999) + 1
-    if not re.fullmatch(r"[0-9]{0,9}", shuffle, re.ASCII):
-        raise UserError(
-            f"--shuffle takes a number or the word random, not {shuffle!r}", hint="0 keeps the declared order"
+def options_of(group: type[Common]) -> tuple[Option, ...]:
+    """Return the options of a group, those that it inherits included."""
+    return tuple(
+        Option(
+            f.name,
+            f.default,
+            f.metadata["help"],
+            f.metadata["short"],
+            f.metadata["uses"],
+            f.metadata["exempt"],
+            f.metadata["path"],
         )
-    return int(shuffle or "0")
+        for f in fields(group)
+    )
 
 
-def asked_tries(asking: Asking) -> Tries:
-    """How often each case is to run. Raises UserError."""
-    from kmodpipe.judge.attempts import MOST_ATTEMPTS, MOST_REPEATS, Tries
-
-    for name, value, most in (
-        ("attempts", asking.attempts, MOST_ATTEMPTS),
-        ("repeat", asking.repeat, MOST_REPEATS),
-    ):
-        if not 1 <= value <= most:
-            raise UserError(f"--{name} takes a number from 1 to {most}, not {value}")
-    if asking.attempts > 1 and asking.repeat > 1:
-        raise UserError(
-            "--attempts and --repeat exclude each other",
-            hint="--repeat runs a case as often whether it fails or not, and tells the rate",
-        )
-    return Tries(asking.attempts, asking.repeat)
+def _given(values: Common, use: Use) -> Iterator[tuple[Option, Any]]:
+    for one in options_of(type(values)):
+        if use in one.uses:
+            yield one, getattr(values, one.name)
 
 
-def _is_script(case: str) -> bool:
-    return "/" in case or paths.is_file(Path(case))
+def question(values: Common) -> Mapping[str, object]:
+    """Return the part of a command line that its verdicts depend on, as plain JSON."""
+    return {one.name: list(value) if one.repeatable else value for one, value in _given(values, Use.QUESTION)}
 
 
-def cache_folder() -> Path:
-    """The cache, made where it is not there yet."""
-    from kmodpipe.pipeline import config
-
-    return config.cache_folder()
-
-
-@contextmanager
-def used_cache(asking: Asking) -> Iterator[Path]:
-    """The cache, which nobody empties while the block runs."""
-    from kmodpipe.cache import users
-
-    cache = cache_folder()
-    with users.using(cache, asking.screen.say):
-        yield cache
+def command_line(values: Common, use: Use) -> list[str]:
+    """Return the words that give the same ``values`` again, without what is the default anyway."""
+    words: list[str] = []
+    for one, value in _given(values, use):
+        if value == one.default:
+            continue
+        if one.is_path and use is Use.REPEAT:
+            value = str(Path(value).absolute())
+        if isinstance(value, bool):
+            words.append(one.flag)
+        else:
+            words += [word for v in (value if one.repeatable else [value]) for word in (one.flag, str(v))]
+    return words
 
 
-def chosen_cases(asked: Asked) -> tuple[Case, ...]:
-    """The cases by name, and scripts by path; only the scripts where nothing else is named."""
-    from kmodpipe.judge import cases
+_MACHINE = "how the work is done, not what is tested"
+_OUTPUT = "where results go, not what they are"
 
-    known = cases.load(asked.project.cases)
-    cases.check_axes(known, asked.matrix.axes, asked.matrix.flavours)
-    scripts = tuple(cases.from_script(path) for path in asked.request.case_files)
-    named = cases.select(known, asked.request.cases) if asked.request.cases or not scripts else ()
-    chosen = (*named, *scripts)
-    ids = [c.id for c in chosen]
-    if doubled := sorted({i for i in ids if ids.count(i) > 1}):
-        raise UserError(f"two cases with one name: {', '.join(doubled)}", hint="rename the script")
-    return chosen
+
+@dataclass(frozen=True)
+class Common:
+    """What every command takes, so that a script can pass the same options to all."""
+
+    jobs: int = option(
+        0, "how many compilers or guests at once; 0 means one a processor", short="j", exempt=_MACHINE
+    )
+    out: str = option("out", "the folder for results", short="o", exempt=_OUTPUT)
+    quiet: bool = option(False, "warnings, errors and final tables only", short="q", exempt=_OUTPUT)
+
+
+@dataclass(frozen=True)
+class TreeOptions(Common):
+    """Which kernel tree."""
+
+    tree: str = option(
+        "",
+        "a declared tree, a folder, a git URL with #ref, or a tarball by path or URL",
+        _EVERYWHERE,
+        short="t",
+    )
+    head: bool = option(False, "the tree's moving branch head instead of its pinned commit", _EVERYWHERE)
+
+
+@dataclass(frozen=True)
+class SourceOptions(TreeOptions):
+    """Which tree, and which series on it."""
+
+    series: tuple[str, ...] = option(
+        (), "a name under patches/, a folder of patches, an mbox, or none; repeatable",
+        Use.QUESTION | Use.JOB, short="s",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BuildOptions(SourceOptions):
+    """Which cells are built, and where."""
+
+    each_patch: bool = option(
+        False, "the series after each of its patches as well, as NAME@1, NAME@2 …", _EVERYWHERE
+    )
+    matrix: str = option("", "the matrix file, if not the one of pyproject.toml", _EVERYWHERE, path=True)
+    module: str = option("", "the module folder under test, where the series does not say it", _EVERYWHERE)
+    # A job names its cells, and with them their flavours.
+    flavour: tuple[str, ...] = option(
+        (), "only this flavour of the matrix; plain and all are known; repeatable", Use.QUESTION | Use.REPEAT
+    )
+    cell: tuple[str, ...] = option((), "only this cell; patterns with * work; repeatable", Use.QUESTION)
+    runtime: str = option(
+        "docker", "where builds run: docker, or host (own compiler, no isolation)", _EVERYWHERE
+    )
+    share: str = option(
+        "", "a registry's repository that what is built comes from and goes to, or none", Use.JOB,
+        exempt="what comes from a registry is what would be built here, by key and digest",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunOptions(BuildOptions):
+    """Which cases run in the cells, and how often."""
+
+    case: tuple[str, ...] = option(
+        (),
+        "only this case, or a script of your own by its path; repeatable",
+        Use.QUESTION | Use.JOB,
+        short="c",
+    )
+    shuffle: str = option(
+        "", "run the cases in another order, by this seed, or: random; 0 as declared", Use.JOB,
+        exempt="the order of cases changes no verdict, and a random one would ask anew every night",
+    )  # fmt: skip
+    attempts: int = option(
+        1, "run a case that fails again in a fresh guest, up to so many times in all", Use.QUESTION | Use.JOB
+    )
+    repeat: int = option(
+        1,
+        "run each case so often, each in a fresh guest, and tell the rate of failure",
+        Use.QUESTION | Use.JOB,
+    )
+
+
+_JUNIT = "write the JUnit file here as well"
+
+
+@dataclass(frozen=True)
+class TestOptions(RunOptions):
+    """invoke test."""
+
+    __test__ = False  # no test class, whatever pytest takes it for
+
+    junit: str = option("", _JUNIT, exempt=_OUTPUT, path=True)
+
+
+@dataclass(frozen=True)
+class CiOptions(RunOptions):
+    """invoke ci."""
+
+    junit: str = option("", _JUNIT, exempt=_OUTPUT, path=True)
+    if_changed: bool = option(
+        False, "do nothing where tree, series, matrix, cases and image are as they were",
+        exempt="it asks the question",
+    )  # fmt: skip
+    publish: tuple[str, ...] = option(
+        (), "at the end, the results to this receiver; repeatable", exempt=_OUTPUT
+    )
+
+
+@dataclass(frozen=True)
+class MatrixOptions(RunOptions):
+    """invoke matrix."""
+
+    format: str = option("json", "for which CI: gitlab, github, or json, which collect reads", exempt=_OUTPUT)
+    per_job: int = option(
+        0, "how many cells a job has; 0 means as few as the CI's limit on jobs allows", exempt=_MACHINE
+    )
+    prepare: bool = option(
+        False, "build what all cells share first: the kernel bases and the guest", exempt=_MACHINE
+    )
+    plan: str = option("", "a plan.json that invoke matrix wrote", exempt="a plan that was made", path=True)
+    to: str = option("", "the file to write, instead of the screen", exempt=_OUTPUT, path=True)
+
+
+_NO_RUN = "the command runs no case"
+
+
+@dataclass(frozen=True)
+class SetupOptions(Common):
+    """invoke setup."""
+
+    yes: bool = option(False, "do not ask before using sudo or installing", exempt=_NO_RUN)
+    tests: bool = option(
+        False, "what this project's own integration tests take as well: nginx, a browser …", exempt=_NO_RUN
+    )
+    share: str = option(
+        "", "a registry's repository that what is built comes from and goes to, or none", exempt=_NO_RUN
+    )
+
+
+@dataclass(frozen=True)
+class CollectOptions(Common):
+    """invoke collect."""
+
+    plan: str = option("", "a plan.json that invoke matrix wrote", exempt=_NO_RUN, path=True)
+    dir: tuple[str, ...] = option(
+        (), "a folder with the jobs' results in or below it; patterns with * work; repeatable", exempt=_NO_RUN
+    )
+
+
+@dataclass(frozen=True)
+class ReportOptions(Common):
+    """invoke report."""
+
+    run: str = option("", "a run's folder or its results.json, if not the latest", exempt=_NO_RUN)
+    against: str = option(
+        "", "compare with this run (folder, results.json, id), or with series:NAME of it", exempt=_NO_RUN
+    )
+    format: str = option(
+        "", "findings (without --against), text (with it), markdown, mail or summary", exempt=_NO_RUN
+    )
+    fail_on: tuple[str, ...] = option(
+        (), "exit 1 where the comparison has one: new, flaky, lost (3), skipped, changed, slower, vanished",
+        exempt=_NO_RUN,
+    )  # fmt: skip
+    to: str = option("", "the file to write, instead of the screen", exempt=_NO_RUN, path=True)
+    html: str = option("", "write the HTML report to this file", exempt=_NO_RUN, path=True)
+    junit: str = option("", _JUNIT, exempt=_NO_RUN, path=True)
+    strict: bool = option(False, "only what Jenkins' xunit schema takes", exempt=_NO_RUN)
+    open: bool = option(False, "show the HTML report in a browser, or say where it is", exempt=_NO_RUN)
+    series: tuple[str, ...] = option(
+        (), "the series that --format mail replies to, where there are several", short="s", exempt=_NO_RUN
+    )
+
+
+@dataclass(frozen=True)
+class PublishOptions(Common):
+    """invoke publish."""
+
+    to: tuple[str, ...] = option((), "a receiver declared in pyproject.toml; repeatable", exempt=_NO_RUN)
+    run: str = option("", "a run's folder or its results.json, if not the latest", exempt=_NO_RUN)
+    pending: bool = option(False, "what could not be sent before, to whichever receiver", exempt=_NO_RUN)
+    dry_run: bool = option(
+        False, "show what would be sent (with --pending: what waits, and why); send nothing", exempt=_NO_RUN
+    )
+    again: bool = option(False, "what has arrived before, or may have, as well", exempt=_NO_RUN)
+
+
+@dataclass(frozen=True)
+class CleanOptions(Common):
+    """invoke clean."""
+
+    all: bool = option(False, "the fetched trees and downloads as well", exempt=_NO_RUN)
+
+
+def taken_from(group: type[RunOptions], values: Common) -> RunOptions:
+    """Return ``values`` as a ``group``; what they do not have is the default."""
+    known: Sequence[str] = [f.name for f in fields(group)]
+    return group(**{f.name: getattr(values, f.name) for f in fields(values) if f.name in known})

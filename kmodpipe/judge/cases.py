@@ -29,13 +29,11 @@ from pydantic import (
 
 from kmodpipe.judge import precedence
 from kmodpipe.judge.precedence import Setting
-from kmodpipe.kconfig.matrix import PLAIN
+from kmodpipe.kconfig.matrix import CONTROL_DESIGN, PLAIN
 from kmodpipe.util import paths, toml
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError, unknown_name
 
-CONTROL_DESIGN = "none"
-"""The design of the unpatched control."""
 EXIT_GOAL = "exit-0"
 """The goal, and the outcome, of a script that is judged by its exit status alone."""
 _SCRIPT_TIMEOUT_S = 60

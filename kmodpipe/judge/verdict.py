@@ -13,8 +13,9 @@ import signal
 from collections.abc import Sequence
 
 from kmodpipe.judge import precedence
-from kmodpipe.judge.cases import CONTROL_DESIGN, EXIT_GOAL, Case, Expectation, Surroundings
+from kmodpipe.judge.cases import EXIT_GOAL, Case, Expectation, Surroundings
 from kmodpipe.judge.precedence import Setting
+from kmodpipe.kconfig.matrix import CONTROL_DESIGN
 from kmodpipe.logs import ktap
 from kmodpipe.logs.case_record import Trial
 from kmodpipe.logs.evidence import KernelReport

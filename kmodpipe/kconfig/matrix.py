@@ -19,6 +19,8 @@ from kmodpipe.util.errors import UserError, unknown_name
 
 CONTROL = "unpatched"
 """The variant without a series: what every series is compared with."""
+CONTROL_DESIGN = "none"
+"""The design of the control: expectations that name it say what the pristine tree does."""
 PLAIN = "plain"
 """What users call the cells without a flavour."""
 ALL = "all"
@@ -160,6 +162,9 @@ class Variant:
     @property
     def is_control(self) -> bool:
         return self.name == CONTROL
+
+
+CONTROL_VARIANT = Variant(CONTROL, CONTROL_DESIGN, {})
 
 
 @dataclass(frozen=True)

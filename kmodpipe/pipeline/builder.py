@@ -16,7 +16,7 @@ from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline.run_folder import RunFolder
-from kmodpipe.pipeline.workspace import Bench
+from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError, UserError
@@ -65,7 +65,7 @@ class GuestParts:
 class Maker:
     """Makes stages: finds them in the store or makes them, with a step on the screen and a log."""
 
-    def __init__(self, bench: Bench, folder: RunFolder) -> None:
+    def __init__(self, bench: Workspace, folder: RunFolder) -> None:
         self._bench = bench
         self._folder = folder
         self.tally = Tally()
@@ -108,7 +108,7 @@ class Maker:
         return artifact
 
 
-def expected_lines(bench: Bench) -> int | None:
+def expected_lines(bench: Workspace) -> int | None:
     """How many lines an earlier base build printed: what the next one's progress is measured by."""
     for path in (bench.store.root / "base").glob("*/lines"):
         with suppress(OSError, ValueError):
@@ -125,7 +125,7 @@ class Building:
     `prepare` comes first, then `cell` for each of its rows, from any thread.
     """
 
-    def __init__(self, bench: Bench, maker: Maker) -> None:
+    def __init__(self, bench: Workspace, maker: Maker) -> None:
         self._bench = bench
         self._maker = maker
         self._bases: dict[tuple[str, str], Future[Artifact]] = {}
@@ -143,11 +143,11 @@ class Building:
         control = next(s for s in self._bench.subjects if s.variant.is_control)
         shared: list[Future[Any]] = [pool.submit(self.guest)]
         rows: list[Row] = []
-        for flavour in self._bench.asked.flavours:
+        for flavour in self._bench.spec.flavours:
             if spec := self._common_base(control, flavour):
                 shared.append(pool.submit(self.base, spec))
         for subject in (control, *(s for s in self._bench.subjects if s is not control)):
-            for flavour in self._bench.asked.flavours:
+            for flavour in self._bench.spec.flavours:
                 more = self._configure(subject, flavour)
                 shared += self._start_bases(pool, more)
                 rows += more
@@ -156,7 +156,7 @@ class Building:
 
     def _common_base(self, control: Subject, flavour: Flavour) -> BaseSpec | None:
         """Configure what a flavour's cells have in common; its base, where it is needed for sure."""
-        stages, cells = self._bench.stages, self._bench.asked.cells_of(control.variant.name, flavour)
+        stages, cells = self._bench.stages, self._bench.spec.cells_of(control.variant.name, flavour)
         artifact = self._maker.ensure(stages.common(flavour, self._tools))
         self._tools = self._tools or artifact.path / "obj"
         text = self._common[flavour.name] = common_configuration(artifact)
@@ -164,7 +164,7 @@ class Building:
         return stages.common_spec(cells, text)
 
     def _configure(self, subject: Subject, flavour: Flavour) -> list[Row]:
-        stages, cells = self._bench.stages, self._bench.asked.cells_of(subject.variant.name, flavour)
+        stages, cells = self._bench.stages, self._bench.spec.cells_of(subject.variant.name, flavour)
         if not cells:
             return []
         try:
@@ -179,7 +179,7 @@ class Building:
     def guest(self) -> GuestParts:
         """What guests are made of, made or found."""
         guest = self._maker.ensure(self._bench.stages.guest())
-        names = dict.fromkeys(name for flavour in self._bench.asked.flavours for name in flavour.tools)
+        names = dict.fromkeys(name for flavour in self._bench.spec.flavours for name in flavour.tools)
         toolsets = {name: self._maker.ensure(self._bench.stages.toolset(name, guest)) for name in names}
         return GuestParts(
             guest.path / "guest.cpio",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,9 +14,6 @@ from kmodpipe.source import TreeSpec
 from kmodpipe.util import paths, shipped, toml
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.vm.limits import Deadlines
-
-if TYPE_CHECKING:
-    from kmodpipe.publish.receivers.base import Receiver
 
 
 class _Table(BaseModel):
@@ -45,8 +42,14 @@ class Project:
     jobs: int
     trees: Mapping[str, TreeSpec]
     deadlines: Deadlines
-    receivers: Mapping[str, Receiver] = field(default_factory=dict)
+    # As declared; `kmodpipe.publish.receivers.parse` reads them.
+    receivers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     share: str = ""
+
+    @property
+    def file(self) -> Path:
+        """The file that declares the project."""
+        return self.root / "pyproject.toml"
 
     @property
     def images(self) -> Path:
@@ -60,6 +63,17 @@ class Project:
     @property
     def cases(self) -> Path:
         return self.images / "guest" / "cases"
+
+
+def find_root(folder: Path) -> Path:
+    """Return the nearest of ``folder`` and those above it with a project; ``folder`` if none has one."""
+    for candidate in (folder, *folder.parents):
+        try:
+            if "[tool.kmodpipe]" in (candidate / "pyproject.toml").read_text("utf-8"):
+                return candidate
+        except (OSError, UnicodeDecodeError):
+            continue
+    return folder
 
 
 def load(root: Path) -> Project:
@@ -90,7 +104,7 @@ def load(root: Path) -> Project:
         jobs=settings.jobs or os.cpu_count() or 1,
         trees=trees,
         deadlines=deadlines,
-        receivers=_receivers(settings, path),
+        receivers=settings.receivers,
         share=os.environ.get("KMODPIPE_SHARE") or settings.share,
     )
 
@@ -101,15 +115,6 @@ def _kconfig_file(root: Path, name: str) -> Path:
     if first == "kconfigs" and paths.is_plain(rest):
         return shipped.or_shipped(root / name, shipped.folder("kconfigs") / rest)
     return root / name
-
-
-def _receivers(settings: _Table, path: Path) -> Mapping[str, Receiver]:
-    if not settings.receivers:
-        return {}
-    # Here, so that who publishes nothing does not pay for it.
-    from kmodpipe.publish import receivers
-
-    return receivers.parse(settings.receivers, path)
 
 
 def cache_place() -> Path | None:

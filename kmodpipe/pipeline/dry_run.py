@@ -20,7 +20,8 @@ from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_e
 from kmodpipe.build.stages import Configured, Stage, Stages, Subject, common_configuration
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
-from kmodpipe.pipeline.workspace import Asked, control_subject
+from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.pipeline.workspace import control_subject
 from kmodpipe.source import Tree
 from kmodpipe.util.errors import InfraError, KmodpipeError
 
@@ -38,8 +39,8 @@ class Row:
 
 
 class _Planner:
-    def __init__(self, asked: Asked, cache: Path) -> None:
-        self._asked = asked
+    def __init__(self, spec: RunSpec, cache: Path) -> None:
+        self._spec = spec
         self._cache = cache
         self._store = Store(cache)
         self.rows: list[Row] = []
@@ -64,29 +65,29 @@ class _Planner:
             first = "fetch" if tree is None else "builder image"
             for step in ("config", "base", "guest"):
                 self.tell(step, WAITS, f"for {first}")
-            for cell in self._asked.cells:
+            for cell in self._spec.cells:
                 self.tell(f"module {cell.id}", WAITS, f"for {first}")
             return
-        builder = Builder(runtime, self._asked.project.images, self._asked.request.jobs)
-        stages = Stages(tree, self._asked.matrix, self._asked.module, builder, dict(runtime.identity()))
+        builder = Builder(runtime, self._spec.project.images, self._spec.jobs)
+        stages = Stages(tree, self._spec.matrix, self._spec.module, builder, dict(runtime.identity()))
         guest = self.look(stages.guest(), "guest root file system")
-        for name in dict.fromkeys(n for flavour in self._asked.flavours for n in flavour.tools):
+        for name in dict.fromkeys(n for flavour in self._spec.flavours for n in flavour.tools):
             if guest is None:
                 self.tell(f"guest tools {name}", WAITS, "for guest root file system")
             else:
                 self.look(stages.toolset(name, guest), f"guest tools {name}")
-        for flavour in self._asked.flavours:
+        for flavour in self._spec.flavours:
             common = self._common(stages, subjects[0], flavour)
             for subject in subjects:
                 self._variant(stages, subject, flavour, common)
         self.tell("boot and judge every cell", TODO, "verdicts are never taken from the cache")
 
     def _tree(self) -> Tree | None:
-        spec = source.resolve(self._asked.request.tree, self._asked.project.trees)
-        if self._asked.request.head:
+        spec = self._spec.tree
+        if self._spec.head:
             self.tell(f"fetch {spec.name}", TODO, "the moving head is always looked up")
             return None
-        tree = source.locate(spec, self._asked.project.trees, self._cache)
+        tree = source.locate(spec, self._spec.project.trees, self._cache)
         if tree is None:
             self.tell(f"fetch {spec.name}", TODO, "not here yet")
         else:
@@ -95,8 +96,8 @@ class _Planner:
 
     def _subjects(self, tree: Tree) -> tuple[Subject, ...]:
         subjects = [control_subject(tree)]
-        for one in self._asked.series:
-            cells = self._asked.cells_of(one.name)
+        for one in self._spec.series:
+            cells = self._spec.cells_of(one.name)
             if not cells:
                 continue
             path = series.applied_path(one, tree, self._cache)
@@ -110,14 +111,14 @@ class _Planner:
         return tuple(subjects)
 
     def _runtime(self) -> Runtime | None:
-        if self._asked.request.runtime == "host":
+        if self._spec.runtime == "host":
             return HostRuntime()
         try:
             client = docker_engine.connect()
         except InfraError as e:
             self.tell("builder image", TODO, e.what)
             return None
-        found = builder_image.find(client, self._asked.project.images)
+        found = builder_image.find(client, self._spec.project.images)
         if found is None:
             self.tell("builder image", TODO, "not built for this Dockerfile yet")
             return None
@@ -140,7 +141,7 @@ class _Planner:
 
     def _variant(self, stages: Stages, subject: Subject, flavour: Flavour, common: str | None) -> None:
         """The rows of one variant in one flavour."""
-        cells = self._asked.cells_of(subject.variant.name, flavour)
+        cells = self._spec.cells_of(subject.variant.name, flavour)
         if not cells:
             return
         stage = stages.configuration(subject, cells, flavour)
@@ -173,9 +174,9 @@ class _Planner:
                 self.look(stages.module_of(subject, one, spec, base), step)
 
 
-def rows(asked: Asked, cache: Path) -> tuple[Row, ...]:
+def rows(spec: RunSpec, cache: Path) -> tuple[Row, ...]:
     """The plan of a run, in the order of the work."""
-    planner = _Planner(asked, cache)
+    planner = _Planner(spec, cache)
     planner.walk()
     return tuple(planner.rows)
 

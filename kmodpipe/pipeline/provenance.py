@@ -7,40 +7,41 @@ from collections.abc import Mapping, Sequence
 from kmodpipe import __version__
 from kmodpipe.build import shared_image
 from kmodpipe.cache.share import origin
-from kmodpipe.judge.attempts import Tries
 from kmodpipe.pipeline.builder import Built, GuestParts
 from kmodpipe.pipeline.cell_run import Boot, Executed, GuestFiles
-from kmodpipe.pipeline.config import Project
-from kmodpipe.pipeline.workspace import Bench, Request
+from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report.rerun import PROPERTY, argument_property
-from kmodpipe.series import Series
 from kmodpipe.util import process
 from kmodpipe.util.text import one_line
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot_record import GuestEnd
 
 
-def of_run(
-    bench: Bench, command: str, tries: Tries, accel: Accel, notes: Mapping[str, str]
-) -> Mapping[str, str]:
-    """What really ran in all cells, flat; ``notes`` are whatever else the caller knows of the run."""
-    found = {"kmodpipe": __version__, "command": command, "tree": bench.tree.name}
-    found |= repeat_properties(bench.asked.request, bench.asked.project, bench.asked.series)
-    found |= {f"tree.{k}": v for k, v in bench.tree.provenance.items()}
-    found |= {"tree.identity": bench.tree.identity, "tree.kernel-version": bench.tree.kernel_version}
-    for one in bench.asked.series:
+def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what really ran in all cells, flat; ``notes`` are whatever else the caller knows of the run."""
+    spec = workspace.spec
+    found = {"kmodpipe": __version__, "command": spec.command, "tree": workspace.tree.name}
+    found[PROPERTY] = spec.repeat_command
+    found |= {argument_property(name): given for name, given in spec.series_arguments.items()}
+    found |= {f"tree.{k}": v for k, v in workspace.tree.provenance.items()}
+    found |= {
+        "tree.identity": workspace.tree.identity,
+        "tree.kernel-version": workspace.tree.kernel_version,
+    }
+    for one in spec.series:
         found[f"series.{one.name}"] = one.digest
         found |= {f"series.{one.name}.{p.name}": p.sha256 for p in one.patches}
         mail = {"subject": one.subject, "message-id": one.message_id}
         found |= {f"series.{one.name}.{name}": value for name, value in mail.items() if value}
-    found |= {f"builder.{k}": v for k, v in bench.identity.items()}
-    found["builder.isolation"] = bench.runtime.isolation
-    if bench.share and (where := shared_image.origin(bench.store, bench.identity.get("image", ""))):
+    found |= {f"builder.{k}": v for k, v in workspace.identity.items()}
+    found["builder.isolation"] = workspace.runtime.isolation
+    image = workspace.identity.get("image", "")
+    if workspace.share and (where := shared_image.origin(workspace.store, image)):
         found["builder.from"] = where
-    found |= {"module": bench.asked.module, "matrix": bench.asked.request.matrix.name}
-    found |= {"matrix.digest": bench.asked.matrix.digest, **notes}
-    found |= {"shuffle": str(bench.asked.request.shuffle)}
-    found |= {"attempts": str(tries.attempts), "repeat": str(tries.repeat)}
+    found |= {"module": spec.module, "matrix": spec.matrix.path.name}
+    found |= {"matrix.digest": spec.matrix.digest, **notes}
+    found |= {"shuffle": str(spec.shuffle)}
+    found |= {"attempts": str(spec.tries.attempts), "repeat": str(spec.tries.repeat)}
     found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}
     return found
 
@@ -89,27 +90,4 @@ def _spent(boots: Sequence[Boot]) -> Mapping[str, str]:
             one = boot.session.spent
             told = f"{one.wall_s:.2f} s, {one.cpu_s:.2f} s of processor time, {one.waited_s:.2f} s waiting"
             found[f"guest.{boot.number}.time"] = told
-    return found
-
-
-def repeat_properties(request: Request, project: Project, series: Sequence[Series]) -> dict[str, str]:
-    """What `command` needs of a run. What is the project's default is left out of the command, for it will be
-    read again; series have to be named, and those that were given by a path are found by that."""
-    argv = ["invoke", "test"]
-    if request.tree != project.tree:
-        argv += ["--tree", request.tree]
-    if request.matrix != project.matrix:
-        argv += ["--matrix", str(request.matrix)]
-    if request.module:
-        argv += ["--module", request.module]
-    argv += [part for name in request.flavours for part in ("--flavour", name)]
-    argv += ["--head"] * request.head + ["--each-patch"] * request.each_patch
-    if request.runtime != "docker":
-        argv += ["--runtime", request.runtime]
-    found = {PROPERTY: process.pasteable(argv)}
-    given = [name for name in request.series if name != "none"]
-    whole = [one for one in series if not one.partial]
-    for one, argument in zip(whole, given, strict=False):
-        if argument != one.name:
-            found[argument_property(one.name)] = argument
     return found

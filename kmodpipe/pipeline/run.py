@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,16 +26,15 @@ from kmodpipe.build.elf import kernel_build_ids
 from kmodpipe.build.stages import Configured, Subject
 from kmodpipe.cache.store import Artifact, made_as
 from kmodpipe.judge import dead_axes
-from kmodpipe.judge.attempts import Tries
-from kmodpipe.judge.cases import Case, Surroundings
+from kmodpipe.judge.cases import Surroundings
 from kmodpipe.kconfig import Flavour
-from kmodpipe.logs.known_benign import Benign, KnownBenign
+from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.pipeline import provenance, snapshot
 from kmodpipe.pipeline.builder import Building, Built, GuestParts, Maker, Row, Tally
 from kmodpipe.pipeline.cell_run import Execution, GuestFiles
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import Places
-from kmodpipe.pipeline.workspace import Bench
+from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
 from kmodpipe.util import os_errors, signals
@@ -46,7 +45,6 @@ from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.workers import gather, workers
 from kmodpipe.vm import accel, cpu_time, reproduce_script, speed
 from kmodpipe.vm.accel import Accel
-from kmodpipe.vm.limits import Deadlines
 from kmodpipe.vm.qemu import qemu_argv
 from kmodpipe.vm.speed import Speed
 
@@ -54,7 +52,7 @@ _TIMED_GUESTS = 50
 """Guests of one cell whose times are kept: a soak has thousands."""
 
 
-def build(bench: Bench, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
+def build(bench: Workspace, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
     """Build every cell, boot none. Raises what stops everything; a cell's own failure is in its record."""
     maker = Maker(bench, folder)
     building = Building(bench, maker)
@@ -65,46 +63,32 @@ def build(bench: Bench, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
         _keep_configuration(folder, result.configured)
         built[result.id] = result
 
-    with workers(bench.asked.request.jobs) as pool:
+    with workers(bench.spec.jobs) as pool:
         rows = building.prepare(pool)
         gather([pool.submit(one, row) for row in rows])
     return tuple(built[configured.cell.id] for _, configured in rows), maker.tally
 
 
-def find_dead_axes(bench: Bench, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
+def find_dead_axes(bench: Workspace, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
     """The axes that make no difference to the modules of ``built``, the cells of a whole run."""
     by_id = {one.id: one for one in built}
     products = [
         dead_axes.Product(cell, dead_axes.content(one.base, one.module) if one.base and one.module else "")
-        for cell in bench.asked.cells
+        for cell in bench.spec.cells
         if (one := by_id[cell.id]) and not one.skip
     ]
     subjects = {subject.variant.name: subject for subject in bench.subjects}
-    selected = bool(bench.asked.request.cells)
-    return dead_axes.find(products, subjects, bench.asked.module, selected=selected)
+    selected = bench.spec.selected
+    return dead_axes.find(products, subjects, bench.spec.module, selected=selected)
 
 
-@dataclass(frozen=True)
-class Trials:
-    """What a test run needs beyond a bench: the cases, the accelerator that was proved, the deadlines, how
-    often each case runs, and the kernel's reports that are let off; ``notes`` are properties that the run
-    gets beyond those of its own."""
+def test(bench: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str] | None = None) -> Run:
+    """Build, boot and judge every cell; return the run as it ended, complete on the disk too.
 
-    cases: tuple[Case, ...]
-    accel: Accel
-    deadlines: Deadlines
-    command: str
-    tries: Tries
-    benign: tuple[Benign, ...] = ()
-    notes: Mapping[str, str] = field(default_factory=dict)
-
-
-def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
-    """Build, boot and judge every cell; the run as it ended, complete on the disk too.
-
+    ``accel`` is the accelerator that was proved; ``notes`` are properties that the run gets beyond its own.
     Ctrl-C and errors that stop everything leave the results written, the rest marked, and go through.
     """
-    tester = _Tester(bench, folder, trials)
+    tester = _Tester(bench, folder, accel, notes or {})
     try:
         tester.run()
     except BaseException as e:
@@ -121,45 +105,43 @@ def test(bench: Bench, folder: RunFolder, trials: Trials) -> Run:
 class _Tester:
     """One test run: its workers, its results so far."""
 
-    def __init__(self, bench: Bench, folder: RunFolder, trials: Trials) -> None:
+    def __init__(self, bench: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str]) -> None:
         self._bench = bench
         self._folder = folder
-        self._trials = trials
+        self._notes = notes
         self._maker = Maker(bench, folder)
         self._building = Building(bench, self._maker)
         self._lock = threading.Lock()
         self._began, self._clock = datetime.now(UTC), time.monotonic()
         self._partial: dict[str, Execution] = {}
         self._guests: list[Span] = []
-        self._accel = trials.accel
+        self._accel = accel
         self._speed = Speed()
-        self._places = Places(bench.asked.request.jobs)
-        lib = bench.asked.project.images / "guest" / "lib.sh"
-        self._snapshot = snapshot.take(trials.cases, lib, folder.shared)
+        self._places = Places(bench.spec.jobs)
+        lib = bench.spec.project.images / "guest" / "lib.sh"
+        self._snapshot = snapshot.take(bench.spec.cases, lib, folder.shared)
         self.results = results.planned(self._skeleton())
         self._save()
 
     def _skeleton(self) -> Run:
         bench = self._bench
-        scripts = {c.id: str(c.path) for c in self._trials.cases if c.path in bench.asked.request.case_files}
+        given = bench.spec.case_arguments
         return Run(
             id=self._folder.id,
             started=self._began.isoformat(timespec="seconds"),
             cases=tuple(
-                CaseInfo(c.id, c.summary, c.goal, self._snapshot.digest(c), scripts.get(c.id, ""))
+                CaseInfo(c.id, c.summary, c.goal, self._snapshot.digest(c), given.get(c.id, ""))
                 for c in self._snapshot.cases
             ),
             cells=tuple(
                 CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice), flavour=c.flavour.name)
-                for c in bench.asked.cells
+                for c in bench.spec.cells
             ),
-            properties=provenance.of_run(
-                bench, self._trials.command, self._trials.tries, self._trials.accel, self._trials.notes
-            ),
+            properties=provenance.of_run(bench, self._accel, self._notes),
         )
 
     def run(self) -> None:
-        with workers(self._bench.asked.request.jobs) as pool:
+        with workers(self._bench.spec.jobs) as pool:
             rows = self._building.prepare(pool)
             guest = self._building.guest()
             if self._building.bases:
@@ -239,10 +221,11 @@ class _Tester:
             self._bench.screen.step(f"test {built.id}") as step,
             self._bench.store.scratch("boot-") as scratch,
         ):
+            spec = self._bench.spec
             execution = Execution(
-                where, self._snapshot.cases, files, folder, scratch, self._accel, self._trials.deadlines,
-                step.update, self._bench.asked.request.shuffle, self._trials.tries, self._speed.factor,
-                self._places, KnownBenign(self._trials.benign, self._bench.tree.kernel_version),
+                where, self._snapshot.cases, files, folder, scratch, self._accel, spec.project.deadlines,
+                step.update, spec.shuffle, spec.tries, self._speed.factor, self._places,
+                KnownBenign(spec.benign, self._bench.tree.kernel_version),
             )  # fmt: skip
             self._partial[built.id] = execution
             try:

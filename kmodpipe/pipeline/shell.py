@@ -7,7 +7,7 @@ import secrets
 from kmodpipe.pipeline.builder import Building, Maker
 from kmodpipe.pipeline.cell_run import cmdline
 from kmodpipe.pipeline.run_folder import RunFolder
-from kmodpipe.pipeline.workspace import Bench
+from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.workers import workers
 from kmodpipe.vm.accel import Accel
@@ -15,14 +15,14 @@ from kmodpipe.vm.initramfs import concatenate, pack_cell
 from kmodpipe.vm.qemu import MachineSpec, interactive
 
 
-def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:
+def shell(bench: Workspace, folder: RunFolder, accel: Accel) -> int:
     """Build the one cell of the bench and boot it with a shell; returns QEMU's exit status.
 
     Raises UserError for a cell that is ruled out, and the build's own error for one that does not build.
     """
     maker = Maker(bench, folder)
     building = Building(bench, maker)
-    with workers(bench.asked.request.jobs) as pool:
+    with workers(bench.spec.jobs) as pool:
         rows = building.prepare(pool)
         built = building.cell(*rows[0])
     if built.skip:
@@ -38,7 +38,7 @@ def shell(bench: Bench, folder: RunFolder, accel: Accel) -> int:
             nonce=secrets.token_hex(16),
             modules=sorted((built.module.path / "out").glob("*.ko")),
             cases=(),
-            lib=bench.asked.project.images / "guest" / "lib.sh",
+            lib=bench.spec.project.images / "guest" / "lib.sh",
             env=flavour.env,
             with_shell=True,
         )

@@ -7,10 +7,10 @@
 `kmodpipe.report` writes what people and other programs read.
 """
 
+from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
 from kmodpipe.results.effects import Effect, EffectKind, control_of, effects
 from kmodpipe.results.model import (
-    CONTROL,
     ENDED_EARLY,
     Attempt,
     CaseInfo,

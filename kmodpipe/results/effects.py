@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from kmodpipe.results.model import CONTROL, CaseResult, CellResult, Run, State, Verdict
+from kmodpipe.kconfig.matrix import CONTROL
+from kmodpipe.results.model import CaseResult, CellResult, Run, State, Verdict
 
 
 class EffectKind(StrEnum):

@@ -16,9 +16,6 @@ from kmodpipe.logs.ktap import Subtest
 from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.text import one_line
 
-CONTROL = "unpatched"
-"""The variant that every series is compared with."""
-
 ENDED_EARLY = "ended-early"
 """The property of a run that an error or a signal ended, with the reason: whoever gets the results must not
 take them for all that there is."""

@@ -19,7 +19,9 @@ from typing import Any
 
 from kmodpipe.cli import commands
 from kmodpipe.cli.exit import guarded
-from kmodpipe.cli.options import Asking
+from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.options import options_of
+from kmodpipe.cli.tasks import COMMANDS
 from kmodpipe.util.screen import Mode, Screen
 
 REPO = Path(__file__).resolve().parents[2]
@@ -180,18 +182,20 @@ class World:
             repeat=int("".join(flags["repeat"]) or 1),
         )
 
-    def command(self, body: Callable[[Asking], int], **asked: Any) -> Ran:
+    def command(self, body: Callable[[Any, Invocation], int], **asked: Any) -> Ran:
         """A command in this process, with ``--runtime host``: the same code, without a fresh interpreter."""
         before = dict(os.environ)
         shown = io.StringIO()
         os.environ.clear()
         os.environ.update(self.environment())
         try:
-            told: dict[str, Any] = {
-                "root": self.root, "runtime": "host", "out": str(self.root / "out"),
-                "screen": Screen(Mode.PLAIN, out=shown), **asked,
-            }  # fmt: skip
-            code = guarded(body, Asking(**told))
+            group = COMMANDS[body.__name__]
+            given = {"out": str(self.root / "out"), **asked}
+            if any(one.name == "runtime" for one in options_of(group)):
+                given = {"runtime": "host", **given}
+            values = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+            call = Invocation(self.root, "invoke …", Screen(Mode.PLAIN, out=shown))
+            code = guarded(body, group(**values), call)
         finally:
             os.environ.clear()
             os.environ.update(before)

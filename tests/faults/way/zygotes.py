@@ -16,7 +16,14 @@ from tests.faults.way.toys import Toys
 _ZYGOTE = """
 import json, os, sys
 from pathlib import Path
-from kmodpipe import accel, asking, bench, building, commands, guard, pipeline, report, signals, usage
+from kmodpipe.cache import users
+from kmodpipe.cli import commands, report, resolve
+from kmodpipe.cli.exit import guarded
+from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.options import TestOptions
+from kmodpipe.pipeline import builder, run, workspace
+from kmodpipe.util import signals
+from kmodpipe.vm import accel
 for line in sys.stdin:
     asked = json.loads(line)
     pid = os.fork()
@@ -30,10 +37,8 @@ for line in sys.stdin:
         os.dup2(said, 1)
         os.dup2(said, 2)
         signals.install()
-        asked_for = asking.Asking(
-            root=Path(asked["root"]), runtime="host", cell=[asked["cell"]], out=asked["out"]
-        )
-        code = guard.guarded(commands.test, asked_for)
+        options = TestOptions(runtime="host", cell=(asked["cell"],), out=asked["out"])
+        code = guarded(commands.test, options, Invocation(Path(asked["root"])))
         sys.stdout.flush()
         os._exit(code)
     print(pid, flush=True)

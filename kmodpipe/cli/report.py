@@ -1,14 +1,15 @@
-"""What a run tells at its end, and `invoke report`: reads runs, writes what was asked for of them."""
+"""`invoke report`, and what a run reports at its end."""
 
 from __future__ import annotations
 
 import os
 import webbrowser
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from kmodpipe import results
+from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.options import ReportOptions
 from kmodpipe.judge import cases
 from kmodpipe.report import compare, findings, html, junit, mail, markup, summary, terminal
 from kmodpipe.report.compare import Change, Comparison
@@ -26,26 +27,7 @@ _SERIES = "series:"
 _COMMENT_LIMIT, _SUMMARY_LIMIT = 60_000, 900_000
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What the command line said. ``run`` and ``against`` are folders, files or ids of runs below ``out``,
-    ``against`` also ``series:NAME``; files to write are empty where none is wanted."""
-
-    cases: Path
-    out: Path
-    run: str = ""
-    against: str = ""
-    form: str = ""
-    to: str = ""
-    html: str = ""
-    junit: str = ""
-    strict: bool = False
-    open: bool = False
-    series: Sequence[str] = ()
-    fail_on: Sequence[str] = ()
-
-
-def tell(run: Run, folder: Path, screen: Screen, *, provenance: bool) -> None:
+def show_end(run: Run, folder: Path, screen: Screen, *, provenance: bool) -> None:
     """The end of a run, for who waits for it: the screen, and the summary of a CI job."""
     try:
         if provenance:
@@ -67,43 +49,44 @@ def hand_over(made: Path, wanted: str) -> None:
             raise _not_written(e, wanted) from None
 
 
-def report(wanted: Wanted, screen: Screen) -> ExitCode:
-    """Write and print what is wanted; 0, or what ``--fail-on`` makes of the comparison. Raises UserError."""
-    _check(wanted)
-    path = _results_file(wanted.run or "latest", wanted.out)
+def report(options: ReportOptions, call: Invocation) -> int:
+    """Write and print what is asked for; return 0, or what --fail-on makes of the comparison."""
+    screen, out = call.screen, Path(options.out)
+    _check(options)
+    path = _results_file(options.run or "latest", out)
     run = results.load(path)
     for file, write in (
-        (wanted.html, lambda target: html.save(run, target, path.parent)),
-        (wanted.junit, lambda target: junit.save(run, target, strict=wanted.strict)),
+        (options.html, lambda target: html.save(run, target, path.parent)),
+        (options.junit, lambda target: junit.save(run, target, strict=options.strict)),
     ):
         if file:
             _written(Path(file), write, screen)
-    if wanted.open:
+    if options.open:
         _open(run, path.parent, screen)
-    found = _comparison(run, wanted)
-    if wanted.form or found or not (wanted.html or wanted.junit or wanted.open):
-        _tell(run, found, wanted, screen)
+    found = _comparison(run, options, out)
+    if options.format or found or not (options.html or options.junit or options.open):
+        _show(run, found, options, call)
     if not found:
         return ExitCode.OK
-    bad = found.fails(wanted.fail_on)
+    bad = found.fails(options.fail_on)
     if bad:
         screen.line(f"--fail-on: {', '.join(f'{found.counts[c]} {c.value}' for c in bad)}")
     return ExitCode.OK if not bad else ExitCode.INFRA if set(bad) == {Change.LOST} else ExitCode.FAILURE
 
 
-def _check(wanted: Wanted) -> None:
-    if wanted.form and wanted.form not in FORMATS:
-        raise unknown_name("format", wanted.form, FORMATS, where="--format")
-    for name in wanted.fail_on:
+def _check(options: ReportOptions) -> None:
+    if options.format and options.format not in FORMATS:
+        raise unknown_name("format", options.format, FORMATS, where="--format")
+    for name in options.fail_on:
         if name not in compare.FAIL_ON:
             raise unknown_name("change", name, compare.FAIL_ON, where="--fail-on")
-    if wanted.fail_on and not wanted.against:
+    if options.fail_on and not options.against:
         raise UserError("--fail-on needs something to compare with", hint="name a run: --against RUN")
-    if wanted.form == "findings" and wanted.against:
+    if options.format == "findings" and options.against:
         raise UserError("the page of findings is about one run", hint="--format text or markdown compares")
-    if wanted.series and wanted.form != "mail":
+    if options.series and options.format != "mail":
         raise UserError("--series is for the mail about a series", hint="--format mail --series NAME")
-    if wanted.strict and not wanted.junit:
+    if options.strict and not options.junit:
         raise UserError("--strict is a profile of the JUnit file", hint="--junit FILE --strict")
 
 
@@ -118,12 +101,12 @@ def _results_file(name: str, out: Path) -> Path:
     raise UserError(f"there is no run {name!r}", where=str(out), hint=hint)
 
 
-def _comparison(run: Run, wanted: Wanted) -> Comparison | None:
-    if not wanted.against:
+def _comparison(run: Run, options: ReportOptions, out: Path) -> Comparison | None:
+    if not options.against:
         return None
-    if wanted.against.startswith(_SERIES):
-        return compare.series(run, wanted.against.removeprefix(_SERIES))
-    before = results.load(_results_file(wanted.against, wanted.out))
+    if options.against.startswith(_SERIES):
+        return compare.series(run, options.against.removeprefix(_SERIES))
+    before = results.load(_results_file(options.against, out))
     if before.id == run.id:
         raise UserError(
             f"run {run.id} is compared with itself", hint="name an earlier one, or series:NAME of this one"
@@ -131,25 +114,26 @@ def _comparison(run: Run, wanted: Wanted) -> Comparison | None:
     return compare.runs(before, run)
 
 
-def _tell(run: Run, found: Comparison | None, wanted: Wanted, screen: Screen) -> None:
-    form = wanted.form or ("text" if found else "findings")
-    page = _page(form, run, found, wanted)
-    if wanted.to:
-        _written(Path(wanted.to), lambda target: write_atomically(target, page), screen)
+def _show(run: Run, found: Comparison | None, options: ReportOptions, call: Invocation) -> None:
+    form = options.format or ("text" if found else "findings")
+    page = _page(form, run, found, options, call)
+    if options.to:
+        _written(Path(options.to), lambda target: write_atomically(target, page), call.screen)
     elif form == "summary" and os.environ.get(STEP_SUMMARY):
-        append_summary(lambda: page, screen)
+        append_summary(lambda: page, call.screen)
     else:
-        screen.print(page.rstrip("\n"))
+        call.screen.print(page.rstrip("\n"))
 
 
-def _page(form: str, run: Run, found: Comparison | None, wanted: Wanted) -> str:
+def _page(form: str, run: Run, found: Comparison | None, options: ReportOptions, call: Invocation) -> str:
     if form == "findings":
-        known = cases.load(wanted.cases)
-        return findings.page(run, known, findings.load_claims(wanted.cases, known))
+        folder = call.project().cases
+        known = cases.load(folder)
+        return findings.page(run, known, findings.load_claims(folder, known))
     if form == "mail":
-        if len(wanted.series) > 1:
+        if len(options.series) > 1:
             raise UserError("a mail is about one series", hint="--series NAME")
-        return mail.text(run, "".join(wanted.series), found, _tester())
+        return mail.text(run, "".join(options.series), found, _tester())
     if form == "text":
         return markup.text(summary.whole(run, found))
     if form == "markdown":

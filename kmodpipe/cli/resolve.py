@@ -1,0 +1,124 @@
+"""Turn the names of a command line into records: from options to a `RunSpec`."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kmodpipe import kconfig, series, source
+from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.options import Common, RunOptions, Use, command_line, question, taken_from
+from kmodpipe.judge import cases
+from kmodpipe.judge.attempts import MOST_ATTEMPTS, MOST_REPEATS, Tries
+from kmodpipe.kconfig import Variant
+from kmodpipe.kconfig.matrix import CONTROL_VARIANT
+from kmodpipe.logs import known_benign
+from kmodpipe.pipeline.run_spec import RunSpec, choose_cells, only_module
+from kmodpipe.util import paths, process
+from kmodpipe.util.errors import UserError, unknown_name
+
+RUNTIMES = ("docker", "host")
+
+
+def resolve(values: Common, call: Invocation, *, cases_too: bool = False, latest: bool = False) -> RunSpec:
+    """Return what the options mean; nothing is fetched, nothing started.
+
+    ``cases_too`` loads cases and what goes with them; ``latest`` asks for a moving branch anew. Raises
+    UserError with the near names for one that is not there.
+    """
+    given = taken_from(RunOptions, values)
+    project = call.project()
+    if given.jobs < 0:
+        raise UserError("--jobs is a number from 1 up", hint="0 means one a processor")
+    if given.runtime not in RUNTIMES:
+        raise unknown_name("runtime", given.runtime, RUNTIMES)
+    tree = source.resolve(given.tree or project.tree, project.trees)
+    names = [name for name in given.series or project.series if name != "none"]
+    whole = tuple(series.load(name, project.patches) for name in names)
+    loaded = tuple(p for one in whole for p in (*one.prefixes(), one)) if given.each_patch else whole
+    variants = [CONTROL_VARIANT, *(Variant(s.name, s.design, s.axes, s.partial) for s in loaded)]
+    if doubled := _doubled(variant.name for variant in variants):
+        raise UserError(f"two variants with one name: {', '.join(doubled)}")
+    matrix = kconfig.load_matrix(Path(given.matrix).absolute() if given.matrix else project.matrix)
+    known = [name for name in given.case if not _is_script(name)]
+    scripts = [name for name in given.case if _is_script(name)]
+    spec = RunSpec(
+        project=project,
+        tree=tree,
+        matrix=matrix,
+        module=only_module(loaded, matrix, given.module),
+        series=loaded,
+        cells=choose_cells(matrix, variants, given.flavour, given.cell),
+        selected=bool(given.cell),
+        out=Path(given.out).absolute(),
+        jobs=given.jobs or project.jobs,
+        runtime=given.runtime,
+        share=given.share or project.share,
+        head=given.head,
+        latest=latest,
+        shuffle=_seed(given.shuffle),
+        command=call.command,
+        repeat_command=process.pasteable(["invoke", "test", *command_line(given, Use.REPEAT)]),
+        series_arguments={s.name: name for s, name in zip(whole, names, strict=True) if name != s.name},
+        question=question(given),
+    )
+    if not cases_too:
+        return spec
+    return _with_cases(spec, known, scripts, _tries(given))
+
+
+def _with_cases(spec: RunSpec, known: Sequence[str], scripts: Sequence[str], tries: Tries) -> RunSpec:
+    """Add the cases by name and the scripts by path; only the scripts where nothing else is named."""
+    declared = cases.load(spec.project.cases)
+    cases.check_axes(declared, spec.matrix.axes, spec.matrix.flavours)
+    own = [cases.from_script(Path(name)) for name in scripts]
+    named = cases.select(declared, known) if known or not own else ()
+    chosen = (*named, *own)
+    if doubled := _doubled(c.id for c in chosen):
+        raise UserError(f"two cases with one name: {', '.join(doubled)}", hint="rename the script")
+    return replace(
+        spec,
+        cases=chosen,
+        case_arguments={case.id: name for case, name in zip(own, scripts, strict=True)},
+        tries=tries,
+        benign=known_benign.load(spec.project.benign) if spec.project.benign else (),
+    )
+
+
+def _doubled(names: Iterable[str]) -> list[str]:
+    found = list(names)
+    return sorted({name for name in found if found.count(name) > 1})
+
+
+def _is_script(case: str) -> bool:
+    return "/" in case or paths.is_file(Path(case))
+
+
+def _seed(shuffle: str) -> int:
+    """Return the seed that --shuffle means. Raises UserError."""
+    if shuffle == "random":
+        return secrets.randbelow(999_999) + 1
+    if not re.fullmatch(r"[0-9]{0,9}", shuffle, re.ASCII):
+        raise UserError(
+            f"--shuffle takes a number or the word random, not {shuffle!r}", hint="0 keeps the declared order"
+        )
+    return int(shuffle or "0")
+
+
+def _tries(given: RunOptions) -> Tries:
+    """Return how often each case is to run. Raises UserError."""
+    for name, value, most in (
+        ("attempts", given.attempts, MOST_ATTEMPTS),
+        ("repeat", given.repeat, MOST_REPEATS),
+    ):
+        if not 1 <= value <= most:
+            raise UserError(f"--{name} takes a number from 1 to {most}, not {value}")
+    if given.attempts > 1 and given.repeat > 1:
+        raise UserError(
+            "--attempts and --repeat exclude each other",
+            hint="--repeat runs a case as often whether it fails or not, and tells the rate",
+        )
+    return Tries(given.attempts, given.repeat)
