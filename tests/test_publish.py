@@ -24,10 +24,10 @@ from kmodpipe.cli.invocation import Invocation, receivers_of
 from kmodpipe.cli.options import PublishOptions
 from kmodpipe.pipeline import config
 from kmodpipe.publish import outbox, receivers, run_data, template
-from kmodpipe.publish.delivery import Courier, send
+from kmodpipe.publish.delivery import Sender, send
 from kmodpipe.publish.outbox import Outbox, Spooled
-from kmodpipe.publish.payload import Answer, Fate, Parcel, Part, Reply
-from kmodpipe.publish.publisher import Office, published_at_the_end
+from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Part, Reply
+from kmodpipe.publish.publisher import Publisher, published_at_the_end
 from kmodpipe.publish.receivers import buildkite, kcidb, squad
 from kmodpipe.publish.receivers.base import Receiver
 from kmodpipe.publish.retry import pause, retry_after
@@ -231,11 +231,11 @@ def test_by_its_goal_an_expected_bug_is_a_failure(finished: Material) -> None:
 
 def test_squad_takes_a_repeated_test_run_for_success() -> None:
     one = squad_receiver()
-    assert one.judge(Answer(201, {}, b"17")).fate is Fate.DELIVERED
+    assert one.judge(Answer(201, {}, b"17")).fate is DeliveryStatus.DELIVERED
     known = b"There is already a test run with job_id kmodpipe-1"
-    assert one.judge(Answer(400, {}, known)).fate is Fate.DELIVERED
-    assert one.judge(Answer(400, {}, b"metadata is not valid JSON")).fate is Fate.REFUSED
-    assert one.judge(Answer(200, {}, b"<html>a portal</html>")).fate is Fate.REFUSED
+    assert one.judge(Answer(400, {}, known)).fate is DeliveryStatus.DELIVERED
+    assert one.judge(Answer(400, {}, b"metadata is not valid JSON")).fate is DeliveryStatus.REFUSED
+    assert one.judge(Answer(200, {}, b"<html>a portal</html>")).fate is DeliveryStatus.REFUSED
     assert one.judge(Answer(403, {}, b"")).everyone
 
 
@@ -341,13 +341,13 @@ def test_buildkite_reads_what_was_left_out(finished: Material) -> None:
     assert form["data"] == (finished.folder / "junit.xml").read_bytes()
     assert one.authorization(Secret("x")) == ("Authorization", 'Token token="x"')
     good = one.judge(Answer(202, {}, b'{"queued": 28, "skipped": 0, "errors": []}'))
-    assert (good.fate, good.warning) == (Fate.DELIVERED, False)
+    assert (good.fate, good.warning) == (DeliveryStatus.DELIVERED, False)
     some = one.judge(Answer(202, {}, b'{"queued": 20, "skipped": 8, "errors": ["name is missing"]}'))
-    assert (some.fate, some.warning) == (Fate.DELIVERED, True)
+    assert (some.fate, some.warning) == (DeliveryStatus.DELIVERED, True)
     assert "8 of 28" in some.text
     assert "name is missing" in some.text
     assert one.judge(Answer(202, {}, b"[]")).warning
-    assert one.judge(Answer(200, {}, b"<html>")).fate is Fate.REFUSED
+    assert one.judge(Answer(200, {}, b"<html>")).fate is DeliveryStatus.REFUSED
 
 
 def test_buildkite_files_are_split_without_losing_a_case(finished: Material) -> None:
@@ -386,15 +386,15 @@ def test_retry_after_is_read_as_a_number_or_a_date(told: str, seconds: float | N
 
 def test_the_pause_grows_and_honours_the_server_within_bounds() -> None:
     one = http(**{"attempts": 4, "retry-after-max-s": 60})
-    busy = Reply(Fate.BUSY, "")
+    busy = Reply(DeliveryStatus.BUSY, "")
     assert [pause(one, busy, n, lambda: 1.0) for n in (1, 2, 3, 4)] == [1, 2, 4, None]
     assert pause(one, busy, 1, lambda: 0.0) == 0.5
     assert pause(one, replace(busy, retry_after_s=30.0), 1, lambda: 1.0) == 30
     assert pause(one, replace(busy, retry_after_s=6 * 3600.0), 1, lambda: 1.0) is None
-    assert pause(one, Reply(Fate.REFUSED, ""), 1, lambda: 1.0) is None
+    assert pause(one, Reply(DeliveryStatus.REFUSED, ""), 1, lambda: 1.0) is None
     posted = http(method="POST", url="https://files.example.org/in")
     assert pause(posted, busy, 1, lambda: 1.0) is not None
-    assert pause(posted, Reply(Fate.UNCLEAR, ""), 1, lambda: 1.0) is None
+    assert pause(posted, Reply(DeliveryStatus.UNCLEAR, ""), 1, lambda: 1.0) is None
 
 
 # -- the outbox -------------------------------------------------------------------------------------------
@@ -443,8 +443,8 @@ def test_what_a_dead_process_left_half_made_is_swept(box: Outbox) -> None:
     assert not folder.exists()
 
 
-class Scripted(Courier):
-    """A courier whose network is a list of replies; one that is an exception kills it in the attempt."""
+class Scripted(Sender):
+    """A sender whose network is a list of replies; one that is an exception kills it in the attempt."""
 
     replies: Iterator[Reply | BaseException]
     seen: list[Parcel]
@@ -458,30 +458,30 @@ class Scripted(Courier):
 
 
 def scripted(one: Receiver, *replies: Reply | BaseException) -> Scripted:
-    courier = Scripted(one, None, Path(), Screen(Mode.PLAIN, out=io.StringIO()), sleep=lambda _: None)
-    object.__setattr__(courier, "replies", iter(replies))
-    object.__setattr__(courier, "seen", [])
-    return courier
+    sender = Scripted(one, None, Path(), Screen(Mode.PLAIN, out=io.StringIO()), sleep=lambda _: None)
+    object.__setattr__(sender, "replies", iter(replies))
+    object.__setattr__(sender, "seen", [])
+    return sender
 
 
-DONE, BUSY = Reply(Fate.DELIVERED, "201"), Reply(Fate.BUSY, "429", everyone=True)
-UNCLEAR, REFUSED = Reply(Fate.UNCLEAR, "cut", everyone=True), Reply(Fate.REFUSED, "400")
+DONE, BUSY = Reply(DeliveryStatus.DELIVERED, "201"), Reply(DeliveryStatus.BUSY, "429", everyone=True)
+UNCLEAR, REFUSED = Reply(DeliveryStatus.UNCLEAR, "cut", everyone=True), Reply(DeliveryStatus.REFUSED, "400")
 
 
 def test_it_is_tried_until_it_has_arrived(box: Outbox) -> None:
     box.spool(parcel(), "t")
-    courier = scripted(http(), BUSY, UNCLEAR, DONE)
-    assert send(courier, box).delivered == 1
-    assert len(courier.seen) == 3
+    sender = scripted(http(), BUSY, UNCLEAR, DONE)
+    assert send(sender, box).delivered == 1
+    assert len(sender.seen) == 3
     assert box.pending() == ()
 
 
 def test_a_receiver_that_is_down_is_not_asked_for_each_parcel(box: Outbox) -> None:
     for about in "abc":
         box.spool(parcel(about), "t")
-    courier = scripted(http(attempts=2), BUSY, BUSY)
-    tally = send(courier, box)
-    assert (tally.delivered, tally.pending, len(courier.seen)) == (0, 3, 2)
+    sender = scripted(http(attempts=2), BUSY, BUSY)
+    tally = send(sender, box)
+    assert (tally.delivered, tally.pending, len(sender.seen)) == (0, 3, 2)
 
 
 def test_one_refused_parcel_does_not_hold_up_the_others_nor_come_back_by_itself(box: Outbox) -> None:
@@ -523,18 +523,18 @@ def test_a_declaration_that_makes_no_request_is_2_and_holds_nothing_back(
 ) -> None:
     posted = http(**{"method": "POST", "url": "https://files.example.org/in", "ca-file": "nowhere.pem"})
     box.spool(parcel(), posted.target)
-    courier = Courier(posted, None, box.root, Screen(Mode.QUIET, out=io.StringIO()))
+    sender = Sender(posted, None, box.root, Screen(Mode.QUIET, out=io.StringIO()))
     with pytest.raises(UserError, match="ca-file is not there"):
-        send(courier, box)
+        send(sender, box)
     (entry,) = box.pending()
     assert not entry.state.unclear
 
 
 def test_what_was_made_for_another_kind_is_held(box: Outbox) -> None:
     box.spool(parcel(), "t")
-    courier = scripted(receiver(kind="kcidb", origin="kmodpipe", file="k.json"))
-    tally = send(courier, box)
-    assert (tally.pending, courier.seen) == (1, [])
+    sender = scripted(receiver(kind="kcidb", origin="kmodpipe", file="k.json"))
+    tally = send(sender, box)
+    assert (tally.pending, sender.seen) == (1, [])
     assert "of the kind http" in tally.problems[0]
 
 
@@ -547,7 +547,7 @@ def test_what_a_library_says_of_its_defect_is_not_passed_on(
     monkeypatch.setattr("kmodpipe.publish.http_client._talk", break_down)
     box.spool(parcel(), "t")
     text = io.StringIO()
-    tally = send(Courier(http(attempts=1), Secret(TOKEN), Path(), Screen(Mode.PLAIN, out=text)), box)
+    tally = send(Sender(http(attempts=1), Secret(TOKEN), Path(), Screen(Mode.PLAIN, out=text)), box)
     assert tally.pending == 1
     assert "RuntimeError in test_publish.py" in tally.problems[0]
     assert TOKEN not in tally.problems[0] + text.getvalue()
@@ -652,8 +652,8 @@ def test_a_dry_run_shows_every_request_and_sends_and_writes_nothing(
 
 
 def test_an_office_takes_each_receiver_once(project: Path) -> None:
-    office = Office(receivers_of(config.load(project)), project, Screen(Mode.QUIET, out=io.StringIO()))
-    assert len(office.named(["file", "file"])) == 1
+    publisher = Publisher(receivers_of(config.load(project)), project, Screen(Mode.QUIET, out=io.StringIO()))
+    assert len(publisher.named(["file", "file"])) == 1
 
 
 def test_no_home_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -770,13 +770,13 @@ def test_an_interruption_while_sending_says_how_the_rest_is_sent(
     project: Path, finished: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = io.StringIO()
-    office = Office(receivers_of(config.load(project)), project, Screen(Mode.PLAIN, out=text))
+    publisher = Publisher(receivers_of(config.load(project)), project, Screen(Mode.PLAIN, out=text))
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Courier, "attempt", stop)
-    with pytest.raises(KeyboardInterrupt), published_at_the_end(office, ["file"]) as ending:
+    monkeypatch.setattr(Sender, "attempt", stop)
+    with pytest.raises(KeyboardInterrupt), published_at_the_end(publisher, ["file"]) as ending:
         ending.begin(finished.folder)
     assert "invoke publish --pending" in text.getvalue()
     assert len(Outbox(outbox.place()).pending()) == 1

@@ -35,7 +35,7 @@ from kmodpipe.util.screen import Mode, Screen
 
 if TYPE_CHECKING:
     from kmodpipe.pipeline.builder import Built, Tally
-    from kmodpipe.publish.publisher import Office
+    from kmodpipe.publish.publisher import Publisher
     from kmodpipe.results import DeadAxis
 
 
@@ -178,7 +178,7 @@ def ci(options: CiOptions, call: Invocation) -> int:
 
     publisher = _publisher(call)
     # A wrong name or a missing token is reported now, and not after hours of building.
-    publisher.couriers(options.publish)
+    publisher.senders(options.publish)
     with published_at_the_end(publisher, options.publish) as ending:
         return _ci(options, call, begun=ending.begin)
 
@@ -304,11 +304,11 @@ def publish(options: PublishOptions, call: Invocation) -> int:
     return publisher.publish(options.to, run, again=options.again)
 
 
-def _publisher(call: Invocation) -> Office:
-    from kmodpipe.publish.publisher import Office
+def _publisher(call: Invocation) -> Publisher:
+    from kmodpipe.publish.publisher import Publisher
 
     project = call.project()
-    return Office(receivers_of(project), project.root, call.screen)
+    return Publisher(receivers_of(project), project.root, call.screen)
 
 
 # -- clean ------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 
 from kmodpipe.publish import template
 from kmodpipe.publish.outbox import Entry, Outbox
-from kmodpipe.publish.payload import Answer, Fate, Parcel, Reply, Request
+from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Reply, Request
 from kmodpipe.publish.receivers.base import Receiver
 from kmodpipe.publish.retry import pause, retry_after
 from kmodpipe.publish.secret import Secret
@@ -34,7 +34,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Courier:
+class Sender:
     """Brings parcels to one receiver. ``root`` is what relative paths of its declaration start from."""
 
     receiver: Receiver
@@ -66,7 +66,7 @@ class Courier:
             # Where it happened, and not what it says: that may be a header.
             place = traceback.extract_tb(e.__traceback__)[-1]
             text = f"a defect in kmodpipe: {type(e).__name__} in {Path(place.filename).name}:{place.lineno}"
-            reply = Reply(Fate.UNCLEAR, text, "please report it", everyone=True)
+            reply = Reply(DeliveryStatus.UNCLEAR, text, "please report it", everyone=True)
         else:
             reply = self._judge(request, answer)
         # A server may send back what it was sent.
@@ -77,7 +77,7 @@ class Courier:
             there = template.host_of(urljoin(request.url, answer.headers.get("location", "")))
             here = template.host_of(request.url)
             return Reply(
-                Fate.REFUSED,
+                DeliveryStatus.REFUSED,
                 f"{here} answered {answer.status}, a redirect to {visible(there)[:200]}: not followed",
                 "declare the URL that it should go to, if that host is to have the results and the token",
                 everyone=True,
@@ -90,8 +90,8 @@ class Courier:
         try:
             write_atomically(path, request.body or b"")
         except OSError as e:
-            return Reply(Fate.REFUSED, f"{path} cannot be written: {e.strerror}")
-        return Reply(Fate.DELIVERED, f"written to {path}")
+            return Reply(DeliveryStatus.REFUSED, f"{path} cannot be written: {e.strerror}")
+        return Reply(DeliveryStatus.DELIVERED, f"written to {path}")
 
     def deliver(self, outbox: Outbox, entry: Entry, step: Step) -> Reply:
         """Try until it has arrived or there is no point in trying; the outbox knows at every moment."""
@@ -104,9 +104,9 @@ class Courier:
             try:
                 reply = self.attempt(parcel)
             except UserError as e:
-                outbox.failed(entry, Fate.REFUSED, e.what)  # nothing went out
+                outbox.failed(entry, DeliveryStatus.REFUSED, e.what)  # nothing went out
                 raise
-            if reply.fate is Fate.DELIVERED:
+            if reply.fate is DeliveryStatus.DELIVERED:
                 outbox.delivered(entry, self.receiver.target, reply.text)
                 return reply
             entry = outbox.failed(entry, reply.fate, reply.text)
@@ -122,16 +122,16 @@ def _times(attempts: int) -> str:
     return "1 attempt" if attempts == 1 else f"{attempts} attempts"
 
 
-def send(courier: Courier, outbox: Outbox, *, again: bool = False, wanted: Set[str] | None = None) -> Tally:
-    """Send everything that waits for the courier's receiver, the oldest first.
+def send(sender: Sender, outbox: Outbox, *, again: bool = False, wanted: Set[str] | None = None) -> Tally:
+    """Send everything that waits for the sender's receiver, the oldest first.
 
     What may have arrived and cannot be recognised there is held back unless ``again``; what was refused
     before is left alone unless its key is ``wanted`` (None: all are). After trouble that is everybody's the
     rest is not tried."""
-    receiver, tally = courier.receiver, Tally()
+    receiver, tally = sender.receiver, Tally()
     with (
-        courier.screen.step(f"publish to {receiver.name}") as step,
-        outbox.sending_to(receiver.name, courier.screen.say),
+        sender.screen.step(f"publish to {receiver.name}") as step,
+        outbox.sending_to(receiver.name, sender.screen.say),
     ):
         entries = outbox.pending(receiver.name)
         stopped = ""
@@ -150,26 +150,26 @@ def send(courier: Courier, outbox: Outbox, *, again: bool = False, wanted: Set[s
                 if held not in tally.problems:
                     tally.problems.append(held)
             else:
-                stopped = _one(courier, outbox, entry, step, tally)
+                stopped = _one(sender, outbox, entry, step, tally)
         step.finish(_words(tally), failed=bool(tally.pending))
     return tally
 
 
-def _one(courier: Courier, outbox: Outbox, entry: Entry, step: Step, tally: Tally) -> str:
+def _one(sender: Sender, outbox: Outbox, entry: Entry, step: Step, tally: Tally) -> str:
     """Deliver one; why the rest need not be tried, or nothing."""
     try:
-        reply = courier.deliver(outbox, entry, step)
+        reply = sender.deliver(outbox, entry, step)
     except InfraError as e:
-        reply = Reply(Fate.REFUSED, str(e))
-    if reply.fate is Fate.DELIVERED:
+        reply = Reply(DeliveryStatus.REFUSED, str(e))
+    if reply.fate is DeliveryStatus.DELIVERED:
         tally.delivered += 1
         if reply.warning:
-            courier.screen.warn(f"{entry.receiver}: {entry.run} {entry.about}: {reply.text}")
+            sender.screen.warn(f"{entry.receiver}: {entry.run} {entry.about}: {reply.text}")
         return ""
     tally.pending += 1
     told = f"{entry.run} {entry.about}: {reply.text}" + (f"\n  hint: {reply.hint}" if reply.hint else "")
     tally.problems.append(told)
-    return told if reply.everyone or reply.fate is not Fate.REFUSED else ""
+    return told if reply.everyone or reply.fate is not DeliveryStatus.REFUSED else ""
 
 
 def _held(receiver: Receiver, entry: Entry, *, again: bool, wanted: Set[str] | None) -> str:
@@ -184,7 +184,7 @@ def _held(receiver: Receiver, entry: Entry, *, again: bool, wanted: Set[str] | N
             f"{entry.run} {entry.about}: it may have arrived, and {receiver.name} would keep both\n"
             f"  hint: look there; then send it again with --again, or remove {entry.path}"
         )
-    if entry.state.fate == Fate.REFUSED and wanted is not None and entry.key not in wanted:
+    if entry.state.fate == DeliveryStatus.REFUSED and wanted is not None and entry.key not in wanted:
         return f"{entry.run} {entry.about} was refused before: {entry.state.text}"
     return ""
 

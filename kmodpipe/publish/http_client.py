@@ -33,7 +33,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from kmodpipe import __version__
 from kmodpipe.publish import template
-from kmodpipe.publish.payload import Answer, Fate, Reply, Request
+from kmodpipe.publish.payload import Answer, DeliveryStatus, Reply, Request
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.text import visible
 
@@ -273,9 +273,9 @@ def _verify(ca_file: Path | None) -> str | bool:
 def _overdue(guard: _Guard, seconds: float, url: str) -> Reply:
     host = template.host_of(url)
     if not guard.connected:
-        return Reply(Fate.BUSY, f"no connection to {host} within {seconds:.0f} s", everyone=True)
+        return Reply(DeliveryStatus.BUSY, f"no connection to {host} within {seconds:.0f} s", everyone=True)
     told = f"{host} did not finish its answer within {seconds:.0f} s"
-    return Reply(Fate.UNCLEAR, told, everyone=True)
+    return Reply(DeliveryStatus.UNCLEAR, told, everyone=True)
 
 
 def _trouble(error: BaseException, guard: _Guard, url: str) -> BaseException:
@@ -286,7 +286,7 @@ def _trouble(error: BaseException, guard: _Guard, url: str) -> BaseException:
     if isinstance(error, requests.exceptions.SSLError) and not guard.connected:
         return Trouble(
             Reply(
-                Fate.REFUSED,
+                DeliveryStatus.REFUSED,
                 f"{host} is not trusted: {_certificate(error)}",
                 "name the CA that signed its certificate: ca-file",
                 everyone=True,
@@ -294,14 +294,20 @@ def _trouble(error: BaseException, guard: _Guard, url: str) -> BaseException:
         )
     if not guard.connected:
         return Trouble(
-            Reply(Fate.BUSY, f"{host} cannot be reached: {_why_no_connection(error)}", everyone=True)
+            Reply(
+                DeliveryStatus.BUSY, f"{host} cannot be reached: {_why_no_connection(error)}", everyone=True
+            )
         )
     if isinstance(error, requests.exceptions.ReadTimeout):
         return Trouble(
-            Reply(Fate.UNCLEAR, f"{host} took the request and did not answer in time", everyone=True)
+            Reply(
+                DeliveryStatus.UNCLEAR, f"{host} took the request and did not answer in time", everyone=True
+            )
         )
     return Trouble(
-        Reply(Fate.UNCLEAR, f"{host} broke the connection, or answered what is no HTTP", everyone=True)
+        Reply(
+            DeliveryStatus.UNCLEAR, f"{host} broke the connection, or answered what is no HTTP", everyone=True
+        )
     )
 
 

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from kmodpipe.cache.store import Store
-from kmodpipe.publish.payload import Fate, Parcel, Part
+from kmodpipe.publish.payload import DeliveryStatus, Parcel, Part
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.lock import lock
@@ -55,7 +55,7 @@ class State:
     @property
     def unclear(self) -> bool:
         """Whether the receiver may have it: an attempt ended so, or its process died in it."""
-        return self.fate == Fate.UNCLEAR or bool(self.sending)
+        return self.fate == DeliveryStatus.UNCLEAR or bool(self.sending)
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class Outbox:
         state = replace(entry.state, sending=f"pid {os.getpid()} boot {boot_id()}")
         return self._note(entry, replace(state, attempts=state.attempts + 1))
 
-    def failed(self, entry: Entry, fate: Fate, text: str) -> Entry:
+    def failed(self, entry: Entry, fate: DeliveryStatus, text: str) -> Entry:
         """Say how the attempt ended that `begin` began."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return self._note(entry, replace(entry.state, fate=fate.value, text=text, time=now, sending=""))

@@ -80,7 +80,7 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
 
-class Fate(StrEnum):
+class DeliveryStatus(StrEnum):
     """What became of a parcel.
 
     delivered: the receiver has it. refused: it does not, and the same request will not change that. busy: it
@@ -99,7 +99,7 @@ class Reply:
     ``everyone``: whatever is wrong is wrong for all parcels of that receiver. ``retry_after_s`` is what the
     server asked for."""
 
-    fate: Fate
+    fate: DeliveryStatus
     text: str
     hint: str = ""
     warning: bool = False

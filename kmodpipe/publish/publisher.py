@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.publish import run_data
-from kmodpipe.publish.delivery import Courier, Tally, send
+from kmodpipe.publish.delivery import Sender, Tally, send
 from kmodpipe.publish.outbox import Outbox, Spooled, place
 from kmodpipe.publish.payload import Parcel
 from kmodpipe.publish.receivers.base import Receiver
@@ -20,7 +20,7 @@ AGAIN = "invoke publish --pending"
 
 
 @dataclass(frozen=True)
-class Office:
+class Publisher:
     """The declared receivers and where the project is; everything a command of this room needs."""
 
     receivers: Mapping[str, Receiver]
@@ -39,19 +39,19 @@ class Office:
                 )
         return tuple(self.receivers[name] for name in dict.fromkeys(names))
 
-    def couriers(self, names: Sequence[str]) -> tuple[Courier, ...]:
+    def senders(self, names: Sequence[str]) -> tuple[Sender, ...]:
         """One for each receiver, with the token that it needs, read now. Raises UserError."""
-        return tuple(Courier(r, r.token(self.root), self.root, self.screen) for r in self.named(names))
+        return tuple(Sender(r, r.token(self.root), self.root, self.screen) for r in self.named(names))
 
     # -- publish --to ------------------------------------------------------------------------------
     def publish(self, names: Sequence[str], where: Path, *, again: bool = False) -> int:
         """Spool the run for each receiver, then send it, and what waits for it from before."""
-        couriers = self.couriers(names)
+        senders = self.senders(names)
         # All of it on the disk before the first byte goes out.
         outbox, made = self.spool(names, where, again=again)
         tallies = {
-            courier.receiver.name: send(courier, outbox, again=again, wanted=made[courier.receiver.name])
-            for courier in couriers
+            sender.receiver.name: send(sender, outbox, again=again, wanted=made[sender.receiver.name])
+            for sender in senders
         }
         return self._conclude(tallies, outbox)
 
@@ -111,8 +111,8 @@ class Office:
         tallies, unusable = {}, False
         for name in names:
             try:
-                (courier,) = self.couriers([name])
-                tallies[name] = send(courier, outbox, again=again)
+                (sender,) = self.senders([name])
+                tallies[name] = send(sender, outbox, again=again)
             except UserError as e:
                 unusable = True
                 self.screen.error(e)
@@ -175,7 +175,7 @@ class Ending:
 
 
 @contextmanager
-def published_at_the_end(office: Office, names: Sequence[str]) -> Iterator[Ending]:
+def published_at_the_end(publisher: Publisher, names: Sequence[str]) -> Iterator[Ending]:
     """What `invoke ci --publish` does: once the block has ended, however, the results of its run go out.
 
     Those of a run that ended early say so: its cells and cases without a verdict are errors, and the property
@@ -186,41 +186,44 @@ def published_at_the_end(office: Office, names: Sequence[str]) -> Iterator[Endin
     try:
         yield ending
     except (KeyboardInterrupt, Interrupted):
-        _attempt(office, names, ending, _leave)
+        _attempt(publisher, names, ending, _leave)
         raise
     except Exception:
-        _attempt(office, names, ending, _send)
+        _attempt(publisher, names, ending, _send)
         raise
     if ending.folder:
-        _attempt(office, names, ending, _send)
+        _attempt(publisher, names, ending, _send)
 
 
 def _attempt(
-    office: Office, names: Sequence[str], ending: Ending, act: Callable[[Office, Sequence[str], Path], None]
+    publisher: Publisher,
+    names: Sequence[str],
+    ending: Ending,
+    act: Callable[[Publisher, Sequence[str], Path], None],
 ) -> None:
     if ending.folder is None or not (ending.folder / "results.json").is_file():
-        office.screen.warn("not published: the job ended before there were results")
+        publisher.screen.warn("not published: the job ended before there were results")
         return
     try:
-        act(office, names, ending.folder)
+        act(publisher, names, ending.folder)
     except KmodpipeError as e:
-        office.screen.warn(f"not published: {e}\n  hint: invoke publish --to NAME --run {ending.folder}")
+        publisher.screen.warn(f"not published: {e}\n  hint: invoke publish --to NAME --run {ending.folder}")
     except Exception as e:
         # The type alone: what a library's text holds nobody knows.
         error = InfraError(f"a defect in kmodpipe while publishing: {type(e).__name__}")
-        office.screen.warn(f"not published: {error}")
+        publisher.screen.warn(f"not published: {error}")
 
 
-def _send(office: Office, names: Sequence[str], folder: Path) -> None:
+def _send(publisher: Publisher, names: Sequence[str], folder: Path) -> None:
     try:
-        office.publish(names, folder)
+        publisher.publish(names, folder)
     except KeyboardInterrupt:
-        office.screen.warn(f"interrupted while publishing; what waits still goes with: {AGAIN}")
+        publisher.screen.warn(f"interrupted while publishing; what waits still goes with: {AGAIN}")
         raise
 
 
-def _leave(office: Office, names: Sequence[str], folder: Path) -> None:
-    outbox, made = office.spool(names, folder)
+def _leave(publisher: Publisher, names: Sequence[str], folder: Path) -> None:
+    outbox, made = publisher.spool(names, folder)
     waiting = sum(entry.key in made.get(entry.receiver, ()) for entry in outbox.pending())
     told = "1 part" if waiting == 1 else f"{waiting} parts"
-    office.screen.warn(f"the results so far are not sent: {told} in {outbox.root}; send with: {AGAIN}")
+    publisher.screen.warn(f"the results so far are not sent: {told} in {outbox.root}; send with: {AGAIN}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from kmodpipe.publish.payload import Fate, Reply
+from kmodpipe.publish.payload import DeliveryStatus, Reply
 from kmodpipe.publish.receivers.base import Receiver
 
 _MOST_BACKOFF_S = 60.0
@@ -33,9 +33,9 @@ def pause(receiver: Receiver, reply: Reply, attempt: int, dice: Callable[[], flo
 
     What the server asks for is waited for, or, where that is longer than we are willing to, left to another
     day: coming back before its time helps nobody."""
-    if attempt >= receiver.attempts or reply.fate not in (Fate.BUSY, Fate.UNCLEAR):
+    if attempt >= receiver.attempts or reply.fate not in (DeliveryStatus.BUSY, DeliveryStatus.UNCLEAR):
         return None
-    if reply.fate is Fate.UNCLEAR and not receiver.repeatable:
+    if reply.fate is DeliveryStatus.UNCLEAR and not receiver.repeatable:
         return None
     # Half fixed, half by chance: publishers that failed together do not come back together.
     grown = min(receiver.backoff_s * 2.0 ** (attempt - 1), _MOST_BACKOFF_S)

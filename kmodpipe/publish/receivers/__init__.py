@@ -1,27 +1,38 @@
-"""The receivers that pyproject.toml declares, as records."""
+"""The kinds of receiver: one module each, named as the ``kind`` that a declaration gives.
+
+A new kind is a new file in this folder, with one subclass of `base.Receiver` in it.
+"""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from kmodpipe.publish import template
 from kmodpipe.publish.receivers.base import Receiver
-from kmodpipe.publish.receivers.buildkite import BuildkiteReceiver
-from kmodpipe.publish.receivers.http import HttpReceiver
-from kmodpipe.publish.receivers.kcidb import KcidbReceiver
-from kmodpipe.publish.receivers.squad import SquadReceiver
 from kmodpipe.util import toml
 from kmodpipe.util.errors import UserError
 
-KINDS: Mapping[str, type[Receiver]] = {
-    "http": HttpReceiver,
-    "squad": SquadReceiver,
-    "kcidb": KcidbReceiver,
-    "buildkite": BuildkiteReceiver,
-}
 _NAME = "abcdefghijklmnopqrstuvwxyz0123456789-"
 _PLACES = ("token-env", "token-file")
+
+
+def kinds() -> tuple[str, ...]:
+    """Return the kinds of receiver that there are."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"))
+
+
+def _class_of(kind: str) -> type[Receiver]:
+    """Import a kind; only those that are declared are."""
+    module = importlib.import_module(f"{__name__}.{kind}")
+    (found,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Receiver) and value.__module__ == module.__name__
+    )
+    return found
 
 
 def parse(tables: Mapping[str, Mapping[str, object]], path: Path) -> Mapping[str, Receiver]:
@@ -47,8 +58,10 @@ def _receiver(name: str, table: Mapping[str, object], path: Path) -> Receiver:
                 'the token: token-env = "VARIABLE" or token-file = "PATH"',
             )
     kind = table.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
+    if not isinstance(kind, str) or kind not in kinds():
         raise UserError(
-            f"{section} has no kind that is known", where=str(path), hint=f"kind = one of: {', '.join(KINDS)}"
+            f"{section} has no kind that is known",
+            where=str(path),
+            hint=f"kind = one of: {', '.join(kinds())}",
         )
-    return toml.validate(KINDS[kind], {"name": name, **table}, section, path)
+    return toml.validate(_class_of(kind), {"name": name, **table}, section, path)

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from kmodpipe.publish import template
-from kmodpipe.publish.payload import Answer, Fate, Parcel, Reply, Request
+from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Reply, Request
 from kmodpipe.publish.run_data import Material
 from kmodpipe.publish.secret import Secret, read
 from kmodpipe.util.text import visible
@@ -117,18 +117,20 @@ def plain_judgement(answer: Answer) -> Reply:
     rest refused."""
     status, told = answer.status, f"it answered {answer.status}{_first_line(answer)}"
     if 200 <= status < 300:
-        return Reply(Fate.DELIVERED, str(status))
+        return Reply(DeliveryStatus.DELIVERED, str(status))
     if status in (429, 503):
-        return Reply(Fate.BUSY, told)
+        return Reply(DeliveryStatus.BUSY, told)
     if status >= 500:
-        return Reply(Fate.UNCLEAR, told)
+        return Reply(DeliveryStatus.UNCLEAR, told)
     if status in (401, 403):
-        return Reply(Fate.REFUSED, told, "is the token right, and may it write there?", everyone=True)
+        return Reply(
+            DeliveryStatus.REFUSED, told, "is the token right, and may it write there?", everyone=True
+        )
     if status in (404, 405):
-        return Reply(Fate.REFUSED, told, "is the URL right?", everyone=True)
+        return Reply(DeliveryStatus.REFUSED, told, "is the URL right?", everyone=True)
     if status in (408, 425):
-        return Reply(Fate.BUSY, told)
-    return Reply(Fate.REFUSED, told)
+        return Reply(DeliveryStatus.BUSY, told)
+    return Reply(DeliveryStatus.REFUSED, told)
 
 
 def _first_line(answer: Answer) -> str:

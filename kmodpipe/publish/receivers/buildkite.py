@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from kmodpipe.publish import template
-from kmodpipe.publish.payload import Answer, Fate, Parcel, Part, Reply, Request
+from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Part, Reply, Request
 from kmodpipe.publish.receivers.base import Receiver, plain_judgement
 from kmodpipe.publish.run_data import Material
 from kmodpipe.publish.secret import Secret
@@ -80,21 +80,21 @@ class BuildkiteReceiver(Receiver):
         except (ValueError, TypeError, AttributeError):
             if answer.whole and answer.text.lstrip().startswith("<"):
                 return Reply(
-                    Fate.REFUSED,
+                    DeliveryStatus.REFUSED,
                     f"it answered {answer.status} with a web page",
                     "is the URL right?",
                     everyone=True,
                 )
             return Reply(
-                Fate.DELIVERED,
+                DeliveryStatus.DELIVERED,
                 f"{answer.status}; which records were taken, its answer does not say",
                 warning=True,
             )
         if not skipped and not errors:
-            return Reply(Fate.DELIVERED, f"{queued} records queued")
+            return Reply(DeliveryStatus.DELIVERED, f"{queued} records queued")
         why = f": {'; '.join(str(e)[:200] for e in list(errors)[:3])}" if errors else ""
         text = f"it took the file and left out {skipped} of {queued + skipped} records{why}"
-        return Reply(Fate.DELIVERED, text, warning=True)
+        return Reply(DeliveryStatus.DELIVERED, text, warning=True)
 
 
 def split(junit: bytes, most: int) -> list[bytes]:

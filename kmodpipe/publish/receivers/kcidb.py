@@ -29,7 +29,7 @@ from urllib.parse import quote
 from pydantic import Field, model_validator
 
 from kmodpipe.publish import template
-from kmodpipe.publish.payload import Answer, Fate, Parcel, Part, Reply, Request
+from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Part, Reply, Request
 from kmodpipe.publish.receivers.base import Receiver, Text, Url, plain_judgement
 from kmodpipe.publish.run_data import Material, dead_axes, judged, story
 from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
@@ -83,7 +83,7 @@ class KcidbReceiver(Receiver):
     def judge(self, answer: Answer) -> Reply:
         if 200 <= answer.status < 300 and answer.text.lstrip().startswith("<"):
             return Reply(
-                Fate.REFUSED,
+                DeliveryStatus.REFUSED,
                 f"it answered {answer.status} with a web page",
                 "is the URL right?",
                 everyone=True,

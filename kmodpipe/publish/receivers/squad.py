@@ -36,7 +36,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from kmodpipe.publish import template
-from kmodpipe.publish.payload import Answer, Fate, Parcel, Part, Reply, Request
+from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Part, Reply, Request
 from kmodpipe.publish.receivers.base import Receiver, fields_of, plain_judgement
 from kmodpipe.publish.run_data import Material, cell_verdict, dead_axes, judged, story
 from kmodpipe.publish.secret import Secret
@@ -157,11 +157,14 @@ class SquadReceiver(Receiver):
 
     def judge(self, answer: Answer) -> Reply:
         if answer.status == 400 and "already a test run with job_id" in answer.text:
-            return Reply(Fate.DELIVERED, "it has this test run already")
+            return Reply(DeliveryStatus.DELIVERED, "it has this test run already")
         if answer.status == 201 or not 200 <= answer.status < 300:
             return plain_judgement(answer)
         return Reply(
-            Fate.REFUSED, f"it answered {answer.status}, as no SQUAD does", "is the URL right?", everyone=True
+            DeliveryStatus.REFUSED,
+            f"it answered {answer.status}, as no SQUAD does",
+            "is the URL right?",
+            everyone=True,
         )
 
 
