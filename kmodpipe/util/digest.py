@@ -9,19 +9,19 @@ from pathlib import Path
 
 
 def digest_of(value: object) -> str:
-    """SHA-256 (hex) of the canonical JSON of ``value``."""
+    """Return the SHA-256 (hex) of the canonical JSON of ``value``."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def digest_file(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
+    """Return the SHA-256 (hex) of a file's bytes."""
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def digest_tree(root: Path) -> str:
-    """SHA-256 over relative names, executable bits, link targets and contents below ``root``."""
+    """Return the SHA-256 (hex) over names, executable bits, link targets and contents below ``root``."""
     rows: list[list[str]] = []
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()

@@ -1,7 +1,7 @@
 """The exception tree and the exit codes.
 
-Every error says what happened, where, and what to do next. ``tasks.py`` alone turns one into an
-exit status; nothing in the package exits.
+Every error says what happened, where, and what to do next. Only `kmodpipe.cli` turns one into an exit
+status; nothing else exits.
 
     0  all as expected
     1  kernel or test failure    (KernelFailure, or a verdict that is not the expected one)
@@ -29,8 +29,8 @@ class ExitCode(IntEnum):
 class KmodpipeError(Exception):
     """Base of all errors that kmodpipe raises on purpose.
 
-    ``what`` is one sentence; ``where`` a file, step or name; ``hint`` the next thing to do;
-    ``detail`` evidence such as the last lines of a log.
+    ``what`` is one sentence, ``where`` a file, step or name, ``hint`` the next thing to do, ``detail``
+    evidence such as the last lines of a log.
     """
 
     exit_code = ExitCode.INFRA
@@ -54,13 +54,13 @@ class KmodpipeError(Exception):
 
 
 def _one_line(text: str) -> str:
-    """A name with a newline in it must not look like a line of ours; nor fill the screen."""
+    """Return ``text`` on one line, cut: a name with a newline must not look like a line of ours."""
     shown = text.replace("\r", "\\r").replace("\n", "\\n")
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}… ({len(shown)} characters)"
 
 
 class UserError(KmodpipeError):
-    """What was asked for cannot be done as asked: a wrong name, option, file or configuration."""
+    """The request cannot be done as it stands: a wrong name, option, file or configuration."""
 
     exit_code = ExitCode.USAGE
 
@@ -72,26 +72,26 @@ class KernelFailure(KmodpipeError):
 
 
 class InfraError(KmodpipeError):
-    """The machinery is at fault: network, daemon, disk, memory, QEMU itself."""
+    """The infrastructure is at fault: network, daemon, disk, memory, QEMU itself."""
 
     exit_code = ExitCode.INFRA
 
 
 class Interrupted(InfraError):
-    """Ctrl-C or SIGTERM: what was running was stopped, nothing is half written."""
+    """A signal ended the command: what was running is stopped, and nothing is half written."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "", hint: str = "") -> UserError:
-    """The error for a name that is not there, with the near names first."""
+    """Return the error for a name that does not exist, with the nearest names."""
     names = sorted(known)
     near = difflib.get_close_matches(name[:_NAME_SHOWN], names, n=3, cutoff=0.5)
     near += [n for n in names if name.lower() in n.lower() and n not in near][:3]
     if near:
-        told = "did you mean " + " or ".join(near) + "?"
+        known_text = "did you mean " + " or ".join(near) + "?"
     elif names:
         shown = ", ".join(names[:12]) + (f" … ({len(names)} in all)" if len(names) > 12 else "")
-        told = f"known: {shown}"
+        known_text = f"known: {shown}"
     else:
-        told = f"no {kind} is defined"
+        known_text = f"no {kind} is defined"
     shown = name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}…"
-    return UserError(f"unknown {kind} {shown!r}; {told}", where=where, hint=hint)
+    return UserError(f"unknown {kind} {shown!r}; {known_text}", where=where, hint=hint)

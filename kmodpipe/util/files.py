@@ -15,7 +15,7 @@ from kmodpipe.util.errors import InfraError
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write, fsync, rename: a reader sees the old file or the new one, never a part."""
+    """Write a file by fsync and rename: a reader sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     raw = data.encode() if isinstance(data, str) else data
     part = part_of(path)
@@ -33,15 +33,17 @@ def write_atomically(path: Path, data: str | bytes) -> None:
 
 
 def part_of(path: Path) -> Path:
-    """A new name beside ``path`` for what is to become it; it says who is at it, for `sweep_parts`."""
+    """Return a new name beside ``path`` for its next content; it names the writer, for `sweep_parts`."""
     owner = process_id.me().replace(" ", "~")
     return path.with_name(f".{path.name[:100]}.{owner}~{secrets.token_hex(4)}.part")
 
 
 @contextmanager
 def temporary(prefix: str) -> Iterator[Path]:
-    """A private folder where temporary files go, removed at the end; those that killed processes of this user
-    left there go as well."""
+    """Yield a private folder below the system's temporary one, and remove it at the end.
+
+    Folders that killed processes of this user left behind are removed as well.
+    """
     place = Path(tempfile.gettempdir())
     for left in place.glob("kmodpipe-*~*"):
         with suppress(OSError):
@@ -54,7 +56,7 @@ def temporary(prefix: str) -> Iterator[Path]:
 
 
 def sweep_parts(folder: Path) -> int:
-    """Remove what dead processes were about to write into ``folder``; returns how many."""
+    """Remove unfinished files that dead processes left in ``folder``; return how many."""
     swept = 0
     for part in folder.glob(".*.part"):
         owner = part.name.removesuffix(".part").rpartition("~")[0].rpartition(".")[2]
@@ -65,7 +67,7 @@ def sweep_parts(folder: Path) -> int:
 
 
 def size_mib(folder: Path) -> int:
-    """What is allocated on the disk below ``folder``, in MiB; 0 where that cannot be told."""
+    """Return the disk space allocated below ``folder`` in MiB; 0 if `du` cannot read it."""
     done = process.run(["du", "-sm", folder], timeout_s=120, check=False)
     return int(done.text.split()[0]) if done.text.split() else 0
 

@@ -1,6 +1,6 @@
 """Hard-link farms: a second tree that shares every file with the first and costs no space.
 
-Whoever changes a file in a farm must replace it (write anew, rename), never write into it; git does.
+A file in a farm may be replaced (written anew and renamed, as git does), but never written into.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from kmodpipe.util import process
 from kmodpipe.util.errors import Interrupted
 
-# The other file system, too many links, or a kernel that protects other people's files from links.
+# Another file system, too many links, or fs.protected_hardlinks.
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM)
 
 
 def link_or_copy(source: str, target: str) -> None:
-    """Hard-link one file or symbolic link; a copy where the file system will not."""
+    """Hard-link a file or symbolic link; copy it if the file system refuses."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as e:
@@ -28,7 +28,10 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 def make_farm(source: Path, target: Path, *, skip: frozenset[str] = frozenset({".git"})) -> None:
-    """Hard-link all below ``source`` into the new folder ``target``, without the top names in ``skip``."""
+    """Hard-link everything below ``source`` into the new folder ``target``, but for the top names in ``skip``.
+
+    Raises Interrupted when the command is stopped meanwhile.
+    """
     target.mkdir()
     pending = [(os.fspath(source), os.fspath(target), skip)]
     while pending:

@@ -16,10 +16,14 @@ from kmodpipe.util.errors import InfraError, Interrupted
 def lock(
     path: Path, *, waiting: Callable[[str], None] | None = None, timeout_s: float = 3600
 ) -> Iterator[None]:
-    """Hold an exclusive flock on ``path``; ``waiting`` is told once who holds it."""
+    """Hold an exclusive flock on ``path`` while the block runs.
+
+    ``waiting`` is called once with a sentence that names the holder. Raises Interrupted when the command is
+    stopped meanwhile, InfraError after ``timeout_s`` seconds.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout_s
-    told = False
+    reported = False
     with path.open("a+", encoding="utf-8", errors="replace") as f:
         while True:
             try:
@@ -28,9 +32,9 @@ def lock(
             except BlockingIOError:
                 f.seek(0)
                 owner = f.read(400).strip() or "another process"
-                if waiting and not told:
+                if waiting and not reported:
                     waiting(f"waiting for {owner}, which holds {path.name}")
-                    told = True
+                    reported = True
                 if process.stopping():
                     raise Interrupted(f"interrupted while waiting for {owner}", where=str(path)) from None
                 if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Names and folders that came from somebody else: looked at, and removed, without surprises."""
+"""Inspect and remove paths that come from users, archives and builds, without surprises."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _LINKS_FOLLOWED = 40  # as the kernel's own MAXSYMLINKS
 
 
 def is_file(path: Path) -> bool:
-    """Whether this is a regular file, through links too; a name that no file can have is none."""
+    """Return whether this is a regular file, following links; False for a name that no file can have."""
     with suppress(OSError, ValueError):
         return stat.S_ISREG(path.stat().st_mode)
     return False
 
 
 def is_dir(path: Path) -> bool:
-    """Whether this is a folder, through links too; a name that no folder can have is none."""
+    """Return whether this is a folder, following links; False for a name that no folder can have."""
     with suppress(OSError, ValueError):
         return stat.S_ISDIR(path.stat().st_mode)
     return False
 
 
 def exists(path: Path) -> bool:
-    """Whether anything is there, through links too."""
+    """Return whether anything exists there, following links."""
     with suppress(OSError, ValueError):
         path.stat()
         return True
@@ -38,7 +38,7 @@ def exists(path: Path) -> bool:
 
 
 def expanded(given: str) -> Path:
-    """A path as a user gave it; ``~`` is a home folder where there is one, and a name where not."""
+    """Return a path as the user gave it, with ``~`` expanded if there is such a home folder."""
     path = Path(given)
     with suppress(RuntimeError, ValueError, OSError):
         return path.expanduser()
@@ -46,8 +46,10 @@ def expanded(given: str) -> Path:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a relative name stays below where it begins, and is nobody's repository: no ``..``, no
-    ``.git``, not absolute, and no part that a file system would refuse."""
+    """Return whether a relative name stays below its start and outside of any repository.
+
+    It has no ``..`` and no ``.git``, is not absolute, and has no part that a file system would refuse.
+    """
     parts = name.split("/")
     return not any(
         part in ("", ".", "..")
@@ -59,17 +61,16 @@ def is_plain(name: str) -> bool:
 
 
 def has_controls(text: str) -> bool:
-    """Whether a name holds a newline or another control character."""
+    """Return whether a name holds a newline or another control character."""
     return re.search(r"[\x00-\x1f\x7f]", text) is not None
 
 
 # -- links ---------------------------------------------------------------------------------------------
 def escaping_link(links: Mapping[str, str]) -> tuple[str, str] | None:
-    """The first of ``links`` (name → target, relative to a tree's top) that leads out of the tree, or goes
-    round in circles; None where none does.
+    """Return the first of ``links`` that leads out of the tree or round in circles, else None.
 
-    All of them together: ``a/b -> ../..`` stays inside, and so does ``c -> a/b/../x`` by its words alone, but
-    the two together do not.
+    ``links`` maps names to targets, relative to the tree's top. They are followed together: ``a/b -> ../..``
+    stays inside, and so does the text of ``c -> a/b/../x``, but the two together do not.
     """
     for name, target in sorted(links.items()):
         if not _stays_inside(name, target, links):
@@ -78,7 +79,7 @@ def escaping_link(links: Mapping[str, str]) -> tuple[str, str] | None:
 
 
 def _stays_inside(name: str, target: str, links: Mapping[str, str]) -> bool:
-    """Follow ``target`` as the kernel would, from the folder of ``name``, through the other links."""
+    """Follow ``target`` from the folder of ``name`` through the other links, as the kernel would."""
     reached = name.split("/")[:-1]
     if target.startswith("/") or "\0" in target or not target:
         return False
@@ -105,7 +106,7 @@ def _stays_inside(name: str, target: str, links: Mapping[str, str]) -> bool:
 
 
 def links_below(root: Path) -> dict[str, str]:
-    """Every symbolic link below ``root``: name → target."""
+    """Return every symbolic link below ``root`` as name → target."""
     found: dict[str, str] = {}
     for name, entry in walk(root):
         if entry.is_symlink():
@@ -114,7 +115,7 @@ def links_below(root: Path) -> dict[str, str]:
 
 
 def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Everything below ``root`` with its relative name, links not followed, however deep it is."""
+    """Yield everything below ``root`` with its relative name, at any depth; links are not followed."""
     pending = [""]
     while pending:
         prefix = pending.pop()
@@ -127,10 +128,10 @@ def walk(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
 
 # -- removing ------------------------------------------------------------------------------------------
 def remove(folder: Path) -> None:
-    """Remove a folder with all that is in it, a file or a link; what cannot be removed stays, without error.
+    """Remove a folder with its content, a file or a link; what cannot be removed stays, without an error.
 
-    A build can leave folders that nobody may enter, and more inside each other than `shutil.rmtree` can
-    follow or a path can say.
+    A build can leave folders without permission to enter, and nested deeper than `shutil.rmtree` or the
+    kernel's limit on paths allow.
     """
     if folder.is_symlink() or not folder.is_dir():
         with suppress(OSError):
@@ -146,7 +147,7 @@ def remove(folder: Path) -> None:
 
 
 def _flatten(folder: Path) -> None:
-    """Empty a folder by moving each folder that is in one of its folders up into it: no path gets long."""
+    """Empty a folder by moving nested folders up into it, so that no path gets long."""
     number = 0
     top = os.fspath(folder)
     os.chmod(top, 0o700)  # noqa: PTH101

@@ -1,9 +1,9 @@
-"""Ends what this process started, when this process is killed and cannot do it itself.
+"""Kill the children of this process when it is itself killed (SIGKILL) and cannot do so.
 
-One shell beside us, started with the first child. It waits at a pipe; we hold the other end, and so does each
-child for the moment between fork and exec. An orderly end says so in the pipe. When it is closed without a
-word, whatever still carries our mark in its environment is killed: grandchildren too, in whatever group or
-session they are.
+A shell is started beside the first child. It reads from a pipe whose other end this process holds (and each
+child between fork and exec). An orderly exit writes a line into the pipe. If the pipe is closed without one,
+the shell kills every process that carries our mark in its environment, grandchildren in other process groups
+and sessions included.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import suppress
 
 MARK = "KMODPIPE_DRIVER"
 
-# In the background, so that it is no child of ours; there a shell has no standard input of its own.
+# In the background, so that it is no child of ours; a background shell has no stdin, hence fd 3.
 _SCRIPT = """
 exec 3<&0
 {
@@ -41,10 +41,10 @@ _pipe = -1
 
 
 def mark() -> dict[str, str]:
-    """The environment that a child is to have so that it ends with us; the undertaker is there from now."""
+    """Return the environment variable that ties a child to this process; start the reaper if needed."""
     global _pid
     with _lock:
-        # A fork of this process is a driver of its own.
+        # A fork of this process needs a reaper of its own.
         if _pid != os.getpid():
             _pid = os.getpid()
             _start(f"{MARK}={_pid}-{_token}")
@@ -52,7 +52,7 @@ def mark() -> dict[str, str]:
 
 
 def _start(marked: str) -> None:
-    """Start the undertaker. Where it cannot be, we go on without: it matters only if we are killed."""
+    """Start the reaper. Without one we go on: it matters only if we are killed."""
     global _pipe
     if _pipe >= 0:
         with suppress(OSError):
@@ -61,7 +61,7 @@ def _start(marked: str) -> None:
     with suppress(OSError):
         theirs, ours = os.pipe()
         try:
-            # Not through proc: it must live longer than all that proc ends, and than us.
+            # Not through `process`: it has to outlive this process and the children that `process` ends.
             subprocess.run(
                 ["/bin/sh", "-c", _SCRIPT, marked],
                 cwd="/", env={"PATH": os.defpath}, stdin=theirs, stdout=subprocess.DEVNULL,

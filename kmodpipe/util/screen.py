@@ -1,9 +1,9 @@
-"""The one door to the screen.
+"""Print to the screen and to the event log; nothing else in the package prints.
 
-Three modes: ``live`` (a terminal: spinners and bars), ``plain`` (CI: one line when a step starts, one
-when it ends, a sign of life in between) and ``quiet`` (warnings, errors and final tables only). Whatever
-is shown is also written to the event log, one JSON object a line. Text from outside (guest, compiler,
-archive) is stripped of terminal controls here, once, for everyone.
+Three modes: ``live`` (a terminal: spinners and bars), ``plain`` (CI: a line when a step starts, one when it
+ends, a sign of life in between) and ``quiet`` (warnings, errors and final tables). Everything shown is also
+written to the event log, one JSON object a line. Control characters in text from guests, compilers and
+archives are made visible here.
 """
 
 from __future__ import annotations
@@ -32,18 +32,20 @@ from kmodpipe.util.errors import InfraError, KmodpipeError
 from kmodpipe.util.text import one_line, visible_lines
 
 _SIGN_OF_LIFE_S = 15.0
-# Where tables go to a file or a CI log, which has no width of its own.
+# The width of tables in a file or CI log, which has none of its own.
 _FILE_COLUMNS = 160
 
 
 def open_streams() -> None:
-    """Stand something in for each of stdin, stdout and stderr that is closed: the next file that is opened, a
-    guest's console say, would take its number, and be taken for it."""
+    """Open /dev/null for each of stdin, stdout and stderr that is closed.
+
+    Otherwise the next file opened, such as a guest's console, would get its number and be written to.
+    """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            # The lowest number that is free.
+            # Gets the lowest free number, which is this one.
             os.open(os.devnull, os.O_RDWR)
 
 
@@ -51,7 +53,7 @@ _CLOCK_AT_0 = time.time() - time.monotonic()
 
 
 def now() -> float:
-    """Seconds since 1970, which only ever go on: a clock that is set meanwhile does not matter."""
+    """Return the seconds since 1970, monotonic: setting the clock meanwhile has no effect."""
     return _CLOCK_AT_0 + time.monotonic()
 
 
@@ -62,7 +64,7 @@ class Mode(StrEnum):
 
 
 class Step:
-    """One piece of work on the screen. Thread-safe; `update` is cheap enough to call per line."""
+    """One piece of work on the screen. Thread-safe; `update` is cheap enough to call for each line."""
 
     def __init__(self, screen: Screen, name: str) -> None:
         self._screen = screen
@@ -72,45 +74,46 @@ class Step:
         self.fraction: float | None = None
         self.outcome = ""
         self.failed = False
-        self._told = self.started
+        self._shown_at = self.started
 
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self.started
 
     def update(self, text: str = "", *, done: float | None = None, total: float | None = None) -> None:
-        """Say what goes on now; ``done`` of ``total`` draws a bar."""
+        """Show what is going on; ``done`` of ``total`` draws a bar."""
         if text:
             self.text = one_line(text)
         if done is not None and total:
             self.fraction = min(max(done / total, 0.0), 1.0)
-        if self._screen.mode is Mode.PLAIN and time.monotonic() - self._told > _SIGN_OF_LIFE_S:
-            self._told = time.monotonic()
+        if self._screen.mode is Mode.PLAIN and time.monotonic() - self._shown_at > _SIGN_OF_LIFE_S:
+            self._shown_at = time.monotonic()
             percent = f" {self.fraction:.0%}" if self.fraction is not None else ""
             self._screen.line(f"    … {self.name}{percent} {self.text} ({self.elapsed_s:.0f} s)")
 
     def finish(self, outcome: str, *, failed: bool = False) -> None:
-        """The words that follow the step's name once it has ended, ``cached`` say; ``failed`` marks one that
-        came to its end without an exception and not to its goal."""
+        """Set the text shown at the end ("cached"); ``failed`` marks a failure without an exception."""
         self.outcome = one_line(outcome)
         self.failed = failed
 
 
 class _Stream(Console):
-    """A stream of the screen. ``gone`` says why nothing can be written to it any more: a pipe that nobody
-    reads, a full disk, a closed terminal."""
+    """A stream of the screen.
+
+    ``gone`` says why it cannot be written any more: a closed pipe, a full disk, a closed terminal.
+    """
 
     def __init__(self, file: IO[str], width: int | None = None) -> None:
         # No emoji codes: ":warning:" in a compiler's line is text.
         super().__init__(file=file, highlight=False, emoji=False, width=width)
         if isinstance(file, io.TextIOWrapper):
-            # A locale without the marks that are printed must not end a run.
+            # A locale without ✓ and ✗ must not end a run.
             with suppress(ValueError, OSError):
                 file.reconfigure(errors="backslashreplace")
         self.gone = ""
 
     def on_broken_pipe(self) -> None:
-        # The default ends the process with status 1, which is a verdict here.
+        # Rich's default ends the process with status 1, which is a verdict here.
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     def put(self, *what: RenderableType, end: str = "\n", soft_wrap: bool | None = None) -> None:
@@ -121,7 +124,7 @@ class _Stream(Console):
         except OSError as e:
             self.gone = e.strerror or str(e)
             self.quiet = True
-            # What is still in its buffer would be written, and fail, once more when the interpreter ends.
+            # Otherwise its buffer is written, and fails, again when the interpreter exits.
             with suppress(OSError, ValueError):
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, self.file.fileno())
@@ -130,16 +133,17 @@ class _Stream(Console):
 
 @dataclass(frozen=True)
 class Done:
-    """A step that has ended; ``began`` in seconds since 1970."""
+    """A step that has ended."""
 
     name: str
+    # Seconds since 1970.
     began: float
     seconds: float
     outcome: str
 
 
 class Screen:
-    """Prints to stderr what goes on, to stdout what was asked for."""
+    """Print progress to stderr and results to stdout."""
 
     def __init__(self, mode: Mode | None = None, *, out: IO[str] | None = None) -> None:
         self._err = _Stream(out or sys.stderr)
@@ -153,7 +157,7 @@ class Screen:
         self._live: Live | None = None
         self._log: IO[str] | None = None
         self.done: list[Done] = []
-        """The steps that have ended, in the order of their ends."""
+        """The steps that have ended, in the order in which they did."""
 
     # -- the event log ---------------------------------------------------------------------------
     def log_to(self, path: Path) -> None:
@@ -165,7 +169,7 @@ class Screen:
     def close_log(self) -> None:
         log, self._log = self._log, None
         if log:
-            # Closing writes what is still in the buffer; its failing was told when it was written.
+            # Closing writes the buffer again; that it fails was reported already.
             with suppress(OSError):
                 log.close()
 
@@ -177,52 +181,54 @@ class Screen:
                 self._log.write(json.dumps({"time": round(time.time(), 3), "event": event, **fields}) + "\n")
                 self._log.flush()
             except OSError as e:
-                # Most likely told with an event: telling it must not fail because of the log.
+                # The warning is an event itself: close the log first.
                 name, said = self._log.name, (e.strerror or str(e)).lower()
                 self.close_log()
                 self.warn(f"the event log ends here: {said} ({name})")
 
     # -- lines -----------------------------------------------------------------------------------
     def line(self, text: str, style: str = "") -> None:
-        """A line for the reader of the run; not shown in quiet mode."""
+        """Print a line of progress that is no event; not in quiet mode."""
         if self.mode is not Mode.QUIET:
             with self._lock:
                 self._err.put(Text(one_line(text), style=style))
 
     def say(self, text: str) -> None:
+        """Print a line of progress; not in quiet mode."""
         self._event("say", text=text)
         self.line(text)
 
     def warn(self, text: str) -> None:
+        """Print a warning, in every mode."""
         self._event("warning", text=text)
         with self._lock:
             self._err.put(Text(f"warning: {one_line(text)}", style="yellow"))
 
     def error(self, error: KmodpipeError) -> None:
-        """What happened, where, evidence, and what to do next."""
+        """Print what happened, where, the evidence, and what to do next."""
         self._event("error", kind=type(error).__name__, text=str(error))
         with self._lock:
             self._err.put(Text("error: ", style="bold red") + Text(visible_lines(str(error))))
 
     def show(self, renderable: RenderableType) -> None:
-        """Print what was asked for, on stdout, in every mode."""
+        """Print a result (table, panel) to stdout, in every mode."""
         with self._lock:
             self._out.put(renderable)
         self._require_out()
 
     def print(self, text: str) -> None:
-        """Plain text that was asked for, on stdout, in every mode."""
+        """Print a result in plain text to stdout, in every mode."""
         with self._lock:
             self._out.put(Text(visible_lines(text)), soft_wrap=True)
         self._require_out()
 
     def _require_out(self) -> None:
-        """What goes on need not be read by anybody; what was asked for must not get lost without a word."""
+        """Raise InfraError if stdout is gone: progress may be lost, a result must not be lost silently."""
         if self._out.gone:
             raise InfraError(f"the output cannot be written: {self._out.gone.lower()}", where="stdout")
 
     def confirm(self, question: str) -> bool:
-        """Ask on the terminal; only a clear yes is one."""
+        """Ask on the terminal; only "y" and "yes" count as yes."""
         with self._lock:
             self._err.put(Text(visible_lines(question)), Text(" [y/N] ", style="bold"), end="")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
@@ -230,7 +236,7 @@ class Screen:
     # -- steps -----------------------------------------------------------------------------------
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
-        """Show a step while the block runs; its end is told with the time it took."""
+        """Show a step while the block runs, and how it ended with the time it took."""
         step, began = Step(self, one_line(name)), now()
         self._event("start", step=step.name)
         with self._lock:

@@ -1,6 +1,6 @@
-"""Commands that need root: run as they are by root, through sudo by anyone else, never unasked.
+"""Run commands that need root: directly as root, else through sudo, and only after the user agreed.
 
-Asking comes first and once (`obtain`); afterwards `RootShell.run` never waits for a password.
+`obtain` asks once; after it `RootShell.run` never waits for a password.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, UserError
 
 Ask = Callable[[str], bool]
-"""Puts a yes-or-no question to the user."""
+"""Ask the user a yes-or-no question."""
 
 _KEPT = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 @dataclass(frozen=True)
 class RootShell:
-    """The right to run commands as root. ``sudo`` says whether it takes sudo to use it."""
+    """The right to run commands as root."""
 
+    # Whether commands have to go through sudo.
     sudo: bool = False
 
     def argv(self, argv: Sequence[str]) -> tuple[str, ...]:
-        """``argv`` as this user has to type it."""
+        """Return ``argv`` as this user has to type it."""
         if not self.sudo:
             return tuple(argv)
         # sudo drops the environment; the proxies are how this machine reaches its package mirror.
@@ -45,13 +46,13 @@ class RootShell:
         on_line: Callable[[str], None] | None = None,
         hint: str = "",
     ) -> None:
-        """Run a command as root with both its streams appended to ``log``.
+        """Run a command as root and append its output to ``log``.
 
-        Raises InfraError, with the last lines, for a status other than 0 and for a deadline.
+        Raises InfraError with the last lines for a status other than 0 and after ``timeout_s`` seconds.
         """
         log.parent.mkdir(parents=True, exist_ok=True)
         if not self.sudo:
-            # An installation starts services, and one that is cut off leaves the machine in between.
+            # An installation starts services that outlive it; cut off, it leaves packages half configured.
             process.run(
                 argv, timeout_s=timeout_s, log=log, env=env, on_line=on_line, hint=hint, may_outlive=True
             )
@@ -68,7 +69,7 @@ class RootShell:
         try:
             status = child.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            # An ordinary user may not signal what runs as root.
+            # An ordinary user may not signal a process of root's.
             raise InfraError(
                 f"no end after {timeout_s:g} s; it still runs as process {child.pid}",
                 where=process.pasteable(full), detail=tail_of(log, start), hint=hint,
@@ -85,10 +86,9 @@ class RootShell:
 def obtain(
     uid: int, has_sudo: bool, commands: Sequence[Sequence[str]], ask: Ask | None, *, why: str
 ) -> RootShell:
-    """The right to run ``commands`` as root: at once for root, through sudo once ``ask`` has agreed.
+    """Return the right to run ``commands`` as root: at once for root, through sudo once ``ask`` agrees.
 
-    Raises UserError with the commands to type where there is no sudo, nobody to ask, a "no", or no
-    password.
+    Raises UserError with the commands to type if there is no sudo, no terminal, a "no", or no password.
     """
     if uid == 0:
         return RootShell()
@@ -115,14 +115,14 @@ def obtain(
 
 
 def _authorised() -> bool:
-    """Whether sudo will run commands without a further question; asks for the password at a terminal."""
+    """Return whether sudo runs commands without a further question; ask for the password at a terminal."""
     if _sudo("-n", "true") == 0:
         return True
     return sys.stdin.isatty() and _sudo("-v") == 0
 
 
 def _sudo(*argv: str) -> int:
-    # sudo asks at the terminal itself (/dev/tty), whatever its streams are.
+    # sudo asks on /dev/tty, whatever its streams are.
     child = process.spawn(
         ["sudo", *argv],
         stdin=subprocess.DEVNULL,
@@ -140,7 +140,7 @@ def _sudo(*argv: str) -> int:
 
 
 def tail_of(log: Path, start: int = 0, *, lines: int = 20) -> str:
-    """The last ``lines`` lines of what was written to ``log`` after byte ``start``; '' if unreadable."""
+    """Return the last ``lines`` lines written to ``log`` after byte ``start``; '' if it is unreadable."""
     try:
         with log.open("rb") as f:
             f.seek(max(start, log.stat().st_size - 16384))

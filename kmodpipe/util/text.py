@@ -10,7 +10,7 @@ _CONTROL = re.compile(
 
 
 def visible(text: str) -> str:
-    """``text`` with every control, escape, bidi and surrogate character shown as ``\\x1b``-like text."""
+    """Return ``text`` with control, escape, bidi and surrogate characters shown as text like ``\\x1b``."""
 
     def show(match: re.Match[str]) -> str:
         code = ord(match.group())
@@ -20,10 +20,10 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """``text`` as one line that can be shown: controls, newlines and tabs included, as ``\\n``-like text."""
+    """Return ``text`` as one printable line: newlines, tabs and controls are shown as text like ``\\n``."""
     return visible(text.replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def visible_lines(text: str) -> str:
-    """`visible`, line by line: newlines and tabs stay."""
+    """Return ``text`` as printable lines: newlines stay, tabs become spaces, controls are shown as text."""
     return "\n".join(visible(line.replace("\t", "    ")) for line in text.split("\n"))
