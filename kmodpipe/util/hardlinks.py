@@ -28,7 +28,7 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 def make_farm(source: Path, target: Path, *, skip: frozenset[str] = frozenset({".git"})) -> None:
-    """Hard-link everything below ``source`` into the new folder ``target``, but for the top names in ``skip``.
+    """Hard-link all below ``source`` into the new folder ``target``, but for the top names in ``skip``.
 
     Raises Interrupted when the command is stopped meanwhile.
     """
