@@ -175,3 +175,26 @@ def test_a_project_elsewhere_uses_what_is_installed(built: Built, python: Path, 
         digest_tree(source / "kconfigs"),
         builder_image.tag(source / "images"),
     ]
+
+
+def test_a_command_runs_from_another_folder(python: Path, tmp_path: Path) -> None:
+    """`python -m kmodpipe plan` below a project, on a small tree."""
+    tree, project = tmp_path / "linux", tmp_path / "project"
+    for name, text in {
+        "Makefile": "VERSION = 5\nPATCHLEVEL = 10\nSUBLEVEL = 0\n",
+        "Kconfig": 'source "fs/overlayfs/Kconfig"\n',
+        "scripts/nothing": "",
+        "fs/overlayfs/Kconfig": "config OVERLAY_FS\n\ttristate\nconfig OVERLAY_FS_INDEX\n\tbool\n",
+        "fs/overlayfs/Makefile": "obj-$(CONFIG_OVERLAY_FS) += overlay.o\n",
+    }.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    (project / "below").mkdir(parents=True)
+    (project / "pyproject.toml").write_text(
+        f'[tool.kmodpipe]\ntree = "linux"\n[tool.kmodpipe.trees.linux]\npath = "{tree}"\n'
+    )
+    shown = _run(
+        "env", f"KMODPIPE_CACHE={tmp_path / 'cache'}",
+        python, "-m", "kmodpipe", "plan", "--runtime", "host", "--series", "none", cwd=project / "below",
+    )  # fmt: skip
+    assert "fetch linux" in shown and "module unpatched.INDEX=y.NOUUID=n" in shown
