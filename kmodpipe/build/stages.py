@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import kconfig
+from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
 from kmodpipe.build.elf import require_elf
 from kmodpipe.build.kbuild import make_flags, module_targets
 from kmodpipe.build.recipes import Builder, ModuleOrder
@@ -55,21 +56,6 @@ class Subject:
     @property
     def touched(self) -> tuple[str, ...]:
         return self.series.touched if self.series else ()
-
-
-@dataclass(frozen=True)
-class Configured:
-    """What the tree's Kconfig says of one cell. Exactly one of ``final`` (buildable), ``skip`` (ruled out,
-    with the reason) and ``failure`` (a symbol vanished and nothing explains it) is set."""
-
-    cell: Cell
-    text: str = ""
-    skip: str = ""
-    failure: KernelFailure | None = None
-
-    @property
-    def final(self) -> Mapping[str, str]:
-        return kconfig.parse_config(self.text)
 
 
 @dataclass(frozen=True)
@@ -159,10 +145,15 @@ class Stages:
     def configured(
         self, subject: Subject, cells: Sequence[Cell], artifact: Artifact
     ) -> tuple[Configured, ...]:
-        """Compare what came out with what was asked, cell by cell."""
+        """Compare the configurations in ``artifact`` with the requests, cell by cell."""
         out = artifact.path / "out"
         reasons: Mapping[str, str] = json.loads((out / "illegal.json").read_text())
-        return tuple(self._judge_cell(subject, cell, out, reasons.get(cell.id, "")) for cell in cells)
+        return tuple(
+            RuledOut(cell, reasons[cell.id])
+            if cell.id in reasons
+            else check(cell, (out / f"{cell.id}.config").read_text("utf-8", "replace"), subject.src)
+            for cell in cells
+        )
 
     def require_common(self, control: Subject, flavour: Flavour, text: str) -> None:
         """Raise UserError where a symbol that every cell of the matrix asks for did not survive in ``text``,
@@ -176,37 +167,9 @@ class Stages:
             raise UserError(
                 f"a symbol did not survive: {lost[0]}{more}",
                 where=", ".join(dict.fromkeys(m.asked.origin for m in lost)),
-                detail="\n".join(
-                    f"{m}: {self._explain(control, m, base) or 'no reason found'}" for m in lost
-                ),
+                detail="\n".join(f"{m}: {explain(control.src, m, base) or 'no reason found'}" for m in lost),
                 hint="ask for what it depends on as well, or drop it from the fragment",
             )
-
-    def _judge_cell(self, subject: Subject, cell: Cell, out: Path, reason: str) -> Configured:
-        if reason:
-            return Configured(cell, skip=reason)
-        text = (out / f"{cell.id}.config").read_text("utf-8", "replace")
-        final = kconfig.parse_config(text)
-        lost = kconfig.verify(cell.asked, final)
-        if not lost:
-            return Configured(cell, text=text)
-        told = [(m, self._explain(subject, m, final)) for m in lost]
-        own = {entry.symbol for entry in cell.own}
-        if all(why and m.asked.symbol in own for m, why in told):
-            return Configured(cell, skip="; ".join(str(why) for _, why in told))
-        return Configured(
-            cell,
-            failure=KernelFailure(
-                f"{lost[0].asked.symbol} did not survive: asked {lost[0].asked.value}, got {lost[0].got}",
-                where=f"{cell.id} ({lost[0].asked.origin})",
-                detail="\n".join(f"{m}: {why or 'no reason found in the Kconfig files'}" for m, why in told),
-                hint="look at the symbol's depends and select lines in the patched tree",
-            ),
-        )
-
-    def _explain(self, subject: Subject, mismatch: kconfig.Mismatch, final: Mapping[str, str]) -> str | None:
-        index = kconfig.index_symbols(subject.src, [mismatch.asked.symbol])
-        return kconfig.explain(mismatch, index, final)
 
     # -- base ------------------------------------------------------------------------------------
     def common_spec(self, cells: Sequence[Cell], common: str) -> BaseSpec | None:
@@ -225,7 +188,7 @@ class Stages:
         digest = kconfig.digest(config, without=owned)
         return BaseSpec(self.tree.path, self.tree.identity, common, digest, make)
 
-    def base_spec(self, subject: Subject, configured: Configured, common: str) -> BaseSpec:
+    def base_spec(self, subject: Subject, configured: Buildable, common: str) -> BaseSpec:
         """The base that this cell's module is built against and runs on; ``common`` is the configuration
         of its flavour without axes (`common_configuration`)."""
         outside = self._touched(subject, lambda name: not self._is_module_file(name) and not _is_inert(name))
@@ -271,7 +234,7 @@ class Stages:
     def module_of(
         self,
         subject: Subject,
-        configured: Configured,
+        configured: Buildable,
         spec: BaseSpec,
         base: Artifact,
         lead: Artifact | None = None,
