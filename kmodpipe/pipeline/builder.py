@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
+from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.stages import BaseSpec, Stage, Subject, common_configuration
 from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
@@ -92,7 +93,7 @@ class StageMaker:
                 def make(folder: Path) -> None:
                     if share and share.pull(stage.kind, digest_of(stage.inputs), folder, step):
                         return
-                    stage.make(folder, log, step)
+                    stage.make(WorkDir(folder, log, step))
                     if log.is_file():
                         shutil.copyfile(log, folder / "build.log")
 
