@@ -227,8 +227,8 @@ def _test(
         screen.print(f"the cases' order is shuffled: --shuffle {spec.shuffle} gives the same again")
     with call.cache() as cache:
         watch = Watch(spec, cache, screen) if scheduled else None
-        if watch and if_changed and watch.unchanged():
-            return watch.tell()
+        if watch and if_changed and (answer := watch.unchanged()):
+            return watch.report(answer)
         proved = accel.probe(cache, screen)
         workspace = set_up(spec, cache, screen)
         notes = watch.came_in(workspace) if watch and if_changed else {}
