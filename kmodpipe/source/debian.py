@@ -233,8 +233,7 @@ def _unpack(deb: Path, cache: Path, screen: Screen, identity: str, provenance: d
     with screen.step(f"unpack {deb.name}") as step, store.Store(cache).scratch("tree-") as scratch:
         target = scratch / "tree"
         target.mkdir()
-        child = process.spawn(["dpkg-deb", "--fsys-tarfile", deb])
-        assert child.stdout is not None and child.stderr is not None
+        child = process.spawn_piped(["dpkg-deb", "--fsys-tarfile", deb])
         try:
             _unpack_inner(child.stdout, target, deb.name, step)
         finally:

@@ -288,8 +288,7 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
     git redraws its line with carriage returns, and has no limit for a ``git://`` server that falls
     silent: hence a reader of our own, with a limit for the whole and one for silence.
     """
-    child = process.spawn(argv, env=_NETWORK_ENV)
-    assert child.stderr is not None and child.stdout is not None
+    child = process.spawn_piped(argv, env=_NETWORK_ENV)
     tail: deque[str] = deque(maxlen=20)
     partial = b""
     started = heard = time.monotonic()
