@@ -14,10 +14,10 @@ import pytest
 
 from kmodpipe.build.elf import build_id
 from kmodpipe.build.kbuild import module_targets
-from kmodpipe.build.recipes import Builder, ModuleOrder
+from kmodpipe.build.recipes import BaseOrder, Builder, ConfigOrder, ModuleOrder, WorkDir
 from kmodpipe.build.runtime import Ended, Job
 from kmodpipe.util.errors import InfraError, KernelFailure, KmodpipeError, UserError
-from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.util.screen import Mode, Screen, Step
 
 
 @dataclass
@@ -76,6 +76,9 @@ class World:
     def builder(self, runtime: Scripted) -> Builder:
         return Builder(runtime, self.images, jobs=3)
 
+    def work(self, step: Step | None = None) -> WorkDir:
+        return WorkDir(self.folder, self.log, step)
+
     def order(self, *, same_source: bool = False, keep_objects: bool = False) -> ModuleOrder:
         targets = ("fs/a/a.ko", "fs/a/b.ko")
         return ModuleOrder(
@@ -83,7 +86,7 @@ class World:
         )
 
     def module(self, runtime: Scripted) -> None:
-        self.builder(runtime).module(self.order(), self.folder, self.log, None)
+        self.builder(runtime).module(self.order(), self.work())
 
     def failed(self, output: str, status: int = 2) -> KmodpipeError:
         with pytest.raises(KmodpipeError) as caught:
@@ -126,7 +129,7 @@ def test_a_module_is_built_against_a_read_only_kit_and_leaves_its_products_alone
 def test_a_module_that_others_go_on_from_keeps_its_objects(world: World) -> None:
     runtime = Scripted()
     order = world.order(same_source=True, keep_objects=True)
-    world.builder(runtime).module(order, world.folder, world.log, None)
+    world.builder(runtime).module(order, world.work())
     assert runtime.jobs[0].env["SAME_SOURCE"] == "yes"
     assert (world.folder / "obj" / "rubbish.o").exists()
 
@@ -134,7 +137,7 @@ def test_a_module_that_others_go_on_from_keeps_its_objects(world: World) -> None
 def test_all_requests_are_configured_in_one_job(world: World) -> None:
     runtime = Scripted()
     requests = {"base": "CONFIG_A=y\n", "x.INDEX=y": "CONFIG_B=y\n"}
-    world.builder(runtime).configure(world.src, "tinyconfig", requests, world.folder, world.log, None)
+    world.builder(runtime).configure(ConfigOrder(world.src, "tinyconfig", requests), world.work())
     (job,) = runtime.jobs
     assert (job.script, job.env["BASE"]) == ("configure.sh", "tinyconfig")
     assert runtime.asked == {"base.config": "CONFIG_A=y\n", "x.INDEX=y.config": "CONFIG_B=y\n"}
@@ -146,9 +149,8 @@ def test_the_base_keeps_its_kit_and_counts_its_lines_for_the_next_bar(world: Wor
     runtime = Scripted(output)
     screen = Screen(Mode.QUIET, out=io.StringIO())
     with screen.step("base") as step:
-        world.builder(runtime).base(
-            world.src, "CONFIG_A=y\n", world.folder, world.log, step, tools=world.src, expected_lines=6
-        )
+        order = BaseOrder(world.src, "CONFIG_A=y\n", tools=world.src, expected_lines=6)
+        world.builder(runtime).base(order, world.work(step))
         assert step.text == "LD vmlinux"
         assert step.fraction == 0.5
     assert (world.folder / "lines").read_text() == "3"
@@ -160,13 +162,13 @@ def test_the_base_keeps_its_kit_and_counts_its_lines_for_the_next_bar(world: Wor
 def test_progress_names_the_file_of_a_module_object_too(world: World) -> None:
     with Screen(Mode.QUIET, out=io.StringIO()).step("module") as step:
         runtime = Scripted("  CC [M]  fs/overlayfs/super.o")
-        world.builder(runtime).module(world.order(), world.folder, world.log, step)
+        world.builder(runtime).module(world.order(), world.work(step))
         assert step.text == "CC [M] fs/overlayfs/super.o"
 
 
 def test_a_guest_that_cannot_be_built_is_our_trouble(world: World) -> None:
     with pytest.raises(InfraError) as caught:
-        world.builder(Scripted("cp: cannot stat busybox", 1)).guest(world.folder, world.log, None)
+        world.builder(Scripted("cp: cannot stat busybox", 1)).guest(world.work())
     assert "cannot stat busybox" in caught.value.detail
 
 

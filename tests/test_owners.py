@@ -77,7 +77,7 @@ from kmodpipe.util import process as proc
 if sys.argv[1] == "run":
     tell = lambda line: print(line, flush=True)
     proc.run(["sh", "-c", "setsid sleep 300 & echo $!; sleep 300"], timeout_s=300, on_line=tell)
-child = proc.spawn(["sleep", "300"], may_outlive=sys.argv[1] == "service")
+child = proc.spawn_piped(["sleep", "300"], may_outlive=sys.argv[1] == "service")
 print(child.pid, flush=True)
 if sys.argv[1] == "end":
     proc.kill_group(child)

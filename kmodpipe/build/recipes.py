@@ -1,7 +1,7 @@
 """From a source tree and a configuration to a kernel base, a module and a guest root file system.
 
-Each method runs one recipe of ``images/`` through a `Runtime`, leaves its products in the folder it was
-given and its output in the log it was given; keys, caching and order are the pipeline's business.
+Each method runs one recipe of ``images/`` through a `Runtime`, and leaves products and log in its `WorkDir`;
+keys, caching and order are the pipeline's business.
 
     configuration    out/base.config out/<cell>.config                        obj/…host tools
     base             out/bzImage out/vmlinux out/System.map out/base.config   obj/…the kit   lines
@@ -31,21 +31,64 @@ _GUEST_S = 600
 
 
 @dataclass(frozen=True)
+class WorkDir:
+    """Where one step works."""
+
+    folder: Path  # empty at the start; the products go below it
+    log: Path  # gets all output
+    step: Step | None = None  # shows the progress
+
+
+@dataclass(frozen=True)
+class ConfigOrder:
+    """The configurations to make from one source tree."""
+
+    src: Path
+    base: str  # the make target that every configuration starts from: tinyconfig
+    requests: Mapping[str, str]  # the text of a fragment by the configuration's name
+    tools: Path | None = None  # host tools that an earlier job on the same sources left
+
+
+@dataclass(frozen=True)
+class BaseOrder:
+    """The kernel base to build."""
+
+    src: Path
+    config: str
+    make: Mapping[str, str] = field(default_factory=dict)  # variables for make
+    tools: Path | None = None  # host tools that an earlier job on the same sources left
+    expected_lines: int | None = None  # how many lines the progress bar counts to
+
+
+@dataclass(frozen=True)
 class ModuleOrder:
-    """What one cell's module is made of. ``kit`` is the base's objects, or those that another cell of the
-    same variant and base left; ``same_source``: the module's objects in it come from this very source, so
-    that kbuild may go on from them; ``keep_objects`` leaves them for other cells; ``make`` are variables for
-    make."""
+    """The modules to build for one cell."""
 
     name: str
     src: Path
-    kit: Path
+    kit: Path  # the base's objects, or those that another cell of the same variant and base left
     config: str
-    folder: str
+    folder: str  # of the module, relative to the tree
     targets: tuple[str, ...]
-    same_source: bool
-    keep_objects: bool
-    make: Mapping[str, str] = field(default_factory=dict)
+    same_source: bool  # the module's objects in ``kit`` come from ``src``: kbuild may go on from them
+    keep_objects: bool  # leave the objects for other cells
+    make: Mapping[str, str] = field(default_factory=dict)  # variables for make
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """One run of a recipe of ``images/builder``."""
+
+    script: str
+    what: str  # the product's name in messages
+    src: Path
+    timeout_s: float
+    asks: Mapping[str, str]  # files to put into ASK
+    makes: Collection[str]  # files that must be in OUT at the end, and no others
+    reads: Mapping[str, Path | None] = field(default_factory=dict)  # further read-only folders
+    env: Mapping[str, str] = field(default_factory=dict)
+    keep_objects: bool = True
+    expected_lines: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,66 +99,39 @@ class Builder:
     images: Path
     jobs: int
 
-    @property
-    def _recipes(self) -> Folder:
-        return Folder("RECIPE", self.images / "builder")
-
-    def configure(
-        self,
-        src: Path,
-        base: str,
-        requests: Mapping[str, str],
-        folder: Path,
-        log: Path,
-        step: Step | None,
-        tools: Path | None = None,
-    ) -> None:
-        """Ask the tree what each request becomes: ``folder/out/<name>.config``; ``folder/obj`` keeps the
-        tree's host tools, which other jobs on the same sources take as ``tools``.
+    def configure(self, order: ConfigOrder, work: WorkDir) -> None:
+        """Make ``out/<name>.config`` of each request; ``obj`` keeps the tree's host tools.
 
         Raises KernelFailure where the tree's Kconfig itself does not work.
         """
-        self._job(
-            "configure", "the configuration", src, folder, log, lambda: CompileWatch(src, folder, step),
-            _CONFIGURE_S,
-            asks={f"{name}.config": text for name, text in requests.items()},
-            reads={"TOOLS": tools},
-            env={"BASE": base},
-            makes=[f"{name}.config" for name in requests],
+        recipe = _Recipe(
+            "configure.sh", "the configuration", order.src, _CONFIGURE_S,
+            asks={f"{name}.config": text for name, text in order.requests.items()},
+            makes=[f"{name}.config" for name in order.requests],
+            reads={"TOOLS": order.tools},
+            env={"BASE": order.base},
         )  # fmt: skip
+        self._run(recipe, work)
 
-    def base(
-        self,
-        src: Path,
-        config: str,
-        folder: Path,
-        log: Path,
-        step: Step | None,
-        *,
-        tools: Path | None = None,
-        expected_lines: int | None = None,
-        make: Mapping[str, str] | None = None,
-    ) -> None:
-        """Build vmlinux, its modules and the kit, with variables for ``make``. Raises KernelFailure with the
-        compiler's errors."""
-        watch = self._job(
-            "base", "the kernel base", src, folder, log,
-            lambda: CompileWatch(src, folder, step, expected_lines),
-            _BASE_S,
-            asks={"base.config": config},
-            reads={"TOOLS": tools},
+    def base(self, order: BaseOrder, work: WorkDir) -> None:
+        """Build vmlinux, its modules and the kit. Raises KernelFailure with the compiler's errors."""
+        recipe = _Recipe(
+            "base.sh", "the kernel base", order.src, _BASE_S,
+            asks={"base.config": order.config},
             makes=("bzImage", "vmlinux", "System.map", "base.config"),
-            env=make,
+            reads={"TOOLS": order.tools},
+            env=order.make,
+            expected_lines=order.expected_lines,
         )  # fmt: skip
-        (folder / "lines").write_text(str(watch.compiled))
+        watch = self._run(recipe, work)
+        (work.folder / "lines").write_text(str(watch.compiled))
 
-    def module(self, order: ModuleOrder, folder: Path, log: Path, step: Step | None) -> None:
+    def module(self, order: ModuleOrder, work: WorkDir) -> None:
         """Build one cell's module against a kit. Raises KernelFailure with the compiler's errors."""
-        what = f"the module of {order.name}"
-        self._job(
-            "module", what, order.src, folder, log, lambda: CompileWatch(order.src, folder, step),
-            _MODULE_S,
+        recipe = _Recipe(
+            "module.sh", f"the module of {order.name}", order.src, _MODULE_S,
             asks={"cell.config": order.config},
+            makes=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
             reads={"KIT": order.kit},
             env={
                 **order.make,
@@ -123,46 +139,34 @@ class Builder:
                 "FOLDER": order.folder,
                 "SAME_SOURCE": "yes" if order.same_source else "no",
             },
-            makes=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
-            keeps_objects=order.keep_objects,
+            keep_objects=order.keep_objects,
         )  # fmt: skip
+        self._run(recipe, work)
 
-    def _job(
-        self,
-        recipe: str,
-        what: str,
-        src: Path,
-        folder: Path,
-        log: Path,
-        watching: Callable[[], CompileWatch],
-        timeout_s: float,
-        *,
-        asks: Mapping[str, str],
-        reads: Mapping[str, Path | None],
-        makes: Collection[str],
-        env: Mapping[str, str] | None = None,
-        keeps_objects: bool = True,
-    ) -> CompileWatch:
-        """One recipe of ``images/builder`` in ``folder``, whose ask, obj and out it sees; ``makes`` names
-        what it has to leave in out. What it said."""
-        ask, obj, out = _folders(folder, "ask", "obj", "out")
-        for name, text in asks.items():
+    def _run(self, recipe: _Recipe, work: WorkDir) -> CompileWatch:
+        """Run one recipe in ``work`` and check what it made; returns what was read of its output."""
+        ask, obj, out = _folders(work.folder, "ask", "obj", "out")
+        for name, text in recipe.asks.items():
             (ask / name).write_text(text, encoding="utf-8")
         job = Job(
-            name=what,
-            script=f"{recipe}.sh",
+            name=recipe.what,
+            script=recipe.script,
             folders=(
-                self._recipes,
-                Folder("SRC", src),
+                Folder("RECIPE", self.images / "builder"),
+                Folder("SRC", recipe.src),
                 Folder("ASK", ask),
-                *(Folder(name, path) for name, path in reads.items() if path),
+                *(Folder(name, path) for name, path in recipe.reads.items() if path),
                 Folder("OBJ", obj, writable=True),
                 Folder("OUT", out, writable=True),
             ),
-            log=log,
-            timeout_s=timeout_s,
-            env={"JOBS": str(self.jobs), **(env or {})},
+            log=work.log,
+            timeout_s=recipe.timeout_s,
+            env={"JOBS": str(self.jobs), **recipe.env},
         )
+
+        def watching() -> CompileWatch:
+            return CompileWatch(recipe.src, work.folder, work.step, recipe.expected_lines)
+
         watch = watching()
         try:
             ended = self.runtime.run(job, watch.line)
@@ -170,57 +174,52 @@ class Builder:
             _empty(job)
             watch = watching()
             ended = self.runtime.run(job, watch.line)
-        watch.raise_for(ended, what, log)
-        outputs.check(out, makes, what, log)
-        if keeps_objects:
-            outputs.tidy(obj, what, log)
+        watch.raise_for(ended, recipe.what, work.log)
+        outputs.check(out, recipe.makes, recipe.what, work.log)
+        if recipe.keep_objects:
+            outputs.tidy(obj, recipe.what, work.log)
         else:
             paths.remove(obj)
         return watch
 
-    def guest(self, folder: Path, log: Path, step: Step | None) -> None:
-        """Build the guest's root file system into ``folder/out``."""
-        self._guest_job("recipe.sh", "the guest's root file system", folder, log, step)
+    def guest(self, work: WorkDir) -> None:
+        """Build the guest's root file system into ``out``."""
+        self._run_guest("recipe.sh", "the guest's root file system", work)
 
-    def toolset(self, name: str, rootfs: Path, folder: Path, log: Path, step: Step | None) -> None:
-        """Collect into ``folder/out`` the programs called ``name`` (toolset.sh), with what of their libraries
-        ``rootfs`` does not have."""
-        self._guest_job(
-            "toolset.sh", f"the guest's {name} tools", folder, log, step,
+    def toolset(self, name: str, rootfs: Path, work: WorkDir) -> None:
+        """Collect into ``out`` the programs of a toolset, with the libraries that ``rootfs`` lacks."""
+        self._run_guest(
+            "toolset.sh", f"the guest's {name} tools", work,
             reads=(Folder("ROOTFS", rootfs),),
             env={"TOOLSET": name},
         )  # fmt: skip
 
-    def _guest_job(
+    def _run_guest(
         self,
         script: str,
         what: str,
-        folder: Path,
-        log: Path,
-        step: Step | None,
+        work: WorkDir,
         reads: tuple[Folder, ...] = (),
         env: Mapping[str, str] | None = None,
     ) -> None:
-        (out,) = _folders(folder, "out")
+        (out,) = _folders(work.folder, "out")
         job = Job(
             name=what,
             script=script,
             folders=(Folder("RECIPE", self.images / "guest"), *reads, Folder("OUT", out, writable=True)),
-            log=log,
+            log=work.log,
             timeout_s=_GUEST_S,
             env=env or {},
         )
-        lines: Callable[[str], None] | None = step.update if step else None
+        lines: Callable[[str], None] | None = work.step.update if work.step else None
         try:
             ended = self.runtime.run(job, lines)
         except EngineWentAway:
             _empty(job)
             ended = self.runtime.run(job, lines)
         if ended.status != 0:
-            told = (
-                "could not be built: the disk is full" if os_errors.is_full(folder) else "could not be built"
-            )
-            raise InfraError(f"{what} {told}", where=f"log: {log}", detail=ended.tail)
+            why = ": the disk is full" if os_errors.is_full(work.folder) else ""
+            raise InfraError(f"{what} could not be built{why}", where=f"log: {work.log}", detail=ended.tail)
 
 
 def _folders(folder: Path, *names: str) -> tuple[Path, ...]:

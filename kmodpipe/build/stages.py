@@ -16,16 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import kconfig
+from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
 from kmodpipe.build.elf import require_elf
 from kmodpipe.build.kbuild import make_flags, module_targets
-from kmodpipe.build.recipes import Builder, ModuleOrder
+from kmodpipe.build.recipes import BaseOrder, Builder, ConfigOrder, ModuleOrder, WorkDir
 from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.series import Series
 from kmodpipe.source import Tree
 from kmodpipe.util.digest import digest_file, digest_of, digest_tree
 from kmodpipe.util.errors import KernelFailure, UserError
-from kmodpipe.util.screen import Step
 
 _RECIPE_VERSION = 1
 # Files that no compiler reads: a series that touches them shares the base.
@@ -34,13 +34,12 @@ _INERT = ("Documentation/", "MAINTAINERS", "CREDITS", "tools/testing/")
 
 @dataclass(frozen=True)
 class Stage:
-    """One cached step. ``make(folder, log, step)`` fills an empty folder; ``inputs`` is everything that its
-    content depends on."""
+    """One cached step."""
 
     kind: str
     label: str
-    inputs: Inputs
-    make: Callable[[Path, Path, Step | None], None]
+    inputs: Inputs  # everything that the content depends on
+    make: Callable[[WorkDir], None]
     need_mib: int = 64
 
 
@@ -58,30 +57,14 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Configured:
-    """What the tree's Kconfig says of one cell. Exactly one of ``final`` (buildable), ``skip`` (ruled out,
-    with the reason) and ``failure`` (a symbol vanished and nothing explains it) is set."""
-
-    cell: Cell
-    text: str = ""
-    skip: str = ""
-    failure: KernelFailure | None = None
-
-    @property
-    def final(self) -> Mapping[str, str]:
-        return kconfig.parse_config(self.text)
-
-
-@dataclass(frozen=True)
 class BaseSpec:
-    """Which base a cell needs: the source it is built from, its configuration without the module's own
-    symbols, and variables for make."""
+    """Which base a cell needs."""
 
     src: Path
-    source: str
-    config: str
-    config_digest: str
-    make: Mapping[str, str] = field(default_factory=dict)
+    source: str  # the identity of the files below src
+    config: str  # what it is built from
+    config_digest: str  # without the module's own symbols
+    make: Mapping[str, str] = field(default_factory=dict)  # variables for make
 
     @property
     def key(self) -> tuple[str, str]:
@@ -113,9 +96,10 @@ class Stages:
         """The pristine tree's configuration of one flavour without any axis: what the base is built from.
         It leaves the tree's host tools (conf, fixdep) for all that follows on the same sources."""
         requests = {"base": kconfig.render(self.matrix.asked(flavour))}
+        order = ConfigOrder(self.tree.path, self.matrix.base, requests, tools)
 
-        def make(folder: Path, log: Path, step: Step | None) -> None:
-            self._builder.configure(self.tree.path, self.matrix.base, requests, folder, log, step, tools)
+        def make(work: WorkDir) -> None:
+            self._builder.configure(order, work)
 
         label = ".".join(["common", *([flavour.name] if flavour.name else [])])
         return Stage("config", label, self._config_inputs({}, requests), make)
@@ -139,18 +123,18 @@ class Stages:
         requests = {cell.id: kconfig.render(cell.asked) for cell in cells}
         inputs = self._config_inputs(self._touched(subject, _is_kconfig), requests)
 
-        def make(folder: Path, log: Path, step: Step | None) -> None:
+        def make(work: WorkDir) -> None:
             symbols = {symbol for cell in cells for symbol in cell.asked}
             index = kconfig.index_symbols(subject.src, symbols)
             verdicts = {cell.id: kconfig.illegal(cell.own, cell.asked, index) for cell in cells}
             legal = {cell.id: requests[cell.id] for cell in cells if verdicts[cell.id] is None}
-            if step:
-                step.update(f"{len(legal)} of {len(cells)} cells are legal")
+            if work.step:
+                work.step.update(f"{len(legal)} of {len(cells)} cells are legal")
             if legal:
-                self._builder.configure(subject.src, self.matrix.base, legal, folder, log, step, tools)
+                self._builder.configure(ConfigOrder(subject.src, self.matrix.base, legal, tools), work)
             else:
-                (folder / "out").mkdir()
-            with (folder / "out" / "illegal.json").open("x") as f:
+                (work.folder / "out").mkdir()
+            with (work.folder / "out" / "illegal.json").open("x") as f:
                 json.dump({k: v for k, v in verdicts.items() if v}, f)
 
         label = f"{subject.variant.name}.{flavour.name}" if flavour.name else subject.variant.name
@@ -159,10 +143,15 @@ class Stages:
     def configured(
         self, subject: Subject, cells: Sequence[Cell], artifact: Artifact
     ) -> tuple[Configured, ...]:
-        """Compare what came out with what was asked, cell by cell."""
+        """Compare the configurations in ``artifact`` with the requests, cell by cell."""
         out = artifact.path / "out"
         reasons: Mapping[str, str] = json.loads((out / "illegal.json").read_text())
-        return tuple(self._judge_cell(subject, cell, out, reasons.get(cell.id, "")) for cell in cells)
+        return tuple(
+            RuledOut(cell, reasons[cell.id])
+            if cell.id in reasons
+            else check(cell, (out / f"{cell.id}.config").read_text("utf-8", "replace"), subject.src)
+            for cell in cells
+        )
 
     def require_common(self, control: Subject, flavour: Flavour, text: str) -> None:
         """Raise UserError where a symbol that every cell of the matrix asks for did not survive in ``text``,
@@ -176,37 +165,9 @@ class Stages:
             raise UserError(
                 f"a symbol did not survive: {lost[0]}{more}",
                 where=", ".join(dict.fromkeys(m.asked.origin for m in lost)),
-                detail="\n".join(
-                    f"{m}: {self._explain(control, m, base) or 'no reason found'}" for m in lost
-                ),
+                detail="\n".join(f"{m}: {explain(control.src, m, base) or 'no reason found'}" for m in lost),
                 hint="ask for what it depends on as well, or drop it from the fragment",
             )
-
-    def _judge_cell(self, subject: Subject, cell: Cell, out: Path, reason: str) -> Configured:
-        if reason:
-            return Configured(cell, skip=reason)
-        text = (out / f"{cell.id}.config").read_text("utf-8", "replace")
-        final = kconfig.parse_config(text)
-        lost = kconfig.verify(cell.asked, final)
-        if not lost:
-            return Configured(cell, text=text)
-        told = [(m, self._explain(subject, m, final)) for m in lost]
-        own = {entry.symbol for entry in cell.own}
-        if all(why and m.asked.symbol in own for m, why in told):
-            return Configured(cell, skip="; ".join(str(why) for _, why in told))
-        return Configured(
-            cell,
-            failure=KernelFailure(
-                f"{lost[0].asked.symbol} did not survive: asked {lost[0].asked.value}, got {lost[0].got}",
-                where=f"{cell.id} ({lost[0].asked.origin})",
-                detail="\n".join(f"{m}: {why or 'no reason found in the Kconfig files'}" for m, why in told),
-                hint="look at the symbol's depends and select lines in the patched tree",
-            ),
-        )
-
-    def _explain(self, subject: Subject, mismatch: kconfig.Mismatch, final: Mapping[str, str]) -> str | None:
-        index = kconfig.index_symbols(subject.src, [mismatch.asked.symbol])
-        return kconfig.explain(mismatch, index, final)
 
     # -- base ------------------------------------------------------------------------------------
     def common_spec(self, cells: Sequence[Cell], common: str) -> BaseSpec | None:
@@ -225,9 +186,9 @@ class Stages:
         digest = kconfig.digest(config, without=owned)
         return BaseSpec(self.tree.path, self.tree.identity, common, digest, make)
 
-    def base_spec(self, subject: Subject, configured: Configured, common: str) -> BaseSpec:
+    def base_spec(self, subject: Subject, configured: Buildable, common: str) -> BaseSpec:
         """The base that this cell's module is built against and runs on; ``common`` is the configuration
-        of its flavour without axes (`common_configuration`)."""
+        of its flavour without axes (`Stages.common`)."""
         outside = self._touched(subject, lambda name: not self._is_module_file(name) and not _is_inert(name))
         source = self.tree.identity if not outside else digest_of([self.tree.identity, outside])
         owned = kconfig.owned_symbols(subject.src, self.module)
@@ -254,14 +215,11 @@ class Stages:
             **({"make variables": dict(spec.make)} if spec.make else {}),
         }
 
-        def make(folder: Path, log: Path, step: Step | None) -> None:
-            self._builder.base(
-                spec.src, spec.config, folder, log, step,
-                tools=tools,
-                expected_lines=expected_lines,
-                make=spec.make,
-            )  # fmt: skip
-            require_elf(folder / "out" / "vmlinux", log)
+        order = BaseOrder(spec.src, spec.config, spec.make, tools, expected_lines)
+
+        def make(work: WorkDir) -> None:
+            self._builder.base(order, work)
+            require_elf(work.folder / "out" / "vmlinux", work.log)
 
         return Stage(
             "base", digest_of([self.tree.name, spec.config_digest])[:12], inputs, make, need_mib=2048
@@ -271,7 +229,7 @@ class Stages:
     def module_of(
         self,
         subject: Subject,
-        configured: Configured,
+        configured: Buildable,
         spec: BaseSpec,
         base: Artifact,
         lead: Artifact | None = None,
@@ -302,11 +260,11 @@ class Stages:
             "recipe": [_RECIPE_VERSION, self._recipes],
         }
 
-        def make(folder: Path, log: Path, step: Step | None) -> None:
-            self._builder.module(order, folder, log, step)
-            for module in sorted((folder / "out").glob("*.ko")):
-                require_elf(module, log)
-            built = kconfig.parse_config((folder / "out" / "cell.config").read_text("utf-8", "replace"))
+        def make(work: WorkDir) -> None:
+            self._builder.module(order, work)
+            for module in sorted((work.folder / "out").glob("*.ko")):
+                require_elf(module, work.log)
+            built = kconfig.parse_config((work.folder / "out" / "cell.config").read_text("utf-8", "replace"))
             if kconfig.digest(built) != kconfig.digest(configured.final):
                 raise KernelFailure(
                     "the configuration changed while the module was built",
@@ -321,11 +279,11 @@ class Stages:
         """The root file system every cell boots."""
         inputs: Inputs = {"builder": dict(self._identity), "recipe": [_RECIPE_VERSION, self._guest_recipe]}
 
-        def make(folder: Path, log: Path, step: Step | None) -> None:
+        def make(work: WorkDir) -> None:
             from kmodpipe.vm.initramfs import pack_rootfs
 
-            self._builder.guest(folder, log, step)
-            pack_rootfs(folder / "out", folder / "guest.cpio")
+            self._builder.guest(work)
+            pack_rootfs(work.folder / "out", work.folder / "guest.cpio")
 
         return Stage("guest", "guest", inputs, make, need_mib=128)
 
@@ -334,11 +292,11 @@ class Stages:
         root file system is unpacked in every boot."""
         inputs: Inputs = {"guest": guest.key, "toolset": name}
 
-        def make(folder: Path, log: Path, step: Step | None) -> None:
+        def make(work: WorkDir) -> None:
             from kmodpipe.vm.initramfs import pack_folder
 
-            self._builder.toolset(name, guest.path / "out", folder, log, step)
-            pack_folder(folder / "out", folder / "toolset.cpio")
+            self._builder.toolset(name, guest.path / "out", work)
+            pack_folder(work.folder / "out", work.folder / "toolset.cpio")
 
         return Stage("toolset", name, inputs, make, need_mib=128)
 

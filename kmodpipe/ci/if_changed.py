@@ -73,30 +73,32 @@ class Watch:
         self._path = cache / "answers" / f"{digest_of(dict(spec.question))[:32]}.json"
         self.last = _load(self._path)
 
-    def unchanged(self) -> bool:
-        """Whether a run would test what the last one tested. Looks at servers; builds and boots nothing."""
-        if self.last is None:
-            self._screen.say("no earlier run of this command line is known here: running")
-            return False
-        if self.last.exit_code not in (ExitCode.OK, ExitCode.FAILURE):
-            self._screen.say(f"run {self.last.run} came to no verdict ({self.last.verdict}): running again")
-            return False
-        now = self._facts(self._identity(), self._builder())
-        if told := self._changed(now):
-            self._screen.say(f"changed since run {self.last.run}: {told}")
-            return False
-        return True
+    def unchanged(self) -> Answer | None:
+        """Return the last answer if a run would test the same; None, and say why, if it has to run.
 
-    def tell(self) -> int:
-        """Say that nothing changed; returns the exit code of the run that it is about."""
-        assert self.last
-        told = f"nothing changed since run {self.last.run} of {self.last.finished}: nothing is built"
-        self._screen.print(f"{told}\n  its verdict: {self.last.verdict}\n  written in: {self._path}")
-        if self.last.exit_code:
+        Looks at servers; builds and boots nothing.
+        """
+        last = self.last
+        if last is None:
+            self._screen.say("no earlier run of this command line is known here: running")
+            return None
+        if last.exit_code not in (ExitCode.OK, ExitCode.FAILURE):
+            self._screen.say(f"run {last.run} came to no verdict ({last.verdict}): running again")
+            return None
+        if changed := _changed(last.facts, self._facts(self._identity(), self._builder())):
+            self._screen.say(f"changed since run {last.run}: {changed}")
+            return None
+        return last
+
+    def report(self, answer: Answer) -> int:
+        """Print that nothing changed since ``answer``; returns its exit code."""
+        told = f"nothing changed since run {answer.run} of {answer.finished}: nothing is built"
+        self._screen.print(f"{told}\n  its verdict: {answer.verdict}\n  written in: {self._path}")
+        if answer.exit_code:
             self._screen.print(
                 "  it failed then, and fails still: an unchanged failure does not become a success"
             )
-        return self.last.exit_code
+        return answer.exit_code
 
     def came_in(self, ready: Workspace) -> Mapping[str, str]:
         """What has changed since the last answer, for the run's properties; commits are named on the
@@ -104,16 +106,16 @@ class Watch:
         if self.last is None:
             return {}
         now = self._facts(ready.tree.identity, _builder_of(ready))
-        notes = {"since.run": self.last.run, "since.changed": self._changed(now) or "nothing"}
+        notes = {"since.run": self.last.run, "since.changed": _changed(self.last.facts, now) or "nothing"}
         old, new = self.last.facts.get("tree.identity", ""), ready.tree.identity
         spec = self._spec.tree
-        moved = old != new and old.startswith("git:") and new.startswith("git:") and spec.git
-        return {**notes, **self._commits(old[4:], new[4:])} if moved else notes
+        if spec.git and old != new and old.startswith("git:") and new.startswith("git:"):
+            return {**notes, **self._commits(spec.git, old[4:], new[4:])}
+        return notes
 
-    def _commits(self, old: str, new: str) -> Mapping[str, str]:
-        spec = self._spec.tree
+    def _commits(self, url: str, old: str, new: str) -> Mapping[str, str]:
         try:
-            found = source.commits_between(spec, self._cache, old, new, self._screen)
+            found = source.commits_between(url, self._cache, old, new, self._screen)
         except InfraError as e:
             self._screen.warn(f"which commits came in is not known: {e.what}")
             return {}
@@ -181,12 +183,11 @@ class Watch:
         shared = share.image(builder_image.tag(images).partition(":")[2]) if share else None
         return shared[0] if shared else builder_image.find(docker_engine.connect(), images) or ""
 
-    def _changed(self, now: Mapping[str, str]) -> str:
-        """What is not as it was, by name; '' where all is."""
-        assert self.last
-        before = self.last.facts
-        names = [n for n in {**before, **now} if before.get(n, "") != now.get(n, "") or not now.get(n, "")]
-        return ", ".join(_said(name, before.get(name, ""), now.get(name, "")) for name in names)
+
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Return the names of the facts that differ or are not known now; '' if there are none."""
+    names = [n for n in {**before, **now} if before.get(n, "") != now.get(n, "") or not now.get(n, "")]
+    return ", ".join(_said(name, before.get(name, ""), now.get(name, "")) for name in names)
 
 
 def _said(name: str, before: str, now: str) -> str:

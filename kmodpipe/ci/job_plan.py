@@ -18,10 +18,11 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from kmodpipe import kconfig, results, series, source
+from kmodpipe.build.configured import RuledOut
 from kmodpipe.build.stages import Subject
 from kmodpipe.ci import comparability
 from kmodpipe.kconfig import Cell
-from kmodpipe.pipeline.builder import Building, Maker
+from kmodpipe.pipeline.builder import CellBuilder, StageMaker
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import Workspace, control_subject
@@ -137,10 +138,10 @@ def look(spec: RunSpec, cache: Path) -> Legality:
 
 def prepare(ready: Workspace, folder: RunFolder) -> Legality:
     """Build what cells share, bases and guest; with every cell configured, all that is illegal is known."""
-    building = Building(ready, Maker(ready, folder))
+    builder = CellBuilder(ready, StageMaker(ready, folder))
     with workers(ready.spec.jobs) as pool:
-        rows = building.prepare(pool)
-    reasons = {configured.cell.id: configured.skip for _, configured in rows if configured.skip}
+        rows = builder.prepare(pool)
+    reasons = {one.cell.id: one.reason for _, one in rows if isinstance(one, RuledOut)}
     return Legality(ready.tree.identity, reasons)
 
 

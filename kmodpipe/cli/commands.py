@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from kmodpipe.cli.invocation import Invocation, receivers_of
 from kmodpipe.cli.options import (
@@ -139,17 +139,23 @@ def build(options: BuildOptions, call: Invocation) -> int:
 def _report_build(
     screen: Screen, built: Sequence[Built], dead: Sequence[DeadAxis], tally: Tally, seconds: float
 ) -> int:
+    from kmodpipe.build.configured import RuledOut
+    from kmodpipe.pipeline.builder import BuildFailed, BuiltCell
+
     code = ExitCode.OK
     for one in built:
-        if one.skip:
-            screen.print(f"– {one.id}: skipped, {one.skip}")
-        elif one.failure:
-            screen.error(one.failure)
-            code = max(code, one.failure.exit_code) if code != ExitCode.FAILURE else code
-            if one.failure.exit_code == ExitCode.FAILURE:
-                code = ExitCode.FAILURE
-        else:
-            screen.print(f"✓ {one.id}")
+        match one:
+            case RuledOut(cell, reason):
+                screen.print(f"– {cell.id}: skipped, {reason}")
+            case BuildFailed(_, failure):
+                screen.error(failure)
+                code = max(code, failure.exit_code) if code != ExitCode.FAILURE else code
+                if failure.exit_code == ExitCode.FAILURE:
+                    code = ExitCode.FAILURE
+            case BuiltCell():
+                screen.print(f"✓ {one.cell.id}")
+            case _:
+                assert_never(one)
     for axis in dead:
         if axis.failure:
             screen.error(KernelFailure(axis.message, detail="\n".join(axis.clues)))
@@ -221,8 +227,8 @@ def _test(
         screen.print(f"the cases' order is shuffled: --shuffle {spec.shuffle} gives the same again")
     with call.cache() as cache:
         watch = Watch(spec, cache, screen) if scheduled else None
-        if watch and if_changed and watch.unchanged():
-            return watch.tell()
+        if watch and if_changed and (answer := watch.unchanged()):
+            return watch.report(answer)
         proved = accel.probe(cache, screen)
         workspace = set_up(spec, cache, screen)
         notes = watch.came_in(workspace) if watch and if_changed else {}

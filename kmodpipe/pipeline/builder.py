@@ -9,12 +9,14 @@ from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
-from kmodpipe.build.stages import BaseSpec, Configured, Stage, Subject, common_configuration
+from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
+from kmodpipe.build.recipes import WorkDir
+from kmodpipe.build.stages import BaseSpec, Stage, Subject, common_configuration
 from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
-from kmodpipe.kconfig import Flavour
+from kmodpipe.kconfig import Cell, Flavour
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.util import os_errors
@@ -24,21 +26,27 @@ from kmodpipe.util.workers import gather
 
 
 @dataclass(frozen=True)
-class Built:
-    """A cell's artifacts; or, where there are none, why: ``skip`` (ruled out) or ``failure``."""
+class BuiltCell:
+    """A cell that can be booted."""
 
-    configured: Configured
-    base: Artifact | None = None
-    module: Artifact | None = None
-    failure: KmodpipeError | None = None
-
-    @property
-    def skip(self) -> str:
-        return self.configured.skip
+    configured: Buildable
+    base: Artifact
+    module: Artifact
 
     @property
-    def id(self) -> str:
-        return self.configured.cell.id
+    def cell(self) -> Cell:
+        return self.configured.cell
+
+
+@dataclass(frozen=True)
+class BuildFailed:
+    """A cell that could not be configured or built: the kernel's failure, or this machine's."""
+
+    cell: Cell
+    failure: KmodpipeError
+
+
+Built = BuiltCell | RuledOut | BuildFailed
 
 
 @dataclass
@@ -62,8 +70,8 @@ class GuestParts:
         return tuple(self.toolsets[name] for name in flavour.tools)
 
 
-class Maker:
-    """Makes stages: finds them in the store or makes them, with a step on the screen and a log."""
+class StageMaker:
+    """Finds stages in the store or makes them, with a step on the screen and a log."""
 
     def __init__(self, bench: Workspace, folder: RunFolder) -> None:
         self._bench = bench
@@ -85,7 +93,7 @@ class Maker:
                 def make(folder: Path) -> None:
                     if share and share.pull(stage.kind, digest_of(stage.inputs), folder, step):
                         return
-                    stage.make(folder, log, step)
+                    stage.make(WorkDir(folder, log, step))
                     if log.is_file():
                         shutil.copyfile(log, folder / "build.log")
 
@@ -119,13 +127,13 @@ def expected_lines(bench: Workspace) -> int | None:
 Row = tuple[Subject, Configured]
 
 
-class Building:
+class CellBuilder:
     """The build half of a run: configurations, one base for all that share it, a module a cell.
 
     `prepare` comes first, then `cell` for each of its rows, from any thread.
     """
 
-    def __init__(self, bench: Workspace, maker: Maker) -> None:
+    def __init__(self, bench: Workspace, maker: StageMaker) -> None:
         self._bench = bench
         self._maker = maker
         self._bases: dict[tuple[str, str], Future[Artifact]] = {}
@@ -173,7 +181,7 @@ class Building:
             # The series' own fault: its cells tell it, and the others go on.
             if subject.variant.is_control:
                 raise
-            return [(subject, Configured(cell, failure=e)) for cell in cells]
+            return [(subject, Unconfigurable(cell, e)) for cell in cells]
         return [(subject, one) for one in stages.configured(subject, cells, artifact)]
 
     def guest(self) -> GuestParts:
@@ -193,18 +201,16 @@ class Building:
         from its objects, and a worker that waits for it does nothing else."""
         leads: dict[tuple[str, str], Row] = {}
         for subject, one in rows:
-            if one.text:
+            if isinstance(one, Buildable):
                 leads.setdefault((subject.variant.name, one.cell.flavour.name), (subject, one))
         first = list(leads.values())
         return first + [row for row in rows if row not in first]
 
     def _start_bases(self, pool: Executor, rows: Sequence[Row]) -> list[Future[object]]:
-        specs = {
-            spec.key: spec for subject, one in rows if one.text for spec in [self._base_spec(subject, one)]
-        }
-        return [pool.submit(self.base, spec) for spec in specs.values()]
+        specs = [self._base_spec(subject, one) for subject, one in rows if isinstance(one, Buildable)]
+        return [pool.submit(self.base, spec) for spec in {spec.key: spec for spec in specs}.values()]
 
-    def _base_spec(self, subject: Subject, configured: Configured) -> BaseSpec:
+    def _base_spec(self, subject: Subject, configured: Buildable) -> BaseSpec:
         common = self._common[configured.cell.flavour.name]
         return self._bench.stages.base_spec(subject, configured, common)
 
@@ -219,7 +225,7 @@ class Building:
         stage = self._bench.stages.base(spec, self._tools, expected_lines(self._bench))
         return self._once(self._bases, spec.key, lambda: self._maker.ensure(stage))
 
-    def _module(self, subject: Subject, configured: Configured, spec: BaseSpec, base: Artifact) -> Artifact:
+    def _module(self, subject: Subject, configured: Buildable, spec: BaseSpec, base: Artifact) -> Artifact:
         """The cell's module; the first of a variant and base is built whole, the others go on from it."""
 
         leading = False
@@ -262,11 +268,18 @@ class Building:
         return future.result()
 
     def cell(self, subject: Subject, configured: Configured) -> Built:
-        """Build one cell. Its own failures are in the record; an interruption goes through."""
-        if configured.skip:
-            return Built(configured)
-        if configured.failure:
-            return Built(configured, failure=configured.failure)
+        """Build one cell. Its own failure is returned; an interruption and a UserError are raised."""
+        match configured:
+            case RuledOut():
+                return configured
+            case Unconfigurable(cell, failure):
+                return BuildFailed(cell, failure)
+            case Buildable():
+                return self._build(subject, configured)
+            case _:
+                assert_never(configured)
+
+    def _build(self, subject: Subject, configured: Buildable) -> BuiltCell | BuildFailed:
         try:
             spec = self._base_spec(subject, configured)
             base = self.base(spec)
@@ -274,5 +287,5 @@ class Building:
         except (Interrupted, UserError):
             raise
         except KmodpipeError as e:
-            return Built(configured, failure=e)
-        return Built(configured, base, module)
+            return BuildFailed(configured.cell, e)
+        return BuiltCell(configured, base, module)

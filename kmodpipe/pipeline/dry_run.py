@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import assert_never
 
 from rich.table import Table
 from rich.text import Text
 
 from kmodpipe import series, source
 from kmodpipe.build import builder_image
+from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
 from kmodpipe.build.recipes import Builder
 from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine
-from kmodpipe.build.stages import Configured, Stage, Stages, Subject, common_configuration
+from kmodpipe.build.stages import Stage, Stages, Subject, common_configuration
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline.run_spec import RunSpec
@@ -45,16 +47,16 @@ class _Planner:
         self._store = Store(cache)
         self.rows: list[Row] = []
 
-    def tell(self, step: str, state: str, why: str) -> None:
+    def add(self, step: str, state: str, why: str) -> None:
         self.rows.append(Row(step, state, why))
 
     def look(self, stage: Stage, step: str = "") -> Artifact | None:
         artifact = self._store.find(stage.kind, stage.inputs)
         name = step or f"{stage.kind} {stage.label}"
         if artifact:
-            self.tell(name, CACHED, artifact.key[:12])
+            self.add(name, CACHED, artifact.key[:12])
         else:
-            self.tell(name, TODO, self._store.why_missed(stage.kind, stage.inputs, stage.label))
+            self.add(name, TODO, self._store.why_missed(stage.kind, stage.inputs, stage.label))
         return artifact
 
     def walk(self) -> None:
@@ -64,34 +66,34 @@ class _Planner:
         if tree is None or runtime is None:
             first = "fetch" if tree is None else "builder image"
             for step in ("config", "base", "guest"):
-                self.tell(step, WAITS, f"for {first}")
+                self.add(step, WAITS, f"for {first}")
             for cell in self._spec.cells:
-                self.tell(f"module {cell.id}", WAITS, f"for {first}")
+                self.add(f"module {cell.id}", WAITS, f"for {first}")
             return
         builder = Builder(runtime, self._spec.project.images, self._spec.jobs)
         stages = Stages(tree, self._spec.matrix, self._spec.module, builder, dict(runtime.identity()))
         guest = self.look(stages.guest(), "guest root file system")
         for name in dict.fromkeys(n for flavour in self._spec.flavours for n in flavour.tools):
             if guest is None:
-                self.tell(f"guest tools {name}", WAITS, "for guest root file system")
+                self.add(f"guest tools {name}", WAITS, "for guest root file system")
             else:
                 self.look(stages.toolset(name, guest), f"guest tools {name}")
         for flavour in self._spec.flavours:
             common = self._common(stages, subjects[0], flavour)
             for subject in subjects:
                 self._variant(stages, subject, flavour, common)
-        self.tell("boot and judge every cell", TODO, "verdicts are never taken from the cache")
+        self.add("boot and judge every cell", TODO, "verdicts are never taken from the cache")
 
     def _tree(self) -> Tree | None:
         spec = self._spec.tree
         if self._spec.head:
-            self.tell(f"fetch {spec.name}", TODO, "the moving head is always looked up")
+            self.add(f"fetch {spec.name}", TODO, "the moving head is always looked up")
             return None
         tree = source.locate(spec, self._spec.project.trees, self._cache)
         if tree is None:
-            self.tell(f"fetch {spec.name}", TODO, "not here yet")
+            self.add(f"fetch {spec.name}", TODO, "not here yet")
         else:
-            self.tell(f"fetch {spec.name}", CACHED, tree.identity)
+            self.add(f"fetch {spec.name}", CACHED, tree.identity)
         return tree
 
     def _subjects(self, tree: Tree) -> tuple[Subject, ...]:
@@ -102,12 +104,12 @@ class _Planner:
                 continue
             path = series.applied_path(one, tree, self._cache)
             if path:
-                self.tell(f"patch {one.name}", CACHED, one.digest[:12])
+                self.add(f"patch {one.name}", CACHED, one.digest[:12])
                 subjects.append(Subject(cells[0].variant, one, path))
             else:
-                self.tell(f"patch {one.name}", TODO, "not applied to this tree yet")
+                self.add(f"patch {one.name}", TODO, "not applied to this tree yet")
                 for cell in cells:
-                    self.tell(f"module {cell.id}", WAITS, f"for patch {one.name}")
+                    self.add(f"module {cell.id}", WAITS, f"for patch {one.name}")
         return tuple(subjects)
 
     def _runtime(self) -> Runtime | None:
@@ -116,13 +118,13 @@ class _Planner:
         try:
             client = docker_engine.connect()
         except InfraError as e:
-            self.tell("builder image", TODO, e.what)
+            self.add("builder image", TODO, e.what)
             return None
         found = builder_image.find(client, self._spec.project.images)
         if found is None:
-            self.tell("builder image", TODO, "not built for this Dockerfile yet")
+            self.add("builder image", TODO, "not built for this Dockerfile yet")
             return None
-        self.tell("builder image", CACHED, found.removeprefix("sha256:")[:12])
+        self.add("builder image", CACHED, found.removeprefix("sha256:")[:12])
         return DockerRuntime(client, found)
 
     def _common(self, stages: Stages, control: Subject, flavour: Flavour) -> str | None:
@@ -135,7 +137,7 @@ class _Planner:
         try:
             stages.require_common(control, flavour, text)
         except KmodpipeError as e:
-            self.tell(f"verify {stage.label}", FAILS, e.what)
+            self.add(f"verify {stage.label}", FAILS, e.what)
             return None
         return text
 
@@ -149,29 +151,39 @@ class _Planner:
         config = self.look(stage, f"configure {name}")
         if config is None:
             for cell in cells:
-                self.tell(f"module {cell.id}", WAITS, f"for configure {name}")
+                self.add(f"module {cell.id}", WAITS, f"for configure {name}")
             return
         for one in stages.configured(subject, cells, config):
             self._cell(stages, subject, one, common)
 
     def _cell(self, stages: Stages, subject: Subject, one: Configured, common: str | None) -> None:
         step = f"module {one.cell.id}"
-        if one.skip:
-            self.tell(step, SKIPPED, one.skip)
-        elif one.failure:
-            self.tell(step, FAILS, one.failure.what)
-        elif common is None:
-            self.tell(step, WAITS, "for the common configuration")
+        match one:
+            case RuledOut(_, reason):
+                self.add(step, SKIPPED, reason)
+            case Unconfigurable(_, failure):
+                self.add(step, FAILS, failure.what)
+            case Buildable():
+                if common is None:
+                    self.add(step, WAITS, "for the common configuration")
+                else:
+                    self._module(stages, subject, one, common)
+            case _:
+                assert_never(one)
+
+    def _module(self, stages: Stages, subject: Subject, one: Buildable, common: str) -> None:
+        """The rows of a cell's base, where it is new, and of its module."""
+        spec = stages.base_spec(subject, one, common)
+        stage = stages.base(spec)
+        name, step = f"base {stage.label}", f"module {one.cell.id}"
+        if any(row.step == name for row in self.rows):
+            base = self._store.find(stage.kind, stage.inputs)
         else:
-            spec = stages.base_spec(subject, one, common)
-            base_stage = stages.base(spec)
-            told = f"base {base_stage.label}"
-            known = next((r for r in self.rows if r.step == told), None)
-            base = self._store.find(base_stage.kind, base_stage.inputs) if known else self.look(base_stage)
-            if base is None:
-                self.tell(step, WAITS, f"for {told}")
-            else:
-                self.look(stages.module_of(subject, one, spec, base), step)
+            base = self.look(stage)
+        if base is None:
+            self.add(step, WAITS, f"for {name}")
+        else:
+            self.look(stages.module_of(subject, one, spec, base), step)
 
 
 def rows(spec: RunSpec, cache: Path) -> tuple[Row, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from kmodpipe import __version__
 from kmodpipe.build import shared_image
 from kmodpipe.cache.share import origin
-from kmodpipe.pipeline.builder import Built, GuestParts
+from kmodpipe.pipeline.builder import BuiltCell, GuestParts
 from kmodpipe.pipeline.cell_run import Boot, Executed, GuestFiles
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report.rerun import PROPERTY, argument_property
@@ -47,10 +47,9 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
 
 
 def of_cell(
-    built: Built, guest: GuestParts, files: GuestFiles, done: Executed, accel: Accel
+    built: BuiltCell, guest: GuestParts, files: GuestFiles, done: Executed, accel: Accel
 ) -> Mapping[str, str]:
     """What a cell that ran was, flat."""
-    assert built.base and built.module
     session = done.boots[-1].session if done.boots else None
     found = {
         "config": "config",

@@ -20,17 +20,28 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import assert_never
 
 from kmodpipe import results
+from kmodpipe.build.configured import Buildable, Configured, RuledOut
 from kmodpipe.build.elf import kernel_build_ids
-from kmodpipe.build.stages import Configured, Subject
+from kmodpipe.build.stages import Subject
 from kmodpipe.cache.store import Artifact, made_as
 from kmodpipe.judge import dead_axes
 from kmodpipe.judge.cases import Surroundings
 from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.pipeline import provenance, snapshot
-from kmodpipe.pipeline.builder import Building, Built, GuestParts, Maker, Row, Tally
+from kmodpipe.pipeline.builder import (
+    BuildFailed,
+    Built,
+    BuiltCell,
+    CellBuilder,
+    GuestParts,
+    Row,
+    StageMaker,
+    Tally,
+)
 from kmodpipe.pipeline.cell_run import Execution, GuestFiles
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import Places
@@ -54,28 +65,26 @@ _TIMED_GUESTS = 50
 
 def build(bench: Workspace, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
     """Build every cell, boot none. Raises what stops everything; a cell's own failure is in its record."""
-    maker = Maker(bench, folder)
-    building = Building(bench, maker)
-    built: dict[str, Built] = {}
+    maker = StageMaker(bench, folder)
+    builder = CellBuilder(bench, maker)
 
-    def one(row: Row) -> None:
-        result = building.cell(*row)
-        _keep_configuration(folder, result.configured)
-        built[result.id] = result
+    def one(row: Row) -> Built:
+        _keep_configuration(folder, row[1])
+        return builder.cell(*row)
 
     with workers(bench.spec.jobs) as pool:
-        rows = building.prepare(pool)
-        gather([pool.submit(one, row) for row in rows])
-    return tuple(built[configured.cell.id] for _, configured in rows), maker.tally
+        builds = [pool.submit(one, row) for row in builder.prepare(pool)]
+        gather(builds)
+    return tuple(build.result() for build in builds), maker.tally
 
 
 def find_dead_axes(bench: Workspace, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
     """The axes that make no difference to the modules of ``built``, the cells of a whole run."""
-    by_id = {one.id: one for one in built}
+    by_id = {one.cell.id: one for one in built}
     products = [
-        dead_axes.Product(cell, dead_axes.content(one.base, one.module) if one.base and one.module else "")
+        dead_axes.Product(cell, dead_axes.content(one.base, one.module) if isinstance(one, BuiltCell) else "")
         for cell in bench.spec.cells
-        if (one := by_id[cell.id]) and not one.skip
+        if not isinstance(one := by_id[cell.id], RuledOut)
     ]
     subjects = {subject.variant.name: subject for subject in bench.subjects}
     selected = bench.spec.selected
@@ -109,8 +118,7 @@ class _Tester:
         self._bench = bench
         self._folder = folder
         self._notes = notes
-        self._maker = Maker(bench, folder)
-        self._building = Building(bench, self._maker)
+        self._builder = CellBuilder(bench, StageMaker(bench, folder))
         self._lock = threading.Lock()
         self._began, self._clock = datetime.now(UTC), time.monotonic()
         self._partial: dict[str, Execution] = {}
@@ -142,12 +150,12 @@ class _Tester:
 
     def run(self) -> None:
         with workers(self._bench.spec.jobs) as pool:
-            rows = self._building.prepare(pool)
-            guest = self._building.guest()
-            if self._building.bases:
+            rows = self._builder.prepare(pool)
+            guest = self._builder.guest()
+            if self._builder.bases:
                 self._accel = accel.confirm(
                     self._accel,
-                    self._building.bases[0].path / "out" / "bzImage",
+                    self._builder.bases[0].path / "out" / "bzImage",
                     guest.rootfs,
                     self._bench.store.cache,
                     self._bench.screen,
@@ -180,45 +188,47 @@ class _Tester:
 
     def _build(self, row: Row) -> Built:
         _keep_configuration(self._folder, row[1])
-        return self._building.cell(*row)
+        return self._builder.cell(*row)
 
     def _cell(self, subject: Subject, build: Future[Built], guest: GuestParts) -> None:
         built = build.result()
-        blank = self._blank(built.id)
-        if built.skip:
-            self._settle(replace(blank, state=State.SKIPPED, reason=built.skip))
-        elif built.failure:
-            fault = isinstance(built.failure, KernelFailure)
-            state = State.BUILD_FAILED if fault else State.INFRA
-            self._settle(
-                replace(blank, state=state, reason=str(built.failure), artifacts=self._artifacts(built.id))
-            )
-        else:
-            try:
-                with os_errors.told(*self._bench.places):
-                    ended = self._boot(blank, subject, built, guest)
-            except Interrupted:
-                raise
-            except KmodpipeError as e:
-                artifacts = self._artifacts(built.id)
-                ended = replace(blank, state=State.INFRA, reason=str(e), artifacts=artifacts)
-            self._settle(ended)
+        blank = self._blank(built.cell.id)
+        match built:
+            case RuledOut(_, reason):
+                ended = replace(blank, state=State.SKIPPED, reason=reason)
+            case BuildFailed(_, failure):
+                fault = isinstance(failure, KernelFailure)
+                ended = self._unfinished(blank, State.BUILD_FAILED if fault else State.INFRA, failure)
+            case BuiltCell():
+                try:
+                    with os_errors.told(*self._bench.places):
+                        ended = self._boot(blank, subject, built, guest)
+                except Interrupted:
+                    raise
+                except KmodpipeError as e:
+                    ended = self._unfinished(blank, State.INFRA, e)
+            case _:
+                assert_never(built)
+        self._settle(ended)
+
+    def _unfinished(self, blank: CellResult, state: State, error: KmodpipeError) -> CellResult:
+        """The result of a cell that ``error`` stopped, with what its folder holds so far."""
+        return replace(blank, state=state, reason=str(error), artifacts=self._artifacts(blank.cell))
 
     def _blank(self, cell_id: str) -> CellResult:
         """The cell as planned, without the places kept for its cases."""
         return replace(next(c for c in self.results.cells if c.cell == cell_id), cases=())
 
-    def _boot(self, blank: CellResult, subject: Subject, built: Built, guest: GuestParts) -> CellResult:
-        assert built.base and built.module
-        folder = self._folder.cell(built.id)
-        flavour = built.configured.cell.flavour
+    def _boot(self, blank: CellResult, subject: Subject, built: BuiltCell, guest: GuestParts) -> CellResult:
+        cell_id, flavour = built.cell.id, built.cell.flavour
+        folder = self._folder.cell(cell_id)
         files = self._guest_files(built.base, built.module, guest, flavour)
         where = Surroundings(
-            built.id, subject.variant.name, subject.variant.design, dict(blank.choice),
+            cell_id, subject.variant.name, subject.variant.design, dict(blank.choice),
             built.configured.final, flavour.name, subject.variant.partial,
         )  # fmt: skip
         with (
-            self._bench.screen.step(f"test {built.id}") as step,
+            self._bench.screen.step(f"test {cell_id}") as step,
             self._bench.store.scratch("boot-") as scratch,
         ):
             spec = self._bench.spec
@@ -227,12 +237,12 @@ class _Tester:
                 step.update, spec.shuffle, spec.tries, self._speed.factor, self._places,
                 KnownBenign(spec.benign, self._bench.tree.kernel_version),
             )  # fmt: skip
-            self._partial[built.id] = execution
+            self._partial[cell_id] = execution
             try:
                 done = execution.run()
             finally:
-                self._remember(built.id, execution)
-            del self._partial[built.id]
+                self._remember(cell_id, execution)
+            del self._partial[cell_id]
             step.finish(", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n))
         for boot in done.boots:
             if not boot.kept:
@@ -248,7 +258,7 @@ class _Tester:
                     *(os.path.relpath(archive, folder) for archive in (files.rootfs, *files.tools)),
                     boot.cell_cpio.name,
                 ),
-                comment={"cell": built.id, "flavour": str(flavour), **self.results.properties},
+                comment={"cell": cell_id, "flavour": str(flavour), **self.results.properties},
                 guest=boot.number,
             )
         return replace(
@@ -256,7 +266,7 @@ class _Tester:
             state=State.RAN,
             cases=done.results,
             properties=provenance.of_cell(built, guest, files, done, self._accel),
-            artifacts=self._artifacts(built.id),
+            artifacts=self._artifacts(cell_id),
         )
 
     def _remember(self, cell_id: str, execution: Execution) -> None:
@@ -335,7 +345,7 @@ def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
 
 
 def _keep_configuration(folder: RunFolder, configured: Configured) -> None:
-    if configured.text:
+    if isinstance(configured, Buildable):
         write_atomically(folder.cell(configured.cell.id) / "config", configured.text)
 
 

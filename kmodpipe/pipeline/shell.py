@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from typing import assert_never
 
-from kmodpipe.pipeline.builder import Building, Maker
+from kmodpipe.build.configured import RuledOut
+from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, GuestParts, StageMaker
 from kmodpipe.pipeline.cell_run import cmdline
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import Workspace
@@ -20,17 +22,23 @@ def shell(bench: Workspace, folder: RunFolder, accel: Accel) -> int:
 
     Raises UserError for a cell that is ruled out, and the build's own error for one that does not build.
     """
-    maker = Maker(bench, folder)
-    building = Building(bench, maker)
+    builder = CellBuilder(bench, StageMaker(bench, folder))
     with workers(bench.spec.jobs) as pool:
-        rows = building.prepare(pool)
-        built = building.cell(*rows[0])
-    if built.skip:
-        raise UserError(f"{built.id} is ruled out: {built.skip}")
-    if built.failure:
-        raise built.failure
-    assert built.base and built.module
-    guest, flavour = building.guest(), built.configured.cell.flavour
+        rows = builder.prepare(pool)
+        built = builder.cell(*rows[0])
+    match built:
+        case BuiltCell():
+            return _boot(bench, built, builder.guest(), accel)
+        case RuledOut(cell, reason):
+            raise UserError(f"{cell.id} is ruled out: {reason}")
+        case BuildFailed(_, failure):
+            raise failure
+        case _:
+            assert_never(built)
+
+
+def _boot(bench: Workspace, built: BuiltCell, guest: GuestParts, accel: Accel) -> int:
+    flavour = built.cell.flavour
     with bench.store.scratch("shell-") as scratch:
         cell_cpio = scratch / "cell.cpio"
         pack_cell(
@@ -43,7 +51,7 @@ def shell(bench: Workspace, folder: RunFolder, accel: Accel) -> int:
             with_shell=True,
         )
         initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *guest.tools(flavour), cell_cpio))
-        bench.screen.say(f"{built.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
+        bench.screen.say(f"{built.cell.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
         return interactive(
             MachineSpec(
                 built.base.path / "out" / "bzImage",

@@ -278,9 +278,11 @@ def _change(before: CaseResult | None, after: CaseResult | None, kind: _Kind) ->
         return Change.NEWLY_PASSING
     if then == "error":
         return Change.REGAINED
-    assert before and after
-    changed = then == "skip" or (before.word, before.known_defect) != (after.word, after.known_defect)
-    return Change.CHANGED if changed else Change.SAME
+    return Change.CHANGED if then == "skip" or _observed(before) != _observed(after) else Change.SAME
+
+
+def _observed(result: CaseResult | None) -> tuple[str, bool] | None:
+    return (result.word, result.known_defect) if result else None
 
 
 def _same_cell(before: CellResult | None, after: CellResult | None) -> bool:

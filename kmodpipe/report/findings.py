@@ -128,8 +128,7 @@ def _case_table(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[
     rows = [["case", *variants]]
     for info in run.cases:
         told = [
-            _told(cells, lambda cell, case=info.id: _case_word(cell.case(case)))
-            for cells in variants.values()
+            _joined(cells, [_case_word(cell.case(info.id)) for cell in cells]) for cells in variants.values()
         ]
         rows.append([f"`{info.id}`: {info.summary}", *told])
     return ["## Every case", "", *_table(rows)]
@@ -147,7 +146,7 @@ def _claim_table(
                 continue
             shown_by = f"`{case}`" + (f" at `{pair}`" if pair else "")
             told = [
-                _told(cells, lambda cell, case=case, pair=pair: _word(cell.case(case), pair))
+                _joined(cells, [_word(cell.case(case), pair) for cell in cells])
                 for cells in variants.values()
             ]
             rows.append([name if first else "", claim if first else "", shown_by, *told])
@@ -197,12 +196,11 @@ def _pair_word(result: CaseResult | None, pair: str) -> str:
     return ("! " if subtest.verdict == "fail" else "✓ ") + ", ".join(one_line(w) for w in words if w)
 
 
-def _told(cells: Sequence[CellResult], word_of: object) -> str:
-    """One word for all cells of a variant, or each word with the choices that show it."""
-    assert callable(word_of)
+def _joined(cells: Sequence[CellResult], words: Sequence[str]) -> str:
+    """Return the one word of all cells of a variant, or each word with the choices that show it."""
     groups: dict[str, list[CellResult]] = {}
-    for cell in cells:
-        groups.setdefault(str(word_of(cell)), []).append(cell)
+    for cell, word in zip(cells, words, strict=True):
+        groups.setdefault(word, []).append(cell)
     if len(groups) == 1:
         return next(iter(groups))
     return "<br>".join(f"{word} ({_where(own, cells)})" for word, own in groups.items())

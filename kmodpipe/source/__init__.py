@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kmodpipe.source import connectivity, debian, directory, git, tarball, tree
 from kmodpipe.source.history import commits_between
+from kmodpipe.source.origin import DebianOrigin, FolderOrigin, GitOrigin, TarballOrigin
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable, known
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError, unknown_name
@@ -131,15 +132,15 @@ def locate(
 def _locate_own(
     spec: TreeSpec, cache: Path, *, head: bool = False, tell: tree.Tell | None = None
 ) -> Tree | None:
-    match spec.kind:
-        case "git":
-            return git.locate(spec, cache, head=head, tell=tell)
-        case "debian":
-            return debian.locate(spec, cache, tell)
-        case "tarball":
-            return tarball.locate(spec, cache, tell)
-        case "directory":
-            return directory.locate(spec, cache, tell)
+    match spec.origin:
+        case GitOrigin() as origin:
+            return git.locate(origin, cache, head=head, tell=tell)
+        case DebianOrigin() as origin:
+            return debian.locate(origin, cache, tell)
+        case TarballOrigin() as origin:
+            return tarball.locate(origin, cache, tell)
+        case FolderOrigin() as origin:
+            return directory.locate(origin, cache, tell)
 
 
 def fetch(
@@ -168,26 +169,28 @@ def fetch(
 
 
 def _fetch_own(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = False) -> Tree:
-    match spec.kind:
-        case "git":
-            return git.fetch(spec, cache, screen, head=head)
-        case "debian":
-            return debian.fetch(spec, cache, screen)
-        case "tarball":
-            return tarball.fetch(spec, cache, screen)
-        case "directory":
-            return directory.fetch(spec, cache, screen)
+    match spec.origin:
+        case GitOrigin() as origin:
+            return git.fetch(origin, cache, screen, head=head)
+        case DebianOrigin() as origin:
+            return debian.fetch(origin, cache, screen)
+        case TarballOrigin() as origin:
+            return tarball.fetch(origin, cache, screen)
+        case FolderOrigin() as origin:
+            return directory.fetch(origin, cache, screen)
 
 
 def tip(spec: TreeSpec, *, head: bool = False) -> str:
     """The commit that a moving branch or tag is at now, as its server says; '' for a tree that does not move.
 
     Raises Unreachable, and UserError for a ref that is not there."""
-    if spec.kind != "git":
-        if head:
+    match spec.origin:
+        case GitOrigin() as origin:
+            return git.tip(origin, head=head)
+        case _ if head:
             raise UserError(f"tree {spec.name} has no moving head: it is not from git", where="--head")
-        return ""
-    return git.tip(spec, head=head)
+        case _:
+            return ""
 
 
 def _stand_in_request(spec: TreeSpec) -> dict[str, object]:
@@ -205,21 +208,27 @@ def _standing_in(found: Tree, spec: TreeSpec, reason: str) -> Tree:
 
 def check_reach(spec: TreeSpec) -> tuple[bool, str]:
     """Whether the tree's source can be reached now (5 s at most), and a phrase that says so or why not."""
-    match spec.kind:
-        case "git":
-            url = str(spec.git)
-            if connectivity.is_ssh(url):
-                return True, f"{connectivity.host_of(url)}: over ssh, not tried"
-            reached, why = connectivity.probe(url)
-            return reached, f"{connectivity.host_of(url)}: {why}"
-        case "debian":
-            return debian.check(spec, bound_s=2.5)
-        case "tarball" if tarball.is_url(str(spec.tarball)):
-            reached, why = connectivity.probe(str(spec.tarball))
-            return reached, f"{connectivity.host_of(str(spec.tarball))}: {why}"
-        case _:
-            path = Path(str(spec.tarball or spec.path)).expanduser()
-            return path.exists(), f"{path} {'is there' if path.exists() else 'does not exist'}"
+    match spec.origin:
+        case DebianOrigin() as origin:
+            return debian.check(origin, bound_s=2.5)
+        case GitOrigin(url=url) if connectivity.is_ssh(url):
+            return True, f"{connectivity.host_of(url)}: over ssh, not tried"
+        case GitOrigin(url=url):
+            return _probe(url)
+        case TarballOrigin(location=location):
+            return _probe(location) if tarball.is_url(location) else _look_for(Path(location))
+        case FolderOrigin(path=path):
+            return _look_for(path)
+
+
+def _probe(url: str) -> tuple[bool, str]:
+    reached, why = connectivity.probe(url)
+    return reached, f"{connectivity.host_of(url)}: {why}"
+
+
+def _look_for(path: Path) -> tuple[bool, str]:
+    path = path.expanduser()
+    return path.exists(), f"{path} {'is there' if path.exists() else 'does not exist'}"
 
 
 def remove_trees(cache: Path) -> int:

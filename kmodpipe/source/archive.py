@@ -214,11 +214,9 @@ def _take(state: _State, archive: tarfile.TarFile, member: tarfile.TarInfo) -> N
     elif member.issym():
         _claim(state, name)
         state.links.append((name, member.linkname))
-    elif member.isreg():
+    elif member.isreg() and (source := archive.extractfile(member)):
         _claim(state, name)
         state.regular.add(name)
-        source = archive.extractfile(member)
-        assert source is not None
         _write(os.path.join(state.target, name), source, member)  # noqa: PTH118
     elif member.islnk():
         original = _clean_name(state, member.linkname)

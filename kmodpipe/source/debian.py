@@ -17,7 +17,8 @@ from typing import IO
 
 from kmodpipe.cache import store
 from kmodpipe.source import apt, archive, connectivity, tree
-from kmodpipe.source.tree import Tree, TreeSpec
+from kmodpipe.source.origin import DebianOrigin
+from kmodpipe.source.tree import Tree
 from kmodpipe.util import process
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
@@ -79,14 +80,14 @@ def mirrors(found: Iterable[apt.Target], suite: str) -> list[str]:
 
 
 # -- from the archive to a .deb ----------------------------------------------------------------------
-def check(spec: TreeSpec, *, bound_s: float = 5.0) -> tuple[bool, str]:
+def check(origin: DebianOrigin, *, bound_s: float = 5.0) -> tuple[bool, str]:
     """Whether some mirror of this machine's apt has the suite, and a phrase."""
-    problem = _lacking(spec)
+    problem = _lacking(origin)
     if problem:
         return False, problem
     phrase = "this machine's apt knows no Debian archive"
     found = apt.targets()
-    for suite in spec.suites:
+    for suite in origin.suites:
         for uri in mirrors(found, suite)[:1]:
             reached, why = connectivity.probe(f"{uri}/dists/{suite}/InRelease", bound_s=bound_s)
             phrase = f"{connectivity.host_of(uri)} {why}"
@@ -95,35 +96,35 @@ def check(spec: TreeSpec, *, bound_s: float = 5.0) -> tuple[bool, str]:
     return False, phrase
 
 
-def _lacking(spec: TreeSpec) -> str:
+def _lacking(origin: DebianOrigin) -> str:
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
             return f"{program} is not on this machine"
-    if spec.keyring is None or not spec.keyring.is_file():
-        return f"the key ring {spec.keyring} is not there"
+    if not origin.keyring.is_file():
+        return f"the key ring {origin.keyring} is not there"
     return ""
 
 
-def _request(spec: TreeSpec) -> dict[str, object]:
-    keyring = str(spec.keyring)
-    return {"kind": "deb", "package": spec.debian_package, "version": spec.version, "keyring": keyring}
+def _request(origin: DebianOrigin) -> dict[str, object]:
+    keyring = str(origin.keyring)
+    return {"kind": "deb", "package": origin.package, "version": origin.version, "keyring": keyring}
 
 
-def locate(spec: TreeSpec, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
+def locate(origin: DebianOrigin, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
     """The unpacked package, if it is here. No network."""
-    answer = tree.recall(cache, _request(spec))
+    answer = tree.recall(cache, _request(origin))
     return tree.known(cache, answer.get("identity", ""), tell) if answer else None
 
 
-def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
+def fetch(origin: DebianOrigin, cache: Path, screen: Screen) -> Tree:
     """Download, verify and unpack the package. InfraError where apt here cannot get or verify it."""
-    request = _request(spec)
+    request = _request(origin)
     lock_file = cache / "locks" / f"deb-{digest_of(request)[:16]}"
     with lock(lock_file, waiting=screen.say):
-        if here := locate(spec, cache):
+        if here := locate(origin, cache):
             return here
-        deb, facts = _kept(spec, cache) or _download(spec, cache, screen)
-        identity = f"deb:{spec.debian_package}={spec.version}:{facts['sha256']}"
+        deb, facts = _kept(origin, cache) or _download(origin, cache, screen)
+        identity = f"deb:{origin.package}={origin.version}:{facts['sha256']}"
         made = tree.known(cache, identity)
         if made is None:
             provenance = {"source": "debian-package", **facts}
@@ -132,50 +133,50 @@ def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
         return made
 
 
-def _kept(spec: TreeSpec, cache: Path) -> tuple[Path, dict[str, str]] | None:
+def _kept(origin: DebianOrigin, cache: Path) -> tuple[Path, dict[str, str]] | None:
     """A package that an earlier run downloaded and verified with the same key ring."""
-    for notes in (cache / "downloads").glob(f"{spec.debian_package}_*.deb.json"):
+    for notes in (cache / "downloads").glob(f"{origin.package}_*.deb.json"):
         deb = notes.with_suffix("")
         try:
             facts = {str(k): str(v) for k, v in json.loads(notes.read_text()).items()}
         except (OSError, ValueError, AttributeError):
             continue
-        wanted = {"version": spec.version, "verified-by": str(spec.keyring)}
+        wanted = {"version": origin.version, "verified-by": str(origin.keyring)}
         fits = all(facts.get(k) == v for k, v in wanted.items()) and deb.is_file()
         if fits and digest_file(deb) == facts.get("sha256"):
             return deb, facts
     return None
 
 
-def _download(spec: TreeSpec, cache: Path, screen: Screen) -> tuple[Path, dict[str, str]]:
-    problem = _lacking(spec)
+def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, dict[str, str]]:
+    problem = _lacking(origin)
     hint = "take a tarball or a directory instead: --tree FILE.tar.xz, or --tree FOLDER"
     if problem:
         raise InfraError(
-            f"Debian packages cannot be fetched here: {problem}", where=spec.describe(), hint=hint
+            f"Debian packages cannot be fetched here: {problem}", where=origin.describe(), hint=hint
         )
     found = apt.targets()
-    candidates = [(suite, uri) for suite in spec.suites for uri in mirrors(found, suite)]
+    candidates = [(suite, uri) for suite in origin.suites for uri in mirrors(found, suite)]
     if not candidates:
         what = "this machine's apt sources name no Debian archive over http(s)"
-        raise InfraError(what, where=spec.describe(), hint=hint)
+        raise InfraError(what, where=origin.describe(), hint=hint)
     trouble: list[str] = []
-    with screen.step(f"fetch {spec.debian_package} {spec.version}") as step:
+    with screen.step(f"fetch {origin.package} {origin.version}") as step:
         for suite, uri in candidates:
             with store.Store(cache).scratch("apt-") as root:
                 try:
-                    deb = _apt(spec, suite, uri, root, step)
+                    deb = _apt(origin, suite, uri, root, step)
                 except Interrupted:
                     raise
                 except InfraError as e:
                     trouble.append(f"{suite} from {connectivity.host_of(uri)}: {_first_complaint(e)}")
                     continue
                 facts = {
-                    "package": str(spec.debian_package),
-                    "version": str(spec.version),
+                    "package": origin.package,
+                    "version": origin.version,
                     "sha256": digest_file(deb),
                     "suite": suite,
-                    "verified-by": str(spec.keyring),
+                    "verified-by": str(origin.keyring),
                 }
                 kept = cache / "downloads" / deb.name
                 kept.parent.mkdir(parents=True, exist_ok=True)
@@ -185,8 +186,8 @@ def _download(spec: TreeSpec, cache: Path, screen: Screen) -> tuple[Path, dict[s
                 return kept, facts
         step.finish("failed")
     raise InfraError(
-        f"apt could not fetch and verify {spec.debian_package} {spec.version}",
-        where=spec.describe(), detail="\n".join(trouble), hint=hint,
+        f"apt could not fetch and verify {origin.package} {origin.version}",
+        where=origin.describe(), detail="\n".join(trouble), hint=hint,
     )  # fmt: skip
 
 
@@ -197,12 +198,12 @@ def _first_complaint(error: InfraError) -> str:
     return lines[0] if lines else error.what
 
 
-def _apt(spec: TreeSpec, suite: str, uri: str, root: Path, step: Step) -> Path:
+def _apt(origin: DebianOrigin, suite: str, uri: str, root: Path, step: Step) -> Path:
     """``apt-get update`` and ``download`` in a private state below ``root``."""
     for name in ("state/lists/partial", "cache/archives/partial", "empty", "log", "download"):
         (root / name).mkdir(parents=True)
     (root / "state/status").touch()
-    line = f"deb [arch=amd64 signed-by={spec.keyring}] {uri} {suite} main\n"
+    line = f"deb [arch=amd64 signed-by={origin.keyring}] {uri} {suite} main\n"
     (root / "sources.list").write_text(line)
     (root / "apt.conf").write_text(_APT_CONF.replace("@ROOT@", str(root)))
 
@@ -218,7 +219,7 @@ def _apt(spec: TreeSpec, suite: str, uri: str, root: Path, step: Step) -> Path:
     process.run(
         [*command, "update", "-o", "APT::Update::Error-Mode=any"], timeout_s=_APT_LIMIT_S, on_line=show
     )
-    wanted = f"{spec.debian_package}={spec.version}"
+    wanted = f"{origin.package}={origin.version}"
     process.run([*command, "download", wanted], timeout_s=_APT_LIMIT_S, cwd=root / "download", on_line=show)
     debs = list((root / "download").glob("*.deb"))
     if len(debs) != 1:
@@ -232,8 +233,7 @@ def _unpack(deb: Path, cache: Path, screen: Screen, identity: str, provenance: d
     with screen.step(f"unpack {deb.name}") as step, store.Store(cache).scratch("tree-") as scratch:
         target = scratch / "tree"
         target.mkdir()
-        child = process.spawn(["dpkg-deb", "--fsys-tarfile", deb])
-        assert child.stdout is not None and child.stderr is not None
+        child = process.spawn_piped(["dpkg-deb", "--fsys-tarfile", deb])
         try:
             _unpack_inner(child.stdout, target, deb.name, step)
         finally:
@@ -251,9 +251,8 @@ def _unpack_inner(stream: IO[bytes], target: Path, what: str, step: Step) -> Non
     try:
         with tarfile.open(fileobj=stream, mode="r|") as outer:
             for member in outer:
-                if member.isreg() and _MEMBER.match(member.name):
-                    inner = outer.extractfile(member)
-                    assert inner is not None
+                wanted = member.isreg() and _MEMBER.match(member.name)
+                if wanted and (inner := outer.extractfile(member)):
                     said = f"{what}: {member.name.rpartition('/')[2]}"
                     archive.unpack(inner, target, what=said, on_count=lambda n: step.update(f"{n} files"))
                     return

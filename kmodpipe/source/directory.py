@@ -23,7 +23,8 @@ from pathlib import Path
 from kmodpipe.cache import store
 from kmodpipe.source import tree
 from kmodpipe.source.git import QUIET_ENV
-from kmodpipe.source.tree import Tree, TreeSpec
+from kmodpipe.source.origin import FolderOrigin
+from kmodpipe.source.tree import Tree
 from kmodpipe.util import paths, process
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import Interrupted, UserError
@@ -215,17 +216,16 @@ def _index_paths(cache: Path, root: Path) -> tuple[Path, Path]:
     return stem.with_suffix(".sum"), stem.with_suffix(".files")
 
 
-def _root(spec: TreeSpec) -> Path:
-    assert spec.path is not None
-    root = spec.path.expanduser().resolve()
+def _root(origin: FolderOrigin) -> Path:
+    root = origin.path.expanduser().resolve()
     if not root.is_dir():
-        raise UserError(f"no such folder: {spec.path}", where=f"tree {spec.name}")
+        raise UserError(f"no such folder: {origin.path}", where=f"tree {origin.name}")
     return root
 
 
-def locate(spec: TreeSpec, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
+def locate(origin: FolderOrigin, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
     """The copy of the folder as it is now, if there is one: about a second for 75,000 files."""
-    root = _root(spec)
+    root = _root(origin)
     # Before a whole home folder is looked through.
     tree.kernel_version(root, what=str(root))
     return _recognise(_look(root), cache, tell)
@@ -244,9 +244,9 @@ def _recognise(seen: _Seen, cache: Path, tell: tree.Tell | None = None) -> Tree 
 
 
 # -- copying -----------------------------------------------------------------------------------------
-def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
+def fetch(origin: FolderOrigin, cache: Path, screen: Screen) -> Tree:
     """A copy of the folder as it is now, in the cache."""
-    root = _root(spec)
+    root = _root(origin)
     tree.kernel_version(root, what=str(root))
     summary, index = _index_paths(cache, root)
     with (

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from kmodpipe.cache import store
 from kmodpipe.source import archive, connectivity, tree
-from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
+from kmodpipe.source.origin import GitOrigin
+from kmodpipe.source.tree import Tree, Unreachable
 from kmodpipe.util import os_errors, paths, process
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError, unknown_name
@@ -81,32 +82,36 @@ def run_git(
     return process.run(argv, timeout_s=_LOCAL_LIMIT_S, env=QUIET_ENV, stdin=stdin, check=check, whole=whole)
 
 
-def _request(spec: TreeSpec, *, head: bool) -> dict[str, object]:
-    want = (spec.head if head else None) or spec.commit or spec.ref or "HEAD"
-    return {"kind": "git", "url": spec.git, "want": want, "first-parent": spec.first_parent and not head}
+def _request(origin: GitOrigin, *, head: bool) -> dict[str, object]:
+    want = (origin.head if head else None) or origin.commit or origin.ref or "HEAD"
+    return {"kind": "git", "url": origin.url, "want": want, "first-parent": origin.first_parent and not head}
 
 
-def locate(spec: TreeSpec, cache: Path, *, head: bool = False, tell: tree.Tell | None = None) -> Tree | None:
+def locate(
+    origin: GitOrigin, cache: Path, *, head: bool = False, tell: tree.Tell | None = None
+) -> Tree | None:
     """The tree that this request came out as last time, if it is still here. No network."""
-    answer = tree.recall(cache, _request(spec, head=head))
+    answer = tree.recall(cache, _request(origin, head=head))
     return tree.known(cache, answer.get("identity", ""), tell) if answer else None
 
 
-def fetch(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = False) -> Tree:
+def fetch(origin: GitOrigin, cache: Path, screen: Screen, *, head: bool = False) -> Tree:
     """Fetch the pinned commit, the branch or tag, or with ``head`` the declared moving head.
 
     Raises Unreachable where the server does not answer, UserError for a ref or commit it does not have.
     """
-    if head and not spec.head:
-        raise UserError(f"tree {spec.name} declares no moving head", hint='add head = "BRANCH" to its table')
-    request = _request(spec, head=head)
+    if head and not origin.head:
+        raise UserError(
+            f"tree {origin.name} declares no moving head", hint='add head = "BRANCH" to its table'
+        )
+    request = _request(origin, head=head)
     pinned = bool(_HASH.match(str(request["want"])))
     with lock(cache / "locks" / "git", waiting=screen.say):
-        if pinned and (here := locate(spec, cache, head=head)):
+        if pinned and (here := locate(origin, cache, head=head)):
             return here
-        with screen.step(f"fetch {spec.name or spec.git}") as step:
+        with screen.step(f"fetch {origin.name or origin.url}") as step:
             try:
-                result = _get(spec, cache, screen, step, request)
+                result = _get(origin, cache, screen, step, request)
             except InfraError as e:
                 told = _DAMAGED.search(f"{e.what}\n{e.detail}")
                 # What arrives may be damaged as well: only what is found here counts.
@@ -117,7 +122,7 @@ def fetch(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = False) ->
                     f"the cache's git repository is damaged ({told[0]}): what is needed is fetched anew"
                 )
                 store.remove(repository(cache))
-                result = _get(spec, cache, screen, step, request)
+                result = _get(origin, cache, screen, step, request)
             step.finish(f"{result.identity}, Linux {result.kernel_version}")
         tree.remember(cache, request, {"identity": result.identity})
         return result
@@ -127,22 +132,24 @@ def _is_sound(cache: Path) -> bool:
     return run_git(cache, "fsck", "--no-progress", "--no-dangling", check=False).returncode == 0
 
 
-def _get(spec: TreeSpec, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> Tree:
+def _get(origin: GitOrigin, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> Tree:
     _prepare(cache)
-    commit = _commit_of(spec, cache, screen, step, request)
-    return tree.known(cache, f"git:{commit}") or _check_out(spec, cache, step, commit, request)
+    commit = _commit_of(origin, cache, screen, step, request)
+    return tree.known(cache, f"git:{commit}") or _check_out(origin, cache, step, commit, request)
 
 
-def tip(spec: TreeSpec, *, head: bool = False) -> str:
+def tip(origin: GitOrigin, *, head: bool = False) -> str:
     """The commit that the branch or tag is at now, asked of the server; '' for a pinned commit.
 
     Raises Unreachable where the server does not answer, UserError for a ref that it does not have."""
-    if head and not spec.head:
-        raise UserError(f"tree {spec.name} declares no moving head", hint='add head = "BRANCH" to its table')
-    want = str(_request(spec, head=head)["want"])
+    if head and not origin.head:
+        raise UserError(
+            f"tree {origin.name} declares no moving head", hint='add head = "BRANCH" to its table'
+        )
+    want = str(_request(origin, head=head)["want"])
     if _HASH.match(want):
         return ""
-    url = str(spec.git)
+    url = origin.url
     reached, why = (True, "") if connectivity.is_ssh(url) else connectivity.probe(url)
     if not reached:
         raise Unreachable(f"{connectivity.host_of(url)} cannot be reached: {why}", where=url)
@@ -168,34 +175,33 @@ def _has(cache: Path, rev: str) -> str | None:
     return done.text.strip() if done.returncode == 0 else None
 
 
-def _commit_of(spec: TreeSpec, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> str:
+def _commit_of(origin: GitOrigin, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> str:
     """Bring the wanted commit into the shared repository; returns its hash."""
     want = str(request["want"])
     keep = f"refs/kmodpipe/{digest_of(request)[:24]}"
     # The ref is written once all objects are there: it alone says that an earlier fetch was whole.
     got = _has(cache, keep) if _HASH.match(want) else None
     if got is None:
-        assert spec.git is not None
         # An ssh host may be an alias that only ssh knows, and ssh has a connect limit of its own.
-        reached, why = (True, "") if connectivity.is_ssh(spec.git) else connectivity.probe(spec.git)
+        reached, why = (True, "") if connectivity.is_ssh(origin.url) else connectivity.probe(origin.url)
         if not reached:
             step.finish(f"no answer: {why}")
             raise Unreachable(
-                f"{connectivity.host_of(spec.git)} cannot be reached: {why}",
-                where=spec.git,
+                f"{connectivity.host_of(origin.url)} cannot be reached: {why}",
+                where=origin.url,
                 hint=connectivity.HINT,
             )
-        remote = want if _HASH.match(want) else _remote_ref(spec.git, want)
+        remote = want if _HASH.match(want) else _remote_ref(origin.url, want)
         depth = 2 if request["first-parent"] else 1
-        step.update(f"asking {connectivity.host_of(spec.git)} for {want}")
-        _fetch(spec, cache, screen, step, remote, keep, depth)
+        step.update(f"asking {connectivity.host_of(origin.url)} for {want}")
+        _fetch(origin, cache, screen, step, remote, keep, depth)
         got = _has(cache, keep)
     if got is None or (_HASH.match(want) and got != want):
-        raise InfraError(f"git fetched {got or 'nothing'} where {want} was asked for", where=str(spec.git))
+        raise InfraError(f"git fetched {got or 'nothing'} where {want} was asked for", where=origin.url)
     if request["first-parent"]:
         parent = _has(cache, f"{got}^1")
         if parent is None:
-            raise UserError(f"commit {got} has no parent to stand on", where=str(spec.git))
+            raise UserError(f"commit {got} has no parent to stand on", where=origin.url)
         return parent
     return got
 
@@ -234,21 +240,20 @@ def _full_name(url: str, want: str, names: Collection[str]) -> str:
 
 
 def _fetch(
-    spec: TreeSpec, cache: Path, screen: Screen, step: Step, remote: str, keep: str, depth: int
+    origin: GitOrigin, cache: Path, screen: Screen, step: Step, remote: str, keep: str, depth: int
 ) -> None:
-    assert spec.git is not None
     base = ["git", f"--git-dir={repository(cache)}", *SAFE, "fetch", "--progress", "--no-tags"]
     base += ["--no-write-fetch-head", "--force"]
-    argv = [*base, f"--depth={depth}", "--end-of-options", spec.git, f"{remote}:{keep}"]
+    argv = [*base, f"--depth={depth}", "--end-of-options", origin.url, f"{remote}:{keep}"]
     status, tail = run_showing(argv, step)
     if status != 0 and _HASH_REFUSED.search(tail) and _HASH.match(remote):
         screen.warn(
-            f"{connectivity.host_of(spec.git)} does not serve single commits: "
+            f"{connectivity.host_of(origin.url)} does not serve single commits: "
             "fetching all its branches and tags"
         )
-        every = f"refs/kmodpipe-all/{digest_of(spec.git)[:24]}"
+        every = f"refs/kmodpipe-all/{digest_of(origin.url)[:24]}"
         refspecs = [f"refs/heads/*:{every}/heads/*", f"refs/tags/*:{every}/tags/*"]
-        status, tail = run_showing([*base, "--end-of-options", spec.git, *refspecs], step)
+        status, tail = run_showing([*base, "--end-of-options", origin.url, *refspecs], step)
         if status == 0:
             if not _has(cache, remote):
                 tail = "not our ref"
@@ -256,7 +261,7 @@ def _fetch(
             else:
                 run_git(cache, "update-ref", keep, remote)
     if status != 0:
-        raise_for(tail, spec.git, remote)
+        raise_for(tail, origin.url, remote)
 
 
 def raise_for(tail: str, url: str, want: str) -> None:
@@ -283,8 +288,7 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
     git redraws its line with carriage returns, and has no limit for a ``git://`` server that falls
     silent: hence a reader of our own, with a limit for the whole and one for silence.
     """
-    child = process.spawn(argv, env=_NETWORK_ENV)
-    assert child.stderr is not None and child.stdout is not None
+    child = process.spawn_piped(argv, env=_NETWORK_ENV)
     tail: deque[str] = deque(maxlen=20)
     partial = b""
     started = heard = time.monotonic()
@@ -329,11 +333,10 @@ def _show(line: str, step: Step, tail: deque[str]) -> None:
         tail.append(line)
 
 
-def _check_out(spec: TreeSpec, cache: Path, step: Step, commit: str, request: dict[str, object]) -> Tree:
+def _check_out(origin: GitOrigin, cache: Path, step: Step, commit: str, request: dict[str, object]) -> Tree:
     """A worktree of ``commit``, checked before anything is written."""
-    assert spec.git is not None
     identity = f"git:{commit}"
-    what = f"{spec.git} at {commit}"
+    what = f"{origin.url} at {commit}"
     listing = _listing(cache, commit, what)
     _refuse_what_no_tree_holds(listing, what)
     _refuse_escaping_links(cache, listing, what)
@@ -350,7 +353,7 @@ def _check_out(spec: TreeSpec, cache: Path, step: Step, commit: str, request: di
             cache, "-c", "checkout.workers=2", "worktree", "add", "--force", "--detach", str(folder), commit
         )
         version = tree.kernel_version(folder, what=what)
-        provenance = {"source": "git", "url": spec.git, "commit": commit, **_about(cache, commit)}
+        provenance = {"source": "git", "url": origin.url, "commit": commit, **_about(cache, commit)}
         if request["first-parent"]:
             provenance["first-parent-of"] = str(request["want"])
         elif request["want"] != commit:

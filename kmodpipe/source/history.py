@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.source import connectivity, git
-from kmodpipe.source.tree import TreeSpec
 from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen
 
@@ -28,10 +27,8 @@ class CameIn:
     authors: tuple[str, ...] = ()
 
 
-def commits_between(
-    spec: TreeSpec, cache: Path, old: str, new: str, screen: Screen, *, most: int = 20
-) -> CameIn:
-    """The commits that came in from ``old`` to ``new``, which is in the shared repository already.
+def commits_between(url: str, cache: Path, old: str, new: str, screen: Screen, *, most: int = 20) -> CameIn:
+    """The commits of ``url`` that came in from ``old`` to ``new``, which is in the shared repository already.
 
     Trees are fetched without their history; here just so much of it is fetched as leads back to ``old``,
     bounded in depth and time. Raises InfraError where git or the server fails.
@@ -41,9 +38,7 @@ def commits_between(
         for depth in _DEEPEST:
             if whole:
                 break
-            with screen.step(
-                f"ask {connectivity.host_of(str(spec.git))} for the last {depth} commits"
-            ) as step:
+            with screen.step(f"ask {connectivity.host_of(url)} for the last {depth} commits") as step:
                 argv = [
                     "git",
                     f"--git-dir={git.repository(cache)}",
@@ -52,10 +47,10 @@ def commits_between(
                     "--progress",
                     "--no-tags",
                 ]
-                argv += ["--no-write-fetch-head", f"--depth={depth}", "--end-of-options", str(spec.git), new]
+                argv += ["--no-write-fetch-head", f"--depth={depth}", "--end-of-options", url, new]
                 status, tail = git.run_showing(argv, step, _HISTORY_LIMIT_S)
             if status != 0:
-                git.raise_for(tail, str(spec.git), new)
+                git.raise_for(tail, url, new)
             whole = _is_ancestor(cache, old, new)
         span = [f"{old}..{new}"] if whole else [new]
         counted = git.run_git(cache, "rev-list", "--count", *span, "--")

@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from kmodpipe.cache import store
 from kmodpipe.source import archive, connectivity, download, tree
-from kmodpipe.source.tree import Tree, TreeSpec, Unreachable
+from kmodpipe.source.origin import TarballOrigin
+from kmodpipe.source.tree import Tree, Unreachable
 from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, UserError
@@ -44,73 +45,72 @@ def _digest(path: Path, cache: Path) -> str:
     return sha256
 
 
-def locate(spec: TreeSpec, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
+def locate(origin: TarballOrigin, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
     """The unpacked tarball, if it is here; for a URL without a digest, as it was fetched last. No network."""
-    assert spec.tarball is not None
-    if not is_url(spec.tarball):
-        path = Path(spec.tarball).expanduser()
-        found = tree.known(cache, f"tar:{_checked(spec, path, cache)}", tell)
-        return _told(found, spec) if found else None
-    answer = {"sha256": spec.sha256} if spec.sha256 else tree.recall(cache, _url_request(spec))
+    if not is_url(origin.location):
+        path = Path(origin.location).expanduser()
+        found = tree.known(cache, f"tar:{_checked(origin, path, cache)}", tell)
+        return _with_provenance(found, origin) if found else None
+    answer = {"sha256": origin.sha256} if origin.sha256 else tree.recall(cache, _url_request(origin))
     found = tree.known(cache, f"tar:{answer.get('sha256')}", tell) if answer else None
-    return _told(found, spec) if found else None
+    return _with_provenance(found, origin) if found else None
 
 
-def _url_request(spec: TreeSpec) -> dict[str, object]:
-    return {"kind": "tar-url", "url": spec.tarball}
+def _url_request(origin: TarballOrigin) -> dict[str, object]:
+    return {"kind": "tar-url", "url": origin.location}
 
 
-def _checked(spec: TreeSpec, path: Path, cache: Path) -> str:
+def _checked(origin: TarballOrigin, path: Path, cache: Path) -> str:
     sha256 = _digest(path, cache)
-    if spec.sha256 not in (None, sha256):
-        raise UserError(f"the tarball has sha256 {sha256}, expected {spec.sha256}", where=str(path))
+    if origin.sha256 not in (None, sha256):
+        raise UserError(f"the tarball has sha256 {sha256}, expected {origin.sha256}", where=str(path))
     return sha256
 
 
-def _told(found: Tree, spec: TreeSpec) -> Tree:
-    location = str(spec.tarball)
+def _with_provenance(found: Tree, origin: TarballOrigin) -> Tree:
+    location = origin.location
     where = {"url": location} if is_url(location) else {"file": str(Path(location).expanduser().resolve())}
     facts = {"source": "tarball", **where, "sha256": found.identity.partition(":")[2]}
-    facts["verified-by"] = "the sha256 that was given" if spec.sha256 else "nothing: no sha256 was given"
+    facts["verified-by"] = "the sha256 that was given" if origin.sha256 else "nothing: no sha256 was given"
     return Tree(found.name, found.path, found.identity, found.kernel_version, facts)
 
 
-def fetch(spec: TreeSpec, cache: Path, screen: Screen) -> Tree:
+def fetch(origin: TarballOrigin, cache: Path, screen: Screen) -> Tree:
     """The tree in the tarball; a URL without a digest is asked each time whether it changed."""
-    assert spec.tarball is not None
-    location = spec.tarball
+    location = origin.location
     name = f"tar-{digest_of(location)[:16]}"
     with lock(cache / "locks" / name, waiting=screen.say):
-        here = locate(spec, cache)
-        if here and (spec.sha256 or not is_url(location)):
+        here = locate(origin, cache)
+        if here and (origin.sha256 or not is_url(location)):
             return here
         if not is_url(location):
             path = Path(location).expanduser()
-            return _told(_unpack(path, _checked(spec, path, cache), cache, screen), spec)
-        return _told(_from_url(spec, cache, screen, here), spec)
+            return _with_provenance(_unpack(path, _checked(origin, path, cache), cache, screen), origin)
+        return _with_provenance(_from_url(origin, cache, screen, here), origin)
 
 
-def _from_url(spec: TreeSpec, cache: Path, screen: Screen, here: Tree | None) -> Tree:
-    url = str(spec.tarball)
+def _from_url(origin: TarballOrigin, cache: Path, screen: Screen, here: Tree | None) -> Tree:
+    url = origin.location
     base = re.sub(r"[^A-Za-z0-9._+-]", "_", unquote(urlsplit(url).path).rpartition("/")[2])[-80:]
     kept = cache / "downloads" / f"{digest_of(url)[:16]}-{base}"
-    earlier = tree.recall(cache, _url_request(spec)) or {}
-    if kept.is_file() and spec.sha256 and _digest(kept, cache) == spec.sha256:
-        return _unpack(kept, spec.sha256, cache, screen)
+    earlier = tree.recall(cache, _url_request(origin)) or {}
+    if kept.is_file() and origin.sha256 and _digest(kept, cache) == origin.sha256:
+        return _unpack(kept, origin.sha256, cache, screen)
     with screen.step(f"download {connectivity.host_of(url)}: {base}") as step:
         reached, why = connectivity.probe(url)
         if not reached:
             raise Unreachable(
                 f"{connectivity.host_of(url)} cannot be reached: {why}", where=url, hint=connectivity.HINT
             )
-        got = download.download(url, kept, step, sha256=spec.sha256, fresh_if=earlier if here else None)
+        got = download.download(url, kept, step, sha256=origin.sha256, fresh_if=earlier if here else None)
         if got is None:
-            assert here is not None
+            if here is None:
+                raise InfraError("the server calls a file unchanged that was never downloaded", where=url)
             step.finish("unchanged")
             return here
         step.finish(f"{got.path.stat().st_size >> 20} MiB, sha256 {got.sha256[:12]}…")
     made = _unpack(got.path, got.sha256, cache, screen)
-    tree.remember(cache, _url_request(spec), {"sha256": got.sha256, **got.validators})
+    tree.remember(cache, _url_request(origin), {"sha256": got.sha256, **got.validators})
     return made
 
 

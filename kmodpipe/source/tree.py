@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kmodpipe.cache import integrity
 from kmodpipe.cache.store import remove
+from kmodpipe.source.origin import DebianOrigin, FolderOrigin, GitOrigin, Origin, TarballOrigin
 from kmodpipe.util import paths
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
@@ -81,8 +82,7 @@ class TreeSpec(BaseModel):
             for name in fields - belongs[given[0]]:
                 if owner != given[0] and getattr(self, name):
                     raise ValueError(f"{_kebab(name)} does not go with {_kebab(given[0])}")
-        if self.debian_package and not (self.version and self.suites and self.keyring):
-            raise ValueError("debian-package needs version, suites and keyring")
+        _ = self.origin  # raises where it lacks something
         if self.first_parent and not self.commit:
             raise ValueError("first-parent needs commit")
         if self.commit and self.ref:
@@ -102,14 +102,22 @@ class TreeSpec(BaseModel):
         """Whether it is a branch or a tag of git, which can be another commit tomorrow."""
         return self.git is not None and self.commit is None
 
+    @property
+    def origin(self) -> Origin:
+        """Where it comes from, with the fields of that kind."""
+        if self.git is not None:
+            return GitOrigin(self.name, self.git, self.commit, self.first_parent, self.ref, self.head)
+        if self.tarball is not None:
+            return TarballOrigin(self.tarball, self.sha256)
+        if self.path is not None:
+            return FolderOrigin(self.name, self.path)
+        if self.debian_package and self.version and self.suites and self.keyring:
+            return DebianOrigin(self.debian_package, self.version, self.suites, self.keyring)
+        raise ValueError("debian-package needs version, suites and keyring")
+
     def describe(self) -> str:
-        """Where it comes from, in a phrase for people: address and pin."""
-        if self.git:
-            pin = f"first parent of {self.commit}" if self.first_parent else self.commit or self.ref or "HEAD"
-            return f"{self.git} at {pin}"
-        if self.debian_package:
-            return f"{self.debian_package} {self.version} from {', '.join(self.suites)}"
-        return str(self.tarball or self.path)
+        """Return the address and the pin in a phrase."""
+        return self.origin.describe()
 
 
 @dataclass(frozen=True)

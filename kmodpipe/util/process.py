@@ -18,7 +18,9 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedWriter, FileIO
 from pathlib import Path
+from typing import IO, TypeVar
 
 from kmodpipe.util import os_errors, proc_stat, reaper
 from kmodpipe.util.errors import InfraError, Interrupted
@@ -32,6 +34,8 @@ _PASSED = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO",
     "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR",
 )  # fmt: skip
+
+_Child = TypeVar("_Child", bound="subprocess.Popen[bytes]")
 
 _CAPTURE_LIMIT = 16 * 1024 * 1024
 _TAIL_LINES = 40
@@ -131,14 +135,26 @@ def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> Non
         child.send_signal(number)
 
 
+class Piped(subprocess.Popen[bytes]):
+    """A child whose output comes through two pipes."""
+
+    stdout: IO[bytes]
+    stderr: IO[bytes]
+
+    def __init__(self, argv: Sequence[str], cwd: Path | None, env: Mapping[str, str], stdin: int) -> None:
+        super().__init__(
+            argv, cwd=cwd, env=env, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+
+
 def spawn(
     argv: Sequence[str | os.PathLike[str]],
     *,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
+    stdout: int,
+    stderr: int,
     stdin: int = subprocess.DEVNULL,
-    stdout: int = subprocess.PIPE,
-    stderr: int = subprocess.PIPE,
+    cwd: Path | None = None,
     pass_fds: Sequence[int] = (),
     foreground: bool = False,
     may_outlive: bool = False,
@@ -149,21 +165,53 @@ def spawn(
     as a service does and an installation has to. Raises InfraError where the program does not exist or may
     not be run.
     """
+
+    def start(args: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            args, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr,
+            pass_fds=pass_fds, start_new_session=not foreground,
+        )  # fmt: skip
+
+    return _start(start, argv, cwd=cwd, may_outlive=may_outlive)
+
+
+def spawn_piped(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    may_outlive: bool = False,
+) -> Piped:
+    """`spawn` a child in a session of its own, with its output in pipes and ``env`` beside what all get."""
+    return _start(
+        lambda args, environment: Piped(args, cwd, environment, stdin),
+        argv, cwd=cwd, env=env, may_outlive=may_outlive,
+    )  # fmt: skip
+
+
+def pipe() -> tuple[FileIO, FileIO]:
+    """Make a pipe for a stream of `spawn`: the end to read, and the one to give to the child and close."""
+    reading, writing = os.pipe()
+    return FileIO(reading, "r"), FileIO(writing, "w")
+
+
+def _start(
+    start: Callable[[Sequence[str], Mapping[str, str]], _Child],
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path | None,
+    env: Mapping[str, str] | None = None,
+    may_outlive: bool,
+) -> _Child:
+    """Call ``start`` with the arguments and the whole environment, and put the child on the list."""
     if _stopping.is_set():
         raise Interrupted("interrupted before a command was started", where=pasteable(argv))
     if cwd is not None and not cwd.is_dir():
         raise InfraError(f"the folder to run {os.fspath(argv[0])} in does not exist", where=str(cwd))
     try:
-        child = subprocess.Popen(
-            [os.fspath(a) for a in argv],
-            cwd=cwd,
-            env=clean_environment(env) | ({} if may_outlive else reaper.mark()),
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            pass_fds=pass_fds,
-            start_new_session=not foreground,
-        )
+        environment = clean_environment(env) | ({} if may_outlive else reaper.mark())
+        child = start([os.fspath(a) for a in argv], environment)
     except FileNotFoundError as e:
         raise InfraError(
             f"{os.fspath(argv[0])} is not installed", where=pasteable(argv), hint="run: invoke setup"
@@ -214,7 +262,7 @@ class _Output:
 
     def take(self, data: bytes, *, is_stdout: bool) -> None:
         if self._file:
-            self._write(data)
+            self._write(self._file, data)
         elif is_stdout:
             room = _CAPTURE_LIMIT - len(self.kept)
             self.kept += data[:room]
@@ -231,13 +279,13 @@ class _Output:
             if self._on_line:
                 self._on_line(line)
 
-    def _write(self, data: bytes) -> None:
-        assert self._file is not None
+    @staticmethod
+    def _write(file: BufferedWriter, data: bytes) -> None:
         try:
-            self._file.write(data)
-            self._file.flush()
+            file.write(data)
+            file.flush()
         except OSError as e:
-            raise InfraError(f"the log cannot be written: {e.strerror}", where=self._file.name) from e
+            raise InfraError(f"the log cannot be written: {e.strerror}", where=file.name) from e
 
     def close(self) -> str:
         if self._file:
@@ -248,11 +296,10 @@ class _Output:
         return "\n".join(self.tail)
 
 
-def _pump(child: subprocess.Popen[bytes], output: _Output, deadline: float) -> bool:
+def _pump(child: Piped, output: _Output, deadline: float) -> bool:
     """Read both pipes until the child has ended. False when the deadline passed first."""
     with selectors.DefaultSelector() as selector:
         for stream in (child.stdout, child.stderr):
-            assert stream is not None
             os.set_blocking(stream.fileno(), False)
             selector.register(stream, selectors.EVENT_READ)
         while selector.get_map():
@@ -295,7 +342,7 @@ def run(
     """
     output = _Output(log, on_line, whole=whole)
     try:
-        child = spawn(
+        child = spawn_piped(
             argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             may_outlive=may_outlive,
         )  # fmt: skip
@@ -305,8 +352,8 @@ def run(
     started = time.monotonic()
     feeder: threading.Thread | None = None
     try:
-        if stdin is not None:
-            feeder = threading.Thread(target=_feed, args=(child, stdin), daemon=True)
+        if child.stdin is not None:
+            feeder = threading.Thread(target=_feed, args=(child.stdin, stdin or b""), daemon=True)
             feeder.start()
         finished = _pump(child, output, started + timeout_s)
     finally:
@@ -341,9 +388,8 @@ def describe_status(returncode: int) -> str:
         return f"was killed by signal {-returncode}"
 
 
-def _feed(child: subprocess.Popen[bytes], data: bytes) -> None:
-    assert child.stdin is not None
+def _feed(stream: IO[bytes], data: bytes) -> None:
     with suppress(BrokenPipeError, OSError):
-        child.stdin.write(data)
+        stream.write(data)
     with suppress(BrokenPipeError, OSError):
-        child.stdin.close()
+        stream.close()

@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from io import FileIO
 from pathlib import Path
 from typing import IO
 
@@ -135,7 +136,7 @@ def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) 
     """Run the ROM under each accelerator, all at once, so that one that hangs costs the bound once. It is in
     QEMU's own time: on a machine that is busy nothing hangs yet."""
     started = time.monotonic()
-    children: list[subprocess.Popen[bytes]] = []
+    children: list[process.Piped] = []
     ended: dict[int, float] = {}
     try:
         for accel in accels:
@@ -143,7 +144,7 @@ def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) 
             argv += ["-monitor", "none", "-bios", os.fspath(rom)]
             argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
             argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
-            children.append(process.spawn(guarded(argv)))
+            children.append(process.spawn_piped(guarded(argv)))
         bounds = [Bound(child.pid, bound_s) for child in children]
         running = set(range(len(children)))
         while running and not process.stopping():
@@ -167,9 +168,8 @@ def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) 
             process.end(child, grace_s=0.5)
 
 
-def _available(stream: IO[bytes] | None) -> str:
+def _available(stream: IO[bytes]) -> str:
     """What is in a pipe now, at most 4 KiB."""
-    assert stream is not None
     fd = stream.fileno()
     os.set_blocking(fd, False)
     with suppress(BlockingIOError):
@@ -220,25 +220,30 @@ def _reaches_init(accel: Accel, kernel: Path, initramfs: Path, program: Path, bo
     argv += ["-monitor", "none", "-kernel", os.fspath(kernel), "-initrd", os.fspath(initramfs)]
     argv += ["-append", "console=ttyS0 ignore_loglevel panic=-1"]
     argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
-    child = process.spawn(guarded(argv), stderr=subprocess.DEVNULL)
-    bound = Bound(child.pid, bound_s)
+    console, console_end = process.pipe()
+    with console:
+        with console_end:
+            child = process.spawn(guarded(argv), stdout=console_end.fileno(), stderr=subprocess.DEVNULL)
+        try:
+            return _shows_init(console, Bound(child.pid, bound_s))
+        finally:
+            process.end(child, grace_s=0.5)
+
+
+def _shows_init(console: FileIO, bound: Bound) -> bool:
     seen = b""
-    try:
-        assert child.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(child.stdout, selectors.EVENT_READ)
-            while not bound.passed and not process.stopping():
-                if not selector.select(0.1):
-                    continue
-                data = os.read(child.stdout.fileno(), 65536)
-                if not data:
-                    return False
-                seen = seen[-64:] + data
-                if any(mark in seen for mark in _AT_INIT):
-                    return True
-        return False
-    finally:
-        process.end(child, grace_s=0.5)
+    with selectors.DefaultSelector() as selector:
+        selector.register(console, selectors.EVENT_READ)
+        while not bound.passed and not process.stopping():
+            if not selector.select(0.1):
+                continue
+            data = os.read(console.fileno(), 65536)
+            if not data:
+                return False
+            seen = seen[-64:] + data
+            if any(mark in seen for mark in _AT_INIT):
+                return True
+    return False
 
 
 # -- the cached answer ---------------------------------------------------------------------------

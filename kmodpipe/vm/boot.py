@@ -60,8 +60,8 @@ def run(
         watchdog = Watchdog(deadlines, pace)
         guest = _Guest(spec, nonce, case_timeouts, watchdog, limits or Limits(), on_record)
         guest.open(stack, console_path, channel_path)
-        guest.watch()
-    return guest.session(console_path, channel_path)
+        end, detail = guest.watch()
+    return guest.session(end, detail, console_path, channel_path)
 
 
 class _Guest:
@@ -106,7 +106,8 @@ class _Guest:
         stack.callback(self._channel_file.close)
         self._console, console_end = socket.socketpair()
         self._channel, channel_end = socket.socketpair()
-        for end in (self._console, self._channel, console_end, channel_end):
+        self._errors, errors_end = process.pipe()
+        for end in (self._console, self._channel, self._errors, console_end, channel_end, errors_end):
             stack.callback(end.close)
         require_same(self._spec)
         argv = qemu_argv(self._spec, console=console_end.fileno(), channel=channel_end.fileno())
@@ -115,15 +116,16 @@ class _Guest:
         self._child = process.spawn(
             guarded(argv),
             stdout=subprocess.DEVNULL,
+            stderr=errors_end.fileno(),
             pass_fds=(console_end.fileno(), channel_end.fileno()),
         )
         self._watchdog.start(self._child.pid, self._started)
         stack.callback(self._stop)
         console_end.close()
         channel_end.close()
-        assert self._child.stderr is not None
+        errors_end.close()
         stack.enter_context(self._selector)
-        for stream in (self._console, self._channel, self._child.stderr):
+        for stream in (self._console, self._channel, self._errors):
             os.set_blocking(stream.fileno(), False)
             self._selector.register(stream, selectors.EVENT_READ)
 
@@ -135,12 +137,11 @@ class _Guest:
             with suppress(subprocess.TimeoutExpired):
                 self._child.wait(10)
         process.forget(self._child)
-        assert self._child.stderr is not None
-        self._child.stderr.close()
         self._duration_s = time.monotonic() - self._started
 
     # -- the loop --------------------------------------------------------------------------------
-    def watch(self) -> None:
+    def watch(self) -> tuple[GuestEnd, str]:
+        """Watch until the boot has ended; returns how, with the detail."""
         while self._end is None:
             self._look()
             limit = self._watchdog.first(self._limits_now())
@@ -163,6 +164,7 @@ class _Guest:
                 if ended and not busy:
                     self._exited()
         self._parser.close()
+        return self._end, self._detail
 
     def _ended(self) -> bool:
         """Whether QEMU has ended; the kernel's account of it is read before it is reaped, as it goes then."""
@@ -175,8 +177,8 @@ class _Guest:
     def _look(self) -> None:
         """What QEMU has had until now. A case that runs has that on its account."""
         now = self._watchdog.look()
-        if (case := self._ledger.running) in self._case_since:
-            assert case is not None
+        case = self._ledger.running
+        if case is not None and case in self._case_since:
             self._case_spent[case] = now.since(self._case_since[case])
 
     def _set_right(self, uptime_ms: int) -> None:
@@ -248,14 +250,13 @@ class _Guest:
         return data
 
     def _read_stderr(self) -> int:
-        assert self._child.stderr is not None
         try:
-            data = os.read(self._child.stderr.fileno(), _READ_BYTES)
+            data = os.read(self._errors.fileno(), _READ_BYTES)
         except BlockingIOError:
             return 0
         if not data:
             with suppress(KeyError, ValueError):
-                self._selector.unregister(self._child.stderr)
+                self._selector.unregister(self._errors)
         self._stderr = (self._stderr + data)[-_STDERR_BYTES:]
         return len(data)
 
@@ -268,8 +269,7 @@ class _Guest:
         elif record.type == "start" and case is not None and len(self._offsets) < len(self._timeouts):
             self._case_since[case] = self._watchdog.now
             self._offsets[case] = (console_before, sys.maxsize)
-        elif record.type == "end" and case in self._offsets:
-            assert case is not None
+        elif record.type == "end" and case is not None and case in self._offsets:
             self._offsets[case] = (self._offsets[case][0], self._console_file.total)
         if (uptime_ms := record.number("uptime_ms")) is not None:
             self._set_right(uptime_ms)
@@ -350,10 +350,8 @@ class _Guest:
         reports = parse(bytes(self._console_file.tail))
         return reports[-1].title if reports else "kernel panic"
 
-    def session(self, console_path: Path, channel_path: Path) -> Session:
+    def session(self, end: GuestEnd, detail: str, console_path: Path, channel_path: Path) -> Session:
         """The record of a boot that has ended."""
-        assert self._end is not None
-        end, detail = self._end, self._detail
         if end is GuestEnd.PANIC:
             detail = self._panic_title()
         elif end in (GuestEnd.DONE, GuestEnd.RETIRED):

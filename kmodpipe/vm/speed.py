@@ -143,9 +143,8 @@ def measure(accel: Accel, folder: Path, *, program: Path = PROGRAM) -> Speed:
     argv += ["-device", "isa-debug-exit,iobase=0xf4,iosize=1"]
     argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
     started = time.monotonic()
-    child = process.spawn(guarded(argv))
+    child = process.spawn_piped(guarded(argv))
     try:
-        assert child.stdout is not None
         seen = _between(child.stdout.fileno(), Meter(child.pid, started))
         ended = child.wait(_MOST_WALL_S)
     except _TooSlow as e:

@@ -215,19 +215,23 @@ def start(
     if look(2).state in (State.ANSWERS, State.DENIED):
         return ""
     log.parent.mkdir(parents=True, exist_ok=True)
-    failure: KmodpipeError | None = None
-    for way in ways(log, root=root, daemon_args=daemon_args):
+
+    def start_by(way: Way) -> str:
+        with screen.step(f"start Docker Engine ({way.name})") as step:
+            _try(way, log, shell, timeout_s)
+            step.finish("running")
+        return way.name
+
+    *first, last = ways(log, root=root, daemon_args=daemon_args)
+    for way in first:
         try:
-            with screen.step(f"start Docker Engine ({way.name})") as step:
-                _try(way, log, shell, timeout_s)
-                step.finish("running")
-            return way.name
+            return start_by(way)
         except Interrupted:
             raise
-        except KmodpipeError as e:
-            failure = e
-    assert failure is not None
-    raise failure
+        except KmodpipeError:
+            # Its step on the screen shows that it failed; the error of the last way is raised.
+            continue
+    return start_by(last)
 
 
 def _try(way: Way, log: Path, shell: RootShell, timeout_s: float) -> None:

@@ -90,8 +90,8 @@ def unpack(source: Path, folder: Path, *, links_below: str) -> None:
                 path = folder / name
                 if info.isdir():
                     path.mkdir(parents=True, exist_ok=True)
-                elif info.isreg():
-                    _write(tar, info, path)
+                elif info.isreg() and (content := tar.extractfile(info)):
+                    _write(content, path, executable=bool(info.mode & stat.S_IXUSR))
                 elif info.issym() and name.startswith(f"{links_below}/"):
                     links.append((name, info.linkname))
                     continue
@@ -125,11 +125,9 @@ def _safe(name: str) -> str:
     return "/".join(parts)
 
 
-def _write(tar: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> None:
-    content = tar.extractfile(info)
-    assert content is not None
+def _write(content: IO[bytes], path: Path, *, executable: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as f:
         shutil.copyfileobj(content, f, 1024 * 1024)
     # The builder's user is not ours, and reads it; nobody needs more than that.
-    path.chmod(0o755 if info.mode & stat.S_IXUSR else 0o644)
+    path.chmod(0o755 if executable else 0o644)

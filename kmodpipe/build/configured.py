@@ -1,0 +1,71 @@
+"""What a tree's Kconfig makes of one cell: a configuration to build, a reason to skip it, or a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe import kconfig
+from kmodpipe.kconfig import Cell
+from kmodpipe.util.errors import KernelFailure
+
+
+@dataclass(frozen=True)
+class Buildable:
+    """A cell whose configuration has every requested symbol."""
+
+    cell: Cell
+    text: str  # of the final .config
+
+    @property
+    def final(self) -> Mapping[str, str]:
+        """The symbols of the final configuration."""
+        return kconfig.parse_config(self.text)
+
+
+@dataclass(frozen=True)
+class RuledOut:
+    """A cell that cannot exist in this tree: it is skipped."""
+
+    cell: Cell
+    reason: str  # names the dependency
+
+
+@dataclass(frozen=True)
+class Unconfigurable:
+    """A cell that should exist, but a symbol vanished, or the tree's Kconfig itself failed."""
+
+    cell: Cell
+    failure: KernelFailure
+
+
+Configured = Buildable | RuledOut | Unconfigurable
+
+
+def check(cell: Cell, text: str, src: Path) -> Configured:
+    """Compare ``text``, the final configuration of ``cell``, with its requests; ``src`` is the source."""
+    final = kconfig.parse_config(text)
+    lost = kconfig.verify(cell.asked, final)
+    if not lost:
+        return Buildable(cell, text)
+    reasons = [(m, explain(src, m, final)) for m in lost]
+    own = {entry.symbol for entry in cell.own}
+    if all(why and m.asked.symbol in own for m, why in reasons):
+        return RuledOut(cell, "; ".join(str(why) for _, why in reasons))
+    first = lost[0]
+    return Unconfigurable(
+        cell,
+        KernelFailure(
+            f"{first.asked.symbol} did not survive: asked {first.asked.value}, got {first.got}",
+            where=f"{cell.id} ({first.asked.origin})",
+            detail="\n".join(f"{m}: {why or 'no reason found in the Kconfig files'}" for m, why in reasons),
+            hint="look at the symbol's depends and select lines in the patched tree",
+        ),
+    )
+
+
+def explain(src: Path, mismatch: kconfig.Mismatch, final: Mapping[str, str]) -> str | None:
+    """Return why a symbol did not get its value, from the Kconfig files of ``src``; None if unknown."""
+    index = kconfig.index_symbols(src, [mismatch.asked.symbol])
+    return kconfig.explain(mismatch, index, final)

@@ -1,0 +1,64 @@
+"""Where a tree comes from: exactly one of a git repository, a Debian package, a tarball and a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class GitOrigin:
+    """A git repository, and the commit, branch or tag that is wanted of it."""
+
+    name: str  # the tree's, for messages
+    url: str
+    commit: str | None = None
+    first_parent: bool = False  # the parent of ``commit`` is wanted, not itself
+    ref: str | None = None
+    head: str | None = None  # the branch that ``--head`` takes
+
+    def describe(self) -> str:
+        """Return the address and the pin in a phrase."""
+        pin = f"first parent of {self.commit}" if self.first_parent else self.commit or self.ref or "HEAD"
+        return f"{self.url} at {pin}"
+
+
+@dataclass(frozen=True)
+class DebianOrigin:
+    """A ``linux-source-*`` package of Debian."""
+
+    package: str
+    version: str
+    suites: tuple[str, ...]  # of the archive, tried in this order
+    keyring: Path  # apt verifies signatures with it
+
+    def describe(self) -> str:
+        """Return the package, its version and its suites in a phrase."""
+        return f"{self.package} {self.version} from {', '.join(self.suites)}"
+
+
+@dataclass(frozen=True)
+class TarballOrigin:
+    """A tarball."""
+
+    location: str  # a path or an http(s) URL
+    sha256: str | None = None
+
+    def describe(self) -> str:
+        """Return the location."""
+        return self.location
+
+
+@dataclass(frozen=True)
+class FolderOrigin:
+    """A folder of this machine."""
+
+    name: str  # the tree's, for messages
+    path: Path
+
+    def describe(self) -> str:
+        """Return the path."""
+        return str(self.path)
+
+
+Origin = GitOrigin | DebianOrigin | TarballOrigin | FolderOrigin
