@@ -1,4 +1,4 @@
-"""Case definitions, the stream's records folded into trials, and the verdict, which must not lie."""
+"""Case definitions, the stream's records folded into case records, and the verdict, which must not lie."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.judge import cases
-from kmodpipe.judge.cases import Case, Expectation, Surroundings
+from kmodpipe.judge.cases import Case, CellContext, Expectation
 from kmodpipe.judge.precedence import Default, Setting
 from kmodpipe.judge.verdict import EXCERPT_LIMIT, excerpt, judge
 from kmodpipe.logs import ktap
-from kmodpipe.logs.case_record import OUTPUT_LIMIT, Trial, trials
+from kmodpipe.logs.case_record import OUTPUT_LIMIT, CaseRecord, case_records
 from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.util.errors import UserError
@@ -88,10 +88,10 @@ CASE = Case(
     ),
 )
 CONFIG = {"EXT4_FS": "y"}
-NOUUID = Surroundings("nouuid.INDEX=y", "nouuid", "nouuid", {"INDEX": "y"}, CONFIG)
+NOUUID = CellContext("nouuid.INDEX=y", "nouuid", "nouuid", {"INDEX": "y"}, CONFIG)
 POSTED = replace(NOUUID, variant="posted", design="posted")
-CONTROL = Surroundings("unpatched.INDEX=y", "unpatched", "none", {"INDEX": "y"}, CONFIG)
-GOOD = Trial(
+CONTROL = CellContext("unpatched.INDEX=y", "unpatched", "none", {"INDEX": "y"}, CONFIG)
+GOOD = CaseRecord(
     0, "remount", True, True, "exit", 0, 1500, {"outcome": "mounted", "nlink": "3"}, ("mounted",),
     b"hello\n", ("overlayfs: requires a single fs for lower and upper",),
 )  # fmt: skip
@@ -101,7 +101,7 @@ def ktap_of(lines: bytes) -> bytes:
     return b"KTAP version 1\n" + lines + b"\n"
 
 
-def observing(word: str) -> Trial:
+def observing(word: str) -> CaseRecord:
     return replace(GOOD, outcomes=(word,), observations={**GOOD.observations, "outcome": word})
 
 
@@ -199,9 +199,9 @@ def test_from_script(tmp_path: Path) -> None:
             cases.from_script(bad)
 
 
-# -- records to trials --------------------------------------------------------------------------------
+# -- records to case records --------------------------------------------------------------------------------
 def test_trials_fold_records() -> None:
-    found = trials(
+    found = case_records(
         [
             Rec("hello", {"release": "5.10.223"}),
             record("start", id="remount"),
@@ -241,7 +241,7 @@ def test_trials_fold_records() -> None:
     ],
 )
 def test_contradictions_are_problems_and_never_a_pass(records: list[Rec]) -> None:
-    trial = trials(records)[0]
+    trial = case_records(records)[0]
     assert trial.problems
     assert judge(CASE, NOUUID, replace(trial, outcomes=("mounted",))).verdict is Verdict.ERROR
 
@@ -252,7 +252,7 @@ def test_memory_is_bounded_whatever_the_guest_sends() -> None:
 
     keys = [record("obs", key=f"k{i}", value="v") for i in range(5000)]
     lines = [record("kmsg", text="y" * 10_000)] * 5000
-    trial = trials([*flood(), *keys, *lines, record("obs", key="outcome", value="mounted")])[0]
+    trial = case_records([*flood(), *keys, *lines, record("obs", key="outcome", value="mounted")])[0]
     assert len(trial.output) == OUTPUT_LIMIT and trial.dropped["out"] == 50_000 * 1024 - OUTPUT_LIMIT
     assert len(trial.observations) <= 500 and sum(map(len, trial.kmsg)) < 10_000_000
     assert trial.outcomes == ("mounted",)
@@ -367,7 +367,7 @@ def test_anyones_script(tmp_path: Path, status: int, verdict: str) -> None:
     script = tmp_path / "mine.sh"
     script.write_text("#!/bin/sh\n")
     case = cases.from_script(script)
-    trial = Trial(0, "mine", True, True, "exit", status, 10, output=b"my output\n")
+    trial = CaseRecord(0, "mine", True, True, "exit", status, 10, output=b"my output\n")
     result = judge(case, replace(CONTROL, config={}), trial)
     assert result.verdict.value == verdict and "my output" in result.output_excerpt
     assert result.message
@@ -390,7 +390,7 @@ def test_a_pass_needs_all_conditions_at_once() -> None:
     }  # fmt: skip
     passes = 0
     for values in itertools.product(*switches.values()):
-        trial = Trial(0, **dict(zip(switches, values, strict=True)))  # type: ignore[arg-type]
+        trial = CaseRecord(0, **dict(zip(switches, values, strict=True)))  # type: ignore[arg-type]
         clean = (
             trial.started and trial.ended and trial.how == "exit" and trial.status == 0
             and trial.outcomes == ("mounted",) and bool(trial.kmsg) and trial.observations.get("nlink") == "3"
@@ -523,7 +523,7 @@ SETTING = Setting(
 LAYERED = replace(CASE, expect=(), goals=("as-ruled",), settings=(SETTING,))
 
 
-def probed(**changes: str) -> Trial:
+def probed(**changes: str) -> CaseRecord:
     observed = {pair: SETTING.expected(pair, NOUUID.choice) for pair in SETTING.pairs()}
     observed |= {"outcome": "probed", **{k.replace("__", "/"): v for k, v in changes.items()}}
     return replace(GOOD, outcomes=("probed",), observations=observed)
@@ -564,6 +564,6 @@ def test_the_script_is_given_the_product_of_its_design() -> None:
         (replace(NOUUID, config={}), "needs CONFIG_EXT4_FS, which this kernel does not have"),
     ],
 )
-def test_where_a_case_cannot_be_tried(where: Surroundings, why: str) -> None:
+def test_where_a_case_cannot_be_tried(where: CellContext, why: str) -> None:
     result = judge(LAYERED, where, None)
     assert (result.verdict, result.message) == (Verdict.SKIP, why)

@@ -16,8 +16,8 @@ import pytest
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.vm import boot
-from kmodpipe.vm.boot_record import GuestEnd, Session
-from kmodpipe.vm.limits import Deadlines, Limits, Pace
+from kmodpipe.vm.boot_record import BootRecord, GuestEnd
+from kmodpipe.vm.limits import Deadlines, Limits, TimeScale
 from kmodpipe.vm.protocol import Record, encode_ahead
 from kmodpipe.vm.qemu import MachineSpec, qemu_argv
 from tests import scripted_qemu
@@ -28,7 +28,7 @@ QUICK = Deadlines(
 )  # each test shortens the one that it is about
 PANIC = "[    1.0] Kernel panic - not syncing: Fatal exception in interrupt\n"
 
-Play = Callable[..., Session]
+Play = Callable[..., BootRecord]
 ROOT = Path(scripted_qemu.__file__).parent.parent
 
 
@@ -50,8 +50,8 @@ def play(tmp_path: Path, program: Path) -> Play:
         deadlines: Deadlines = QUICK,
         limits: Limits | None = None,
         on_record: Callable[[Record], None] | None = None,
-        pace: Pace | None = None,
-    ) -> Session:
+        pace: TimeScale | None = None,
+    ) -> BootRecord:
         script = tmp_path / "scenario.py"
         script.write_text(textwrap.dedent(scenario))
         return boot.run(
@@ -63,7 +63,7 @@ def play(tmp_path: Path, program: Path) -> Play:
             channel_path=tmp_path / "channel.log",
             on_record=on_record,
             limits=limits,
-            pace=pace or Pace(),
+            pace=pace or TimeScale(),
         )
 
     return run
@@ -531,7 +531,7 @@ def test_a_limit_says_how_long_it_was_and_what_became_of_the_time(play: Play) ->
     session = play(
         "guest.send('hello'); guest.send('start', case=0)\nwhile True: pass",
         deadlines=Deadlines(silence_s=0.4, case_grace_s=60),
-        pace=Pace(flavour=2, machine=1.5),
+        pace=TimeScale(flavour=2, machine=1.5),
     )
     assert session.end is GuestEnd.SILENCE
     assert session.detail.startswith(

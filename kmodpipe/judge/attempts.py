@@ -31,7 +31,7 @@ _DID = {
 
 
 @dataclass(frozen=True)
-class Tries:
+class RetryPolicy:
     """How often a case runs: until it does not fail, up to ``attempts`` times; or ``repeat`` times whatever
     comes. Each attempt but the first, and each repeat, has a fresh guest of its own."""
 
@@ -46,7 +46,7 @@ def kept(runs: Sequence[CaseResult], result: CaseResult) -> tuple[CaseResult, ..
     return (*runs, result)
 
 
-def merge(runs: Sequence[CaseResult], tries: Tries) -> CaseResult:
+def merge(runs: Sequence[CaseResult], tries: RetryPolicy) -> CaseResult:
     """One result of all ``runs``, the first at the front; there is at least one."""
     if tries.repeat > 1:
         return _soaked(runs)

@@ -42,7 +42,7 @@ _MAX_SCRIPT_MIB = 16
 
 # -- the records --------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Surroundings:
+class CellContext:
     """Where a case runs. ``choice`` maps an axis of the matrix to its value (``INDEX`` to ``y``), ``config``
     a Kconfig symbol without prefix to its value in the kernel's final configuration; ``flavour`` is empty
     for the plain cells; ``partial``: only the first patches of the series are applied."""
@@ -71,7 +71,7 @@ class Expectation:
     observe: Mapping[str, str] = field(default_factory=dict)
     lacks: bool = False
 
-    def matches(self, where: Surroundings) -> bool:
+    def matches(self, where: CellContext) -> bool:
         """Whether every key of ``when`` fits; an axis that the cell does not have counts as ``n``, no
         flavour as ``plain``."""
         own = {"variant": where.variant, "design": where.design, "flavour": where.flavour or PLAIN}
@@ -105,11 +105,11 @@ class Case:
     def goal(self) -> str:
         return " or ".join(self.goals)
 
-    def expectation(self, where: Surroundings) -> Expectation | None:
+    def expectation(self, where: CellContext) -> Expectation | None:
         """The first rule that matches, or None."""
         return next((rule for rule in self.expect if rule.matches(where)), None)
 
-    def expectations(self, where: Surroundings) -> tuple[Expectation, ...]:
+    def expectations(self, where: CellContext) -> tuple[Expectation, ...]:
         """The rules one of which has to hold: one; or, between two patches of a series, that of the whole
         series and that of the tree before it, as every patch leads from the one to the other."""
         designs = (where.design, CONTROL_DESIGN) if where.partial else (where.design,)
@@ -120,12 +120,12 @@ class Case:
         """The layered setting as it is in a design."""
         return next((s for s in self.settings if design in s.designs), None)
 
-    def arguments(self, where: Surroundings) -> tuple[str, ...]:
+    def arguments(self, where: CellContext) -> tuple[str, ...]:
         """What the script is given in this cell."""
         setting = self.setting(where.design)
         return (*self.args, *(setting.arguments if setting else ()))
 
-    def not_here(self, where: Surroundings) -> str:
+    def not_here(self, where: CellContext) -> str:
         """Why the case cannot be tried in this cell; empty where it can."""
         if unmet := self.unmet(where.config):
             return f"needs {', '.join(f'CONFIG_{s}' for s in unmet)}, which this kernel does not have"

@@ -1,4 +1,4 @@
-"""From a trial to a verdict. Pure.
+"""From what a guest said of a case to its verdict. Pure.
 
 `judge` weighs what the verdict stream says of a case against what is expected in its cell. A pass needs
 everything at once: the case began and ended by itself with status 0, observed exactly one outcome, the
@@ -13,16 +13,16 @@ import signal
 from collections.abc import Sequence
 
 from kmodpipe.judge import precedence
-from kmodpipe.judge.cases import EXIT_GOAL, Case, Expectation, Surroundings
+from kmodpipe.judge.cases import EXIT_GOAL, Case, CellContext, Expectation
 from kmodpipe.judge.precedence import Setting
 from kmodpipe.kconfig.matrix import CONTROL_DESIGN
 from kmodpipe.logs import ktap
-from kmodpipe.logs.case_record import Trial
+from kmodpipe.logs.case_record import CaseRecord
 from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.util.text import one_line, visible_lines
 from kmodpipe.vm.cpu_time import Reading
-from kmodpipe.vm.limits import Pace
+from kmodpipe.vm.limits import TimeScale
 
 EXIT_SKIP = 4
 _TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")
@@ -32,20 +32,20 @@ EXCERPT_LIMIT = 64 * 1024
 _PASS_EXCERPT_LIMIT = 8 * 1024
 _CLOSE = 0.5
 """The part of its time limit from which on a case was close to it."""
-_AS_DECLARED = Pace()
+_AS_DECLARED = TimeScale()
 
 
 def judge(
     case: Case,
-    where: Surroundings,
-    trial: Trial | None,
+    where: CellContext,
+    trial: CaseRecord | None,
     reports: Sequence[KernelReport] = (),
     channel_whole: bool = True,
     *,
     ending: str = "",
     infra: str = "",
     prevented: str = "",
-    pace: Pace = _AS_DECLARED,
+    pace: TimeScale = _AS_DECLARED,
     spent: Reading | None = None,
     unseen: str = "",
 ) -> CaseResult:
@@ -69,8 +69,8 @@ class _Judge:
     def __init__(
         self,
         case: Case,
-        where: Surroundings,
-        trial: Trial | None,
+        where: CellContext,
+        trial: CaseRecord | None,
         reports: Sequence[KernelReport],
         channel_whole: bool,
         ending: str,
@@ -78,7 +78,7 @@ class _Judge:
         prevented: str,
     ) -> None:
         self.case = case
-        self.trial = trial or Trial(-1)
+        self.trial = trial or CaseRecord(-1)
         self.reports = tuple(reports)
         self.crash = next((report for report in reports if not report.benign), None)
         self.channel_whole = channel_whole
@@ -174,9 +174,9 @@ class _Judge:
         if trial.how == "signal":
             text, word = f"the script was killed by {_signal_name(trial.status)}", "killed"
         elif trial.how == "timeout":
-            had = f"; {self.spent.told()}" if self.spent else ""
+            had = f"; {self.spent.describe()}" if self.spent else ""
             text, word = (
-                f"the script did not end within {self.pace.told(self.case.timeout_s)}{had}",
+                f"the script did not end within {self.pace.format(self.case.timeout_s)}{had}",
                 "timeout",
             )
         else:
@@ -363,8 +363,8 @@ class _Judge:
             lines.append(f"ended: {one_line(ended)}")
         lines += [f"{one_line(k)}: {visible_lines(v)}" for k, v in trial.observations.items()]
         if self.spent and self.limit_used() > _CLOSE:
-            limit = self.pace.told(self.case.timeout_s)
-            told = f"close to its limit: {self.limit_used():.0%} of {limit}; {self.spent.told()}"
+            limit = self.pace.format(self.case.timeout_s)
+            told = f"close to its limit: {self.limit_used():.0%} of {limit}; {self.spent.describe()}"
             lines.append(told)
         if trial.left:
             lines.append(f"left behind: {one_line(trial.left)}")
@@ -373,7 +373,7 @@ class _Judge:
         if self.report:
             lines.append(f"subtests: {self.report.counts}")
             lines += [one_line(f"not ok: {s.name} {s.note}".rstrip()) for s in self.report.failed]
-        lines += [line for report in self.reports for line in report.told()]
+        lines += [line for report in self.reports for line in report.format()]
         return "\n".join(lines)
 
 

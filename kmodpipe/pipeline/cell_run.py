@@ -20,17 +20,17 @@ from hashlib import sha256
 from pathlib import Path
 
 from kmodpipe.judge import attempts
-from kmodpipe.judge.attempts import Tries
-from kmodpipe.judge.cases import Case, Surroundings
+from kmodpipe.judge.attempts import RetryPolicy
+from kmodpipe.judge.cases import Case, CellContext
 from kmodpipe.judge.verdict import judge
 from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.logs import evidence, kernel_log
-from kmodpipe.logs.case_record import Trial, trials
+from kmodpipe.logs.case_record import CaseRecord, case_records
 from kmodpipe.logs.evidence import FEWER_LINES, LINES, KernelReport
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.pipeline import soak
-from kmodpipe.pipeline.soak import Places, Progress, Shelf
+from kmodpipe.pipeline.soak import GuestSlots, Progress, Shelf
 from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import Interrupted
@@ -38,9 +38,9 @@ from kmodpipe.util.screen import now
 from kmodpipe.util.text import one_line
 from kmodpipe.vm import boot
 from kmodpipe.vm.accel import Accel
-from kmodpipe.vm.boot_record import GuestEnd, Session
+from kmodpipe.vm.boot_record import BootRecord, GuestEnd
 from kmodpipe.vm.initramfs import PlannedCase, concatenate, pack_cell
-from kmodpipe.vm.limits import Deadlines, Pace
+from kmodpipe.vm.limits import Deadlines, TimeScale
 from kmodpipe.vm.protocol import Record
 from kmodpipe.vm.qemu import MachineSpec
 
@@ -95,7 +95,7 @@ class Boot:
     """One guest of a cell, for the record; ``began`` in seconds since 1970. ``kept``: its files are there."""
 
     number: int
-    session: Session
+    session: BootRecord
     cell_cpio: Path
     began: float
     kept: bool = True
@@ -118,7 +118,7 @@ class Execution:
 
     def __init__(
         self,
-        where: Surroundings,
+        where: CellContext,
         cases: Sequence[Case],
         files: GuestFiles,
         folder: Path,
@@ -127,9 +127,9 @@ class Execution:
         deadlines: Deadlines,
         on_progress: Callable[..., None] | None = None,
         shuffle: int = 0,
-        tries: Tries | None = None,
+        tries: RetryPolicy | None = None,
         speed: float = 1.0,
-        places: Places | None = None,
+        places: GuestSlots | None = None,
         known: KnownBenign | None = None,
     ) -> None:
         """``shuffle`` is the seed of the order in the guests; 0 keeps that of ``cases``. ``tries``: once, if
@@ -143,13 +143,13 @@ class Execution:
         self._scratch = scratch
         self._accel = accel
         self._deadlines = deadlines
-        self._pace = Pace(files.slow, speed)
+        self._pace = TimeScale(files.slow, speed)
         self._on_progress = on_progress
         self._shuffle = shuffle
         self._digests = [digest_file(case.path) for case in self._cases]
         self._lib_digest = digest_file(files.lib)
-        self._tries = tries or Tries()
-        self._places = places or Places(1)
+        self._tries = tries or RetryPolicy()
+        self._places = places or GuestSlots(1)
         self._known = known or KnownBenign()
         self._decoder = Decoder(files.vmlinux, {p.stem.replace("-", "_"): p for p in files.modules})
         self._lock = threading.Lock()
@@ -216,7 +216,7 @@ class Execution:
                 verdicts = Counter(r.verdict for i in cases for r in self._runs.get(i, {}).values())
                 done = len(self._boots)
             if self._on_progress:
-                told = Progress(done, len(planned), verdicts).told()
+                told = Progress(done, len(planned), verdicts).describe()
                 self._on_progress(told, done=done, total=len(planned))
 
         if planned:
@@ -285,23 +285,23 @@ class Execution:
             deadlines=self._deadlines,
             console_path=self._folder / f"console{suffix}.log",
             channel_path=self._folder / f"verdict{suffix}.log",
-            on_record=self._tell,
+            on_record=self._report_start,
             pace=pace,
         )
         initramfs.unlink(missing_ok=True)
         return Boot(number, session, cell_cpio, began)
 
-    def _tell(self, record: Record) -> None:
+    def _report_start(self, record: Record) -> None:
         if record.type == "start" and self._on_progress and self._tries.repeat == 1:
             self._on_progress(record.fields.get("id", ""))
 
     # -- judging one guest -----------------------------------------------------------------------
     def _settle(
-        self, session: Session, batch: Sequence[int], left: Sequence[int]
+        self, session: BootRecord, batch: Sequence[int], left: Sequence[int]
     ) -> Mapping[int, CaseResult]:
         """Judge what this guest settled: every case of its ``batch`` that ended, the one it died in, and,
         where it can be no better the next time, all that is ``left``. Never empty."""
-        told = {i: self._own(i, t) for i, t in trials(session.records).items() if i in batch}
+        told = {i: self._own(i, t) for i, t in case_records(session.records).items() if i in batch}
         infra = session.detail if session.end in _INFRA_ENDS else ""
         if stranger := self._stranger(session):
             return self._give_up(left, infra=stranger)
@@ -347,7 +347,7 @@ class Execution:
         }
 
     @staticmethod
-    def _refusal(session: Session) -> str:
+    def _refusal(session: BootRecord) -> str:
         refused = next((r for r in session.records if r.type == "refused"), None)
         if refused is None:
             return ""
@@ -356,9 +356,9 @@ class Execution:
 
     @staticmethod
     def _whole_until(
-        session: Session,
+        session: BootRecord,
         batch: Sequence[int],
-        told: Mapping[int, Trial],
+        told: Mapping[int, CaseRecord],
         crashed: Set[int],
     ) -> int:
         """The place in the batch up to which the stream is whole: its end, or the last case that the guest's
@@ -368,7 +368,7 @@ class Execution:
         charged = {i for i, t in told.items() if not t.ended or t.how == "stuck"} | crashed
         return max((place for place, index in enumerate(batch) if index in charged), default=-1)
 
-    def _stranger(self, session: Session) -> str:
+    def _stranger(self, session: BootRecord) -> str:
         """Why the guest is not the kernel and module of this cell; empty where it is, or where nothing that
         could be believed was said."""
         if not any(r.type in ("hello", "module", "start") for r in session.records):
@@ -391,7 +391,7 @@ class Execution:
                 return told
         return ""
 
-    def _own(self, index: int, trial: Trial) -> Trial:
+    def _own(self, index: int, trial: CaseRecord) -> CaseRecord:
         """The trial; with a problem where the guest was about to run something else than what was packed, as
         an earlier case can have written to it."""
         wanted = (self._digests[index], self._lib_digest)
@@ -401,7 +401,7 @@ class Execution:
         return replace(trial, problems=(*trial.problems, told))
 
     def _reports(
-        self, session: Session, batch: Sequence[int], told: Mapping[int, Trial]
+        self, session: BootRecord, batch: Sequence[int], told: Mapping[int, CaseRecord]
     ) -> dict[int, tuple[KernelReport, ...]]:
         """Each report on the console, charged to a case: one that can have printed it, else the next to
         begin, else the last; then what only the ring had of a case. A guest that was given up because of a
@@ -451,7 +451,7 @@ class Execution:
         return charged
 
     @staticmethod
-    def _owner(report: kernel_log.Report, session: Session, told: Mapping[int, Trial]) -> int | None:
+    def _owner(report: kernel_log.Report, session: BootRecord, told: Mapping[int, CaseRecord]) -> int | None:
         """Of the cases that can have printed a report, the one whose kernel messages have its first line;
         where none has (the guest died before it could tell), the last to begin."""
         possible = session.owners(session.stream_offset(report.offset))
@@ -461,7 +461,7 @@ class Execution:
         return possible[0] if possible else None
 
 
-def _unseen(session: Session, index: int) -> str:
+def _unseen(session: BootRecord, index: int) -> str:
     """What of the console in a case's time is in no file; empty where all is."""
     start, stop = session.console_offsets.get(index, (0, 0))
     cut_from, cut_to = session.console_cut

@@ -26,14 +26,14 @@ from kmodpipe.build.elf import kernel_build_ids
 from kmodpipe.build.stages import Configured, Subject
 from kmodpipe.cache.store import Artifact, made_as
 from kmodpipe.judge import dead_axes
-from kmodpipe.judge.cases import Surroundings
+from kmodpipe.judge.cases import CellContext
 from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.pipeline import provenance, snapshot
 from kmodpipe.pipeline.builder import Building, Built, GuestParts, Maker, Row, Tally
 from kmodpipe.pipeline.cell_run import Execution, GuestFiles
 from kmodpipe.pipeline.run_folder import RunFolder
-from kmodpipe.pipeline.soak import Places
+from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
@@ -117,7 +117,7 @@ class _Tester:
         self._guests: list[Span] = []
         self._accel = accel
         self._speed = Speed()
-        self._places = Places(bench.spec.jobs)
+        self._places = GuestSlots(bench.spec.jobs)
         lib = bench.spec.project.images / "guest" / "lib.sh"
         self._snapshot = snapshot.take(bench.spec.cases, lib, folder.shared)
         self.results = results.planned(self._skeleton())
@@ -169,7 +169,7 @@ class _Tester:
         """How fast this machine is now, with the accelerator that will be used."""
         with self._bench.store.scratch("speed-") as scratch:
             self._speed = speed.measure(self._accel, scratch)
-        self._bench.screen.say(f"this machine's speed: {self._speed.told()}")
+        self._bench.screen.say(f"this machine's speed: {self._speed.describe()}")
         with self._lock:
             found = {
                 **self.results.properties,
@@ -213,7 +213,7 @@ class _Tester:
         folder = self._folder.cell(built.id)
         flavour = built.configured.cell.flavour
         files = self._guest_files(built.base, built.module, guest, flavour)
-        where = Surroundings(
+        where = CellContext(
             built.id, subject.variant.name, subject.variant.design, dict(blank.choice),
             built.configured.final, flavour.name, subject.variant.partial,
         )  # fmt: skip

@@ -22,10 +22,10 @@ from pathlib import Path
 
 from kmodpipe.logs.kernel_log import Scanner, parse
 from kmodpipe.util import process
-from kmodpipe.vm.boot_record import GuestEnd, Session
+from kmodpipe.vm.boot_record import BootRecord, GuestEnd
 from kmodpipe.vm.capped_log import CappedFile
 from kmodpipe.vm.cpu_time import Reading
-from kmodpipe.vm.limits import Deadlines, Limits, Pace
+from kmodpipe.vm.limits import Deadlines, Limits, TimeScale
 from kmodpipe.vm.protocol import Channel, Ledger, Record, encode_ahead
 from kmodpipe.vm.qemu import MachineSpec, guarded, qemu_argv, require_same
 from kmodpipe.vm.watchdog import GuestClock, Limit, Watchdog
@@ -33,7 +33,7 @@ from kmodpipe.vm.watchdog import GuestClock, Limit, Watchdog
 _READ_BYTES = 64 * 1024
 _POLL_S = 0.25
 _STDERR_BYTES = 8 * 1024
-_AS_DECLARED = Pace()
+_AS_DECLARED = TimeScale()
 # Console bytes taken before the channel gets its turn again.
 _DRAIN_BYTES = 4 * 1024 * 1024
 
@@ -48,13 +48,13 @@ def run(
     channel_path: Path,
     on_record: Callable[[Record], None] | None = None,
     limits: Limits | None = None,
-    pace: Pace = _AS_DECLARED,
-) -> Session:
+    pace: TimeScale = _AS_DECLARED,
+) -> BootRecord:
     """Boot once and watch to the end. ``case_timeouts`` holds the planned cases and their limits in seconds;
     they and ``deadlines`` are as declared, and ``pace`` is what to scale them by.
 
-    ``on_record`` is told every record as it arrives. Whatever the guest or QEMU does is a `Session`; raises
-    InfraError where QEMU is not installed, Interrupted where `proc.stop_all` came before the start.
+    ``on_record`` is told every record as it arrives. Whatever the guest or QEMU does is a `BootRecord`;
+    raises InfraError where QEMU is not installed, Interrupted where `proc.stop_all` came before the start.
     """
     with ExitStack() as stack:
         watchdog = Watchdog(deadlines, pace)
@@ -148,7 +148,7 @@ class _Guest:
             if process.stopping():
                 self._finish(GuestEnd.INTERRUPTED, "interrupted")
             elif left <= 0:
-                told = self._watchdog.told(limit)
+                told = self._watchdog.describe(limit)
                 self._pump()  # what is there already still counts
                 if limit in self._limits_now():
                     if process.is_stopped(self._child):
@@ -350,7 +350,7 @@ class _Guest:
         reports = parse(bytes(self._console_file.tail))
         return reports[-1].title if reports else "kernel panic"
 
-    def session(self, console_path: Path, channel_path: Path) -> Session:
+    def session(self, console_path: Path, channel_path: Path) -> BootRecord:
         """The record of a boot that has ended."""
         assert self._end is not None
         end, detail = self._end, self._detail
@@ -359,7 +359,7 @@ class _Guest:
         elif end in (GuestEnd.DONE, GuestEnd.RETIRED):
             end, detail = self._believed()  # once more: something may have come after the last record
         total = self._console_file.total
-        return Session(
+        return BootRecord(
             spec=self._spec,
             end=end,
             detail=detail,

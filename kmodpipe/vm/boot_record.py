@@ -33,7 +33,7 @@ class GuestEnd(StrEnum):
 
 
 @dataclass(frozen=True)
-class Session:
+class BootRecord:
     """One boot, for judging and for the record.
 
     ``records`` are all but the beats. ``console_offsets``: for each case that started, the part of the
