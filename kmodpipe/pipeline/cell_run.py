@@ -38,7 +38,7 @@ from kmodpipe.util.screen import now
 from kmodpipe.util.text import one_line
 from kmodpipe.vm import boot
 from kmodpipe.vm.accel import Accel
-from kmodpipe.vm.boot_record import BootRecord, GuestEnd
+from kmodpipe.vm.boot_record import BootRecord, BootSpec, GuestEnd
 from kmodpipe.vm.initramfs import PlannedCase, concatenate, pack_cell
 from kmodpipe.vm.limits import Deadlines, TimeScale
 from kmodpipe.vm.protocol import Record
@@ -276,18 +276,18 @@ class Execution:
             self._scratch / f"initramfs{suffix}.cpio", (files.rootfs, *files.tools, cell_cpio)
         )
         began = now()
-        session = boot.run(
+        spec = BootSpec(
             MachineSpec(
                 files.kernel, initramfs, cmdline(files.cpus), files.memory_mib, files.cpus, self._accel
             ),
             nonce=nonce,
-            case_timeouts={i: float(self._cases[i].timeout_s) for i in batch},
-            deadlines=self._deadlines,
             console_path=self._folder / f"console{suffix}.log",
             channel_path=self._folder / f"verdict{suffix}.log",
-            on_record=self._report_start,
-            pace=pace,
+            case_timeouts={i: float(self._cases[i].timeout_s) for i in batch},
+            deadlines=self._deadlines,
+            time_scale=pace,
         )
+        session = boot.run(spec, self._report_start)
         initramfs.unlink(missing_ok=True)
         return Boot(number, session, cell_cpio, began)
 

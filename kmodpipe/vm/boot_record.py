@@ -1,4 +1,4 @@
-"""One boot as a record: the bounds it ran under and how it ended."""
+"""One boot as records: what was planned, and how it ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kmodpipe.util import process
 from kmodpipe.vm.cpu_time import Reading
-from kmodpipe.vm.limits import cut_note
+from kmodpipe.vm.limits import Deadlines, Limits, TimeScale, cut_note
 from kmodpipe.vm.protocol import Record
 from kmodpipe.vm.qemu import MachineSpec
 
@@ -30,6 +30,20 @@ class GuestEnd(StrEnum):
     QEMU_FAILED = "QEMU failed"
     INTERRUPTED = "interrupted"
     STUCK = "stuck"
+
+
+@dataclass(frozen=True)
+class BootSpec:
+    """One boot as planned."""
+
+    machine: MachineSpec
+    nonce: str  # the key of the verdict channel, made for this boot alone
+    console_path: Path
+    channel_path: Path
+    case_timeouts: Mapping[int, float]  # the planned cases and their limits in seconds, as declared
+    deadlines: Deadlines  # as declared
+    time_scale: TimeScale = field(default_factory=TimeScale)  # what the limits above are multiplied by
+    limits: Limits = field(default_factory=Limits)  # on what the guest may send
 
 
 @dataclass(frozen=True)

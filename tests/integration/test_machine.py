@@ -20,7 +20,7 @@ import pytest
 
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.vm import accel, accel_rom, boot, speed
-from kmodpipe.vm.boot_record import BootRecord, GuestEnd
+from kmodpipe.vm.boot_record import BootRecord, BootSpec, GuestEnd
 from kmodpipe.vm.limits import Deadlines, Limits
 from kmodpipe.vm.qemu import MachineSpec, base_argv, qemu_argv
 from tests.integration.conftest import require
@@ -65,15 +65,16 @@ def boot_guest(tmp_path: Path) -> Callable[..., BootRecord]:
 
     def run(code: bytes, deadlines: Deadlines | None = None, limits: Limits | None = None) -> BootRecord:
         (tmp_path / "initrd").write_bytes(b"none")
-        return boot.run(
+        spec = BootSpec(
             MachineSpec(kernel(tmp_path / "kernel", code), tmp_path / "initrd", "quiet", memory_mib=16),
             nonce=NONCE,
             case_timeouts={0: 1},
             deadlines=deadlines or Deadlines(boot_s=20),
             console_path=tmp_path / "console.log",
             channel_path=tmp_path / "channel.log",
-            limits=limits,
+            limits=limits or Limits(),
         )
+        return boot.run(spec)
 
     return run
 
@@ -100,8 +101,10 @@ def test_a_kernel_that_floods_the_console(boot_guest: Callable[..., BootRecord],
 def test_a_file_that_is_no_kernel(boot_guest: Callable[..., BootRecord], tmp_path: Path) -> None:
     spec = MachineSpec(tmp_path / "none", tmp_path / "none", "")
     session = boot.run(
-        spec, nonce=NONCE, case_timeouts={}, deadlines=Deadlines(boot_s=20),
-        console_path=tmp_path / "c", channel_path=tmp_path / "v",
+        BootSpec(
+            spec, nonce=NONCE, case_timeouts={}, deadlines=Deadlines(boot_s=20),
+            console_path=tmp_path / "c", channel_path=tmp_path / "v",
+        )
     )  # fmt: skip
     assert session.end is GuestEnd.QEMU_FAILED
     assert "none" in session.detail
