@@ -9,7 +9,7 @@ import pytest
 
 from kmodpipe import results
 from kmodpipe.judge.cases import Case, CellContext, Expectation
-from kmodpipe.judge.verdict import judge
+from kmodpipe.judge.verdict import CaseEvidence, judge
 from kmodpipe.logs import evidence, known_benign
 from kmodpipe.logs.case_record import CaseRecord
 from kmodpipe.logs.evidence import fingerprint
@@ -134,15 +134,15 @@ GOOD = CaseRecord(0, "remount", True, True, "exit", outcomes=("mounted",))
 
 
 def run_of(*reports: evidence.KernelReport) -> tuple[Run, results.CaseResult]:
-    result = judge(CASE, WHERE, GOOD, reports)
+    result = judge(CASE, WHERE, CaseEvidence(GOOD, reports))
     cell = CellResult("unpatched", "unpatched", "none", state=State.RAN, cases=(result,))
     return Run("1", "2020-10-13T12:00:00Z", (results.CaseInfo("remount", "", ""),), (cell,)), result
 
 
 def test_a_console_that_was_cut_leaves_no_pass() -> None:
-    assert judge(CASE, WHERE, GOOD, unseen="9 bytes were cut").verdict is results.Verdict.ERROR
+    assert judge(CASE, WHERE, CaseEvidence(GOOD, unseen="9 bytes were cut")).verdict is results.Verdict.ERROR
     failed = replace(GOOD, status=1)
-    assert judge(CASE, WHERE, failed, unseen="9 bytes were cut").verdict is results.Verdict.FAIL
+    assert judge(CASE, WHERE, CaseEvidence(failed, unseen="9 bytes were cut")).verdict is results.Verdict.FAIL
 
 
 def test_every_report_of_a_case_is_in_its_results(decoder: Decoder) -> None:

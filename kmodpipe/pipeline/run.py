@@ -31,7 +31,7 @@ from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.pipeline import provenance, snapshot
 from kmodpipe.pipeline.builder import Building, Built, GuestParts, Maker, Row, Tally
-from kmodpipe.pipeline.cell_run import Execution, GuestFiles
+from kmodpipe.pipeline.cell_run import CellJob, Execution, GuestFiles
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
@@ -117,7 +117,7 @@ class _Tester:
         self._guests: list[Span] = []
         self._accel = accel
         self._speed = Speed()
-        self._places = GuestSlots(bench.spec.jobs)
+        self._slots = GuestSlots(bench.spec.jobs)
         lib = bench.spec.project.images / "guest" / "lib.sh"
         self._snapshot = snapshot.take(bench.spec.cases, lib, folder.shared)
         self.results = results.planned(self._skeleton())
@@ -213,7 +213,7 @@ class _Tester:
         folder = self._folder.cell(built.id)
         flavour = built.configured.cell.flavour
         files = self._guest_files(built.base, built.module, guest, flavour)
-        where = CellContext(
+        context = CellContext(
             built.id, subject.variant.name, subject.variant.design, dict(blank.choice),
             built.configured.final, flavour.name, subject.variant.partial,
         )  # fmt: skip
@@ -222,11 +222,14 @@ class _Tester:
             self._bench.store.scratch("boot-") as scratch,
         ):
             spec = self._bench.spec
-            execution = Execution(
-                where, self._snapshot.cases, files, folder, scratch, self._accel, spec.project.deadlines,
-                step.update, spec.shuffle, spec.tries, self._speed.factor, self._places,
-                KnownBenign(spec.benign, self._bench.tree.kernel_version),
+            job = CellJob(
+                context, self._snapshot.cases, files, folder, scratch, self._accel, spec.project.deadlines,
+                shuffle=spec.shuffle,
+                retries=spec.tries,
+                speed=self._speed.factor,
+                known_benign=KnownBenign(spec.benign, self._bench.tree.kernel_version),
             )  # fmt: skip
+            execution = Execution(job, step.update, self._slots)
             self._partial[built.id] = execution
             try:
                 done = execution.run()
@@ -240,7 +243,7 @@ class _Tester:
             reproduce_script.write(
                 folder,
                 argv=qemu_argv(
-                    replace(boot.session.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@")),
+                    replace(boot.record.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@")),
                     channel="@CHANNEL@",
                 ),
                 kernel=os.path.relpath(files.kernel, folder),
@@ -266,7 +269,7 @@ class _Tester:
                 "guest", cell_id, round(boot.began, 3), round(own.duration_s, 3), own.end.value, own.to_init_s
             )
             for boot in execution.boots[:_TIMED_GUESTS]
-            for own in [boot.session]
+            for own in [boot.record]
         ]
         with self._lock:
             self._guests += spans
