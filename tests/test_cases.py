@@ -1,4 +1,4 @@
-"""Case definitions, the stream's records folded into trials, and the verdict, which must not lie."""
+"""Case definitions, the stream's records folded into case records, and the verdict, which must not lie."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.judge import cases
-from kmodpipe.judge.cases import Case, Expectation, Surroundings
+from kmodpipe.judge.cases import Case, CellContext, Expectation
 from kmodpipe.judge.precedence import Default, Setting
-from kmodpipe.judge.verdict import EXCERPT_LIMIT, excerpt, judge
+from kmodpipe.judge.verdict import EXCERPT_LIMIT, CaseEvidence, excerpt, judge
 from kmodpipe.logs import ktap
-from kmodpipe.logs.case_record import OUTPUT_LIMIT, Trial, trials
+from kmodpipe.logs.case_record import OUTPUT_LIMIT, CaseRecord, case_records
 from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.util.errors import UserError
@@ -88,10 +88,10 @@ CASE = Case(
     ),
 )
 CONFIG = {"EXT4_FS": "y"}
-NOUUID = Surroundings("nouuid.INDEX=y", "nouuid", "nouuid", {"INDEX": "y"}, CONFIG)
+NOUUID = CellContext("nouuid.INDEX=y", "nouuid", "nouuid", {"INDEX": "y"}, CONFIG)
 POSTED = replace(NOUUID, variant="posted", design="posted")
-CONTROL = Surroundings("unpatched.INDEX=y", "unpatched", "none", {"INDEX": "y"}, CONFIG)
-GOOD = Trial(
+CONTROL = CellContext("unpatched.INDEX=y", "unpatched", "none", {"INDEX": "y"}, CONFIG)
+GOOD = CaseRecord(
     0, "remount", True, True, "exit", 0, 1500, {"outcome": "mounted", "nlink": "3"}, ("mounted",),
     b"hello\n", ("overlayfs: requires a single fs for lower and upper",),
 )  # fmt: skip
@@ -101,7 +101,7 @@ def ktap_of(lines: bytes) -> bytes:
     return b"KTAP version 1\n" + lines + b"\n"
 
 
-def observing(word: str) -> Trial:
+def observing(word: str) -> CaseRecord:
     return replace(GOOD, outcomes=(word,), observations={**GOOD.observations, "outcome": word})
 
 
@@ -199,9 +199,9 @@ def test_from_script(tmp_path: Path) -> None:
             cases.from_script(bad)
 
 
-# -- records to trials --------------------------------------------------------------------------------
+# -- records to case records --------------------------------------------------------------------------------
 def test_trials_fold_records() -> None:
-    found = trials(
+    found = case_records(
         [
             Rec("hello", {"release": "5.10.223"}),
             record("start", id="remount"),
@@ -241,9 +241,9 @@ def test_trials_fold_records() -> None:
     ],
 )
 def test_contradictions_are_problems_and_never_a_pass(records: list[Rec]) -> None:
-    trial = trials(records)[0]
+    trial = case_records(records)[0]
     assert trial.problems
-    assert judge(CASE, NOUUID, replace(trial, outcomes=("mounted",))).verdict is Verdict.ERROR
+    assert judge(CASE, NOUUID, CaseEvidence(replace(trial, outcomes=("mounted",)))).verdict is Verdict.ERROR
 
 
 def test_memory_is_bounded_whatever_the_guest_sends() -> None:
@@ -252,7 +252,7 @@ def test_memory_is_bounded_whatever_the_guest_sends() -> None:
 
     keys = [record("obs", key=f"k{i}", value="v") for i in range(5000)]
     lines = [record("kmsg", text="y" * 10_000)] * 5000
-    trial = trials([*flood(), *keys, *lines, record("obs", key="outcome", value="mounted")])[0]
+    trial = case_records([*flood(), *keys, *lines, record("obs", key="outcome", value="mounted")])[0]
     assert len(trial.output) == OUTPUT_LIMIT and trial.dropped["out"] == 50_000 * 1024 - OUTPUT_LIMIT
     assert len(trial.observations) <= 500 and sum(map(len, trial.kmsg)) < 10_000_000
     assert trial.outcomes == ("mounted",)
@@ -260,14 +260,14 @@ def test_memory_is_bounded_whatever_the_guest_sends() -> None:
 
 # -- the verdict --------------------------------------------------------------------------------------
 def test_pass_and_what_it_says() -> None:
-    result = judge(CASE, NOUUID, GOOD)
+    result = judge(CASE, NOUUID, CaseEvidence(GOOD))
     assert (result.verdict, result.outcome, result.goal_met) == (Verdict.PASS, "mounted", True)
     assert result.message == "observed mounted as expected: because"
     assert result.duration_s == 1.5 and result.attempts == 1 and result.output_excerpt == "hello\n"
 
 
 def test_the_control_shows_its_bug_as_expected() -> None:
-    result = judge(CASE, CONTROL, observing("ESTALE"))
+    result = judge(CASE, CONTROL, CaseEvidence(observing("ESTALE")))
     assert (result.verdict, result.goal_met, result.known_defect) == (Verdict.PASS, False, False)
     assert result.message == "observed ESTALE as expected: verified"
 
@@ -316,48 +316,51 @@ def told(result: CaseResult) -> tuple[str, str]:
     ],
 )
 def test_messages_start_with_the_sentence(change: dict[str, object], verdict: str, message: str) -> None:
-    got = told(judge(CASE, NOUUID, replace(GOOD, **change)))  # type: ignore[arg-type]
+    got = told(judge(CASE, NOUUID, CaseEvidence(replace(GOOD, **change))))  # type: ignore[arg-type]
     assert got[0] == verdict
     assert got[1].startswith(message)
 
 
 def test_a_crash_overrides_everything_even_a_case_that_was_not_reached() -> None:
     for trial in (GOOD, None, replace(GOOD, ended=False)):
-        result = judge(CASE, NOUUID, trial, (OOPS,), infra="QEMU was killed by SIGKILL")
+        result = judge(CASE, NOUUID, CaseEvidence(trial, (OOPS,), infra="QEMU was killed by SIGKILL"))
         assert (result.verdict, result.outcome, result.goal_met) == (Verdict.FAIL, "oops", False)
         assert "NULL pointer" in result.message and "RIP: 0010" in result.evidence
 
 
 def test_kernels_fault_or_ours() -> None:
     dead = replace(GOOD, ended=False)
-    result = judge(CASE, NOUUID, dead, (), False, ending="the guest said nothing for 20 s")
+    result = judge(CASE, NOUUID, CaseEvidence(dead, (), False, ending="the guest said nothing for 20 s"))
     assert told(result) == ("fail", "the guest died in this case: the guest said nothing for 20 s")
-    result = judge(CASE, NOUUID, dead, (), False, infra="QEMU was killed by SIGKILL")
+    result = judge(CASE, NOUUID, CaseEvidence(dead, (), False, infra="QEMU was killed by SIGKILL"))
     assert told(result) == ("error", "infrastructure trouble in this case: QEMU was killed by SIGKILL")
-    assert judge(CASE, NOUUID, None, infra="interrupted").message == "not run: interrupted"
-    assert judge(CASE, NOUUID, GOOD, (), False).verdict is Verdict.ERROR
+    assert judge(CASE, NOUUID, CaseEvidence(None, infra="interrupted")).message == "not run: interrupted"
+    assert judge(CASE, NOUUID, CaseEvidence(GOOD, (), False)).verdict is Verdict.ERROR
 
 
 def test_needs() -> None:
     bare = replace(NOUUID, config={})
-    assert told(judge(CASE, bare, None)) == ("skip", "needs CONFIG_EXT4_FS, which this kernel does not have")
+    assert told(judge(CASE, bare, CaseEvidence())) == (
+        "skip",
+        "needs CONFIG_EXT4_FS, which this kernel does not have",
+    )
 
 
 def test_known_defect_is_named_and_its_disappearance_fails() -> None:
-    result = judge(CASE, POSTED, observing("split"))
+    result = judge(CASE, POSTED, CaseEvidence(observing("split")))
     assert result.verdict is Verdict.PASS and result.known_defect and result.goal_met is False
     assert result.message == "known defect: observed split: the name holds the UUID"
-    gone = judge(CASE, POSTED, observing("mounted"))
+    gone = judge(CASE, POSTED, CaseEvidence(observing("mounted")))
     assert gone.verdict is Verdict.FAIL and not gone.known_defect and gone.goal_met is True
     assert gone.message.startswith("expected the known defect split, observed mounted")
     assert "must be revised" in gone.message
 
 
 def test_no_rule_is_an_error_for_the_control_and_the_goal_for_an_unknown_design() -> None:
-    assert judge(CASE, replace(CONTROL, choice={"INDEX": "n"}), GOOD).verdict is Verdict.ERROR
+    assert judge(CASE, replace(CONTROL, choice={"INDEX": "n"}), CaseEvidence(GOOD)).verdict is Verdict.ERROR
     unknown = replace(NOUUID, design="new-idea")
-    assert judge(CASE, unknown, GOOD).verdict is Verdict.PASS
-    bad = judge(CASE, unknown, observing("EIO"))
+    assert judge(CASE, unknown, CaseEvidence(GOOD)).verdict is Verdict.PASS
+    bad = judge(CASE, unknown, CaseEvidence(observing("EIO")))
     assert bad.verdict is Verdict.FAIL
     assert bad.message.startswith("expected mounted, observed EIO: no expectation for design 'new-idea'")
 
@@ -367,8 +370,8 @@ def test_anyones_script(tmp_path: Path, status: int, verdict: str) -> None:
     script = tmp_path / "mine.sh"
     script.write_text("#!/bin/sh\n")
     case = cases.from_script(script)
-    trial = Trial(0, "mine", True, True, "exit", status, 10, output=b"my output\n")
-    result = judge(case, replace(CONTROL, config={}), trial)
+    trial = CaseRecord(0, "mine", True, True, "exit", status, 10, output=b"my output\n")
+    result = judge(case, replace(CONTROL, config={}), CaseEvidence(trial))
     assert result.verdict.value == verdict and "my output" in result.output_excerpt
     assert result.message
     assert result.goal_met is {"pass": True, "fail": False, "skip": None}[verdict]
@@ -390,21 +393,21 @@ def test_a_pass_needs_all_conditions_at_once() -> None:
     }  # fmt: skip
     passes = 0
     for values in itertools.product(*switches.values()):
-        trial = Trial(0, **dict(zip(switches, values, strict=True)))  # type: ignore[arg-type]
+        trial = CaseRecord(0, **dict(zip(switches, values, strict=True)))  # type: ignore[arg-type]
         clean = (
             trial.started and trial.ended and trial.how == "exit" and trial.status == 0
             and trial.outcomes == ("mounted",) and bool(trial.kmsg) and trial.observations.get("nlink") == "3"
             and trial.case_id == "remount" and not trial.problems and trial.output in switches["output"][:2]
         )  # fmt: skip
-        result = judge(CASE, NOUUID, trial)
+        result = judge(CASE, NOUUID, CaseEvidence(trial))
         assert (result.verdict is Verdict.PASS) == clean, (trial, result)
         assert result.message, trial
         if clean:
             passes += 1
             for crash, whole in (((OOPS,), True), ((), False), ((OOPS,), False)):
-                assert judge(CASE, NOUUID, trial, crash, whole).verdict is not Verdict.PASS
-            assert judge(CASE, CONTROL, trial).verdict is Verdict.FAIL
-            assert judge(CASE, POSTED, trial).verdict is Verdict.FAIL
+                assert judge(CASE, NOUUID, CaseEvidence(trial, crash, whole)).verdict is not Verdict.PASS
+            assert judge(CASE, CONTROL, CaseEvidence(trial)).verdict is Verdict.FAIL
+            assert judge(CASE, POSTED, CaseEvidence(trial)).verdict is Verdict.FAIL
     assert passes == 2
 
 
@@ -414,7 +417,7 @@ def test_hostile_text_is_shown_and_bounded() -> None:
         GOOD, outcomes=(hostile,), observations={hostile: hostile}, kmsg=(hostile,),
         output=b"\xff\x00\x1b[2J" * 100_000,
     )  # fmt: skip
-    result = judge(CASE, NOUUID, trial)
+    result = judge(CASE, NOUUID, CaseEvidence(trial))
     assert result.verdict is Verdict.FAIL and "\n" not in result.message + result.outcome
     for text in (result.message, result.evidence, result.output_excerpt, *result.kmsg, *result.observations):
         assert not set(text) & set("\x1b\x00\udc80\u202e")
@@ -473,11 +476,11 @@ def test_a_parent_that_fails_alone_is_reported() -> None:
 # -- more rules ---------------------------------------------------------------------------------------
 def test_a_message_that_must_not_come() -> None:
     case = replace(CASE, expect=(Expectation("mounted", "quiet", no_kmsg=("single fs",)),))
-    assert told(judge(case, NOUUID, GOOD)) == (
+    assert told(judge(case, NOUUID, CaseEvidence(GOOD))) == (
         "fail",
         "the kernel message 'single fs' came, and must not: quiet",
     )
-    assert judge(case, NOUUID, replace(GOOD, kmsg=())).verdict is Verdict.PASS
+    assert judge(case, NOUUID, CaseEvidence(replace(GOOD, kmsg=()))).verdict is Verdict.PASS
 
 
 def test_rules_of_the_file_come_last_and_for_those_who_mention_it(tmp_path: Path) -> None:
@@ -494,16 +497,17 @@ def test_rules_of_the_file_come_last_and_for_those_who_mention_it(tmp_path: Path
 
 def test_any_of_several_goals_is_met() -> None:
     case = replace(CASE, goals=("ESTALE", "mounted"))
-    assert judge(case, NOUUID, GOOD).goal_met is True
+    assert judge(case, NOUUID, CaseEvidence(GOOD)).goal_met is True
     assert case.goal == "ESTALE or mounted"
 
 
 def test_between_two_patches_both_ends_are_right_and_nothing_else() -> None:
     between = replace(POSTED, variant="posted@1", partial=True)
-    before, after = judge(CASE, between, observing("ESTALE")), judge(CASE, between, observing("split"))
+    before = judge(CASE, between, CaseEvidence(observing("ESTALE")))
+    after = judge(CASE, between, CaseEvidence(observing("split")))
     assert (before.verdict, before.reason) == (Verdict.PASS, "verified")
     assert (after.verdict, after.known_defect) == (Verdict.PASS, True)
-    wrong = judge(CASE, between, observing("EIO"))
+    wrong = judge(CASE, between, CaseEvidence(observing("EIO")))
     assert told(wrong)[0] == "fail" and "EIO" in wrong.message
 
 
@@ -523,25 +527,25 @@ SETTING = Setting(
 LAYERED = replace(CASE, expect=(), goals=("as-ruled",), settings=(SETTING,))
 
 
-def probed(**changes: str) -> Trial:
+def probed(**changes: str) -> CaseRecord:
     observed = {pair: SETTING.expected(pair, NOUUID.choice) for pair in SETTING.pairs()}
     observed |= {"outcome": "probed", **{k.replace("__", "/"): v for k, v in changes.items()}}
     return replace(GOOD, outcomes=("probed",), observations=observed)
 
 
 def test_a_layered_setting_is_judged_pair_by_pair() -> None:
-    good = judge(LAYERED, NOUUID, probed())
+    good = judge(LAYERED, NOUUID, CaseEvidence(probed()))
     assert (good.verdict, good.outcome, good.goal_met) == (Verdict.PASS, "as-ruled", True)
     assert len(good.subtests) == len(SETTING.pairs())
-    bad = judge(LAYERED, NOUUID, probed(unset__none="set=- reads=N mount=mounted"))
+    bad = judge(LAYERED, NOUUID, CaseEvidence(probed(unset__none="set=- reads=N mount=mounted")))
     assert (bad.verdict, bad.outcome, bad.goal_met) == (Verdict.FAIL, "rule-broken", False)
     assert "1 of" in bad.message and "unset/none: expected reads=Y" in bad.message
 
 
 def test_a_probe_that_did_not_run_to_its_end_proves_nothing() -> None:
-    assert judge(LAYERED, NOUUID, observing("mounted")).verdict is Verdict.FAIL
+    assert judge(LAYERED, NOUUID, CaseEvidence(observing("mounted"))).verdict is Verdict.FAIL
     missing = replace(GOOD, outcomes=("probed",), observations={"outcome": "probed"})
-    assert judge(LAYERED, NOUUID, missing).verdict is Verdict.FAIL
+    assert judge(LAYERED, NOUUID, CaseEvidence(missing)).verdict is Verdict.FAIL
 
 
 def test_a_default_hangs_on_axes_alone() -> None:
@@ -564,6 +568,6 @@ def test_the_script_is_given_the_product_of_its_design() -> None:
         (replace(NOUUID, config={}), "needs CONFIG_EXT4_FS, which this kernel does not have"),
     ],
 )
-def test_where_a_case_cannot_be_tried(where: Surroundings, why: str) -> None:
-    result = judge(LAYERED, where, None)
+def test_where_a_case_cannot_be_tried(where: CellContext, why: str) -> None:
+    result = judge(LAYERED, where, CaseEvidence())
     assert (result.verdict, result.message) == (Verdict.SKIP, why)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import results
-from kmodpipe.judge.cases import Case, Expectation, Surroundings
-from kmodpipe.judge.verdict import judge
+from kmodpipe.judge.cases import Case, CellContext, Expectation
+from kmodpipe.judge.verdict import CaseEvidence, judge
 from kmodpipe.logs import evidence, known_benign
-from kmodpipe.logs.case_record import Trial
+from kmodpipe.logs.case_record import CaseRecord
 from kmodpipe.logs.evidence import fingerprint
 from kmodpipe.logs.kernel_log import Report, parse
 from kmodpipe.logs.known_benign import Benign, KnownBenign
@@ -74,7 +74,7 @@ def test_it_says_who_where_and_in_what_state(decoder: Decoder) -> None:
     # The kernel's registers, not those of the process behind them.
     assert made.registers[0].startswith("RIP: 0010:caller") and made.registers[-1].startswith("RAX: ")
     assert not any("434b3a" in one or "002b" in one for one in made.registers)
-    told = "\n".join(made.told())
+    told = "\n".join(made.format())
     for text in (
         "in: mount, PID 27, CPU 1",
         "taint: G W before, G W O after",
@@ -94,7 +94,7 @@ def test_each_frame_stands_beside_its_line(decoder: Decoder) -> None:
         ("common+0x7/0x10", "", False),
         ("do_mount+0x7/0x10", "", False),
     ]
-    told = evidence.of(report(), decoder).told()
+    told = evidence.of(report(), decoder).format()
     first, second = line("first.c", "counter ^= value"), line("second.c", "counter ^= value")
     assert any(f"(ambiguous: first.c:{first} or second.c:{second})" in one for one in told)
 
@@ -110,7 +110,7 @@ def test_earlier_stacks_stand_under_their_headings(decoder: Decoder) -> None:
     # A guest that died says nothing of what it came to.
     assert (made.taint_before, made.taint_after) == ("none", "")
     assert evidence.of(report(USE_AFTER_FREE), decoder, left="mounts:1,loops:0").taint_after == "none"
-    assert "  Freed by task 24:" in made.told()
+    assert "  Freed by task 24:" in made.format()
 
 
 def test_without_line_numbers_the_frames_are_there_all_the_same() -> None:
@@ -121,7 +121,7 @@ def test_without_line_numbers_the_frames_are_there_all_the_same() -> None:
 
 def test_hostile_text_is_shown_and_not_obeyed() -> None:
     log = b"BUG: KASAN: use-after-free in f+0x1/0x2\nCPU: 0 PID: 1 Comm: \xff]\x9b2J Not tainted 5.10 #1\n"
-    told = "\n".join(evidence.of(report(log), Decoder()).told())
+    told = "\n".join(evidence.of(report(log), Decoder()).format())
     assert not any(c < " " and c != "\n" for c in told) and "\x9b" not in told
 
 
@@ -129,20 +129,20 @@ def test_hostile_text_is_shown_and_not_obeyed() -> None:
 CASE = Case(
     "remount", "a summary", Path("run.sh"), goals=("mounted",), expect=(Expectation("mounted", "always"),)
 )
-WHERE = Surroundings("unpatched", "unpatched", "none")
-GOOD = Trial(0, "remount", True, True, "exit", outcomes=("mounted",))
+WHERE = CellContext("unpatched", "unpatched", "none")
+GOOD = CaseRecord(0, "remount", True, True, "exit", outcomes=("mounted",))
 
 
 def run_of(*reports: evidence.KernelReport) -> tuple[Run, results.CaseResult]:
-    result = judge(CASE, WHERE, GOOD, reports)
+    result = judge(CASE, WHERE, CaseEvidence(GOOD, reports))
     cell = CellResult("unpatched", "unpatched", "none", state=State.RAN, cases=(result,))
     return Run("1", "2020-10-13T12:00:00Z", (results.CaseInfo("remount", "", ""),), (cell,)), result
 
 
 def test_a_console_that_was_cut_leaves_no_pass() -> None:
-    assert judge(CASE, WHERE, GOOD, unseen="9 bytes were cut").verdict is results.Verdict.ERROR
+    assert judge(CASE, WHERE, CaseEvidence(GOOD, unseen="9 bytes were cut")).verdict is results.Verdict.ERROR
     failed = replace(GOOD, status=1)
-    assert judge(CASE, WHERE, failed, unseen="9 bytes were cut").verdict is results.Verdict.FAIL
+    assert judge(CASE, WHERE, CaseEvidence(failed, unseen="9 bytes were cut")).verdict is results.Verdict.FAIL
 
 
 def test_every_report_of_a_case_is_in_its_results(decoder: Decoder) -> None:

@@ -13,7 +13,7 @@ from kmodpipe import kconfig
 from kmodpipe.kconfig import Asked, Matrix, Variant
 from kmodpipe.pipeline.run_spec import choose_cells
 from kmodpipe.util.errors import UserError
-from kmodpipe.vm.limits import Pace
+from kmodpipe.vm.limits import TimeScale
 from tests import toy
 from tests.toy import World
 
@@ -64,7 +64,7 @@ def test_a_flavour_can_be_larger_and_slower(matrix: Matrix) -> None:
     plain, kasan = kconfig.flavours_of(kconfig.load_matrix(matrix.path), ["plain", "kasan"])
     assert (plain.memory_mib, plain.slow) == (256, 1)
     assert (kasan.memory_mib, kasan.slow) == (512, 4)
-    assert Pace(kasan.slow).told(10) == "10 s (×4 for the flavour: 40 s)"
+    assert TimeScale(kasan.slow).format(10) == "10 s (×4 for the flavour: 40 s)"
     assert (plain.cpus, kasan.cpus) == (1, 2)
     assert (plain.base_make, kasan.base_make) == ({}, {"KCSAN_SANITIZE": "n"})
     # Nothing makes a guest faster than the deadlines are for.

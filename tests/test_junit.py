@@ -12,6 +12,7 @@ from lxml import etree
 
 from kmodpipe import results
 from kmodpipe.judge import attempts
+from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.report import junit
 from kmodpipe.results import CaseResult, CellResult, Run, State, Verdict
 from tests.sample_run import DEAD, INFOS, PARTLY, SKELETON, cell, change, failed, finished
@@ -87,7 +88,7 @@ def tried(*verdicts: Verdict) -> CaseResult:
         replace(failed(2, "ESTALE", "mounted"), verdict=v, message=f"m{n}", guest=n)
         for n, v in enumerate(verdicts, 1)
     )
-    return attempts.merge(runs, attempts.Tries(attempts=len(runs)))
+    return attempts.merge(runs, RetryPolicy(attempts=len(runs)))
 
 
 def test_attempts_are_marked_as_surefire_does_and_flaky_is_still_a_failure() -> None:

@@ -16,8 +16,8 @@ import pytest
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.vm import boot
-from kmodpipe.vm.boot_record import GuestEnd, Session
-from kmodpipe.vm.limits import Deadlines, Limits, Pace
+from kmodpipe.vm.boot_record import BootRecord, BootSpec, GuestEnd
+from kmodpipe.vm.limits import Deadlines, Limits, TimeScale
 from kmodpipe.vm.protocol import Record, encode_ahead
 from kmodpipe.vm.qemu import MachineSpec, qemu_argv
 from tests import scripted_qemu
@@ -28,7 +28,7 @@ QUICK = Deadlines(
 )  # each test shortens the one that it is about
 PANIC = "[    1.0] Kernel panic - not syncing: Fatal exception in interrupt\n"
 
-Play = Callable[..., Session]
+Play = Callable[..., BootRecord]
 ROOT = Path(scripted_qemu.__file__).parent.parent
 
 
@@ -50,21 +50,21 @@ def play(tmp_path: Path, program: Path) -> Play:
         deadlines: Deadlines = QUICK,
         limits: Limits | None = None,
         on_record: Callable[[Record], None] | None = None,
-        pace: Pace | None = None,
-    ) -> Session:
+        time_scale: TimeScale | None = None,
+    ) -> BootRecord:
         script = tmp_path / "scenario.py"
         script.write_text(textwrap.dedent(scenario))
-        return boot.run(
+        spec = BootSpec(
             MachineSpec(script, tmp_path / "none", NONCE, program=program),
             nonce=NONCE,
             case_timeouts=dict.fromkeys(cases, 0.3),
             deadlines=deadlines,
             console_path=tmp_path / "console.log",
             channel_path=tmp_path / "channel.log",
-            on_record=on_record,
-            limits=limits,
-            pace=pace or Pace(),
+            limits=limits or Limits(),
+            time_scale=time_scale or TimeScale(),
         )
+        return boot.run(spec, on_record)
 
     return run
 
@@ -423,8 +423,10 @@ def test_no_qemu_is_an_error_with_a_hint(tmp_path: Path) -> None:
     spec = MachineSpec(tmp_path / "k", tmp_path / "i", "", program=tmp_path / "no-such-qemu")
     with pytest.raises(InfraError) as e:
         boot.run(
-            spec, nonce=NONCE, case_timeouts={}, deadlines=QUICK,
-            console_path=tmp_path / "c", channel_path=tmp_path / "v",
+            BootSpec(
+                spec, nonce=NONCE, case_timeouts={}, deadlines=QUICK,
+                console_path=tmp_path / "c", channel_path=tmp_path / "v",
+            )
         )  # fmt: skip
     assert "not installed" in e.value.what and e.value.hint
 
@@ -438,12 +440,13 @@ def test_the_machine_dies_with_a_driver_that_is_killed(tmp_path: Path, program: 
     code = f"""
 from pathlib import Path
 from kmodpipe.vm.boot import run
+from kmodpipe.vm.boot_record import BootSpec
 from kmodpipe.vm.qemu import MachineSpec
 from kmodpipe.vm.limits import Deadlines
 folder = Path({str(tmp_path)!r})
 spec = MachineSpec(folder / "scenario.py", folder / "none", {NONCE!r}, program=folder / "qemu")
-run(spec, nonce={NONCE!r}, case_timeouts={{}}, deadlines=Deadlines(),
-    console_path=folder / "console.log", channel_path=folder / "channel.log")
+run(BootSpec(spec, nonce={NONCE!r}, case_timeouts={{}}, deadlines=Deadlines(),
+    console_path=folder / "console.log", channel_path=folder / "channel.log"))
 """
     driver = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
@@ -531,7 +534,7 @@ def test_a_limit_says_how_long_it_was_and_what_became_of_the_time(play: Play) ->
     session = play(
         "guest.send('hello'); guest.send('start', case=0)\nwhile True: pass",
         deadlines=Deadlines(silence_s=0.4, case_grace_s=60),
-        pace=Pace(flavour=2, machine=1.5),
+        time_scale=TimeScale(flavour=2, machine=1.5),
     )
     assert session.end is GuestEnd.SILENCE
     assert session.detail.startswith(

@@ -10,13 +10,13 @@ import pytest
 from junitparser import JUnitXml
 
 from kmodpipe.judge import attempts
-from kmodpipe.judge.attempts import Tries, interval, merge, most, rate
+from kmodpipe.judge.attempts import RetryPolicy, interval, merge, most, rate
 from kmodpipe.results import CaseResult, Verdict
 from tests import toy
 from tests.toy import World
 
 CELL = "toy-fix.INDEX=y.NOUUID=n"
-SOAK = Tries(repeat=5)
+SOAK = RetryPolicy(repeat=5)
 
 
 # -- arithmetic -------------------------------------------------------------------------------------
@@ -68,12 +68,12 @@ def runs(letters: str) -> tuple[CaseResult, ...]:
 
 
 def test_one_run_is_what_it_was() -> None:
-    assert merge(runs("f"), Tries(attempts=3)) == runs("f")[0]
-    assert merge(runs("p"), Tries()) == runs("p")[0]
+    assert merge(runs("f"), RetryPolicy(attempts=3)) == runs("f")[0]
+    assert merge(runs("p"), RetryPolicy()) == runs("p")[0]
 
 
 def test_a_pass_after_a_failure_is_flaky_and_no_pass() -> None:
-    merged = merge(runs("ffp"), Tries(attempts=3))
+    merged = merge(runs("ffp"), RetryPolicy(attempts=3))
     assert merged.verdict is Verdict.FAIL and merged.flaky
     assert merged.message == (
         "flaky: failed in attempt 1 (message 1), failed in attempt 2 (message 2), "
@@ -86,7 +86,7 @@ def test_a_pass_after_a_failure_is_flaky_and_no_pass() -> None:
 
 
 def test_a_failure_that_stays_is_real() -> None:
-    merged = merge(runs("fff"), Tries(attempts=3))
+    merged = merge(runs("fff"), RetryPolicy(attempts=3))
     assert merged.verdict is Verdict.FAIL and not merged.flaky
     assert merged.message == "failed in all 3 attempts: message 1"
     assert merged.outcome == "outcome-f" and merged.goal_met is False
@@ -94,7 +94,7 @@ def test_a_failure_that_stays_is_real() -> None:
 
 @pytest.mark.parametrize(("letters", "did"), [("fe", "had no verdict"), ("fs", "was skipped")])
 def test_an_attempt_without_verdict_takes_no_failure_back(letters: str, did: str) -> None:
-    merged = merge(runs(letters), Tries(attempts=2))
+    merged = merge(runs(letters), RetryPolicy(attempts=2))
     assert merged.verdict is Verdict.FAIL and not merged.flaky
     assert merged.message == f"failed in attempt 1 (message 1), {did} in attempt 2 (message 2)"
 
@@ -123,7 +123,7 @@ def test_a_soak_has_the_worst_verdict_and_a_rate(
 def test_of_many_runs_the_evidence_of_the_first_ones_is_kept() -> None:
     found = runs("p" * 300 + "f" + "p" * 99 + "f")
     assert sum(bool(r.output_excerpt) for r in found) == attempts.MOST_ATTEMPTS + 1
-    merged = merge(found, Tries(repeat=401))
+    merged = merge(found, RetryPolicy(repeat=401))
     assert merged.output_excerpt == "output 301\n" and "run 301" in merged.message
 
 

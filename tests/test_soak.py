@@ -8,7 +8,7 @@ import time
 import pytest
 
 from kmodpipe.pipeline import soak
-from kmodpipe.pipeline.soak import MOST_KEPT, Places, Shelf
+from kmodpipe.pipeline.soak import MOST_KEPT, GuestSlots, Shelf
 from kmodpipe.results import CaseResult, Verdict
 
 
@@ -26,14 +26,14 @@ def test_every_job_runs_once_and_no_more_at_a_time_than_there_are_places() -> No
         with lock:
             running -= 1
 
-    soak.in_parallel([7, 8, 9] * 5, Places(4), run)
+    soak.in_parallel([7, 8, 9] * 5, GuestSlots(4), run)
     assert sorted(ran) == list(enumerate([7, 8, 9] * 5, 1))
     assert most == 4
-    soak.in_parallel([], Places(2), run)
+    soak.in_parallel([], GuestSlots(2), run)
 
 
 def test_cells_share_the_places() -> None:
-    places, running, most = Places(2), 0, 0
+    places, running, most = GuestSlots(2), 0, 0
     lock = threading.Lock()
 
     def run(*_: int) -> None:
@@ -62,7 +62,7 @@ def test_an_error_ends_it() -> None:
             raise RuntimeError("mine")
 
     with pytest.raises(RuntimeError, match="mine"):
-        soak.in_parallel([0] * 100, Places(2), run)
+        soak.in_parallel([0] * 100, GuestSlots(2), run)
     assert len(ran) < 10
 
 

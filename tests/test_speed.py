@@ -31,7 +31,7 @@ def measure(folder: Path, script: str) -> Speed:
 def test_limits_are_longer_on_a_slow_machine_and_never_shorter(seconds: float, factor: float) -> None:
     found = Speed(seconds)
     assert found.factor == factor
-    assert found.told().endswith(f"limits are ×{factor:g}" if factor > 1 else "limits are as declared")
+    assert found.describe().endswith(f"limits are ×{factor:g}" if factor > 1 else "limits are as declared")
     assert found.properties()["speed.factor"] == f"{factor:g}"
 
 
@@ -45,7 +45,7 @@ def test_what_is_waited_is_told_and_does_not_count(tmp_path: Path) -> None:
     """A machine that has no time for the program, by the same signal that a debugger would send."""
     wake = "subprocess.Popen(['sh', '-c', f'sleep 0.6; kill -CONT {os.getpid()}'])"
     found = measure(tmp_path, f"say('s'); {wake}; os.kill(os.getpid(), signal.SIGSTOP); {ENDS}")
-    assert found.waited_s > 0.3 and "waited 0." in found.told()
+    assert found.waited_s > 0.3 and "waited 0." in found.describe()
     assert found.seconds < 0.4
 
 
@@ -56,7 +56,7 @@ def test_what_is_waited_is_told_and_does_not_count(tmp_path: Path) -> None:
 def test_what_cannot_be_measured_is_told_and_changes_nothing(tmp_path: Path, script: str) -> None:
     found = measure(tmp_path, script)
     assert found.factor == 1 and found.trouble
-    assert "not measured: a test program exited with status" in found.told()
+    assert "not measured: a test program exited with status" in found.describe()
     assert found.properties()["speed.trouble"] == found.trouble
 
 
@@ -72,7 +72,7 @@ def test_a_machine_that_is_too_busy_to_be_measured_is_not_slow(
 ) -> None:
     monkeypatch.setattr(speed, "_MOST_WALL_S", 1.0)
     found = measure(tmp_path, "say('s'); os.kill(os.getpid(), signal.SIGSTOP)")
-    assert found.factor == 1 and "this machine is too busy" in found.told()
+    assert found.factor == 1 and "this machine is too busy" in found.describe()
 
 
 def test_no_qemu_is_an_error(tmp_path: Path) -> None:

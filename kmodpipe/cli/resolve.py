@@ -12,7 +12,7 @@ from kmodpipe import kconfig, series, source
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import Common, RunOptions, Use, command_line, question, taken_from
 from kmodpipe.judge import cases
-from kmodpipe.judge.attempts import MOST_ATTEMPTS, MOST_REPEATS, Tries
+from kmodpipe.judge.attempts import MOST_ATTEMPTS, MOST_REPEATS, RetryPolicy
 from kmodpipe.kconfig import Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.logs import known_benign
@@ -70,7 +70,7 @@ def resolve(values: Common, call: Invocation, *, cases_too: bool = False, latest
     return _with_cases(spec, known, scripts, _tries(given))
 
 
-def _with_cases(spec: RunSpec, known: Sequence[str], scripts: Sequence[str], tries: Tries) -> RunSpec:
+def _with_cases(spec: RunSpec, known: Sequence[str], scripts: Sequence[str], tries: RetryPolicy) -> RunSpec:
     """Add the cases by name and the scripts by path; only the scripts where nothing else is named."""
     declared = cases.load(spec.project.cases)
     cases.check_axes(declared, spec.matrix.axes, spec.matrix.flavours)
@@ -108,7 +108,7 @@ def _seed(shuffle: str) -> int:
     return int(shuffle or "0")
 
 
-def _tries(given: RunOptions) -> Tries:
+def _tries(given: RunOptions) -> RetryPolicy:
     """Return how often each case is to run. Raises UserError."""
     for name, value, most in (
         ("attempts", given.attempts, MOST_ATTEMPTS),
@@ -121,4 +121,4 @@ def _tries(given: RunOptions) -> Tries:
             "--attempts and --repeat exclude each other",
             hint="--repeat runs a case as often whether it fails or not, and tells the rate",
         )
-    return Tries(given.attempts, given.repeat)
+    return RetryPolicy(given.attempts, given.repeat)

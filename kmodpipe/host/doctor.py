@@ -188,11 +188,13 @@ def speed(works: Accel) -> Finding:
     except KmodpipeError as e:
         return Finding("speed", None, e.what, e.hint)
     if found.trouble:
-        return Finding("speed", None, found.told(), "run invoke test all the same; limits may be too short")
+        return Finding(
+            "speed", None, found.describe(), "run invoke test all the same; limits may be too short"
+        )
     if found.factor < _SLOW:
-        return Finding("speed", True, found.told())
+        return Finding("speed", True, found.describe())
     fix = "every boot takes that much longer; a machine with KVM, or less beside it, would help"
-    return Finding("speed", None, found.told(), fix)
+    return Finding("speed", None, found.describe(), fix)
 
 
 def disk(cache: Path) -> Finding:

@@ -31,12 +31,11 @@ _DID = {
 
 
 @dataclass(frozen=True)
-class Tries:
-    """How often a case runs: until it does not fail, up to ``attempts`` times; or ``repeat`` times whatever
-    comes. Each attempt but the first, and each repeat, has a fresh guest of its own."""
+class RetryPolicy:
+    """How often a case runs. Each attempt but the first, and each repeat, has a fresh guest of its own."""
 
-    attempts: int = 1
-    repeat: int = 1
+    attempts: int = 1  # until it does not fail, up to so many times
+    repeat: int = 1  # so many times, whatever the verdicts
 
 
 def kept(runs: Sequence[CaseResult], result: CaseResult) -> tuple[CaseResult, ...]:
@@ -46,9 +45,9 @@ def kept(runs: Sequence[CaseResult], result: CaseResult) -> tuple[CaseResult, ..
     return (*runs, result)
 
 
-def merge(runs: Sequence[CaseResult], tries: Tries) -> CaseResult:
-    """One result of all ``runs``, the first at the front; there is at least one."""
-    if tries.repeat > 1:
+def merge(runs: Sequence[CaseResult], policy: RetryPolicy) -> CaseResult:
+    """Return one result of all ``runs``, the first at the front; there is at least one."""
+    if policy.repeat > 1:
         return _soaked(runs)
     return runs[0] if len(runs) == 1 else _attempted(runs)
 
@@ -80,13 +79,13 @@ def _soaked(runs: Sequence[CaseResult]) -> CaseResult:
     order = (Verdict.FAIL, Verdict.ERROR, Verdict.PASS, Verdict.SKIP)
     number, worst = min(enumerate(runs, 1), key=lambda pair: order.index(pair[1].verdict))
     failed, passed = _count(runs, Verdict.FAIL), _count(runs, Verdict.PASS)
-    told = [rate(failed, failed + passed)] if failed + passed else []
+    parts = [rate(failed, failed + passed)] if failed + passed else []
     if errors := _count(runs, Verdict.ERROR):
-        told.append(f"{errors} of {len(runs)} runs had no verdict")
-    if (skipped := _count(runs, Verdict.SKIP)) and told:
-        told.append(f"{skipped} of {len(runs)} runs were skipped")
+        parts.append(f"{errors} of {len(runs)} runs had no verdict")
+    if (skipped := _count(runs, Verdict.SKIP)) and parts:
+        parts.append(f"{skipped} of {len(runs)} runs were skipped")
     which = f"run {number}: " if worst.verdict is not Verdict.PASS and len(runs) > 1 else ""
-    merged = replace(worst, message="; ".join([*told, f"{which}{worst.message}"]))
+    merged = replace(worst, message="; ".join([*parts, f"{which}{worst.message}"]))
     return _counted(_flaky(merged) if failed and passed else merged, runs)
 
 
@@ -129,12 +128,12 @@ def interval(failed: int, runs: int) -> tuple[float, float]:
 
 def rate(failed: int, runs: int) -> str:
     """``0 of 200 failed: rate below 1.5 % (95 %, exact)``."""
-    told = f"{failed} of {runs} failed"
+    text = f"{failed} of {runs} failed"
     if not failed:
-        return f"{told}: rate below {_percent(most(runs))} % (95 %, exact)"
+        return f"{text}: rate below {_percent(most(runs))} % (95 %, exact)"
     low, high = interval(failed, runs)
     between = f"between {_percent(low)} and {_percent(high)} %"
-    return f"{told}: rate {_percent(failed / runs)} %, {between} (95 %, Wilson)"
+    return f"{text}: rate {_percent(failed / runs)} %, {between} (95 %, Wilson)"
 
 
 def _percent(share: float) -> str:

@@ -42,18 +42,16 @@ _MAX_SCRIPT_MIB = 16
 
 # -- the records --------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Surroundings:
-    """Where a case runs. ``choice`` maps an axis of the matrix to its value (``INDEX`` to ``y``), ``config``
-    a Kconfig symbol without prefix to its value in the kernel's final configuration; ``flavour`` is empty
-    for the plain cells; ``partial``: only the first patches of the series are applied."""
+class CellContext:
+    """The cell that a case runs in."""
 
     cell_id: str
     variant: str
     design: str
-    choice: Mapping[str, str] = field(default_factory=dict)
-    config: Mapping[str, str] = field(default_factory=dict)
-    flavour: str = ""
-    partial: bool = False
+    choice: Mapping[str, str] = field(default_factory=dict)  # from axis of the matrix to value: INDEX to y
+    config: Mapping[str, str] = field(default_factory=dict)  # the final one, symbols without CONFIG_
+    flavour: str = ""  # empty for the plain cells
+    partial: bool = False  # only the first patches of the series are applied
 
 
 @dataclass(frozen=True)
@@ -71,12 +69,12 @@ class Expectation:
     observe: Mapping[str, str] = field(default_factory=dict)
     lacks: bool = False
 
-    def matches(self, where: Surroundings) -> bool:
+    def matches(self, cell: CellContext) -> bool:
         """Whether every key of ``when`` fits; an axis that the cell does not have counts as ``n``, no
         flavour as ``plain``."""
-        own = {"variant": where.variant, "design": where.design, "flavour": where.flavour or PLAIN}
+        own = {"variant": cell.variant, "design": cell.design, "flavour": cell.flavour or PLAIN}
         return all(
-            (own[key] if key in own else where.choice.get(key, "n")) in allowed
+            (own[key] if key in own else cell.choice.get(key, "n")) in allowed
             for key, allowed in self.when.items()
         )
 
@@ -105,34 +103,34 @@ class Case:
     def goal(self) -> str:
         return " or ".join(self.goals)
 
-    def expectation(self, where: Surroundings) -> Expectation | None:
+    def expectation(self, cell: CellContext) -> Expectation | None:
         """The first rule that matches, or None."""
-        return next((rule for rule in self.expect if rule.matches(where)), None)
+        return next((rule for rule in self.expect if rule.matches(cell)), None)
 
-    def expectations(self, where: Surroundings) -> tuple[Expectation, ...]:
+    def expectations(self, cell: CellContext) -> tuple[Expectation, ...]:
         """The rules one of which has to hold: one; or, between two patches of a series, that of the whole
         series and that of the tree before it, as every patch leads from the one to the other."""
-        designs = (where.design, CONTROL_DESIGN) if where.partial else (where.design,)
-        found = [self.expectation(replace(where, design=design)) for design in designs]
+        designs = (cell.design, CONTROL_DESIGN) if cell.partial else (cell.design,)
+        found = [self.expectation(replace(cell, design=design)) for design in designs]
         return tuple(rule for rule in found if rule)
 
     def setting(self, design: str) -> Setting | None:
         """The layered setting as it is in a design."""
         return next((s for s in self.settings if design in s.designs), None)
 
-    def arguments(self, where: Surroundings) -> tuple[str, ...]:
+    def arguments(self, cell: CellContext) -> tuple[str, ...]:
         """What the script is given in this cell."""
-        setting = self.setting(where.design)
+        setting = self.setting(cell.design)
         return (*self.args, *(setting.arguments if setting else ()))
 
-    def not_here(self, where: Surroundings) -> str:
+    def not_here(self, cell: CellContext) -> str:
         """Why the case cannot be tried in this cell; empty where it can."""
-        if unmet := self.unmet(where.config):
+        if unmet := self.unmet(cell.config):
             return f"needs {', '.join(f'CONFIG_{s}' for s in unmet)}, which this kernel does not have"
-        if self.settings and where.partial:
+        if self.settings and cell.partial:
             return "between two patches a setting need not be whole"
-        if self.settings and not self.setting(where.design):
-            return f"the design {where.design} has no such setting"
+        if self.settings and not self.setting(cell.design):
+            return f"the design {cell.design} has no such setting"
         return ""
 
     def unmet(self, config: Mapping[str, str]) -> tuple[str, ...]:

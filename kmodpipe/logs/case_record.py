@@ -1,5 +1,5 @@
-"""From the records of one boot's verdict stream to one trial a case. Pure, and bounded in memory whatever the
-guest sends.
+"""From the records of one boot's verdict stream to one record a case. Pure, and bounded in memory
+whatever the guest sends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ENDINGS = ("exit", "signal", "timeout", "stuck")
 
 
 class Record(Protocol):
-    """What `trials` needs of a record of the verdict stream."""
+    """What `case_records` needs of a record of the verdict stream."""
 
     @property
     def type(self) -> str: ...
@@ -27,7 +27,7 @@ class Record(Protocol):
 
 
 @dataclass(frozen=True)
-class Trial:
+class CaseRecord:
     """What the stream says of one case of one boot. ``how`` is exit, signal, timeout or stuck, and empty
     where no end came; ``problems`` are contradictions in the stream about this case, ``outcomes`` the
     different outcomes it observed, in order; ``dropped`` counts bytes that did not make it, by stream;
@@ -126,16 +126,16 @@ class _Draft:
         if text not in self.problems and len(self.problems) < 8:
             self.problems.append(text)
 
-    def finished(self) -> Trial:
-        return Trial(
+    def finished(self) -> CaseRecord:
+        return CaseRecord(
             self.index, self.case_id, self.started, self.ended, self.how, self.status, self.duration_ms,
             dict(self.observations), tuple(self.outcomes), bytes(self.output), tuple(self.kmsg),
             self.left, dict(self.dropped), tuple(self.problems), self.digests,
         )  # fmt: skip
 
 
-def trials(records: Iterable[Record]) -> dict[int, Trial]:
-    """One trial for each case index that the records of one boot speak of. Memory is bounded whatever the
+def case_records(records: Iterable[Record]) -> dict[int, CaseRecord]:
+    """Return one record for each case index that the records of one boot name. Memory is bounded whatever the
     guest sends: what goes over the limits is counted as dropped."""
     drafts: dict[int, _Draft] = {}
     for record in records:

@@ -65,20 +65,20 @@ class KernelReport:
     offset: int = 0
     benign: str = ""
 
-    def told(self) -> list[str]:
-        """It in lines, what a developer needs first at the top, the kernel's own words last."""
+    def format(self) -> list[str]:
+        """Return its lines: what a developer needs first at the top, the kernel's own words last."""
         if self.benign:
             return [f"benign report: {self.title}", f"  let off: {self.benign}"]
-        told = [f"crash: {self.title}", *(f"  {name}: {value}" for name, value in self._facts() if value)]
+        lines = [f"crash: {self.title}", *(f"  {name}: {value}" for name, value in self._facts() if value)]
         if self.registers:
-            told += ["  registers:", *(f"    {line}" for line in self.registers)]
+            lines += ["  registers:", *(f"    {line}" for line in self.registers)]
         stack = None
         for line in self.trace:
             if line.stack != stack:
-                told.append(f"  {line.stack or 'call trace, innermost first:'}")
+                lines.append(f"  {line.stack or 'call trace, innermost first:'}")
                 stack = line.stack
-            told.append(f"    {line}")
-        return told + [f"| {line}" for line in self.lines]
+            lines.append(f"    {line}")
+        return lines + [f"| {line}" for line in self.lines]
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         who = self.task + (f", PID {self.pid}" if self.pid is not None else "")

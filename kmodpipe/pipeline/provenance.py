@@ -50,7 +50,7 @@ def of_cell(
     built: BuiltCell, guest: GuestParts, files: GuestFiles, done: Executed, accel: Accel
 ) -> Mapping[str, str]:
     """What a cell that ran was, flat."""
-    session = done.boots[-1].session if done.boots else None
+    record = done.boots[-1].record if done.boots else None
     found = {
         "config": "config",
         "compiler": built.configured.final.get("CC_VERSION_TEXT", "").strip('"'),
@@ -62,15 +62,15 @@ def of_cell(
         "boots": str(len(done.boots)),
     }
     for boot in done.boots:
-        if boot.session.end is not GuestEnd.DONE:
-            told = f"{boot.session.end.value}: {boot.session.detail}"
+        if boot.record.end is not GuestEnd.DONE:
+            told = f"{boot.record.end.value}: {boot.record.detail}"
             found[f"boot.{boot.number}"] = one_line(told)
     found |= {"accel": accel.name, "accel.cpu": accel.cpu}
-    if session:
-        found["qemu"] = process.pasteable(session.argv)
-        if session.to_init_s is not None:
-            found["kernel-to-init-seconds"] = f"{session.to_init_s:.2f}"
-        found["guest-seconds"] = f"{sum(b.session.duration_s for b in done.boots):.2f}"
+    if record:
+        found["qemu"] = process.pasteable(record.argv)
+        if record.to_init_s is not None:
+            found["kernel-to-init-seconds"] = f"{record.to_init_s:.2f}"
+        found["guest-seconds"] = f"{sum(b.record.duration_s for b in done.boots):.2f}"
         found |= _spent(done.boots)
     # What was not made here, with the digest that it was pulled by.
     origins = {"base.from": origin(built.base), "guest.from": guest.origin}
@@ -79,14 +79,14 @@ def of_cell(
 
 def _spent(boots: Sequence[Boot]) -> Mapping[str, str]:
     """What QEMU got of this machine: in all, and in each guest whose files are there."""
-    spent = [boot.session.spent for boot in boots]
+    spent = [boot.record.spent for boot in boots]
     found = {
         "guest-cpu-seconds": f"{sum(one.cpu_s for one in spent):.2f}",
         "guest-waited-seconds": f"{sum(one.waited_s for one in spent):.2f}",
     }
     for boot in boots:
         if boot.kept:
-            one = boot.session.spent
+            one = boot.record.spent
             told = f"{one.wall_s:.2f} s, {one.cpu_s:.2f} s of processor time, {one.waited_s:.2f} s waiting"
             found[f"guest.{boot.number}.time"] = told
     return found

@@ -28,7 +28,7 @@ from kmodpipe.build.elf import kernel_build_ids
 from kmodpipe.build.stages import Subject
 from kmodpipe.cache.store import Artifact, made_as
 from kmodpipe.judge import dead_axes
-from kmodpipe.judge.cases import Surroundings
+from kmodpipe.judge.cases import CellContext
 from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.pipeline import provenance, snapshot
@@ -42,9 +42,9 @@ from kmodpipe.pipeline.builder import (
     StageMaker,
     Tally,
 )
-from kmodpipe.pipeline.cell_run import Execution, GuestFiles
+from kmodpipe.pipeline.cell_run import CellJob, Execution, GuestFiles
 from kmodpipe.pipeline.run_folder import RunFolder
-from kmodpipe.pipeline.soak import Places
+from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
@@ -125,7 +125,7 @@ class _Tester:
         self._guests: list[Span] = []
         self._accel = accel
         self._speed = Speed()
-        self._places = Places(bench.spec.jobs)
+        self._slots = GuestSlots(bench.spec.jobs)
         lib = bench.spec.project.images / "guest" / "lib.sh"
         self._snapshot = snapshot.take(bench.spec.cases, lib, folder.shared)
         self.results = results.planned(self._skeleton())
@@ -177,7 +177,7 @@ class _Tester:
         """How fast this machine is now, with the accelerator that will be used."""
         with self._bench.store.scratch("speed-") as scratch:
             self._speed = speed.measure(self._accel, scratch)
-        self._bench.screen.say(f"this machine's speed: {self._speed.told()}")
+        self._bench.screen.say(f"this machine's speed: {self._speed.describe()}")
         with self._lock:
             found = {
                 **self.results.properties,
@@ -223,7 +223,7 @@ class _Tester:
         cell_id, flavour = built.cell.id, built.cell.flavour
         folder = self._folder.cell(cell_id)
         files = self._guest_files(built.base, built.module, guest, flavour)
-        where = Surroundings(
+        context = CellContext(
             cell_id, subject.variant.name, subject.variant.design, dict(blank.choice),
             built.configured.final, flavour.name, subject.variant.partial,
         )  # fmt: skip
@@ -232,11 +232,14 @@ class _Tester:
             self._bench.store.scratch("boot-") as scratch,
         ):
             spec = self._bench.spec
-            execution = Execution(
-                where, self._snapshot.cases, files, folder, scratch, self._accel, spec.project.deadlines,
-                step.update, spec.shuffle, spec.tries, self._speed.factor, self._places,
-                KnownBenign(spec.benign, self._bench.tree.kernel_version),
+            job = CellJob(
+                context, self._snapshot.cases, files, folder, scratch, self._accel, spec.project.deadlines,
+                shuffle=spec.shuffle,
+                retries=spec.tries,
+                speed=self._speed.factor,
+                known_benign=KnownBenign(spec.benign, self._bench.tree.kernel_version),
             )  # fmt: skip
+            execution = Execution(job, step.update, self._slots)
             self._partial[cell_id] = execution
             try:
                 done = execution.run()
@@ -250,7 +253,7 @@ class _Tester:
             reproduce_script.write(
                 folder,
                 argv=qemu_argv(
-                    replace(boot.session.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@")),
+                    replace(boot.record.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@")),
                     channel="@CHANNEL@",
                 ),
                 kernel=os.path.relpath(files.kernel, folder),
@@ -276,7 +279,7 @@ class _Tester:
                 "guest", cell_id, round(boot.began, 3), round(own.duration_s, 3), own.end.value, own.to_init_s
             )
             for boot in execution.boots[:_TIMED_GUESTS]
-            for own in [boot.session]
+            for own in [boot.record]
         ]
         with self._lock:
             self._guests += spans

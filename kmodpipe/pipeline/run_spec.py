@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import kconfig
-from kmodpipe.judge.attempts import Tries
+from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.logs.known_benign import Benign
@@ -44,7 +44,7 @@ class RunSpec:
     # Cells were picked out of the matrix.
     selected: bool = False
     cases: tuple[Case, ...] = ()
-    tries: Tries = field(default_factory=Tries)
+    tries: RetryPolicy = field(default_factory=RetryPolicy)
     # The seed of the cases' order; 0 is the declared one.
     shuffle: int = 0
     # Reports of the kernel that are let off.

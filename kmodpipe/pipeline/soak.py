@@ -21,8 +21,8 @@ MOST_KEPT = 20
 _UNEVENTFUL = (Verdict.PASS, Verdict.SKIP)
 
 
-class Places:
-    """So many guests at a time, whichever cell they are of."""
+class GuestSlots:
+    """Slots for a bounded number of guests at a time, shared by all cells."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -34,15 +34,15 @@ class Places:
             yield
 
 
-def in_parallel(jobs: Sequence[int], places: Places, run: Callable[[int, int], None]) -> None:
+def in_parallel(jobs: Sequence[int], slots: GuestSlots, run: Callable[[int, int], None]) -> None:
     """``run(number, job)`` for every job, numbered from 1 and started in this order, as many at once as there
-    are places. The first error ends it, when those that run have ended."""
+    are slots. The first error ends it, when those that run have ended."""
     rest = iter(enumerate(jobs, 1))
     lock, over = threading.Lock(), threading.Event()
 
     def work() -> None:
         while not over.is_set():
-            with places.one():
+            with slots.one():
                 with lock:
                     number, job = next(rest, (0, 0))
                 if not number:
@@ -53,8 +53,8 @@ def in_parallel(jobs: Sequence[int], places: Places, run: Callable[[int, int], N
                     over.set()
                     raise
 
-    with ThreadPoolExecutor(min(places.count, len(jobs)) or 1, thread_name_prefix="soak") as pool:
-        workers = [pool.submit(work) for _ in range(min(places.count, len(jobs)))]
+    with ThreadPoolExecutor(min(slots.count, len(jobs)) or 1, thread_name_prefix="soak") as pool:
+        workers = [pool.submit(work) for _ in range(min(slots.count, len(jobs)))]
     for worker in workers:
         worker.result()
 
@@ -67,7 +67,8 @@ class Progress:
     total: int
     verdicts: Counter[Verdict]
 
-    def told(self) -> str:
+    def describe(self) -> str:
+        """Return ``12 of 200 guests, 1 failed``."""
         bad = {"failed": self.verdicts[Verdict.FAIL], "without verdict": self.verdicts[Verdict.ERROR]}
         parts = [f"{self.done} of {self.total} guests", *(f"{n} {word}" for word, n in bad.items() if n)]
         return ", ".join(parts)
@@ -92,4 +93,4 @@ def remove(files: Sequence[Path]) -> None:
         file.unlink(missing_ok=True)
 
 
-__all__ = ["MOST_KEPT", "Places", "Progress", "Shelf", "in_parallel", "remove"]
+__all__ = ["MOST_KEPT", "GuestSlots", "Progress", "Shelf", "in_parallel", "remove"]

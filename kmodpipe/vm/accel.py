@@ -82,7 +82,9 @@ def _probe(cache: Path, program: Path, kvm: Path) -> Accel:
             first = _run_rom([tcg], program, rom, _TCG_BOUND_S)[0]
         if not first.ok:
             raise InfraError(
-                f"QEMU cannot run a test program: it {first.told}", where=str(program), detail=first.stderr
+                f"QEMU cannot run a test program: it {first.describe()}",
+                where=str(program),
+                detail=first.stderr,
             )
         unusable = _unusable(kvm)
         if unusable:
@@ -94,7 +96,7 @@ def _probe(cache: Path, program: Path, kvm: Path) -> Accel:
         if trial.ok:
             return replace(accel, reason=f"KVM works, CPU model {accel.cpu}")
     best = max(trials, key=lambda t: len(t.stages))
-    return replace(tcg, reason=f"KVM opens, but a test program {best.told}; using TCG")
+    return replace(tcg, reason=f"KVM opens, but a test program {best.describe()}; using TCG")
 
 
 def _unusable(kvm: Path) -> str:
@@ -119,8 +121,8 @@ class _Trial:
     def ok(self) -> bool:
         return self.returncode == accel_rom.EXIT_STATUS and self.stages.endswith("u")
 
-    @property
-    def told(self) -> str:
+    def describe(self) -> str:
+        """Return what went wrong, as the end of a sentence that begins with the test program."""
         where = accel_rom.STAGES.get(self.stages[-1:], "somewhere")
         if self.returncode is None:
             return f"hangs {where}"

@@ -16,72 +16,49 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from pathlib import Path
 
 from kmodpipe.logs.kernel_log import Scanner, parse
 from kmodpipe.util import process
-from kmodpipe.vm.boot_record import GuestEnd, Session
+from kmodpipe.vm.boot_record import BootRecord, BootSpec, GuestEnd
 from kmodpipe.vm.capped_log import CappedFile
 from kmodpipe.vm.cpu_time import Reading
-from kmodpipe.vm.limits import Deadlines, Limits, Pace
 from kmodpipe.vm.protocol import Channel, Ledger, Record, encode_ahead
-from kmodpipe.vm.qemu import MachineSpec, guarded, qemu_argv, require_same
+from kmodpipe.vm.qemu import guarded, qemu_argv, require_same
 from kmodpipe.vm.watchdog import GuestClock, Limit, Watchdog
 
 _READ_BYTES = 64 * 1024
 _POLL_S = 0.25
 _STDERR_BYTES = 8 * 1024
-_AS_DECLARED = Pace()
 # Console bytes taken before the channel gets its turn again.
 _DRAIN_BYTES = 4 * 1024 * 1024
 
 
-def run(
-    spec: MachineSpec,
-    *,
-    nonce: str,
-    case_timeouts: Mapping[int, float],
-    deadlines: Deadlines,
-    console_path: Path,
-    channel_path: Path,
-    on_record: Callable[[Record], None] | None = None,
-    limits: Limits | None = None,
-    pace: Pace = _AS_DECLARED,
-) -> Session:
-    """Boot once and watch to the end. ``case_timeouts`` holds the planned cases and their limits in seconds;
-    they and ``deadlines`` are as declared, and ``pace`` is what to scale them by.
+def run(spec: BootSpec, on_record: Callable[[Record], None] | None = None) -> BootRecord:
+    """Boot once and watch to the end.
 
-    ``on_record`` is told every record as it arrives. Whatever the guest or QEMU does is a `Session`; raises
-    InfraError where QEMU is not installed, Interrupted where `proc.stop_all` came before the start.
+    ``on_record`` is called with every record as it arrives. Whatever the guest or QEMU does is a
+    `BootRecord`; raises InfraError where QEMU is not installed, Interrupted where `process.stop_all` came
+    before the start.
     """
     with ExitStack() as stack:
-        watchdog = Watchdog(deadlines, pace)
-        guest = _Guest(spec, nonce, case_timeouts, watchdog, limits or Limits(), on_record)
-        guest.open(stack, console_path, channel_path)
+        guest = _Guest(spec, on_record)
+        guest.open(stack)
         end, detail = guest.watch()
-    return guest.session(end, detail, console_path, channel_path)
+    return guest.record(end, detail)
 
 
 class _Guest:
     """A running QEMU and what is known of it."""
 
-    def __init__(
-        self,
-        spec: MachineSpec,
-        nonce: str,
-        case_timeouts: Mapping[int, float],
-        watchdog: Watchdog,
-        limits: Limits,
-        on_record: Callable[[Record], None] | None,
-    ) -> None:
-        self._spec, self._timeouts, self._watchdog, self._limits = spec, case_timeouts, watchdog, limits
-        self._nonce = nonce
+    def __init__(self, spec: BootSpec, on_record: Callable[[Record], None] | None) -> None:
+        self._spec, self._timeouts, self._limits = spec, spec.case_timeouts, spec.limits
+        self._watchdog = Watchdog(spec.deadlines, spec.time_scale)
         self._clock = GuestClock()
         self._on_record = on_record
-        self._parser = Channel(nonce)
-        self._ledger = Ledger(case_timeouts.keys())
+        self._parser = Channel(spec.nonce)
+        self._ledger = Ledger(spec.case_timeouts.keys())
         self._scanner = Scanner()
         self._selector = selectors.DefaultSelector()
         self._records: list[Record] = []
@@ -98,19 +75,19 @@ class _Guest:
         self._killed = False
 
     # -- start and stop --------------------------------------------------------------------------
-    def open(self, stack: ExitStack, console_path: Path, channel_path: Path) -> None:
+    def open(self, stack: ExitStack) -> None:
         """Start QEMU; all that is opened here is closed with ``stack``."""
-        self._console_file = CappedFile(console_path.open("wb"), self._limits)
+        self._console_file = CappedFile(self._spec.console_path.open("wb"), self._limits)
         stack.callback(self._console_file.close)
-        self._channel_file = CappedFile(channel_path.open("wb"), self._limits)
+        self._channel_file = CappedFile(self._spec.channel_path.open("wb"), self._limits)
         stack.callback(self._channel_file.close)
         self._console, console_end = socket.socketpair()
         self._channel, channel_end = socket.socketpair()
         self._errors, errors_end = process.pipe()
         for end in (self._console, self._channel, self._errors, console_end, channel_end, errors_end):
             stack.callback(end.close)
-        require_same(self._spec)
-        argv = qemu_argv(self._spec, console=console_end.fileno(), channel=channel_end.fileno())
+        require_same(self._spec.machine)
+        argv = qemu_argv(self._spec.machine, console=console_end.fileno(), channel=channel_end.fileno())
         self._started = self._rate_since = time.monotonic()
         self._rate_base = 0
         self._child = process.spawn(
@@ -149,14 +126,14 @@ class _Guest:
             if process.stopping():
                 self._finish(GuestEnd.INTERRUPTED, "interrupted")
             elif left <= 0:
-                told = self._watchdog.told(limit)
+                passed = self._watchdog.describe(limit)
                 self._pump()  # what is there already still counts
                 if limit in self._limits_now():
                     if process.is_stopped(self._child):
                         # A guest cannot do that to its QEMU: it is no hang of the kernel.
-                        self._finish(GuestEnd.QEMU_FAILED, f"QEMU was stopped from outside ({told})")
+                        self._finish(GuestEnd.QEMU_FAILED, f"QEMU was stopped from outside ({passed})")
                     else:
-                        self._finish(limit.end, told)
+                        self._finish(limit.end, passed)
             else:
                 self._selector.select(min(left, _POLL_S))
                 ended = self._ended()
@@ -182,12 +159,12 @@ class _Guest:
             self._case_spent[case] = now.since(self._case_since[case])
 
     def _set_right(self, uptime_ms: int) -> None:
-        """The guest told its time, and is told how far that is ahead."""
+        """Send the guest how far the time it has just sent is ahead."""
         ahead_s = self._clock.shows(uptime_ms / 1000, self._watchdog.now)
         if ahead_s is not None:
             # A guest that does not take it misses nothing: the next word is the sum again.
             with suppress(OSError):
-                self._channel.send(encode_ahead(self._nonce, ahead_s))
+                self._channel.send(encode_ahead(self._spec.nonce, ahead_s))
 
     def _limits_now(self) -> list[Limit]:
         """Every limit that runs."""
@@ -280,8 +257,8 @@ class _Guest:
         if record.type in ("done", "retired") and overrides:
             self._grant(self._watchdog.deadlines.exit_grace_s, *self._believed())
         elif not self._grace and self._ledger.stuck is not None:
-            told = f"case {self._ledger.stuck} left something behind that cannot be ended"
-            self._grant(self._watchdog.deadlines.exit_grace_s, GuestEnd.STUCK, told)
+            text = f"case {self._ledger.stuck} left something behind that cannot be ended"
+            self._grant(self._watchdog.deadlines.exit_grace_s, GuestEnd.STUCK, text)
         if self._on_record:
             self._on_record(record)
 
@@ -336,8 +313,8 @@ class _Guest:
         elif status != 0:
             # Nothing that a guest does ends QEMU with an error: without -device isa-debug-exit, a restart
             # and a power-off both are status 0.
-            told = f"QEMU {process.describe_status(status)}"
-            self._finish(GuestEnd.QEMU_FAILED, ": ".join([told, *last]))
+            text = f"QEMU {process.describe_status(status)}"
+            self._finish(GuestEnd.QEMU_FAILED, ": ".join([text, *last]))
         else:
             where = "before its agent said a word" if not self._ledger.greeted else "without the last record"
             self._finish(GuestEnd.EARLY_EXIT, "\n".join([f"the guest ended {where}", *self._last_lines()]))
@@ -350,21 +327,21 @@ class _Guest:
         reports = parse(bytes(self._console_file.tail))
         return reports[-1].title if reports else "kernel panic"
 
-    def session(self, end: GuestEnd, detail: str, console_path: Path, channel_path: Path) -> Session:
-        """The record of a boot that has ended."""
+    def record(self, end: GuestEnd, detail: str) -> BootRecord:
+        """Return the record of a boot that has ended."""
         if end is GuestEnd.PANIC:
             detail = self._panic_title()
         elif end in (GuestEnd.DONE, GuestEnd.RETIRED):
             end, detail = self._believed()  # once more: something may have come after the last record
         total = self._console_file.total
-        return Session(
-            spec=self._spec,
+        return BootRecord(
+            spec=self._spec.machine,
             end=end,
             detail=detail,
             records=tuple(self._records),
-            console_path=console_path,
-            channel_path=channel_path,
-            argv=tuple(qemu_argv(self._spec)),
+            console_path=self._spec.console_path,
+            channel_path=self._spec.channel_path,
+            argv=tuple(qemu_argv(self._spec.machine)),
             duration_s=self._duration_s,
             to_init_s=self._to_init_s,
             returncode=self._child.returncode,

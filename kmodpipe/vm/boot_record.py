@@ -1,4 +1,4 @@
-"""One boot as a record: the bounds it ran under and how it ended."""
+"""One boot as records: what was planned, and how it ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kmodpipe.util import process
 from kmodpipe.vm.cpu_time import Reading
-from kmodpipe.vm.limits import cut_note
+from kmodpipe.vm.limits import Deadlines, Limits, TimeScale, cut_note
 from kmodpipe.vm.protocol import Record
 from kmodpipe.vm.qemu import MachineSpec
 
@@ -33,7 +33,21 @@ class GuestEnd(StrEnum):
 
 
 @dataclass(frozen=True)
-class Session:
+class BootSpec:
+    """One boot as planned."""
+
+    machine: MachineSpec
+    nonce: str  # the key of the verdict channel, made for this boot alone
+    console_path: Path
+    channel_path: Path
+    case_timeouts: Mapping[int, float]  # the planned cases and their limits in seconds, as declared
+    deadlines: Deadlines  # as declared
+    time_scale: TimeScale = field(default_factory=TimeScale)  # what the limits above are multiplied by
+    limits: Limits = field(default_factory=Limits)  # on what the guest may send
+
+
+@dataclass(frozen=True)
+class BootRecord:
     """One boot, for judging and for the record.
 
     ``records`` are all but the beats. ``console_offsets``: for each case that started, the part of the

@@ -46,8 +46,8 @@ class Reading:
             self.wall_s - before.wall_s, self.cpu_s - before.cpu_s, self.waited_s - before.waited_s
         )
 
-    def told(self) -> str:
-        """``QEMU had 97.0 s of processor time and waited 9.0 s for more``."""
+    def describe(self) -> str:
+        """Return ``QEMU had 97.0 s of processor time and waited 9.0 s for more``."""
         return f"QEMU had {self.cpu_s:.1f} s of processor time and waited {self.waited_s:.1f} s for more"
 
 

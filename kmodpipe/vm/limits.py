@@ -24,19 +24,18 @@ class Deadlines:
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How many times longer than declared everything may take: for the ``flavour``'s kernel, which looks
-    closer, and for this ``machine``'s speed."""
+class TimeScale:
+    """How many times longer than declared everything may take."""
 
-    flavour: float = 1.0
-    machine: float = 1.0
+    flavour: float = 1.0  # for the flavour's kernel, which checks more
+    machine: float = 1.0  # for the speed of this machine
 
     @property
     def factor(self) -> float:
         return self.flavour * self.machine
 
-    def told(self, seconds: float) -> str:
-        """``60 s``, or ``60 s (×4 for the flavour, ×1.8 for this machine's speed: 432 s)``."""
+    def format(self, seconds: float) -> str:
+        """Return ``60 s``, or ``60 s (×4 for the flavour, ×1.8 for this machine's speed: 432 s)``."""
         reasons = {"the flavour": self.flavour, "this machine's speed": self.machine}
         why = [f"×{factor:g} for {name}" for name, factor in reasons.items() if factor != 1]
         longer = f" ({', '.join(why)}: {seconds * self.factor:g} s)" if why else ""

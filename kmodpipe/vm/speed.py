@@ -116,7 +116,8 @@ class Speed:
             **found, "speed.seconds": f"{self.seconds:.3f}", "speed.waited-seconds": f"{self.waited_s:.3f}",
         }  # fmt: skip
 
-    def told(self) -> str:
+    def describe(self) -> str:
+        """Return what was measured and what it does to the limits, in one line."""
         if self.trouble:
             return f"not measured: {self.trouble}; limits are as declared"
         took = f"a test program took {self.seconds:.2f} s, {REFERENCE_S:.2f} s where the limits were set"
@@ -134,8 +135,8 @@ class _TooSlow(Exception):
 def measure(accel: Accel, folder: Path, *, program: Path = PROGRAM) -> Speed:
     """Run the program once; ``folder`` takes its ROM. A quarter of a second on a machine like the reference.
 
-    Never a reason not to test: what cannot be measured is told, and counts as 1. Raises InfraError where QEMU
-    is not installed, Interrupted where it is.
+    Never a reason not to test: what cannot be measured has a ``trouble``, and counts as 1. Raises InfraError
+    where QEMU is not installed, Interrupted where it is.
     """
     rom = folder / "speed-rom"
     rom.write_bytes(accel_rom.image(CODE))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kmodpipe.vm.boot_record import GuestEnd
 from kmodpipe.vm.cpu_time import Meter, Reading
-from kmodpipe.vm.limits import Deadlines, Pace
+from kmodpipe.vm.limits import Deadlines, TimeScale
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Limit:
 class Watchdog:
     """The clock of one boot. `start` comes first."""
 
-    def __init__(self, deadlines: Deadlines, pace: Pace) -> None:
+    def __init__(self, deadlines: Deadlines, scale: TimeScale) -> None:
         self.deadlines = deadlines
-        self._pace = pace
+        self._scale = scale
         self.now = self.heard = Reading()
 
     def start(self, pid: int, started_s: float) -> None:
@@ -50,21 +50,21 @@ class Watchdog:
 
     def left_s(self, limit: Limit) -> float:
         """The seconds that are left at least; 0 or less when the limit has passed."""
-        allowed_s, spent = limit.seconds * self._pace.factor, self.now.since(limit.since)
+        allowed_s, spent = limit.seconds * self._scale.factor, self.now.since(limit.since)
         return min(allowed_s - spent.own_s, allowed_s * self.deadlines.patience - spent.wall_s)
 
     def first(self, limits: Iterable[Limit]) -> Limit:
         return min(limits, key=self.left_s)
 
-    def told(self, limit: Limit) -> str:
-        """What happened when a limit passed: how long it was, and what QEMU did with the time."""
+    def describe(self, limit: Limit) -> str:
+        """Return what happened when a limit passed: how long it was, and what QEMU did with the time."""
         if not limit.what:
             return limit.detail
         spent = self.now.since(limit.since)
-        parts = [limit.what.format(self._pace.told(limit.seconds)), spent.told()]
+        parts = [limit.what.format(self._scale.format(limit.seconds)), spent.describe()]
         if limit.end is not GuestEnd.SILENCE:
             parts.append(self._last_sign())
-        if spent.own_s < limit.seconds * self._pace.factor:
+        if spent.own_s < limit.seconds * self._scale.factor:
             most = self.deadlines.patience
             parts.append(f"given up after {spent.wall_s:.0f} s, {most:g} times the limit")
         return "; ".join(parts)

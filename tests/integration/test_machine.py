@@ -20,7 +20,7 @@ import pytest
 
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.vm import accel, accel_rom, boot, speed
-from kmodpipe.vm.boot_record import GuestEnd, Session
+from kmodpipe.vm.boot_record import BootRecord, BootSpec, GuestEnd
 from kmodpipe.vm.limits import Deadlines, Limits
 from kmodpipe.vm.qemu import MachineSpec, base_argv, qemu_argv
 from tests.integration.conftest import require
@@ -60,54 +60,57 @@ def kernel(path: Path, code: bytes) -> Path:
 
 
 @pytest.fixture
-def boot_guest(tmp_path: Path) -> Callable[..., Session]:
+def boot_guest(tmp_path: Path) -> Callable[..., BootRecord]:
     needs("qemu-system-x86_64")
 
-    def run(code: bytes, deadlines: Deadlines | None = None, limits: Limits | None = None) -> Session:
+    def run(code: bytes, deadlines: Deadlines | None = None, limits: Limits | None = None) -> BootRecord:
         (tmp_path / "initrd").write_bytes(b"none")
-        return boot.run(
+        spec = BootSpec(
             MachineSpec(kernel(tmp_path / "kernel", code), tmp_path / "initrd", "quiet", memory_mib=16),
             nonce=NONCE,
             case_timeouts={0: 1},
             deadlines=deadlines or Deadlines(boot_s=20),
             console_path=tmp_path / "console.log",
             channel_path=tmp_path / "channel.log",
-            limits=limits,
+            limits=limits or Limits(),
         )
+        return boot.run(spec)
 
     return run
 
 
-def test_a_kernel_that_says_nothing(boot_guest: Callable[..., Session]) -> None:
+def test_a_kernel_that_says_nothing(boot_guest: Callable[..., BootRecord]) -> None:
     session = boot_guest(HANG, Deadlines(boot_s=2))
     assert session.end is GuestEnd.NO_BOOT
     assert session.console_bytes == 0
     assert 2 <= session.duration_s < 6
 
 
-def test_a_kernel_that_resets_at_once(boot_guest: Callable[..., Session]) -> None:
+def test_a_kernel_that_resets_at_once(boot_guest: Callable[..., BootRecord]) -> None:
     session = boot_guest(RESET)
     assert session.end is GuestEnd.EARLY_EXIT
     assert session.returncode == 0
 
 
-def test_a_kernel_that_floods_the_console(boot_guest: Callable[..., Session], tmp_path: Path) -> None:
+def test_a_kernel_that_floods_the_console(boot_guest: Callable[..., BootRecord], tmp_path: Path) -> None:
     session = boot_guest(FLOOD, limits=Limits(total_bytes=100_000, file_bytes=20_000, tail_bytes=1000))
     assert session.end is GuestEnd.FLOOD
     assert (tmp_path / "console.log").stat().st_size < 22_000
 
 
-def test_a_file_that_is_no_kernel(boot_guest: Callable[..., Session], tmp_path: Path) -> None:
+def test_a_file_that_is_no_kernel(boot_guest: Callable[..., BootRecord], tmp_path: Path) -> None:
     spec = MachineSpec(tmp_path / "none", tmp_path / "none", "")
     session = boot.run(
-        spec, nonce=NONCE, case_timeouts={}, deadlines=Deadlines(boot_s=20),
-        console_path=tmp_path / "c", channel_path=tmp_path / "v",
+        BootSpec(
+            spec, nonce=NONCE, case_timeouts={}, deadlines=Deadlines(boot_s=20),
+            console_path=tmp_path / "c", channel_path=tmp_path / "v",
+        )
     )  # fmt: skip
     assert session.end is GuestEnd.QEMU_FAILED
     assert "none" in session.detail
 
 
-def test_console_bytes_arrive_whole(boot_guest: Callable[..., Session], tmp_path: Path) -> None:
+def test_console_bytes_arrive_whole(boot_guest: Callable[..., BootRecord], tmp_path: Path) -> None:
     assert boot_guest(PATTERN).end is GuestEnd.EARLY_EXIT
     assert (tmp_path / "console.log").read_bytes() == bytes(range(256)) * (PATTERN_BYTES // 256)
 

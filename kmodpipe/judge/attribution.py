@@ -1,0 +1,307 @@
+"""From one boot of a cell to the verdicts on the cases that it settled. Pure.
+
+A crash costs one case: the one in progress is charged with it, and the cases after it are left for a fresh
+guest. Nothing is judged unless the guest proved to be the kernel and the module that were built for the cell:
+the kernel's build id, the module's, and the digests of the module's file and of each script as it was about
+to run, travel on the verdict channel and are compared here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kmodpipe.judge.cases import Case, CellContext
+from kmodpipe.judge.verdict import CaseEvidence, judge
+from kmodpipe.logs import evidence, kernel_log
+from kmodpipe.logs.case_record import CaseRecord, case_records
+from kmodpipe.logs.evidence import FEWER_LINES, LINES, KernelReport
+from kmodpipe.logs.kernel_log import Report
+from kmodpipe.logs.known_benign import KnownBenign
+from kmodpipe.logs.symbolize import Decoder
+from kmodpipe.results import CaseResult
+from kmodpipe.util.text import one_line
+from kmodpipe.vm.boot_record import BootRecord, GuestEnd
+from kmodpipe.vm.limits import TimeScale
+from kmodpipe.vm.protocol import Record
+
+_BELIEVED_ENDS = (GuestEnd.DONE, GuestEnd.RETIRED)
+# Ends that are QEMU's or ours, not the kernel's: what they leave without a verdict is an error.
+_INFRA_ENDS = (GuestEnd.QEMU_FAILED, GuestEnd.INTERRUPTED)
+
+
+# -- the records --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Packed:
+    """What the guests of a cell are made of, to be compared with what a guest shows."""
+
+    kernel_build_id: str
+    # By the module's name.
+    module_build_ids: Mapping[str, str]
+    # SHA-256 of each module's file, by its name: a build id covers neither relocations nor symbol names.
+    module_digests: Mapping[str, str]
+    # SHA-256 of each case's script, in the order of the cell's cases.
+    script_digests: tuple[str, ...]
+    # SHA-256 of the cases' shell library.
+    lib_digest: str
+
+
+@dataclass(frozen=True)
+class CellUnderTest:
+    """One cell: what is the same in all its boots."""
+
+    context: CellContext
+    cases: tuple[Case, ...]
+    packed: Packed
+    # Reads the traces of the cell's kernel and modules.
+    decoder: Decoder = field(default_factory=Decoder)
+    known_benign: KnownBenign = field(default_factory=KnownBenign)
+    # What the time limits of the cases were multiplied by.
+    time_scale: TimeScale = field(default_factory=TimeScale)
+
+
+@dataclass(frozen=True)
+class BootEvidence:
+    """One boot of a cell. A case is known by its index in the cell."""
+
+    record: BootRecord
+    # The kernel's reports on the console, in order.
+    console_reports: tuple[Report, ...]
+    # The cases that were packed, in the order in which they were to run.
+    batch: tuple[int, ...]
+    # All cases of the cell without a verdict so far; those of the batch are among them.
+    left: tuple[int, ...]
+    # The guest's number in its cell.
+    guest: int = 0
+
+
+# -- attribution --------------------------------------------------------------------------------------
+def attribute(boot: BootEvidence, cell: CellUnderTest) -> Mapping[int, CaseResult]:
+    """Judge what one boot settled: every case of its batch that ended, the one it died in, and, where another
+    boot would be no better, all that are left. Never empty."""
+    return _Attribution(boot, cell).results()
+
+
+class _Attribution:
+    def __init__(self, boot: BootEvidence, cell: CellUnderTest) -> None:
+        self.boot, self.cell, self.end = boot, cell, boot.record.end
+        self.records = {
+            index: _checked(index, record, cell.packed)
+            for index, record in case_records(boot.record.records).items()
+            if index in boot.batch
+        }
+        early = self.end not in _BELIEVED_ENDS
+        self.ending = f"{self.end.value}: {boot.record.detail}" if early else ""
+        self.infra = boot.record.detail if self.end in _INFRA_ENDS else ""
+
+    def results(self) -> Mapping[int, CaseResult]:
+        said = self.boot.record.records
+        if difference := _other_build(said, self.cell.packed):
+            return self.give_up(self.boot.left, infra=difference)
+        if not self.records:
+            prevented = _refusal(said) or self.ending or "the guest ended before its first case"
+            return self.give_up(self.boot.left, infra=self.infra, prevented=prevented)
+        settled = self.judge_batch()
+        if self.end is GuestEnd.DONE:
+            # The agent ran its whole plan: another guest would end the same.
+            rest = [index for index in self.boot.batch if index not in settled]
+            settled |= self.give_up(rest, prevented="the guest ended without it")
+        return settled
+
+    def give_up(
+        self, indices: Iterable[int], *, infra: str = "", prevented: str = ""
+    ) -> Mapping[int, CaseResult]:
+        """Judge cases that no guest will begin."""
+        found = CaseEvidence(infra=infra, prevented=prevented, guest=self.boot.guest)
+        return {index: judge(self.cell.cases[index], self.cell.context, found) for index in indices}
+
+    def judge_batch(self) -> dict[int, CaseResult]:
+        """Judge the cases of the batch that began, or that a crash is charged to."""
+        reports = charge_reports(self.boot, self.cell, self.records)
+        crashed = {i for i, own in reports.items() if any(not report.benign for report in own)}
+        whole_until = -1 if self.boot.record.damaged else self.whole_until(crashed)
+        return {
+            index: judge(
+                self.cell.cases[index],
+                self.cell.context,
+                self.case_evidence(index, reports.get(index, ()), whole=place <= whole_until),
+            )
+            for place, index in enumerate(self.boot.batch)
+            if index in self.records or index in crashed
+        }
+
+    def whole_until(self, crashed: Iterable[int]) -> int:
+        """Return the place in the batch up to which the stream is whole: its end, or the last case that the
+        guest's early end is charged to; -1 where it is charged to none."""
+        if self.end in _BELIEVED_ENDS:
+            return len(self.boot.batch)
+        charged = {i for i, r in self.records.items() if not r.ended or r.how == "stuck"}.union(crashed)
+        return max((place for place, index in enumerate(self.boot.batch) if index in charged), default=-1)
+
+    def case_evidence(self, index: int, reports: tuple[KernelReport, ...], *, whole: bool) -> CaseEvidence:
+        record = self.records.get(index)
+        in_flight = record is not None and not record.ended
+        crashed = any(not report.benign for report in reports)
+        charged = in_flight or crashed or (record is not None and record.how == "stuck")
+        return CaseEvidence(
+            record=record,
+            reports=reports,
+            channel_whole=in_flight or whole,
+            ending=self.ending if charged else "",
+            infra=self.infra if in_flight else "",
+            time_scale=self.cell.time_scale,
+            spent=self.boot.record.case_spent.get(index),
+            unseen=_unseen(self.boot.record, index),
+            guest=self.boot.guest,
+        )
+
+
+# -- is it the guest that was built? ------------------------------------------------------------------
+def _checked(index: int, record: CaseRecord, packed: Packed) -> CaseRecord:
+    """Return the record; with a problem where the guest was about to run something else than what was packed,
+    as an earlier case can have written to it."""
+    if not record.started or record.digests == (packed.script_digests[index], packed.lib_digest):
+        return record
+    text = "what the guest ran is not the script and lib.sh that were packed"
+    return replace(record, problems=(*record.problems, text))
+
+
+def _refusal(records: Iterable[Record]) -> str:
+    refused = next((r for r in records if r.type == "refused"), None)
+    if refused is None:
+        return ""
+    name, errno = refused.fields.get("name", "?"), refused.fields.get("errno", "?")
+    return f"the kernel refused the module {name}: {errno}"
+
+
+def _other_build(records: Sequence[Record], packed: Packed) -> str:
+    """Return why the guest is not the kernel and modules of this cell; empty where it is, or where it said
+    nothing of itself that could be believed."""
+    if not any(r.type in ("hello", "module", "start") for r in records):
+        return ""
+    hello = next((r.fields for r in records if r.type == "hello"), {})
+    if difference := _difference("kernel", "build id", packed.kernel_build_id, hello.get("build_id", "")):
+        return difference
+    loaded = {r.fields.get("name", ""): r.fields for r in records if r.type == "module"}
+    started = any(r.type == "start" for r in records)
+    for name, build_id in packed.module_build_ids.items():
+        # A module that was never loaded matters once a case began without it.
+        if not (name in loaded or started):
+            continue
+        found, what = loaded.get(name, {}), f"module {name}"
+        if difference := (
+            _difference(what, "build id", build_id, found.get("build_id", ""))
+            or _difference(what, "SHA-256", packed.module_digests.get(name, ""), found.get("sha256", ""))
+        ):
+            return difference
+    return ""
+
+
+def _difference(what: str, kind: str, built: str, found: str) -> str:
+    """Return a sentence where what the guest shows is not what was built. Nothing shown proves nothing."""
+    if built and built == found:
+        return ""
+    return (
+        f"the guest ran another {what} than the one built for this cell "
+        f"({kind} {found or 'none'}, built {built or 'none'})"
+    )
+
+
+# -- the kernel's reports -----------------------------------------------------------------------------
+def charge_reports(
+    boot: BootEvidence, cell: CellUnderTest, records: Mapping[int, CaseRecord]
+) -> Mapping[int, tuple[KernelReport, ...]]:
+    """Charge each report of the kernel to one case: those on the console, and what only the ring had."""
+    charges = _Charges(boot, cell, records)
+    charges.charge_console()
+    charges.charge_ring()
+    return charges.by_case
+
+
+class _Charges:
+    def __init__(self, boot: BootEvidence, cell: CellUnderTest, records: Mapping[int, CaseRecord]) -> None:
+        self.boot, self.cell, self.records = boot, cell, records
+        self.by_case: dict[int, tuple[KernelReport, ...]] = {}
+        # The search ends at so many reports: what may lie behind them is not let off.
+        all_found = len(boot.console_reports) < kernel_log.MAX_REPORTS
+        self.known = cell.known_benign if all_found else KnownBenign()
+
+    def charge_console(self) -> None:
+        for report in self.boot.console_reports:
+            reason = self.benign_reason(report)
+            owner = self.owner(report)
+            if owner is None:
+                owner = self.neighbour(report, benign=bool(reason))
+            self.charge(owner, report, reason, self.boot.record.console_path)
+
+    def charge_ring(self) -> None:
+        """Charge what the agent found in the kernel's ring during a case and the console did not have.
+
+        A case can turn the console down or off, for itself and for those behind it; no process can write into
+        the ring what looks like the kernel's. A report that is charged to the case already is not repeated;
+        one that is charged to another case is no excuse.
+        """
+        for index, record in self.records.items():
+            known = {(one.title, one.benign) for one in self.by_case.get(index, ())}
+            # The ring shows the newlines within a message like this.
+            ring = "".join(f"{text}\n" for text in record.kmsg).replace(r"\x0a", "\n")
+            for report in kernel_log.parse(ring.encode("utf-8", "surrogateescape")):
+                reason = self.benign_reason(report)
+                if (one_line(report.title), reason) not in known:
+                    self.charge(index, replace(report, offset=0), reason, self.boot.record.channel_path)
+
+    def charge(self, owner: int, report: Report, reason: str, log: Path) -> None:
+        own = self.by_case.get(owner, ())
+        if not evidence.has_room(own, benign=bool(reason)):
+            return
+        made = evidence.of(
+            report,
+            self.cell.decoder,
+            left=self.records[owner].left if owner in self.records else "",
+            log=log.name,
+            benign=reason,
+            most_lines=FEWER_LINES if own else LINES,
+        )
+        self.by_case[owner] = (*own, made)
+
+    def benign_reason(self, report: Report) -> str:
+        return self.known.reason_for(report, self.cell.context.flavour)
+
+    def owner(self, report: Report) -> int | None:
+        """Return, of the cases that can have printed a report, the one whose kernel messages have its first
+        line; where none has, as the guest died before it could send them, the last to begin."""
+        boot = self.boot.record
+        possible = boot.owners(boot.stream_offset(report.offset))
+        for index in possible:
+            if index in self.records and any(report.lines[0] in text for text in self.records[index].kmsg):
+                return index
+        return possible[0] if possible else None
+
+    def neighbour(self, report: Report, *, benign: bool) -> int:
+        """Return the case for a report between two cases: the next to begin, else the last.
+
+        A guest that was given up because of a case has no next one, and a report that is let off keeps no
+        case from being run."""
+        boot, batch = self.boot.record, self.boot.batch
+        offset = boot.stream_offset(report.offset)
+        later = [i for i, (start, _) in boot.console_offsets.items() if start > offset]
+        pending = [] if benign or self.given_up() else [i for i in batch if i not in self.records]
+        begun = [i for i in boot.console_offsets if i in self.records]
+        return (later or pending or begun[-1:] or [batch[-1]])[0]
+
+    def given_up(self) -> bool:
+        retired = any(r.type == "retired" for r in self.boot.record.records)
+        return retired or any(record.how == "stuck" for record in self.records.values())
+
+
+def _unseen(boot: BootRecord, index: int) -> str:
+    """Return what of the console in a case's time is in no file; empty where all is."""
+    start, stop = boot.console_offsets.get(index, (0, 0))
+    cut_from, cut_to = boot.console_cut
+    if not (cut_from < stop and start < cut_to):
+        return ""
+    return f"{cut_to - cut_from} bytes were cut out of the console, as there was too much of it"
+
+
+__all__ = ["BootEvidence", "CellUnderTest", "Packed", "attribute"]
