@@ -15,7 +15,6 @@ import io
 import os
 import queue
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.files import require_space
 from kmodpipe.util.lock import lock
 from kmodpipe.util.text import visible
+from kmodpipe.util.workers import Thread
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -262,7 +262,7 @@ def _proxies() -> dict[str, str]:
 
 def _follow(events: Iterator[Any], log: Path, show: Callable[[Mapping[str, Any]], None]) -> None:
     """Write a build's or pull's events to ``log`` and show them. Raises InfraError for an error event, a
-    stream that says nothing for long, and Interrupted after `proc.stop_all`."""
+    stream that says nothing for long, and Interrupted after `Children.stop_all`."""
     tail: list[str] = []
     with log.open("a", encoding="utf-8") as f:
         for event in _bounded(events, log):
@@ -294,7 +294,7 @@ def _bounded(events: Iterator[Any], log: Path) -> Iterator[Mapping[str, Any]]:
         except Exception as e:
             arrived.put(e)
 
-    threading.Thread(target=read, name="docker-events", daemon=True).start()
+    Thread(read, "docker-events").start()
     heard = time.monotonic()
     while True:
         try:

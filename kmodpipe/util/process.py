@@ -15,8 +15,9 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,29 +76,59 @@ class TooMuch(InfraError):
     """A command whose whole output was wanted said more than is ever kept."""
 
 
-# Every live child, so that one call can end them all from another thread (Ctrl-C).
-_live: set[subprocess.Popen[bytes]] = set()
-_live_lock = threading.Lock()
-_stopping = threading.Event()
+class Children:
+    """The running children of one command, so that all can be ended from any of its threads."""
+
+    def __init__(self) -> None:
+        self._live: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+
+    @contextmanager
+    def collecting(self) -> Iterator[Children]:
+        """What is started in the block, and in threads of `util.workers` begun there, is one of these."""
+        token = _CURRENT.set(self)
+        try:
+            yield self
+        finally:
+            _CURRENT.reset(token)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop_all` was called; from then on no child is started."""
+        return self._stopping.is_set()
+
+    def stop_all(self) -> None:
+        """End every child with its process group, and refuse new ones from now on."""
+        self._stopping.set()
+        with self._lock:
+            children = list(self._live)
+        for child in children:
+            kill_group(child)
+
+    def add(self, child: subprocess.Popen[bytes]) -> None:
+        """Put a child on the list of those that `stop_all` ends, until `forget`."""
+        with self._lock:
+            self._live.add(child)
+
+    def forget(self, child: subprocess.Popen[bytes]) -> None:
+        """Take a child that has ended off that list."""
+        with self._lock:
+            self._live.discard(child)
+
+
+# The default is for use as a library, where no command collects children of its own.
+_CURRENT: ContextVar[Children] = ContextVar("children", default=Children())  # noqa: B039
+
+
+def children() -> Children:
+    """The current command's children; outside of `Children.collecting` those of the whole process."""
+    return _CURRENT.get()
 
 
 def stopping() -> bool:
-    """Whether `stop_all` was called: loops that wait for something other than a child look here."""
-    return _stopping.is_set()
-
-
-def stop_all() -> None:
-    """End every live child with its process group, and refuse new ones until `reset`."""
-    _stopping.set()
-    with _live_lock:
-        children = list(_live)
-    for child in children:
-        kill_group(child)
-
-
-def reset() -> None:
-    """Allow children again after `stop_all`."""
-    _stopping.clear()
+    """Whether the current command ends: loops that wait for something other than a child look here."""
+    return children().stopping
 
 
 def kill_group(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S) -> None:
@@ -149,7 +180,8 @@ def spawn(
     as a service does and an installation has to. Raises InfraError where the program does not exist or may
     not be run.
     """
-    if _stopping.is_set():
+    ours = children()
+    if ours.stopping:
         raise Interrupted("interrupted before a command was started", where=pasteable(argv))
     if cwd is not None and not cwd.is_dir():
         raise InfraError(f"the folder to run {os.fspath(argv[0])} in does not exist", where=str(cwd))
@@ -175,12 +207,11 @@ def spawn(
             where=pasteable(argv),
             hint=shortage.hint if shortage else "",
         ) from e
-    with _live_lock:
-        _live.add(child)
-    if _stopping.is_set():
+    ours.add(child)
+    if ours.stopping:
         # `stop_all` came between the look above and the start, and may not have seen this child.
         kill_group(child)
-        forget(child)
+        ours.forget(child)
         raise Interrupted("interrupted while a command was started", where=pasteable(argv))
     return child
 
@@ -192,9 +223,8 @@ def is_stopped(child: subprocess.Popen[bytes]) -> bool:
 
 
 def forget(child: subprocess.Popen[bytes]) -> None:
-    """Take a finished child off the list that `stop_all` ends."""
-    with _live_lock:
-        _live.discard(child)
+    """Take a child that has ended off the list that `Children.stop_all` ends."""
+    children().forget(child)
 
 
 class _Output:
@@ -316,7 +346,7 @@ def run(
             feeder.join(_TERM_GRACE_S)
     duration_s = time.monotonic() - started
     command = pasteable(argv)
-    if _stopping.is_set():
+    if stopping():
         raise Interrupted("interrupted while a command ran", where=command)
     if not finished:
         raise InfraError(f"no end after {timeout_s:g} s", where=command, detail=tail, hint=hint)

@@ -54,7 +54,7 @@ def run(
     they and ``deadlines`` are as declared, and ``pace`` is what to scale them by.
 
     ``on_record`` is told every record as it arrives. Whatever the guest or QEMU does is a `Session`; raises
-    InfraError where QEMU is not installed, Interrupted where `proc.stop_all` came before the start.
+    InfraError where QEMU is not installed, Interrupted where `Children.stop_all` came before the start.
     """
     with ExitStack() as stack:
         watchdog = Watchdog(deadlines, pace)

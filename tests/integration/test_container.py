@@ -52,8 +52,8 @@ def image(client: DockerClient) -> str:
 
 @pytest.fixture
 def runtime(client: DockerClient, image: str) -> Iterator[DockerRuntime]:
-    yield DockerRuntime(client, image)
-    process.reset()
+    with process.Children().collecting():
+        yield DockerRuntime(client, image)
     # What somebody else removes may take a moment.
     deadline = time.monotonic() + 5
     while ours(client) and time.monotonic() < deadline:
@@ -189,7 +189,10 @@ def test_stop_all_from_another_thread_ends_the_container_and_refuses_the_next(
 ) -> None:
     started = time.monotonic()
     with pytest.raises(Interrupted):
-        runtime.run(job(tmp_path, 'trap "" TERM INT; echo started; sleep 60'), when_started(process.stop_all))
+        runtime.run(
+            job(tmp_path, 'trap "" TERM INT; echo started; sleep 60'),
+            when_started(process.children().stop_all),
+        )
     assert time.monotonic() - started < 20
     assert ours(client) == []
     with pytest.raises(Interrupted, match="before"):

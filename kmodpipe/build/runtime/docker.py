@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ from kmodpipe.build.runtime.job_output import Log, Room
 from kmodpipe.util import process, process_id
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.process_id import boot_id
+from kmodpipe.util.workers import Thread
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -77,7 +77,7 @@ class DockerRuntime:
         """Run a job in a container of its own, which is gone when this returns.
 
         Raises InfraError where the daemon fails, the container is killed or memory runs out, EngineWentAway
-        where the daemon ended and is there again, and Interrupted after `proc.stop_all`.
+        where the daemon ended and is there again, and Interrupted after `Children.stop_all`.
         """
         from docker.errors import DockerException
         from requests.exceptions import RequestException
@@ -171,7 +171,7 @@ class DockerRuntime:
         )
 
     @staticmethod
-    def _follow(container: Container, log: Log) -> threading.Thread:
+    def _follow(container: Container, log: Log) -> Thread:
         # Attached before the start, so that not a line is missed.
         stream = container.attach(stream=True, stdout=True, stderr=True)
 
@@ -181,11 +181,9 @@ class DockerRuntime:
                 for chunk in stream:
                     log.take(chunk)
 
-        return threading.Thread(target=read, name=f"log-{container.short_id}", daemon=True)
+        return Thread(read, f"log-{container.short_id}")
 
-    def _wait(
-        self, container: Container, job: Job, reader: threading.Thread, deadline: float
-    ) -> Mapping[str, object]:
+    def _wait(self, container: Container, job: Job, reader: Thread, deadline: float) -> Mapping[str, object]:
         """Wait for the container's end; its state, empty where somebody removed it."""
         from docker.errors import NotFound
 
