@@ -27,6 +27,7 @@ from kmodpipe.util import process
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.files import require_space
+from kmodpipe.util.lines import Tail
 from kmodpipe.util.lock import lock
 from kmodpipe.util.text import visible
 from kmodpipe.util.workers import Thread
@@ -263,7 +264,7 @@ def _proxies() -> dict[str, str]:
 def _follow(events: Iterator[Any], log: Path, show: Callable[[Mapping[str, Any]], None]) -> None:
     """Write a build's or pull's events to ``log`` and show them. Raises InfraError for an error event, a
     stream that says nothing for long, and Interrupted after `Children.stop_all`."""
-    tail: list[str] = []
+    tail = Tail(20)
     with log.open("a", encoding="utf-8") as f:
         for event in _bounded(events, log):
             text = str(event.get("stream") or event.get("error") or "")
@@ -271,13 +272,13 @@ def _follow(events: Iterator[Any], log: Path, show: Callable[[Mapping[str, Any]]
                 text = f"{event.get('id', '')} {event['status']}".strip() + "\n"
             f.write(text)
             f.flush()
-            tail = [*tail, *text.splitlines()][-20:]
+            tail.add(*text.splitlines())
             if "error" in event:
                 raise InfraError(
                     f"the builder image could not be made: {visible(str(event['error']).strip())}",
                     where=f"log: {log}",
-                    detail="\n".join(tail),
-                    hint=_advice("\n".join(tail)),
+                    detail=tail.text,
+                    hint=_advice(tail.text),
                 )
             show(event)
 

@@ -10,7 +10,6 @@ import os
 import re
 import selectors
 import time
-from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from kmodpipe.util import os_errors, paths, process
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError, unknown_name
 from kmodpipe.util.files import require_space
+from kmodpipe.util.lines import LineSplitter, Tail
 from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen, Step
 
@@ -285,8 +285,7 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
     """
     child = process.spawn(argv, env=_NETWORK_ENV)
     assert child.stderr is not None and child.stdout is not None
-    tail: deque[str] = deque(maxlen=20)
-    partial = b""
+    lines, tail = LineSplitter(), Tail(20)
     started = heard = time.monotonic()
     try:
         with selectors.DefaultSelector() as selector:
@@ -297,9 +296,8 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
                     if not data:
                         break
                     heard = time.monotonic()
-                    *lines, partial = re.split(rb"[\r\n]+", partial[-8192:] + data)
-                    for raw in lines:
-                        _show(raw.decode("utf-8", "replace").strip(), step, tail)
+                    for line in lines.feed(data.replace(b"\r", b"\n")):
+                        _show(line.strip(), step, tail)
                 elif child.poll() is not None:
                     break
                 now = time.monotonic()
@@ -316,17 +314,17 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
         process.end(child)
     if process.stopping():
         raise Interrupted("interrupted while git fetched", where=process.pasteable(argv))
-    if partial:
-        tail.append(partial.decode("utf-8", "replace"))
-    return child.returncode, "\n".join(tail)
+    if lines.rest:
+        tail.add(lines.rest)
+    return child.returncode, tail.text
 
 
-def _show(line: str, step: Step, tail: deque[str]) -> None:
+def _show(line: str, step: Step, tail: Tail) -> None:
     shown = _PROGRESS.match(line)
     if shown:
         step.update(line, done=int(shown[2]), total=100)
     elif line:
-        tail.append(line)
+        tail.add(line)
 
 
 def _check_out(spec: TreeSpec, cache: Path, step: Step, commit: str, request: dict[str, object]) -> Tree:

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -23,6 +22,7 @@ from pathlib import Path
 
 from kmodpipe.util import os_errors, proc_stat, reaper
 from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util.lines import LineOutput
 from kmodpipe.util.os_errors import from_system
 
 # What a tool may need to reach the network through this machine's own settings; nothing else of the
@@ -35,7 +35,6 @@ _PASSED = (
 )  # fmt: skip
 
 _CAPTURE_LIMIT = 16 * 1024 * 1024
-_TAIL_LINES = 40
 _TERM_GRACE_S = 2.0
 
 
@@ -233,10 +232,7 @@ class _Output:
     def __init__(self, log: Path | None, on_line: Callable[[str], None] | None, *, whole: bool) -> None:
         self._whole = whole
         self.kept = bytearray()
-        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        # By stream: a line that one has not ended yet is not the beginning of the other's.
-        self._partial = {True: b"", False: b""}
-        self._on_line = on_line
+        self._lines = LineOutput(on_line, streams=2)
         try:
             self._file = log.open("ab") if log else None
         except OSError as e:
@@ -250,16 +246,7 @@ class _Output:
             self.kept += data[:room]
             if self._whole and room < len(data):
                 raise TooMuch(f"it says more than {_CAPTURE_LIMIT >> 20} MiB")
-        # A line without an end must not grow without bound.
-        # Where nobody reads the lines, only the last ones are cut out: a flood of short lines costs little.
-        most = -1 if self._on_line else _TAIL_LINES + 1
-        *lines, partial = (self._partial[is_stdout] + data).rsplit(b"\n", most)
-        self._partial[is_stdout] = partial[-8192:]
-        for raw in lines if self._on_line else lines[-_TAIL_LINES:]:
-            line = raw[-8192:].decode("utf-8", "replace")
-            self.tail.append(line)
-            if self._on_line:
-                self._on_line(line)
+        self._lines.feed(data, 0 if is_stdout else 1)
 
     def _write(self, data: bytes) -> None:
         assert self._file is not None
@@ -274,8 +261,7 @@ class _Output:
             # What could not be written was told when it was tried.
             with suppress(OSError):
                 self._file.close()
-        self.tail.extend(partial.decode("utf-8", "replace") for partial in self._partial.values() if partial)
-        return "\n".join(self.tail)
+        return self._lines.close()
 
 
 def _pump(child: subprocess.Popen[bytes], output: _Output, deadline: float) -> bool:

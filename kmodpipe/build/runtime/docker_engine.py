@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from kmodpipe.util import proc_stat, process
 from kmodpipe.util.errors import InfraError, Interrupted, KmodpipeError
-from kmodpipe.util.sudo import RootShell, tail_of
+from kmodpipe.util.lines import tail_of
+from kmodpipe.util.sudo import RootShell
 
 if TYPE_CHECKING:
     from docker import DockerClient
