@@ -17,10 +17,12 @@ import queue
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kmodpipe.build.runtime import docker_errors
 from kmodpipe.cache.store import Store
 from kmodpipe.source import apt
 from kmodpipe.util import process
@@ -115,21 +117,16 @@ def ensure(
 
 
 def _image_id(client: DockerClient, name: str) -> str | None:
-    from docker.errors import DockerException, ImageNotFound
-    from requests.exceptions import RequestException
+    from docker.errors import ImageNotFound
 
-    try:
+    with _wrapped(f"it was asked for {name}"), suppress(ImageNotFound):
         return str(client.images.get(name).id)
-    except ImageNotFound:
-        return None
-    except (DockerException, RequestException) as e:
-        raise _engine_failed(f"it was asked for {name}", e) from e
+    return None
 
 
-def _engine_failed(doing: str, error: Exception, where: str = "") -> InfraError:
-    first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    return InfraError(
-        f"Docker failed while {doing}: {visible(first)}", where=where, hint="invoke doctor tells how it is"
+def _wrapped(doing: str, where: str = "") -> AbstractContextManager[None]:
+    return docker_errors.wrapped(
+        f"Docker failed while {doing}", where=where, hint="invoke doctor tells how it is"
     )
 
 
@@ -156,8 +153,7 @@ def _base(
 
 def _pull(client: DockerClient, name: str, screen: Screen, log: Path) -> str:
     """Pull an image; '' when it is here, else why not. A registry that cannot be reached costs seconds."""
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException, Timeout
+    from requests.exceptions import Timeout
 
     repository, _, version = name.partition(":")
     with screen.step(f"pull {name}") as step:
@@ -168,7 +164,7 @@ def _pull(client: DockerClient, name: str, screen: Screen, log: Path) -> str:
             client.images.get_registry_data(name)
         except Timeout:
             refusal = f"no answer within {_REGISTRY_TIMEOUT_S} s"
-        except (DockerException, RequestException) as e:
+        except docker_errors.sdk_errors() as e:
             refusal = _reason(e)
         else:
             refusal = ""
@@ -178,7 +174,7 @@ def _pull(client: DockerClient, name: str, screen: Screen, log: Path) -> str:
             try:
                 events = client.api.pull(repository, tag=version, stream=True, decode=True)
                 _follow(events, log, lambda e: step.update(f"{e.get('status', '')} {e.get('id', '')}"))
-            except (DockerException, RequestException, InfraError) as e:
+            except docker_errors.sdk_errors(InfraError) as e:
                 refusal = _reason(e)
         step.finish("not available" if refusal else "done")
     return refusal
@@ -190,13 +186,13 @@ def _reason(error: Exception) -> str:
 
 
 def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, name: str, refusal: str) -> None:
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
     repository, _, version = name.partition(":")
     with screen.step(f"bootstrap {name}") as step:
         try:
-            with Store(cache).scratch("base-") as folder:
+            with (
+                _wrapped("the base image was imported", str(log)),
+                Store(cache).scratch("base-") as folder,
+            ):
                 # To a file first: half a stream must not become an image.
                 apt.bootstrap(SUITE, folder / "base.tar", log=log)
                 step.update("importing")
@@ -206,8 +202,6 @@ def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, nam
                     tag=version,
                     changes=[f"LABEL {LABEL}=base"],
                 )
-        except (DockerException, RequestException) as e:
-            raise _engine_failed("the base image was imported", e, str(log)) from e
         except InfraError as e:
             e.what = f"no base image: no registry gives one ({refusal}), and {e.what}"
             raise
@@ -219,9 +213,6 @@ def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, nam
 def _build(
     client: DockerClient, images_dir: Path, base: str, kind: str, step: Step, log: Path, names: Names
 ) -> None:
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
     def show(event: Mapping[str, Any]) -> None:
         text = str(event.get("stream", "")).strip()
         at = _STEP.match(text)
@@ -230,7 +221,7 @@ def _build(
         elif text:
             step.update(text.splitlines()[-1])
 
-    try:
+    with _wrapped("the builder image was built", f"log: {log}"):
         events = client.api.build(
             # The Dockerfile alone, no folder: what is not in the digest cannot get into the image.
             fileobj=io.BytesIO(dockerfile(images_dir)),
@@ -246,8 +237,6 @@ def _build(
             decode=True,
         )
         _follow(events, log, show)
-    except (DockerException, RequestException) as e:
-        raise _engine_failed("the builder image was built", e, f"log: {log}") from e
 
 
 def _proxies() -> dict[str, str]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kmodpipe.build.outputs import OBJECT_BYTES
-from kmodpipe.build.runtime import docker_engine
+from kmodpipe.build.runtime import docker_engine, docker_errors
 from kmodpipe.build.runtime.job import REPRODUCIBLE, Ended, EngineWentAway, Job
 from kmodpipe.build.runtime.job_output import Log, Room
 from kmodpipe.util import process, process_id
@@ -79,9 +79,6 @@ class DockerRuntime:
         Raises InfraError where the daemon fails, the container is killed or memory runs out, EngineWentAway
         where the daemon ended and is there again, and Interrupted after `Children.stop_all`.
         """
-        from docker.errors import DockerException
-        from requests.exceptions import RequestException
-
         if process.stopping():
             raise Interrupted("interrupted before a container was started", where=job.name)
         if self._silent:
@@ -95,7 +92,7 @@ class DockerRuntime:
             container.start()
             reader.start()
             state = self._wait(container, job, reader, started + job.timeout_s)
-        except (DockerException, RequestException) as e:
+        except docker_errors.sdk_errors() as e:
             raise self._failed(job, container, e) from e
         finally:
             if container is not None and not self._silent:
@@ -245,7 +242,7 @@ class DockerRuntime:
                 hint="start it (invoke setup does); then the same command goes on: what was built stays",
             )
         return InfraError(
-            f"Docker failed while {job.name} ran: {_first_line(error)}",
+            f"Docker failed while {job.name} ran: {docker_errors.first_line(error)}",
             where=f"log: {job.log}",
             hint="is the engine still running? invoke doctor tells",
         )
@@ -261,20 +258,16 @@ class DockerRuntime:
     @staticmethod
     def _remove(container: Container) -> None:
         """Remove a container, if the engine answers; one that is left is swept by the next run."""
-        from docker.errors import DockerException
-        from requests.exceptions import RequestException
-
         if docker_engine.look(5).state is docker_engine.State.ANSWERS:
-            with suppress(DockerException, RequestException):
+            with docker_errors.ignored():
                 container.remove(force=True)
 
     def sweep(self) -> int:
         """Remove containers whose maker is gone; returns how many."""
         from docker.errors import DockerException
-        from requests.exceptions import RequestException
 
         swept = 0
-        with suppress(DockerException, RequestException):
+        with docker_errors.ignored():
             found = self._client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
             for container in found:
                 pid, _, boot = container.labels.get(LABEL, "").partition("-")
@@ -284,7 +277,3 @@ class DockerRuntime:
                     container.remove(force=True)
                     swept += 1
         return swept
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kmodpipe.build.runtime import docker_errors
 from kmodpipe.util import proc_stat, process
 from kmodpipe.util.errors import InfraError, Interrupted, KmodpipeError
 from kmodpipe.util.lines import tail_of
@@ -113,15 +114,13 @@ def unusable(found: Look) -> InfraError:
 
 def _dial(timeout_s: float) -> tuple[Look, DockerClient | None]:
     import docker
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
 
     where = endpoint()
     try:
         # The constructor asks for the version, which negotiates the API with an older or newer engine.
         client = docker.from_env(timeout=max(1, round(timeout_s)))
         version = str(client.version().get("Version", "unknown"))
-    except (DockerException, RequestException, OSError, ValueError) as e:
+    except docker_errors.sdk_errors(OSError, ValueError) as e:
         state, detail = _why(e)
         if state is State.STOPPED and not _installed():
             state = State.NOT_INSTALLED
