@@ -45,7 +45,7 @@ def guarded(body: Callable[[Options, Invocation], int], options: Options, call: 
 
 
 def _error_for(error: Exception, options: Common) -> KmodpipeError:
-    """The error that tells a user about an exception."""
+    """Return the error to show a user for an exception."""
     if isinstance(error, KmodpipeError):
         return error
     if shortage := from_system(error):
@@ -56,7 +56,7 @@ def _error_for(error: Exception, options: Common) -> KmodpipeError:
 
 
 def _places(options: Common) -> tuple[Path, ...]:
-    """Where a command writes, and may find no room."""
+    """Return the folders that a command writes to, and may find full."""
     from kmodpipe.pipeline import config
 
     return (
@@ -67,7 +67,7 @@ def _places(options: Common) -> tuple[Path, ...]:
 
 
 def _defect(error: Exception) -> InfraError:
-    """The error for what nobody foresaw, with its traceback in a file; in itself where none can be made."""
+    """Return the error for an exception that was not foreseen, with its traceback in a file if possible."""
     import traceback
     from tempfile import NamedTemporaryFile
 

@@ -195,7 +195,7 @@ class _Tester:
             )
         else:
             try:
-                with os_errors.told(*self._bench.places):
+                with os_errors.explained(*self._bench.places):
                     ended = self._boot(blank, subject, built, guest)
             except Interrupted:
                 raise

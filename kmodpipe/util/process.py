@@ -1,7 +1,7 @@
 """The one door to subprocesses.
 
 Argument lists only, a clean environment, one monotonic deadline, a process group of its own so that
-grandchildren go with the child, output to a file or to a bounded buffer. A failure is told once, with
+grandchildren go with the child, output to a file or to a bounded buffer. A failure is reported once, with
 the command as it can be pasted into a shell.
 """
 
@@ -72,7 +72,7 @@ class Completed:
 
 
 class TooMuch(InfraError):
-    """A command whose whole output was wanted said more than is ever kept."""
+    """A command whose whole output is needed wrote more than is ever kept."""
 
 
 class Children:
@@ -142,8 +142,7 @@ def kill_group(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S
 
 
 def end(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S) -> None:
-    """Be done with a child of `spawn`, whether it has ended or not: its group, its place on the list that
-    `stop_all` ends, and its pipes."""
+    """End a child of `spawn` where it still runs, forget it, and close its pipes."""
     if child.poll() is None:
         kill_group(child, grace_s=grace_s)
     forget(child)
@@ -216,7 +215,7 @@ def spawn(
 
 
 def is_stopped(child: subprocess.Popen[bytes]) -> bool:
-    """Whether a child stands still, as after SIGSTOP or under a debugger."""
+    """Whether a child is stopped, as after SIGSTOP or under a debugger."""
     stat = proc_stat.of(child.pid)
     return stat is not None and stat.stopped
 
@@ -258,7 +257,7 @@ class _Output:
 
     def close(self) -> str:
         if self._file:
-            # What could not be written was told when it was tried.
+            # A failed write has raised its own error already.
             with suppress(OSError):
                 self._file.close()
         return self._lines.close()
@@ -307,7 +306,7 @@ def run(
 
     With ``log`` both streams are appended to that file; without, stdout is kept (16 MiB at most).
     ``check`` turns a non-zero status into InfraError. A deadline is always an InfraError. ``whole``: a
-    command that says more than is kept is ended, with TooMuch.
+    command that writes more than is kept is ended, with TooMuch.
     """
     output = _Output(log, on_line, whole=whole)
     try:

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 LABEL = "org.kmodpipe.owner"
-"""Every container carries it; its value names the process that made it, so that leftovers can be told."""
+"""Every container carries it; its value names the process that made it, so that leftovers are recognised."""
 _BEGAN_LABEL = "org.kmodpipe.began"
-# While a container says nothing, the engine is asked so often whether it is still there, and has so long to
-# answer; one that comes back has so long for it.
-_ASK_S = 10.0
+# While a container writes nothing: how often to look for the engine, how long it has to answer, and how long
+# one that went away has to come back.
+_LOOK_S = 10.0
 _ANSWER_S = 20.0
 _BACK_S = 15.0
 _PIDS = 4096
@@ -36,13 +36,13 @@ _TMP_MIB = 2048
 
 
 def memory_mib() -> int:
-    """What one container may use: nine tenths of this machine's memory, so that a build that wants all of it
-    ends, and nobody else's program."""
+    """Return what one container may use: nine tenths of this machine's memory. A build that wants all of it
+    is killed before any other program."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1 << 20) * 9 // 10
 
 
 def owner() -> str:
-    """This process, told apart from every other, before and after a reboot."""
+    """Return a name for this process that no other has, before or after a reboot."""
     return f"{os.getpid()}-{boot_id()}"
 
 
@@ -60,13 +60,13 @@ class DockerRuntime:
         memory_mib: int | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        """``warn`` is told when the engine went away and came back."""
+        """``warn`` takes a message when the engine went away and came back."""
         self._client = client
         self.image_id = image_id
         self._memory_mib = memory_mib
         self._warn = warn
         self._silent = self._gone = False
-        # As root on the host, nobody in the container; otherwise the caller, who owns the folders.
+        # As root on the host, the user nobody in the container; otherwise the caller, who owns the folders.
         self._uid = os.getuid() or _NOBODY
         self._gid = os.getgid() if os.getuid() else _NOBODY
 
@@ -181,11 +181,11 @@ class DockerRuntime:
         return Thread(read, f"log-{container.short_id}")
 
     def _wait(self, container: Container, job: Job, reader: Thread, deadline: float) -> Mapping[str, object]:
-        """Wait for the container's end; its state, empty where somebody removed it."""
+        """Wait for the container's end. Return its state, empty where it was removed from outside."""
         from docker.errors import NotFound
 
         room = Room(job)
-        asked = time.monotonic()
+        looked = time.monotonic()
         while True:
             reader.join(0.1)
             if process.stopping():
@@ -195,9 +195,9 @@ class DockerRuntime:
                 raise InfraError(f"{job.name} had no end after {job.timeout_s:g} s", where=f"log: {job.log}")
             if reader.is_alive():
                 # A stream that is silent may come from an engine that hangs.
-                if time.monotonic() - asked > _ASK_S:
+                if time.monotonic() - looked > _LOOK_S:
                     self._require_answer(job, _ANSWER_S)
-                    asked = time.monotonic()
+                    looked = time.monotonic()
                 continue
             try:
                 container.reload()
@@ -219,7 +219,7 @@ class DockerRuntime:
             )
 
     def _failed(self, job: Job, container: Container | None, error: Exception) -> InfraError:
-        """What a failed call to the engine means: it may be gone for good, or only have been restarted."""
+        """Return the error for a failed call to the engine: it has ended, or was only restarted."""
         from requests.exceptions import RequestException
 
         if isinstance(error, RequestException) and docker_engine.look(2).state is docker_engine.State.STOPPED:

@@ -80,7 +80,7 @@ def look(timeout_s: float = 5) -> Look:
 def connect(timeout_s: float = 5) -> DockerClient:
     """A client of the running engine. Each later call through it may take 60 s.
 
-    Raises InfraError whose ``what`` tells apart: not installed, not running, permission denied, silent.
+    Raises InfraError whose ``what`` distinguishes: not installed, not running, permission denied, silent.
     """
     found, client = _dial(timeout_s)
     if client is None:
@@ -180,7 +180,7 @@ def ways(log: Path, *, root: Path = Path("/"), daemon_args: Sequence[str] = ()) 
     if daemon_args:
         return (direct,)
     if (root / "run/systemd/system").is_dir():
-        # Not a second engine beside a unit that fails: the unit's own trouble is what has to be told.
+        # Not a second engine beside a unit that fails: the unit's own trouble is what matters.
         journal = ("journalctl", "--no-pager", "-n", "20", "-u", "docker")
         return (Way("systemctl", ("systemctl", "start", "docker"), log, journal),)
     if os.access(root / "etc/init.d/docker", os.X_OK):

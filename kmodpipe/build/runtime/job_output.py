@@ -55,7 +55,7 @@ class Log:
 
 
 class Room:
-    """Watches the disk that a job writes to: whoever fills it up is stopped before it is full."""
+    """Watches the disk that a job writes to, and stops the job before the disk is full."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -74,12 +74,12 @@ class Room:
                 self._raise(path, free_mib, sum(size_mib(one) for one in written))
 
     def _raise(self, path: Path, free_mib: int, own_mib: int) -> NoReturn:
-        told = f"{free_mib} MiB of the disk are left while {self._job.name} is built: it was stopped"
+        what = f"{free_mib} MiB of the disk are left while {self._job.name} is built: it was stopped"
         where = f"{path} (log: {self._job.log})"
         if own_mib > _MOST_MIB:
             raise KernelFailure(
-                f"{told}, having written {own_mib} MiB itself",
+                f"{what}, having written {own_mib} MiB itself",
                 where=where,
                 hint="look for a Makefile or Kconfig file that runs commands of its own",
             )
-        raise InfraError(told, where=where, hint="free some space, or run: invoke clean")
+        raise InfraError(what, where=where, hint="free some space, or run: invoke clean")
