@@ -223,10 +223,9 @@ def test_a_flood_of_output_goes_to_the_log_and_not_into_memory(
     code = f"""
 import resource
 from pathlib import Path
-from kmodpipe import engine
-from kmodpipe.container import DockerRuntime, Folder, Job
+from kmodpipe.build.runtime import DockerRuntime, Folder, Job, docker_engine
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-runtime = DockerRuntime(engine.connect(), {runtime.image_id!r})
+runtime = DockerRuntime(docker_engine.connect(), {runtime.image_id!r})
 before = peak()
 what = Job("flood", "do.sh", (Folder("RECIPE", Path("recipe").resolve()),), Path("logs/job.log"), 60)
 ended = runtime.run(what, lambda line: None)
