@@ -17,8 +17,8 @@ from tests.processes import gone
 
 @pytest.fixture(autouse=True)
 def not_stopping() -> Iterator[None]:
-    yield
-    process.reset()
+    with process.Children().collecting():
+        yield
 
 
 def job(tmp_path: Path, script: str, *, timeout_s: float = 20, **env: str) -> Job:
@@ -79,7 +79,7 @@ def test_a_recipe_that_is_killed_or_never_ends_is_our_trouble(tmp_path: Path) ->
 
 
 def test_an_interruption_ends_the_recipe_and_what_it_started(tmp_path: Path) -> None:
-    threading.Timer(0.4, process.stop_all).start()
+    threading.Timer(0.4, process.children().stop_all).start()
     started = time.monotonic()
     with pytest.raises(Interrupted):
         HostRuntime().run(job(tmp_path, 'sleep 60 & echo $! > "$OUT/pid"; wait'))

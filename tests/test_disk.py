@@ -32,11 +32,11 @@ def test_a_write_that_does_not_say_where_it_was_is_placed_on_the_fullest_disk(tm
 
 def test_what_is_no_trouble_of_the_machines_stays_what_it_is(tmp_path: Path) -> None:
     assert os_errors.explain(error(errno.ENOENT, tmp_path)) is None
-    with pytest.raises(FileNotFoundError), os_errors.told(tmp_path):
+    with pytest.raises(FileNotFoundError), os_errors.explained(tmp_path):
         (tmp_path / "missing").read_bytes()
     with (
         pytest.raises(InfraError, match="the disk is full"),
-        os_errors.told(tmp_path),
+        os_errors.explained(tmp_path),
         Path("/dev/full").open("w") as f,
     ):
         f.write("x")

@@ -319,17 +319,17 @@ def test_qemu_that_is_killed_is_not_the_kernels_fault(play: Play) -> None:
 
 
 def test_ctrl_c_ends_it(play: Play) -> None:
-    stopper = threading.Timer(0.5, process.stop_all)
-    stopper.start()
-    try:
-        session = play("guest.send('hello'); guest.stay()")
-        assert session.end is GuestEnd.INTERRUPTED
-        assert session.duration_s < 4
-        with pytest.raises(Interrupted):
-            play("guest.stay()")
-    finally:
-        stopper.join()
-        process.reset()
+    with process.Children().collecting() as children:
+        stopper = threading.Timer(0.5, children.stop_all)
+        stopper.start()
+        try:
+            session = play("guest.send('hello'); guest.stay()")
+            assert session.end is GuestEnd.INTERRUPTED
+            assert session.duration_s < 4
+            with pytest.raises(Interrupted):
+                play("guest.stay()")
+        finally:
+            stopper.join()
     assert no_child_left()
 
 

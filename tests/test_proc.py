@@ -20,8 +20,8 @@ from tests.processes import gone
 
 @pytest.fixture(autouse=True)
 def not_stopping() -> Iterator[None]:
-    yield
-    process.reset()
+    with process.Children().collecting():
+        yield
 
 
 def shell(script: str) -> list[str]:
@@ -149,7 +149,7 @@ def test_huge_output_takes_bounded_memory(script: str) -> None:
 
 def test_stop_all_interrupts_what_runs_and_refuses_what_would_start() -> None:
     pids: list[int] = []
-    threading.Timer(0.4, process.stop_all).start()
+    threading.Timer(0.4, process.children().stop_all).start()
     with pytest.raises(Interrupted, match="while a command ran"):
         process.run(
             shell("echo $$; exec sleep 60"), timeout_s=30, on_line=lambda line: pids.append(int(line))
@@ -158,8 +158,8 @@ def test_stop_all_interrupts_what_runs_and_refuses_what_would_start() -> None:
     assert process.stopping()
     with pytest.raises(Interrupted, match="before"):
         process.run(["true"], timeout_s=10)
-    process.reset()
-    assert process.run(["true"], timeout_s=10).returncode == 0
+    with process.Children().collecting():
+        assert process.run(["true"], timeout_s=10).returncode == 0
 
 
 def test_a_child_that_starts_while_stop_all_runs_is_ended_as_well() -> None:
@@ -167,7 +167,7 @@ def test_a_child_that_starts_while_stop_all_runs_is_ended_as_well() -> None:
         """An argument that is looked at between the first check and the start."""
 
         def __fspath__(self) -> str:
-            process.stop_all()
+            process.children().stop_all()
             return "60"
 
     started = time.monotonic()
@@ -181,7 +181,7 @@ def test_stop_all_ends_a_foreground_child_which_leads_no_group() -> None:
         ["sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, foreground=True
     )
     try:
-        process.stop_all()
+        process.children().stop_all()
         assert child.poll() == -signal.SIGTERM
     finally:
         child.kill()

@@ -337,12 +337,10 @@ def test_an_interruption_leaves_no_farm(
 ) -> None:
     root = folder_of(tmp_path / "patches", {"a.patch": diff(toy_header("int B;"), tmp_path / "w")})
     loaded = series.load("fix", root)
-    process.stop_all()
-    try:
+    with process.Children().collecting() as children:
+        children.stop_all()
         with pytest.raises(Interrupted):
             series.apply(loaded, tree, cache, screen)
-    finally:
-        process.reset()
     assert not list((cache / "trees").glob("patched-*")) and not list((cache / "work").iterdir())
 
 

@@ -15,17 +15,15 @@ def send(*numbers):
     for number in numbers:
         os.kill(os.getpid(), number)
 
-signals.install()
+taken = signals.install()
 written = []
 try:
-    signals.begin()
-    {body}
-    print("through")
+    with taken.window():
+        {body}
+        print("through")
 except KeyboardInterrupt:
     send(signal.SIGINT, signal.SIGTERM)
-    print("cleaned up after", signals.arrived(), *written)
-finally:
-    signals.end()
+    print("cleaned up after", taken.cause, *written)
 send(signal.SIGTERM)
 print("ended")
 """
@@ -50,10 +48,46 @@ def test_the_first_signal_interrupts_and_no_other(body: str, said: str) -> None:
     assert done.stdout == said
 
 
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("send(signal.SIGTERM)\nwork()", "work\ninterrupted by SIGTERM\nwork\nthrough\n"),
+        ("work()\nsend(signal.SIGHUP)", "work\nthrough\nwork\ninterrupted by SIGHUP\n"),
+        ("work(signal.SIGINT)", "work\ninterrupted by SIGINT\nwork\nthrough\n"),
+    ],
+)
+def test_a_signal_between_commands_interrupts_the_next_and_only_that(body: str, said: str) -> None:
+    code = """
+import os, signal
+from kmodpipe.util import signals
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+def work(number=None):
+    taken = signals.install()
+    print("work")
+    try:
+        with taken.window():
+            number and send(number)
+            print("through")
+    except KeyboardInterrupt:
+        print("interrupted by", taken.cause)
+
+taken = signals.install()
+{body}
+work()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace("{body}", body)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == said
+
+
 def test_a_run_under_nohup_survives_its_terminal() -> None:
     code = (
         "import os, signal\nfrom kmodpipe.util import signals\n"
-        "signals.install(); signals.begin(); os.kill(os.getpid(), signal.SIGHUP); print('alive')"
+        "with signals.install().window(): os.kill(os.getpid(), signal.SIGHUP); print('alive')"
     )
     done = subprocess.run(["nohup", sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "alive\n"

@@ -289,12 +289,10 @@ def test_a_tree_of_an_earlier_version_was_counted_and_gets_a_manifest(
 
 def test_an_interruption_leaves_nothing_half_made(tmp_path: Path, cache: Path, screen: Screen) -> None:
     mine = make_tree(tmp_path / "mine")
-    process.stop_all()
-    try:
+    with process.Children().collecting() as children:
+        children.stop_all()
         with pytest.raises(Interrupted):
             get(str(mine), cache, screen)
-    finally:
-        process.reset()
     assert not list((cache / "trees").glob("dir-*"))
     assert get(str(mine), cache, screen).kernel_version == "5.10.7-toy"
 

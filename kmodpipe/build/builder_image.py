@@ -15,21 +15,24 @@ import io
 import os
 import queue
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kmodpipe.build.runtime import docker_errors
 from kmodpipe.cache.store import Store
 from kmodpipe.source import apt
 from kmodpipe.util import process
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.files import require_space
+from kmodpipe.util.lines import Tail
 from kmodpipe.util.lock import lock
 from kmodpipe.util.text import visible
+from kmodpipe.util.workers import Thread
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -114,21 +117,16 @@ def ensure(
 
 
 def _image_id(client: DockerClient, name: str) -> str | None:
-    from docker.errors import DockerException, ImageNotFound
-    from requests.exceptions import RequestException
+    from docker.errors import ImageNotFound
 
-    try:
+    with _wrapped(f"it was asked for {name}"), suppress(ImageNotFound):
         return str(client.images.get(name).id)
-    except ImageNotFound:
-        return None
-    except (DockerException, RequestException) as e:
-        raise _engine_failed(f"it was asked for {name}", e) from e
+    return None
 
 
-def _engine_failed(doing: str, error: Exception, where: str = "") -> InfraError:
-    first = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    return InfraError(
-        f"Docker failed while {doing}: {visible(first)}", where=where, hint="invoke doctor tells how it is"
+def _wrapped(doing: str, where: str = "") -> AbstractContextManager[None]:
+    return docker_errors.wrapped(
+        f"Docker failed while {doing}", where=where, hint="invoke doctor tells how it is"
     )
 
 
@@ -155,8 +153,7 @@ def _base(
 
 def _pull(client: DockerClient, name: str, screen: Screen, log: Path) -> str:
     """Pull an image; '' when it is here, else why not. A registry that cannot be reached costs seconds."""
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException, Timeout
+    from requests.exceptions import Timeout
 
     repository, _, version = name.partition(":")
     with screen.step(f"pull {name}") as step:
@@ -167,7 +164,7 @@ def _pull(client: DockerClient, name: str, screen: Screen, log: Path) -> str:
             client.images.get_registry_data(name)
         except Timeout:
             refusal = f"no answer within {_REGISTRY_TIMEOUT_S} s"
-        except (DockerException, RequestException) as e:
+        except docker_errors.sdk_errors() as e:
             refusal = _reason(e)
         else:
             refusal = ""
@@ -177,7 +174,7 @@ def _pull(client: DockerClient, name: str, screen: Screen, log: Path) -> str:
             try:
                 events = client.api.pull(repository, tag=version, stream=True, decode=True)
                 _follow(events, log, lambda e: step.update(f"{e.get('status', '')} {e.get('id', '')}"))
-            except (DockerException, RequestException, InfraError) as e:
+            except docker_errors.sdk_errors(InfraError) as e:
                 refusal = _reason(e)
         step.finish("not available" if refusal else "done")
     return refusal
@@ -189,13 +186,13 @@ def _reason(error: Exception) -> str:
 
 
 def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, name: str, refusal: str) -> None:
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
     repository, _, version = name.partition(":")
     with screen.step(f"bootstrap {name}") as step:
         try:
-            with Store(cache).scratch("base-") as folder:
+            with (
+                _wrapped("the base image was imported", str(log)),
+                Store(cache).scratch("base-") as folder,
+            ):
                 # To a file first: half a stream must not become an image.
                 apt.bootstrap(SUITE, folder / "base.tar", log=log)
                 step.update("importing")
@@ -205,8 +202,6 @@ def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, nam
                     tag=version,
                     changes=[f"LABEL {LABEL}=base"],
                 )
-        except (DockerException, RequestException) as e:
-            raise _engine_failed("the base image was imported", e, str(log)) from e
         except InfraError as e:
             e.what = f"no base image: no registry gives one ({refusal}), and {e.what}"
             raise
@@ -218,9 +213,6 @@ def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, nam
 def _build(
     client: DockerClient, images_dir: Path, base: str, kind: str, step: Step, log: Path, names: Names
 ) -> None:
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
     def show(event: Mapping[str, Any]) -> None:
         text = str(event.get("stream", "")).strip()
         at = _STEP.match(text)
@@ -229,7 +221,7 @@ def _build(
         elif text:
             step.update(text.splitlines()[-1])
 
-    try:
+    with _wrapped("the builder image was built", f"log: {log}"):
         events = client.api.build(
             # The Dockerfile alone, no folder: what is not in the digest cannot get into the image.
             fileobj=io.BytesIO(dockerfile(images_dir)),
@@ -245,8 +237,6 @@ def _build(
             decode=True,
         )
         _follow(events, log, show)
-    except (DockerException, RequestException) as e:
-        raise _engine_failed("the builder image was built", e, f"log: {log}") from e
 
 
 def _proxies() -> dict[str, str]:
@@ -262,8 +252,8 @@ def _proxies() -> dict[str, str]:
 
 def _follow(events: Iterator[Any], log: Path, show: Callable[[Mapping[str, Any]], None]) -> None:
     """Write a build's or pull's events to ``log`` and show them. Raises InfraError for an error event, a
-    stream that says nothing for long, and Interrupted after `proc.stop_all`."""
-    tail: list[str] = []
+    stream that says nothing for long, and Interrupted after `Children.stop_all`."""
+    tail = Tail(20)
     with log.open("a", encoding="utf-8") as f:
         for event in _bounded(events, log):
             text = str(event.get("stream") or event.get("error") or "")
@@ -271,13 +261,13 @@ def _follow(events: Iterator[Any], log: Path, show: Callable[[Mapping[str, Any]]
                 text = f"{event.get('id', '')} {event['status']}".strip() + "\n"
             f.write(text)
             f.flush()
-            tail = [*tail, *text.splitlines()][-20:]
+            tail.add(*text.splitlines())
             if "error" in event:
                 raise InfraError(
                     f"the builder image could not be made: {visible(str(event['error']).strip())}",
                     where=f"log: {log}",
-                    detail="\n".join(tail),
-                    hint=_advice("\n".join(tail)),
+                    detail=tail.text,
+                    hint=_advice(tail.text),
                 )
             show(event)
 
@@ -294,7 +284,7 @@ def _bounded(events: Iterator[Any], log: Path) -> Iterator[Mapping[str, Any]]:
         except Exception as e:
             arrived.put(e)
 
-    threading.Thread(target=read, name="docker-events", daemon=True).start()
+    Thread(read, "docker-events").start()
     heard = time.monotonic()
     while True:
         try:

@@ -1,10 +1,10 @@
-"""Builder images that nobody needs any more: which checkout uses which, and the removal of the rest.
+"""Builder images that are unused: which checkout uses which, and the removal of the rest.
 
     CACHE/builders/<image id>/<digest>    a checkout that builds in the image, by its path; when, by the
                                           file's time
 
-A builder image is worth more than its minute: keys take its id, so that whoever loses it builds every kernel
-anew. Removed is only what this cache knows of, and what no other checkout has used for two weeks.
+A builder image is worth more than its minute: keys take its id, so that without it every kernel is built
+anew. Only those are removed that this cache knows of and no other checkout has used for two weeks.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmodpipe.build import builder_image
+from kmodpipe.build.runtime import docker_errors
 from kmodpipe.util.digest import digest_of
-from kmodpipe.util.errors import InfraError
 from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen
-from kmodpipe.util.text import visible
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -74,35 +73,31 @@ def remove_old(
 ) -> int:
     """Remove the builder images that no checkout needs, and what lies nameless under such; how many.
 
-    What is kept though this checkout does not use it is told, with the reason. Raises InfraError where the
+    Reports what is kept though this checkout does not use it, with the reason. Raises InfraError where the
     engine fails.
     """
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
     names = names or builder_image.Names()
     removed = 0
-    try:
-        with lock(cache / "locks" / "builder-image", waiting=screen.say):
-            own = _own(client, images, cache, names)
-            busy = {str(row.get("ImageID")) for row in client.api.containers(all=True)}
-            for one in client.images.list(filters={"label": f"{builder_image.LABEL}=builder"}):
-                if not _is_ours(one.tags, names) or str(one.id) in own:
-                    continue
-                told = f"{one.tags[0]} ({_mib(one)} MiB)"
-                if why := _needed(str(one.id), images, cache, busy):
-                    screen.say(f"kept {told}: {why}")
-                    continue
-                for name in one.tags:
-                    # Without force: the engine refuses what a container has got hold of meanwhile.
-                    client.images.remove(name)
-                shutil.rmtree(_notes(cache, str(one.id)), ignore_errors=True)
-                screen.say(f"removed {told}")
-                removed += 1
-            _prune(client)
-    except (DockerException, RequestException) as e:
-        first = (str(e).strip() or type(e).__name__).splitlines()[0][:300]
-        raise InfraError(f"builder images could not be removed: {visible(first)}") from e
+    with (
+        docker_errors.wrapped("builder images could not be removed"),
+        lock(cache / "locks" / "builder-image", waiting=screen.say),
+    ):
+        own = _own(client, images, cache, names)
+        busy = {str(row.get("ImageID")) for row in client.api.containers(all=True)}
+        for one in client.images.list(filters={"label": f"{builder_image.LABEL}=builder"}):
+            if not _is_ours(one.tags, names) or str(one.id) in own:
+                continue
+            name_and_size = f"{one.tags[0]} ({_mib(one)} MiB)"
+            if why := _needed(str(one.id), images, cache, busy):
+                screen.say(f"kept {name_and_size}: {why}")
+                continue
+            for name in one.tags:
+                # Without force: the engine refuses what a container has got hold of meanwhile.
+                client.images.remove(name)
+            shutil.rmtree(_notes(cache, str(one.id)), ignore_errors=True)
+            screen.say(f"removed {name_and_size}")
+            removed += 1
+        _prune(client)
     return removed
 
 
@@ -119,7 +114,7 @@ def _own(client: DockerClient, images: Path, cache: Path, names: builder_image.N
 
 
 def _is_ours(tags: list[str], names: builder_image.Names) -> bool:
-    """Whether it has our names and nobody else's: what a user has named is the user's."""
+    """Whether an image has our names only: one that a user has named is the user's."""
     return bool(tags) and all(tag.startswith(f"{names.builder}:") for tag in tags)
 
 

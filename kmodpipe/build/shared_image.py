@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmodpipe.build import builder_image
+from kmodpipe.build.runtime import docker_errors
 from kmodpipe.cache.share import Share
 from kmodpipe.cache.store import Store
 from kmodpipe.util import process
@@ -61,9 +63,6 @@ def push(
     client: DockerClient, images: Path, image_id: str, share: Share, store: Store, screen: Screen
 ) -> None:
     """Give this machine's builder image to the others, unless they have one."""
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
     name = builder_image.tag(images).partition(":")[2]
     if not share.pushes:
         return
@@ -80,7 +79,7 @@ def push(
             share.push_image(name, image_id, scratch)
     except Interrupted:
         raise
-    except (InfraError, OSError, DockerException, RequestException) as e:
+    except docker_errors.sdk_errors(InfraError, OSError) as e:
         share.give_up("the builder image was not shared", e, reading=False)
 
 
@@ -92,35 +91,31 @@ def origin(store: Store, image_id: str) -> str:
         return ""
 
 
+def _wrapped(what: str) -> AbstractContextManager[None]:
+    """`docker_errors.wrapped`, with the exception's type as the reason."""
+    return docker_errors.wrapped(what, reason=docker_errors.type_name)
+
+
 def _record(store: Store, image_id: str) -> Path:
     return store.cache / "images" / image_id.removeprefix("sha256:")
 
 
 def _has(client: DockerClient, image_id: str) -> bool:
-    from docker.errors import DockerException, ImageNotFound
-    from requests.exceptions import RequestException
+    from docker.errors import ImageNotFound
 
-    try:
+    with _wrapped(f"Docker failed while it was asked for {image_id[:19]}"), suppress(ImageNotFound):
         return str(client.images.get(image_id).id) == image_id
-    except ImageNotFound:
-        return False
-    except (DockerException, RequestException) as e:
-        raise InfraError(f"Docker failed while it was asked for {image_id[:19]}: {type(e).__name__}") from e
+    return False
 
 
 def _load(client: DockerClient, saved: Path, image_id: str) -> None:
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
     if _names_in(saved):
         raise InfraError("the shared builder image would take names of other images, and is refused")
-    try:
-        with saved.open("rb") as f:
-            for event in client.api.load_image(f, quiet=True):  # type: ignore[no-untyped-call]
-                if isinstance(event, Mapping) and "error" in event:
-                    raise InfraError(f"the engine does not load the shared builder image: {event['error']}")
-    except (DockerException, RequestException) as e:
-        raise InfraError(f"the engine does not load the shared builder image: {type(e).__name__}") from e
+    refused = "the engine does not load the shared builder image"
+    with _wrapped(refused), saved.open("rb") as f:
+        for event in client.api.load_image(f, quiet=True):  # type: ignore[no-untyped-call]
+            if isinstance(event, Mapping) and "error" in event:
+                raise InfraError(f"{refused}: {event['error']}")
     if not _has(client, image_id):
         raise InfraError(
             f"the shared builder image is not the one that its note says ({image_id[:19]})",
@@ -152,15 +147,10 @@ def _json_of(tar: tarfile.TarFile, name: str) -> Any:
 def _name(client: DockerClient, images: Path, image_id: str) -> None:
     """Give a pulled image this checkout's name where nothing has it, else one that says what it is: an image
     without a name is swept away by the next ``docker image prune``."""
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
-    try:
+    with _wrapped("Docker failed while the builder image was named"):
         if client.images.get(image_id).tags:
             return
         repository, _, version = builder_image.tag(images).partition(":")
         if builder_image.find(client, images):
             version = f"shared-{image_id.removeprefix('sha256:')[:12]}"
         client.images.get(image_id).tag(repository, version)
-    except (DockerException, RequestException) as e:
-        raise InfraError(f"Docker failed while the builder image was named: {type(e).__name__}") from e

@@ -19,11 +19,11 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.workers import Pool
 
 # File times tick every few milliseconds: a file changed this shortly before it was looked at may change again
 # without its times showing it.
@@ -104,7 +104,7 @@ def listing(folder: Path) -> bytes:
     halves = [[".", "-mindepth", "1", "-path", _HALF, "-prune", "-o"]]
     if os.path.lexists(folder / _HALF):
         halves.append([_HALF])
-    with ThreadPoolExecutor(len(halves)) as pool:
+    with Pool(len(halves)) as pool:
         found = b"".join(pool.map(lambda half: _listed(folder, half), halves))
     return (b"\0" + found).replace(b"\0./", b"\0")[1:]
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import Common
-from kmodpipe.util import os_errors, process, signals
+from kmodpipe.util import os_errors
 from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError
 from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.screen import Mode
@@ -20,33 +20,32 @@ Options = TypeVar("Options", bound=Common)
 def guarded(body: Callable[[Options, Invocation], int], options: Options, call: Invocation) -> int:
     """Run a command; whatever it raises becomes a message and an exit code.
 
-    An error that nobody foresaw is a bug of ours: it says so, and its traceback goes to a file.
+    An error that was not foreseen is a bug of ours: the message says so, and its traceback goes to a file.
     """
     screen = call.screen
     if options.quiet:
         screen.mode = Mode.QUIET
     try:
-        signals.begin()
-        process.reset()
-        # The builder's user is not ours: what we write must be readable for it, whatever the caller's umask.
-        os.umask(0o022)
-        return int(body(options, call))
+        with call.children.collecting(), call.signals.window():
+            # The builder's user is not ours: what we write must be readable for it, whatever the caller's
+            # umask.
+            os.umask(0o022)
+            return int(body(options, call))
     except KeyboardInterrupt:
-        process.stop_all()
-        told = f"interrupted by {signals.arrived()}; what was running is stopped"
-        screen.error(InfraError(told, hint="the same command goes on"))
+        call.children.stop_all()
+        what = f"interrupted by {call.signals.cause}; what was running is stopped"
+        screen.error(InfraError(what, hint="the same command goes on"))
         return int(ExitCode.INFRA)
     except Exception as e:
-        error = _told(e, options)
+        error = _error_for(e, options)
         screen.error(error)
         return int(error.exit_code)
     finally:
-        signals.end()
         screen.close_log()
 
 
-def _told(error: Exception, options: Common) -> KmodpipeError:
-    """What a user is to read of an exception."""
+def _error_for(error: Exception, options: Common) -> KmodpipeError:
+    """Return the error to show a user for an exception."""
     if isinstance(error, KmodpipeError):
         return error
     if shortage := from_system(error):
@@ -57,7 +56,7 @@ def _told(error: Exception, options: Common) -> KmodpipeError:
 
 
 def _places(options: Common) -> tuple[Path, ...]:
-    """Where a command writes, and may find no room."""
+    """Return the folders that a command writes to, and may find full."""
     from kmodpipe.pipeline import config
 
     return (
@@ -68,7 +67,7 @@ def _places(options: Common) -> tuple[Path, ...]:
 
 
 def _defect(error: Exception) -> InfraError:
-    """The error for what nobody foresaw, with its traceback in a file; in itself where none can be made."""
+    """Return the error for an exception that was not foreseen, with its traceback in a file if possible."""
     import traceback
     from tempfile import NamedTemporaryFile
 

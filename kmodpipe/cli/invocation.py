@@ -1,4 +1,4 @@
-"""One call of a command: where the project is, what was typed, and the screen."""
+"""One call of a command: where the project is, what was typed, the screen, and what can be interrupted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kmodpipe.util.process import Children
 from kmodpipe.util.screen import Screen
+from kmodpipe.util.signals import Signals
 
 if TYPE_CHECKING:
     from kmodpipe.pipeline.config import Project
@@ -24,6 +26,10 @@ class Invocation:
     # The command as it was typed.
     command: str = ""
     screen: Screen = field(default_factory=Screen)
+    # The signals that interrupt it; none where this process has not taken them over.
+    signals: Signals = field(default_factory=Signals)
+    # What it has started and an interruption ends.
+    children: Children = field(default_factory=Children)
 
     def project(self) -> Project:
         """Read what the project declares. Raises UserError naming what is wrong."""

@@ -70,9 +70,9 @@ def _task(name: str, group: type[options.Common], root: Path) -> _Task:
     body = getattr(commands, name)
 
     def run(c: Context, **given: Any) -> None:
-        signals.install()
+        taken = signals.install()
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-        call = Invocation(root, process.pasteable(["invoke", *sys.argv[1:]]))
+        call = Invocation(root, process.pasteable(["invoke", *sys.argv[1:]]), signals=taken)
         if code := guarded(body, group(**values), call):
             raise Exit(code=code)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from kmodpipe.build.runtime.docker_engine import State
 from kmodpipe.host import facts
 from kmodpipe.util import process
 from kmodpipe.util.errors import KmodpipeError
+from kmodpipe.util.workers import Thread
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -232,10 +233,7 @@ class _Network:
         self._trees = trees
         self._reach = reach
         self._answers: dict[str, tuple[bool, str]] = {}
-        self._threads = [
-            threading.Thread(target=self._ask, args=(name,), name=f"reach-{name}", daemon=True)
-            for name in trees
-        ]
+        self._threads = [Thread(partial(self._ask, name), f"reach-{name}") for name in trees]
         for thread in self._threads:
             thread.start()
 

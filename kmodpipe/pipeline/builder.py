@@ -97,7 +97,7 @@ class StageMaker:
                     if log.is_file():
                         shutil.copyfile(log, folder / "build.log")
 
-                with os_errors.told(*self._bench.places):
+                with os_errors.explained(*self._bench.places):
                     artifact = store.make(
                         stage.kind, stage.inputs, stage.label, make,
                         need_mib=stage.need_mib, waiting=screen.say,

@@ -201,7 +201,7 @@ class _Tester:
                 ended = self._unfinished(blank, State.BUILD_FAILED if fault else State.INFRA, failure)
             case BuiltCell():
                 try:
-                    with os_errors.told(*self._bench.places):
+                    with os_errors.explained(*self._bench.places):
                         ended = self._boot(blank, subject, built, guest)
                 except Interrupted:
                     raise

@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.results import CaseResult, Verdict
+from kmodpipe.util.workers import Pool
 
 MOST_KEPT = 20
 _UNEVENTFUL = (Verdict.PASS, Verdict.SKIP)
@@ -53,7 +53,7 @@ def in_parallel(jobs: Sequence[int], slots: GuestSlots, run: Callable[[int, int]
                     over.set()
                     raise
 
-    with ThreadPoolExecutor(min(slots.count, len(jobs)) or 1, thread_name_prefix="soak") as pool:
+    with Pool(min(slots.count, len(jobs)) or 1, thread_name_prefix="soak") as pool:
         workers = [pool.submit(work) for _ in range(min(slots.count, len(jobs)))]
     for worker in workers:
         worker.result()

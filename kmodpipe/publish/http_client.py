@@ -36,6 +36,7 @@ from kmodpipe.publish import template
 from kmodpipe.publish.payload import Answer, DeliveryStatus, Reply, Request
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.text import visible
+from kmodpipe.util.workers import Thread
 
 MOST_ANSWER = 64 * 1024
 """Bytes of an answer's body that are read."""
@@ -180,7 +181,7 @@ def exchange(
         except BaseException as e:
             outcome.append(e)
 
-    worker = threading.Thread(target=work, name="publish", daemon=True)
+    worker = Thread(work, "publish")
     began = time.monotonic()
     worker.start()
     try:

@@ -11,7 +11,6 @@ import email
 import email.policy
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +20,7 @@ from kmodpipe.series.model import Patch, Series, git, is_diff, read_patch
 from kmodpipe.util import paths, toml
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.files import temporary
+from kmodpipe.util.workers import Pool
 
 UNPATCHED = "unpatched"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
@@ -115,7 +115,7 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
             raise UserError(what, where=where)
         files.append((patch_name, path))
     # git is asked about each, which takes longer than all the rest.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with Pool(os.cpu_count()) as pool:
         patches = tuple(pool.map(lambda f: read_patch(f[0], f[1], _read_bytes(f[1]), where=str(f[1])), files))
     subject, message_id = _head(patches[0].data)
     return Series(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import requests
+
+from kmodpipe.util.workers import Thread
 
 _DEFAULT_PORT = {"git": 9418, "ssh": 22, "http": 80, "https": 443}
 _SCP_LIKE = re.compile(r"^(?:[^@/:]+@)?(?P<host>[^/:]+):(?!//)(?P<path>.+)$")
@@ -62,7 +63,7 @@ def fault_of(url: str) -> str:
 def _bounded(ask: Callable[[], Answer], bound_s: float) -> Answer:
     """``ask`` in a thread of its own: a resolver that does not answer has no time limit to set."""
     answers: list[Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(ask()), daemon=True)
+    thread = Thread(lambda: answers.append(ask()))
     thread.start()
     thread.join(bound_s)
     return answers[0] if answers else (False, f"no answer within {bound_s:g} s")

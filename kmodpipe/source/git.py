@@ -10,7 +10,6 @@ import os
 import re
 import selectors
 import time
-from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from kmodpipe.util import os_errors, paths, process
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError, unknown_name
 from kmodpipe.util.files import require_space
+from kmodpipe.util.lines import LineSplitter, Tail
 from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen, Step
 
@@ -289,8 +289,7 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
     silent: hence a reader of our own, with a limit for the whole and one for silence.
     """
     child = process.spawn_piped(argv, env=_NETWORK_ENV)
-    tail: deque[str] = deque(maxlen=20)
-    partial = b""
+    lines, tail = LineSplitter(), Tail(20)
     started = heard = time.monotonic()
     try:
         with selectors.DefaultSelector() as selector:
@@ -301,9 +300,8 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
                     if not data:
                         break
                     heard = time.monotonic()
-                    *lines, partial = re.split(rb"[\r\n]+", partial[-8192:] + data)
-                    for raw in lines:
-                        _show(raw.decode("utf-8", "replace").strip(), step, tail)
+                    for line in lines.feed(data.replace(b"\r", b"\n")):
+                        _show(line.strip(), step, tail)
                 elif child.poll() is not None:
                     break
                 now = time.monotonic()
@@ -320,17 +318,17 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
         process.end(child)
     if process.stopping():
         raise Interrupted("interrupted while git fetched", where=process.pasteable(argv))
-    if partial:
-        tail.append(partial.decode("utf-8", "replace"))
-    return child.returncode, "\n".join(tail)
+    if lines.rest:
+        tail.add(lines.rest)
+    return child.returncode, tail.text
 
 
-def _show(line: str, step: Step, tail: deque[str]) -> None:
+def _show(line: str, step: Step, tail: Tail) -> None:
     shown = _PROGRESS.match(line)
     if shown:
         step.update(line, done=int(shown[2]), total=100)
     elif line:
-        tail.append(line)
+        tail.add(line)
 
 
 def _check_out(origin: GitOrigin, cache: Path, step: Step, commit: str, request: dict[str, object]) -> Tree:

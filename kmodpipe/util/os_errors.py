@@ -1,7 +1,7 @@
-"""Trouble with files, told for what it is: a full disk, no inodes, a folder that may not be written.
+"""Trouble with files, named for what it is: a full disk, no inodes, a folder that may not be written.
 
-`explain` turns what Python raises into the error that a user can act on. It lives here once, so that whoever
-writes files need not foresee what a disk can do.
+`explain` turns what Python raises into the error that a user can act on, so that code that writes files need
+not foresee what a disk can do.
 """
 
 from __future__ import annotations
@@ -60,22 +60,24 @@ def from_system(error: BaseException) -> InfraError | None:
 
 
 def full(doing: str, *, where: str, detail: str = "") -> InfraError:
-    """The error for a disk that filled up while something was done."""
+    """Return the error for a disk that filled up while something was done."""
     return InfraError(f"the disk filled up while {doing}", where=where, detail=detail, hint=_FREE_IT)
 
 
 def says_full(text: str) -> bool:
-    """Whether a program says of itself that it found no room."""
+    """Whether a program's output says that it found no room."""
     return os.strerror(errno.ENOSPC) in text or os.strerror(errno.EDQUOT) in text
 
 
 def explain(error: OSError, places: Iterable[Path] = ()) -> InfraError | None:
-    """What ``error`` means to a user; None where it is no trouble of the machine's. ``places`` are the
-    folders that are written to: an error of a write does not say where it was."""
+    """Return the error that tells a user what ``error`` means; None where it is no trouble of the machine's.
+
+    ``places`` are the folders that are written to: an error of a write does not say where it was.
+    """
     if error.errno in _FULL:
         # What was too large for the room that is left may leave some: the fullest it is.
-        asked = [Path(str(error.filename))] if error.filename else list(places)
-        fullest = min(asked, key=_free, default=None)
+        written = [Path(str(error.filename))] if error.filename else list(places)
+        fullest = min(written, key=_free, default=None)
         what = "the disk is full" if error.errno == errno.ENOSPC else "the disk quota is used up"
         if error.errno == errno.ENOSPC and fullest is not None and not _free(fullest)[0]:
             what = "the disk has no inodes left"
@@ -88,19 +90,19 @@ def explain(error: OSError, places: Iterable[Path] = ()) -> InfraError | None:
 
 
 @contextmanager
-def told(*places: Path) -> Iterator[None]:
-    """`explain` what the block raises, where it is the machine's trouble."""
+def explained(*places: Path) -> Iterator[None]:
+    """Raise what `explain` makes of an OSError in the block; the OSError itself where it makes nothing."""
     try:
         yield
     except OSError as e:
-        if (explained := explain(e, places)) is None:
+        if (error := explain(e, places)) is None:
             raise
-        raise explained from e
+        raise error from e
 
 
 def require_capable(cache: Path) -> None:
     """Raise InfraError where the file system of ``cache`` cannot hold kernel trees and run what is built."""
-    with told(cache), tempfile.TemporaryDirectory(prefix=".probe-", dir=cache) as name:
+    with explained(cache), tempfile.TemporaryDirectory(prefix=".probe-", dir=cache) as name:
         lacks = _lacks(Path(name))
     if lacks:
         raise InfraError(
@@ -140,7 +142,7 @@ def _free(path: Path) -> tuple[int, int]:
         return 1, sys.maxsize
     # File systems without a fixed table of inodes say 0 of 0.
     inodes = int(bool(s.f_favail or not s.f_files))
-    # For root too: what is kept back for it is not for its containers, and partly for nobody at all.
+    # For root too: what is reserved for it is not for its containers.
     return inodes, s.f_bavail * s.f_frsize
 
 

@@ -1,7 +1,7 @@
 """The one door to subprocesses.
 
 Argument lists only, a clean environment, one monotonic deadline, a process group of its own so that
-grandchildren go with the child, output to a file or to a bounded buffer. A failure is told once, with
+grandchildren go with the child, output to a file or to a bounded buffer. A failure is reported once, with
 the command as it can be pasted into a shell.
 """
 
@@ -14,9 +14,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from io import BufferedWriter, FileIO
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import IO, TypeVar
 
 from kmodpipe.util import os_errors, proc_stat, reaper
 from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util.lines import LineOutput
 from kmodpipe.util.os_errors import from_system
 
 # What a tool may need to reach the network through this machine's own settings; nothing else of the
@@ -38,7 +39,6 @@ _PASSED = (
 _Child = TypeVar("_Child", bound="subprocess.Popen[bytes]")
 
 _CAPTURE_LIMIT = 16 * 1024 * 1024
-_TAIL_LINES = 40
 _TERM_GRACE_S = 2.0
 
 
@@ -76,32 +76,62 @@ class Completed:
 
 
 class TooMuch(InfraError):
-    """A command whose whole output was wanted said more than is ever kept."""
+    """A command whose whole output is needed wrote more than is ever kept."""
 
 
-# Every live child, so that one call can end them all from another thread (Ctrl-C).
-_live: set[subprocess.Popen[bytes]] = set()
-_live_lock = threading.Lock()
-_stopping = threading.Event()
+class Children:
+    """The running children of one command, so that all can be ended from any of its threads."""
+
+    def __init__(self) -> None:
+        self._live: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+
+    @contextmanager
+    def collecting(self) -> Iterator[Children]:
+        """What is started in the block, and in threads of `util.workers` begun there, is one of these."""
+        token = _CURRENT.set(self)
+        try:
+            yield self
+        finally:
+            _CURRENT.reset(token)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop_all` was called; from then on no child is started."""
+        return self._stopping.is_set()
+
+    def stop_all(self) -> None:
+        """End every child with its process group, and refuse new ones from now on."""
+        self._stopping.set()
+        with self._lock:
+            children = list(self._live)
+        for child in children:
+            kill_group(child)
+
+    def add(self, child: subprocess.Popen[bytes]) -> None:
+        """Put a child on the list of those that `stop_all` ends, until `forget`."""
+        with self._lock:
+            self._live.add(child)
+
+    def forget(self, child: subprocess.Popen[bytes]) -> None:
+        """Take a child that has ended off that list."""
+        with self._lock:
+            self._live.discard(child)
+
+
+# The default is for use as a library, where no command collects children of its own.
+_CURRENT: ContextVar[Children] = ContextVar("children", default=Children())  # noqa: B039
+
+
+def children() -> Children:
+    """The current command's children; outside of `Children.collecting` those of the whole process."""
+    return _CURRENT.get()
 
 
 def stopping() -> bool:
-    """Whether `stop_all` was called: loops that wait for something other than a child look here."""
-    return _stopping.is_set()
-
-
-def stop_all() -> None:
-    """End every live child with its process group, and refuse new ones until `reset`."""
-    _stopping.set()
-    with _live_lock:
-        children = list(_live)
-    for child in children:
-        kill_group(child)
-
-
-def reset() -> None:
-    """Allow children again after `stop_all`."""
-    _stopping.clear()
+    """Whether the current command ends: loops that wait for something other than a child look here."""
+    return children().stopping
 
 
 def kill_group(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S) -> None:
@@ -116,8 +146,7 @@ def kill_group(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S
 
 
 def end(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S) -> None:
-    """Be done with a child of `spawn`, whether it has ended or not: its group, its place on the list that
-    `stop_all` ends, and its pipes."""
+    """End a child of `spawn` where it still runs, forget it, and close its pipes."""
     if child.poll() is None:
         kill_group(child, grace_s=grace_s)
     forget(child)
@@ -205,7 +234,8 @@ def _start(
     may_outlive: bool,
 ) -> _Child:
     """Call ``start`` with the arguments and the whole environment, and put the child on the list."""
-    if _stopping.is_set():
+    ours = children()
+    if ours.stopping:
         raise Interrupted("interrupted before a command was started", where=pasteable(argv))
     if cwd is not None and not cwd.is_dir():
         raise InfraError(f"the folder to run {os.fspath(argv[0])} in does not exist", where=str(cwd))
@@ -223,26 +253,24 @@ def _start(
             where=pasteable(argv),
             hint=shortage.hint if shortage else "",
         ) from e
-    with _live_lock:
-        _live.add(child)
-    if _stopping.is_set():
+    ours.add(child)
+    if ours.stopping:
         # `stop_all` came between the look above and the start, and may not have seen this child.
         kill_group(child)
-        forget(child)
+        ours.forget(child)
         raise Interrupted("interrupted while a command was started", where=pasteable(argv))
     return child
 
 
 def is_stopped(child: subprocess.Popen[bytes]) -> bool:
-    """Whether a child stands still, as after SIGSTOP or under a debugger."""
+    """Whether a child is stopped, as after SIGSTOP or under a debugger."""
     stat = proc_stat.of(child.pid)
     return stat is not None and stat.stopped
 
 
 def forget(child: subprocess.Popen[bytes]) -> None:
-    """Take a finished child off the list that `stop_all` ends."""
-    with _live_lock:
-        _live.discard(child)
+    """Take a child that has ended off the list that `Children.stop_all` ends."""
+    children().forget(child)
 
 
 class _Output:
@@ -251,10 +279,7 @@ class _Output:
     def __init__(self, log: Path | None, on_line: Callable[[str], None] | None, *, whole: bool) -> None:
         self._whole = whole
         self.kept = bytearray()
-        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        # By stream: a line that one has not ended yet is not the beginning of the other's.
-        self._partial = {True: b"", False: b""}
-        self._on_line = on_line
+        self._lines = LineOutput(on_line, streams=2)
         try:
             self._file = log.open("ab") if log else None
         except OSError as e:
@@ -268,16 +293,7 @@ class _Output:
             self.kept += data[:room]
             if self._whole and room < len(data):
                 raise TooMuch(f"it says more than {_CAPTURE_LIMIT >> 20} MiB")
-        # A line without an end must not grow without bound.
-        # Where nobody reads the lines, only the last ones are cut out: a flood of short lines costs little.
-        most = -1 if self._on_line else _TAIL_LINES + 1
-        *lines, partial = (self._partial[is_stdout] + data).rsplit(b"\n", most)
-        self._partial[is_stdout] = partial[-8192:]
-        for raw in lines if self._on_line else lines[-_TAIL_LINES:]:
-            line = raw[-8192:].decode("utf-8", "replace")
-            self.tail.append(line)
-            if self._on_line:
-                self._on_line(line)
+        self._lines.feed(data, 0 if is_stdout else 1)
 
     @staticmethod
     def _write(file: BufferedWriter, data: bytes) -> None:
@@ -289,11 +305,10 @@ class _Output:
 
     def close(self) -> str:
         if self._file:
-            # What could not be written was told when it was tried.
+            # A failed write has raised its own error already.
             with suppress(OSError):
                 self._file.close()
-        self.tail.extend(partial.decode("utf-8", "replace") for partial in self._partial.values() if partial)
-        return "\n".join(self.tail)
+        return self._lines.close()
 
 
 def _pump(child: Piped, output: _Output, deadline: float) -> bool:
@@ -338,7 +353,7 @@ def run(
 
     With ``log`` both streams are appended to that file; without, stdout is kept (16 MiB at most).
     ``check`` turns a non-zero status into InfraError. A deadline is always an InfraError. ``whole``: a
-    command that says more than is kept is ended, with TooMuch.
+    command that writes more than is kept is ended, with TooMuch.
     """
     output = _Output(log, on_line, whole=whole)
     try:
@@ -363,7 +378,7 @@ def run(
             feeder.join(_TERM_GRACE_S)
     duration_s = time.monotonic() - started
     command = pasteable(argv)
-    if _stopping.is_set():
+    if stopping():
         raise Interrupted("interrupted while a command ran", where=command)
     if not finished:
         raise InfraError(f"no end after {timeout_s:g} s", where=command, detail=tail, hint=hint)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.lines import tail_of
 
 Ask = Callable[[str], bool]
 """Ask the user a yes-or-no question."""
@@ -137,13 +138,3 @@ def _sudo(*argv: str) -> int:
         return 1
     finally:
         process.forget(child)
-
-
-def tail_of(log: Path, start: int = 0, *, lines: int = 20) -> str:
-    """Return the last ``lines`` lines written to ``log`` after byte ``start``; '' if it is unreadable."""
-    try:
-        with log.open("rb") as f:
-            f.seek(max(start, log.stat().st_size - 16384))
-            return "\n".join(f.read().decode("utf-8", "replace").splitlines()[-lines:])
-    except OSError:
-        return ""

@@ -39,7 +39,7 @@ def run(spec: BootSpec, on_record: Callable[[Record], None] | None = None) -> Bo
     """Boot once and watch to the end.
 
     ``on_record`` is called with every record as it arrives. Whatever the guest or QEMU does is a
-    `BootRecord`; raises InfraError where QEMU is not installed, Interrupted where `process.stop_all` came
+    `BootRecord`; raises InfraError where QEMU is not installed, Interrupted where `Children.stop_all` came
     before the start.
     """
     with ExitStack() as stack:

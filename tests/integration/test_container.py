@@ -52,8 +52,8 @@ def image(client: DockerClient) -> str:
 
 @pytest.fixture
 def runtime(client: DockerClient, image: str) -> Iterator[DockerRuntime]:
-    yield DockerRuntime(client, image)
-    process.reset()
+    with process.Children().collecting():
+        yield DockerRuntime(client, image)
     # What somebody else removes may take a moment.
     deadline = time.monotonic() + 5
     while ours(client) and time.monotonic() < deadline:
@@ -189,7 +189,10 @@ def test_stop_all_from_another_thread_ends_the_container_and_refuses_the_next(
 ) -> None:
     started = time.monotonic()
     with pytest.raises(Interrupted):
-        runtime.run(job(tmp_path, 'trap "" TERM INT; echo started; sleep 60'), when_started(process.stop_all))
+        runtime.run(
+            job(tmp_path, 'trap "" TERM INT; echo started; sleep 60'),
+            when_started(process.children().stop_all),
+        )
     assert time.monotonic() - started < 20
     assert ours(client) == []
     with pytest.raises(Interrupted, match="before"):
@@ -220,10 +223,9 @@ def test_a_flood_of_output_goes_to_the_log_and_not_into_memory(
     code = f"""
 import resource
 from pathlib import Path
-from kmodpipe import engine
-from kmodpipe.container import DockerRuntime, Folder, Job
+from kmodpipe.build.runtime import DockerRuntime, Folder, Job, docker_engine
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-runtime = DockerRuntime(engine.connect(), {runtime.image_id!r})
+runtime = DockerRuntime(docker_engine.connect(), {runtime.image_id!r})
 before = peak()
 what = Job("flood", "do.sh", (Folder("RECIPE", Path("recipe").resolve()),), Path("logs/job.log"), 60)
 ended = runtime.run(what, lambda line: None)

@@ -5,10 +5,12 @@ OBJ …), so that the same recipe runs in a container, where the paths are fixed
 they are not. In a container it has no network, no root, no capabilities, a read-only root file system,
 and only the folders marked writable can be written.
 
-    job      the words: folders, a job, how it ended, what a runtime is
-    docker   jobs in containers
-    watch    the log of such a job, and the disk that it writes to
-    host     jobs on this machine, with its own compiler
+    job            folders, a job, how it ended, what a runtime is
+    docker         jobs in containers
+    docker_engine  look for the engine of this machine, start it
+    docker_errors  what the SDK raises, as our errors
+    job_output     the log of such a job, and the disk that it writes to
+    host           jobs on this machine, with its own compiler
 """
 
 from kmodpipe.build.runtime.docker import LABEL, DockerRuntime, memory_mib, owner

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kmodpipe.build.outputs import OBJECT_BYTES
-from kmodpipe.build.runtime import docker_engine
+from kmodpipe.build.runtime import docker_engine, docker_errors
 from kmodpipe.build.runtime.job import REPRODUCIBLE, Ended, EngineWentAway, Job
 from kmodpipe.build.runtime.job_output import Log, Room
 from kmodpipe.util import process, process_id
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.process_id import boot_id
+from kmodpipe.util.workers import Thread
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
 LABEL = "org.kmodpipe.owner"
-"""Every container carries it; its value names the process that made it, so that leftovers can be told."""
+"""Every container carries it; its value names the process that made it, so that leftovers are recognised."""
 _BEGAN_LABEL = "org.kmodpipe.began"
-# While a container says nothing, the engine is asked so often whether it is still there, and has so long to
-# answer; one that comes back has so long for it.
-_ASK_S = 10.0
+# While a container writes nothing: how often to look for the engine, how long it has to answer, and how long
+# one that went away has to come back.
+_LOOK_S = 10.0
 _ANSWER_S = 20.0
 _BACK_S = 15.0
 _PIDS = 4096
@@ -36,13 +36,13 @@ _TMP_MIB = 2048
 
 
 def memory_mib() -> int:
-    """What one container may use: nine tenths of this machine's memory, so that a build that wants all of it
-    ends, and nobody else's program."""
+    """Return what one container may use: nine tenths of this machine's memory. A build that wants all of it
+    is killed before any other program."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1 << 20) * 9 // 10
 
 
 def owner() -> str:
-    """This process, told apart from every other, before and after a reboot."""
+    """Return a name for this process that no other has, before or after a reboot."""
     return f"{os.getpid()}-{boot_id()}"
 
 
@@ -60,13 +60,13 @@ class DockerRuntime:
         memory_mib: int | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        """``warn`` is told when the engine went away and came back."""
+        """``warn`` takes a message when the engine went away and came back."""
         self._client = client
         self.image_id = image_id
         self._memory_mib = memory_mib
         self._warn = warn
         self._silent = self._gone = False
-        # As root on the host, nobody in the container; otherwise the caller, who owns the folders.
+        # As root on the host, the user nobody in the container; otherwise the caller, who owns the folders.
         self._uid = os.getuid() or _NOBODY
         self._gid = os.getgid() if os.getuid() else _NOBODY
 
@@ -77,11 +77,8 @@ class DockerRuntime:
         """Run a job in a container of its own, which is gone when this returns.
 
         Raises InfraError where the daemon fails, the container is killed or memory runs out, EngineWentAway
-        where the daemon ended and is there again, and Interrupted after `proc.stop_all`.
+        where the daemon ended and is there again, and Interrupted after `Children.stop_all`.
         """
-        from docker.errors import DockerException
-        from requests.exceptions import RequestException
-
         if process.stopping():
             raise Interrupted("interrupted before a container was started", where=job.name)
         if self._silent:
@@ -95,7 +92,7 @@ class DockerRuntime:
             container.start()
             reader.start()
             state = self._wait(container, job, reader, started + job.timeout_s)
-        except (DockerException, RequestException) as e:
+        except docker_errors.sdk_errors() as e:
             raise self._failed(job, container, e) from e
         finally:
             if container is not None and not self._silent:
@@ -171,7 +168,7 @@ class DockerRuntime:
         )
 
     @staticmethod
-    def _follow(container: Container, log: Log) -> threading.Thread:
+    def _follow(container: Container, log: Log) -> Thread:
         # Attached before the start, so that not a line is missed.
         stream = container.attach(stream=True, stdout=True, stderr=True)
 
@@ -181,16 +178,14 @@ class DockerRuntime:
                 for chunk in stream:
                     log.take(chunk)
 
-        return threading.Thread(target=read, name=f"log-{container.short_id}", daemon=True)
+        return Thread(read, f"log-{container.short_id}")
 
-    def _wait(
-        self, container: Container, job: Job, reader: threading.Thread, deadline: float
-    ) -> Mapping[str, object]:
-        """Wait for the container's end; its state, empty where somebody removed it."""
+    def _wait(self, container: Container, job: Job, reader: Thread, deadline: float) -> Mapping[str, object]:
+        """Wait for the container's end. Return its state, empty where it was removed from outside."""
         from docker.errors import NotFound
 
         room = Room(job)
-        asked = time.monotonic()
+        looked = time.monotonic()
         while True:
             reader.join(0.1)
             if process.stopping():
@@ -200,9 +195,9 @@ class DockerRuntime:
                 raise InfraError(f"{job.name} had no end after {job.timeout_s:g} s", where=f"log: {job.log}")
             if reader.is_alive():
                 # A stream that is silent may come from an engine that hangs.
-                if time.monotonic() - asked > _ASK_S:
+                if time.monotonic() - looked > _LOOK_S:
                     self._require_answer(job, _ANSWER_S)
-                    asked = time.monotonic()
+                    looked = time.monotonic()
                 continue
             try:
                 container.reload()
@@ -224,7 +219,7 @@ class DockerRuntime:
             )
 
     def _failed(self, job: Job, container: Container | None, error: Exception) -> InfraError:
-        """What a failed call to the engine means: it may be gone for good, or only have been restarted."""
+        """Return the error for a failed call to the engine: it has ended, or was only restarted."""
         from requests.exceptions import RequestException
 
         if isinstance(error, RequestException) and docker_engine.look(2).state is docker_engine.State.STOPPED:
@@ -247,7 +242,7 @@ class DockerRuntime:
                 hint="start it (invoke setup does); then the same command goes on: what was built stays",
             )
         return InfraError(
-            f"Docker failed while {job.name} ran: {_first_line(error)}",
+            f"Docker failed while {job.name} ran: {docker_errors.first_line(error)}",
             where=f"log: {job.log}",
             hint="is the engine still running? invoke doctor tells",
         )
@@ -263,20 +258,16 @@ class DockerRuntime:
     @staticmethod
     def _remove(container: Container) -> None:
         """Remove a container, if the engine answers; one that is left is swept by the next run."""
-        from docker.errors import DockerException
-        from requests.exceptions import RequestException
-
         if docker_engine.look(5).state is docker_engine.State.ANSWERS:
-            with suppress(DockerException, RequestException):
+            with docker_errors.ignored():
                 container.remove(force=True)
 
     def sweep(self) -> int:
         """Remove containers whose maker is gone; returns how many."""
         from docker.errors import DockerException
-        from requests.exceptions import RequestException
 
         swept = 0
-        with suppress(DockerException, RequestException):
+        with docker_errors.ignored():
             found = self._client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
             for container in found:
                 pid, _, boot = container.labels.get(LABEL, "").partition("-")
@@ -286,7 +277,3 @@ class DockerRuntime:
                     container.remove(force=True)
                     swept += 1
         return swept
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -16,9 +16,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kmodpipe.build.runtime import docker_errors
 from kmodpipe.util import proc_stat, process
 from kmodpipe.util.errors import InfraError, Interrupted, KmodpipeError
-from kmodpipe.util.sudo import RootShell, tail_of
+from kmodpipe.util.lines import tail_of
+from kmodpipe.util.sudo import RootShell
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -78,7 +80,7 @@ def look(timeout_s: float = 5) -> Look:
 def connect(timeout_s: float = 5) -> DockerClient:
     """A client of the running engine. Each later call through it may take 60 s.
 
-    Raises InfraError whose ``what`` tells apart: not installed, not running, permission denied, silent.
+    Raises InfraError whose ``what`` distinguishes: not installed, not running, permission denied, silent.
     """
     found, client = _dial(timeout_s)
     if client is None:
@@ -112,15 +114,13 @@ def unusable(found: Look) -> InfraError:
 
 def _dial(timeout_s: float) -> tuple[Look, DockerClient | None]:
     import docker
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
 
     where = endpoint()
     try:
         # The constructor asks for the version, which negotiates the API with an older or newer engine.
         client = docker.from_env(timeout=max(1, round(timeout_s)))
         version = str(client.version().get("Version", "unknown"))
-    except (DockerException, RequestException, OSError, ValueError) as e:
+    except docker_errors.sdk_errors(OSError, ValueError) as e:
         state, detail = _why(e)
         if state is State.STOPPED and not _installed():
             state = State.NOT_INSTALLED
@@ -180,7 +180,7 @@ def ways(log: Path, *, root: Path = Path("/"), daemon_args: Sequence[str] = ()) 
     if daemon_args:
         return (direct,)
     if (root / "run/systemd/system").is_dir():
-        # Not a second engine beside a unit that fails: the unit's own trouble is what has to be told.
+        # Not a second engine beside a unit that fails: the unit's own trouble is what matters.
         journal = ("journalctl", "--no-pager", "-n", "20", "-u", "docker")
         return (Way("systemctl", ("systemctl", "start", "docker"), log, journal),)
     if os.access(root / "etc/init.d/docker", os.X_OK):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import NoReturn
 from kmodpipe.build.runtime.job import Job
 from kmodpipe.util.errors import InfraError, KernelFailure
 from kmodpipe.util.files import size_mib
+from kmodpipe.util.lines import LineOutput
 
 _RESERVE_MIB = 512
 _MOST_MIB = 64 * 1024
 """More than any build writes: allmodconfig with debugging information takes 25 GiB."""
-_TAIL_LINES = 40
 _LOG_LIMIT = 256 * 1024 * 1024
 
 
@@ -31,20 +30,12 @@ class Log:
         except OSError as e:
             raise InfraError(f"the log cannot be written: {e.strerror}", where=str(path)) from e
         self._written = 0
-        self._partial = b""
-        self._on_line = on_line
-        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        self._lines = LineOutput(on_line)
         self.trouble: OSError | None = None
 
     def take(self, data: bytes) -> None:
         self._write(data)
-        *lines, self._partial = (self._partial + data).split(b"\n")
-        self._partial = self._partial[-8192:]
-        for raw in lines:
-            line = raw[-8192:].decode("utf-8", "replace")
-            self._tail.append(line)
-            if self._on_line:
-                self._on_line(line)
+        self._lines.feed(data)
 
     def _write(self, data: bytes) -> None:
         if self._written >= _LOG_LIMIT or self.trouble:
@@ -60,13 +51,11 @@ class Log:
     def close(self) -> str:
         with suppress(OSError):
             self._file.close()
-        if self._partial:
-            self._tail.append(self._partial.decode("utf-8", "replace"))
-        return "\n".join(self._tail)
+        return self._lines.close()
 
 
 class Room:
-    """Watches the disk that a job writes to: whoever fills it up is stopped before it is full."""
+    """Watches the disk that a job writes to, and stops the job before the disk is full."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -85,12 +74,12 @@ class Room:
                 self._raise(path, free_mib, sum(size_mib(one) for one in written))
 
     def _raise(self, path: Path, free_mib: int, own_mib: int) -> NoReturn:
-        told = f"{free_mib} MiB of the disk are left while {self._job.name} is built: it was stopped"
+        what = f"{free_mib} MiB of the disk are left while {self._job.name} is built: it was stopped"
         where = f"{path} (log: {self._job.log})"
         if own_mib > _MOST_MIB:
             raise KernelFailure(
-                f"{told}, having written {own_mib} MiB itself",
+                f"{what}, having written {own_mib} MiB itself",
                 where=where,
                 hint="look for a Makefile or Kconfig file that runs commands of its own",
             )
-        raise InfraError(told, where=where, hint="free some space, or run: invoke clean")
+        raise InfraError(what, where=where, hint="free some space, or run: invoke clean")
