@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kmodpipe import kconfig
-from kmodpipe.kconfig import Asked, Matrix, Variant
+from kmodpipe.kconfig import Matrix, SymbolRequest, Variant
 from kmodpipe.pipeline.run_spec import choose_cells
 from kmodpipe.util.errors import UserError
 from kmodpipe.vm.limits import TimeScale
@@ -48,12 +48,12 @@ def chosen(matrix: Matrix, cells: tuple[str, ...] = (), flavours: tuple[str, ...
 def test_a_flavour_asks_for_more_over_what_all_ask_for_and_below_the_axes(matrix: Matrix) -> None:
     plain, *_, flavoured = kconfig.expand(matrix, [CONTROL], kconfig.flavours_of(matrix, ["plain", "xfs"]))
     assert (plain.id, flavoured.id) == ("unpatched.INDEX=y", "unpatched.INDEX=n.xfs")
-    assert plain.asked["QUOTA"].value == "n" and "XFS_FS" not in plain.asked
-    assert flavoured.asked["QUOTA"] == Asked("QUOTA", "y", "xfs.config:2")
-    assert flavoured.asked["XFS_FS"] == Asked("XFS_FS", "y", "more.config:1")
-    assert flavoured.asked["FS_INDEX"].value == "n"
-    assert {a.symbol for a in flavoured.own} == {"XFS_FS", "QUOTA", "FS_INDEX"}
-    assert {a.symbol for a in plain.own} == {"FS_INDEX"}
+    assert plain.requested["QUOTA"].value == "n" and "XFS_FS" not in plain.requested
+    assert flavoured.requested["QUOTA"] == SymbolRequest("QUOTA", "y", "xfs.config:2")
+    assert flavoured.requested["XFS_FS"] == SymbolRequest("XFS_FS", "y", "more.config:1")
+    assert flavoured.requested["FS_INDEX"].value == "n"
+    assert {a.symbol for a in flavoured.own_requests} == {"XFS_FS", "QUOTA", "FS_INDEX"}
+    assert {a.symbol for a in plain.own_requests} == {"FS_INDEX"}
 
 
 def test_a_flavour_can_be_larger_and_slower(matrix: Matrix) -> None:

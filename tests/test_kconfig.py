@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import kconfig
-from kmodpipe.kconfig import Asked, Index, Mismatch, Variant
+from kmodpipe.kconfig import Index, Mismatch, SymbolRequest, Variant
 from kmodpipe.kconfig.fragment import parse_fragment
 from kmodpipe.kconfig.parser import parse_expr
 from kmodpipe.util.errors import UserError
@@ -18,11 +18,11 @@ from kmodpipe.util.errors import UserError
 def test_a_fragment_asks_for_values_and_for_not_set_and_remembers_where() -> None:
     text = '# a comment\n\nCONFIG_A=y\n  CONFIG_B=m\n# CONFIG_C is not set\nCONFIG_D="a = b"\nCONFIG_E=0x1f\n'
     assert parse_fragment(text, "x.config") == (
-        Asked("A", "y", "x.config:3"),
-        Asked("B", "m", "x.config:4"),
-        Asked("C", "n", "x.config:5"),
-        Asked("D", '"a = b"', "x.config:6"),
-        Asked("E", "0x1f", "x.config:7"),
+        SymbolRequest("A", "y", "x.config:3"),
+        SymbolRequest("B", "m", "x.config:4"),
+        SymbolRequest("C", "n", "x.config:5"),
+        SymbolRequest("D", '"a = b"', "x.config:6"),
+        SymbolRequest("E", "0x1f", "x.config:7"),
     )
 
 
@@ -34,7 +34,7 @@ def test_a_line_that_means_nothing_is_refused_with_its_place(line: str) -> None:
 
 
 def test_a_symbol_asked_twice_in_one_fragment_is_refused_with_both_places() -> None:
-    with pytest.raises(UserError, match="A is asked twice") as caught:
+    with pytest.raises(UserError, match="A is set twice") as caught:
         parse_fragment("CONFIG_A=y\n# CONFIG_A is not set\n", "x.config")
     assert caught.value.where == "x.config:1, x.config:2"
 
@@ -43,7 +43,7 @@ def test_later_layers_win_and_equal_requests_are_equal_bytes() -> None:
     merged = kconfig.merge(
         [parse_fragment("CONFIG_B=y\nCONFIG_A=y\n", "1"), parse_fragment("# CONFIG_B is not set\n", "2")]
     )
-    assert merged["B"] == Asked("B", "n", "2:1")
+    assert merged["B"] == SymbolRequest("B", "n", "2:1")
     text = kconfig.render(merged)
     assert text == "CONFIG_A=y\n# CONFIG_B is not set\n"
     again = kconfig.merge([parse_fragment(text, "3")])
@@ -65,10 +65,10 @@ def test_verify_compares_both_what_was_asked_for_and_what_was_asked_to_stay_off(
         'CONFIG_WEAKER=m\nCONFIG_SNEAKED=y\nCONFIG_TEXT="a"\nCONFIG_OTHER=y\n'
     )
     assert [str(m) for m in kconfig.verify(asked, final)] == [
-        "HALF: asked m, got n (f:7)",
-        "LOST: asked y, got n (f:2)",
-        "SNEAKED: asked n, got y (f:5)",
-        "WEAKER: asked y, got m (f:3)",
+        "HALF: requested m, got n (f:7)",
+        "LOST: requested y, got n (f:2)",
+        "SNEAKED: requested n, got y (f:5)",
+        "WEAKER: requested y, got m (f:3)",
     ]
 
 
@@ -368,7 +368,9 @@ def test_the_patched_tree_rules_out_nouuid_without_index_and_nothing_else(
     tmp_path: Path, matrix: kconfig.Matrix
 ) -> None:
     index = overlay_index(tmp_path / "patched", OVERLAY + NOUUID)
-    ruled_out = {c.id: kconfig.illegal(c.own, c.asked, index) for c in kconfig.expand(matrix, [PATCHED])}
+    ruled_out = {
+        c.id: kconfig.illegal(c.own_requests, c.requested, index) for c in kconfig.expand(matrix, [PATCHED])
+    }
     assert ruled_out == {
         "index-nouuid.INDEX=y.NOUUID=n": None,
         "index-nouuid.INDEX=y.NOUUID=y": None,
@@ -383,7 +385,9 @@ def test_a_tree_without_the_symbol_rules_out_asking_for_it_and_not_leaving_it_of
     tmp_path: Path, matrix: kconfig.Matrix
 ) -> None:
     index = overlay_index(tmp_path / "control", OVERLAY)
-    ruled_out = {c.id: kconfig.illegal(c.own, c.asked, index) for c in kconfig.expand(matrix, [CONTROL])}
+    ruled_out = {
+        c.id: kconfig.illegal(c.own_requests, c.requested, index) for c in kconfig.expand(matrix, [CONTROL])
+    }
     missing = "the tree has no symbol OVERLAY_FS_INDEX_NOUUID"
     assert ruled_out == {
         "unpatched.INDEX=y.NOUUID=n": None,
@@ -428,7 +432,7 @@ def test_a_symbol_without_a_prompt_is_told_as_such(tmp_path: Path) -> None:
 def test_explain_finds_the_dependency_that_the_final_configuration_lacks(tmp_path: Path) -> None:
     index = overlay_index(tmp_path / "t", OVERLAY + NOUUID)
     final = kconfig.parse_config("CONFIG_OVERLAY_FS=m\n# CONFIG_OVERLAY_FS_INDEX is not set\n")
-    lost = Mismatch(Asked("OVERLAY_FS_INDEX_NOUUID", "y", "axis NOUUID=y"), "n")
+    lost = Mismatch(SymbolRequest("OVERLAY_FS_INDEX_NOUUID", "y", "axis NOUUID=y"), "n")
     assert kconfig.explain(lost, index, final) == (
         "OVERLAY_FS_INDEX_NOUUID depends on OVERLAY_FS_INDEX, but OVERLAY_FS_INDEX=n (Kconfig:9)"
     )
@@ -442,7 +446,7 @@ def test_explain_finds_the_dependency_that_the_final_configuration_lacks(tmp_pat
 def test_explain_does_not_blame_a_comparison_that_holds_or_cannot_be_known(tmp_path: Path) -> None:
     text = 'config OVERLAY_FS_INDEX\n\tbool "x"\n\tdepends on P="0" && N = 3 && "$(ARCH)" = "x86"\n'
     index = overlay_index(tmp_path / "t", text)
-    lost = Mismatch(Asked("OVERLAY_FS_INDEX", "y", "f:1"), "n")
+    lost = Mismatch(SymbolRequest("OVERLAY_FS_INDEX", "y", "f:1"), "n")
     assert kconfig.explain(lost, index, {"P": "0", "N": "3"}) is None
     blamed = kconfig.explain(lost, index, {"P": '"1"', "N": "3"})
     assert blamed == 'OVERLAY_FS_INDEX depends on P = "0", but P="1" (Kconfig:1)'
@@ -450,7 +454,7 @@ def test_explain_does_not_blame_a_comparison_that_holds_or_cannot_be_known(tmp_p
 
 def test_explain_names_what_selects_a_symbol_that_should_stay_off(tmp_path: Path) -> None:
     index = overlay_index(tmp_path / "t", OVERLAY + "\nconfig EXPORTFS\n\ttristate\n")
-    forced = Mismatch(Asked("EXPORTFS", "n", "f:1"), "m")
+    forced = Mismatch(SymbolRequest("EXPORTFS", "n", "f:1"), "m")
     reason = "EXPORTFS is selected by OVERLAY_FS (Kconfig:3)"
     assert kconfig.explain(forced, index, {"OVERLAY_FS": "m", "EXPORTFS": "m"}) == reason
     assert kconfig.explain(forced, index, {"EXPORTFS": "m"}) is None
@@ -476,8 +480,8 @@ def test_cells_have_stable_ids_in_a_stable_order_variant_by_variant(matrix: kcon
     last = cells[-1]
     assert last.choice == {"INDEX": "n", "NOUUID": "y"}
     # The axis wins over the fragment, and says so.
-    assert last.asked["OVERLAY_FS_INDEX"] == Asked("OVERLAY_FS_INDEX", "n", "axis INDEX=n")
-    assert last.asked["OVERLAY_FS"] == Asked("OVERLAY_FS", "m", "overlay.config:1")
+    assert last.requested["OVERLAY_FS_INDEX"] == SymbolRequest("OVERLAY_FS_INDEX", "n", "axis INDEX=n")
+    assert last.requested["OVERLAY_FS"] == SymbolRequest("OVERLAY_FS", "m", "overlay.config:1")
     assert (cells[0].variant.is_control, last.variant.is_control) == (True, False)
 
 
@@ -486,8 +490,8 @@ def test_a_series_may_spell_an_axis_its_own_way(matrix: kconfig.Matrix) -> None:
     cell = kconfig.expand(matrix, [v1])[1]
     assert cell.id == "v1.INDEX=y.NOUUID=y"
     assert cell.axes["NOUUID"].symbol == "OVERLAY_FS_NOUUID"
-    assert cell.asked["OVERLAY_FS_NOUUID"].value == "y"
-    assert "OVERLAY_FS_INDEX_NOUUID" not in cell.asked
+    assert cell.requested["OVERLAY_FS_NOUUID"].value == "y"
+    assert "OVERLAY_FS_INDEX_NOUUID" not in cell.requested
 
 
 def test_a_matrix_without_axes_is_one_cell_a_variant(tmp_path: Path) -> None:
@@ -556,5 +560,5 @@ def test_the_projects_own_matrix_loads() -> None:
     assert {a.symbol: a.value for a in matrix.common}["OVERLAY_FS"] == "m"
     for name in ("xfs", "btrfs"):
         flavour = matrix.flavours[name]
-        assert {a.symbol: a.value for a in flavour.asked}[f"{name.upper()}_FS"] == "y"
+        assert {a.symbol: a.value for a in flavour.requested}[f"{name.upper()}_FS"] == "y"
         assert (flavour.env, flavour.tools) == ({"KMODPIPE_FS": name}, (name,))

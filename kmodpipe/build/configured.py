@@ -46,19 +46,19 @@ Configured = Buildable | RuledOut | Unconfigurable
 def check(cell: Cell, text: str, src: Path) -> Configured:
     """Compare ``text``, the final configuration of ``cell``, with its requests; ``src`` is the source."""
     final = kconfig.parse_config(text)
-    lost = kconfig.verify(cell.asked, final)
+    lost = kconfig.verify(cell.requested, final)
     if not lost:
         return Buildable(cell, text)
     reasons = [(m, explain(src, m, final)) for m in lost]
-    own = {entry.symbol for entry in cell.own}
-    if all(why and m.asked.symbol in own for m, why in reasons):
+    own = {entry.symbol for entry in cell.own_requests}
+    if all(why and m.requested.symbol in own for m, why in reasons):
         return RuledOut(cell, "; ".join(str(why) for _, why in reasons))
-    first = lost[0]
+    first = lost[0].requested
     return Unconfigurable(
         cell,
         KernelFailure(
-            f"{first.asked.symbol} did not survive: asked {first.asked.value}, got {first.got}",
-            where=f"{cell.id} ({first.asked.origin})",
+            f"{first.symbol} did not survive: requested {first.value}, got {lost[0].got}",
+            where=f"{cell.id} ({first.origin})",
             detail="\n".join(f"{m}: {why or 'no reason found in the Kconfig files'}" for m, why in reasons),
             hint="look at the symbol's depends and select lines in the patched tree",
         ),
@@ -67,5 +67,5 @@ def check(cell: Cell, text: str, src: Path) -> Configured:
 
 def explain(src: Path, mismatch: kconfig.Mismatch, final: Mapping[str, str]) -> str | None:
     """Return why a symbol did not get its value, from the Kconfig files of ``src``; None if unknown."""
-    index = kconfig.index_symbols(src, [mismatch.asked.symbol])
+    index = kconfig.index_symbols(src, [mismatch.requested.symbol])
     return kconfig.explain(mismatch, index, final)

@@ -95,7 +95,7 @@ class Stages:
     def common(self, flavour: Flavour, tools: Path | None = None) -> Stage:
         """The pristine tree's configuration of one flavour without any axis: what the base is built from.
         It leaves the tree's host tools (conf, fixdep) for all that follows on the same sources."""
-        requests = {"base": kconfig.render(self.matrix.asked(flavour))}
+        requests = {"base": kconfig.render(self.matrix.requested(flavour))}
         order = ConfigOrder(self.tree.path, self.matrix.base, requests, tools)
 
         def make(work: WorkDir) -> None:
@@ -120,13 +120,13 @@ class Stages:
         """The final configuration of every cell of one variant in one flavour. ``tools`` saves building conf
         where the variant leaves it alone."""
         tools = None if self._touched(subject, _is_host_tool) else tools
-        requests = {cell.id: kconfig.render(cell.asked) for cell in cells}
+        requests = {cell.id: kconfig.render(cell.requested) for cell in cells}
         inputs = self._config_inputs(self._touched(subject, _is_kconfig), requests)
 
         def make(work: WorkDir) -> None:
-            symbols = {symbol for cell in cells for symbol in cell.asked}
+            symbols = {symbol for cell in cells for symbol in cell.requested}
             index = kconfig.index_symbols(subject.src, symbols)
-            verdicts = {cell.id: kconfig.illegal(cell.own, cell.asked, index) for cell in cells}
+            verdicts = {cell.id: kconfig.illegal(cell.own_requests, cell.requested, index) for cell in cells}
             legal = {cell.id: requests[cell.id] for cell in cells if verdicts[cell.id] is None}
             if work.step:
                 work.step.update(f"{len(legal)} of {len(cells)} cells are legal")
@@ -158,13 +158,14 @@ class Stages:
         the common configuration."""
         base = kconfig.parse_config(text)
         # What a flavour asks for is each cell's own affair: a tree may well not have it.
-        own = {entry.symbol for entry in flavour.asked}
-        common = {symbol: entry for symbol, entry in self.matrix.asked(flavour).items() if symbol not in own}
+        own = {entry.symbol for entry in flavour.requested}
+        requested = self.matrix.requested(flavour)
+        common = {symbol: entry for symbol, entry in requested.items() if symbol not in own}
         if lost := kconfig.verify(common, base):
             more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
             raise UserError(
                 f"a symbol did not survive: {lost[0]}{more}",
-                where=", ".join(dict.fromkeys(m.asked.origin for m in lost)),
+                where=", ".join(dict.fromkeys(m.requested.origin for m in lost)),
                 detail="\n".join(f"{m}: {explain(control.src, m, base) or 'no reason found'}" for m in lost),
                 hint="ask for what it depends on as well, or drop it from the fragment",
             )

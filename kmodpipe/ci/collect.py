@@ -21,7 +21,7 @@ from pathlib import Path
 from kmodpipe import results
 from kmodpipe.ci.job_plan import Plan, PlannedCell
 from kmodpipe.judge import dead_axes
-from kmodpipe.kconfig import Asked, Cell, Flavour, Variant
+from kmodpipe.kconfig import Cell, Flavour, SymbolRequest, Variant
 from kmodpipe.results import CellResult, DeadAxis, Run, State
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
@@ -244,11 +244,13 @@ def _dead_axes(plan: Plan, cells: Sequence[CellResult]) -> tuple[DeadAxis, ...]:
 
 def _cell(one: PlannedCell) -> Cell:
     """A cell as far as its axes are compared: what else it asks for is its flavour's."""
-    axes = {axis: Asked(symbol, one.choice[axis], f"axis {axis}") for axis, symbol in one.axes.items()}
-    asked = {entry.symbol: entry for entry in axes.values()}
-    asked["."] = Asked(".", one.flavour, "flavour")
+    axes = {
+        axis: SymbolRequest(symbol, one.choice[axis], f"axis {axis}") for axis, symbol in one.axes.items()
+    }
+    requested = {entry.symbol: entry for entry in axes.values()}
+    requested["."] = SymbolRequest(".", one.flavour, "flavour")
     variant = Variant(one.variant, one.design, {})
-    return Cell(one.cell, variant, one.choice, axes, asked, Flavour(one.flavour))
+    return Cell(one.cell, variant, one.choice, axes, requested, Flavour(one.flavour))
 
 
 def _content(cell: CellResult) -> str:

@@ -129,9 +129,9 @@ def look(spec: RunSpec, cache: Path) -> Legality:
     reasons = {}
     for subject in subjects:
         cells = spec.cells_of(subject.variant.name)
-        index = kconfig.index_symbols(subject.src, {symbol for cell in cells for symbol in cell.asked})
+        index = kconfig.index_symbols(subject.src, {symbol for cell in cells for symbol in cell.requested})
         for cell in cells:
-            if reason := kconfig.illegal(cell.own, cell.asked, index):
+            if reason := kconfig.illegal(cell.own_requests, cell.requested, index):
                 reasons[cell.id] = reason
     return Legality(tree.identity, reasons)
 

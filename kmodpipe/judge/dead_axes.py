@@ -80,7 +80,7 @@ def _differing_in(axis: str, products: Sequence[Product]) -> list[list[Product]]
         cell = product.cell
         if axis in cell.axes:
             own = cell.axes[axis].symbol
-            rest = frozenset((s, entry.value) for s, entry in cell.asked.items() if s != own)
+            rest = frozenset((s, entry.value) for s, entry in cell.requested.items() if s != own)
             groups.setdefault(rest, []).append(product)
     return [group for group in groups.values() if len({p.cell.axes[axis].value for p in group}) > 1]
 

@@ -1,12 +1,13 @@
-"""Kconfig: fragments, what is asked against what came out, which cells are legal, and why not.
+"""Kconfig: the matrix and its cells, fragments, and which cells a tree's dependencies rule out.
 
-Pure: text in, records out. The tree's own `conf` (run in the container) decides what a configuration
-becomes; this room says what to ask for, compares the answer, and names the reason where they differ.
+In: matrix.toml, *.config fragments, a tree's Kconfig files, a final ``.config``.
+Out: cells, the fragment to configure with, and the symbols that came out differently, with the reason.
+The tree's own ``conf``, run in the container, makes the final configuration; nothing is executed here.
 """
 
 from __future__ import annotations
 
-from kmodpipe.kconfig.fragment import Asked, Mismatch, digest, merge, parse_config, render, verify
+from kmodpipe.kconfig.fragment import Mismatch, SymbolRequest, digest, merge, parse_config, render, verify
 from kmodpipe.kconfig.legality import explain, illegal, why_not
 from kmodpipe.kconfig.matrix import (
     MEMORY_MIB,
@@ -22,8 +23,8 @@ from kmodpipe.kconfig.parser import Definition, Expr, Index, Selection, index_sy
 from kmodpipe.kconfig.symbol_uses import Place, alike, is_code, readers, undefined
 
 __all__ = [
-    "MEMORY_MIB", "Asked", "Cell", "Definition", "Expr", "Flavour", "Index", "Matrix", "Mismatch", "Place",
-    "Selection", "Variant", "alike", "digest", "expand", "explain", "flavours_of", "illegal",
-    "index_symbols", "is_code", "load_matrix", "merge", "owned_symbols", "parse_config", "readers",
-    "render", "undefined", "verify", "why_not",
+    "MEMORY_MIB", "Cell", "Definition", "Expr", "Flavour", "Index", "Matrix", "Mismatch", "Place",
+    "Selection", "SymbolRequest", "Variant", "alike", "digest", "expand", "explain", "flavours_of", "illegal",
+    "index_symbols", "is_code", "load_matrix", "merge", "owned_symbols", "parse_config", "readers", "render",
+    "undefined", "verify", "why_not",
 ]  # fmt: skip

@@ -14,28 +14,32 @@ _UNSET = re.compile(r"# CONFIG_(\w+) is not set")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One symbol as somebody asked for it: ``value`` is ``y``, ``m``, ``n`` (not set), a number or a
-    quoted string; ``origin`` names the fragment or axis and the line."""
+class SymbolRequest:
+    """A symbol with the value that a fragment or an axis requests for it."""
 
+    # Without the CONFIG_ prefix.
     symbol: str
+    # y, m, n (not set), a number or a quoted string.
     value: str
+    # FRAGMENT:LINE, or "axis NAME=VALUE".
     origin: str
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A symbol that came out of the tree's Kconfig otherwise than asked."""
+    """A symbol whose value in the final configuration is not the requested one."""
 
-    asked: Asked
+    requested: SymbolRequest
+    # The value in the final configuration; n where it is not set.
     got: str
 
     def __str__(self) -> str:
-        return f"{self.asked.symbol}: asked {self.asked.value}, got {self.got} ({self.asked.origin})"
+        wanted = self.requested
+        return f"{wanted.symbol}: requested {wanted.value}, got {self.got} ({wanted.origin})"
 
 
 def parse_config(text: str) -> dict[str, str]:
-    """A final ``.config`` as symbol → value; ``is not set`` is ``n``. Unknown lines are ignored."""
+    """Return the values in a final ``.config`` by symbol; "is not set" is ``n``. Ignore all other lines."""
     values: dict[str, str] = {}
     for line in text.splitlines():
         if match := _SET.fullmatch(line.rstrip()):
@@ -45,19 +49,19 @@ def parse_config(text: str) -> dict[str, str]:
     return values
 
 
-def parse_fragment(text: str, name: str) -> tuple[Asked, ...]:
-    """A fragment somebody wrote: every line must mean something, and no symbol may be asked twice.
+def parse_fragment(text: str, name: str) -> tuple[SymbolRequest, ...]:
+    """Return the requests of the fragment ``text``; ``name`` is its file's name, for messages.
 
-    Raises UserError naming file and line.
+    Raise UserError, naming file and line, for a line that is no setting and for a symbol that is set twice.
     """
-    asked: dict[str, Asked] = {}
+    requests: dict[str, SymbolRequest] = {}
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         origin = f"{name}:{number}"
         if match := _UNSET.fullmatch(line):
-            entry = Asked(match[1], "n", origin)
+            entry = SymbolRequest(match[1], "n", origin)
         elif match := _SET.fullmatch(line):
-            entry = Asked(match[1], match[2], origin)
+            entry = SymbolRequest(match[1], match[2], origin)
         elif not line or line.startswith("#"):
             continue
         else:
@@ -66,44 +70,50 @@ def parse_fragment(text: str, name: str) -> tuple[Asked, ...]:
                 where=origin,
                 hint="a line is CONFIG_X=y (m, a number, a \"string\") or '# CONFIG_X is not set'",
             )
-        if entry.symbol in asked:
+        if entry.symbol in requests:
             raise UserError(
-                f"{entry.symbol} is asked twice in one fragment",
-                where=f"{asked[entry.symbol].origin}, {origin}",
+                f"{entry.symbol} is set twice in one fragment",
+                where=f"{requests[entry.symbol].origin}, {origin}",
             )
-        asked[entry.symbol] = entry
-    return tuple(asked.values())
+        requests[entry.symbol] = entry
+    return tuple(requests.values())
 
 
-def merge(layers: Iterable[Iterable[Asked]]) -> dict[str, Asked]:
-    """Later layers win; the result remembers where each value came from."""
-    merged: dict[str, Asked] = {}
+def merge(layers: Iterable[Iterable[SymbolRequest]]) -> dict[str, SymbolRequest]:
+    """Return the requests of all layers by symbol; a later layer overrides an earlier one."""
+    merged: dict[str, SymbolRequest] = {}
     for layer in layers:
         for entry in layer:
             merged[entry.symbol] = entry
     return merged
 
 
-def render(asked: Mapping[str, Asked]) -> str:
-    """``asked`` as fragment text, sorted, so that equal requests are equal bytes."""
+def render(requested: Mapping[str, SymbolRequest]) -> str:
+    """Return the requests as the text of a fragment, sorted, so that equal requests give equal bytes."""
     lines = []
-    for symbol, entry in sorted(asked.items()):
+    for symbol, entry in sorted(requested.items()):
         lines.append(
             f"# CONFIG_{symbol} is not set" if entry.value == "n" else f"CONFIG_{symbol}={entry.value}"
         )
     return "\n".join(lines) + "\n"
 
 
-def verify(asked: Mapping[str, Asked], final: Mapping[str, str]) -> tuple[Mismatch, ...]:
-    """Every asked symbol that is not in the final configuration as asked; "not set" counts as asked too."""
+def verify(requested: Mapping[str, SymbolRequest], final: Mapping[str, str]) -> tuple[Mismatch, ...]:
+    """Return the requested symbols that have another value in the final configuration.
+
+    A request for "not set" is compared as well.
+    """
     return tuple(
         Mismatch(entry, final.get(symbol, "n"))
-        for symbol, entry in sorted(asked.items())
+        for symbol, entry in sorted(requested.items())
         if final.get(symbol, "n") != entry.value
     )
 
 
 def digest(final: Mapping[str, str], without: Iterable[str] = ()) -> str:
-    """SHA-256 of a final configuration, leaving out ``without``; unset and absent are the same."""
+    """Return the SHA-256 (hex) of a final configuration without the symbols in ``without``.
+
+    A symbol that is not set and one that is absent give the same digest.
+    """
     left_out = set(without)
     return digest_of(sorted((s, v) for s, v in final.items() if v != "n" and s not in left_out))

@@ -1,19 +1,19 @@
-"""Why a symbol cannot have the value that was asked for."""
+"""Find the dependency that keeps a symbol from having a requested value."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kmodpipe.kconfig.fragment import Asked, Mismatch
+from kmodpipe.kconfig.fragment import Mismatch, SymbolRequest
 from kmodpipe.kconfig.parser import Expr, Index
 
 _LEVEL = {"n": 0, "m": 1, "y": 2}
 
 
 def why_not(symbol: str, value: str, index: Index, known: Mapping[str, str]) -> str | None:
-    """The reason that ``symbol`` cannot be ``value`` while ``known`` holds, or None where none is found.
+    """Return why ``symbol`` cannot be ``value`` given the values in ``known``, or None if no reason is found.
 
-    ``known`` may be just what a cell asks for (before anything ran) or a whole final configuration.
+    ``known`` may hold only what a cell requests, or a whole final configuration.
     """
     definitions = index.definitions.get(symbol, ())
     if value == "n":
@@ -30,24 +30,26 @@ def why_not(symbol: str, value: str, index: Index, known: Mapping[str, str]) -> 
             if (level := part.value(known)) is not None and level < min(wanted, 1)
         ]
         if not unmet:
-            # This definition may still allow it.
+            # All dependencies of this definition may hold, so with a prompt the value can be set.
             if definition.prompt:
                 return None
             reasons.append(
                 f"{symbol} has no prompt, only its defaults set it ({definition.file}:{definition.line})"
             )
             continue
-        told = "; ".join(dict.fromkeys(_told(part, known) for part in unmet))
-        reasons.append(f"{symbol} depends on {told} ({definition.file}:{definition.line})")
+        text = "; ".join(dict.fromkeys(_with_values(part, known) for part in unmet))
+        reasons.append(f"{symbol} depends on {text} ({definition.file}:{definition.line})")
     return " and ".join(reasons)
 
 
-def _told(part: Expr, known: Mapping[str, str]) -> str:
+def _with_values(part: Expr, known: Mapping[str, str]) -> str:
+    """Format an unmet dependency with the known values of its symbols."""
     values = ", ".join(f"{s}={known[s]}" for s in sorted(part.symbols()) if s in known)
     return f"{part}, but {values}" if values else str(part)
 
 
 def _forced_on(symbol: str, index: Index, known: Mapping[str, str]) -> str | None:
+    """Return which symbol selects ``symbol``, so that it cannot be n; None if none does."""
     for selection in index.selections.get(symbol, ()):
         on = _LEVEL.get(known.get(selection.selector, "n"), 0)
         condition = 2 if selection.condition is None else selection.condition.value(known)
@@ -56,10 +58,12 @@ def _forced_on(symbol: str, index: Index, known: Mapping[str, str]) -> str | Non
     return None
 
 
-def illegal(own: Iterable[Asked], asked: Mapping[str, Asked], index: Index) -> str | None:
-    """Why the tree's own dependencies rule a cell out, judged from what it asks for alone; or None. ``own``
-    is what is this cell's choice and not the whole matrix's."""
-    known = {symbol: entry.value for symbol, entry in asked.items()}
+def illegal(own: Iterable[SymbolRequest], requested: Mapping[str, SymbolRequest], index: Index) -> str | None:
+    """Return why the tree's dependencies rule a cell out, or None; decided from its requests alone.
+
+    ``own`` are the cell's requests that not every cell has (`Cell.own_requests`); ``requested`` are all.
+    """
+    known = {symbol: entry.value for symbol, entry in requested.items()}
     for entry in own:
         if reason := why_not(entry.symbol, entry.value, index, known):
             return reason
@@ -67,13 +71,13 @@ def illegal(own: Iterable[Asked], asked: Mapping[str, Asked], index: Index) -> s
 
 
 def explain(mismatch: Mismatch, index: Index, final: Mapping[str, str]) -> str | None:
-    """The dependency behind a symbol that did not come out as asked, or None where none is found."""
+    """Return the dependency that caused ``mismatch``, or None if none is found."""
     known = {**{s: "n" for s in _mentioned(index)}, **final}
-    return why_not(mismatch.asked.symbol, mismatch.asked.value, index, known)
+    return why_not(mismatch.requested.symbol, mismatch.requested.value, index, known)
 
 
 def _mentioned(index: Index) -> set[str]:
-    """Every symbol the definitions name: absent from a final configuration means n."""
+    """Return every symbol in the definitions' dependencies; one that a final configuration lacks is n."""
     return {
         name
         for definitions in index.definitions.values()

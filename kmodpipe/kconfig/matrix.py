@@ -1,4 +1,4 @@
-"""The matrix: axes, flavours, what every cell has in common, and the cells they expand to."""
+"""Read a matrix file (axes, flavours, common fragments) and expand it to cells."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from kmodpipe.kconfig.fragment import Asked, merge, parse_fragment
+from kmodpipe.kconfig.fragment import SymbolRequest, merge, parse_fragment
 from kmodpipe.util import paths, shipped, toml
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError, unknown_name
 
 CONTROL = "unpatched"
-"""The variant without a series: what every series is compared with."""
+"""The variant without a series, which every series is compared with."""
 CONTROL_DESIGN = "none"
-"""The design of the control: expectations that name it say what the pristine tree does."""
+"""The control's design: a case's expectation for the unpatched tree is given under this name."""
 PLAIN = "plain"
-"""What users call the cells without a flavour."""
+"""The name of the cells without a flavour on the command line."""
 ALL = "all"
-"""What users call every flavour, the plain cells included."""
+"""The name of all flavours on the command line, the plain cells included."""
 
 MEMORY_MIB = 256
-"""What a guest has where its flavour does not say."""
+"""A guest's memory if its flavour sets none."""
 
 _NAME = r"[a-z][a-z0-9-]*"
+# A cell's id is a folder name (255 bytes at most), and suffixes are added to it.
 _ID_BYTES = 200
 _CELLS = 20_000
 
@@ -39,7 +40,7 @@ class _Strict(BaseModel):
 
 
 class Axis(_Strict):
-    """One symbol and the values that the matrix gives it."""
+    """A symbol and the values that the cells give it."""
 
     symbol: str = Field(pattern=r"^\w+$")
     values: tuple[str, ...] = ("y", "n")
@@ -55,7 +56,7 @@ class Axis(_Strict):
         if not values or len(set(values)) != len(values):
             raise ValueError("an axis needs values, each once")
         if bad := [v for v in values if not re.fullmatch(r"[\w.+-]+", v)]:
-            # Values stand in cell ids, which are folder names.
+            # Values are part of cell ids, which are folder names.
             raise ValueError(f"a value is y, m, n, a number or a word, {bad[0]!r} is not")
         return values
 
@@ -84,7 +85,7 @@ class _FlavourTable(_Strict):
     @classmethod
     def _named(cls, tools: tuple[str, ...]) -> tuple[str, ...]:
         if bad := [t for t in tools if not re.fullmatch(_NAME, t)]:
-            # Tools are files of the guest's artifact, by name.
+            # The name is that of a file in the guest's artifact.
             raise ValueError(f"a set of tools is named in small letters, {bad[0]!r} is not")
         return tools
 
@@ -99,20 +100,22 @@ class _MatrixFile(_Strict):
 
 @dataclass(frozen=True)
 class Flavour:
-    """Another guest for the same cells: what its kernel is asked for beyond what all are (``asked``), what
-    every case finds in its environment, and the sets of tools (images/guest/toolset.sh) that its guest gets.
-    ``memory_mib`` is the guest's memory, ``cpus`` its processors, ``slow`` a factor for its deadlines and its
-    cases' time limits; ``base_make`` are variables for the base's make, and not for the module's.
-    ``name`` is empty for the plain cells, which have no flavour."""
+    """Another kernel configuration and guest for the same cells."""
 
+    # Empty for the plain cells, which have no flavour.
     name: str = ""
     summary: str = ""
-    asked: tuple[Asked, ...] = ()
+    # Requested for this flavour's kernels, beyond the matrix's common requests.
+    requested: tuple[SymbolRequest, ...] = ()
+    # Environment variables of every case.
     env: Mapping[str, str] = field(default_factory=dict)
+    # Sets of tools for the guest, made by images/guest/toolset.sh.
     tools: tuple[str, ...] = ()
     memory_mib: int = MEMORY_MIB
     cpus: int = 1
+    # Multiplies the guest's deadlines and its cases' time limits.
     slow: float = 1.0
+    # Variables for the make of the base, not of the module.
     base_make: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -121,42 +124,47 @@ class Flavour:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A loaded matrix: the base configuration's make target, the module folder where no series says it,
-    the common request, the axes and the flavours by name."""
+    """A loaded matrix file."""
 
+    # The make target of the base configuration, such as tinyconfig.
     base: str
+    # The module under test where no series names one: a folder of the tree.
     module: str | None
-    common: tuple[Asked, ...]
+    # Requested for every cell.
+    common: tuple[SymbolRequest, ...]
     axes: Mapping[str, Axis]
+    # The matrix file.
     path: Path
     flavours: Mapping[str, Flavour] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """A digest of all that the matrix file and its fragments ask for."""
+        """The SHA-256 (hex) of what the matrix file and its fragments request."""
         symbols = [[a.symbol, a.value] for a in self.common]
         axes = {name: [axis.symbol, *axis.values] for name, axis in self.axes.items()}
         flavours = {
             name: [
-                [[a.symbol, a.value] for a in f.asked], dict(f.env), list(f.tools), f.memory_mib, f.slow
+                [[a.symbol, a.value] for a in f.requested], dict(f.env), list(f.tools), f.memory_mib, f.slow
             ]
             for name, f in self.flavours.items()
         }  # fmt: skip
         return digest_of([self.base, self.module, symbols, axes, flavours])
 
-    def asked(self, flavour: Flavour) -> dict[str, Asked]:
-        """What every cell of a flavour asks for, whatever its choice."""
-        return merge([self.common, flavour.asked])
+    def requested(self, flavour: Flavour) -> dict[str, SymbolRequest]:
+        """Return what is requested for every cell of a flavour, by symbol; the axes are left out."""
+        return merge([self.common, flavour.requested])
 
 
 @dataclass(frozen=True)
 class Variant:
-    """``unpatched`` or a series; ``spelling`` gives this variant's own symbol for an axis;
-    ``partial``: it ends before the series' last patch."""
+    """The unpatched tree, or a series."""
 
+    # "unpatched", or the series' name.
     name: str
     design: str
+    # By axis, the symbol that this variant uses instead of the axis' own.
     spelling: Mapping[str, str]
+    # Whether it ends before the series' last patch.
     partial: bool = False
 
     @property
@@ -169,25 +177,26 @@ CONTROL_VARIANT = Variant(CONTROL, CONTROL_DESIGN, {})
 
 @dataclass(frozen=True)
 class Cell:
-    """One variant with one choice of every axis in one flavour. ``axes`` is what the choice asks of Kconfig
-    by axis, ``asked`` the whole request by symbol."""
+    """One variant with one value of every axis, in one flavour."""
 
     id: str
     variant: Variant
+    # The value of each axis.
     choice: Mapping[str, str]
-    axes: Mapping[str, Asked]
-    asked: Mapping[str, Asked]
+    # What the choice requests, by axis.
+    axes: Mapping[str, SymbolRequest]
+    # All that is requested for the cell, by symbol.
+    requested: Mapping[str, SymbolRequest]
     flavour: Flavour = Flavour()
 
     @property
-    def own(self) -> tuple[Asked, ...]:
-        """What this cell asks for and not every cell does: where the tree rules that out, the cell is
-        skipped."""
-        return (*self.flavour.asked, *self.axes.values())
+    def own_requests(self) -> tuple[SymbolRequest, ...]:
+        """The requests that not every cell has: if the tree rules one of them out, the cell is skipped."""
+        return (*self.flavour.requested, *self.axes.values())
 
 
 def load_matrix(path: Path) -> Matrix:
-    """Read a matrix file and the fragments it names. Raises UserError naming file and field."""
+    """Read a matrix file and the fragments it names. Raise UserError, naming file and field."""
     if paths.exists(path) and not paths.is_file(path):
         raise UserError("the matrix file is not a file", where=str(path))
     spec = toml.load(path, _MatrixFile, "the matrix file")
@@ -222,11 +231,11 @@ def load_matrix(path: Path) -> Matrix:
     return Matrix(spec.base, spec.module, _fragments(path, spec.fragments), spec.axes, path, flavours)
 
 
-def _fragments(matrix: Path, names: Sequence[str]) -> tuple[Asked, ...]:
-    """Read the fragments, beside the matrix file or else the package's; later ones win."""
+def _fragments(matrix: Path, names: Sequence[str]) -> tuple[SymbolRequest, ...]:
+    """Read fragments, each from the matrix file's folder or else from the package; later ones override."""
     layers = []
     for name in names:
-        # What is wrong in a fragment is told with its own words: not those of a file that is none.
+        # Error messages quote a fragment's lines: a name or link must not make them quote another file's.
         if not paths.is_plain(name) or paths.has_controls(name):
             raise UserError(
                 f"not the name of a fragment: {name!r}",
@@ -250,8 +259,10 @@ def _fragments(matrix: Path, names: Sequence[str]) -> tuple[Asked, ...]:
 
 
 def flavours_of(matrix: Matrix, names: Iterable[str]) -> tuple[Flavour, ...]:
-    """The flavours that a user names, the plain one first, in the matrix's order; the plain one alone where
-    nothing is named. Raises UserError with the near names."""
+    """Return the flavours with these names, the plain one first, in the matrix's order.
+
+    Without a name, return the plain one alone. Raise UserError, with similar names, for an unknown one.
+    """
     wanted = set(names) or {PLAIN}
     known = {PLAIN: Flavour(), **matrix.flavours}
     for name in sorted(wanted):
@@ -263,12 +274,14 @@ def flavours_of(matrix: Matrix, names: Iterable[str]) -> tuple[Flavour, ...]:
 def expand(
     matrix: Matrix, variants: Sequence[Variant], flavours: Sequence[Flavour] = (Flavour(),)
 ) -> tuple[Cell, ...]:
-    """Every variant in every flavour with every combination of the axes, in a stable order; legality is not
-    judged here."""
+    """Return every variant in every flavour with every combination of the axes, in a stable order.
+
+    Whether a tree allows a cell is decided later (`legality.illegal`).
+    """
     axes = math.prod(len(axis.values) for axis in matrix.axes.values())
     if (number := axes * len(variants) * len(flavours)) > _CELLS:
         raise UserError(
-            f"the matrix has {number} cells, more than the {_CELLS} that are ever made",
+            f"the matrix has {number} cells, and the limit is {_CELLS}",
             where=str(matrix.path),
             hint="leave out axes or values",
         )
@@ -284,11 +297,13 @@ def expand(
 
 def _cell(matrix: Matrix, variant: Variant, choice: Mapping[str, str], flavour: Flavour) -> Cell:
     axes = {
-        name: Asked(variant.spelling.get(name, matrix.axes[name].symbol), value, f"axis {name}={value}")
+        name: SymbolRequest(
+            variant.spelling.get(name, matrix.axes[name].symbol), value, f"axis {name}={value}"
+        )
         for name, value in choice.items()
     }
     parts = [variant.name, *(f"{n}={v}" for n, v in choice.items()), flavour.name]
-    asked = merge([matrix.asked(flavour).values(), axes.values()])
+    requested = merge([matrix.requested(flavour).values(), axes.values()])
     name = ".".join(filter(None, parts))
     if len(os.fsencode(name)) > _ID_BYTES:
         raise UserError(
@@ -296,4 +311,4 @@ def _cell(matrix: Matrix, variant: Variant, choice: Mapping[str, str], flavour: 
             where=str(matrix.path),
             hint="folders have these names: shorten the axes', their values' or the series' name",
         )
-    return Cell(name, variant, choice, axes, asked, flavour)
+    return Cell(name, variant, choice, axes, requested, flavour)

@@ -1,8 +1,8 @@
-"""Enough of the Kconfig language to say why a symbol cannot have a value.
+"""Parse as much of the Kconfig language as is needed to explain why a symbol cannot have a value.
 
 Follows the kernel's Documentation/kbuild/kconfig-language.rst: entries, ``depends on``, ``if`` and ``menu``
-nesting, ``choice``, ``select``. Macros such as ``$(cc-option,…)`` are never run here, the tree is not
-trusted: they count as unknown, and an unknown never makes a cell illegal.
+nesting, ``choice``, ``select``. Macros such as ``$(cc-option,…)`` are not run, because the tree is not
+trusted: their value is unknown, and an unknown value never makes a cell illegal.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ _NAME = re.compile(r"(?!(?:\d+|0[xX][0-9a-fA-F]+)$)\w+")
 
 @dataclass(frozen=True)
 class Expr:
-    """A dependency expression. ``op`` is ``sym``, ``str`` (quoted), ``!``, ``&&``, ``||`` or a comparison."""
+    """A dependency expression."""
 
+    # "sym" (a symbol or constant), "str" (quoted), "!", "&&", "||" or a comparison.
     op: str
+    # The name or text for "sym" and "str", else the operands.
     args: tuple[Expr | str, ...]
 
     def __str__(self) -> str:
@@ -37,7 +39,7 @@ class Expr:
         return f" {self.op} ".join(_bracketed(a) for a in self.args)
 
     def value(self, known: Known) -> int | None:
-        """0, 1, 2 for n, m, y; None where it hangs on something that ``known`` does not say."""
+        """Return 0, 1 or 2 for n, m or y; None if it depends on a symbol that is not in ``known``."""
         if self.op in ("sym", "str"):
             name = str(self.args[0])
             if name in _LEVEL:
@@ -60,7 +62,7 @@ class Expr:
         return 2 if (left == right) == (self.op == "=") else 0
 
     def _text(self, known: Known) -> str | None:
-        """What one side of a comparison compares as; None where that is not known."""
+        """Return the text that an operand of a comparison stands for; None if it is unknown."""
         text = str(self.args[0])
         if "$" in text:
             return None
@@ -69,13 +71,13 @@ class Expr:
         return known[text].strip('"') if text in known else None
 
     def conjuncts(self) -> tuple[Expr, ...]:
-        """The parts that must all hold."""
+        """Return the parts that must all hold."""
         if self.op != "&&":
             return (self,)
         return tuple(c for a in self.args if isinstance(a, Expr) for c in a.conjuncts())
 
     def symbols(self) -> frozenset[str]:
-        """Every symbol the expression names."""
+        """Return every symbol in the expression."""
         names: set[str] = set()
         for arg in self.args:
             if isinstance(arg, Expr):
@@ -100,7 +102,7 @@ _TOKEN = re.compile(
 
 
 def parse_expr(text: str) -> Expr:
-    """An expression such as ``OVERLAY_FS && (X || !Y)``. Raises ValueError on what it cannot read."""
+    """Parse an expression such as ``OVERLAY_FS && (X || !Y)``. Raise ValueError if it is malformed."""
     tokens = _TOKEN.findall(text)
     expr, rest = _parse_or(tokens)
     if rest:
@@ -150,26 +152,32 @@ def _operand(token: str) -> Expr:
 
 @dataclass(frozen=True)
 class Definition:
-    """One place that defines a symbol; ``depends`` includes what encloses it."""
+    """One entry that defines a symbol."""
 
+    # Relative to the tree.
     file: str
     line: int
+    # The entry's own dependencies, and those of the blocks around it.
     depends: tuple[Expr, ...] = ()
+    # Whether a user can set it; else only defaults and selects do.
     prompt: bool = False
 
 
 @dataclass(frozen=True)
 class Selection:
-    """``selector`` forces the symbol on (while ``condition`` holds)."""
+    """A ``select`` of a symbol."""
 
+    # The symbol whose entry has the select.
     selector: str
+    # The select's own "if", or None.
     condition: Expr | None
+    # FILE:LINE.
     where: str
 
 
 @dataclass(frozen=True)
 class Index:
-    """What a tree's Kconfig files say about a set of symbols."""
+    """What a tree's Kconfig files define for a set of symbols; every symbol of the set is a key."""
 
     definitions: Mapping[str, tuple[Definition, ...]]
     selections: Mapping[str, tuple[Selection, ...]]
@@ -188,7 +196,7 @@ class _Entry:
 _PROMPTED = re.compile(r"(?:bool|tristate|string|hex|int|prompt)\s+[\"']")
 _ENTRY = re.compile(r"(?:menu)?config\s+(\w+)")
 _SOURCE = re.compile(r"source\s+[\"']?([^\"'\s]+)")
-# Linux 5.10 has 1,500: whoever sources more goes round in circles.
+# Linux 5.10 sources 1,500 files; a tree that sources more than this does so in a loop.
 _MAX_READS = 20_000
 _MAX_DEPTH = 50
 _MAX_BYTES = 16 * 1024**2
@@ -201,20 +209,21 @@ _STRUCTURE = frozenset(
 
 
 class _Reader:
-    """Walks Kconfig files from the top, keeping the conditions that enclose each entry."""
+    """Read Kconfig files from the top one, and keep the conditions that enclose each entry."""
 
     def __init__(self, root: Path, srcarch: str, wanted: frozenset[str]) -> None:
         self.root = root.resolve()
         self.srcarch = srcarch
         self.wanted = wanted
         self.entries: list[_Entry] = []
-        # Conditions of the open if/menu/choice blocks; a menu's grow by its own "depends on" lines.
+        # The conditions of the open if, menu and choice blocks; "depends on" lines of a menu are added to it.
         self._blocks: list[list[Expr]] = []
-        # A file may be sourced from several places, under other conditions each time, but not from itself.
+        # A file may be sourced from several places, each with its own conditions, but not from itself.
         self._open: list[Path] = []
         self._reads = 0
 
     def read(self, name: str) -> None:
+        """Read a Kconfig file (named relative to the tree) and the files it sources."""
         for macro, value in (("$(srctree)/", ""), ("$(SRCARCH)", self.srcarch), ("$SRCARCH", self.srcarch)):
             name = name.replace(macro, value)
         path = (self.root / name).resolve()
@@ -232,7 +241,8 @@ class _Reader:
         if path.stat().st_size > _MAX_BYTES:
             raise UserError(f"a Kconfig file is larger than {_MAX_BYTES >> 20} MiB", where=name)
         text = path.read_text("utf-8", "replace")
-        # Most of the tree's thousand files: what they say is about others, and blocks end where they began.
+        # Most of the tree's files concern other symbols only; a block ends in the file where it began, so
+        # skipping one does not change the conditions of the rest.
         if "source" not in text and not any(name in text for name in self.wanted):
             return
         self._open.append(path)
@@ -271,7 +281,7 @@ class _Reader:
             return entry
         if word in _STRUCTURE:
             self._structure(word, rest, line)
-            # A comment's own "depends on" must not land on the entry before it: an entry nobody keeps.
+            # A comment's "depends on" must not be added to the entry before it: it gets an unused entry.
             return _Entry("", file, number) if word in ("comment", "mainmenu") else None
         if word == "depends":
             condition = _expr(rest.removeprefix("on").strip())
@@ -302,8 +312,7 @@ class _Reader:
 
 
 def _joined(lines: Iterable[str]) -> list[str]:
-    """``lines`` with continued ones joined; they leave empty ones behind, so that the numbers of those after
-    them stay right."""
+    """Join continued lines, and add empty lines behind them, so that line numbers stay right."""
     joined: list[str] = []
     parts: list[str] = []
     for line in lines:
@@ -323,13 +332,16 @@ def _expr(text: str) -> Expr:
     try:
         return parse_expr(text)
     except (ValueError, RecursionError):
-        # Unreadable counts as unknown: the tree's own conf has the last word.
+        # An expression that cannot be parsed is unknown; the tree's own conf decides.
         return Expr("sym", (f"$({text})",))
 
 
 def index_symbols(root: Path, symbols: Iterable[str], srcarch: str = "x86") -> Index:
-    """What the tree at ``root`` says about ``symbols``: where each is defined, on what it depends, what
-    selects it. A symbol that no file defines has no definitions."""
+    """Return where the tree at ``root`` defines each symbol, on what it depends, and what selects it.
+
+    A symbol that no file defines has no definitions. Raise UserError for Kconfig files that source a file
+    outside the tree, or too many.
+    """
     wanted = frozenset(symbols)
     reader = _Reader(root, srcarch, wanted)
     reader.read("Kconfig")
@@ -350,7 +362,7 @@ def index_symbols(root: Path, symbols: Iterable[str], srcarch: str = "x86") -> I
 
 
 def owned_symbols(root: Path, folder: str) -> frozenset[str]:
-    """The symbols that the Kconfig files below ``folder`` define: those of the module under test."""
+    """Return the symbols that the Kconfig files below the module's ``folder`` define."""
     names: set[str] = set()
     for path in sorted((root / folder).rglob("Kconfig*")):
         if path.is_file() and not path.is_symlink():

@@ -1,8 +1,8 @@
-"""Who reads a symbol: the places of a tree where its value makes a difference, and what is tested but never
-defined.
+"""Find the lines of a tree that read a symbol, and symbols that are tested but not defined.
 
-Text alone is looked at, as kbuild's own fixdep does: ``CONFIG_X`` in C, assembly and Makefiles outside
-comments, the bare name in the conditions of Kconfig files. The tree is untrusted: links are not followed.
+Works on text, as kbuild's scripts/basic/fixdep.c does: ``CONFIG_X`` in C, assembly and Makefiles outside
+comments, and the bare name in the conditions of Kconfig files. Links are not followed: the tree is not
+trusted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 _SOURCE_SUFFIXES = (".c", ".h", ".S")
 _MAKE_NAMES = ("Makefile", "Kbuild")
-# Strings are matched so that a comment's opening in one does not count.
+# Strings are matched too, so that "/*" in one does not begin a comment.
 _NOISE = re.compile(r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|/\*.*?\*/|//[^\n]*', re.DOTALL)
 _HASH = re.compile(r"#[^\n]*")
 _QUOTED = re.compile(r'"(?:\\.|[^"\\])*"')
@@ -31,12 +31,13 @@ _ALIKE = 0.6
 
 @dataclass(frozen=True)
 class Place:
-    """A line that reads ``symbol``; ``file`` relative to the tree. ``code``: one of the source or of a
-    Makefile, not of a Kconfig file."""
+    """A line that reads a symbol."""
 
+    # Relative to the tree.
     file: str
     line: int
     symbol: str
+    # Whether it is in a source file or a Makefile, not in a Kconfig file.
     code: bool = True
 
     def __str__(self) -> str:
@@ -44,15 +45,19 @@ class Place:
 
 
 def readers(root: Path, symbol: str, folder: str) -> tuple[Place, ...]:
-    """Every place that reads ``symbol``: in the module's ``folder`` if any code there does, else in the
-    whole tree, which takes seconds."""
+    """Return every line that reads ``symbol``: those in the module's ``folder`` if its code does.
+
+    Otherwise search the whole tree, which takes seconds.
+    """
     own = _readers(root, root / folder, symbol)
     return own if any(place.code for place in own) else _readers(root, root, symbol)
 
 
 def undefined(root: Path, files: Iterable[str], like: str) -> tuple[Place, ...]:
-    """Where ``files`` (source and Makefiles; others are passed over) test a symbol that no Kconfig file of
-    the tree defines; names that look like ``like`` first."""
+    """Return the lines in ``files`` that test a symbol which no Kconfig file of the tree defines.
+
+    Only source files and Makefiles are searched. Symbols with a name similar to ``like`` come first.
+    """
     tested = [place for name in sorted(set(files)) for place in _tested(root, name)]
     if not tested:
         return ()
@@ -62,7 +67,7 @@ def undefined(root: Path, files: Iterable[str], like: str) -> tuple[Place, ...]:
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether somebody may have meant the same symbol."""
+    """Whether two names are so similar that one may be a misspelling of the other."""
     return _likeness(one, other) >= _ALIKE
 
 
@@ -88,7 +93,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _read(path: Path, needle: bytes = b"") -> str:
-    """The file's text if ``needle`` is in it; empty for what is no regular file or cannot be read."""
+    """Return the file's text if it contains ``needle``; empty for no regular file, or an unreadable one."""
     with suppress(OSError):
         if path.is_file() and not path.is_symlink():
             data = path.read_bytes()
@@ -116,24 +121,24 @@ def _readers(root: Path, folder: Path, symbol: str) -> tuple[Place, ...]:
 
 
 def _condition(line: str) -> str:
-    """What a line of a Kconfig file reads: ``depends on``, ``if …``, the value of a default."""
+    """Return the part of a Kconfig line that reads symbols: ``depends on``, ``if …``, a default's value."""
     words = " ".join(_HASH.sub("", _QUOTED.sub('""', line)).split())
     first = words.partition(" ")[0]
     if first in _CONDITIONS:
         return words
-    # What it selects is set by it, not read.
+    # A select sets its target, and only its condition reads symbols.
     return words.partition(" if ")[2] if first in _CONDITIONAL else ""
 
 
 def _without_comments(name: str, text: str) -> str:
-    """``text`` with its comments gone, and its lines where they were."""
+    """Return ``text`` without comments, with the same line numbers."""
     if not name.endswith(_SOURCE_SUFFIXES):
         return _HASH.sub("", text)
 
-    def gone(match: re.Match[str]) -> str:
+    def blank(match: re.Match[str]) -> str:
         return match[0] if match[0][0] in "\"'" else " " + "\n" * match[0].count("\n")
 
-    return _NOISE.sub(gone, text)
+    return _NOISE.sub(blank, text)
 
 
 def _tested(root: Path, name: str) -> list[Place]:

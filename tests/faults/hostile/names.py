@@ -83,7 +83,7 @@ def in_the_matrix(scene: Scene) -> Outcome:
         f'fragments = ["{outside.canary}"]': "not the name of a fragment",
         'fragments = ["linked.config"]': "is a link out of the matrix file's folder",
         'fragments = ["pipe.config"]': "is not a file",
-        f"{axes}": "more than the 20000 that are ever made",
+        f"{axes}": "and the limit is 20000",
         f'[axes.{name}]\nsymbol = "X"\n': "a cell's name would be longer than 200 bytes",
         '[axes."A/../.."]\nsymbol = "X"\n': "an axis is named in capitals",
         '[axes."$(touch x)"]\nsymbol = "X"\n': "an axis is named in capitals",
