@@ -115,7 +115,7 @@ def hostile(path: Path, name: str, **more: object) -> Path:
 def test_what_could_reach_out_is_refused(tmp_path: Path, name: str, more: dict[str, object]) -> None:
     folder = tmp_path / "into"
     folder.mkdir()
-    with pytest.raises(pack.Unpackable):
+    with pytest.raises(pack.UnpackError):
         pack.unpack(hostile(tmp_path / "layer", name, **more), folder, links_below="obj")
 
 
@@ -129,7 +129,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
         file = tarfile.TarInfo("obj/way/file")
         file.size = 1
         tar.addfile(file, io.BytesIO(b"x"))
-    with pytest.raises(pack.Unpackable):
+    with pytest.raises(pack.UnpackError):
         pack.unpack(tmp_path / "layer", folder, links_below="obj")
     assert list(outside.iterdir()) == []
 
@@ -138,7 +138,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
 def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "layer").write_bytes(data)
     (tmp_path / "into").mkdir()
-    with pytest.raises(pack.Unpackable):
+    with pytest.raises(pack.UnpackError):
         pack.unpack(tmp_path / "layer", tmp_path / "into", links_below="obj")
 
 

@@ -1,5 +1,5 @@
-"""Keep what was fetched and built, by the digest of what went into it.
+"""Keep what was fetched and built under the digest of its inputs.
 
-In: a kind, the inputs of a key, a function that fills an empty folder.
-Out: a verified folder that does not change any more, from here or (`share`) from a registry.
+In: a kind of artifact, the inputs of its key, a function that fills an empty folder.
+Out: a verified, read-only folder, made here or pulled from a registry (`share`).
 """

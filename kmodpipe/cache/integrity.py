@@ -1,15 +1,14 @@
-"""Does a folder of the cache still hold what was put there?
+"""Check that a folder of the cache still holds what was put there.
 
-    artifacts   SHA-256 of every file, and whether it may be run (`sums`). Hashed again wherever size, times,
-                inode or mode of any file differ from those it had when it was hashed last (`fingerprint`): a
-                write changes the time of status change even where the time of modification was set back.
-    trees       size, time of modification, mode and link target of every file (`listing`): 70,000 files
-                are too many to hash for each run, and the links that other trees have to them change their
-                times of status change.
+    artifacts   the SHA-256 of every file, and whether it is executable (`sums`). An artifact is hashed again
+                if the size, times, inode or mode of any file changed since the last time (`fingerprint`): a
+                write changes a file's ctime even where its mtime was set back.
+    trees       the size, mtime, mode and link target of every file (`listing`): 70,000 files are too many to
+                hash in each run, and ctimes change when other trees make hard links to the files.
 
-Found, then, in an artifact: any file changed, cut, missing, there besides, or become a link. In a tree: the
-same, but a file that was written to and had its size *and* time of modification set back, or that rotted on
-the disk. What the file system itself returns wrongly without a word is found in neither.
+For an artifact this finds every file that was changed, truncated, removed, added or replaced by a link. For
+a tree it finds the same, except a file that was written to with its size *and* mtime restored, or that
+decayed on the disk. Neither finds data that the file system returns wrongly without an error.
 """
 
 from __future__ import annotations
@@ -25,23 +24,27 @@ from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.workers import Pool
 
-# File times tick every few milliseconds: a file changed this shortly before it was looked at may change again
-# without its times showing it.
+# File times have a granularity of some milliseconds: a file changed less than this before it was looked at
+# may change again without a change of its times.
 _RACY_NS = 100_000_000
 _LISTING_S = 300.0
-_NAMES_TOLD = 3
-# Nearly half of a kernel's files: they are listed beside the others.
+# How many file names a phrase lists.
+_NAMES_LISTED = 3
+# This folder has nearly half of a kernel's files; it is listed in parallel with the others.
 _HALF = "./drivers"
 
 
 def sums(folder: Path, *, without: frozenset[str]) -> dict[str, str]:
-    """What each file below ``folder`` is, by name: ``file SHA-256``, ``program SHA-256`` where it may be run,
-    ``link`` with its target, or ``special`` for what is neither: a pipe is not opened."""
+    """Return a description of the content of each file below ``folder``, by name.
+
+    It is ``file SHA-256``, ``program SHA-256`` for an executable file, ``link TARGET``, or ``special TYPE``
+    for a pipe, socket or device, which is not opened. Files named in ``without`` are left out.
+    """
     return {name: _content(folder / name, found) for name, found in sorted(_files(folder, without))}
 
 
 def sum_of(path: Path) -> str:
-    """What one file is, as `sums` says it."""
+    """Return the description of one file, as in `sums`."""
     return _content(path, path.lstat())
 
 
@@ -56,7 +59,7 @@ def _content(path: Path, found: os.stat_result) -> str:
 
 
 def fingerprint(folder: Path, *, without: frozenset[str]) -> str:
-    """A digest of every file's stats; empty where one changed so recently that they prove nothing yet."""
+    """Return a digest of every file's stats; empty if one changed so recently that they prove nothing."""
     edge = time.time_ns() - _RACY_NS
     digest = hashlib.sha256()
     for name, s in sorted(_files(folder, without)):
@@ -81,26 +84,26 @@ def _files(folder: Path, without: frozenset[str]) -> Iterator[tuple[str, os.stat
 
 
 def changes(before: Mapping[str, object], now: Mapping[str, object]) -> str:
-    """What differs, in a phrase for people; empty where nothing does."""
+    """Return a phrase that names the files that differ; empty if none does."""
     missing = sorted(before.keys() - now.keys())
     more = sorted(now.keys() - before.keys())
     changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
-    told = [
+    phrases = [
         f"{_some(names)} {word}"
         for names, word in ((changed, "changed"), (missing, "missing"), (more, "not part of it"))
         if names
     ]
-    return "; ".join(told)
+    return "; ".join(phrases)
 
 
 def _some(names: list[str]) -> str:
-    more = len(names) - _NAMES_TOLD
-    return ", ".join(names[:_NAMES_TOLD]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - _NAMES_LISTED
+    return ", ".join(names[:_NAMES_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 # -- trees -------------------------------------------------------------------------------------------
 def listing(folder: Path) -> bytes:
-    """One row for each file, link and folder below ``folder``, NUL behind each; in the folders' own order."""
+    """Return one row for each file, link and folder below ``folder``, each ended by NUL, unsorted."""
     halves = [[".", "-mindepth", "1", "-path", _HALF, "-prune", "-o"]]
     if os.path.lexists(folder / _HALF):
         halves.append([_HALF])
@@ -110,7 +113,7 @@ def listing(folder: Path) -> bytes:
 
 
 def _listed(folder: Path, where: list[str]) -> bytes:
-    # In C: it is run for each tree of each run.
+    # find(1) is faster than os.scandir, and this runs for each tree in each run.
     done = process.run(
         ["find", *where, "-type", "d", "-printf", r"%p/\0", "-o", "-printf", r"%p\t%y %s %T@ %m %l\0"],
         timeout_s=_LISTING_S,
@@ -122,8 +125,8 @@ def _listed(folder: Path, where: list[str]) -> bytes:
 
 
 def listed_changes(before: bytes, now: bytes) -> str:
-    """What differs between two listings, in a phrase for people; empty where nothing does."""
-    # Not by their order: it is the folders' own, and another in a copy of them.
+    """Return a phrase that names the files that differ between two listings; empty if none does."""
+    # Compared by name: the order is that of the directories, and another in a copy of them.
     return changes(_rows(before), _rows(now))
 
 
@@ -133,6 +136,6 @@ def _rows(found: bytes) -> dict[str, bytes]:
 
 
 def listed_sizes(found: bytes) -> tuple[int, int]:
-    """How many files and links a listing has, and their bytes."""
+    """Return the number of files and links in a listing, and the sum of their sizes in bytes."""
     sizes = [int(rest.split(b" ", 2)[1]) for rest in _rows(found).values() if rest]
     return len(sizes), sum(sizes)

@@ -1,18 +1,17 @@
-"""Content-addressed artifacts.
+"""Store artifacts under the digest of their inputs.
 
-    CACHE/store/<kind>/<key>/            one artifact: whatever files the step made
-    CACHE/store/<kind>/<key>/.inputs     what went into the key (JSON), for why-missed
-    CACHE/store/<kind>/<key>/.sums       the SHA-256 of every file, .files their sizes
-    CACHE/store/<kind>/.latest/<label>   the key that this label had last
-    CACHE/store/<kind>/.seen/<key>       the stats that its files had when they were hashed last
-    CACHE/work/                          half-made things; swept when their maker is gone
-    CACHE/locks/                         flock files; each says who held it last. The kernel lets go of a dead
-                                         process's lock, so what is written there never blocks anybody
+    CACHE/store/<kind>/<key>/            one artifact: the files that a step made
+    CACHE/store/<kind>/<key>/.inputs     the inputs of the key (JSON), for `Store.why_missed`
+    CACHE/store/<kind>/<key>/.sums       the SHA-256 of every file; .files has their sizes
+    CACHE/store/<kind>/.latest/<label>   the last key of this label
+    CACHE/store/<kind>/.seen/<key>       the stats of its files when they were hashed last
+    CACHE/work/                          unfinished work; removed once its process has ended
+    CACHE/locks/                         flock files, each with the process that held it last. The kernel
+                                         releases a dead process's lock, so a stale file never blocks
 
-A key is the SHA-256 of the canonical JSON of everything that went in, upstream keys included, so keys
-chain. An artifact appears by one rename, complete, or not at all. It is compared with its own sums each
-time it is asked for (see `integrity`: files that were not touched are not hashed again), and one that no
-longer fits is made again as if it had never been.
+A key is the SHA-256 of the canonical JSON of all inputs. The keys of earlier steps are among the inputs, so
+keys chain. An artifact appears complete, by one rename, or not at all. Each time it is used it is compared
+with its sums (see `integrity`: unchanged files are not hashed again); one that differs is made again.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ _INPUTS, _FILES, _SUMS = ".inputs", ".files", ".sums"
 _UNSUMMED = frozenset({_SUMS})
 
 Inputs = Mapping[str, object]
-"""What goes into a key: JSON values by readable name; the names are what why-missed shows."""
+"""The inputs of a key: JSON values by name. `Store.why_missed` shows these names."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished artifact: its key and the folder that holds it. Read only."""
+    """A finished artifact: its key, and its folder, which is not to be written to."""
 
     kind: str
     key: str
@@ -62,20 +61,22 @@ class Store:
         return self.root / kind / key
 
     def find(self, kind: str, inputs: Inputs) -> Artifact | None:
-        """The artifact made from these inputs, or None. A damaged one is none: `make` puts a new one in its
-        place, and `why_missed` says what was wrong with it."""
+        """Return the artifact made from these inputs, or None if there is none or it is damaged.
+
+        `make` replaces a damaged one, and `why_missed` describes the damage.
+        """
         key = digest_of(inputs)
         path = self._path(kind, key)
         if not path.is_dir() or path.is_symlink():
             return None
-        damage = self._look(kind, key)
+        damage = self._damage_of(kind, key)
         if damage:
             self._damage[key] = damage
             return None
         return Artifact(kind, key, path)
 
-    def _look(self, kind: str, key: str) -> str:
-        """What is wrong with an artifact, in a phrase; empty where nothing is."""
+    def _damage_of(self, kind: str, key: str) -> str:
+        """Return a phrase that describes the damage of an artifact; empty if it is whole."""
         path, seen = self._path(kind, key), self.root / kind / ".seen" / key
         try:
             before = integrity.fingerprint(path, without=_UNSUMMED)
@@ -86,14 +87,14 @@ class Store:
                 kept: dict[str, object] = json.loads((path / _SUMS).read_text())
                 damage = integrity.changes(kept, found)
             else:
-                # Made by an earlier version, which wrote down sizes alone.
+                # Made by an earlier version, which recorded sizes only.
                 kept = json.loads((path / _FILES).read_text())
                 damage = integrity.changes(kept, _sizes(path, found))
                 if not damage:
                     with suppress(OSError):
                         write_atomically(path / _SUMS, json.dumps(found))
-            # Only what stood still while it was hashed need not be hashed again. A cache that cannot be
-            # written is hashed each time.
+            # Files that did not change while they were hashed need not be hashed again. In a cache that
+            # cannot be written to, they are hashed each time.
             if not damage and before and before == integrity.fingerprint(path, without=_UNSUMMED):
                 with suppress(OSError):
                     write_atomically(seen, _seen_now(path, before))
@@ -111,10 +112,11 @@ class Store:
         need_mib: int = 64,
         waiting: Callable[[str], None] | None = None,
     ) -> Artifact:
-        """The artifact of these inputs; ``maker`` fills an empty folder where there is none yet.
+        """Return the artifact of these inputs; if there is none, ``maker`` fills an empty folder.
 
-        Two processes that ask for the same artifact make it once: the second waits for the first, and
-        ``waiting`` is told so. What ``maker`` raises goes through, and leaves nothing behind.
+        If two processes want the same artifact, it is made once: the second calls ``waiting`` with a message
+        and waits for the first. An exception of ``maker`` is passed on, and its folder is removed.
+        ``need_mib`` is the free space that must be there before it is made.
         """
         key = digest_of(inputs)
         with lock(self.cache / "locks" / f"{kind}-{key[:16]}", waiting=waiting):
@@ -143,14 +145,15 @@ class Store:
         found = integrity.sums(folder, without=_UNSUMMED)
         (folder / _FILES).write_text(json.dumps(_sizes(folder, found)))
         found[_FILES] = integrity.sum_of(folder / _FILES)
-        # Last, and on the disk before the rename: what did not get there with it does not fit it.
+        # Written last, and synced before the rename: after a power cut, files that did not reach the disk do
+        # not match it.
         with (folder / _SUMS).open("w") as f:
             json.dump(found, f)
             f.flush()
             os.fsync(f.fileno())
 
     def why_missed(self, kind: str, inputs: Inputs, label: str) -> str:
-        """One phrase: what was wrong with the artifact, or which input changed since this label's last."""
+        """Return in a phrase what was wrong with the artifact, or which inputs changed for this label."""
         if damage := self._damage.get(digest_of(inputs)):
             return f"damaged in the cache: {damage}"
         latest = self.root / kind / ".latest" / label.replace("/", "_")
@@ -163,33 +166,35 @@ class Store:
 
     @contextmanager
     def scratch(self, prefix: str) -> Iterator[Path]:
-        """A private folder below ``work``, removed at the end unless it was renamed away."""
+        """Make a private folder below ``work``, and remove it at the end unless it was renamed away."""
         self.work.mkdir(parents=True, exist_ok=True)
         folder = self.work / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
         owner = self.work / f"{folder.name}.owner"
-        # The owner first: a folder without one would never be swept.
+        # Written first: a folder without an owner file would never be swept.
         write_atomically(owner, process_id.me())
         try:
             folder.mkdir()
             yield folder
         finally:
-            _end(folder, owner)
+            _remove_scratch(folder, owner)
 
     def sweep(self) -> int:
-        """Remove what dead processes left half made; returns how many folders and files."""
+        """Remove the unfinished work of dead processes; return the number of folders and files removed."""
         swept = 0
         for owner in self.work.glob("*.owner"):
             with suppress(OSError):
                 if not process_id.runs(owner.read_text()):
-                    swept += _end(owner.with_suffix(""), owner)
+                    swept += _remove_scratch(owner.with_suffix(""), owner)
         trees = self.cache / "trees"
         places = (self.cache, self.work, trees, trees / "pins", *self.root.glob("*/.latest"))
         return swept + sum(map(sweep_parts, places))
 
 
-def _end(folder: Path, owner: Path) -> bool:
-    """Remove a scratch folder, then what says whose it is. One that a container still writes into is there
-    again: without its owner no sweep would find it once that container is gone."""
+def _remove_scratch(folder: Path, owner: Path) -> bool:
+    """Remove a scratch folder, then its owner file; return False if the folder is still there.
+
+    That happens while a container writes to it. Its owner file stays then, so that a later sweep finds it.
+    """
     paths.remove(folder)
     if folder.exists():
         return False
@@ -199,17 +204,20 @@ def _end(folder: Path, owner: Path) -> bool:
 
 
 def _plain(value: object) -> object:
-    """``value`` as it comes back from JSON, so that tuples compare equal to lists."""
+    """Return ``value`` as JSON reads it back, so that tuples compare equal to lists."""
     return json.loads(json.dumps(value))
 
 
 def _seen_now(path: Path, fingerprint: str) -> bytes:
-    """After a power cut stats may be on the disk and contents not: what was seen holds for one boot."""
+    """Return the content of a ``.seen`` file.
+
+    It holds for one boot only: after a power cut, stats may be on the disk and contents not.
+    """
     return f"{boot_id()} {fingerprint} {digest_file(path / _SUMS)}".encode()
 
 
 def made_as(file: Path) -> str:
-    """The SHA-256 (hex) that a file of an artifact had when it was made, whatever became of it since."""
+    """Return the SHA-256 (hex) that a file of an artifact had when it was made, even if it changed since."""
     for folder in file.parents:
         if (folder / _SUMS).is_file():
             kept = json.loads((folder / _SUMS).read_text())
@@ -222,7 +230,7 @@ def _sizes(path: Path, names: Iterable[str]) -> dict[str, object]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder of the cache, whatever is in it. Raises InfraError where it stays."""
+    """Remove a folder of the cache with all that is in it. Raise InfraError if it cannot be removed."""
     if folder.is_symlink() or folder.is_file():
         folder.unlink()
         return

@@ -1,7 +1,7 @@
-"""Who uses a cache: commands that build or read what is in it, and the one that empties it, keep apart.
+"""Keep the commands that use a cache apart from the one that empties it.
 
-CACHE/locks/cache         held while a user comes, and for as long as `alone` takes
-CACHE/locks/users/<pid>…  one file a user, locked for as long as it is one; says what it was asked to do
+CACHE/locks/cache         held while a user is added, and for as long as `alone` lasts
+CACHE/locks/users/<pid>…  one file a user, locked while it uses the cache; holds its pid and command line
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _users(cache: Path) -> Path:
 
 @contextmanager
 def using(cache: Path, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Be a user of ``cache``; ``waiting`` is told for whom, where it is just being emptied."""
+    """Register this process as a user of ``cache``; call ``waiting`` if it has to wait for `alone` to end."""
     own = _users(cache) / f"{os.getpid()}-{secrets.token_hex(4)}"
     with lock(_gate(cache), waiting=waiting):
         own.parent.mkdir(parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ def using(cache: Path, waiting: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def alone(cache: Path, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Have ``cache`` to oneself. Raises InfraError with those that use it: what they need must not go."""
+    """Hold ``cache`` without other users. Raise InfraError, naming them, if there are any."""
     with lock(_gate(cache), waiting=waiting):
         if busy := _busy(cache):
             raise InfraError(
@@ -60,7 +60,7 @@ def alone(cache: Path, waiting: Callable[[str], None]) -> Iterator[None]:
 
 
 def _busy(cache: Path) -> list[str]:
-    """What the users of the cache were asked to do; files that dead ones left are removed."""
+    """Return the pid and command line of each user of the cache; remove the files of dead ones."""
     found: list[str] = []
     for path in sorted(_users(cache).glob("*")):
         with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:

@@ -1,14 +1,14 @@
-"""The room ``share``: what is costly to build travels between machines through a registry.
+"""Share artifacts that are costly to build between machines, through an OCI registry.
 
     REGISTRY/REPOSITORY:<kind>-<key>    one artifact of the store as an OCI image of one layer
     REGISTRY/REPOSITORY:image-<tag>     the builder image as its engine saves it, with its id
 
-A key is made of what went in, not of what came out: that a registry's artifact is what the key stands for is
-the word of whoever pushed it. With a key of our own (``KMODPIPE_SHARE_KEY``), shared by the machines and not
-with the registry, each manifest is sealed (HMAC-SHA256 over kind, key and the layer's digest), and what
-bears no such seal is not taken. Without one the registry, and all who may write to it, are trusted; in either
-case results name each artifact's digest and where it came from. Nothing here stops a run: where the registry
-fails, that is said once, and what it did not give is built.
+A store key is the digest of an artifact's inputs, not of its content, so it does not prove what a registry
+holds under it. With a secret that the machines share and the registry does not know (``KMODPIPE_SHARE_KEY``),
+each manifest is sealed (HMAC-SHA256 over kind, key and the layer's digest), and an artifact without a valid
+seal is not used. Without a secret, the registry and everyone who can write to it are trusted. In both cases
+results name each artifact's digest and origin. A registry that fails does not stop a run: that is reported
+once, and the artifacts are built.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from kmodpipe.cache.share.registry import (
     MANIFEST,
     Blob,
     Registry,
-    RegistryGone,
-    RegistryTrouble,
+    RegistryError,
+    RegistryUnreachable,
     blob_of,
     place,
 )
@@ -39,10 +39,11 @@ from kmodpipe.util.files import require_space
 from kmodpipe.util.screen import Screen, Step
 
 KINDS: Mapping[str, str] = {"config": "obj", "base": "obj", "guest": "out", "toolset": "out"}
-"""What is shared, and below which of its folders there may be symbolic links. Modules are what a run is
-about: each machine compiles its own."""
+"""The shared kinds, each with the folder below which symbolic links are allowed.
+
+Modules are not shared: they are what is tested, so each machine compiles its own."""
 ORIGIN = ".origin"
-"""The file of an artifact that says from where it was pulled."""
+"""The file of a pulled artifact that holds its origin, REGISTRY/REPOSITORY@DIGEST."""
 IMAGE = "image"
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
@@ -55,8 +56,11 @@ _NOTE = "org.kmodpipe."
 def open_share(
     where: str, store: Store, screen: Screen, *, isolated: bool = True, read_only: bool | None = None
 ) -> Share | None:
-    """The share at ``where`` (``HOST/REPOSITORY``), or None for "none" and nothing. ``isolated``: builds
-    run in containers. Raises UserError for what is no address and for a key that cannot be read."""
+    """Return the share at ``where`` (``HOST/REPOSITORY``); None if that is empty or "none".
+
+    ``isolated`` is whether builds run in containers; if they do not, nothing is pulled without a secret.
+    Raise UserError for an invalid address, or a secret that cannot be read or is too short.
+    """
     if where in ("", "none"):
         return None
     key = _secret()
@@ -87,7 +91,7 @@ def _secret() -> bytes:
 
 
 class Share:
-    """One shared repository for the length of a command."""
+    """A shared repository, during one command. Failures of the registry are warnings, unless noted."""
 
     def __init__(
         self, registry: Registry, store: Store, screen: Screen, key: bytes, *, pulls: bool, pushes: bool
@@ -106,8 +110,10 @@ class Share:
 
     # -- artifacts of the store ------------------------------------------------------------------
     def pull(self, kind: str, key: str, folder: Path, step: Step | None = None) -> str:
-        """Fill ``folder`` with the shared artifact; returns where it is from, or '' where there is none, with
-        the folder as empty as it was."""
+        """Fill the empty ``folder`` with the shared artifact, and return its origin.
+
+        Return '' and leave the folder empty if there is none, or it cannot be pulled.
+        """
         if kind not in KINDS or not self._pulls:
             return ""
         try:
@@ -130,7 +136,7 @@ class Share:
         return origin
 
     def push(self, artifact: Artifact, label: str) -> None:
-        """Give an artifact to the others, unless they have it."""
+        """Upload an artifact, unless the registry has it."""
         if artifact.kind not in KINDS or not self._pushes:
             return
         try:
@@ -146,12 +152,12 @@ class Share:
 
     # -- the builder image -----------------------------------------------------------------------
     def image(self, name: str) -> tuple[str, str, Blob] | None:
-        """The id of the shared builder image called ``name``, where it is from, and its layer."""
+        """Return the id, the origin and the layer of the shared builder image ``name``, or None."""
         if not self._pulls:
             return None
         try:
             found = self._lookup(IMAGE, name)
-        except RegistryTrouble as e:
+        except RegistryError as e:
             self._give_up("the builder image was not looked up", e, reading=True)
             return None
         if found is None:
@@ -161,14 +167,14 @@ class Share:
         return (image_id, origin, layer) if image_id.startswith("sha256:") else None
 
     def pull_image(self, layer: Blob, folder: Path) -> Path:
-        """The saved image as a file in ``folder``. Raises InfraError."""
+        """Download a saved builder image into ``folder``, and return its file. Raise InfraError."""
         self._fetch(layer, folder / "layer", IMAGE)
         (folder / "image").mkdir()
         pack.unpack(folder / "layer", folder / "image", links_below="none")
         return folder / "image" / "image.tar"
 
     def push_image(self, name: str, image_id: str, folder: Path) -> None:
-        """Give the builder image that was saved as ``folder/image.tar`` to the others."""
+        """Upload the builder image that was saved as ``folder/image.tar``. Raise InfraError."""
         with self._store.scratch("push-") as scratch:
             digest = pack.pack(folder, scratch / "layer")
             self._publish(IMAGE, name, scratch / "layer", digest, {"image-id": image_id})
@@ -184,35 +190,35 @@ class Share:
         self._give_up(what, error, reading=reading)
 
     def _has(self, kind: str, key: str) -> bool:
-        """Whether the registry has what can be taken: what bears no seal of ours is pushed over."""
+        """Whether the registry has the artifact with a valid seal; one without is overwritten by `push`."""
         if not self._key:
             return self._registry.has(_tag(kind, key))
         try:
             return self._lookup(kind, key) is not None
-        except RegistryGone:
+        except RegistryUnreachable:
             raise
-        except RegistryTrouble:
+        except RegistryError:
             return False
 
     # -- manifests -------------------------------------------------------------------------------
     def _lookup(self, kind: str, key: str) -> tuple[str, Blob, Mapping[str, str]] | None:
-        """Origin, layer and notes of what is shared under a key; None where nothing is."""
+        """Return origin, layer and annotations of what is shared under a key; None if there is nothing."""
         answer = self._registry.manifest(_tag(kind, key))
         if answer is None:
             return None
         digest, document = answer
         layers, notes = document.get("layers"), document.get("annotations")
         if not isinstance(layers, list) or len(layers) != 1 or not isinstance(notes, dict):
-            raise RegistryTrouble(f"{self.place}:{_tag(kind, key)} was not made by kmodpipe")
+            raise RegistryError(f"{self.place}:{_tag(kind, key)} was not made by kmodpipe")
         own = {k.removeprefix(_NOTE): v for k, v in notes.items() if isinstance(v, str)}
         layer = blob_of(layers[0])
         if self._key and not hmac.compare_digest(
             own.get("seal", "").encode(),
             self._seal(kind, key, layer.digest, own.get("image-id", "")).encode(),
         ):
-            raise RegistryTrouble(
+            raise RegistryError(
                 f"{self.place}:{_tag(kind, key)} is not sealed with this machine's key",
-                hint="whoever pushed it has another KMODPIPE_SHARE_KEY, or none; it is not used",
+                hint="it was pushed with another KMODPIPE_SHARE_KEY, or without one; it is not used",
             )
         return f"{self.place}@{digest}", layer, own
 
@@ -240,26 +246,30 @@ class Share:
         )
 
     def _seal(self, kind: str, key: str, layer: str, image_id: str) -> str:
-        told = json.dumps(["kmodpipe share 1", kind, key, layer, image_id])
-        return f"hmac-sha256:{hmac.new(self._key, told.encode(), hashlib.sha256).hexdigest()}"
+        text = json.dumps(["kmodpipe share 1", kind, key, layer, image_id])
+        return f"hmac-sha256:{hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()}"
 
     def _give_up(self, what: str, error: Exception, *, reading: bool) -> None:
-        """Say that the registry failed; what hangs on the same thing is not tried again."""
-        told = error.what if isinstance(error, InfraError) else f"{type(error).__name__}: {error}"
+        """Warn that the registry failed, and stop what would fail for the same reason.
+
+        After RegistryUnreachable nothing is pulled or pushed any more; after another error while writing
+        (not ``reading``) nothing is pushed.
+        """
+        message = error.what if isinstance(error, InfraError) else f"{type(error).__name__}: {error}"
         hint = f" ({error.hint})" if isinstance(error, InfraError) and error.hint else ""
         with self._lock:
-            if isinstance(error, RegistryGone):
-                told_already = not (self._pulls or self._pushes)
+            if isinstance(error, RegistryUnreachable):
+                is_first = self._pulls or self._pushes
                 self._pulls = self._pushes = False
-                if not told_already:
-                    self._screen.warn(f"{told}: going on without what it shares")
+                if is_first:
+                    self._screen.warn(f"{message}: going on without what it shares")
                 return
             self._pushes = self._pushes and reading
-        self._screen.warn(f"{what}: {told}{hint}; going on without")
+        self._screen.warn(f"{what}: {message}{hint}; going on without")
 
 
 def origin(artifact: Artifact) -> str:
-    """Where an artifact was pulled from; '' for one that was made here."""
+    """Return where an artifact was pulled from; '' if it was made here."""
     try:
         return (artifact.path / ORIGIN).read_text().strip()
     except OSError:
@@ -271,7 +281,7 @@ def _tag(kind: str, key: str) -> str:
 
 
 def _image_config(tar_digest: str) -> dict[str, Any]:
-    """What makes the artifact an image like any other, which every registry takes."""
+    """Return the config of an OCI image, without which registries refuse a manifest."""
     return {
         "architecture": "amd64",
         "os": "linux",
@@ -288,4 +298,4 @@ def _empty(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-__all__ = ["IMAGE", "KINDS", "ORIGIN", "RegistryTrouble", "Share", "open_share", "origin"]
+__all__ = ["IMAGE", "KINDS", "ORIGIN", "RegistryError", "Share", "open_share", "origin"]

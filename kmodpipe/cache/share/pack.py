@@ -1,5 +1,6 @@
-"""An artifact as one layer of an OCI image, and back: a tar, compressed, with nothing in it that could reach
-out of the folder it is unpacked into.
+"""Pack an artifact as one layer of an OCI image (a compressed tar), and unpack one that is not trusted.
+
+Nothing that is unpacked can lead out of its folder.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from typing import IO
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, Interrupted
 
-_LEVEL = 3
+_GZIP_LEVEL = 3
 _MOST_BYTES = 8 * 1024**3
 _MOST_FILES = 200_000
 
 
-class Unpackable(InfraError):
-    """What came is not an artifact."""
+class UnpackError(InfraError):
+    """The layer is not an artifact, or not safe to unpack."""
 
 
 class _Hashing:
-    """A file that is written to, and hashed on the way."""
+    """A file to write to that hashes the data."""
 
     def __init__(self, file: IO[bytes] | gzip.GzipFile) -> None:
         self._file = file
@@ -43,9 +44,11 @@ class _Hashing:
 
 
 def pack(folder: Path, target: Path, without: Collection[str] = ()) -> str:
-    """Write ``folder`` as a compressed tar, without the files at its top named in ``without``; returns the
-    digest of the tar itself. Times are in it: `unpack` needs their order."""
-    with target.open("wb") as f, gzip.GzipFile("", "wb", _LEVEL, f, mtime=0) as zipped:
+    """Write ``folder`` to ``target`` as a compressed tar, and return the digest of the uncompressed tar.
+
+    Files at its top that are named in ``without`` are left out. Times are kept: `unpack` needs their order.
+    """
+    with target.open("wb") as f, gzip.GzipFile("", "wb", _GZIP_LEVEL, f, mtime=0) as zipped:
         tee = _Hashing(zipped)
         with tarfile.open(fileobj=tee, mode="w|", format=tarfile.PAX_FORMAT) as tar:  # type: ignore[call-overload]
             for path in sorted(folder.rglob("*")):
@@ -58,7 +61,7 @@ def pack(folder: Path, target: Path, without: Collection[str] = ()) -> str:
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
     info = tar.gettarinfo(path, name)
     if info.islnk():
-        # Two names of one file: each with its own content, so that no name depends on another.
+        # A hard link is packed as a file of its own, so that no name depends on another.
         info.type, info.linkname, info.size = tarfile.REGTYPE, "", path.stat().st_size
     info.uid = info.gid = 0
     info.uname = info.gname = ""
@@ -68,13 +71,15 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
     elif info.isdir() or info.issym():
         tar.addfile(info)
     else:
-        raise InfraError("an artifact holds something else than files, folders and links", where=str(path))
+        raise InfraError("an artifact holds something other than files, folders and links", where=str(path))
 
 
 def unpack(source: Path, folder: Path, *, links_below: str) -> None:
-    """Fill the empty ``folder``. Symbolic links are made last, so that nothing is written through one, and
-    only below ``links_below`` (a folder's name): what this machine itself reads is a file.
-    Raises Unpackable."""
+    """Unpack ``source`` into the empty ``folder``. Raise UnpackError if that is not safe.
+
+    Symbolic links are allowed only below ``links_below`` (a folder's name), because this machine itself reads
+    the other files. They are made last, so that nothing is written through one.
+    """
     links: list[tuple[str, str]] = []
     times: dict[Path, float] = {}
     total = count = 0
@@ -84,7 +89,7 @@ def unpack(source: Path, folder: Path, *, links_below: str) -> None:
                 name, count = _safe(info.name), count + 1
                 total += info.size
                 if total > _MOST_BYTES or count > _MOST_FILES:
-                    raise Unpackable("an artifact that is larger than any of ours")
+                    raise UnpackError("the artifact is larger than any that kmodpipe makes")
                 if process.stopping():
                     raise Interrupted("interrupted while an artifact was unpacked")
                 path = folder / name
@@ -96,23 +101,26 @@ def unpack(source: Path, folder: Path, *, links_below: str) -> None:
                     links.append((name, info.linkname))
                     continue
                 else:
-                    raise Unpackable(f"{name} is no file, no folder and no link that may be here")
+                    raise UnpackError(f"{name} is not a file, a folder or a link that is allowed there")
                 times[path] = info.mtime
         for name, target in links:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.symlink_to(target)
     except (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError, FileExistsError) as e:
-        raise Unpackable(f"what came is no artifact: {e}") from e
+        raise UnpackError(f"not an artifact: {e}") from e
     _set_times(times)
 
 
 def _set_times(times: Mapping[Path, float]) -> None:
-    """Times of now, in the order of ``times``. kbuild makes again what is older than its source, and this
-    machine may well have unpacked the sources after another one built these objects."""
+    """Give the files the current time, in the order of ``times``.
+
+    kbuild makes a file again if its source is newer, and this machine may have unpacked the sources after the
+    objects were built on another one.
+    """
     steps = {mtime: step for step, mtime in enumerate(sorted(set(times.values())))}
     first = time.time_ns() - 1000 * len(steps)
-    # Folders after what is in them.
+    # A folder after the files in it, which change its time.
     for path in sorted(times, key=lambda p: len(p.parts), reverse=True):
         moment = first + 1000 * steps[times[path]]
         os.utime(path, ns=(moment, moment))
@@ -121,7 +129,7 @@ def _set_times(times: Mapping[Path, float]) -> None:
 def _safe(name: str) -> str:
     parts = name.rstrip("/").split("/")
     if not name or "\0" in name or any(part in ("", ".", "..") for part in parts):
-        raise Unpackable(f"a name that leads out of the artifact: {name!r}")
+        raise UnpackError(f"a file name leads out of the artifact: {name!r}")
     return "/".join(parts)
 
 
@@ -129,5 +137,5 @@ def _write(content: IO[bytes], path: Path, *, executable: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as f:
         shutil.copyfileobj(content, f, 1024 * 1024)
-    # The builder's user is not ours, and reads it; nobody needs more than that.
+    # Readable for all: the builder's user in the container is another one than this process's.
     path.chmod(0o755 if executable else 0o644)

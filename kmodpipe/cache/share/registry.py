@@ -1,8 +1,9 @@
-"""An OCI registry over HTTP: manifests by tag, blobs by digest (the distribution API, version 2).
+"""Read and write manifests (by tag) and blobs (by digest) in an OCI registry over HTTP.
 
-Small enough to be ours: artifacts travel without an engine, and what is read is checked while it is read.
-A registry is not trusted. A blob is what its digest says or is refused; answers are bounded in size and time;
-credentials go to the registry and to the token server that it names over TLS, and to nobody it redirects to.
+Speaks the OCI distribution API (https://github.com/opencontainers/distribution-spec), so that artifacts can
+be exchanged without a container engine. The registry is not trusted: a blob has to match its digest, answers
+are bounded in size and time, and credentials are sent to the registry and to the token server that it names
+over TLS, but not to a host that it redirects to.
 """
 
 from __future__ import annotations
@@ -38,20 +39,21 @@ _LOOPBACK = re.compile(r"^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$")
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 
 
-class RegistryTrouble(InfraError):
-    """The registry cannot be reached, refuses, or says what cannot be believed."""
+class RegistryError(InfraError):
+    """The registry cannot be reached, refuses a request, or sends an invalid answer."""
 
 
-class RegistryGone(RegistryTrouble):
-    """The registry cannot be reached, or does not answer in time: nothing else will be had from it."""
+class RegistryUnreachable(RegistryError):
+    """The registry cannot be reached, or does not answer in time: further requests are pointless."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A repository of a registry. Plain HTTP is spoken to loopback, as engines do, or where it
-    is asked for."""
+    """A repository of a registry."""
 
+    # http for a loopback address (as container engines do) or where the user gave it, else https.
     scheme: str
+    # With the port, if the user gave one.
     host: str
     repository: str
 
@@ -60,7 +62,7 @@ class Place:
 
 
 def place(text: str) -> Place:
-    """``HOST[:PORT]/REPOSITORY``, with or without ``https://`` or ``http://``. Raises UserError."""
+    """Parse ``HOST[:PORT]/REPOSITORY``, with or without ``https://`` or ``http://``. Raise UserError."""
     match = _PLACE.match(text)
     if not match or not ({*".:"} & {*match["host"]} or match["host"] == "localhost"):
         raise UserError(
@@ -73,27 +75,28 @@ def place(text: str) -> Place:
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob as a manifest names it."""
+    """A descriptor in a manifest: digest, size in bytes and media type of a blob."""
 
     digest: str
     size: int
     media_type: str
 
     def plain(self) -> dict[str, object]:
+        """Return the descriptor as JSON values."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
 
 def blob_of(row: object) -> Blob:
-    """The blob that a row of a manifest describes. Raises RegistryTrouble."""
+    """Return the blob that ``row`` of a manifest describes. Raise RegistryError if it describes none."""
     if isinstance(row, Mapping):
         digest, size = row.get("digest"), row.get("size")
         if isinstance(digest, str) and _DIGEST.match(digest) and isinstance(size, int) and size >= 0:
             return Blob(digest, size, str(row.get("mediaType", "")))
-    raise RegistryTrouble("a manifest that names no blob by digest and size")
+    raise RegistryError("a manifest names no blob by digest and size")
 
 
 class _Authorization(requests.auth.AuthBase):
-    """Our header and no other: without it, requests would take a password out of ~/.netrc."""
+    """Send this header and no other: by default, requests would use a password from ~/.netrc."""
 
     def __init__(self, value: str) -> None:
         self._value = value
@@ -105,7 +108,7 @@ class _Authorization(requests.auth.AuthBase):
 
 
 class _Upload:
-    """A file on its way out; an interruption stops it."""
+    """A file to upload; reading it raises Interrupted once the process is to stop."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file, self._size = file, size
@@ -120,7 +123,7 @@ class _Upload:
 
 
 class Registry:
-    """One repository. Methods raise RegistryTrouble; an instance may be used from several threads."""
+    """A client for one repository. Methods raise RegistryError, and may be called from several threads."""
 
     def __init__(self, where: Place) -> None:
         self.place = where
@@ -129,8 +132,8 @@ class Registry:
 
     # -- reading ---------------------------------------------------------------------------------
     def manifest(self, tag: str) -> tuple[str, Mapping[str, Any]] | None:
-        """The manifest of a tag with its own digest; None where the tag is not there."""
-        with self._ask("GET", f"manifests/{tag}", headers={"Accept": MANIFEST}) as answer:
+        """Return the digest and the document of a tag's manifest; None if there is no such tag."""
+        with self._request("GET", f"manifests/{tag}", headers={"Accept": MANIFEST}) as answer:
             if answer.status_code == 404:
                 return None
             self._expect(answer, 200)
@@ -140,80 +143,81 @@ class Registry:
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise RegistryTrouble(f"{self.place}:{tag} is no manifest")
+            raise RegistryError(f"{self.place}:{tag} is no manifest")
         return f"sha256:{hashlib.sha256(raw).hexdigest()}", document
 
     def has(self, tag: str) -> bool:
-        """Whether the tag is there."""
-        with self._ask("HEAD", f"manifests/{tag}", headers={"Accept": MANIFEST}) as answer:
+        """Whether the repository has the tag."""
+        with self._request("HEAD", f"manifests/{tag}", headers={"Accept": MANIFEST}) as answer:
             if answer.status_code == 404:
                 return False
             self._expect(answer, 200)
             return True
 
     def read_blob(self, blob: Blob, target: Path) -> None:
-        """Write a blob to ``target``, which is what the digest says, or raise."""
+        """Download a blob to ``target``. Raise RegistryError if it does not match its digest and size."""
         hasher = hashlib.sha256()
         size = 0
-        with self._ask("GET", f"blobs/{blob.digest}") as answer, target.open("wb") as f:
+        with self._request("GET", f"blobs/{blob.digest}") as answer, target.open("wb") as f:
             self._expect(answer, 200)
             for piece in self._pieces(answer, blob.size):
                 hasher.update(piece)
                 size += len(piece)
                 f.write(piece)
         if size != blob.size or f"sha256:{hasher.hexdigest()}" != blob.digest:
-            raise RegistryTrouble(
+            raise RegistryError(
                 f"{self.place} sent {size} bytes that are not {blob.digest}", where=str(self.place)
             )
 
     def _pieces(self, answer: requests.Response, limit: int) -> Iterator[bytes]:
+        """Yield the body of an answer, at most ``limit`` bytes and within the time limit."""
         deadline, size = time.monotonic() + _WHOLE_S, 0
         try:
             for piece in answer.iter_content(_CHUNK):
                 size += len(piece)
                 if size > limit:
-                    raise RegistryTrouble(f"{self.place} sends more than the {limit} bytes it announced")
+                    raise RegistryError(f"{self.place} sends more than the {limit} bytes it announced")
                 if process.stopping():
                     raise Interrupted("interrupted while an artifact was pulled", where=str(self.place))
                 if time.monotonic() > deadline:
-                    raise RegistryTrouble(f"{self.place} had not sent all after {_WHOLE_S:g} s")
+                    raise RegistryError(f"{self.place} had not sent all after {_WHOLE_S:g} s")
                 yield piece
         except requests.RequestException as e:
             raise self._trouble(e) from e
 
     # -- writing ---------------------------------------------------------------------------------
     def write_blob(self, path: Path, media_type: str) -> Blob:
-        """Push a file, unless the registry has it."""
+        """Upload a file, unless the registry has it, and return its descriptor."""
         with path.open("rb") as f:
             digest = f"sha256:{hashlib.file_digest(f, 'sha256').hexdigest()}"
         blob = Blob(digest, path.stat().st_size, media_type)
-        with self._ask("HEAD", f"blobs/{digest}") as answer:
+        with self._request("HEAD", f"blobs/{digest}") as answer:
             if answer.status_code == 200:
                 return blob
-        with self._ask("POST", "blobs/uploads/") as answer:
+        with self._request("POST", "blobs/uploads/") as answer:
             self._expect(answer, 202)
             location = urljoin(answer.url, answer.headers.get("Location", ""))
         if urlsplit(location).netloc != self.place.host:
-            raise RegistryTrouble(f"{self.place} wants an upload to go to another host")
+            raise RegistryError(f"{self.place} redirects an upload to another host")
         address = f"{location}{'&' if urlsplit(location).query else '?'}digest={digest}"
         with path.open("rb") as f:
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size)}
-            with self._ask("PUT", address, headers=headers, data=_Upload(f, blob.size)) as answer:
+            with self._request("PUT", address, headers=headers, data=_Upload(f, blob.size)) as answer:
                 self._expect(answer, 201)
         return blob
 
     def write_manifest(self, tag: str, document: Mapping[str, object]) -> str:
-        """Push a manifest under a tag; returns its digest."""
+        """Upload a manifest under a tag, and return its digest."""
         raw = json.dumps(document, sort_keys=True).encode()
-        with self._ask("PUT", f"manifests/{tag}", headers={"Content-Type": MANIFEST}, data=raw) as answer:
+        with self._request("PUT", f"manifests/{tag}", headers={"Content-Type": MANIFEST}, data=raw) as answer:
             self._expect(answer, 201)
         return f"sha256:{hashlib.sha256(raw).hexdigest()}"
 
     # -- one request -----------------------------------------------------------------------------
-    def _ask(
+    def _request(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, data: Any = None
     ) -> requests.Response:
-        """One request; where the registry asks who we are, it is told, and asked again."""
+        """Send a request; if the registry answers 401, authenticate and send it again."""
         address = path if path.startswith("http") else self._base + path
         answer = self._send(method, address, headers, data)
         if answer.status_code == 401 and not isinstance(data, _Upload):
@@ -233,7 +237,7 @@ class Registry:
                 headers={"User-Agent": "kmodpipe", "Accept-Encoding": "identity", **(headers or {})},
                 data=data,
                 auth=_Authorization(self._authorization),
-                # Blobs are often kept elsewhere; requests leaves our header out when the host changes.
+                # Registries often redirect to a storage server; requests sends it no Authorization header.
                 allow_redirects=method in ("GET", "HEAD"),
                 timeout=(_CONNECT_S, _READ_S),
                 stream=True,
@@ -242,20 +246,20 @@ class Registry:
             raise self._trouble(e) from e
 
     def _authorize(self, challenge: str) -> str:
-        """The header that answers a registry's challenge."""
+        """Return the Authorization header that answers a WWW-Authenticate ``challenge`` (RFC 9110)."""
         scheme, _, rest = challenge.partition(" ")
-        asked = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+        fields = dict(re.findall(r'(\w+)="([^"]*)"', rest))
         user, password = credentials(self.place.host)
         basic = base64.b64encode(f"{user}:{password}".encode()).decode() if user else ""
         if scheme.lower() == "basic":
             if not basic:
-                raise RegistryTrouble(f"{self.place} asks for a user and a password", hint=_LOGIN)
+                raise RegistryError(f"{self.place} requires a user and a password", hint=_LOGIN)
             return f"Basic {basic}"
-        realm = asked.get("realm", "")
+        realm = fields.get("realm", "")
         if scheme.lower() != "bearer" or not realm.startswith(("https://", f"http://{self.place.host}/")):
-            raise RegistryTrouble(f"{self.place} asks for credentials in a way that is not known or not safe")
+            raise RegistryError(f"{self.place} wants credentials in a way that is unknown or not safe")
         repository = self.place.repository
-        query = {"service": asked.get("service", ""), "scope": f"repository:{repository}:pull,push"}
+        query = {"service": fields.get("service", ""), "scope": f"repository:{repository}:pull,push"}
         try:
             answer = requests.get(
                 realm, params=query, timeout=(_CONNECT_S, _READ_S), allow_redirects=False,
@@ -266,28 +270,31 @@ class Registry:
             raise self._trouble(e) from e
         token = document.get("token") or document.get("access_token") if isinstance(document, dict) else None
         if not token:
-            raise RegistryTrouble(f"{self.place} gives no token (status {answer.status_code})", hint=_LOGIN)
+            raise RegistryError(f"{self.place} gives no token (status {answer.status_code})", hint=_LOGIN)
         return f"Bearer {token}"
 
     def _expect(self, answer: requests.Response, status: int) -> None:
         if answer.status_code != status:
             refused = answer.status_code in (401, 403)
-            raise RegistryTrouble(
+            raise RegistryError(
                 f"{self.place} answers {answer.status_code} {answer.reason or ''}".rstrip(),
                 hint=_LOGIN if refused else "",
             )
 
-    def _trouble(self, error: Exception) -> RegistryGone:
-        # The text of such an error holds addresses, and those of an upload hold secrets.
+    def _trouble(self, error: Exception) -> RegistryUnreachable:
+        # The error's own text is left out: it holds addresses, and those of an upload hold secrets.
         kind = "does not answer in time" if isinstance(error, requests.Timeout) else "cannot be reached"
-        return RegistryGone(f"{self.place} {kind} ({type(error).__name__})", where=str(self.place))
+        return RegistryUnreachable(f"{self.place} {kind} ({type(error).__name__})", where=str(self.place))
 
 
 _LOGIN = "docker login, or KMODPIPE_SHARE_USER and KMODPIPE_SHARE_PASSWORD"
 
 
 def credentials(host: str) -> tuple[str, str]:
-    """User and password for a registry: the environment's, else what ``docker login`` wrote down."""
+    """Return user and password for a registry: from the environment, else as saved by ``docker login``.
+
+    Both are empty if there are none.
+    """
     user = os.environ.get("KMODPIPE_SHARE_USER", "")
     if user:
         return user, os.environ.get("KMODPIPE_SHARE_PASSWORD", "")
