@@ -235,7 +235,7 @@ def test_half_made_and_damaged_trees_are_not_taken_for_whole(
     # A power cut: a file whose bytes never reached the disk.
     (tree.path / "fs/toy/super.c").write_text("")
     told: list[str] = []
-    assert source.locate(spec, {}, cache, tell=told.append) is None
+    assert source.locate(spec, {}, cache, warn=told.append) is None
     assert "fs/toy/super.c changed" in told[0] and "made again" in told[0]
     assert (get(str(mine), cache, screen).path / "fs/toy/super.c").read_text() == FILES["fs/toy/super.c"]
 

@@ -58,7 +58,7 @@ def fetch_tree(spec: RunSpec, cache: Path, screen: Screen) -> Tree:
     declared = spec.project.trees
     os_errors.require_capable(cache)
     anew = spec.head or (spec.latest and spec.tree.moves)
-    tree = None if anew else source.locate(spec.tree, declared, cache, tell=screen.warn)
+    tree = None if anew else source.locate(spec.tree, declared, cache, warn=screen.warn)
     if tree is None:
         tree = source.fetch(spec.tree, declared, cache, screen, head=spec.head)
     elif told := tree.provenance.get("stand-in-for"):

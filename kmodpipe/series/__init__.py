@@ -1,4 +1,8 @@
-"""The room ``series``: patches in order become a patched tree, or a clear reason why not."""
+"""Read a series of patches and apply it to a tree.
+
+In: a folder of patches or a mailbox, and a tree.
+Out: a patched tree, or an error that names the patch, file and hunk that does not apply.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Apply a series: a hard-link farm of the tree, then each patch in order by a strict ``git apply``.
+"""Apply a series to a copy of a tree made of hard links, patch by patch, with a strict ``git apply``.
 
-    CACHE/trees/patched-<digest>/ and .json   the patched tree, under tree.identity and series.digest
+    CACHE/trees/patched-<digest>/ and .json   the patched tree; the digest is of tree.identity, series.digest
 
-git replaces the files it changes, so the tree that the farm shares its files with stays as it is.
+git replaces the files it changes instead of writing to them, so the original tree does not change.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Mode, Screen
 
 _STRICT = ("apply", "--whitespace=nowarn", "-p1")
-# A place is found by comparing every line of a file with every line of a hunk.
+# Bounds the search for the place of a hunk, which compares each line of a file with each line of the hunk.
 _LINES_COMPARED = 40
 _HUNK = re.compile(r"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@.*$")
 
 
 def mismatch(series: Series, tree: Tree) -> str | None:
-    """A warning where the series does not name the tree's kernel version; strict application decides."""
+    """Return a warning if the series declares other kernel versions than the tree's, else None.
+
+    It is only a warning: whether the patches apply decides.
+    """
     base = ".".join(tree.kernel_version.split(".")[:2])
     if not series.applies_to or base in series.applies_to:
         return None
@@ -40,16 +43,16 @@ def _identity(series: Series, tree: Tree) -> str:
     return f"patched:{digest_of([tree.identity, series.digest])[:24]}"
 
 
-def applied_path(series: Series, tree: Tree, cache: Path, tell: trees.Tell | None = None) -> Path | None:
-    """The patched tree, if it is here already."""
-    found = trees.known(cache, _identity(series, tree), tell)
+def applied_path(series: Series, tree: Tree, cache: Path, warn: trees.Warn | None = None) -> Path | None:
+    """Return the patched tree if it is in the cache, else None. ``warn`` is called if it is damaged."""
+    found = trees.known(cache, _identity(series, tree), warn)
     return found.path if found else None
 
 
 def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None) -> Path:
-    """The tree with the series applied: made, or reused where it is here.
+    """Return the tree with the series applied; make it if it is not in the cache.
 
-    UserError for a patch that does not apply, naming patch, file and hunk; nothing is left behind then.
+    Raise UserError, naming patch, file and hunk, if a patch does not apply; then nothing is kept.
     """
     identity = _identity(series, tree)
     screen = screen or Screen(Mode.QUIET)
@@ -88,18 +91,21 @@ def _apply_one(series: Series, tree: Tree, patch: Patch, farm: Path) -> None:
 def _refuse_escaping_links(series: Series, tree: Path, farm: Path) -> None:
     if not any((root / name).is_symlink() for root in (tree, farm) for name in series.touched):
         return
-    # Together with the tree's own: a link that was there may lead elsewhere through a new one.
+    # All links are checked, not only new ones: one of the tree's own may lead out through a new one.
     if found := paths.escaping_link(paths.links_below(farm)):
         raise UserError(
             f"series {series.name} makes a symbolic link out of the tree: {found[0]} to {found[1]!r}",
             where=series.origin,
-            hint="a link has to stay in the tree, and must not go round in circles",
+            hint="a link has to stay in the tree, and must not be part of a loop",
         )
 
 
-# -- telling why a patch does not apply --------------------------------------------------------------
-def _rejected(series: Series, tree: Tree, patch: Patch, farm: Path, said: str) -> UserError:
-    """The error for a patch that does not apply; the farm is used up in finding out."""
+# -- why a patch does not apply ----------------------------------------------------------------------
+def _rejected(series: Series, tree: Tree, patch: Patch, farm: Path, output: str) -> UserError:
+    """Return the error for a patch that does not apply. Changes the files in ``farm`` to find the hunks.
+
+    ``output`` is what git printed.
+    """
     what = f"series {series.name}: {patch.name} does not apply to {tree.name} ({tree.kernel_version})"
     hint = mismatch(series, tree) or "rebase the patch on this tree"
     reverse = git(farm, *_STRICT, "--reverse", "--check", "-", stdin=patch.data, check=False)
@@ -109,7 +115,7 @@ def _rejected(series: Series, tree: Tree, patch: Patch, farm: Path, said: str) -
     there = [name for name in patch.touched if _is_there(patch, name, farm)]
     rejects = _reject_files(patch, farm)
     if not rejects:
-        reasons = [line for line in said.splitlines() if line.startswith("error: ")] or said.splitlines()
+        reasons = [line for line in output.splitlines() if line.startswith("error: ")] or output.splitlines()
         if not reasons:
             return UserError(what, where=", ".join(patch.touched), hint=hint)
         return UserError(what, where=patch.touched[0], detail="\n".join(reasons[:6]), hint=hint)
@@ -124,14 +130,15 @@ def _rejected(series: Series, tree: Tree, patch: Patch, farm: Path, said: str) -
 
 
 def _is_there(patch: Patch, name: str, farm: Path) -> bool:
-    # --include takes a pattern: brackets and stars in a name stand for themselves.
+    """Whether the patch's change to the file ``name`` is in the tree already."""
+    # --include takes a pattern: brackets and stars in a name are escaped.
     pattern = re.sub(r"([\[\]*?\\])", r"\\\1", name)
     argv = (*_STRICT, "--reverse", "--check", f"--include={pattern}", "-")
     return git(farm, *argv, stdin=patch.data, check=False).returncode == 0
 
 
 def _reject_files(patch: Patch, farm: Path) -> list[tuple[str, list[list[str]]]]:
-    """Apply what applies; the rejected hunks of each file, as git left them, in lines."""
+    """Apply the hunks that do apply, and return the rejected ones of each file, as lists of lines."""
     git(farm, *_STRICT, "--reject", "-", stdin=patch.data, check=False)
     found: list[tuple[str, list[list[str]]]] = []
     for name in patch.touched:
@@ -147,7 +154,7 @@ def _reject_files(patch: Patch, farm: Path) -> list[tuple[str, list[list[str]]]]
 
 
 def _difference(path: Path, hunk: list[str]) -> list[str]:
-    """Where the file differs from what the hunk expects to find there, in its nearest place."""
+    """Return the first line of the file that differs from the hunk, at the place most similar to it."""
     expected = [line[1:] for line in hunk[1:] if line[:1] in (" ", "-")][:_LINES_COMPARED]
     try:
         found = path.read_text("utf-8", "replace").splitlines()
@@ -165,16 +172,14 @@ def _difference(path: Path, hunk: list[str]) -> list[str]:
     best = max(range(len(found)), key=score)
     if score(best)[0] * 2 < len(expected):
         return ["nothing like the hunk's lines is there"]
-    told: list[str] = []
     for offset, want in enumerate(expected):
         line = found[best + offset] if best + offset < len(found) else "(end of file)"
         if line != want:
-            told += [
+            return [
                 f"line {best + offset + 1}: expected {want.strip()!r}",
                 f"line {best + offset + 1}: found {line.strip()!r}",
             ]
-            break
-    return told
+    return []
 
 
 __all__ = ["applied_path", "apply", "mismatch"]

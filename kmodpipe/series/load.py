@@ -1,8 +1,8 @@
-"""Read a series: a folder in quilt form, any folder of patches, or a mailbox.
+"""Read a series from a quilt folder, a folder of patches, a mailbox, or a single patch.
 
-patches/<name>/series        patch file names in order; blank lines and # comments
+patches/<name>/series        patch file names in order; blank lines and # comments are allowed
 patches/<name>/series.toml   summary, module, design, applies-to, axes; subject and message-id of the mail
-                             that a reply goes to, if it is not the first patch
+                             to reply to, if it is not the first patch
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NAME_LENGTH = 60
 
 
 class _Meta(BaseModel):
-    """series.toml."""
+    """The contents of a series.toml."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=lambda n: n.replace("_", "-"))
 
@@ -45,16 +45,16 @@ class _Meta(BaseModel):
 
 
 def available(patches_dir: Path) -> tuple[str, ...]:
-    """Names of the series below ``patches_dir``, sorted."""
+    """Return the names of the series below ``patches_dir``, sorted."""
     if not patches_dir.is_dir():
         return ()
     return tuple(sorted(p.name for p in patches_dir.iterdir() if (p / "series").is_file()))
 
 
 def load(arg: str, patches_dir: Path) -> Series:
-    """The series named ``arg`` below ``patches_dir``, or in the folder or mailbox of that path.
+    """Return the series named ``arg`` below ``patches_dir``, or read from the folder or file of that path.
 
-    UserError for an unknown name (with the near ones), and for anything in it that is not as it must be.
+    Raise UserError for an unknown name (with similar ones), and for a series that is malformed.
     """
     if arg in available(patches_dir):
         return _load_folder(arg, patches_dir / arg, f"{patches_dir.name}/{arg}")
@@ -70,7 +70,7 @@ def load(arg: str, patches_dir: Path) -> Series:
 
 
 def _name_of(words: str) -> str:
-    """A name for a series that was given by path: it becomes part of cell ids, where dots separate."""
+    """Return a name for a series that was given by path. Cell ids contain it, so it has no dots."""
     name = re.sub(r"[^A-Za-z0-9_+-]+", "-", words).strip("-+_")[:_NAME_LENGTH] or "series"
     return f"{name}-series" if name == UNPATCHED else name
 
@@ -86,7 +86,7 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
     root = folder.resolve()
     listing = folder / "series"
     for own in (listing, folder / "series.toml"):
-        # What is wrong in a file is told with its own words: a link must not make us tell those of another.
+        # Error messages quote these files: a link must not make them quote a file outside the folder.
         if not own.resolve().is_relative_to(root):
             raise UserError(f"{own.name} is a link out of the series' folder", where=str(own))
         if paths.exists(own) and not paths.is_file(own):
@@ -98,23 +98,9 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
         names = sorted(p.name for p in folder.iterdir() if p.suffix == ".patch")
     if not names:
         raise UserError("the series holds no patch", where=str(folder))
-    files: list[tuple[str, Path]] = []
-    for patch_name in names:
-        path = folder / patch_name
-        where = str(listing if listing.is_file() else folder)
-        if paths.has_controls(patch_name) or not paths.is_plain(patch_name):
-            raise UserError(f"no patch can be named {patch_name[:200]!r}", where=where)
-        if not _resolved(path, where).is_relative_to(root):
-            raise UserError(
-                f"patch {patch_name} lies outside the series' folder",
-                where=where,
-                hint="copy it there: links that lead out are not followed",
-            )
-        if not paths.is_file(path):
-            what = f"{patch_name} is not a file" if paths.exists(path) else f"there is no patch {patch_name}"
-            raise UserError(what, where=where)
-        files.append((patch_name, path))
-    # git is asked about each, which takes longer than all the rest.
+    where = str(listing if listing.is_file() else folder)
+    files = [(patch_name, _patch_file(folder, patch_name, where)) for patch_name in names]
+    # In parallel: each patch takes a run of git.
     with Pool(os.cpu_count()) as pool:
         patches = tuple(pool.map(lambda f: read_patch(f[0], f[1], _read_bytes(f[1]), where=str(f[1])), files))
     subject, message_id = _head(patches[0].data)
@@ -132,6 +118,23 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
     )
 
 
+def _patch_file(folder: Path, name: str, where: str) -> Path:
+    """Return the path of a patch. Raise UserError if it is no file in the series' folder."""
+    path = folder / name
+    if paths.has_controls(name) or not paths.is_plain(name):
+        raise UserError(f"no patch can be named {name[:200]!r}", where=where)
+    if not _resolved(path, where).is_relative_to(folder.resolve()):
+        raise UserError(
+            f"patch {name} lies outside the series' folder",
+            where=where,
+            hint="copy it there: links that lead out are not followed",
+        )
+    if not paths.is_file(path):
+        what = f"{name} is not a file" if paths.exists(path) else f"there is no patch {name}"
+        raise UserError(what, where=where)
+    return path
+
+
 def _resolved(path: Path, where: str) -> Path:
     try:
         return path.resolve()
@@ -140,7 +143,7 @@ def _resolved(path: Path, where: str) -> Path:
 
 
 def _head(mail: bytes) -> tuple[str, str]:
-    """Subject and Message-ID of a mail, as far as it has them."""
+    """Return Subject and Message-ID of a mail; each is empty if the mail has none."""
     head = mail.partition(b"\n\n")[0] + b"\n\n"
     subject, message_id = (" ".join(_header(head, name).split()) for name in ("Subject", "Message-ID"))
     return subject, message_id
@@ -201,17 +204,19 @@ def _load_file(path: Path) -> Series:
         head = _head(data)
     else:
         patches, head = _load_mailbox(path, data)
-    name, told = _name_of(path.stem), f"{len(patches)} patches from {path.name}"
-    return Series(name, name, told, None, (), patches, str(path), subject=head[0], message_id=head[1])
+    name, summary = _name_of(path.stem), f"{len(patches)} patches from {path.name}"
+    return Series(name, name, summary, None, (), patches, str(path), subject=head[0], message_id=head[1])
 
 
 def _load_mailbox(path: Path, data: bytes) -> tuple[tuple[Patch, ...], tuple[str, str]]:
-    """The patches in a mailbox: messages with a diff, replies left out, by their [PATCH n/m]; and subject and
-    Message-ID of the cover letter, else of the first patch."""
+    """Return a mailbox's patches, and Subject and Message-ID of its cover letter or else its first patch.
+
+    The patches are the messages with a diff that are no replies, in the order of their [PATCH n/m].
+    """
     found: list[tuple[str, bytes]] = []
     heads: list[tuple[str, str]] = []
     with temporary("mbox") as folder:
-        # git's own reading of mail: transfer encodings, >From, line ends.
+        # git parses the mails as git am does: transfer encodings, >From, line ends.
         split = git(folder, "mailsplit", "-b", f"-o{folder}", stdin=data, check=False)
         if split.returncode != 0:
             raise UserError("git cannot read this mailbox", where=str(path), detail=split.tail)
@@ -241,7 +246,7 @@ def _load_mailbox(path: Path, data: bytes) -> tuple[tuple[Patch, ...], tuple[str
 
 
 def _first_mail(heads: list[tuple[str, str]], first_patch: str) -> tuple[str, str]:
-    """The cover letter among these mails, else the one with the first patch."""
+    """Return the cover letter among these mails, else the one with the first patch."""
     covers = [
         head
         for head in heads
@@ -257,11 +262,12 @@ def _header(message: bytes, name: str) -> str:
     try:
         return str(email.message_from_bytes(message, policy=email.policy.default).get(name, ""))
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        # The parser of this policy gives up on some headers that no mailer makes.
+        # The parser of this policy raises these for some malformed headers.
         return ""
 
 
 def _in_order(found: list[tuple[str, bytes]], path: Path) -> list[tuple[str, bytes]]:
+    """Return the patches in the order of their [PATCH n/m], or unchanged if not all have one."""
     numbered = [(_NUMBERED.search(subject), (subject, content)) for subject, content in found]
     if not all(match for match, _ in numbered):
         return found

@@ -1,7 +1,7 @@
-"""What a series is, and how git reads a patch.
+"""Define a series, and read a patch with git.
 
-A patch is read by git alone (which files it touches, whether it is one), outside any repository and without
-anybody's git configuration: ``apply.ignoreWhitespace`` in a home folder must not bring fuzz in.
+Only git parses patches (whether it is one, which files it touches). It runs outside any repository and
+without the user's configuration: with ``apply.ignoreWhitespace`` set, say, patches would apply with fuzz.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kmodpipe.util.files import temporary
 from kmodpipe.util.os_errors import from_system
 
 RECIPE = 1
-"""Goes into every digest: raise it when the same patches would make another tree."""
+"""Part of every series' digest; raise it when the same patches would give another tree."""
 
 _LIMIT_S = 300.0
 _MEMORY_BYTES = 4 * 1024**3
@@ -34,38 +34,44 @@ _FILE_BYTES = 256 * 1024**2
 
 @dataclass(frozen=True)
 class Patch:
-    """One patch. ``data`` is the diff as applied; ``touched`` the files it changes, makes or removes."""
+    """One patch."""
 
     name: str
+    # The file it was read from.
     path: Path
+    # Of ``data``, in hex.
     sha256: str
+    # The files that it changes, makes or removes.
     touched: tuple[str, ...]
+    # The diff, as it is applied.
     data: bytes = field(repr=False, default=b"")
 
 
 @dataclass(frozen=True)
 class Series:
-    """Patches in order, and what is declared about them. ``origin`` says where they were read from.
-
-    ``axes`` maps names of matrix axes to this series' own spelling of the Kconfig symbol; ``partial`` marks
-    the first patches of a longer series. ``subject`` and ``message_id`` are those of its first mail, empty
-    where they are not known.
-    """
+    """Patches in order, with what series.toml declares about them."""
 
     name: str
+    # Cases give their expected outcomes by design; several series may share one.
     design: str
     summary: str
+    # The module under test: a folder of the tree.
     module: str | None
+    # Kernel versions such as 5.9; empty for any.
     applies_to: tuple[str, ...]
     patches: tuple[Patch, ...]
+    # Where they were read from, for messages.
     origin: str
+    # By matrix axis, the Kconfig symbol that this series uses instead of the axis' own.
     axes: Mapping[str, str] = field(default_factory=dict)
+    # Whether these are only the first patches of a longer series.
     partial: bool = False
+    # Subject and Message-ID of the mail to reply to; empty if unknown.
     subject: str = ""
     message_id: str = ""
 
     def prefixes(self) -> tuple[Series, ...]:
-        """The series up to each of its patches but the last, as ``name@1``, ``name@2`` …"""
+        """Return the series up to each of its patches but the last, as ``name@1``, ``name@2`` …"""
         return tuple(
             replace(self, name=f"{self.name}@{n}", patches=self.patches[:n], partial=True)
             for n in range(1, len(self.patches))
@@ -73,26 +79,27 @@ class Series:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over the patches' bytes in their order, and the recipe's version."""
+        """The SHA-256 (hex) of the patches' bytes in order, and of RECIPE."""
         return digest_of([RECIPE, [p.sha256 for p in self.patches]])
 
     @property
     def touched(self) -> tuple[str, ...]:
-        """Every file that some patch touches, sorted."""
+        """The files that the patches touch, sorted."""
         return tuple(sorted({name for patch in self.patches for name in patch.touched}))
 
 
 def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -> process.Completed:
-    """git in ``cwd`` as if there were no repository above it and no configuration.
+    """Run git in ``cwd``, without a repository or configuration, and with limits on memory and file size.
 
-    Raises InfraError where this process's own limit on the size of a file stops it."""
+    Raise InfraError if git fails and ``check`` is set, and if this process's own file size limit stops it.
+    """
     env = {
-        # Not by ceilings: those are a list, and a colon in a path would end one.
+        # GIT_CEILING_DIRECTORIES would not do: it is a list, and a path may contain its separator, a colon.
         "GIT_DIR": "/dev/null/no-repository",
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",
     }
-    # A binary patch of a few bytes may ask for any number of them.
+    # A binary patch of a few bytes can make a file of any size.
     file_bytes = _at_most(resource.RLIMIT_FSIZE, _FILE_BYTES)
     memory_bytes = _at_most(resource.RLIMIT_AS, _MEMORY_BYTES)
     bounds = ["prlimit", f"--as={memory_bytes}", f"--fsize={file_bytes}", "--"]
@@ -113,7 +120,7 @@ def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -
 
 
 def _at_most(limit: int, wanted: int) -> int:
-    """``wanted``, or what this process may have at the most."""
+    """Return ``wanted``, or this process's hard limit if that is lower."""
     hard = resource.getrlimit(limit)[1]
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
@@ -125,12 +132,12 @@ _ODD_MODE = re.compile(rb"^new (?:file )?mode (?!100[0-7]{3}\b|120000\b)([0-7]{5
 
 
 def _sources(data: bytes) -> set[str]:
-    """What the patch copies and renames: git reads a copied file wherever it is, and lists the copy only."""
+    """Return the source files of the patch's copies and renames: git's list of touched files omits them."""
     found = set()
     for raw in _SOURCE.findall(data):
         name = raw.rstrip(b"\r")
         if name.startswith(b'"'):
-            # Escapes that are none git does not read either.
+            # git does not accept invalid escapes either.
             with suppress(ValueError):
                 name = codecs.escape_decode(name.strip(b'"'))[0]
         found.add(os.fsdecode(name))
@@ -138,17 +145,17 @@ def _sources(data: bytes) -> set[str]:
 
 
 def is_diff(data: bytes) -> bool:
-    """Whether git finds any patch in ``data``; a damaged one counts."""
+    """Whether git finds a patch in ``data``, even a damaged one."""
     with temporary("patch") as folder:
         done = git(folder, "apply", "--numstat", "-z", "-", stdin=data, check=False)
     return bool(done.stdout) or "No valid patches" not in done.tail
 
 
 def read_patch(name: str, path: Path, data: bytes, *, where: str) -> Patch:
-    """A Patch of ``data``. UserError where git cannot read it or it names a file that no patch may."""
+    """Return the patch in ``data``. Raise UserError if git cannot read it, or it touches a forbidden file."""
     touched: set[str] = set()
     with temporary("patch") as folder:
-        # Backwards too where a file may be renamed: git lists it under its new name only.
+        # git lists a renamed file under its new name only: reading the patch in reverse gives the old one.
         renames = b"rename " in data or b"diff --git " not in data
         for direction in [(), ("--reverse",)] if renames else [()]:
             argv = ("apply", *direction, "--numstat", "-z", "-")
@@ -173,8 +180,8 @@ def read_patch(name: str, path: Path, data: bytes, *, where: str) -> Patch:
     if match := _ODD_MODE.search(data):
         line = data.count(b"\n", 0, match.start()) + 1
         raise UserError(
-            f"patch {name} makes something else than a file: mode {match[1].decode()}",
+            f"patch {name} makes something other than a file: mode {match[1].decode()}",
             where=f"{where}:{line}",
-            hint="a tree has files, programs (100755) and symbolic links (120000)",
+            hint="a tree has files (100644, 100755) and symbolic links (120000)",
         )
     return Patch(name, path, hashlib.sha256(data).hexdigest(), tuple(sorted(touched)), data)

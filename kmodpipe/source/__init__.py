@@ -111,36 +111,36 @@ def locate(
     cache: Path,
     *,
     head: bool = False,
-    tell: tree.Tell | None = None,
+    warn: tree.Warn | None = None,
 ) -> Tree | None:
     """The tree, if it is here already; never uses the network.
 
     A moving ref is what it was at the last `fetch`. The stand-in is returned only where a `fetch` found the
     tree itself out of reach and took it. ``tell`` hears of a tree that is not what it was made as any more.
     """
-    found = _locate_own(spec, cache, head=head, tell=tell)
+    found = _locate_own(spec, cache, head=head, warn=warn)
     if found:
         return found.named(spec.name)
     taken = None if head else tree.recall(cache, _stand_in_request(spec))
     if taken and spec.stand_in and taken.get("stand-in") == spec.stand_in and spec.stand_in in declared:
-        found = _locate_own(resolve(spec.stand_in, declared), cache, tell=tell)
+        found = _locate_own(resolve(spec.stand_in, declared), cache, warn=warn)
         if found:
             return _standing_in(found, spec, taken["reason"])
     return None
 
 
 def _locate_own(
-    spec: TreeSpec, cache: Path, *, head: bool = False, tell: tree.Tell | None = None
+    spec: TreeSpec, cache: Path, *, head: bool = False, warn: tree.Warn | None = None
 ) -> Tree | None:
     match spec.origin:
         case GitOrigin() as origin:
-            return git.locate(origin, cache, head=head, tell=tell)
+            return git.locate(origin, cache, head=head, warn=warn)
         case DebianOrigin() as origin:
-            return debian.locate(origin, cache, tell)
+            return debian.locate(origin, cache, warn)
         case TarballOrigin() as origin:
-            return tarball.locate(origin, cache, tell)
+            return tarball.locate(origin, cache, warn)
         case FolderOrigin() as origin:
-            return directory.locate(origin, cache, tell)
+            return directory.locate(origin, cache, warn)
 
 
 def fetch(

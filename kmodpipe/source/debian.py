@@ -110,10 +110,10 @@ def _request(origin: DebianOrigin) -> dict[str, object]:
     return {"kind": "deb", "package": origin.package, "version": origin.version, "keyring": keyring}
 
 
-def locate(origin: DebianOrigin, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
+def locate(origin: DebianOrigin, cache: Path, warn: tree.Warn | None = None) -> Tree | None:
     """The unpacked package, if it is here. No network."""
     answer = tree.recall(cache, _request(origin))
-    return tree.known(cache, answer.get("identity", ""), tell) if answer else None
+    return tree.known(cache, answer.get("identity", ""), warn) if answer else None
 
 
 def fetch(origin: DebianOrigin, cache: Path, screen: Screen) -> Tree:

@@ -223,15 +223,15 @@ def _root(origin: FolderOrigin) -> Path:
     return root
 
 
-def locate(origin: FolderOrigin, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
+def locate(origin: FolderOrigin, cache: Path, warn: tree.Warn | None = None) -> Tree | None:
     """The copy of the folder as it is now, if there is one: about a second for 75,000 files."""
     root = _root(origin)
     # Before a whole home folder is looked through.
     tree.kernel_version(root, what=str(root))
-    return _recognise(_look(root), cache, tell)
+    return _recognise(_look(root), cache, warn)
 
 
-def _recognise(seen: _Seen, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
+def _recognise(seen: _Seen, cache: Path, warn: tree.Warn | None = None) -> Tree | None:
     summary, _ = _index_paths(cache, seen.root)
     try:
         known = json.loads(summary.read_text())
@@ -239,7 +239,7 @@ def _recognise(seen: _Seen, cache: Path, tell: tree.Tell | None = None) -> Tree 
         return None
     if known.get("stats") != seen.digest or known.get("racy"):
         return None
-    found = tree.known(cache, str(known.get("identity")), tell)
+    found = tree.known(cache, str(known.get("identity")), warn)
     return _with_provenance(found, seen) if found else None
 
 

@@ -88,11 +88,11 @@ def _request(origin: GitOrigin, *, head: bool) -> dict[str, object]:
 
 
 def locate(
-    origin: GitOrigin, cache: Path, *, head: bool = False, tell: tree.Tell | None = None
+    origin: GitOrigin, cache: Path, *, head: bool = False, warn: tree.Warn | None = None
 ) -> Tree | None:
     """The tree that this request came out as last time, if it is still here. No network."""
     answer = tree.recall(cache, _request(origin, head=head))
-    return tree.known(cache, answer.get("identity", ""), tell) if answer else None
+    return tree.known(cache, answer.get("identity", ""), warn) if answer else None
 
 
 def fetch(origin: GitOrigin, cache: Path, screen: Screen, *, head: bool = False) -> Tree:

@@ -45,14 +45,14 @@ def _digest(path: Path, cache: Path) -> str:
     return sha256
 
 
-def locate(origin: TarballOrigin, cache: Path, tell: tree.Tell | None = None) -> Tree | None:
+def locate(origin: TarballOrigin, cache: Path, warn: tree.Warn | None = None) -> Tree | None:
     """The unpacked tarball, if it is here; for a URL without a digest, as it was fetched last. No network."""
     if not is_url(origin.location):
         path = Path(origin.location).expanduser()
-        found = tree.known(cache, f"tar:{_checked(origin, path, cache)}", tell)
+        found = tree.known(cache, f"tar:{_checked(origin, path, cache)}", warn)
         return _with_provenance(found, origin) if found else None
     answer = {"sha256": origin.sha256} if origin.sha256 else tree.recall(cache, _url_request(origin))
-    found = tree.known(cache, f"tar:{answer.get('sha256')}", tell) if answer else None
+    found = tree.known(cache, f"tar:{answer.get('sha256')}", warn) if answer else None
     return _with_provenance(found, origin) if found else None
 
 

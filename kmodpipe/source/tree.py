@@ -27,7 +27,8 @@ from kmodpipe.util.errors import InfraError, Interrupted, UserError
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.lock import lock
 
-Tell = Callable[[str], None]
+Warn = Callable[[str], None]
+"""Is called with a warning for the user, such as `Screen.warn`."""
 Kind = Literal["git", "debian", "tarball", "directory"]
 
 
@@ -188,7 +189,7 @@ def seal(folder: Path, identity: str, version: str, provenance: Mapping[str, str
     write_atomically(record_path(folder), json.dumps(record, indent=1, sort_keys=True))
 
 
-def whole(folder: Path, tell: Tell | None = None) -> dict[str, Any] | None:
+def whole(folder: Path, warn: Warn | None = None) -> dict[str, Any] | None:
     """The record of the tree in ``folder``, or None where there is no whole tree; ``tell`` hears of one that
     is not any more what it was made as."""
     try:
@@ -198,8 +199,8 @@ def whole(folder: Path, tell: Tell | None = None) -> dict[str, Any] | None:
         damage = _damage(folder, record)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if damage and tell:
-        tell(f"the tree {folder.name} was changed in the cache and is made again: {damage}")
+    if damage and warn:
+        warn(f"the tree {folder.name} was changed in the cache and is made again: {damage}")
     return None if damage else record
 
 
@@ -226,11 +227,11 @@ def _damage(folder: Path, record: Mapping[str, Any]) -> str:
     return ""
 
 
-def known(cache: Path, identity: str, tell: Tell | None = None) -> Tree | None:
+def known(cache: Path, identity: str, warn: Warn | None = None) -> Tree | None:
     """The whole tree of this identity, without a name yet, or None. One that is not what it was made as any
     more is none: `install` puts a new one in its place, and ``tell`` hears of it."""
     folder = slot(cache, identity)
-    record = whole(folder, tell)
+    record = whole(folder, warn)
     if record is None or record.get("identity") != identity:
         return None
     try:

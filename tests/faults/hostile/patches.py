@@ -124,7 +124,7 @@ def links(scene: Scene) -> Outcome:
 )
 def kinds(scene: Scene) -> Outcome:
     outside = Outside(scene)
-    odd, unreadable = "makes something else than a file: mode", "git cannot read patch"
+    odd, unreadable = "makes something other than a file: mode", "git cannot read patch"
     wanted: dict[str, tuple[str | bytes, str]] = {
         "submodule": (new("sub", f"Subproject commit {'1' * 40}", mode="160000"), f"{odd} 160000.*1.patch:2"),
         "disk": (new("sda", mode="060000"), f"{odd}|{unreadable}"),
