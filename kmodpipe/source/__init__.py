@@ -1,7 +1,8 @@
-"""The room ``source``: git, a Debian package, a tarball or a directory becomes one verified, read-only tree.
+"""Get a kernel tree from git, a Debian package, a tarball or a directory.
 
-`resolve` turns what was asked for into a TreeSpec, `locate` answers from what is here already, `fetch`
-makes it be here. Trees live under CACHE/trees (see tree.py), and nothing half made is ever taken for one.
+In: the value of ``--tree``, and the declared trees.
+Out: a verified, read-only tree below CACHE/trees (see tree.py).
+`resolve` turns the value into a TreeSpec, `locate` finds its tree in the cache, `fetch` gets it.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from kmodpipe.util.screen import Screen
 
 _TARBALL = re.compile(r"\.(tar|tar\.(gz|xz|bz2)|tgz|txz|tbz2?)$")
 _GIT_SCHEME = re.compile(r"^(git|ssh|file|https?)://")
-# git://host/-x and host:-x: what the far end would take for an option of its own.
+# git://host/-x and host:-x: the server's git would take the path for an option.
 _BARE_URL_PATH = re.compile(r"^(?:(?:git|ssh)://[^/]*/|(?:[^@/:]+@)?[^/:]+:(?!//))-")
 _OTHER_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(//|:)")
 
 
 def resolve(arg: str, declared: Mapping[str, TreeSpec]) -> TreeSpec:
-    """What ``--tree ARG`` means: a declared name, a directory, a git URL with ``#ref``, a tarball.
+    """Return the tree that ``--tree ARG`` names: a declared name, a directory, a git URL or a tarball.
 
-    A ``#ref`` is a branch, a tag or a full commit hash; a tarball takes ``#sha256=HEX``. UserError for
-    anything else, with the near names.
+    A git URL takes ``#REF``, a branch, tag or full commit hash; a tarball takes ``#sha256=HEX``. Raise
+    UserError for anything else, with similar names.
     """
     if arg in declared:
         spec = declared[arg]
@@ -64,7 +65,7 @@ def resolve(arg: str, declared: Mapping[str, TreeSpec]) -> TreeSpec:
 
 
 def _refuse_secret(url: str, where: str) -> None:
-    """Raise UserError for a URL with a password or a token in it: a result says where its tree came from."""
+    """Raise UserError for a URL with a password or token in it: results contain their tree's URL."""
     scheme, found, rest = url.partition("://")
     user, at, _ = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")
     if found and at and (":" in user or scheme.lower() in ("http", "https")):
@@ -98,13 +99,13 @@ def _git_spec(arg: str, url: str, ref: str) -> TreeSpec:
         )
     if re.fullmatch(r"[0-9a-fA-F]{40}", ref):
         return TreeSpec(name=arg, git=url, commit=ref.lower())
-    # git's own rules for names, as far as they keep a name from being taken for something else.
+    # The rules of git-check-ref-format(1) that keep a name from being read as an option or a revision.
     if ref.startswith("-") or re.search(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{", ref):
         raise UserError(f"not a branch, tag or commit: {ref!r}", where=arg)
     return TreeSpec(name=arg, git=url, ref=ref or None)
 
 
-# -- getting it --------------------------------------------------------------------------------------
+# -- locate and fetch --------------------------------------------------------------------------------
 def locate(
     spec: TreeSpec,
     declared: Mapping[str, TreeSpec],
@@ -113,10 +114,11 @@ def locate(
     head: bool = False,
     warn: tree.Warn | None = None,
 ) -> Tree | None:
-    """The tree, if it is here already; never uses the network.
+    """Return the tree if it is in the cache, else None. Does not use the network.
 
-    A moving ref is what it was at the last `fetch`. The stand-in is returned only where a `fetch` found the
-    tree itself out of reach and took it. ``tell`` hears of a tree that is not what it was made as any more.
+    A moving ref gives the commit of the last `fetch`. The stand-in is returned only if a `fetch` used it
+    because the tree could not be reached. ``warn`` is called for a tree that was changed in the cache, which
+    is not returned.
     """
     found = _locate_own(spec, cache, head=head, warn=warn)
     if found:
@@ -146,11 +148,11 @@ def _locate_own(
 def fetch(
     spec: TreeSpec, declared: Mapping[str, TreeSpec], cache: Path, screen: Screen, *, head: bool = False
 ) -> Tree:
-    """Make the tree be here. ``head``: the tip of its declared moving head instead of the pinned commit.
+    """Return the tree; get it if it is not in the cache. With ``head``, take the tip of its declared head.
 
-    Where its server cannot be reached at all, the declared stand-in is taken, with a warning, and the
-    provenance names both; a missing commit or a wrong digest is never a reason for that, and neither is
-    ``head``. UserError for what cannot be as asked, InfraError for the network, apt and the disk.
+    If its server cannot be reached, use the declared stand-in with a warning; the provenance then names both.
+    A missing commit or a wrong digest is an error even so, and so is an unreachable server with ``head``.
+    Raise UserError for a request that cannot be met, InfraError for failures of network, apt and disk.
     """
     if head and spec.kind != "git":
         raise UserError(f"tree {spec.name} has no moving head: it is not from git", where="--head")
@@ -181,9 +183,10 @@ def _fetch_own(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = Fals
 
 
 def tip(spec: TreeSpec, *, head: bool = False) -> str:
-    """The commit that a moving branch or tag is at now, as its server says; '' for a tree that does not move.
+    """Return the commit of a branch or tag on its server now; '' for a tree that is pinned or not from git.
 
-    Raises Unreachable, and UserError for a ref that is not there."""
+    Raise Unreachable if the server does not answer, UserError for a ref that it does not have.
+    """
     match spec.origin:
         case GitOrigin() as origin:
             return git.tip(origin, head=head)
@@ -207,7 +210,7 @@ def _standing_in(found: Tree, spec: TreeSpec, reason: str) -> Tree:
 
 
 def check_reach(spec: TreeSpec) -> tuple[bool, str]:
-    """Whether the tree's source can be reached now (5 s at most), and a phrase that says so or why not."""
+    """Return whether the tree's source can be reached now, and a phrase about it. Takes 5 s at most."""
     match spec.origin:
         case DebianOrigin() as origin:
             return debian.check(origin, bound_s=2.5)
@@ -232,7 +235,7 @@ def _look_for(path: Path) -> tuple[bool, str]:
 
 
 def remove_trees(cache: Path) -> int:
-    """Remove every tree, patched ones too, and what is known of them; returns how many. Downloads stay."""
+    """Remove all trees, patched ones too, and their records; return how many. Downloads are kept."""
     folder = cache / "trees"
     if not folder.is_dir():
         return 0

@@ -1,6 +1,6 @@
-"""This machine's apt configuration, read: where its Debian packages come from, and through what.
+"""Read this machine's apt configuration: its mirrors, and the proxies and options to reach them.
 
-Only reading: no file of apt's is changed. Addresses come from here and nowhere else.
+No file of apt's is changed. All addresses of Debian mirrors come from here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kmodpipe.util.files import temporary
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _FORMAT = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)|$(LABEL)"
-# How packages are reached, and how fresh their lists must be; nothing that loosens signature checks.
+# Options about proxies and the age of package lists; none that weakens the check of signatures.
 _CARRIED = re.compile(
     r"^(Acquire::(http|https)(::.*)?::Proxy|Acquire::(http|https)::Proxy::.*"
     r'|Acquire::(Check-Valid-Until|Check-Date|ForceIPv4|ForceIPv6|Retries)) "[^"\\]+";$'
@@ -36,23 +36,23 @@ class Target:
 
 
 def parse_targets(text: str) -> tuple[Target, ...]:
-    """Targets from the output of ``apt-get indextargets`` in this module's format."""
+    """Parse the output of ``apt-get indextargets`` in this module's format."""
     rows = (line.split("|") for line in text.splitlines())
     return tuple(Target(*row) for row in rows if len(row) == 5)
 
 
 def targets() -> tuple[Target, ...]:
-    """What this machine's apt is configured for. Raises InfraError where apt fails.
+    """Return the package lists that this machine's apt is configured for. Raise InfraError if apt fails.
 
-    apt names only lists that it has: where it has none (a fresh container image), they are fetched
-    into a folder of our own, which takes no root and seconds.
+    apt names only lists that it has downloaded. If it has none (in a fresh container image), they are
+    fetched into a temporary folder, which takes seconds and needs no root.
     """
     query = ["indextargets", "--format", _FORMAT, "Created-By: Packages"]
     found = parse_targets(process.run(["apt-get", *query], timeout_s=20).text)
     if found:
         return found
     with temporary("apt") as folder:
-        # The download user that root's apt switches to may not enter a private folder.
+        # Run by root, apt downloads as a user that may not enter a private folder, unless this is empty.
         own = [f"-oDir::State::Lists={folder}/lists", f"-oDir::Cache={folder}", "-oAPT::Sandbox::User="]
         (folder / "lists/partial").mkdir(parents=True)
         process.run(["apt-get", *own, "-qq", "update"], timeout_s=120)
@@ -60,10 +60,10 @@ def targets() -> tuple[Target, ...]:
 
 
 def debian_sources(found: Iterable[Target], suite: str, *, keyring: Path | None = KEYRING) -> tuple[str, ...]:
-    """One-line sources of ``suite`` (with its updates and security suites) on this machine's mirrors.
+    """Return sources.list lines for ``suite``, its updates and its security suite on this machine's mirrors.
 
-    Only Debian's own archive counts, not a third party's nor a derivative's; a machine on another
-    Debian release lends its mirrors. Empty where apt has no Debian mirror that a container can reach.
+    Only mirrors of Debian's own archive are used; the machine may run another release of Debian. Empty if
+    apt has no such mirror that a container can reach (over http or https).
     """
     signed = f"[signed-by={keyring}] " if keyring and keyring.exists() else ""
     lines: dict[str, None] = {}
@@ -86,16 +86,16 @@ def debian_sources(found: Iterable[Target], suite: str, *, keyring: Path | None 
 
 
 def carried_options(dump: str) -> tuple[str, ...]:
-    """Of ``apt-config dump``, the lines that a bootstrapped system needs to reach the same mirrors."""
+    """Return the lines of ``apt-config dump`` that another system needs to reach the same mirrors."""
     return tuple(line for line in dump.splitlines() if _CARRIED.match(line))
 
 
 def bootstrap(
     suite: str, tar: Path, *, log: Path, include: Sequence[str] = (), timeout_s: float = 300
 ) -> None:
-    """Make a minbase root file system of ``suite`` as ``tar`` (about 150 MiB, half a minute).
+    """Write a minbase root file system of ``suite`` to ``tar`` (about 150 MiB, in half a minute).
 
-    Raises InfraError where this machine's apt knows no Debian mirror, or mmdebstrap fails.
+    Raise InfraError if this machine's apt has no Debian mirror, or mmdebstrap fails.
     """
     sources = debian_sources(targets(), suite)
     if not sources:
@@ -112,7 +112,7 @@ def bootstrap(
         "--format=tar",
         *[f"--aptopt={option}" for option in options],
         '--aptopt=Acquire::Languages "none"',
-        # As the registry's slim images are: nobody reads manuals in it, and unpacking is half the time.
+        # As in the slim images of registries: manuals are not needed, and unpacking takes half the time.
         "--dpkgopt=force-unsafe-io",
         *[f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "info", "locale", "man")],
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
@@ -121,7 +121,7 @@ def bootstrap(
         str(tar),
         *sources,
     ]
-    # Root unpacks where space was checked, not in a /tmp that may be small or nodev; without root,
-    # mmdebstrap's user namespace could not enter a private folder.
+    # As root, unpack where space was checked: /tmp may be small or mounted nodev. Without root that folder
+    # would not do, because mmdebstrap's user namespace cannot enter a private one.
     env = {"TMPDIR": str(tar.parent)} if os.getuid() == 0 else None
     process.run(argv, timeout_s=timeout_s, log=log, env=env, hint=f"read {log}")

@@ -1,9 +1,8 @@
-"""Unpack a source archive from someone else: one pass, nothing outside the folder, nothing without bound.
+"""Unpack an untrusted source archive in one pass, within a folder and within limits.
 
-Not ``TarFile.extract``: on 75,000 files its ``data`` filter took three times as long as the unpacking
-itself, and older 3.11 releases have known ways round it through links. Here no link exists while files
-are written (every file is new and opened without following links; links come last, checked against the
-final top folder), so there is nothing to go round.
+``TarFile.extract`` is not used: for 75,000 files its ``data`` filter took three times as long as unpacking
+itself, and in older releases of Python 3.11 it can be circumvented through links. Here files are written
+before there are any links, each as a new file; the links are checked and made at the end.
 """
 
 from __future__ import annotations
@@ -42,34 +41,45 @@ _HEADER_TYPES = (
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold. Linux 6.12 has 86,000 files and 1.5 GB, ten times what its .tar.xz has.
-    Beyond ``small_bytes`` none unpacks to more than ``times_larger`` its own size."""
+    """What an archive may hold. Linux 6.12 has 86,000 files and 1.5 GB, ten times the size of its .tar.xz."""
 
     members: int = 500_000
     total_bytes: int = 8 * 1024**3
     file_bytes: int = 1024**3
     name_bytes: int = 1024
+    # How many times larger than the archive its contents may be, if they are larger than ``small_bytes``.
     times_larger: int = 200
     small_bytes: int = 64 * 1024**2
 
 
 @dataclass
 class _State:
+    """An archive that is being unpacked. Names are relative to ``target``."""
+
+    # The archive, for messages.
     what: str
     target: str
     limits: Limits
+    # The archive's size, if known.
     packed: int | None = None
     members: int = 0
+    # The size of the members so far, and what it was when disk space was checked last.
     total: int = 0
     written: int = 0
+    # Files and links; of them, files; folders.
     taken: set[str] = field(default_factory=set)
     regular: set[str] = field(default_factory=set)
     folders: set[str] = field(default_factory=set)
+    # Name and target of the links to make at the end.
     links: list[tuple[str, str]] = field(default_factory=list)
 
 
 class _StrictInfo(tarfile.TarInfo):
-    """tarfile takes garbage or a cut between two members for the end, and reads headers of any size."""
+    """A member that is read strictly.
+
+    tarfile itself takes garbage or a cut between two members for the archive's end, and reads headers of any
+    size.
+    """
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
@@ -81,7 +91,7 @@ class _StrictInfo(tarfile.TarInfo):
             raise tarfile.ReadError(str(e)) from e
 
     def _block(self, count: int) -> int:
-        # A size below nothing would send older releases of tarfile back, and round in circles.
+        # With a negative size, older releases of tarfile seek back and loop for ever.
         if count < 0:
             raise tarfile.ReadError(f"a size of {count} bytes")
         return int(super()._block(count))  # type: ignore[misc]
@@ -93,7 +103,7 @@ class _StrictInfo(tarfile.TarInfo):
 
 
 class _Peeked:
-    """A stream whose first bytes are looked at before it is read."""
+    """A stream whose first bytes can be inspected (``magic``) before it is read."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -120,10 +130,11 @@ def unpack(
 ) -> None:
     """Unpack the tar in ``stream`` (plain, gz, bz2 or xz) into the empty folder ``target``.
 
-    A single top folder is stripped. ``packed`` is the archive's own size, where it is known. ``on_count``
-    hears how many members are done, now and then.
-    UserError names the member that escapes, is no file, folder or link, or goes beyond ``limits``, and
-    says where an archive is cut short or damaged.
+    A single top folder is stripped. ``what`` names the archive in messages, ``packed`` is its size in bytes
+    if known, and ``on_count`` is called now and then with the number of members unpacked.
+
+    Raise UserError for a damaged or truncated archive, and for a member (which it names) that leads out of
+    ``target``, is no file, folder or link, or exceeds ``limits``.
     """
     state = _State(what, os.fspath(target), limits or Limits(), packed)
     peeked = _Peeked(stream)
@@ -135,7 +146,7 @@ def unpack(
         with tarfile.open(fileobj=plain, mode="r|", tarinfo=_StrictInfo) as archive:
             for member in archive:
                 _take(state, archive, member)
-                # Stream mode never goes back: without this the list of members grows for ever.
+                # In stream mode the list of members is not needed, and would grow with each one.
                 archive.members = []  # type: ignore[attr-defined]
                 if state.members % 256 == 0:
                     if process.stopping():
@@ -158,7 +169,7 @@ def unpack(
 
 
 def _read_to_the_end(plain: IO[bytes]) -> None:
-    """tarfile takes a stream that ends between two members for whole: read on, to meet the checksum."""
+    """Read the rest of the stream, so that the decompressor verifies its checksum."""
     behind = 0
     while data := plain.read(_CHUNK):
         behind += len(data)
@@ -176,7 +187,7 @@ def _refuse(state: _State, member: str, why: str) -> UserError:
 
 
 def _clean_name(state: _State, raw: str) -> str:
-    """The member's name relative to the target; ``""`` for the target itself."""
+    """Return the member's name relative to the target; ``""`` for the target itself."""
     if raw.startswith("/"):
         raise _refuse(state, raw, "has an absolute name")
     parts = [p for p in raw.split("/") if p not in ("", ".")]
@@ -191,6 +202,7 @@ def _clean_name(state: _State, raw: str) -> str:
 
 
 def _take(state: _State, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    """Unpack one member, or raise UserError if it is not allowed."""
     state.members += 1
     state.total += member.size
     if state.members > state.limits.members:
@@ -235,7 +247,7 @@ def _take(state: _State, archive: tarfile.TarFile, member: tarfile.TarInfo) -> N
 def _make_folders(state: _State, name: str) -> None:
     if name in state.folders or not name:
         return
-    # A link is not made before the end, so its name looks free on the disk: ask what was claimed.
+    # Links are made at the end only, so their names are free on the disk and have to be looked up here.
     if name in state.taken:
         raise _refuse(state, name, "is used as a folder and is none")
     _make_folders(state, name.rpartition("/")[0])
@@ -244,7 +256,7 @@ def _make_folders(state: _State, name: str) -> None:
 
 
 def _claim(state: _State, name: str) -> None:
-    """Make room for a new file or link: its folder is there, its name is free."""
+    """Reserve the name of a new file or link, and make its folder."""
     if name in state.taken or name in state.folders:
         raise _refuse(state, name, "is there twice")
     _make_folders(state, name.rpartition("/")[0])
@@ -263,7 +275,7 @@ def _write(path: str, source: IO[bytes], member: tarfile.TarInfo) -> None:
 
 
 def _finish(state: _State) -> None:
-    """Strip the single top folder, then make the links, each checked against the final top."""
+    """Make the links, which must not lead out of the final top folder, and strip a single top folder."""
     root = Path(state.target)
     tops = {n.partition("/")[0] for n in (*state.taken, *state.folders)}
     top = next(iter(tops)) if len(tops) == 1 and tops <= state.folders else None
@@ -277,7 +289,7 @@ def _finish(state: _State) -> None:
         except OSError as e:
             raise _refuse(state, name, f"is a link that cannot be made: {e.strerror}") from e
     if top:
-        # Through a name that no member has: the top folder may hold one of its own name.
+        # Renamed first: the top folder may contain an entry of its own name.
         aside = root / ".kmodpipe-top"
         (root / top).rename(aside)
         for entry in list(aside.iterdir()):

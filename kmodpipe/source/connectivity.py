@@ -1,4 +1,4 @@
-"""Can the far end be reached? Bounded, so that a machine without a network says so at once."""
+"""Check whether a server can be reached, within a time limit."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ _DEFAULT_PORT = {"git": 9418, "ssh": 22, "http": 80, "https": 443}
 _SCP_LIKE = re.compile(r"^(?:[^@/:]+@)?(?P<host>[^/:]+):(?!//)(?P<path>.+)$")
 
 Answer = tuple[bool, str]
+"""Whether a server can be reached, and a phrase about it."""
 HINT = "check the address and the network; behind a proxy, set https_proxy"
 
 
 def probe(url: str, *, bound_s: float = 5.0) -> Answer:
-    """Whether the server of ``url`` answers, and a phrase that says so or why not.
+    """Return whether the server of ``url`` answers, and a phrase about it, after ``bound_s`` at most.
 
-    An answer of any kind counts (404 too: that is a wrong address, not a missing network); only a name
-    that does not resolve, a refused, dropped or untrusted connection and a gateway's 502..504 do not.
+    Any answer counts, even 404: that is a wrong address, not a missing network. What does not count: a name
+    that does not resolve, a refused, dropped or untrusted connection, and status 502 to 504 of a gateway.
     """
     parts = urlsplit(url)
     if parts.scheme == "file" or url.startswith("/"):
@@ -46,13 +47,13 @@ def is_ssh(url: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """The host name in ``url``, or the URL itself where it names none."""
+    """Return the host name in ``url``, or the URL itself if it has none."""
     scp = _SCP_LIKE.match(url)
     return urlsplit(url).hostname or (scp["host"] if scp else url)
 
 
 def fault_of(url: str) -> str:
-    """Why ``url`` cannot be an address: a bracket or a port that none has; empty where it can."""
+    """Return why ``url`` is malformed (a bracket or a port); empty if it is not."""
     try:
         urlsplit(url).port  # noqa: B018
     except ValueError as e:
@@ -61,7 +62,10 @@ def fault_of(url: str) -> str:
 
 
 def _bounded(ask: Callable[[], Answer], bound_s: float) -> Answer:
-    """``ask`` in a thread of its own: a resolver that does not answer has no time limit to set."""
+    """Return the result of ``ask``, or a failure after ``bound_s``.
+
+    It runs in a thread, because name resolution has no time limit of its own.
+    """
     answers: list[Answer] = []
     thread = Thread(lambda: answers.append(ask()))
     thread.start()
@@ -80,7 +84,7 @@ def _ask_http(url: str, bound_s: float) -> Answer:
     except requests.exceptions.Timeout:
         return False, f"no answer within {bound_s:g} s"
     except (requests.exceptions.InvalidSchema, requests.exceptions.InvalidURL) as e:
-        # It answers, with an address that is none: no reason for a stand-in.
+        # The server answers, with a redirect to an invalid address: no reason to use a stand-in.
         return True, f"answers, and leads elsewhere: {e}"
     except requests.exceptions.RequestException as e:
         return False, _root(e)
@@ -102,7 +106,10 @@ def _connect(host: str, port: int, bound_s: float) -> Answer:
 
 
 def _root(error: BaseException) -> str:
-    """The innermost cause in a few words: requests wraps urllib3 wraps socket, each repeating the URL."""
+    """Return the innermost cause in a few words.
+
+    An error of requests wraps one of urllib3, which wraps one of socket, and each repeats the URL.
+    """
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, socket.gaierror) or type(seen).__name__ == "NameResolutionError":

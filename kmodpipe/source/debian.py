@@ -1,8 +1,7 @@
-"""Trees from Debian's ``linux-source-*`` packages, verified through apt's signatures.
+"""Get trees from Debian's ``linux-source-*`` packages, whose signatures apt verifies.
 
-apt works in a state of its own below the cache: its own sources, an empty list of trusted keys but for the
-declared key ring, no root. The machine's configuration gives the mirror's address and the way to it
-(proxies), nothing else.
+apt runs without root and with a private state below the cache: its own sources, and the declared key ring as
+the only trusted one. Of the machine's configuration only mirrors and proxies are used.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from kmodpipe.util.screen import Screen, Step
 _APT_LIMIT_S = 1800.0
 _MEMBER = re.compile(r"^(?:\./)?usr/src/linux-source-[^/]+\.tar\.(?:xz|bz2|gz)$")
 
-# ``-c`` is read after the machine's own files, so what must not hold here can be cleared here.
+# The file given with ``-c`` is read after the machine's own, and clears the settings that must not hold here.
 _APT_CONF = """\
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -62,9 +61,9 @@ Dir::Log "@ROOT@/log";
 """
 
 
-# -- where the machine's own apt gets Debian packages from ----------------------------------------------
+# -- mirrors -----------------------------------------------------------------------------------------
 def mirrors(found: Iterable[apt.Target], suite: str) -> list[str]:
-    """Addresses that may serve ``suite``, the likeliest first; apt's signatures say which of them does."""
+    """Return addresses that may serve ``suite``, the likeliest first; apt verifies what they serve."""
     wanted_security = suite.endswith("-security")
     sites: dict[str, int] = {}
     for target in found:
@@ -74,14 +73,14 @@ def mirrors(found: Iterable[apt.Target], suite: str) -> list[str]:
         if (target.label == "Debian-Security") == wanted_security:
             sites[site] = 0
         elif wanted_security and site.endswith("/debian"):
-            # A machine without security updates: mirrors keep that archive beside the other.
+            # For a machine without a security source: mirrors usually have that archive beside the other.
             sites.setdefault(f"{site}-security", 1)
     return sorted(sites, key=lambda site: sites[site])
 
 
 # -- from the archive to a .deb ----------------------------------------------------------------------
 def check(origin: DebianOrigin, *, bound_s: float = 5.0) -> tuple[bool, str]:
-    """Whether some mirror of this machine's apt has the suite, and a phrase."""
+    """Return whether a mirror of this machine's apt has the suite, and a phrase about it."""
     problem = _lacking(origin)
     if problem:
         return False, problem
@@ -111,13 +110,13 @@ def _request(origin: DebianOrigin) -> dict[str, object]:
 
 
 def locate(origin: DebianOrigin, cache: Path, warn: tree.Warn | None = None) -> Tree | None:
-    """The unpacked package, if it is here. No network."""
+    """Return the unpacked package if it is in the cache, else None. Does not use the network."""
     answer = tree.recall(cache, _request(origin))
     return tree.known(cache, answer.get("identity", ""), warn) if answer else None
 
 
 def fetch(origin: DebianOrigin, cache: Path, screen: Screen) -> Tree:
-    """Download, verify and unpack the package. InfraError where apt here cannot get or verify it."""
+    """Download, verify and unpack the package. Raise InfraError if apt cannot get or verify it."""
     request = _request(origin)
     lock_file = cache / "locks" / f"deb-{digest_of(request)[:16]}"
     with lock(lock_file, waiting=screen.say):
@@ -134,7 +133,7 @@ def fetch(origin: DebianOrigin, cache: Path, screen: Screen) -> Tree:
 
 
 def _kept(origin: DebianOrigin, cache: Path) -> tuple[Path, dict[str, str]] | None:
-    """A package that an earlier run downloaded and verified with the same key ring."""
+    """Return a package that an earlier run downloaded and verified with the same key ring, or None."""
     for notes in (cache / "downloads").glob(f"{origin.package}_*.deb.json"):
         deb = notes.with_suffix("")
         try:
@@ -192,14 +191,14 @@ def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, 
 
 
 def _first_complaint(error: InfraError) -> str:
-    """apt's own first words: W: and E: lines, the signature's first."""
+    """Return the most telling line of apt's output: of its E: and W: lines, one about signatures first."""
     lines = [line for line in error.detail.splitlines() if line.startswith(("E:", "W:"))]
     lines.sort(key=lambda line: ("signature" not in line.lower(), line.startswith("W:")))
     return lines[0] if lines else error.what
 
 
 def _apt(origin: DebianOrigin, suite: str, uri: str, root: Path, step: Step) -> Path:
-    """``apt-get update`` and ``download`` in a private state below ``root``."""
+    """Run ``apt-get update`` and ``download`` with a private state below ``root``; return the package."""
     for name in ("state/lists/partial", "cache/archives/partial", "empty", "log", "download"):
         (root / name).mkdir(parents=True)
     (root / "state/status").touch()
@@ -215,7 +214,7 @@ def _apt(origin: DebianOrigin, suite: str, uri: str, root: Path, step: Step) -> 
 
     command = ["apt-get", "-c", str(root / "apt.conf"), "-o", "APT::Status-Fd=1", "-q"]
     step.update(f"apt-get update: {suite} from {connectivity.host_of(uri)}")
-    # By default a list that cannot be had is only a warning.
+    # By default a list that cannot be downloaded is only a warning.
     process.run(
         [*command, "update", "-o", "APT::Update::Error-Mode=any"], timeout_s=_APT_LIMIT_S, on_line=show
     )
@@ -247,14 +246,14 @@ def _unpack(deb: Path, cache: Path, screen: Screen, identity: str, provenance: d
 
 
 def _unpack_inner(stream: IO[bytes], target: Path, what: str, step: Step) -> None:
-    """Find the source tarball in the package's own tar, and unpack it as it goes by."""
+    """Unpack the source tarball inside the package's tar while reading the latter."""
     try:
         with tarfile.open(fileobj=stream, mode="r|") as outer:
             for member in outer:
                 wanted = member.isreg() and _MEMBER.match(member.name)
                 if wanted and (inner := outer.extractfile(member)):
-                    said = f"{what}: {member.name.rpartition('/')[2]}"
-                    archive.unpack(inner, target, what=said, on_count=lambda n: step.update(f"{n} files"))
+                    name = f"{what}: {member.name.rpartition('/')[2]}"
+                    archive.unpack(inner, target, what=name, on_count=lambda n: step.update(f"{n} files"))
                     return
     except tarfile.TarError as e:
         if process.stopping():

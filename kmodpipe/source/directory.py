@@ -1,10 +1,10 @@
-"""Trees from someone's own folder, which is read and never written to.
+"""Get trees from the user's own folder, which is not written to.
 
-    CACHE/trees/pins/dir-<digest of its path>.sum    its identity when it had these stats
-    CACHE/trees/pins/dir-<digest of its path>.files  name -> stats and content digest
+    CACHE/trees/pins/dir-<digest of its path>.sum    identity and digest of stats of the last copy
+    CACHE/trees/pins/dir-<digest of its path>.files  stats and content digest of each file
 
-An unchanged folder is recognised by its stats alone; a changed one becomes a new tree, made of hard links
-to the previous copy and of what changed.
+An unchanged folder is recognised by its stats alone. The copy of a changed one has hard links to the files of
+the previous copy that did not change.
 """
 
 from __future__ import annotations
@@ -12,17 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.cache import store
-from kmodpipe.source import tree
-from kmodpipe.source.git import QUIET_ENV
+from kmodpipe.source import tree, user_git
+from kmodpipe.source.build_products import is_product
 from kmodpipe.source.origin import FolderOrigin
 from kmodpipe.source.tree import Tree
 from kmodpipe.util import paths, process
@@ -33,24 +32,11 @@ from kmodpipe.util.hardlinks import link_or_copy
 from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen, Step
 
-_GIT_LIMIT_S = 120.0
-# A partial clone names the program that fetches what it lacks. The first word is for git from 2.44 on.
-_OFFLINE = {"GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": ""}
 _FILE_BYTES = 1024**3
 _FILES = 500_000
-# File times tick every few milliseconds: a file changed this shortly before it was looked at may change
-# again without its times showing it, so its contents are read again next time.
+# File times have a granularity of some milliseconds: a file changed less than this before it was looked at
+# may change again without a change of its times, so its contents are read again next time.
 _RACY_NS = 100_000_000
-
-_PRODUCT_SUFFIXES = frozenset({
-    "o", "a", "ko", "mod", "cmd", "order", "symvers", "dtb", "dtbo", "so", "dwo", "gcno", "gcda", "su",
-})  # fmt: skip
-_PRODUCT_NAMES = frozenset({".config", ".config.old", ".version", ".missing-syscalls.d"})
-_PRODUCT_TOP_NAMES = frozenset({"System.map", "modules.builtin", "modules.builtin.modinfo"})
-_PRODUCT_FOLDERS = ("include/config/", "include/generated/", ".tmp_versions/")
-_PRODUCT_BELOW = re.compile(
-    r"arch/[^/]+/(include/generated/|boot/[^/]*Image[^/]*(?<!\.S)$)|usr/include/[^/]+/"
-)
 
 Signature = tuple[int, int, int, int, int]
 """mtime_ns, ctime_ns, size, inode, mode."""
@@ -58,78 +44,37 @@ Signature = tuple[int, int, int, int, int]
 
 @dataclass(frozen=True)
 class _Seen:
-    """The folder at one moment: each file with its stat signature, and the digest of all of them."""
+    """The state of a folder at one moment."""
 
     root: Path
+    # By name, relative to ``root``.
     files: dict[str, Signature]
+    # Of the names and signatures.
     digest: str
     began_ns: int
+    # Whether git listed the files; else all files of the folder were taken.
     from_git: bool
 
 
-def is_product(name: str) -> bool:
-    """Whether a file of this name (relative to the top) is made by a kernel build or configuration."""
-    base = name.rpartition("/")[2]
-    _, dot, suffix = base.rpartition(".")
-    if (dot and suffix in _PRODUCT_SUFFIXES) or base in _PRODUCT_NAMES or base.startswith(".tmp_"):
-        return True
-    if base.endswith((".mod.c", ".so.dbg")) or name.startswith(_PRODUCT_FOLDERS):
-        return True
-    if base == name:
-        return base.startswith("vmlinux") or base in _PRODUCT_TOP_NAMES
-    return name.startswith(("arch/", "usr/")) and _PRODUCT_BELOW.match(name) is not None
-
-
 # -- looking -----------------------------------------------------------------------------------------
-def _git(
-    root: Path,
-    *args: str,
-    check: bool = True,
-    stdin: bytes | None = None,
-    env: Mapping[str, str] | None = None,
-) -> process.Completed:
-    """git in the user's folder: reads only, runs no program that the folder's configuration names, and asks
-    no server for objects that are not there."""
-    argv = [
-        "git",
-        # The settings may name another one.
-        f"--work-tree={root}",
-        "-c",
-        "core.fsmonitor=false",
-        "-c",
-        "core.hooksPath=/dev/null",
-        "-c",
-        "safe.directory=*",
-        *args,
-    ]
-    return process.run(
-        argv,
-        timeout_s=_GIT_LIMIT_S,
-        cwd=root,
-        env={**QUIET_ENV, **_OFFLINE, **(env or {})},
-        check=check,
-        stdin=stdin,
-    )
-
-
 def _names(root: Path) -> tuple[list[str], bool]:
-    """All source files below ``root``, and whether git told them."""
+    """Return the names of all source files below ``root``, and whether git listed them."""
     if not (root / ".git").exists():
         return sorted(n for n in _walk(root) if not is_product(n)), False
     listings = (("-c",), ("-o", "--exclude-standard"))
-    tracked, others = (_git(root, "ls-files", "-z", *which, check=False) for which in listings)
+    tracked, others = (user_git.run_git(root, "ls-files", "-z", *which, check=False) for which in listings)
     for done in (tracked, others):
         if done.returncode != 0:
             raise UserError(
-                "git cannot say which files belong to this folder",
+                "git cannot list the files of this folder",
                 where=str(root),
                 detail=done.tail,
-                hint="is its .git whole? without one, all files of the folder are taken",
+                hint="is its .git complete? Without one, all files of the folder are taken",
             )
         if done.stdout and not done.stdout.endswith(b"\0"):
             raise UserError("too many files for a kernel tree", where=str(root))
     names = {os.fsdecode(n) for n in tracked.stdout.split(b"\0") if n}
-    # A trailing slash is a repository of its own inside this one: not part of this tree.
+    # A name with a trailing slash is a repository inside this one, and not part of this tree.
     untracked = {os.fsdecode(n) for n in others.stdout.split(b"\0") if n and not n.endswith(b"/")}
     return sorted(names | {n for n in untracked if not is_product(n)}), True
 
@@ -153,7 +98,7 @@ def _walk(root: Path) -> Iterator[str]:
 
 
 def _look(root: Path) -> _Seen:
-    """Stat every source file. UserError for what is neither file nor link, and for a link out of the tree."""
+    """Stat every source file. Raise UserError for one that is neither a file nor a link, or too large."""
     began_ns = time.time_ns()
     names, from_git = _names(root)
     files: dict[str, Signature] = {}
@@ -190,7 +135,7 @@ def _look(root: Path) -> _Seen:
 
 
 def _is_below_folders(root: Path, folder: str, real: dict[str, bool]) -> bool:
-    """Whether each part of ``folder`` is a folder itself, and no link to one; ``real`` is what is known."""
+    """Whether no part of the path ``folder`` is a symbolic link; ``real`` caches the results."""
     if folder not in real:
         above = _is_below_folders(root, folder.rpartition("/")[0], real)
         real[folder] = above and not Path(root, folder).is_symlink()
@@ -198,7 +143,10 @@ def _is_below_folders(root: Path, folder: str, real: dict[str, bool]) -> bool:
 
 
 def _look_calmly(root: Path) -> _Seen:
-    """`_look`, a moment later where something just changed: then a further change shows in its times."""
+    """Return `_look`; if a file just changed, look again a moment later.
+
+    By then a further change of the file would show in its times.
+    """
     seen = _look(root)
     if _racy(seen):
         time.sleep(2 * _RACY_NS / 1e9)
@@ -207,6 +155,7 @@ def _look_calmly(root: Path) -> _Seen:
 
 
 def _racy(seen: _Seen) -> set[str]:
+    """Return the files that changed so recently that their stats prove nothing."""
     edge = seen.began_ns - _RACY_NS
     return {name for name, s in seen.files.items() if max(s[0], s[1]) >= edge}
 
@@ -224,9 +173,9 @@ def _root(origin: FolderOrigin) -> Path:
 
 
 def locate(origin: FolderOrigin, cache: Path, warn: tree.Warn | None = None) -> Tree | None:
-    """The copy of the folder as it is now, if there is one: about a second for 75,000 files."""
+    """Return the copy of the folder as it is now if there is one, else None. Takes 1 s for 75,000 files."""
     root = _root(origin)
-    # Before a whole home folder is looked through.
+    # First, so that a folder that is no tree (a home folder, say) is not searched.
     tree.kernel_version(root, what=str(root))
     return _recognise(_look(root), cache, warn)
 
@@ -245,7 +194,7 @@ def _recognise(seen: _Seen, cache: Path, warn: tree.Warn | None = None) -> Tree 
 
 # -- copying -----------------------------------------------------------------------------------------
 def fetch(origin: FolderOrigin, cache: Path, screen: Screen) -> Tree:
-    """A copy of the folder as it is now, in the cache."""
+    """Return a copy of the folder as it is now; make it if it is not in the cache."""
     root = _root(origin)
     tree.kernel_version(root, what=str(root))
     summary, index = _index_paths(cache, root)
@@ -295,7 +244,11 @@ def _identity(table: dict[str, str]) -> str:
 def _copy(
     seen: _Seen, old: dict[str, list[object]], base: Path | None, target: Path, step: Step
 ) -> tuple[Path, dict[str, str], tuple[int, int]]:
-    """Copy or link every file; returns the folder, name -> content, and (files, linked)."""
+    """Copy or link every file to ``target``.
+
+    Return it, the content of each file as in the identity, and the numbers of files and of linked ones.
+    ``old`` has the stats and content of each file in ``base``, the previous copy.
+    """
     _refuse_escaping_links(seen)
     target.mkdir()
     made: set[str] = {""}
@@ -338,7 +291,7 @@ def _refuse_escaping_links(seen: _Seen) -> None:
 
 
 def _copy_one(seen: _Seen, name: str, signature: Signature, target: Path) -> str | None:
-    """Copy one file or link; returns its part of the identity, None for a program that a build left."""
+    """Copy one file or link. Return its part of the identity; None for a program that a build left."""
     source, copy = f"{seen.root}/{name}", f"{target}/{name}"
     if stat.S_ISLNK(signature[4]):
         points_to = os.readlink(source)  # noqa: PTH115
@@ -346,7 +299,7 @@ def _copy_one(seen: _Seen, name: str, signature: Signature, target: Path) -> str
         return f"l:{points_to}"
     executable = bool(signature[4] & 0o100)
     try:
-        # Not blocking: what was a file when it was looked at may be a pipe now.
+        # Not blocking, because the file may have been replaced by a pipe.
         fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as e:
         raise UserError(f"{name!r} cannot be read: {e.strerror}", where=str(seen.root)) from e
@@ -356,7 +309,7 @@ def _copy_one(seen: _Seen, name: str, signature: Signature, target: Path) -> str
     if (now.st_mtime_ns, now.st_size, now.st_ino) != (signature[0], signature[2], signature[3]):
         raise UserError(f"{name} changed while it was copied", where=str(seen.root), hint="try again")
     if executable and not seen.from_git and data.startswith(b"\x7fELF"):
-        # A host program that an earlier build left (scripts/basic/fixdep): make would take it for its own.
+        # A host program of an earlier build, such as scripts/basic/fixdep: make would use it.
         return None
     with Path(copy).open("xb") as out:
         out.write(data)
@@ -369,58 +322,5 @@ def _copy_one(seen: _Seen, name: str, signature: Signature, target: Path) -> str
 def _with_provenance(found: Tree, seen: _Seen) -> Tree:
     facts = {"source": "directory", "directory": str(seen.root), "digest": found.identity.partition(":")[2]}
     if seen.from_git:
-        facts |= _git_state(seen.root)
+        facts |= user_git.state(seen.root)
     return Tree(found.name, found.path, found.identity, found.kernel_version, facts)
-
-
-def _git_state(root: Path) -> dict[str, str]:
-    """HEAD and what differs from it, by plumbing that leaves the index as it is."""
-    head = _git(root, "rev-parse", "--verify", "--quiet", "HEAD", check=False).text.strip()
-    if not head:
-        return {"git-head": "none", "git-state": "no commit yet"}
-    compared = _git(root, "diff-index", "--cached", "--raw", "-z", "--no-renames", head, check=False)
-    if compared.returncode != 0:
-        return {"git-head": head, "git-state": "cannot be told: its repository is not whole"}
-    staged = _raw(compared.stdout)
-    worktree = _raw(_git(root, "diff-files", "--raw", "-z", env=_without_filters(root)).stdout)
-    changed = {name for name, _ in staged} | _really_changed(root, worktree)
-    listed = _git(root, "ls-files", "-o", "-z", "--exclude-standard").stdout.split(b"\0")
-    untracked = [n for n in listed if n and not n.endswith(b"/") and not is_product(os.fsdecode(n))]
-    parts = [f"{len(changed)} changed"] * bool(changed) + [f"{len(untracked)} untracked"] * bool(untracked)
-    return {"git-head": head, "git-state": "modified: " + ", ".join(parts) if parts else "clean"}
-
-
-def _without_filters(root: Path) -> dict[str, str]:
-    """The environment in which git runs no filter program that the configuration names."""
-    listed = _git(root, "config", "-z", "--name-only", "--get-regexp", r"^filter\.", check=False)
-    names = sorted({os.fsdecode(n) for n in listed.stdout.split(b"\0") if n})
-    env = {"GIT_CONFIG_COUNT": str(len(names))}
-    for number, name in enumerate(names):
-        env[f"GIT_CONFIG_KEY_{number}"] = name
-        env[f"GIT_CONFIG_VALUE_{number}"] = "false" if name.lower().endswith(".required") else ""
-    return env
-
-
-def _raw(output: bytes) -> list[tuple[str, str]]:
-    """(name, old blob, or ``""`` where the mode changed) of ``--raw -z`` output without renames."""
-    fields = output.split(b"\0")
-    rows: list[tuple[str, str]] = []
-    for meta, name in zip(fields[0::2], fields[1::2], strict=False):
-        old_mode, new_mode, old_blob, *_ = meta.decode().lstrip(":").split()
-        rows.append((os.fsdecode(name), old_blob if old_mode == new_mode else ""))
-    return rows
-
-
-def _really_changed(root: Path, rows: list[tuple[str, str]]) -> set[str]:
-    """Those of ``rows`` whose contents differ from the index: in the others only the times do."""
-    doubtful = [(n, blob) for n, blob in rows if blob and "\n" not in n and _is_file(root / n)]
-    if not doubtful:
-        return {name for name, _ in rows}
-    paths = os.fsencode("".join(f"{name}\n" for name, _ in doubtful))
-    done = _git(root, "hash-object", "--no-filters", "--stdin-paths", stdin=paths)
-    same = {n for (n, blob), now in zip(doubtful, done.text.split(), strict=True) if blob == now}
-    return {name for name, _ in rows} - same
-
-
-def _is_file(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()

@@ -1,10 +1,10 @@
-"""Download one file over http(s): streaming, with progress, resumed where the connection broke.
+"""Download a file over http(s) with progress, and resume it after a lost connection.
 
     <name>.part        what has arrived
-    <name>.part.json   the address and the validators (ETag, Last-Modified, length) of what is arriving
+    <name>.part.json   the address of the file and its validators (ETag, Last-Modified)
 
-A part is only ever continued where the server proves (206, Content-Range, If-Range) that it goes on with
-the same file; otherwise it starts again.
+A download is resumed only if the server proves that it continues the same file (status 206, Content-Range,
+If-Range: RFC 9110); otherwise it starts again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from kmodpipe.util.screen import Step
 _CONNECT_S = 10.0
 _READ_S = 30.0
 _TOTAL_S = 2 * 3600.0
+# Attempts without any progress in a row, and attempts in all.
 _FRUITLESS_TRIES = 4
 _TRIES = 100
 _CHUNK = 256 * 1024
@@ -38,15 +39,16 @@ _CONTENT_RANGE = re.compile(r"^bytes (\d+)-(\d+)/(\d+|\*)$")
 
 
 class _Broken(Exception):
-    """The transfer broke off or has to start again; another try may help."""
+    """The transfer broke off or has to start again; another attempt may help."""
 
 
 @dataclass(frozen=True)
 class Downloaded:
-    """A complete file, its digest, and the server's validators for it (``etag``, ``last-modified``)."""
+    """A complete file."""
 
     path: Path
     sha256: str
+    # The server's etag and last-modified for it, as far as it has them.
     validators: Mapping[str, str]
 
 
@@ -59,11 +61,11 @@ def download(
     fresh_if: Mapping[str, str] | None = None,
     retry_wait_s: float = 0.5,
 ) -> Downloaded | None:
-    """Download ``url`` to ``target``.
+    """Download ``url`` to ``target``; return None if it has not changed.
 
-    ``fresh_if`` are the validators of a copy that is already here: None is returned where the server says
-    that it is still the same. UserError for an address that is not there, InfraError for everything that
-    may go better another time, a wrong ``sha256`` among it.
+    ``fresh_if`` are the validators of the copy in the cache, if any, for the server to compare with. Raise
+    UserError if there is no file at the address, InfraError for failures that may be temporary and for a
+    wrong ``sha256``.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
@@ -76,7 +78,7 @@ def download(
             validators = _attempt(url, part, step, fresh_if or {}, deadline)
             break
         except _Broken as e:
-            # A try that brought something does not count: a bad line is slow, not hopeless.
+            # An attempt that made progress does not count: a bad connection gets there in the end.
             fruitless = 0 if _size(part) > before else fruitless + 1
             if fruitless >= _FRUITLESS_TRIES or tries >= _TRIES or time.monotonic() > deadline:
                 hint = "what has arrived is kept: the next run goes on from there"
@@ -91,7 +93,7 @@ def download(
         raise InfraError(
             f"the download has sha256 {found}, expected {sha256}",
             where=url,
-            hint="it was thrown away; if it comes out the same again, the expected digest is wrong",
+            hint="it was removed; if the next download has the same digest, the expected one is wrong",
         )
     part.replace(target)
     _forget(part)
@@ -134,8 +136,8 @@ def _notes_of(part: Path, url: str) -> dict[str, str]:
 def _attempt(
     url: str, part: Path, step: Step, fresh_if: Mapping[str, str], deadline: float
 ) -> dict[str, str] | None:
-    """One request. Returns the validators when ``part`` is complete, None for "not modified"."""
-    # Without this the server may compress what is compressed already, and ranges mean something else.
+    """Send one request. Return the validators once ``part`` is complete, None for "not modified"."""
+    # Without this the server may compress the body, and then ranges are those of the compressed one.
     headers = {"Accept-Encoding": "identity"}
     notes = _notes_of(part, url)
     have = _size(part)
@@ -152,11 +154,11 @@ def _attempt(
         with requests.get(url, headers=headers, stream=True, timeout=(_CONNECT_S, _READ_S)) as response:
             if response.status_code == 304:
                 return None
-            start = _where_it_goes_on(response, part, have, url)
+            start = _body_offset(response, part, have, url)
             validators = _validators(response)
             total = _expected_total(response, start)
             if start == 0:
-                # Before the notes change: old bytes must never stand beside a new file's validators.
+                # Emptied before the notes change: they must not describe another file than the old bytes'.
                 part.write_bytes(b"")
             write_atomically(_notes(part), json.dumps({"url": url, **validators}))
             _receive(response, part, start, total, step, deadline, url)
@@ -167,8 +169,8 @@ def _attempt(
     return validators
 
 
-def _where_it_goes_on(response: requests.Response, part: Path, have: int, url: str) -> int:
-    """The offset that the body of ``response`` begins at."""
+def _body_offset(response: requests.Response, part: Path, have: int, url: str) -> int:
+    """Return the offset in the file at which the body of ``response`` begins."""
     status = response.status_code
     if status == 200:
         return 0
@@ -179,7 +181,7 @@ def _where_it_goes_on(response: requests.Response, part: Path, have: int, url: s
         if match and int(match[1]) == have and same:
             return have
         _forget(part)
-        raise _Broken("the server went on at another place, or with another file, than asked for")
+        raise _Broken("the server continued at another offset, or with another file, than requested")
     if status == 416 and have:
         _forget(part)
         raise _Broken("the server has no such range any more")
@@ -189,7 +191,7 @@ def _where_it_goes_on(response: requests.Response, part: Path, have: int, url: s
 
 
 def _validators(response: requests.Response) -> dict[str, str]:
-    """What the server gives to recognise this very file by; a weak ETag proves nothing byte by byte."""
+    """Return the validators of the response; a weak ETag is no proof that all bytes are the same."""
     found: dict[str, str] = {}
     etag = response.headers.get("ETag", "")
     if etag and not etag.startswith("W/"):
@@ -224,7 +226,7 @@ def _receive(
             done += len(data)
             if done > _MOST_BYTES:
                 raise UserError(
-                    f"it has no end after {done >> 20} MiB: no kernel source is larger", where=url
+                    f"it does not end after {done >> 20} MiB: no kernel source is larger", where=url
                 )
             if done - checked > _LOOK_AT_DISK_BYTES:
                 checked = done

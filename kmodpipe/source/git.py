@@ -1,43 +1,39 @@
-"""Trees from git: shallow fetches into one shared bare repository, a worktree a commit.
+"""Get trees from git: shallow fetches into one shared bare repository, and a worktree for each commit.
 
-What a repository holds is untrusted: no hooks, no submodules, no file system monitor, no filters, no
-``ext::`` transport, and no symbolic link that points out of the tree.
+A commit is not trusted: its files are checked before it is checked out.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import selectors
-import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.cache import store
 from kmodpipe.source import archive, connectivity, tree
+from kmodpipe.source.git_command import (
+    NETWORK_ENV,
+    QUIET_ENV,
+    SAFE,
+    raise_for,
+    repository,
+    run_git,
+    run_showing,
+)
 from kmodpipe.source.origin import GitOrigin
 from kmodpipe.source.tree import Tree, Unreachable
-from kmodpipe.util import os_errors, paths, process
+from kmodpipe.util import paths, process
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError, unknown_name
 from kmodpipe.util.files import require_space
-from kmodpipe.util.lines import LineSplitter, Tail
 from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen, Step
 
-_FETCH_LIMIT_S = 2 * 3600.0
-_SILENCE_LIMIT_S = 180.0
-_LOCAL_LIMIT_S = 900.0
 _LINK = b"120000"
 _LINK_BYTES = 4096
 _HASH = re.compile(r"^[0-9a-f]{40}$")
-_NO_NETWORK = re.compile(
-    r"could not resolve host|name or service not known|connection refused|connection timed out"
-    r"|failed to connect|couldn't connect|network is unreachable|no route to host|unable to look up",
-    re.IGNORECASE,
-)
-_NO_SUCH_COMMIT = re.compile(r"not our ref|couldn't find remote ref|no such remote ref", re.IGNORECASE)
 _HASH_REFUSED = re.compile(r"unadvertised object|does not allow request", re.IGNORECASE)
 _DAMAGED = re.compile(
     r"object \S+ .*is corrupt|inflate: (?:data stream error|needs dictionary)|unable to unpack \S+ header"
@@ -45,41 +41,6 @@ _DAMAGED = re.compile(
     r"|bad (?:object|tree object|pack)|packfile \S+ (?:cannot be mapped|does not match|claims|is)|index file",
     re.IGNORECASE,
 )
-_PROGRESS = re.compile(r"^(?:remote: )?([A-Z][a-z]+ [a-z]+):\s+(\d+)% ")
-
-SAFE = (
-    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "protocol.ext.allow=never",
-    "-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "submodule.recurse=false",
-    "-c", "fetch.recurseSubmodules=false", "-c", "advice.detachedHead=false",
-    "-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60",
-)  # fmt: skip
-
-# The user's own git configuration (proxies, credentials) is for talking to servers only.
-_NETWORK_ENV = {
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ASKPASS": "/bin/false",
-    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=5",
-    "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
-}
-QUIET_ENV = {
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_TERMINAL_PROMPT": "0",
-}
-
-
-def repository(cache: Path) -> Path:
-    """The shared bare repository; it may not exist yet."""
-    return cache / "git" / "trees.git"
-
-
-def run_git(
-    cache: Path, *args: str, check: bool = True, stdin: bytes | None = None, whole: bool = False
-) -> process.Completed:
-    """A local git command in the shared repository."""
-    argv = ["git", f"--git-dir={repository(cache)}", *SAFE, *args]
-    return process.run(argv, timeout_s=_LOCAL_LIMIT_S, env=QUIET_ENV, stdin=stdin, check=check, whole=whole)
 
 
 def _request(origin: GitOrigin, *, head: bool) -> dict[str, object]:
@@ -90,7 +51,7 @@ def _request(origin: GitOrigin, *, head: bool) -> dict[str, object]:
 def locate(
     origin: GitOrigin, cache: Path, *, head: bool = False, warn: tree.Warn | None = None
 ) -> Tree | None:
-    """The tree that this request came out as last time, if it is still here. No network."""
+    """Return the tree of the last `fetch` of this origin if it is in the cache, else None."""
     answer = tree.recall(cache, _request(origin, head=head))
     return tree.known(cache, answer.get("identity", ""), warn) if answer else None
 
@@ -98,7 +59,7 @@ def locate(
 def fetch(origin: GitOrigin, cache: Path, screen: Screen, *, head: bool = False) -> Tree:
     """Fetch the pinned commit, the branch or tag, or with ``head`` the declared moving head.
 
-    Raises Unreachable where the server does not answer, UserError for a ref or commit it does not have.
+    Raise Unreachable if the server does not answer, UserError for a ref or commit that it does not have.
     """
     if head and not origin.head:
         raise UserError(
@@ -113,13 +74,13 @@ def fetch(origin: GitOrigin, cache: Path, screen: Screen, *, head: bool = False)
             try:
                 result = _get(origin, cache, screen, step, request)
             except InfraError as e:
-                told = _DAMAGED.search(f"{e.what}\n{e.detail}")
-                # What arrives may be damaged as well: only what is found here counts.
-                if told is None or isinstance(e, Interrupted) or _is_sound(cache):
+                damage = _DAMAGED.search(f"{e.what}\n{e.detail}")
+                # The data from the server may be damaged instead, so check the repository itself.
+                if damage is None or isinstance(e, Interrupted) or _is_sound(cache):
                     raise
-                # The trees that were checked out of it stand without it.
+                # Trees that are checked out already do not need it.
                 screen.warn(
-                    f"the cache's git repository is damaged ({told[0]}): what is needed is fetched anew"
+                    f"the cache's git repository is damaged ({damage[0]}): what is needed is fetched anew"
                 )
                 store.remove(repository(cache))
                 result = _get(origin, cache, screen, step, request)
@@ -139,9 +100,10 @@ def _get(origin: GitOrigin, cache: Path, screen: Screen, step: Step, request: di
 
 
 def tip(origin: GitOrigin, *, head: bool = False) -> str:
-    """The commit that the branch or tag is at now, asked of the server; '' for a pinned commit.
+    """Return the commit of the branch or tag on the server now; '' for a pinned commit.
 
-    Raises Unreachable where the server does not answer, UserError for a ref that it does not have."""
+    Raise Unreachable if the server does not answer, UserError for a ref that it does not have.
+    """
     if head and not origin.head:
         raise UserError(
             f"tree {origin.name} declares no moving head", hint='add head = "BRANCH" to its table'
@@ -155,7 +117,7 @@ def tip(origin: GitOrigin, *, head: bool = False) -> str:
         raise Unreachable(f"{connectivity.host_of(url)} cannot be reached: {why}", where=url)
     refs = _advertised(url, want)
     name = _full_name(url, want, refs)
-    # A tag with a message is an object of its own, which says what commit it is about.
+    # An annotated tag is an object of its own; the server lists the commit it points to as NAME^{}.
     return refs.get(f"{name}^{{}}", refs[name])
 
 
@@ -168,7 +130,7 @@ def _prepare(cache: Path) -> None:
 
 
 def _has(cache: Path, rev: str) -> str | None:
-    """The full hash of a commit that is in the shared repository, or None."""
+    """Return the full hash of a commit if the shared repository has it, else None."""
     done = run_git(
         cache, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}", check=False
     )
@@ -176,13 +138,13 @@ def _has(cache: Path, rev: str) -> str | None:
 
 
 def _commit_of(origin: GitOrigin, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> str:
-    """Bring the wanted commit into the shared repository; returns its hash."""
+    """Fetch the wanted commit into the shared repository, and return its hash."""
     want = str(request["want"])
     keep = f"refs/kmodpipe/{digest_of(request)[:24]}"
-    # The ref is written once all objects are there: it alone says that an earlier fetch was whole.
+    # The ref is written once all objects are there, so it proves that an earlier fetch was complete.
     got = _has(cache, keep) if _HASH.match(want) else None
     if got is None:
-        # An ssh host may be an alias that only ssh knows, and ssh has a connect limit of its own.
+        # An ssh host may be an alias in ssh's configuration, and ssh has a connect timeout of its own.
         reached, why = (True, "") if connectivity.is_ssh(origin.url) else connectivity.probe(origin.url)
         if not reached:
             step.finish(f"no answer: {why}")
@@ -197,24 +159,24 @@ def _commit_of(origin: GitOrigin, cache: Path, screen: Screen, step: Step, reque
         _fetch(origin, cache, screen, step, remote, keep, depth)
         got = _has(cache, keep)
     if got is None or (_HASH.match(want) and got != want):
-        raise InfraError(f"git fetched {got or 'nothing'} where {want} was asked for", where=origin.url)
+        raise InfraError(f"git fetched {got or 'nothing'} where {want} was requested", where=origin.url)
     if request["first-parent"]:
         parent = _has(cache, f"{got}^1")
         if parent is None:
-            raise UserError(f"commit {got} has no parent to stand on", where=origin.url)
+            raise UserError(f"commit {got} has no parent", where=origin.url)
         return parent
     return got
 
 
 def _remote_ref(url: str, want: str) -> str:
-    """The full name of a branch or tag on the server, as git itself would look it up."""
+    """Return the full name of a branch or tag on the server, looked up as git does (gitrevisions(7))."""
     return _full_name(url, want, _advertised(url, want))
 
 
 def _advertised(url: str, want: str) -> dict[str, str]:
-    """What the server has, name → hash."""
+    """Return the server's refs: hash by name."""
     argv = ["git", *SAFE, "ls-remote", "--quiet", "--end-of-options", url]
-    done = process.run(argv, timeout_s=60, env=_NETWORK_ENV, check=False)
+    done = process.run(argv, timeout_s=60, env=NETWORK_ENV, check=False)
     if done.returncode != 0:
         raise_for(done.tail, url, want)
     rows = (line.partition("\t") for line in done.text.splitlines())
@@ -226,11 +188,11 @@ def _full_name(url: str, want: str, names: Collection[str]) -> str:
     short = [n for n in candidates if n.startswith(("refs/tags/", "refs/heads/"))]
     if len(short) > 1:
         raise UserError(
-            f"{want} is both a branch and a tag", where=url, hint=f"say #{short[0]} or #{short[1]}"
+            f"{want} is both a branch and a tag", where=url, hint=f"give #{short[0]} or #{short[1]}"
         )
     if not candidates:
         if re.fullmatch(r"[0-9a-f]{7,39}", want):
-            hint = "servers know commits by their full hash only: give all 40 digits"
+            hint = "servers accept a commit's full hash only: give all 40 digits"
             raise UserError(f"no branch or tag {want}", where=url, hint=hint)
         known = (
             n.removeprefix("refs/heads/").removeprefix("refs/tags/") for n in names if n.startswith("refs/")
@@ -264,81 +226,14 @@ def _fetch(
         raise_for(tail, origin.url, remote)
 
 
-def raise_for(tail: str, url: str, want: str) -> None:
-    """Turn git's last words into the error of the right kind."""
-    if _NO_NETWORK.search(tail):
-        raise Unreachable(
-            f"{connectivity.host_of(url)} cannot be reached", where=url, detail=tail, hint=connectivity.HINT
-        )
-    if os_errors.says_full(tail):
-        raise os_errors.full("git fetched", where=url, detail=tail)
-    if _NO_SUCH_COMMIT.search(tail):
-        raise UserError(f"the repository has no commit {want}", where=url, detail=tail)
-    raise InfraError(
-        f"git could not fetch {want}",
-        where=url,
-        detail=tail,
-        hint="nothing half fetched is kept: run the same command again",
-    )
-
-
-def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S) -> tuple[int, str]:
-    """Run git with its progress on the step's line; returns its status and last lines.
-
-    git redraws its line with carriage returns, and has no limit for a ``git://`` server that falls
-    silent: hence a reader of our own, with a limit for the whole and one for silence.
-    """
-    child = process.spawn_piped(argv, env=_NETWORK_ENV)
-    lines, tail = LineSplitter(), Tail(20)
-    started = heard = time.monotonic()
-    try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(child.stderr, selectors.EVENT_READ)
-            while True:
-                if selector.select(0.5):
-                    data = os.read(child.stderr.fileno(), 65536)
-                    if not data:
-                        break
-                    heard = time.monotonic()
-                    for line in lines.feed(data.replace(b"\r", b"\n")):
-                        _show(line.strip(), step, tail)
-                elif child.poll() is not None:
-                    break
-                now = time.monotonic()
-                if now - heard > _SILENCE_LIMIT_S or now - started > limit_s:
-                    raise InfraError(
-                        f"git heard nothing from the server for {now - heard:.0f} s"
-                        if now - heard > _SILENCE_LIMIT_S
-                        else f"git fetch did not end within {limit_s:.0f} s",
-                        where=process.pasteable(argv),
-                        hint="nothing half fetched is kept: run the same command again",
-                    )
-        child.wait(30)
-    finally:
-        process.end(child)
-    if process.stopping():
-        raise Interrupted("interrupted while git fetched", where=process.pasteable(argv))
-    if lines.rest:
-        tail.add(lines.rest)
-    return child.returncode, tail.text
-
-
-def _show(line: str, step: Step, tail: Tail) -> None:
-    shown = _PROGRESS.match(line)
-    if shown:
-        step.update(line, done=int(shown[2]), total=100)
-    elif line:
-        tail.add(line)
-
-
 def _check_out(origin: GitOrigin, cache: Path, step: Step, commit: str, request: dict[str, object]) -> Tree:
-    """A worktree of ``commit``, checked before anything is written."""
+    """Check the files of ``commit``, then make a worktree of it."""
     identity = f"git:{commit}"
     what = f"{origin.url} at {commit}"
     listing = _listing(cache, commit, what)
     _refuse_what_no_tree_holds(listing, what)
     _refuse_escaping_links(cache, listing, what)
-    # The file system rounds every file up.
+    # The file system rounds the size of every file up to whole blocks.
     need_mib = (sum(entry.size for entry in listing) + len(listing) * 4096 >> 20) + 64
     require_space(cache, need_mib, f"a worktree of {commit[:12]}")
     folder = tree.slot(cache, identity)
@@ -379,7 +274,7 @@ class _Entry:
 
 
 def _listing(cache: Path, commit: str, what: str) -> list[_Entry]:
-    """Every file of a commit. UserError for none, and for more than any kernel has."""
+    """Return the files of a commit. Raise UserError if it has none, or more than any kernel."""
     try:
         done = run_git(cache, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, whole=True)
     except process.TooMuch as e:
@@ -411,19 +306,19 @@ def _refuse_escaping_links(cache: Path, listing: list[_Entry], what: str) -> Non
     links = [entry for entry in listing if entry.mode == _LINK]
     if not links:
         return
-    asked = b"".join(entry.blob + b"\n" for entry in links)
-    told = run_git(cache, "cat-file", "--batch", stdin=asked, whole=True).stdout
+    blobs = b"".join(entry.blob + b"\n" for entry in links)
+    output = run_git(cache, "cat-file", "--batch", stdin=blobs, whole=True).stdout
     targets: dict[str, str] = {}
     for entry in links:
         # "<blob> blob <size>", a newline, the content, a newline
-        begin = told.index(b"\n") + 1
-        targets[entry.name] = os.fsdecode(told[begin : begin + entry.size])
-        told = told[begin + entry.size + 1 :]
+        begin = output.index(b"\n") + 1
+        targets[entry.name] = os.fsdecode(output[begin : begin + entry.size])
+        output = output[begin + entry.size + 1 :]
     if found := paths.escaping_link(targets):
         raise UserError(f"its symbolic link {found[0]} points out of the tree, to {found[1]}", where=what)
 
 
 def prune(cache: Path) -> None:
-    """Let the shared repository forget worktrees that are gone."""
+    """Remove the records of deleted worktrees from the shared repository."""
     if (repository(cache) / "HEAD").is_file():
         run_git(cache, "worktree", "prune")

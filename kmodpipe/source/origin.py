@@ -1,4 +1,4 @@
-"""Where a tree comes from: exactly one of a git repository, a Debian package, a tarball and a folder."""
+"""Define where a tree comes from: a git repository, a Debian package, a tarball or a folder."""
 
 from __future__ import annotations
 

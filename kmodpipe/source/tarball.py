@@ -1,4 +1,4 @@
-"""Trees from a tarball, by path or http(s) URL."""
+"""Get trees from tarballs, by path or http(s) URL."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _file_request(path: Path) -> dict[str, object]:
 
 
 def _digest(path: Path, cache: Path) -> str:
-    """SHA-256 of the file, from memory where its stats are as they were."""
+    """Return the SHA-256 (hex) of the file: the recorded one if its stats have not changed."""
     request = _file_request(path)
     answer = tree.recall(cache, request)
     if answer and "sha256" in answer:
@@ -46,7 +46,10 @@ def _digest(path: Path, cache: Path) -> str:
 
 
 def locate(origin: TarballOrigin, cache: Path, warn: tree.Warn | None = None) -> Tree | None:
-    """The unpacked tarball, if it is here; for a URL without a digest, as it was fetched last. No network."""
+    """Return the unpacked tarball if it is in the cache, else None. Does not use the network.
+
+    For a URL without a digest that is the version of the last `fetch`.
+    """
     if not is_url(origin.location):
         path = Path(origin.location).expanduser()
         found = tree.known(cache, f"tar:{_checked(origin, path, cache)}", warn)
@@ -76,7 +79,10 @@ def _with_provenance(found: Tree, origin: TarballOrigin) -> Tree:
 
 
 def fetch(origin: TarballOrigin, cache: Path, screen: Screen) -> Tree:
-    """The tree in the tarball; a URL without a digest is asked each time whether it changed."""
+    """Return the tree in the tarball; get it if it is not in the cache.
+
+    For a URL without a digest, the server is asked each time whether the file changed.
+    """
     location = origin.location
     name = f"tar-{digest_of(location)[:16]}"
     with lock(cache / "locks" / name, waiting=screen.say):

@@ -1,9 +1,9 @@
-"""What a tree is: how it is declared, what makes it whole, and what is written down about it.
+"""Define how a tree is declared, and keep trees in the cache.
 
 CACHE/trees/<kind>-<…>/          one unpacked tree
-CACHE/trees/<kind>-<…>.manifest  size, time, mode and link target of each of its files: see `integrity`
-CACHE/trees/<kind>-<…>.json      its record, written last: a tree without one is half made and is made again
-CACHE/trees/pins/<digest>.json   what a request (a URL and a ref, say) came out as: no network is needed
+CACHE/trees/<kind>-<…>.manifest  size, mtime, mode and link target of each of its files: see `integrity`
+CACHE/trees/<kind>-<…>.json      its record, written last: a tree without one is incomplete and is made again
+CACHE/trees/pins/<digest>.json   the result of a request (a URL and a ref, say), known without the network
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from kmodpipe.util.files import write_atomically
 from kmodpipe.util.lock import lock
 
 Warn = Callable[[str], None]
-"""Is called with a warning for the user, such as `Screen.warn`."""
+"""A function that shows a warning, such as `Screen.warn`."""
 Kind = Literal["git", "debian", "tarball", "directory"]
 
 
 class Unreachable(InfraError):
-    """The far end does not answer at all: the one trouble for which a declared stand-in is taken."""
+    """The server does not answer. Only for this error is a declared stand-in used."""
 
 
 def _kebab(name: str) -> str:
@@ -41,17 +41,20 @@ def _kebab(name: str) -> str:
 
 
 class TreeSpec(BaseModel):
-    """One table of ``[tool.kmodpipe.trees]``, or what ``--tree`` named. The loader fills in ``name``.
+    """A table of ``[tool.kmodpipe.trees]``, or the value of ``--tree``.
 
-    Exactly one of ``git``, ``debian-package``, ``tarball`` and ``path`` says what kind it is.
+    Exactly one of ``git``, ``debian-package``, ``tarball`` and ``path`` is given.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=_kebab, populate_by_name=True)
 
+    # Set by the loader: the table's name.
     name: str = ""
     summary: str = ""
+    # The declared tree to use if this one's server cannot be reached.
     stand_in: str | None = None
 
+    # A repository's URL; for the other fields of each kind see `origin`.
     git: str | None = None
     commit: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
     first_parent: bool = False
@@ -63,9 +66,11 @@ class TreeSpec(BaseModel):
     suites: tuple[str, ...] = ()
     keyring: Path | None = None
 
+    # A path or an http(s) URL.
     tarball: str | None = None
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
 
+    # A folder of this machine.
     path: Path | None = None
 
     @model_validator(mode="after")
@@ -123,21 +128,20 @@ class TreeSpec(BaseModel):
 
 @dataclass(frozen=True)
 class Tree:
-    """A whole source tree in the cache, to be read and never written to.
-
-    ``identity`` is its content key: ``git:<commit>``, ``deb:<package>=<version>:<sha256>``,
-    ``tar:<sha256>`` or ``dir:<digest>``. A git tree holds a ``.git`` file, the worktree's own.
-    ``provenance`` is flat and readable, for every result.
-    """
+    """A complete source tree in the cache, which is not to be written to."""
 
     name: str
+    # Its folder. A tree from git has a .git file there, that of the worktree.
     path: Path
+    # git:<commit>, deb:<package>=<version>:<sha256>, tar:<sha256> or dir:<digest>.
     identity: str
+    # Such as 5.10.223 or 5.9.0-rc5.
     kernel_version: str
+    # Where it comes from, for the results.
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def named(self, name: str, **more: str) -> Tree:
-        """This tree as the answer to a request for ``name``."""
+        """Return this tree as the result of a request for ``name``, with ``more`` in its provenance."""
         extra = {key.replace("_", "-"): value for key, value in more.items()}
         return replace(self, name=name, provenance={"requested": name, **self.provenance, **extra})
 
@@ -149,7 +153,10 @@ _VERSION_LINE = re.compile(
 
 
 def kernel_version(path: Path, *, what: str) -> str:
-    """``5.10.223`` or ``5.9.0-rc5``, from the Makefile. UserError names what a kernel tree lacks."""
+    """Return the version in the tree's Makefile, such as ``5.10.223`` or ``5.9.0-rc5``.
+
+    Raise UserError, naming what is missing, if ``path`` is no kernel tree; ``what`` names it in messages.
+    """
     missing = [n for n in ("Makefile", "Kconfig") if not paths.is_file(path / n)]
     missing += [f"{n}/" for n in ("scripts",) if not paths.is_dir(path / n)]
     hint = "give the top folder of a Linux source tree"
@@ -168,13 +175,14 @@ def kernel_version(path: Path, *, what: str) -> str:
 
 # -- records -----------------------------------------------------------------------------------------
 def slot(cache: Path, identity: str) -> Path:
-    """The folder for a tree of this identity; it may not exist. Safe in a Makefile's path."""
+    """Return the folder for a tree of this identity; it may not exist. Its name is safe in Makefiles."""
     words = re.sub(r"[^A-Za-z0-9.]+", "-", identity)
     short = re.sub(r"[0-9a-f]{40,}", lambda m: m.group()[:16], words)
     return cache / "trees" / short[:120]
 
 
 def record_path(folder: Path) -> Path:
+    """Return the path of the record of the tree in ``folder``."""
     return folder.with_name(folder.name + ".json")
 
 
@@ -183,15 +191,17 @@ def _manifest_path(folder: Path) -> Path:
 
 
 def seal(folder: Path, identity: str, version: str, provenance: Mapping[str, str]) -> None:
-    """Write the record of a finished tree, the last step of making one."""
+    """Write the manifest and the record of a finished tree: the last step of making one."""
     record = {"identity": identity, "kernel_version": version, "provenance": dict(provenance)}
     write_atomically(_manifest_path(folder), integrity.listing(folder))
     write_atomically(record_path(folder), json.dumps(record, indent=1, sort_keys=True))
 
 
 def whole(folder: Path, warn: Warn | None = None) -> dict[str, Any] | None:
-    """The record of the tree in ``folder``, or None where there is no whole tree; ``tell`` hears of one that
-    is not any more what it was made as."""
+    """Return the record of the tree in ``folder``, or None if it is missing, incomplete or damaged.
+
+    ``warn`` is called for a damaged one.
+    """
     try:
         record: dict[str, Any] = json.loads(record_path(folder).read_text())
         if not folder.is_dir() or folder.is_symlink():
@@ -205,6 +215,7 @@ def whole(folder: Path, warn: Warn | None = None) -> dict[str, Any] | None:
 
 
 def _damage(folder: Path, record: Mapping[str, Any]) -> str:
+    """Return a phrase that describes how the tree differs from its manifest; empty if it does not."""
     try:
         now = integrity.listing(folder)
     except Interrupted:
@@ -216,20 +227,22 @@ def _damage(folder: Path, record: Mapping[str, Any]) -> str:
         before = manifest.read_bytes()
         if before == now:
             return ""
-        if told := integrity.listed_changes(before, now):
-            return told
-    # Made by an earlier version, which counted files and bytes.
+        if changes := integrity.listed_changes(before, now):
+            return changes
+    # Made by an earlier version, which recorded the number of files and their size.
     elif list(integrity.listed_sizes(now)) != record["census"]:
         return "files are missing, or have another size"
-    # The same in another order takes longer to compare.
+    # The same files in another order: with the new one, the next comparison is fast again.
     with suppress(OSError):
         write_atomically(manifest, now)
     return ""
 
 
 def known(cache: Path, identity: str, warn: Warn | None = None) -> Tree | None:
-    """The whole tree of this identity, without a name yet, or None. One that is not what it was made as any
-    more is none: `install` puts a new one in its place, and ``tell`` hears of it."""
+    """Return the tree of this identity, without a name yet, or None.
+
+    A damaged one is not returned: ``warn`` is called, and `install` replaces it.
+    """
     folder = slot(cache, identity)
     record = whole(folder, warn)
     if record is None or record.get("identity") != identity:
@@ -242,14 +255,17 @@ def known(cache: Path, identity: str, warn: Warn | None = None) -> Tree | None:
 
 
 def discard(folder: Path) -> None:
-    """Remove a tree, its record first: nobody takes what is left for whole."""
+    """Remove a tree; its record first, so that a half removed one is not used."""
     record_path(folder).unlink(missing_ok=True)
     _manifest_path(folder).unlink(missing_ok=True)
     remove(folder)
 
 
 def install(cache: Path, made: Path, identity: str, provenance: Mapping[str, str], *, what: str) -> Tree:
-    """Move the tree in ``made`` (inside the cache) into its slot. UserError if it is no kernel tree."""
+    """Move the tree in ``made`` (inside the cache) into its slot, and return it.
+
+    Raise UserError if it is no kernel tree; ``what`` names it in messages.
+    """
     version = kernel_version(made, what=what)
     folder = slot(cache, identity)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -263,19 +279,19 @@ def install(cache: Path, made: Path, identity: str, provenance: Mapping[str, str
     return Tree("", folder, identity, version, dict(provenance))
 
 
-# -- what a request came out as ----------------------------------------------------------------------
+# -- results of requests -----------------------------------------------------------------------------
 def _pin_path(cache: Path, request: Mapping[str, object]) -> Path:
     return cache / "trees" / "pins" / f"{digest_of(request)[:32]}.json"
 
 
 def remember(cache: Path, request: Mapping[str, object], answer: Mapping[str, str]) -> None:
-    """Write down what ``request`` came out as."""
+    """Record the result of a request."""
     path = _pin_path(cache, request)
     write_atomically(path, json.dumps({"request": request, "answer": answer}, indent=1, sort_keys=True))
 
 
 def recall(cache: Path, request: Mapping[str, object]) -> dict[str, str] | None:
-    """What `remember` wrote for ``request``, or None."""
+    """Return the recorded result of a request, or None."""
     try:
         answer = json.loads(_pin_path(cache, request).read_text())["answer"]
     except (OSError, ValueError, KeyError):

@@ -106,7 +106,7 @@ def repositories(scene: Scene) -> Outcome:
     tries = [
         fetch("programs", programs, "git-state: modified: 1 changed", 0),
         fetch("missing", missing, "git-state: cannot be told", 0),
-        fetch("elsewhere", elsewhere, "git cannot say which files belong"),
+        fetch("elsewhere", elsewhere, "git cannot list the files of this folder"),
         fetch("worktree", lost, "git-state: clean", 0),
         fetch("include", broken, "git-state: clean", 0),
     ]

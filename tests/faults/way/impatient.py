@@ -9,9 +9,9 @@ import sys
 
 from invoke.main import program
 
-from kmodpipe.source import download, git
+from kmodpipe.source import download, git_command
 
-git._SILENCE_LIMIT_S = 2.0
+git_command._SILENCE_LIMIT_S = 2.0
 download._READ_S = 1.0
 download._FRUITLESS_TRIES = 2
 

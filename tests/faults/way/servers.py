@@ -246,7 +246,7 @@ def download_cut_unknown(scene: Scene) -> Outcome:
     def answer(handler: http.server.BaseHTTPRequestHandler, site: Site) -> None:
         _send(handler, site, len(site.data) // 2, length=False)
 
-    said = ("the download has sha256", "thrown away")
+    said = ("the download has sha256", "it was removed")
     return _refused(scene, answer, 3, *said, kept="starts clean: its digest did not fit")
 
 
@@ -284,7 +284,7 @@ def download_other(scene: Scene) -> Outcome:
     def answer(handler: http.server.BaseHTTPRequestHandler, site: Site) -> None:
         sound(handler, Site(bytes(reversed(site.data)), sound))
 
-    return _refused(scene, answer, 3, "the download has sha256", "thrown away", kept="starts clean")
+    return _refused(scene, answer, 3, "the download has sha256", "it was removed", kept="starts clean")
 
 
 @fault("download-loop", "the server redirects for ever")

@@ -1,0 +1,28 @@
+"""Recognise the files that a kernel build leaves in a source folder, by their names."""
+
+from __future__ import annotations
+
+import re
+
+_PRODUCT_SUFFIXES = frozenset({
+    "o", "a", "ko", "mod", "cmd", "order", "symvers", "dtb", "dtbo", "so", "dwo", "gcno", "gcda", "su",
+})  # fmt: skip
+_PRODUCT_NAMES = frozenset({".config", ".config.old", ".version", ".missing-syscalls.d"})
+_PRODUCT_TOP_NAMES = frozenset({"System.map", "modules.builtin", "modules.builtin.modinfo"})
+_PRODUCT_FOLDERS = ("include/config/", "include/generated/", ".tmp_versions/")
+_PRODUCT_BELOW = re.compile(
+    r"arch/[^/]+/(include/generated/|boot/[^/]*Image[^/]*(?<!\.S)$)|usr/include/[^/]+/"
+)
+
+
+def is_product(name: str) -> bool:
+    """Whether a file of this name (relative to the tree) is made by a kernel build or configuration."""
+    base = name.rpartition("/")[2]
+    _, dot, suffix = base.rpartition(".")
+    if (dot and suffix in _PRODUCT_SUFFIXES) or base in _PRODUCT_NAMES or base.startswith(".tmp_"):
+        return True
+    if base.endswith((".mod.c", ".so.dbg")) or name.startswith(_PRODUCT_FOLDERS):
+        return True
+    if base == name:
+        return base.startswith("vmlinux") or base in _PRODUCT_TOP_NAMES
+    return name.startswith(("arch/", "usr/")) and _PRODUCT_BELOW.match(name) is not None
