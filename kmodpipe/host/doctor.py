@@ -1,4 +1,4 @@
-"""Look at every need and say how it stands, with the fix beside each problem. Changes nothing."""
+"""Check every need of kmodpipe on this machine, and name a fix for each problem. Changes nothing."""
 
 from __future__ import annotations
 
@@ -31,24 +31,31 @@ DISK_NEEDED_MIB = 2 * 1024
 MEMORY_WANTED_MIB = 2 * 1024
 MEMORY_NEEDED_MIB = 768
 _SETUP = "run: invoke setup"
+
+# A factor (see `vm.speed`) from which the machine counts as slow.
 _SLOW = 2.0
 
 Reach = Callable[["TreeSpec"], tuple[bool, str]]
+"""A function such as `source.check_reach`."""
 Probe = Callable[[Path, "Screen"], "Accel"]
+"""A function such as `accel.probe`."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How one need stands. ``ok``: True met, None works with a limit, False not met; ``fix`` what to do."""
+    """The result of checking one need."""
 
     need: str
+    # True: met; None: kmodpipe works, with a limitation; False: not met.
     ok: bool | None
+    # What was found, in a phrase.
     found: str
+    # What to do about it; empty if nothing.
     fix: str = ""
 
 
 def healthy(findings: tuple[Finding, ...]) -> bool:
-    """Whether kmodpipe can do its work here: no need is unmet."""
+    """Whether kmodpipe can work here: every need is met, if with a limitation."""
     return all(f.ok is not False for f in findings)
 
 
@@ -64,12 +71,13 @@ def examine(
     names: builder_image.Names | None = None,
     network_s: float = 6.0,
 ) -> tuple[Finding, ...]:
-    """Every need, in the order it is told. Takes as long as the slower of the accelerator and ``network_s``.
+    """Check every need; return the findings in the order to show them.
 
-    With ``default_tree``, the sources of that tree alone must be reachable; the others' are told.
-    ``reach`` and ``probe`` default to `source.check_reach` and `accel.probe`.
+    With ``default_tree``, only that tree's source has to be reachable; the others are checked all the same.
+    ``reach`` and ``probe`` default to `source.check_reach` and `accel.probe`. The network is given
+    ``network_s`` to answer.
     """
-    # The network answers while the accelerator is tried.
+    # Started first, so that the network answers while the accelerator is tested.
     network = _Network(trees, reach, time.monotonic() + network_s)
     seen = docker_engine.look(3)
     findings = [
@@ -86,7 +94,7 @@ def examine(
 
 
 def table(findings: tuple[Finding, ...]) -> Table:
-    """The findings for the screen: a line a need."""
+    """Return the findings as a table for the screen, one row a need."""
     from rich.table import Table
     from rich.text import Text
 
@@ -104,15 +112,17 @@ def table(findings: tuple[Finding, ...]) -> Table:
 
 # -- one need each ---------------------------------------------------------------------------------
 def docker(seen: docker_engine.Look) -> Finding:
+    """Check the container engine."""
     if seen.state is State.ANSWERS:
         return Finding("Docker Engine", True, f"{seen.version} at {seen.endpoint}")
-    trouble = docker_engine.unusable(seen)
-    return Finding("Docker Engine", False, trouble.what, trouble.hint)
+    error = docker_engine.unusable(seen)
+    return Finding("Docker Engine", False, error.what, error.hint)
 
 
 def examine_image(
     seen: docker_engine.Look, images_dir: Path, names: builder_image.Names | None = None
 ) -> Finding:
+    """Check the builder image."""
     need = "builder image"
     try:
         name = builder_image.tag(images_dir, names)
@@ -127,7 +137,7 @@ def examine_image(
 
 
 def rights(uid: int, user: str, seen: docker_engine.Look) -> Finding:
-    """Whether this user may do what kmodpipe does: use the engine now, and become root for `setup`."""
+    """Check that this user may use the engine, or can become root for `setup`."""
     sudo = _which("sudo") is not None
     if seen.state is State.DENIED:
         return Finding("rights", False, f"{user} may not use {seen.endpoint}", _SETUP)
@@ -141,10 +151,12 @@ def rights(uid: int, user: str, seen: docker_engine.Look) -> Finding:
 
 
 def qemu() -> Finding:
+    """Check QEMU."""
     return _program(facts.QEMU, ["--version"], "QEMU")
 
 
 def git() -> Finding:
+    """Check git."""
     return _program(facts.GIT, ["--version"], "git")
 
 
@@ -161,7 +173,10 @@ def _program(need: facts.Need, argv: list[str], name: str) -> Finding:
 
 
 def running(cache: Path, screen: Screen, probe: Probe | None = None) -> tuple[Finding, ...]:
-    """What QEMU really runs on, proved by running something, slow but sound without KVM; and how fast."""
+    """Find out by a boot which accelerator QEMU can use here, and how fast it is.
+
+    Without KVM that is TCG, which is slow and counts as met.
+    """
     need = "accelerator"
     if _which(facts.QEMU.program) is None:
         return (Finding(need, False, "unknown without QEMU", _SETUP),)
@@ -178,7 +193,7 @@ def running(cache: Path, screen: Screen, probe: Probe | None = None) -> tuple[Fi
 
 
 def speed(works: Accel) -> Finding:
-    """How fast this machine is now: what the limits of a run that begins now are scaled by."""
+    """Measure how fast this machine is now; the time limits of a run are scaled by that."""
     from tempfile import TemporaryDirectory
 
     from kmodpipe.vm import speed as measuring
@@ -194,12 +209,13 @@ def speed(works: Accel) -> Finding:
         )
     if found.factor < _SLOW:
         return Finding("speed", True, found.describe())
-    fix = "every boot takes that much longer; a machine with KVM, or less beside it, would help"
+    fix = "every boot takes that much longer; a machine with KVM, or with less other load, is faster"
     return Finding("speed", None, found.describe(), fix)
 
 
 def disk(cache: Path) -> Finding:
-    # The cache may not be there yet: its nearest folder that is tells the file system.
+    """Check that the cache can be written to, and has enough free space."""
+    # The cache may not exist yet: then its nearest existing parent is on the same file system.
     place = next(p for p in (cache, *cache.absolute().parents) if p.is_dir())
     free_mib = shutil.disk_usage(place).free // (1024 * 1024)
     found = f"{free_mib} MiB free at {cache}"
@@ -212,12 +228,15 @@ def disk(cache: Path) -> Finding:
 
 
 def memory(meminfo: str) -> Finding:
-    """Memory from the text of /proc/meminfo: a compiler a CPU, and a guest of 256 MiB a cell that runs."""
+    """Check the available memory in the text of /proc/meminfo (see proc_meminfo(5)).
+
+    It has to suffice for one compiler per CPU, and a guest of 256 MiB for each cell that runs.
+    """
     rows = dict(line.split(":", 1) for line in meminfo.splitlines() if ":" in line)
     try:
         available_mib = int(rows["MemAvailable"].split()[0]) // 1024
     except (KeyError, ValueError, IndexError):
-        return Finding("memory", None, "unknown: /proc/meminfo does not tell", "have 2 GiB available")
+        return Finding("memory", None, "unknown: not in /proc/meminfo", "have 2 GiB available")
     found = f"{available_mib} MiB available"
     if available_mib >= MEMORY_WANTED_MIB:
         return Finding("memory", True, found)
@@ -226,18 +245,18 @@ def memory(meminfo: str) -> Finding:
 
 
 class _Network:
-    """Each tree's sources asked for at once, in threads that nobody waits for after ``deadline``."""
+    """Check all trees' sources in parallel; a thread that has no result at ``deadline`` is abandoned."""
 
     def __init__(self, trees: Mapping[str, TreeSpec], reach: Reach | None, deadline: float) -> None:
         self._deadline = deadline
         self._trees = trees
         self._reach = reach
         self._answers: dict[str, tuple[bool, str]] = {}
-        self._threads = [Thread(partial(self._ask, name), f"reach-{name}") for name in trees]
+        self._threads = [Thread(partial(self._check, name), f"reach-{name}") for name in trees]
         for thread in self._threads:
             thread.start()
 
-    def _ask(self, name: str) -> None:
+    def _check(self, name: str) -> None:
         try:
             if self._reach is None:
                 from kmodpipe import source
@@ -249,6 +268,7 @@ class _Network:
             self._answers[name] = (False, str(e).splitlines()[0] if str(e) else type(e).__name__)
 
     def findings(self, default: str | None) -> tuple[Finding, ...]:
+        """Wait for the results until the deadline, and return a finding for each tree."""
         for thread in self._threads:
             thread.join(max(self._deadline - time.monotonic(), 0))
         late = (False, "no answer in time")
@@ -263,7 +283,7 @@ class _Network:
         stand_in = self._trees[name].stand_in
         if stand_in and answers.get(stand_in, (False, ""))[0]:
             return Finding(
-                need, None, phrase, f"its stand-in {stand_in} will be tested, and the result says so"
+                need, None, phrase, f"its stand-in {stand_in} will be tested, and the results name it"
             )
         fix = "check the network and its proxy, or use another --tree"
         return Finding(need, False if must else None, phrase, fix)

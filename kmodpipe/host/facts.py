@@ -1,4 +1,4 @@
-"""What kmodpipe needs of a machine, and what this machine has. Looks only."""
+"""Declare what kmodpipe needs of a machine, and find out what this one has. Changes nothing."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from kmodpipe.util.errors import InfraError
 
 @dataclass(frozen=True)
 class Need:
-    """A program, the Debian and Ubuntu package that brings it, and what it is for."""
+    """A program that kmodpipe runs."""
 
     program: str
+    # The package of Debian and Ubuntu that contains it.
     package: str
     purpose: str
 
 
 ENGINE = Need("dockerd", "docker.io", "Docker Engine, where kernels are built")
-# The engine cannot make its bridge without it, and on some releases only recommends it.
+# Without it the engine cannot set up its bridge, but on some releases its package only recommends it.
 FIREWALL = Need("iptables", "iptables", "the engine's network")
 QEMU = Need("qemu-system-x86_64", "qemu-system-x86", "the machine that boots the kernels")
 GIT = Need("git", "git", "trees and patches")
 XZ = Need("xz", "xz-utils", "kernel tarballs")
 BOOTSTRAP = Need("mmdebstrap", "mmdebstrap", "a base image where no registry answers")
-# mmdebstrap without root works in a user namespace, which these set up.
+# Without root, mmdebstrap works in a user namespace, which newuidmap sets up.
 USER_NAMESPACE = Need("newuidmap", "uidmap", "mmdebstrap without root")
-# What this project's own integration tests take beyond that.
+# What only this project's own integration tests need.
 TESTS = (
     Need("gcc", "gcc", "programs that attack a guest"),
     Need("mkfs.ext4", "e2fsprogs", "disks that fill up"),
@@ -56,35 +57,39 @@ _PROGRAMS = (
 
 @dataclass(frozen=True)
 class Host:
-    """Facts about a machine; every decision of `setup.plan` follows from them alone.
+    """Facts about a machine. `setup.plan` decides by them alone."""
 
-    ``image`` is None where no engine could be asked. ``lists_age_s`` is the age of apt's package
-    lists in seconds, None where there are none.
-    """
-
+    # ID, ID_LIKE and VERSION_ID of os-release(5).
     distro: str
     like: frozenset[str]
     version: str
     uid: int
     user: str
+    # Those of the needed programs that are installed.
     programs: frozenset[str]
     engine: docker_engine.Look
+    # The id of the builder image; None if there is none, or no engine answers.
     image: str | None
     in_docker_group: bool
     systemd: bool
+    # The age of apt's package lists in seconds; None if there are none.
     lists_age_s: float | None
 
     @property
     def has_apt(self) -> bool:
-        """Whether Debian's package names hold here: Debian, Ubuntu, or one derived from them."""
+        """Whether this is Debian, Ubuntu or a derivative, so that Debian's package names are valid."""
         return bool({"debian", "ubuntu"} & (self.like | {self.distro})) and "apt-get" in self.programs
 
     def lacks(self, need: Need) -> bool:
+        """Whether the program of ``need`` is not installed."""
         return need.program not in self.programs
 
 
 def gather(images_dir: Path, *, root: Path = Path("/"), names: builder_image.Names | None = None) -> Host:
-    """Look at this machine (os-release and the like below ``root``). Under 2 s unless the engine hangs."""
+    """Return the facts about this machine. Takes less than 2 s unless the engine hangs.
+
+    ``root`` is the folder below which os-release and the like are read.
+    """
     release = parse_os_release(_read(root / "etc/os-release"))
     path = process.clean_environment()["PATH"]
     seen = docker_engine.look(3)
@@ -104,7 +109,7 @@ def gather(images_dir: Path, *, root: Path = Path("/"), names: builder_image.Nam
 
 
 def parse_os_release(text: str) -> Mapping[str, str]:
-    """The assignments of an os-release file, unquoted."""
+    """Return the assignments in an os-release(5) file, unquoted."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         name, equals, value = line.partition("=")
@@ -117,7 +122,7 @@ def parse_os_release(text: str) -> Mapping[str, str]:
 
 
 def user_name() -> str:
-    """The user's login name, or the number where it has none."""
+    """Return the user's login name, or the user id if it has no name."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -132,7 +137,7 @@ def _image(images_dir: Path, names: builder_image.Names | None) -> str | None:
 
 
 def _in_group(name: str) -> bool:
-    """Whether the user is listed in the group, be it only from the next login on."""
+    """Whether the user is in the group, even if only from the next login on."""
     try:
         group = grp.getgrnam(name)
     except KeyError:
@@ -142,7 +147,7 @@ def _in_group(name: str) -> bool:
 
 def _age_s(lists: Path) -> float | None:
     newest = max((p.stat().st_mtime for p in lists.glob("*_Packages*")), default=None)
-    # An update that found nothing new leaves the lists as old as they were, and this folder new.
+    # An update that found nothing new does not change the lists' times, but does change the folder's.
     return None if newest is None else time.time() - max(newest, lists.stat().st_mtime)
 
 

@@ -1,7 +1,7 @@
-"""Make a machine able to run kmodpipe: decide what is missing (`plan`, pure), then do just that (`perform`).
+"""Set a machine up for kmodpipe: decide what is missing (`plan`, pure), then install that (`perform`).
 
-Nothing is changed where nothing is missing. Root is used for the package manager, for starting the
-engine and for its socket; anyone else is asked before sudo is used. Nothing is removed or reconfigured.
+Root is needed for the package manager, to start the engine, and for its socket; another user is asked before
+sudo is used. Nothing is removed or reconfigured, and nothing is changed if nothing is missing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _INSTALL_TIMEOUT_S = 900
 _APT_OPTIONS = ("-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=2")
 _APT_ENV = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
 
-# Where Debian's names do not hold: what to install, to be read by people.
+# For other distributions: what the user should install, by os-release's ID.
 _OTHER_PACKAGES = {
     "fedora": "dnf install moby-engine iptables-nft qemu-system-x86-core git xz",
     "rhel": "dnf install docker-ce qemu-kvm git xz (docker-ce is in Docker's own repository)",
@@ -45,28 +45,37 @@ _OTHER_PACKAGES = {
 class Kind(StrEnum):
     """What an action does."""
 
+    # Install packages.
     INSTALL = "install"
+    # Start the engine.
     START = "start"
+    # Let the user use the engine.
     ADMIT = "admit"
+    # Build or pull the builder image.
     IMAGE = "image"
 
 
 @dataclass(frozen=True)
 class Action:
-    """One thing to do. ``commands`` need root; they are what is shown before sudo is used."""
+    """One thing to do."""
 
     kind: Kind
+    # Described in a phrase.
     what: str
+    # To run as root; shown before sudo is used.
     commands: tuple[tuple[str, ...], ...] = ()
+    # To install.
     packages: tuple[str, ...] = ()
 
 
 def missing(machine: Host, *, tests: bool = False) -> tuple[Need, ...]:
-    """The needs that no program here meets, in the order they are told; those of the project's own
-    integration tests as well, where ``tests``."""
+    """Return the needs whose program is not installed, in the order to list them.
+
+    With ``tests``, include those of the project's own integration tests.
+    """
     needs = [facts.QEMU, facts.GIT, facts.XZ]
     if machine.engine.state in (State.NOT_INSTALLED, State.STOPPED):
-        # An engine that answers is enough, wherever it was installed from; a client alone is none.
+        # Any engine that answers will do, whatever package it is from; an installed client is not enough.
         needs = [facts.ENGINE, facts.FIREWALL, *needs]
     if machine.image is None and machine.distro == "debian":
         needs += [facts.BOOTSTRAP, *([facts.USER_NAMESPACE] if machine.uid else [])]
@@ -74,16 +83,16 @@ def missing(machine: Host, *, tests: bool = False) -> tuple[Need, ...]:
 
 
 def plan(machine: Host, *, tests: bool = False) -> tuple[Action, ...]:
-    """What has to be done on this machine, in order; empty when all is there.
+    """Return what has to be done on this machine, in order; empty if nothing is missing.
 
-    Raises UserError where it cannot be done by kmodpipe: a foreign package manager, or a chosen engine
-    (DOCKER_HOST) that does not answer. Raises InfraError for an engine that hangs.
+    Raise UserError if kmodpipe cannot do it, because of an unknown package manager or an engine in
+    DOCKER_HOST that does not answer. Raise InfraError if the engine hangs.
     """
     seen = machine.engine
     if seen.state is State.SILENT or (seen.state is not State.ANSWERS and not seen.is_default):
-        trouble = docker_engine.unusable(seen)
+        error = docker_engine.unusable(seen)
         kind = InfraError if seen.is_default else UserError
-        raise kind(trouble.what, where=trouble.where, hint=trouble.hint, detail=trouble.detail)
+        raise kind(error.what, where=error.where, hint=error.hint, detail=error.detail)
     actions = []
     lacking = missing(machine, tests=tests)
     if lacking:
@@ -91,7 +100,7 @@ def plan(machine: Host, *, tests: bool = False) -> tuple[Action, ...]:
     if seen.state in (State.NOT_INSTALLED, State.STOPPED):
         command = ("systemctl", "start", "docker") if machine.systemd else ("service", "docker", "start")
         actions.append(Action(Kind.START, "start Docker Engine", (command,)))
-    # The socket of an engine that root starts is root's and the group's.
+    # The socket of an engine that root starts belongs to root and the group docker.
     if seen.state is not State.ANSWERS and machine.uid:
         actions.append(_admission(machine, seen))
     if machine.image is None:
@@ -121,8 +130,8 @@ def _installation(machine: Host, lacking: Sequence[Need]) -> Action:
 
 
 def _admission(machine: Host, seen: docker_engine.Look) -> Action:
-    # The group counts from the next login on; until the engine's next start, owning the socket stands in
-    # for it. Both give the same right, and root may use the socket in any case.
+    # The group membership takes effect at the next login. Until the engine's next start, owning the socket
+    # gives the same right; root can use the socket in any case.
     join = () if machine.in_docker_group else (("usermod", "-aG", "docker", machine.user),)
     chown = ("chown", machine.user, seen.endpoint.removeprefix("unix://"))
     what = f"let {machine.user} use Docker Engine: " + (
@@ -143,10 +152,11 @@ def perform(
     daemon_args: Sequence[str] = (),
     share: Share | None = None,
 ) -> tuple[str, ...]:
-    """Do ``actions`` in order; returns what was done, a sentence each.
+    """Do ``actions`` in order; return what was done, a sentence for each.
 
-    ``ask`` puts a question before sudo is used; None where there is nobody to ask, which is a UserError
-    that holds the commands. A failure raises, tells what was done before it, and a second run goes on there.
+    ``ask`` asks the user before sudo is used. It is None if there is no terminal: then raise UserError, with
+    the commands, if sudo is needed. An error's detail lists what was done before it; a second run
+    does the rest.
     """
     commands = [c for a in actions for c in a.commands]
     shell = RootShell()
@@ -185,7 +195,7 @@ def _make_image(
 ) -> str:
     client = docker_engine.connect()
     name = builder_image.tag(images_dir, names)
-    # The plan could not know while no engine answered.
+    # It was not known when the plan was made, if no engine answered then.
     if builder_image.find(client, images_dir, names=names):
         return f"builder image {name} was there already"
     if share and shared_image.pull(client, images_dir, share, Store(cache), screen):
@@ -195,6 +205,7 @@ def _make_image(
 
 
 def _past(action: Action) -> str:
+    """Describe an action that was done."""
     if action.kind is Kind.INSTALL:
         return f"installed {' '.join(action.packages)}"
     return action.what
@@ -216,8 +227,8 @@ def _as_root(action: Action, shell: RootShell, log: Path, step: Step) -> None:
         except InfraError as e:
             if not update:
                 raise
-            # One dead third-party source fails an update that brought everything that is needed.
-            step.update(f"apt-get update: {e.what}; going on with the lists there are")
+            # A third-party source that is gone makes the whole update fail, but may not be needed.
+            step.update(f"apt-get update: {e.what}; going on with the existing lists")
 
 
 def run(
@@ -229,7 +240,10 @@ def run(
     tests: bool = False,
     share: Share | None = None,
 ) -> tuple[str, ...]:
-    """`invoke setup`: look, decide, tell, do, tell again. Returns what was done; empty for "all is there"."""
+    """Set this machine up, and print what is to do and what was done.
+
+    Return what was done; empty if nothing was missing.
+    """
     machine = facts.gather(images_dir)
     actions = plan(machine, tests=tests)
     if not actions:
