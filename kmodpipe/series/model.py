@@ -107,9 +107,9 @@ def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -
         [*bounds, "git", *args], timeout_s=_LIMIT_S, cwd=cwd, env=env, stdin=stdin, check=False
     )
     stopped = done.returncode == -signal.SIGXFSZ or os.strerror(errno.EFBIG) in done.tail
-    if stopped and file_bytes < _FILE_BYTES and (trouble := from_system(OSError(errno.EFBIG, ""))):
-        trouble.detail = done.tail
-        raise trouble
+    if stopped and file_bytes < _FILE_BYTES and (error := from_system(OSError(errno.EFBIG, ""))):
+        error.detail = done.tail
+        raise error
     if check and done.returncode != 0:
         raise InfraError(
             f"git {process.describe_status(done.returncode)}",
@@ -166,7 +166,7 @@ def read_patch(name: str, path: Path, data: bytes, *, where: str) -> Patch:
                     f"git cannot read patch {name}",
                     where=where,
                     detail=detail,
-                    hint="is it whole, and as git format-patch or diff -up made it?",
+                    hint="is it complete, and as git format-patch or diff -up made it?",
                 )
             rows = [row for row in done.stdout.split(b"\0") if row]
             touched |= {os.fsdecode(row.split(b"\t", 2)[2]) for row in rows}

@@ -159,7 +159,7 @@ def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, 
     if not candidates:
         what = "this machine's apt sources name no Debian archive over http(s)"
         raise InfraError(what, where=origin.describe(), hint=hint)
-    trouble: list[str] = []
+    failures: list[str] = []
     with screen.step(f"fetch {origin.package} {origin.version}") as step:
         for suite, uri in candidates:
             with store.Store(cache).scratch("apt-") as root:
@@ -168,7 +168,7 @@ def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, 
                 except Interrupted:
                     raise
                 except InfraError as e:
-                    trouble.append(f"{suite} from {connectivity.host_of(uri)}: {_first_complaint(e)}")
+                    failures.append(f"{suite} from {connectivity.host_of(uri)}: {_first_complaint(e)}")
                     continue
                 facts = {
                     "package": origin.package,
@@ -186,7 +186,7 @@ def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, 
         step.finish("failed")
     raise InfraError(
         f"apt could not fetch and verify {origin.package} {origin.version}",
-        where=origin.describe(), detail="\n".join(trouble), hint=hint,
+        where=origin.describe(), detail="\n".join(failures), hint=hint,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ _HISTORY_LIMIT_S = 300.0
 
 
 @dataclass(frozen=True)
-class CameIn:
+class NewCommits:
     """The commits between an old and a new state of a branch."""
 
     # Whether the old commit was found among the new one's ancestors. If not, the branch was rewound, or has
@@ -33,7 +33,9 @@ class CameIn:
     authors: tuple[str, ...] = ()
 
 
-def commits_between(url: str, cache: Path, old: str, new: str, screen: Screen, *, most: int = 20) -> CameIn:
+def commits_between(
+    url: str, cache: Path, old: str, new: str, screen: Screen, *, most: int = 20
+) -> NewCommits:
     """Return the commits from ``old`` to ``new``, fetching from ``url`` as much history as that needs.
 
     ``new`` is in the shared repository already. At most ``most`` commits are listed. Raise InfraError if git
@@ -63,7 +65,9 @@ def commits_between(url: str, cache: Path, old: str, new: str, screen: Screen, *
         log = git_command.run_git(cache, "log", f"--max-count={most}", "--format=%h %s (%an)", *span, "--")
         authors = git_command.run_git(cache, "shortlog", "-s", "-n", *span, "--").text if whole else ""
     shown = tuple(line[:200] for line in log.text.splitlines())
-    return CameIn(whole, int(counted.text), shown, tuple(" ".join(a.split()) for a in authors.splitlines()))
+    return NewCommits(
+        whole, int(counted.text), shown, tuple(" ".join(a.split()) for a in authors.splitlines())
+    )
 
 
 def _is_ancestor(cache: Path, old: str, new: str) -> bool:

@@ -77,6 +77,7 @@ def open_share(
 
 
 def _secret() -> bytes:
+    """Return the secret of the seals; empty if none is set."""
     text = os.environ.get("KMODPIPE_SHARE_KEY", "")
     file = os.environ.get("KMODPIPE_SHARE_KEY_FILE", "")
     if not text and file:
@@ -106,6 +107,7 @@ class Share:
 
     @property
     def place(self) -> str:
+        """The share's address, HOST/REPOSITORY."""
         return str(self._registry.place)
 
     # -- artifacts of the store ------------------------------------------------------------------
@@ -180,13 +182,16 @@ class Share:
             self._publish(IMAGE, name, scratch / "layer", digest, {"image-id": image_id})
 
     def has_image(self, name: str) -> bool:
+        """Whether the registry has the builder image ``name`` with a valid seal."""
         return self._has(IMAGE, name)
 
     @property
     def pushes(self) -> bool:
+        """Whether this machine uploads artifacts."""
         return self._pushes
 
     def give_up(self, what: str, error: Exception, *, reading: bool) -> None:
+        """Warn that the registry failed; ``reading`` is whether that was during a download."""
         self._give_up(what, error, reading=reading)
 
     def _has(self, kind: str, key: str) -> bool:

@@ -183,7 +183,7 @@ class Registry:
                     raise RegistryError(f"{self.place} had not sent all after {_WHOLE_S:g} s")
                 yield piece
         except requests.RequestException as e:
-            raise self._trouble(e) from e
+            raise self._unreachable(e) from e
 
     # -- writing ---------------------------------------------------------------------------------
     def write_blob(self, path: Path, media_type: str) -> Blob:
@@ -243,7 +243,7 @@ class Registry:
                 stream=True,
             )
         except (requests.RequestException, OSError) as e:
-            raise self._trouble(e) from e
+            raise self._unreachable(e) from e
 
     def _authorize(self, challenge: str) -> str:
         """Return the Authorization header that answers a WWW-Authenticate ``challenge`` (RFC 9110)."""
@@ -267,7 +267,7 @@ class Registry:
             )  # fmt: skip
             document = answer.json() if answer.status_code == 200 else {}
         except (requests.RequestException, ValueError) as e:
-            raise self._trouble(e) from e
+            raise self._unreachable(e) from e
         token = document.get("token") or document.get("access_token") if isinstance(document, dict) else None
         if not token:
             raise RegistryError(f"{self.place} gives no token (status {answer.status_code})", hint=_LOGIN)
@@ -281,7 +281,7 @@ class Registry:
                 hint=_LOGIN if refused else "",
             )
 
-    def _trouble(self, error: Exception) -> RegistryUnreachable:
+    def _unreachable(self, error: Exception) -> RegistryUnreachable:
         # The error's own text is left out: it holds addresses, and those of an upload hold secrets.
         kind = "does not answer in time" if isinstance(error, requests.Timeout) else "cannot be reached"
         return RegistryUnreachable(f"{self.place} {kind} ({type(error).__name__})", where=str(self.place))
