@@ -189,10 +189,10 @@ def files(scene: Scene) -> Outcome:
             for number, (text, says) in enumerate(
                 {
                     'module = "fs/../../outside"': "not a module folder: 'fs/../../outside'",
-                    'module = "fs/toy; touch victim"': "series.toml is wrong: module",
-                    'module = "$(touch victim)"': "series.toml is wrong: module",
-                    'design = "../x"': "series.toml is wrong: design",
-                    'axes = { INDEX = "X=y\\nCONFIG_EVIL" }': "series.toml is wrong: axes",
+                    'module = "fs/toy; touch victim"': r"series.toml is not valid[\s\S]*\| module",
+                    'module = "$(touch victim)"': r"series.toml is not valid[\s\S]*\| module",
+                    'design = "../x"': r"series.toml is not valid[\s\S]*\| design",
+                    'axes = { INDEX = "X=y\\nCONFIG_EVIL" }': r"series.toml is not valid[\s\S]*\| axes",
                     "axes = " + "[" * 5000: "not TOML",
                 }.items()
             )
