@@ -18,10 +18,10 @@ import pytest
 from kmodpipe import results
 from kmodpipe.report import html, junit
 from kmodpipe.results import Run, Span, State
-from tests.browser import Page, browser
 from tests.integration.conftest import require
-from tests.sample_run import DEAD, INFOS, cell, change, failed, finished
-from tests.test_html import MARKUP, large
+from tests.support.browser import Page, browser
+from tests.support.sample_run import DEAD, INFOS, cell, change, failed, finished
+from tests.unit.report.test_html import MARKUP, large
 
 pytestmark = pytest.mark.integration
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"

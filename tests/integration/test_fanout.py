@@ -26,11 +26,12 @@ from kmodpipe import results
 from kmodpipe.build.runtime import DockerRuntime, docker_engine
 from kmodpipe.pipeline.config import cache_folder
 from kmodpipe.results import EffectKind
-from tests import mutants, toy
+from tests import mutants
 from tests.integration.conftest import require, require_machinery
-from tests.servers import free_port, git_daemon, wait_for_port
-from tests.toy import World
-from tests.trees import commit_all, git, write
+from tests.support import toy
+from tests.support.servers import free_port, git_daemon, wait_for_port
+from tests.support.toy import World
+from tests.support.trees import commit_all, git, write
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 

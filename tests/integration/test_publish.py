@@ -30,7 +30,6 @@ from kcidb_io.schema import LATEST
 from kmodpipe import results
 from kmodpipe.host import facts
 from kmodpipe.results import Run, Verdict
-from tests import sample_run
 from tests.integration import receivers
 from tests.integration.conftest import require
 from tests.integration.receivers import (
@@ -45,7 +44,8 @@ from tests.integration.receivers import (
     misbehaving,
     takes,
 )
-from tests.servers import free_port
+from tests.support import sample_run
+from tests.support.servers import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 

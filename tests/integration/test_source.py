@@ -22,8 +22,8 @@ from kmodpipe.source import TreeSpec
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen
 from tests.integration.conftest import require
-from tests.servers import git_daemon
-from tests.trees import commit_all, contents, git, make_tree, write
+from tests.support.servers import git_daemon
+from tests.support.trees import commit_all, contents, git, make_tree, write
 
 pytestmark = pytest.mark.integration
 
