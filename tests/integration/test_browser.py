@@ -20,8 +20,9 @@ from kmodpipe.report import html, junit
 from kmodpipe.results import Run, Span, State
 from tests.integration.conftest import require
 from tests.support.browser import Page, browser
+from tests.support.hostile import MARKUP
+from tests.support.large_run import large
 from tests.support.sample_run import DEAD, INFOS, cell, change, failed, finished
-from tests.unit.report.test_html import MARKUP, large
 
 pytestmark = pytest.mark.integration
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"

@@ -1,107 +1,16 @@
-"""Flavours of the matrix: which cells they give, and a run with them in the toy world."""
+"""A run with flavours in the toy world."""
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kmodpipe import kconfig
-from kmodpipe.kconfig import Asked, Matrix, Variant
-from kmodpipe.pipeline.run_spec import choose_cells
-from kmodpipe.util.errors import UserError
-from kmodpipe.vm.limits import TimeScale
 from tests.support import toy
 from tests.support.toy import World
 
-CONTROL = Variant("unpatched", "none", {})
-MATRIX = """\
-fragments = ["all.config"]
-[axes.INDEX]
-symbol = "FS_INDEX"
-[flavours.xfs]
-summary = "disks with xfs"
-fragments = ["xfs.config", "more.config"]
-env = { KMODPIPE_FS = "xfs" }
-tools = ["xfs"]
-[flavours.kasan]
-summary = "a kernel with KASAN"
-"""
-
-
-@pytest.fixture
-def matrix(tmp_path: Path) -> Matrix:
-    (tmp_path / "all.config").write_text("CONFIG_FS=m\n# CONFIG_QUOTA is not set\n")
-    (tmp_path / "xfs.config").write_text("CONFIG_XFS_FS=m\nCONFIG_QUOTA=y\n")
-    (tmp_path / "more.config").write_text("CONFIG_XFS_FS=y\n")
-    (tmp_path / "m.toml").write_text(MATRIX)
-    return kconfig.load_matrix(tmp_path / "m.toml")
-
-
-def chosen(matrix: Matrix, cells: tuple[str, ...] = (), flavours: tuple[str, ...] = ()) -> list[str]:
-    return [cell.id for cell in choose_cells(matrix, [CONTROL], flavours, cells)]
-
-
-def test_a_flavour_asks_for_more_over_what_all_ask_for_and_below_the_axes(matrix: Matrix) -> None:
-    plain, *_, flavoured = kconfig.expand(matrix, [CONTROL], kconfig.flavours_of(matrix, ["plain", "xfs"]))
-    assert (plain.id, flavoured.id) == ("unpatched.INDEX=y", "unpatched.INDEX=n.xfs")
-    assert plain.asked["QUOTA"].value == "n" and "XFS_FS" not in plain.asked
-    assert flavoured.asked["QUOTA"] == Asked("QUOTA", "y", "xfs.config:2")
-    assert flavoured.asked["XFS_FS"] == Asked("XFS_FS", "y", "more.config:1")
-    assert flavoured.asked["FS_INDEX"].value == "n"
-    assert {a.symbol for a in flavoured.own} == {"XFS_FS", "QUOTA", "FS_INDEX"}
-    assert {a.symbol for a in plain.own} == {"FS_INDEX"}
-
-
-def test_a_flavour_can_be_larger_and_slower(matrix: Matrix) -> None:
-    text = matrix.path.read_text()
-    matrix.path.write_text(
-        f'{text}memory_mib = 512\nslow = 4\ncpus = 2\nbase_make = {{ KCSAN_SANITIZE = "n" }}\n'
-    )
-    plain, kasan = kconfig.flavours_of(kconfig.load_matrix(matrix.path), ["plain", "kasan"])
-    assert (plain.memory_mib, plain.slow) == (256, 1)
-    assert (kasan.memory_mib, kasan.slow) == (512, 4)
-    assert TimeScale(kasan.slow).format(10) == "10 s (×4 for the flavour: 40 s)"
-    assert (plain.cpus, kasan.cpus) == (1, 2)
-    assert (plain.base_make, kasan.base_make) == ({}, {"KCSAN_SANITIZE": "n"})
-    # Nothing makes a guest faster than the deadlines are for.
-    for wrong in ("slow = 0.5", "memory_mib = 8", "cpus = 0", 'base_make = { "a b" = "n" }'):
-        matrix.path.write_text(f"{text}{wrong}\n")
-        with pytest.raises(UserError, match="not valid"):
-            kconfig.load_matrix(matrix.path)
-
-
-def test_only_the_flavours_that_are_named_are_run(matrix: Matrix) -> None:
-    plain = ["unpatched.INDEX=y", "unpatched.INDEX=n"]
-    xfs, kasan = [f"{c}.xfs" for c in plain], [f"{c}.kasan" for c in plain]
-    assert chosen(matrix) == plain == chosen(matrix, flavours=("plain",))
-    assert chosen(matrix, flavours=("xfs",)) == xfs
-    # In the matrix's order, whatever the user's.
-    assert chosen(matrix, flavours=("kasan", "plain")) == [*plain, *kasan]
-    assert (
-        chosen(matrix, flavours=("all",)) == [*plain, *xfs, *kasan] == chosen(matrix, flavours=("all", "xfs"))
-    )
-    with pytest.raises(UserError, match="unknown flavour 'xsf'; did you mean xfs"):
-        chosen(matrix, flavours=("xsf",))
-
-
-def test_a_cell_of_a_flavour_is_named_by_its_id_alone(matrix: Matrix) -> None:
-    assert chosen(matrix, ("unpatched.INDEX=y.xfs",)) == ["unpatched.INDEX=y.xfs"]
-    assert chosen(matrix, ("*.xfs",)) == ["unpatched.INDEX=y.xfs", "unpatched.INDEX=n.xfs"]
-    # What fits plain cells means those.
-    assert chosen(matrix, ("unpatched.*",)) == ["unpatched.INDEX=y", "unpatched.INDEX=n"]
-    assert chosen(matrix, ("*INDEX=y*",), ("xfs", "kasan")) == [
-        "unpatched.INDEX=y.xfs",
-        "unpatched.INDEX=y.kasan",
-    ]
-    with pytest.raises(UserError, match="unknown cell"):
-        chosen(matrix, ("unpatched.INDEX=y",), ("xfs",))
-
-
-# -- in the toy world -----------------------------------------------------------------------------
 FLAVOURS = """\
 [flavours.big]
 summary = "another file system"

@@ -137,3 +137,7 @@ def on_disk(run: Run, out: Path) -> Path:
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             (folder / place).write_text(f"{name} of {one.cell}\n")
     return folder
+
+
+Y_Y = "index-nouuid.INDEX=y.NOUUID=y"
+Y_N = "index-nouuid.INDEX=y.NOUUID=n"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from kmodpipe import source
+from kmodpipe.util.screen import Screen
 
 FILES: Mapping[str, str] = {
     "Makefile": "# toy\nVERSION = 5\nPATCHLEVEL = 10\nSUBLEVEL = 7\nEXTRAVERSION = -toy\n",
@@ -68,3 +72,13 @@ def contents(folder: Path) -> dict[str, str]:
             s = path.stat()
             found[name] = f"{oct(s.st_mode)} {s.st_mtime_ns} {path.read_bytes()!r}"
     return found
+
+
+def get(arg: str, cache: Path, screen: Screen) -> source.Tree:
+    return source.fetch(source.resolve(arg, {}), {}, cache, screen)
+
+
+def pack(path: Path, folder: Path, mode: str = "w:xz") -> Path:
+    with tarfile.open(path, mode) as archive_file:  # type: ignore[call-overload]
+        archive_file.add(folder, "linux-5.10.7")
+    return path

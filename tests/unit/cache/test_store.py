@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,46 +16,12 @@ import pytest
 
 from kmodpipe.cache import integrity
 from kmodpipe.cache.store import Store
-from kmodpipe.util.digest import digest_file, digest_of, digest_tree
+from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
-from kmodpipe.util.files import require_space, write_atomically
-from kmodpipe.util.lock import lock
+from kmodpipe.util.files import require_space
+from tests.support.sample_artifact import fill
 
 INPUTS = {"config": "abc", "flags": ["-O2"], "upstream": None}
-
-
-def fill(folder: Path) -> None:
-    (folder / "sub").mkdir()
-    (folder / "sub" / "vmlinux").write_bytes(b"kernel")
-    (folder / "link").symlink_to("sub/vmlinux")
-
-
-def test_a_key_covers_every_input_and_not_their_order() -> None:
-    keys = {
-        digest_of(value)
-        for value in ({"a": 1}, {"a": 2}, {"b": 1}, {"a": "1"}, {"a": None}, {}, {"a": 1, "b": None})
-    }
-    assert len(keys) == 7
-    assert digest_of({"a": 1, "b": (1, 2)}) == digest_of({"b": [1, 2], "a": 1})
-
-
-def test_a_tree_digest_sees_names_contents_executable_bits_and_links(tmp_path: Path) -> None:
-    root = tmp_path / "tree"
-    root.mkdir()
-    fill(root)
-    seen = [digest_tree(root)]
-    (root / "sub" / "vmlinux").write_bytes(b"kernem")
-    seen.append(digest_tree(root))
-    (root / "sub" / "vmlinux").chmod(0o755)
-    seen.append(digest_tree(root))
-    (root / "sub" / "vmlinux").rename(root / "sub" / "vmlinuz")
-    seen.append(digest_tree(root))
-    (root / "link").unlink()
-    (root / "link").symlink_to("sub/vmlinuz")
-    seen.append(digest_tree(root))
-    assert len(set(seen)) == 5
-    shutil.copytree(root, tmp_path / "elsewhere", symlinks=True)
-    assert digest_tree(tmp_path / "elsewhere") == seen[-1]
 
 
 def test_an_artifact_is_made_once_and_found_again(tmp_path: Path) -> None:
@@ -259,26 +224,6 @@ def test_a_folder_of_an_earlier_boot_is_swept_although_the_pid_lives(tmp_path: P
     assert list(store.work.iterdir()) == []
 
 
-def test_a_lock_waits_tells_once_for_whom_and_gives_up(tmp_path: Path) -> None:
-    path, told = tmp_path / "locks" / "x", list[str]()
-    with lock(path):
-        with pytest.raises(InfraError, match="x is still locked by pid"), lock(path, timeout_s=0):
-            pass
-        waiter = threading.Timer(0, lambda: _hold(path, told))
-        waiter.start()
-        waiter.join(0.4)
-        assert waiter.is_alive()
-    waiter.join(10)
-    assert told[0].startswith(f"waiting for pid {os.getpid()} (")
-    assert told[0].endswith("), which holds x")
-    assert told[1:] == ["held"]
-
-
-def _hold(path: Path, told: list[str]) -> None:
-    with lock(path, waiting=told.append):
-        told.append("held")
-
-
 def test_too_little_disk_says_for_what_how_much_and_what_to_do(tmp_path: Path) -> None:
     require_space(tmp_path, 1, "a little")
     with pytest.raises(InfraError) as caught:
@@ -289,20 +234,6 @@ def test_too_little_disk_says_for_what_how_much_and_what_to_do(tmp_path: Path) -
     assert error.where == str(tmp_path / "c")
     assert "invoke clean" in error.hint
     assert not (tmp_path / "c" / "store").exists()
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "results.json"
-    write_atomically(path, "old")
-    write_atomically(path, b"new")
-    assert path.read_text() == "new"
-    assert path.stat().st_mode & 0o777 == 0o644
-    blocked = tmp_path / "folder"
-    (blocked / "x").mkdir(parents=True)
-    with pytest.raises(OSError):
-        write_atomically(blocked, "x")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "new"]
-    assert [p.name for p in path.parent.iterdir()] == ["results.json"]
 
 
 def test_a_sealed_artifact_says_what_went_in(tmp_path: Path) -> None:

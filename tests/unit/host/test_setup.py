@@ -140,16 +140,6 @@ def test_an_engine_that_hangs_is_trouble_and_not_a_plan() -> None:
         setup.plan(replace(READY, engine=Look(State.SILENT, HERE), image=None))
 
 
-# -- the facts -------------------------------------------------------------------------------------
-def test_os_release_is_unquoted_and_damage_is_skipped() -> None:
-    text = (
-        'ID=ubuntu\nID_LIKE="debian gnu"\n# ID=x\nPRETTY_NAME="a \\"b\\""\nBAD="open\nVERSION_ID=\'24.04\'\n'
-    )
-    found = facts.parse_os_release(text)
-    assert (found["ID"], found["ID_LIKE"], found["VERSION_ID"]) == ("ubuntu", "debian gnu", "24.04")
-    assert "BAD" not in found
-
-
 # -- the world -------------------------------------------------------------------------------------
 class World:
     """A PATH of small programs that record their calls, an engine socket, and a screen nobody sees."""

@@ -1,66 +1,20 @@
-"""Case definitions, the stream's records folded into case records, and the verdict, which must not lie."""
+"""The verdict on one case, which must not lie."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kmodpipe.judge import cases
-from kmodpipe.judge.cases import Case, CellContext, Expectation
-from kmodpipe.judge.precedence import Default, Setting
+from kmodpipe.judge.cases import CellContext, Expectation
 from kmodpipe.judge.verdict import EXCERPT_LIMIT, CaseEvidence, excerpt, judge
-from kmodpipe.logs import ktap
-from kmodpipe.logs.case_record import OUTPUT_LIMIT, CaseRecord, case_records
+from kmodpipe.logs.case_record import CaseRecord, case_records
 from kmodpipe.logs.evidence import KernelReport
-from kmodpipe.results import CaseResult, Verdict
-from kmodpipe.util.errors import UserError
-
-CASE_TOML = """
-[[case]]
-id = "remount"
-summary = "The disk's UUID changes between two mounts."
-script = "run.sh"
-args = ["index=on"]
-timeout_s = 30
-goal = "mounted"
-needs = ["EXT4_FS"]
-[[case.expect]]
-when = { design = "index-nouuid", INDEX = "y", NOUUID = ["y", "m"] }
-outcome = "mounted"
-reason = "the UUID is not compared"
-[[case.expect]]
-when = { design = "index-nouuid", INDEX = "n" }
-outcome = "hardlinks-split"
-defect = true
-kmsg = "falling back"
-observe = { nlink = "2" }
-reason = "the index entry's name holds the UUID"
-[[case.expect]]
-when = { design = "none" }
-outcome = "ESTALE"
-reason = "the origin's UUID is verified"
-"""
-
-
-def write_case(
-    folder: Path, text: str, *, script: str = "#!/bin/sh\nexit 0\n", name: str = "remount"
-) -> Path:
-    place = folder / name
-    place.mkdir(parents=True)
-    (place / "case.toml").write_text(text)
-    (place / "run.sh").write_text(script)
-    return folder
-
-
-@dataclass(frozen=True)
-class Rec:
-    type: str
-    fields: Mapping[str, str] = field(default_factory=dict)
-
+from kmodpipe.results import Verdict
+from tests.support.sample_case import CASE, CONTROL, GOOD, LAYERED, NOUUID, POSTED, SETTING, Rec, record, told
 
 OOPS = KernelReport(
     kind="oops",
@@ -69,159 +23,12 @@ OOPS = KernelReport(
 )
 
 
-def record(kind: str, index: int = 0, **fields: object) -> Rec:
-    return Rec(kind, {"case": str(index), **{k: str(v) for k, v in fields.items()}})
-
-
-CASE = Case(
-    "remount",
-    "a summary",
-    Path("run.sh"),
-    goals=("mounted",),
-    needs=("EXT4_FS",),
-    expect=(
-        Expectation(
-            "mounted", "because", {"design": ("nouuid",)}, kmsg=("single fs",), observe={"nlink": "3"}
-        ),
-        Expectation("split", "the name holds the UUID", {"design": ("posted",)}, defect=True),
-        Expectation("ESTALE", "verified", {"design": ("none",), "INDEX": ("y",)}),
-    ),
-)
-CONFIG = {"EXT4_FS": "y"}
-NOUUID = CellContext("nouuid.INDEX=y", "nouuid", "nouuid", {"INDEX": "y"}, CONFIG)
-POSTED = replace(NOUUID, variant="posted", design="posted")
-CONTROL = CellContext("unpatched.INDEX=y", "unpatched", "none", {"INDEX": "y"}, CONFIG)
-GOOD = CaseRecord(
-    0, "remount", True, True, "exit", 0, 1500, {"outcome": "mounted", "nlink": "3"}, ("mounted",),
-    b"hello\n", ("overlayfs: requires a single fs for lower and upper",),
-)  # fmt: skip
-
-
 def ktap_of(lines: bytes) -> bytes:
     return b"KTAP version 1\n" + lines + b"\n"
 
 
 def observing(word: str) -> CaseRecord:
     return replace(GOOD, outcomes=(word,), observations={**GOOD.observations, "outcome": word})
-
-
-# -- files --------------------------------------------------------------------------------------------
-def test_load_reads_every_field(tmp_path: Path) -> None:
-    (case,) = cases.load(write_case(tmp_path, CASE_TOML))
-    assert (case.id, case.args, case.timeout_s, case.goal) == ("remount", ("index=on",), 30, "mounted")
-    assert case.path.read_text().startswith("#!")
-    rule = case.expectation(replace(NOUUID, design="index-nouuid", choice={"INDEX": "y", "NOUUID": "m"}))
-    assert rule is case.expect[0]
-    # An axis that the cell does not have counts as n.
-    rule = case.expectation(replace(NOUUID, design="index-nouuid", choice={}))
-    assert rule and rule.defect and rule.kmsg == ("falling back",) and rule.observe == {"nlink": "2"}
-    assert case.expectation(replace(NOUUID, design="another", choice={"INDEX": "y"})) is None
-    assert case.unmet({"EXT4_FS": "m"}) == () and case.unmet({"EXT4_FS": "n"}) == ("EXT4_FS",)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "told"),
-    [
-        ('goal = "mounted"', "", "case.remount.goal: Field required"),
-        ("timeout_s = 30", 'timeout_s = "30"', "case.remount.timeout_s"),
-        ("timeout_s = 30", "timeout = 30", "case.remount.timeout: Extra"),
-        ('needs = ["EXT4_FS"]', 'needs = ["CONFIG_EXT4_FS"]', "case.remount.needs[1]"),
-        ('script = "run.sh"', 'script = "../run.sh"', "case.remount.script"),
-        ('script = "run.sh"', 'script = "gone.sh"', "no script 'gone.sh'"),
-        ('outcome = "ESTALE"', "", "case.remount.expect[3].outcome: Field required"),
-        ("defect = true", "defekt = true", "case.remount.expect[2].defekt"),
-        ('observe = { nlink = "2" }', "observe = { nlink = 2 }", "case.remount.expect[2].observe.nlink"),
-        ('NOUUID = ["y", "m"]', "NOUUID = []", "case.remount.expect[1].when.NOUUID"),
-        ('id = "remount"', 'id = "Re mount"', "case.Re mount.id"),
-        ("[[case]]", "[[case", "cannot be read"),
-    ],
-)
-def test_bad_file_names_file_and_field(tmp_path: Path, old: str, new: str, told: str) -> None:
-    assert old in CASE_TOML
-    with pytest.raises(UserError) as e:
-        cases.load(write_case(tmp_path, CASE_TOML.replace(old, new, 1)))
-    assert told in str(e.value)
-    assert "case.toml" in e.value.where
-
-
-def test_ids_are_unique_and_an_empty_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no case is defined"):
-        cases.load(tmp_path)
-    write_case(tmp_path, CASE_TOML, name="a")
-    write_case(tmp_path, CASE_TOML, name="b")
-    with pytest.raises(UserError, match="used twice"):
-        cases.load(tmp_path)
-
-
-def test_select_and_axes(tmp_path: Path) -> None:
-    loaded = cases.load(write_case(tmp_path, CASE_TOML))
-    assert cases.select(loaded, []) == loaded == cases.select(loaded, ["remount"])
-    with pytest.raises(UserError, match="did you mean remount"):
-        cases.select(loaded, ["remont"])
-    cases.check_axes(loaded, ["INDEX", "NOUUID"])
-    with pytest.raises(UserError, match="unknown axis 'NOUUID'"):
-        cases.check_axes(loaded, ["INDEX", "NO_UUID"])
-
-
-def test_a_rule_may_speak_of_a_flavour_and_no_flavour_is_plain() -> None:
-    def case(*flavours: str) -> Case:
-        return replace(CASE, expect=(Expectation("mounted", "because", {"flavour": flavours}),))
-
-    xfs = replace(NOUUID, flavour="xfs")
-    assert [bool(case("xfs").expectation(w)) for w in (NOUUID, xfs)] == [False, True]
-    assert [bool(case("plain").expectation(w)) for w in (NOUUID, xfs)] == [True, False]
-    assert case("plain", "xfs").expectation(xfs) and CASE.expectation(xfs)
-    cases.check_axes([case("plain", "xfs")], [], ["xfs"])
-    with pytest.raises(UserError, match="unknown flavour 'xsf'; did you mean xfs"):
-        cases.check_axes([case("xsf")], [], ["xfs"])
-
-
-def test_digest_covers_what_runs_and_not_the_expectation(tmp_path: Path) -> None:
-    (case,) = cases.load(write_case(tmp_path, CASE_TOML))
-    first = case.digest(b"lib")
-    assert replace(case, expect=(), goals=("x",), summary="y").digest(b"lib") == first
-    others = {case.digest(b"lib2"), replace(case, args=("a",)).digest(b"lib")}
-    case.path.write_text("#!/bin/sh\nexit 1\n")
-    others.add(case.digest(b"lib"))
-    assert len(others) == 3 and first not in others
-
-
-def test_from_script(tmp_path: Path) -> None:
-    script = tmp_path / "My Case!.sh"
-    script.write_text("#!/bin/sh\n")
-    case = cases.from_script(script)
-    assert case.id == "my-case" and case.by_exit and case.path == script
-    script.write_text("exit 0\n")
-    with pytest.raises(UserError, match="neither with #!"):
-        cases.from_script(script)
-    for bad in (tmp_path, tmp_path / "gone.sh"):
-        with pytest.raises(UserError, match=r"not a file|cannot be read"):
-            cases.from_script(bad)
-
-
-# -- records to case records --------------------------------------------------------------------------------
-def test_trials_fold_records() -> None:
-    found = case_records(
-        [
-            Rec("hello", {"release": "5.10.223"}),
-            record("start", id="remount"),
-            record("obs", key="nlink", value="2"),
-            record("obs", key="nlink", value="3"),
-            record("obs", key="outcome", value="mounted"),
-            record("out", data="hel"),
-            record("out", data="lo\n"),
-            record("kmsg", level=4, ts_us=5, text="overlayfs: requires a single fs for lower and upper"),
-            record("cut", stream="kmsg", dropped=7),
-            Rec("beat", {"uptime_ms": "1"}),
-            record("end", how="exit", status=0, ms=1500, left="mounts:1"),
-            record("start", 1, id="second"),
-            Rec("done", {"cases": "2"}),
-        ]
-    )
-    assert found[0] == replace(
-        GOOD, observations={"nlink": "3", "outcome": "mounted"}, left="mounts:1", dropped={"kmsg": 7}
-    )
-    assert found[1].started and not found[1].ended
 
 
 @pytest.mark.parametrize(
@@ -246,18 +53,6 @@ def test_contradictions_are_problems_and_never_a_pass(records: list[Rec]) -> Non
     assert judge(CASE, NOUUID, CaseEvidence(replace(trial, outcomes=("mounted",)))).verdict is Verdict.ERROR
 
 
-def test_memory_is_bounded_whatever_the_guest_sends() -> None:
-    def flood() -> list[Rec]:
-        return [record("start", id="remount"), *[record("out", data="x" * 1024)] * 50_000]
-
-    keys = [record("obs", key=f"k{i}", value="v") for i in range(5000)]
-    lines = [record("kmsg", text="y" * 10_000)] * 5000
-    trial = case_records([*flood(), *keys, *lines, record("obs", key="outcome", value="mounted")])[0]
-    assert len(trial.output) == OUTPUT_LIMIT and trial.dropped["out"] == 50_000 * 1024 - OUTPUT_LIMIT
-    assert len(trial.observations) <= 500 and sum(map(len, trial.kmsg)) < 10_000_000
-    assert trial.outcomes == ("mounted",)
-
-
 # -- the verdict --------------------------------------------------------------------------------------
 def test_pass_and_what_it_says() -> None:
     result = judge(CASE, NOUUID, CaseEvidence(GOOD))
@@ -270,10 +65,6 @@ def test_the_control_shows_its_bug_as_expected() -> None:
     result = judge(CASE, CONTROL, CaseEvidence(observing("ESTALE")))
     assert (result.verdict, result.goal_met, result.known_defect) == (Verdict.PASS, False, False)
     assert result.message == "observed ESTALE as expected: verified"
-
-
-def told(result: CaseResult) -> tuple[str, str]:
-    return result.verdict.value, result.message
 
 
 @pytest.mark.parametrize(
@@ -425,54 +216,6 @@ def test_hostile_text_is_shown_and_bounded() -> None:
     assert "left out" in excerpt(b"a" * (EXCERPT_LIMIT + 1))
 
 
-# -- KTAP ---------------------------------------------------------------------------------------------
-def test_ktap_nested() -> None:
-    report = ktap.parse(
-        "noise before\nKTAP version 1\n1..3\n"
-        "  KTAP version 1\n  1..2\n  ok 1 a\n[  1.0] kernel noise\n  not ok 2 b # TIMEOUT 45 s\n"
-        "not ok 1 outer\n"
-        "    # Subtest: kunit\n    1..1\n    ok 1 inner # SKIP no fs\nok 2 - kunit style\n"
-        "not ok 3 known # XFAIL later\nok, done\n"
-    )
-    assert report and not report.problems
-    assert [(s.name, s.verdict) for s in report.subtests] == [
-        ("outer / a", "pass"),
-        ("outer / b", "fail"),
-        ("kunit style / inner", "skip"),
-        ("known", "pass"),
-    ]
-    assert report.counts == "2 passed, 1 failed, 1 skipped" and report.failed[0].note == "TIMEOUT 45 s"
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        ("TAP version 13\nok 1\n", "no plan"),
-        ("TAP version 13\n", "no plan"),
-        ("TAP version 13\n1..3\nok 1\nok 3\n", "1 of 3 planned results are missing: 2"),
-        ("TAP version 13\n1..1\nok 1\nok 1\n", "2 results for a plan of 1"),
-        ("TAP version 13\n1..1\nok 1\nok 2\n", "2 results for a plan of 1"),
-        ("TAP version 13\n1..1\n1..1\nok 1\n", "two plans"),
-        ("KTAP version 1\n1..1\n  KTAP version 1\n  1..1\n  ok 1 a\n", "without its parent"),
-        ("KTAP version 1\n1..1\n  KTAP version 1\n  1..2\n  ok 1 a\nok 1 p\n", "1 of 2 planned"),
-        ("TAP version 13\n1..1\nok 1\nBail out! disk full\n", "bail out: disk full"),
-        ("KTAP version 1\n1..999999999\nok 1\n", "missing"),
-    ],
-)
-def test_ktap_problems(text: str, problem: str) -> None:
-    report = ktap.parse(text)
-    assert report and any(problem in p for p in report.problems), report
-
-
-def test_no_ktap_without_its_version_line() -> None:
-    assert ktap.parse("1..1\nok 1\nnot ok 2\n") is None
-
-
-def test_a_parent_that_fails_alone_is_reported() -> None:
-    report = ktap.parse("KTAP version 1\n1..1\n  KTAP version 1\n  1..1\n  ok 1 a\nnot ok 1 p\n")
-    assert report and [s.name for s in report.failed] == ["p"]
-
-
 # -- more rules ---------------------------------------------------------------------------------------
 def test_a_message_that_must_not_come() -> None:
     case = replace(CASE, expect=(Expectation("mounted", "quiet", no_kmsg=("single fs",)),))
@@ -481,18 +224,6 @@ def test_a_message_that_must_not_come() -> None:
         "the kernel message 'single fs' came, and must not: quiet",
     )
     assert judge(case, NOUUID, CaseEvidence(replace(GOOD, kmsg=()))).verdict is Verdict.PASS
-
-
-def test_rules_of_the_file_come_last_and_for_those_who_mention_it(tmp_path: Path) -> None:
-    text = CASE_TOML + (
-        '\n[[expect]]\nmentions = "index=on"\noutcome = "EINVAL"\nreason = "no such option"\n'
-        '\n[[expect]]\nmentions = "uuid=off"\noutcome = "EPERM"\nreason = "nobody mentions this"\n'
-    )
-    (case,) = cases.load(write_case(tmp_path, text))
-    strange = replace(CONTROL, design="somebody's", choice={"INDEX": "maybe"})
-    rule = case.expectation(strange)
-    assert rule is not None and rule.outcome == "EINVAL"
-    assert all(rule.outcome != "EPERM" for rule in case.expect)
 
 
 def test_any_of_several_goals_is_met() -> None:
@@ -509,22 +240,6 @@ def test_between_two_patches_both_ends_are_right_and_nothing_else() -> None:
     assert (after.verdict, after.known_defect) == (Verdict.PASS, True)
     wrong = judge(CASE, between, CaseEvidence(observing("EIO")))
     assert told(wrong)[0] == "fail" and "EIO" in wrong.message
-
-
-# -- layered settings ---------------------------------------------------------------------------------
-SETTING = Setting(
-    designs=("nouuid",),
-    parameter="index",
-    defaults=(Default("on", {"INDEX": ("y",)}), Default("off")),
-    reads={"on": "Y", "off": "N"},
-    accepts={"Y": "on", "N": "off"},
-    options={"index=on": "on", "index=off": "off"},
-    effects={
-        "on": {"shown": "on", "stored": "real", "after": "ESTALE"},
-        "off": {"shown": "off", "stored": "real", "after": "mounted"},
-    },
-)
-LAYERED = replace(CASE, expect=(), goals=("as-ruled",), settings=(SETTING,))
 
 
 def probed(**changes: str) -> CaseRecord:
@@ -546,18 +261,6 @@ def test_a_probe_that_did_not_run_to_its_end_proves_nothing() -> None:
     assert judge(LAYERED, NOUUID, CaseEvidence(observing("mounted"))).verdict is Verdict.FAIL
     missing = replace(GOOD, outcomes=("probed",), observations={"outcome": "probed"})
     assert judge(LAYERED, NOUUID, CaseEvidence(missing)).verdict is Verdict.FAIL
-
-
-def test_a_default_hangs_on_axes_alone() -> None:
-    by_flavour = replace(SETTING, defaults=(Default("on", {"flavour": ("plain",)}), Default("off")))
-    with pytest.raises(UserError, match="unknown axis 'flavour'"):
-        cases.check_axes([replace(LAYERED, settings=(by_flavour,))], ["INDEX"])
-    cases.check_axes([LAYERED], ["INDEX"])
-
-
-def test_the_script_is_given_the_product_of_its_design() -> None:
-    assert LAYERED.arguments(NOUUID)[:3] == ("index", "default", "unset/none")
-    assert LAYERED.arguments(POSTED) == ()
 
 
 @pytest.mark.parametrize(

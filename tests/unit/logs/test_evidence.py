@@ -10,62 +10,19 @@ import pytest
 from kmodpipe import results
 from kmodpipe.judge.cases import Case, CellContext, Expectation
 from kmodpipe.judge.verdict import CaseEvidence, judge
-from kmodpipe.logs import evidence, known_benign
+from kmodpipe.logs import evidence
 from kmodpipe.logs.case_record import CaseRecord
 from kmodpipe.logs.evidence import fingerprint
-from kmodpipe.logs.kernel_log import Report, parse
-from kmodpipe.logs.known_benign import Benign, KnownBenign
 from kmodpipe.logs.symbolize import Decoder
-from kmodpipe.pipeline import config
 from kmodpipe.report import junit
 from kmodpipe.results import CellResult, Run, State, Verdict
-from kmodpipe.util.errors import UserError
-from tests.support import REPO
-from tests.unit.logs.test_symbolize import DATA, line
-
-WARNING = b"""\
-[    1.0] ------------[ cut here ]------------
-[    1.000001] WARNING: CPU: 1 PID: 27 at first.c:15 caller+0x5/0x20 [first]
-[    1.000002] Modules linked in: first
-[    1.000003] CPU: 1 PID: 27 Comm: mount Tainted: G        W         5.10.223 #1
-[    1.000004] RIP: 0010:caller+0x5/0x20 [first]
-[    1.000005] Code: 00 <0f> 0b
-[    1.000006] RSP: 0018:ffff8880002f39c8 EFLAGS: 00000246
-[    1.000007] RAX: 0000000000000000 RBX: 0000000000000000 RCX: 0000000000000000
-[    1.000008] Call Trace:
-[    1.000009]  last+0x14/0x20 [first]
-[    1.000010]  ? common+0x7/0x10 [first]
-[    1.000011]  common+0x7/0x10
-[    1.000012]  do_mount+0x7/0x10
-[    1.000013] RIP: 0033:0x434b3a
-[    1.000014] RSP: 002b:00007fff5b358db8 EFLAGS: 00000246 ORIG_RAX: 00000000000000a5
-[    1.000015] ---[ end trace 0000000000000000 ]---
-"""
-USE_AFTER_FREE = b"""\
-==================================================================
-BUG: KASAN: use-after-free in caller+0x5/0x20 [first]
-Read of size 1 at addr ffff888002f0a500 by task use.sh/24
-
-CPU: 0 PID: 24 Comm: use.sh Not tainted 5.10.223 #1
-Call Trace:
- dump_stack+0x20/0x22
- caller+0x5/0x20 [first]
-
-Freed by task 24:
- kfree+0xcd/0x290
- last+0x14/0x20 [first]
-==================================================================
-"""
+from tests.support.decode import DATA, line
+from tests.support.sample_reports import USE_AFTER_FREE, WARNING, report
 
 
 @pytest.fixture
 def decoder() -> Decoder:
     return Decoder(DATA / "vmlinux-dwarf4", {"first": DATA / "module-dwarf4.ko"})
-
-
-def report(log: bytes = WARNING) -> Report:
-    (found,) = parse(log)
-    return found
 
 
 def test_it_says_who_where_and_in_what_state(decoder: Decoder) -> None:
@@ -126,7 +83,6 @@ def test_hostile_text_is_shown_and_not_obeyed() -> None:
     assert not any(c < " " and c != "\n" for c in told) and "\x9b" not in told
 
 
-# -- in the results --------------------------------------------------------------------------------
 CASE = Case(
     "remount", "a summary", Path("run.sh"), goals=("mounted",), expect=(Expectation("mounted", "always"),)
 )
@@ -174,78 +130,6 @@ def test_no_number_of_reports_that_are_let_off_hides_one_that_counts(decoder: De
     kept = (*kept, evidence.of(report(USE_AFTER_FREE), decoder))
     assert not evidence.has_room(kept, benign=False)
     assert run_of(*kept)[1].verdict is Verdict.FAIL
-
-
-# -- the rules -------------------------------------------------------------------------------------
-RULE = """\
-[[benign]]
-kind = "WARNING"
-title = "WARNING in caller"
-reason = "it is a harmless one, and only a test"
-"""
-
-
-def rules(folder: Path, text: str) -> tuple[Benign, ...]:
-    path = folder / "benign.toml"
-    path.write_text(text)
-    return known_benign.load(path)
-
-
-@pytest.mark.parametrize(
-    ("more", "fits"),
-    [
-        ("", True),
-        ('functions = ["caller", "last"]', True),
-        ('functions = ["last", "caller"]', False),
-        ('functions = ["elsewhere"]', False),
-        ('module = "first"', True),
-        ('module = "second"', False),
-        ('flavours = ["kasan", "plain"]', True),
-        ('flavours = ["kasan"]', False),
-        ('versions = ["6.1", "5.10"]', True),
-        ('versions = ["5.1"]', False),
-    ],
-)
-def test_a_rule_speaks_of_one_report_at_one_place(tmp_path: Path, more: str, fits: bool) -> None:
-    known = KnownBenign(rules(tmp_path, RULE + more), "5.10.223")
-    assert bool(known.reason_for(report())) is fits
-    assert not known.reason_for(report(USE_AFTER_FREE))
-
-
-def test_what_a_panic_followed_is_never_let_off(tmp_path: Path) -> None:
-    log = WARNING + b"[    2.000000] Kernel panic - not syncing: panic_on_warn set ...\n"
-    assert not KnownBenign(rules(tmp_path, RULE)).reason_for(report(log))
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        RULE.replace('title = "WARNING in caller"\n', ""),
-        RULE.replace('reason = "it is a harmless one, and only a test"\n', ""),
-        RULE.replace("it is a harmless one, and only a test", ""),
-        RULE.replace("it is a harmless one, and only a test", "          "),
-        RULE.replace('kind = "WARNING"\n', ""),
-        RULE.replace('kind = "WARNING"', 'kind = "anything"'),
-        RULE.replace("WARNING in caller", "*"),
-        RULE.replace("WARNING in caller", "WARNING in .*"),
-        RULE.replace("WARNING in caller", "WARNING"),
-        RULE + "surprise = 1\n",
-        "benign = 1\n",
-        "[[benign]\n",
-    ],
-)
-def test_a_rule_that_is_too_wide_or_wrong_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UserError, match=r"harmless|TOML") as caught:
-        rules(tmp_path, text)
-    assert "benign.toml" in str(caught.value.where)
-
-
-def test_the_projects_own_rules_are_valid() -> None:
-    project = config.load(REPO)
-    assert project.benign is not None
-    known_benign.load(project.benign)
-    with pytest.raises(UserError, match="does not exist"):
-        known_benign.load(project.root / "no-such-file.toml")
 
 
 def test_a_fingerprint_is_the_same_in_another_build() -> None:

@@ -8,15 +8,7 @@ import pytest
 
 from kmodpipe.logs.kernel_log import Frame
 from kmodpipe.logs.symbolize import Decoded, Decoder, Place
-from tests import support
-
-DATA = support.DATA / "decode"
-
-
-def line(file: str, text: str) -> int:
-    """The one line of a source file that has ``text``."""
-    (found,) = (n for n, one in enumerate((DATA / file).read_text().splitlines(), 1) if text in one)
-    return found
+from tests.support.decode import DATA, line
 
 
 def frame(text: str, *, exact: bool = False) -> Frame:

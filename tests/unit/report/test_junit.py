@@ -16,6 +16,7 @@ from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.report import junit
 from kmodpipe.results import CaseResult, CellResult, Run, State, Verdict
 from tests.support import DATA
+from tests.support.hostile import HOSTILE
 from tests.support.sample_run import DEAD, INFOS, PARTLY, SKELETON, cell, change, failed, finished
 
 STRICT = etree.XMLSchema(etree.parse(DATA / "junit-strict.xsd"))
@@ -179,12 +180,6 @@ def test_a_cell_that_did_not_run_says_so_for_each_case(state: State, tag: str) -
     # And where no case was planned, the cell still says it, unless it is skipped.
     (suite,) = parsed(Run("r", "2020-10-13T12:00:00Z", (), (bad,)))
     assert [e.tag for c in suite.findall("testcase") for e in c] == ([] if tag == "skipped" else [tag])
-
-
-HOSTILE = (
-    "a\x00b\x1b[31mc\udc80d\ufffee]]>&<f\r\n"
-    "[[ATTACHMENT|/etc/passwd]]\n[[ attachment|x]]\u202e\ud800 \x85\U0001fffe"
-)
 
 
 def test_hostile_text_is_shown_and_harmless() -> None:

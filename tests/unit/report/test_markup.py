@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from kmodpipe.report import markup
 from kmodpipe.report.markup import Block, Code, Command, Fold, Items, Paragraph, Quote, Table, Title, listed
-from tests.unit.report.test_junit import HOSTILE
+from tests.support.hostile import HOSTILE
+from tests.support.markdown import tokens
 
 LONG = "invoke test --tree /a/very/long/path/to/a/tree --series index-nouuid --cell " + "x" * 60
 MARKDOWN = (
@@ -32,13 +31,6 @@ def everything(text: str) -> list[Block]:
         Quote(text),
         Fold(own, (Paragraph(own), Table(("a",), ((own,),)), Quote(text))),
     ]
-
-
-def tokens(markdown: str) -> list[Token]:
-    found = []
-    for token in MarkdownIt("gfm-like", {"linkify": False, "html": True}).parse(markdown):
-        found += [token, *(token.children or [])]
-    return found
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-
 import pytest
 
 from kmodpipe.util.errors import (
@@ -14,7 +12,6 @@ from kmodpipe.util.errors import (
     UserError,
     unknown_name,
 )
-from kmodpipe.util.os_errors import from_system
 
 
 @pytest.mark.parametrize(
@@ -57,22 +54,3 @@ def test_without_a_near_name_the_known_ones_are_listed_but_not_hundreds() -> Non
 
 def test_where_nothing_is_known_it_says_so() -> None:
     assert unknown_name("series", "x", []).what == "unknown series 'x'; no series is defined"
-
-
-@pytest.mark.parametrize(
-    ("error", "hint"),
-    [
-        (OSError(errno.EMFILE, "Too many open files", "/x"), "ulimit -n"),
-        (OSError(errno.EFBIG, "File too large"), "ulimit -f"),
-        (MemoryError(), "ulimit -v"),
-        (RuntimeError("can't start new thread"), "ulimit -u"),
-    ],
-)
-def test_what_the_host_does_not_give_is_told_with_the_limit_to_raise(error: Exception, hint: str) -> None:
-    told = from_system(error)
-    assert told is not None and hint in told.hint
-
-
-@pytest.mark.parametrize("error", [OSError(errno.ENOENT, "no"), RuntimeError("other"), ValueError()])
-def test_any_other_exception_is_no_shortage(error: Exception) -> None:
-    assert from_system(error) is None

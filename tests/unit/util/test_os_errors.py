@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.util import os_errors
-from kmodpipe.util.errors import InfraError
+from kmodpipe.util.errors import (
+    InfraError,
+)
+from kmodpipe.util.os_errors import from_system
 
 
 def error(number: int, path: Path | None = None) -> OSError:
@@ -50,3 +53,22 @@ def test_a_folder_that_can_do_all_is_taken_and_left_as_it_was(tmp_path: Path) ->
 def test_a_program_that_found_no_room_is_understood() -> None:
     assert os_errors.says_full("cp: error writing 'x': No space left on device")
     assert not os_errors.says_full("cp: cannot stat 'x': No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("error", "hint"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "/x"), "ulimit -n"),
+        (OSError(errno.EFBIG, "File too large"), "ulimit -f"),
+        (MemoryError(), "ulimit -v"),
+        (RuntimeError("can't start new thread"), "ulimit -u"),
+    ],
+)
+def test_what_the_host_does_not_give_is_told_with_the_limit_to_raise(error: Exception, hint: str) -> None:
+    told = from_system(error)
+    assert told is not None and hint in told.hint
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOENT, "no"), RuntimeError("other"), ValueError()])
+def test_any_other_exception_is_no_shortage(error: Exception) -> None:
+    assert from_system(error) is None

@@ -12,33 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.cache.share import open_share, pack
-from kmodpipe.cache.share.registry import place
-from kmodpipe.cache.store import Store
-from kmodpipe.util.errors import UserError
-from kmodpipe.util.screen import Mode, Screen
-
-
-@pytest.mark.parametrize(
-    ("text", "scheme", "shown"),
-    [
-        ("localhost:5000/kmodpipe", "http", "localhost:5000/kmodpipe"),
-        ("127.0.0.1:5000/a/b", "http", "127.0.0.1:5000/a/b"),
-        ("registry.example.org/group/project", "https", "registry.example.org/group/project"),
-        ("http://registry.lan:5000/x", "http", "registry.lan:5000/x"),
-    ],
-)
-def test_a_place_is_host_and_repository(text: str, scheme: str, shown: str) -> None:
-    found = place(text)
-    assert (found.scheme, str(found)) == (scheme, shown)
-
-
-@pytest.mark.parametrize(
-    "text", ["kmodpipe", "group/project", "localhost:5000", "ftp://a.b/c", "a.b/UPPER", "a.b/../c"]
-)
-def test_what_is_no_place_is_refused(text: str) -> None:
-    with pytest.raises(UserError):
-        place(text)
+from kmodpipe.cache.share import pack
 
 
 def artifact(root: Path) -> Path:
@@ -140,10 +114,3 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "into").mkdir()
     with pytest.raises(pack.Unpackable):
         pack.unpack(tmp_path / "layer", tmp_path / "into", links_below="obj")
-
-
-def test_a_key_that_could_be_guessed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KMODPIPE_SHARE_KEY", "short")
-    with pytest.raises(UserError, match="16 characters"):
-        open_share("localhost:5000/x", Store(tmp_path), Screen(Mode.QUIET))
-    assert open_share("none", Store(tmp_path), Screen(Mode.QUIET)) is None

@@ -8,22 +8,19 @@ import re
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from xml.etree.ElementTree import Element
 
 import html5lib
 import pytest
 
 from kmodpipe import results
-from kmodpipe.report import html, timeline
-from kmodpipe.results import CaseResult, CellResult, Run, Span, State, Verdict
+from kmodpipe.report import html
+from kmodpipe.results import CaseResult, Run, Span, State, Verdict
+from tests.support.hostile import HOSTILE, MARKUP
+from tests.support.large_run import large
 from tests.support.sample_run import DEAD, INFOS, SKELETON, cell, change, failed, finished, seen
-from tests.unit.report.test_junit import HOSTILE
 
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"
-MARKUP = (
-    "<script>alert(1)</script><img src=x onerror=alert(1)>\"'><style>*{display:none}</style>{{7*7}}</pre>"
-)
 
 
 def parsed(text: str) -> Element:
@@ -199,28 +196,6 @@ def test_the_end_of_the_console_is_shown_where_the_guest_told_nothing(tmp_path: 
         assert "of another folder" not in told(elsewhere)
 
 
-def large(cells: int, cases: int, bad: int) -> Run:
-    infos = tuple(replace(INFOS[0], id=f"a-case-with-quite-a-long-name-{i}") for i in range(cases))
-    text = "\n".join(["some line of output or of the kernel's log, as they are"] * 200)
-
-    def one(number: int, info: Any) -> CaseResult:
-        if number % bad:
-            return replace(seen(0, "mounted"), case=info.id)
-        own = replace(failed(0, "ESTALE", "mounted"), case=info.id, output_excerpt=text, kmsg=(text,))
-        return replace(own, evidence=text)
-
-    made = [
-        CellResult(
-            f"v{c % 4}.A={c}", f"v{c % 4}" if c % 4 else "unpatched", "d", {"A": str(c)}, State.RAN,
-            cases=tuple(one(c * cases + n, info) for n, info in enumerate(infos)),
-            artifacts={"console.log": f"v{c}/console.log"}, properties={"qemu": "qemu " * 40},
-        )
-        for c in range(cells)
-    ]  # fmt: skip
-    spans = [Span("test", c.cell, n * 1.5, 2.9) for n, c in enumerate(made)]
-    return Run("large", "2020-10-13T12:00:00Z", infos, tuple(made), timeline=tuple(spans))
-
-
 @pytest.mark.parametrize(("bad", "items"), [(100, 100), (2, 1000)])
 def test_100_by_100_is_bounded(bad: int, items: int) -> None:
     began = time.process_time()
@@ -236,35 +211,3 @@ def test_a_run_of_an_older_version_or_an_empty_one_has_a_page_too() -> None:
     assert "Where the time went" not in words(page(finished()))
     assert "No case was planned." in words(page(Run("none", "")))
     assert "not finished" in words(page(results.planned(SKELETON)))
-
-
-# -- the timeline -------------------------------------------------------------------------------------
-SPANS = (
-    Span("base", "ed45", 1000.0, 90.0, "made"),
-    Span("module", "a", 1090.0, 3.0, "made"),
-    Span("module", "b", 1090.5, 3.0, "failed"),
-    Span("test", "a", 1093.1, 4.0, "7 as expected"),
-    Span("guest", "a", 1093.2, 3.5, "done", 1.2),
-    Span("guest", "guest", 999.0, 1.5, "made"),
-)
-
-
-def test_steps_that_overlap_have_lanes_of_their_own_and_guests_lie_in_their_test() -> None:
-    drawn = timeline.draw(SPANS)
-    assert drawn
-    lanes = {b.title.split(":")[0]: b.y // 24 for b in drawn.bars if b.height > 10}
-    assert lanes["module a"] != lanes["module b"] and lanes["test a"] == lanes["module a"]
-    strips = [b for b in drawn.bars if b.height < 10]
-    assert {b.kind for b in strips} == {"guest", "boot"} and {b.y // 24 for b in strips} == {lanes["test a"]}
-    assert [b.failed for b in drawn.bars if b.title.startswith("module b")] == [True]
-    assert max(b.x + b.width for b in drawn.bars) <= drawn.width + 1
-    assert "1 kernel base: 90.0 s of work; 2 modules: 6.0 s" in drawn.told and "1 guest, 1.2 s" in drawn.told
-
-
-def test_a_timeline_of_many_steps_is_bounded() -> None:
-    drawn = timeline.draw([Span("module", f"m{i}", i * 0.1, 0.5) for i in range(5000)])
-    assert drawn and len(drawn.bars) == 1500 and len(drawn.table) == 300 and drawn.hidden == 4700
-    assert timeline.draw(()) is None
-    endless = [Span("base", "x", n, n) for n in (float("inf"), float("nan"), 1e308 * 10)]
-    assert timeline.draw(endless) is None
-    assert timeline.draw([*endless, Span("base", "y", -1e300, 1.0), Span("base", "y", 1e300, 1e9)])
