@@ -69,9 +69,7 @@ def test_every_module_has_its_tests_where_they_are_looked_for() -> None:
 def test_what_is_missing_or_stale_is_found(tmp_path: Path) -> None:
     for name in ("kmodpipe/a/b.py", "kmodpipe/a/moved.py", "kmodpipe/a/lost.py", "kmodpipe/a/own.py"):
         _write(tmp_path / name, "x = 1\n")
-    _write(
-        tmp_path / "kmodpipe/a/__init__.py", '"""A room."""\nfrom kmodpipe.a.b import x\n__all__ = ["x"]\n'
-    )
+    _write(tmp_path / "kmodpipe/a/__init__.py", '"""A room."""\nfrom .b import x\n__all__ = ["x"]\n')
     for name in (
         "unit/a/test_b.py",
         "unit/a/test_own_topic.py",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -60,6 +62,29 @@ def test_rooms_are_all_that_is_at_the_top() -> None:
     }
     assert top - set(ROOMS) <= {"__init__.py", "__main__.py"}
     assert set(ROOMS) <= top
+
+
+def test_programs_in_the_texts_of_tests_import_what_there_is() -> None:
+    """They run in a process of their own, where nothing else looks at what they import."""
+    programs = [
+        (path, node.value)
+        for path in (REPO / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and path != Path(__file__)
+    ]
+    taken = [
+        (path, module, name.split(" as ")[0].strip())
+        for path, text in programs
+        for module, names in re.findall(r"^from (kmodpipe[\w.]*) import ([\w, ]+)$", text, re.MULTILINE)
+        for name in names.split(",")
+    ]
+    assert len(taken) > 20
+    assert [one for one in taken if not _is_there(*one[1:])] == []
+
+
+def _is_there(module: str, name: str) -> bool:
+    below = f"{module}.{name}"
+    return below in package() or (module in package() and hasattr(importlib.import_module(module), name))
 
 
 FAKE = {
