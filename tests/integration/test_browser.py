@@ -24,7 +24,7 @@ from tests.support.hostile import MARKUP
 from tests.support.large_run import large
 from tests.support.sample_run import DEAD, INFOS, cell, change, failed, finished
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"
 SETTLE_S = 0.3
 

@@ -172,6 +172,7 @@ def served(tmp_path: Path) -> Iterator[tuple[World, Path, str]]:
         yield world, repository, f"git://127.0.0.1:{port}/linux"
 
 
+@pytest.mark.thorough
 def test_a_branch_that_moved_is_run_and_its_commits_are_named(served: tuple[World, Path, str]) -> None:
     world, repository, url = served
     head = f'git = "{url}"\nhead = "next"'
@@ -297,6 +298,7 @@ def kill_job(clone: Path, job: str, deadline_s: float = 400) -> bool:
     return False
 
 
+@pytest.mark.thorough
 def test_a_gitlab_pipeline_with_a_failing_cell_and_one_that_never_reported(
     tmp_path: Path, registry: Registry
 ) -> None:
