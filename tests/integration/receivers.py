@@ -24,7 +24,7 @@ from pathlib import Path
 import requests
 import trustme
 
-from tests.servers import free_port, wait_for_port
+from tests.support.servers import free_port, wait_for_port
 
 HERE = Path(__file__).resolve().parent
 

@@ -18,12 +18,13 @@ import pytest
 from kmodpipe import results
 from kmodpipe.report import html, junit
 from kmodpipe.results import Run, Span, State
-from tests.browser import Page, browser
 from tests.integration.conftest import require
-from tests.sample_run import DEAD, INFOS, cell, change, failed, finished
-from tests.test_html import MARKUP, large
+from tests.support.browser import Page, browser
+from tests.support.hostile import MARKUP
+from tests.support.large_run import large
+from tests.support.sample_run import DEAD, INFOS, cell, change, failed, finished
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"
 SETTLE_S = 0.3
 

@@ -42,6 +42,7 @@ def test_dead_option_fails_the_build(tmp_path: Path) -> None:
         assert f"✓ dead-option.{choice}" in ran.stdout
 
 
+@pytest.mark.thorough
 def test_dead_option_fails_a_run_whose_cells_all_pass(tmp_path: Path) -> None:
     require(shutil.which(facts.QEMU.program) is not None, "no QEMU for x86")
     green = script(tmp_path, "green", "exit 0")

@@ -26,11 +26,12 @@ from kmodpipe import results
 from kmodpipe.build.runtime import DockerRuntime, docker_engine
 from kmodpipe.pipeline.config import cache_folder
 from kmodpipe.results import EffectKind
-from tests import mutants, toy
+from tests import mutants
 from tests.integration.conftest import require, require_machinery
-from tests.servers import free_port, git_daemon, wait_for_port
-from tests.toy import World
-from tests.trees import commit_all, git, write
+from tests.support import toy
+from tests.support.servers import free_port, git_daemon, wait_for_port
+from tests.support.toy import World
+from tests.support.trees import commit_all, git, write
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
@@ -171,6 +172,7 @@ def served(tmp_path: Path) -> Iterator[tuple[World, Path, str]]:
         yield world, repository, f"git://127.0.0.1:{port}/linux"
 
 
+@pytest.mark.thorough
 def test_a_branch_that_moved_is_run_and_its_commits_are_named(served: tuple[World, Path, str]) -> None:
     world, repository, url = served
     head = f'git = "{url}"\nhead = "next"'
@@ -296,6 +298,7 @@ def kill_job(clone: Path, job: str, deadline_s: float = 400) -> bool:
     return False
 
 
+@pytest.mark.thorough
 def test_a_gitlab_pipeline_with_a_failing_cell_and_one_that_never_reported(
     tmp_path: Path, registry: Registry
 ) -> None:

@@ -22,6 +22,22 @@ from tests.mutants import Ran
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(3600)]
 
 FAULTS = kernel.load()
+# Injected by default, one of a kind. The others are thorough, and so is what takes an engine of its own or
+# all of the machine.
+SAMPLE = {
+    "hostile/archive-links",
+    "hostile/build-products",
+    "hostile/names-on-the-command-line",
+    "hostile/patch-links",
+    "hostile/tree-files",
+    "way/cache-bytes",
+    "way/download-cut",
+    "way/full-out",
+    "way/qemu-killed",
+    "way/terminal-gone",
+    "way/two-runs",
+    "way/umask",
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,11 +54,18 @@ def ran(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
     show(request, faults.table(kernel.rows(FAULTS, done)))
 
 
+def test_a_fault_of_the_plain_kernel_is_caught_and_charged(tmp_path: Path) -> None:
+    fault = next(fault for fault in FAULTS if str(fault) == "null-dereference.plain")
+    assert kernel.problems(fault, kernel.run_faults([fault], tmp_path)) == []
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", FAULTS, ids=map(str, FAULTS))
 def test_the_fault_is_caught_and_charged(ran: Ran, fault: Fault) -> None:
     assert kernel.problems(fault, ran) == []
 
 
+@pytest.mark.thorough
 def test_without_the_faults_no_flavour_reports_anything(tmp_path_factory: pytest.TempPathFactory) -> None:
     sound = kernel.run_sound(FAULTS, tmp_path_factory.mktemp("sound"))
     assert sound.code == 0, sound.said
@@ -67,7 +90,10 @@ def test_without_the_faults_no_flavour_reports_anything(tmp_path_factory: pytest
 def _param(injection: Injection) -> ParameterSet:
     """With several workers, what uses an engine of our own goes to one of them: each would start another."""
     group = "engine" if injection.inject.__module__.endswith(".engines") else str(injection)
-    return pytest.param(injection, id=str(injection), marks=pytest.mark.xdist_group(group))
+    marks = [pytest.mark.xdist_group(group)]
+    if str(injection) not in SAMPLE:
+        marks.append(pytest.mark.thorough)
+    return pytest.param(injection, id=str(injection), marks=marks)
 
 
 @pytest.mark.parametrize("injection", [_param(one) for one in INJECTIONS])

@@ -10,7 +10,7 @@ import pytest
 from tests.integration.conftest import require_machinery
 from tests.integration.test_pipeline import invoke
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(2400)]
 
 CASES = ("uuid-remount-index-on", "uuid-remount-index-nouuid")
 

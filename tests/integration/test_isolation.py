@@ -198,6 +198,7 @@ def test_a_guest_is_given_up_where_it_has_to_be_and_nowhere_else(declared: Any) 
     assert next(v for v in ends.values() if not v.startswith("retired")).startswith("panic")
 
 
+@pytest.mark.thorough
 def test_the_order_does_not_matter(declared: Any, project: Path) -> None:
     wanted = told(declared)
     declare(project, list(reversed(cases())))

@@ -11,7 +11,7 @@ from tests import mutants
 from tests.integration.conftest import require_machinery, show
 from tests.mutants import Mutant, Ran
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(2400)]
 
 MUTANTS = mutants.load()
 

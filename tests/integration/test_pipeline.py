@@ -152,6 +152,7 @@ def test_the_page_of_findings_is_what_a_run_says(main_job: Ran, tmp_path: Path) 
     assert findings(written) == findings(REPO / "docs" / "findings.md")
 
 
+@pytest.mark.thorough
 def test_the_order_of_the_cases_does_not_matter(main_job: Ran, tmp_path: Path) -> None:
     cells = (CONTROL, "uuid-off.INDEX=y.NOUUID=y")
     shuffled = invoke(
@@ -164,6 +165,7 @@ def test_the_order_of_the_cases_does_not_matter(main_job: Ran, tmp_path: Path) -
             assert (one["verdict"], one["outcome"]) == (other["verdict"], other["outcome"]), (cell, case)
 
 
+@pytest.mark.thorough
 def test_every_patch_builds_and_breaks_nothing_on_the_way(main_job: Ran, tmp_path: Path) -> None:
     cases = (
         "uuid-remount-index-on", "uuid-remount-index-nouuid", "remount-on-to-on-same-uuid",

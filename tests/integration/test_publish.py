@@ -30,7 +30,6 @@ from kcidb_io.schema import LATEST
 from kmodpipe import results
 from kmodpipe.host import facts
 from kmodpipe.results import Run, Verdict
-from tests import sample_run
 from tests.integration import receivers
 from tests.integration.conftest import require
 from tests.integration.receivers import (
@@ -45,9 +44,10 @@ from tests.integration.receivers import (
     misbehaving,
     takes,
 )
-from tests.servers import free_port
+from tests.support import sample_run
+from tests.support.servers import free_port
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.xdist_group("publish")]
 
 REPO = Path(__file__).resolve().parents[2]
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
@@ -375,7 +375,10 @@ def kill_when(world: World, condition: Callable[[], bool], *args: str) -> None:
     assert world.end(child)[0] == -signal.SIGKILL, "it had ended before it could be killed"
 
 
-@pytest.mark.parametrize(("spooled", "asked"), [(1, 0), (4, 0), (6, 1), (0, 3), (0, 6)])
+@pytest.mark.parametrize(
+    ("spooled", "asked"),
+    [(1, 0), *(pytest.param(*when, marks=pytest.mark.thorough) for when in ((4, 0), (6, 1), (0, 3), (0, 6)))],
+)
 def test_sigkill_loses_and_doubles_nothing(world: World, spooled: int, asked: int) -> None:
     """A publisher to six receivers is killed in the midst of spooling or of sending; the next one sends what
     is left."""
@@ -542,6 +545,7 @@ def assert_squad_has(squad: receivers.Squad, run: Run, build: str) -> None:
     assert got == wanted
 
 
+@pytest.mark.thorough
 def test_squad_has_each_result_once_whatever_is_repeated(world: World, squad: receivers.Squad) -> None:
     world.declare(
         squad=squad_table(squad.url, 'build = "once-{run}"\nrun-url = "https://ci.example.org/{run}"\n')
@@ -606,6 +610,7 @@ class _Between:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
 
+@pytest.mark.thorough
 def test_squad_has_each_result_once_though_answers_get_lost(world: World, squad: receivers.Squad) -> None:
     between = _Between(squad, lost={2, 5, 6})
     try:
@@ -619,6 +624,7 @@ def test_squad_has_each_result_once_though_answers_get_lost(world: World, squad:
         between.server.server_close()
 
 
+@pytest.mark.thorough
 def test_squad_has_each_result_once_though_publishers_are_killed(
     world: World, squad: receivers.Squad
 ) -> None:
@@ -637,6 +643,7 @@ def test_squad_has_each_result_once_though_publishers_are_killed(
     assert_squad_has(squad, world.run, f"killed-{world.run.id}")
 
 
+@pytest.mark.thorough
 def test_squad_refuses_a_wrong_token_and_an_unknown_project(world: World, squad: receivers.Squad) -> None:
     table = squad_table(squad.url, 'build = "wrong-{run}"\n')
     world.declare(squad=table)

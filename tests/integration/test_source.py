@@ -22,10 +22,10 @@ from kmodpipe.source import TreeSpec
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen
 from tests.integration.conftest import require
-from tests.servers import git_daemon
-from tests.trees import commit_all, contents, git, make_tree, write
+from tests.support.servers import git_daemon
+from tests.support.trees import commit_all, contents, git, make_tree, write
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.xdist_group("source")]
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -230,6 +230,7 @@ def debian_spec() -> TreeSpec:
     return spec
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_the_debian_package_is_fetched_verified_and_whole(tmp_path: Path, screen: Screen) -> None:
     spec = debian_spec()

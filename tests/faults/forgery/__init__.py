@@ -166,10 +166,10 @@ def entry(
     return told + f"timeout_s = {timeout_s}\nalone = {str(alone).lower()}\n"
 
 
-def run(project: Path) -> Ran:
-    """The run of a project of `make_project`."""
+def run(project: Path, *words: str) -> Ran:
+    """The run of a project of `make_project`, with more words on the command line."""
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, project / "peak", "test", "--cell", CELL],
+        [sys.executable, "-c", DRIVER, project / "peak", "test", "--cell", CELL, *words],
         cwd=project,
         env={**os.environ, "COLUMNS": "200"},
         capture_output=True,

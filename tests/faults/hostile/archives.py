@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.faults import Outcome, Scene
 from tests.faults.hostile.base import Outside, Try, fault, outcome_of
-from tests.trees import FILES
+from tests.support.trees import FILES
 
 Fill = Callable[[tarfile.TarFile], None]
 MIB = 1024 * 1024

@@ -19,7 +19,7 @@ from tests.faults import Ended, Outcome, Scene
 from tests.faults.hostile.archives import serving
 from tests.faults.hostile.base import Outside, Try, fault, problems_of
 from tests.faults.hostile.patches import series
-from tests.trees import write
+from tests.support.trees import write
 
 MAKEFILE = """\
 VERSION = 5
@@ -304,7 +304,7 @@ def real_tree(scene: Scene) -> Outcome:
 
 @fault("build-on-the-host", "--runtime host: no isolation, and it is said; a folder that make cannot work in")
 def on_the_host(scene: Scene) -> Outcome:
-    from tests import toy
+    from tests.support import toy
 
     problems: list[str] = []
     world = toy.build(scene.root / "toy")

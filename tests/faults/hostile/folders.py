@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.faults import Outcome, Scene
 from tests.faults.hostile.base import Outside, Try, fault, outcome_of
-from tests.trees import commit_all, git, make_tree
+from tests.support.trees import commit_all, git, make_tree
 
 
 def fetch(name: str, tree: Path | str, says: str, code: int = 2) -> Try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.faults import Outcome, Scene
 from tests.faults.hostile.base import Outside, Try, fault, outcome_of
-from tests.trees import make_tree
+from tests.support.trees import make_tree
 
 REFUSED = "names a file that no patch may touch"
 HEAD = "diff --git a/{0} b/{0}\n"

@@ -20,8 +20,8 @@ from tests.faults import REPO, Ended, Outcome, Scene
 from tests.faults.way import fault
 from tests.faults.way.judging import outcome, problems
 from tests.faults.way.toys import toys
-from tests.servers import git_daemon
-from tests.trees import commit_all, git, make_tree
+from tests.support.servers import git_daemon
+from tests.support.trees import commit_all, git, make_tree
 
 _NOISE_BYTES = 2_000_000
 

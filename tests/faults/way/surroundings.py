@@ -254,7 +254,7 @@ def edit_project(scene: Scene) -> Outcome:
 
 @fault("checkout", "another branch of the project is checked out during a run, and back")
 def checkout(scene: Scene) -> Outcome:
-    from tests.trees import commit_all, git
+    from tests.support.trees import commit_all, git
 
     play = toys(scene)
     project = play.world.root

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
 
-from tests import toy
 from tests.faults import REPO, Ended, Scene, ended, left_here, make_scene
+from tests.support import toy
 
 # One cell with a module to build, and the run of it.
 CELL = "toy-fix.INDEX=y.NOUUID=y"

@@ -1,0 +1,152 @@
+"""The builder image: which base it stands on, what it is called, and what its failures say."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kmodpipe.build import builder_image
+from kmodpipe.build.runtime import docker_engine
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.screen import Mode, Screen
+from tests.support.fake_engine import FakeEngine, State
+
+DOCKERFILE = "ARG BASE=debian:bookworm-slim\nFROM ${BASE}\nRUN true\n"
+
+
+class World:
+    def __init__(self, tmp_path: Path, state: State) -> None:
+        self.state = state
+        self.images = tmp_path / "images"
+        self.cache = tmp_path / "cache"
+        self.bin = tmp_path / "sbin"
+        self.bin.mkdir()
+        self.file = self.images / "builder" / "Dockerfile"
+        self.file.parent.mkdir(parents=True)
+        self.file.write_text(DOCKERFILE)
+
+    def program(self, name: str, body: str) -> None:
+        (self.bin / name).write_text(f"#!/bin/sh\n{body}\n")
+        (self.bin / name).chmod(0o755)
+
+    def apt(self, *rows: str) -> None:
+        self.program("apt-get", "printf '%s\\n' " + " ".join(f"'{r}'" for r in rows))
+        self.program("apt-config", "echo 'Acquire::http::Proxy \"http://proxy.invalid:3142\";'")
+
+    def ensure(self) -> str:
+        return builder_image.ensure(docker_engine.connect(), self.images, self.cache, Screen(Mode.QUIET))
+
+    def builds(self) -> list[dict[str, str]]:
+        return [c.query for c in self.state.calls if c.path == "/build"]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/e.sock")
+    with FakeEngine(tmp_path / "e.sock") as state:
+        made = World(tmp_path, state)
+        monkeypatch.setenv("PATH", f"{made.bin}:{os.environ['PATH']}")
+        yield made
+
+
+DEBIAN = "http://mirror.invalid/debian|bookworm|main|Debian|Debian"
+
+
+def test_a_registry_that_answers_gives_the_base(world: World) -> None:
+    world.state.registry.add("debian:bookworm-slim")
+    found = world.ensure()
+    (build,) = world.builds()
+    assert found == world.state.images[build["t"]]
+    assert build["t"] == builder_image.tag(world.images)
+    assert json.loads(build["buildargs"])["BASE"] == "debian:bookworm-slim"
+    labels = json.loads(build["labels"])
+    assert (labels[builder_image.LABEL], labels[builder_image.BASE_LABEL]) == ("builder", "registry")
+    # A container inherits its image's labels: none may make it look like somebody's job.
+    assert "org.kmodpipe.owner" not in labels
+
+
+def test_an_image_that_is_there_is_only_looked_at(world: World) -> None:
+    world.state.registry.add("debian:bookworm-slim")
+    first = world.ensure()
+    changes = len(world.state.changes())
+    assert world.ensure() == first == builder_image.find(docker_engine.connect(), world.images)
+    assert len(world.state.changes()) == changes
+
+
+def test_the_name_follows_the_dockerfile_and_nothing_else(world: World) -> None:
+    first = builder_image.tag(world.images)
+    (world.images / "builder" / "base.sh").write_text("a recipe that is mounted, not built in\n")
+    assert builder_image.tag(world.images) == first
+    world.file.write_text(DOCKERFILE + "RUN false\n")
+    assert builder_image.tag(world.images) != first
+    assert builder_image.find(docker_engine.connect(), world.images) is None
+
+
+def test_without_a_registry_the_base_comes_from_this_machines_apt(world: World) -> None:
+    world.apt(DEBIAN, "http://other.invalid/tools|bookworm|main|Other|Other")
+    # The tar is the argument before the first source.
+    world.program(
+        "mmdebstrap",
+        f'echo "$*" > {world.cache}/args\nfor a; do case $a in *.tar) echo rootfs > "$a";; esac; done',
+    )
+    world.ensure()
+    made = next(c for c in world.state.calls if c.path == "/images/create")
+    assert made.query["repo"] == "kmodpipe-base"
+    assert made.body == b"rootfs\n"
+    assert json.loads(world.builds()[0]["buildargs"])["BASE"] == "kmodpipe-base:bookworm"
+    arguments = (world.cache / "args").read_text()
+    assert "http://mirror.invalid/debian bookworm main" in arguments
+    assert "proxy.invalid:3142" in arguments
+    assert "other.invalid" not in arguments
+    assert not list((world.cache / "work").iterdir())
+
+
+def test_a_bootstrap_that_fails_imports_nothing(world: World) -> None:
+    world.apt(DEBIAN)
+    world.program(
+        "mmdebstrap", 'for a; do case $a in *.tar) echo half > "$a";; esac; done\necho "E: 404" >&2; exit 25'
+    )
+    with pytest.raises(InfraError) as caught:
+        world.ensure()
+    assert "no such host" in caught.value.what
+    assert "mmdebstrap exited with status 25" in caught.value.what
+    assert "E: 404" in caught.value.detail
+    assert world.state.changes() == []
+
+
+def test_ubuntu_without_a_registry_is_told_that_it_needs_one(world: World) -> None:
+    world.apt("http://mirror.invalid/ubuntu|noble|main|Ubuntu|Ubuntu")
+    with pytest.raises(InfraError) as caught:
+        world.ensure()
+    assert "no Debian mirror" in caught.value.what
+    assert "registry" in caught.value.hint
+    assert world.state.changes() == []
+
+
+def test_a_failing_build_shows_the_last_lines_and_the_log(world: World) -> None:
+    world.state.registry.add("debian:bookworm-slim")
+    world.state.build_events = [
+        {"stream": "Step 2/2 : RUN apt-get update\n"},
+        {"stream": "Err:1 Temporary failure resolving 'mirror.invalid'\n"},
+        {"errorDetail": {"message": "code 100"}, "error": "The command returned a non-zero code: 100"},
+    ]
+    with pytest.raises(InfraError) as caught:
+        world.ensure()
+    assert "non-zero code: 100" in caught.value.what
+    assert "Temporary failure resolving" in caught.value.detail
+    assert "package mirror cannot be reached" in caught.value.hint
+    log = world.cache / "logs" / "builder-image.log"
+    assert str(log) in caught.value.where
+    assert "Step 2/2" in log.read_text()
+
+
+def test_proxies_of_the_environment_reach_the_build(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    world.state.registry.add("debian:bookworm-slim")
+    world.ensure()
+    arguments = json.loads(world.builds()[0]["buildargs"])
+    assert arguments["http_proxy"] == arguments["HTTP_PROXY"] == "http://proxy.invalid:3128"

@@ -1,0 +1,62 @@
+"""Which modules a folder of the tree makes."""
+
+from __future__ import annotations
+
+import pytest
+
+from kmodpipe.build.kbuild import module_targets
+from kmodpipe.util.errors import UserError
+from tests.support.scripted_build import World
+
+MAKEFILE = """\
+# SPDX-License-Identifier: GPL-2.0-only
+obj-$(CONFIG_TOY_FS) += toy.o   # the module.o itself
+obj-$(CONFIG_TOY_EXTRA) := toy_crypt.o \\
+\ttoy_zip.o
+obj-$(CONFIG_TOY_FS) += sub/
+obj-$(CONFIG_TOY_A) += both.o
+obj-$(CONFIG_TOY_B) += both.o
+
+toy-objs := super.o inode.o \\
+\tdir.o
+toy-$(CONFIG_TOY_XATTR) += xattr.o
+ccflags-y += -DX
+"""
+
+
+@pytest.fixture
+def makefile(world: World) -> World:
+    (world.src / "fs/toy").mkdir(parents=True)
+    (world.src / "fs/toy/Makefile").write_text(MAKEFILE)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("config", "targets"),
+    [
+        ({"TOY_FS": "m"}, ("toy",)),
+        ({"TOY_FS": "m", "TOY_XATTR": "m"}, ("toy",)),
+        ({"TOY_FS": "m", "TOY_EXTRA": "m"}, ("toy", "toy_crypt", "toy_zip")),
+        ({"TOY_FS": "y", "TOY_EXTRA": "m"}, ("toy_crypt", "toy_zip")),
+        ({"TOY_A": "m", "TOY_B": "n"}, ("both",)),
+        ({"TOY_A": "m", "TOY_B": "y", "TOY_FS": "m"}, ("toy",)),
+    ],
+)
+def test_the_modules_of_a_folder_are_those_whose_symbol_is_m(
+    makefile: World, config: dict[str, str], targets: tuple[str, ...]
+) -> None:
+    assert module_targets(makefile.src, "fs/toy", config) == tuple(f"fs/toy/{t}.ko" for t in targets)
+
+
+def test_a_folder_that_makes_no_module_says_what_its_symbols_are(makefile: World) -> None:
+    with pytest.raises(UserError) as caught:
+        module_targets(makefile.src, "fs/toy", {"TOY_FS": "y", "TOY_XATTR": "m"})
+    assert "fs/toy makes no module" in caught.value.what
+    assert "TOY_FS=y, TOY_EXTRA=n" in caught.value.what
+    assert caught.value.where == str(makefile.src / "fs/toy/Makefile")
+    assert "=m" in caught.value.hint
+
+
+def test_a_folder_without_a_makefile_is_a_user_error(world: World) -> None:
+    with pytest.raises(UserError, match="fs/none has no Makefile"):
+        module_targets(world.src, "fs/none", {})

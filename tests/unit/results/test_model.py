@@ -1,0 +1,103 @@
+"""The result model: nothing vanishes, and exit codes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kmodpipe import results
+from kmodpipe.results import CaseResult, Run, State, Verdict
+from kmodpipe.util.errors import ExitCode
+from tests.support.sample_run import (
+    DEAD,
+    INFOS,
+    PARTLY,
+    SKELETON,
+    Y_N,
+    Y_Y,
+    cell,
+    change,
+    failed,
+    finished,
+    ran,
+    seen,
+)
+
+
+def test_every_planned_case_is_there_from_the_start() -> None:
+    run = results.planned(SKELETON)
+    got = {(c.cell, r.case): r.verdict for c, r in run.results()}
+    assert len(got) == 7 * 4
+    for c in run.cells:
+        wanted = Verdict.SKIP if c.state is State.SKIPPED else Verdict.ERROR
+        assert {got[c.cell, info.id] for info in INFOS} == {wanted}
+    assert run.cells[0].cases[0].message == "not run"
+    assert "no OVERLAY_FS_INDEX_NOUUID" in run.cells[2].cases[0].message
+
+
+def test_a_cell_that_loses_cases_gets_them_back_as_errors() -> None:
+    run = results.with_cell(results.planned(SKELETON), ran("index-nouuid", "y", "y", seen(1, "mounted")))
+    got = run.cells[-1]
+    assert [c.case for c in got.cases] == [i.id for i in INFOS]
+    assert [c.verdict.value for c in got.cases] == ["error", "pass", "error", "error"]
+    assert "left no verdict" in got.cases[0].message
+
+
+def test_results_do_not_appear_from_nowhere() -> None:
+    run = results.planned(SKELETON)
+    with pytest.raises(ValueError, match="not planned"):
+        results.with_cell(run, cell("another", "y", "y"))
+    with pytest.raises(ValueError, match="not planned"):
+        results.with_cell(run, replace(run.cells[0], cases=(CaseResult("stray", Verdict.PASS),)))
+    with pytest.raises(ValueError, match="cell twice"):
+        Run("r", "", cells=(run.cells[0], run.cells[0]))
+    with pytest.raises(ValueError, match="twice"):
+        results.with_cell(run, replace(run.cells[0], cases=(seen(0, "a"), seen(0, "b"))))
+
+
+def test_interrupted_keeps_what_was_done() -> None:
+    run = results.with_cell(results.planned(SKELETON), finished().cells[0])
+    stopped = results.interrupted(run)
+    assert stopped.cells[0] == run.cells[0] and stopped.cells[2].state is State.SKIPPED
+    assert stopped.cells[-1].state is State.INTERRUPTED
+    assert {c.message for c in stopped.cells[-1].cases} == {"not run: interrupted"}
+    assert stopped.properties[results.ENDED_EARLY] == "interrupted"
+    assert results.exit_code(stopped) is ExitCode.INFRA
+    # A cell that was cut off half way keeps its verdicts, a crash before its first case among them.
+    crash = CaseResult(INFOS[1].id, Verdict.FAIL, "kernel crash before this case began: panic")
+    half = results.with_cell(run, replace(run.cells[-1], cases=(seen(0, "ESTALE"), crash)))
+    cut = results.interrupted(half).cells[-1]
+    assert [c.verdict.value for c in cut.cases] == ["pass", "fail", "error", "error"]
+    assert cut.state is State.INTERRUPTED and cut.cases[2].message == "not run: interrupted"
+
+
+def in_state(state: State) -> Run:
+    return results.planned(
+        replace(finished(), cells=(*finished().cells[:-1], cell("index-nouuid", "y", "y", state=state)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("run", "code"),
+    [
+        (finished(), 0),
+        (change(finished(), Y_Y, failed(2, "ESTALE", "mounted")), 1),
+        (change(finished(), Y_Y, CaseResult(INFOS[0].id, Verdict.ERROR, "not run")), 3),
+        (change(in_state(State.INFRA), Y_N, failed(2, "EIO", "mounted")), 1),
+        (in_state(State.BUILD_FAILED), 1),
+        (in_state(State.INFRA), 3),
+        (in_state(State.NOT_RUN), 3),
+        (in_state(State.SKIPPED), 0),
+        (results.planned(SKELETON), 3),
+        (Run("r", ""), 3),
+        (Run("r", "", cells=(cell("unpatched", "y", "n", state=State.RAN),)), 3),
+        (results.planned(Run("r", "", INFOS, (SKELETON.cells[2],))), 3),  # nothing ran: no success
+        (Run("r", "", (), (cell("unpatched", "y", "n", state=State.BUILD_FAILED),)), 1),
+        (replace(finished(), dead_axes=(DEAD,)), 1),
+        (replace(finished(), dead_axes=(PARTLY,)), 0),
+        (results.interrupted(finished(), "the disk is full"), 3),  # nobody looked for dead axes any more
+    ],
+)
+def test_exit_code(run: Run, code: int) -> None:
+    assert results.exit_code(run) == code

@@ -1,0 +1,160 @@
+"""Quilt folders and mailboxes, and what is refused of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kmodpipe import series
+from kmodpipe.util.errors import UserError
+from tests.support.sample_series import diff, folder_of, toy_header
+from tests.support.trees import commit_all, git, make_tree, write
+
+
+def test_a_quilt_folder_is_read_in_its_order_with_its_declaration(tmp_path: Path) -> None:
+    second = diff({"fs/toy/new.c": "new\n"}, tmp_path / "w2")
+    first = diff(toy_header("int B;"), tmp_path / "w1")
+    toml = 'summary = "s"\nmodule = "fs/toy"\ndesign = "d"\napplies-to = ["5.10"]\n'
+    toml += 'axes = { NOUUID = "TOY_NOUUID" }\n'
+    listing = "# order matters\nz.patch -p1  # the first\n\na.patch\n"
+    root = folder_of(tmp_path / "patches", {"a.patch": second, "z.patch": first}, toml, listing)
+
+    loaded = series.load("fix", root)
+
+    assert [p.name for p in loaded.patches] == ["z.patch", "a.patch"]
+    assert loaded.touched == ("fs/toy/new.c", "fs/toy/toy.h")
+    assert (loaded.module, loaded.design, loaded.applies_to) == ("fs/toy", "d", ("5.10",))
+    assert loaded.axes == {"NOUUID": "TOY_NOUUID"}
+    (first_alone,) = loaded.prefixes()
+    assert (first_alone.name, first_alone.partial) == ("fix@1", True)
+    assert [p.name for p in first_alone.patches] == ["z.patch"]
+    assert first_alone.digest != loaded.digest and not loaded.partial
+    assert series.available(root) == ("fix",)
+    assert series.load(str(root / "fix"), tmp_path).digest == loaded.digest
+    backwards = replace(loaded, patches=loaded.patches[::-1])
+    assert backwards.digest != loaded.digest, "order is part of what a series is"
+    assert replace(loaded, summary="other").digest == loaded.digest
+
+
+@pytest.mark.parametrize(
+    ("listing", "toml", "said"),
+    [
+        ("a.patch -p0\n", "", "-p0 is not supported"),
+        ("a.patch -R\n", "", "-R is not supported"),
+        ("../../outside.patch\n", "", "outside the series' folder"),
+        ("link.patch\n", "", "outside the series' folder"),
+        ("a.patch\nb.patch\n", "", "no patch b.patch"),
+        ("a.patch\na.patch\n", "", "listed twice"),
+        ("# none\n", "", "holds no patch"),
+        ("text.patch\n", "", "git cannot read patch text.patch"),
+        ("cut.patch\n", "", "git cannot read patch cut.patch"),
+        ("a.patch\n", 'modul = "fs/toy"\n', "modul: Extra inputs"),
+        ("a.patch\n", 'applies-to = ["v5"]\n', "not VERSION.PATCHLEVEL"),
+    ],
+)
+def test_a_wrong_folder_is_refused(tmp_path: Path, listing: str, toml: str, said: str) -> None:
+    good = diff(toy_header("int B;"), tmp_path / "w")
+    write(tmp_path, {"outside.patch": good})
+    cut = good[: good.rindex("\n int c")] + "\n"
+    root = folder_of(
+        tmp_path / "patches", {"a.patch": good, "text.patch": "hello\n", "cut.patch": cut}, toml, listing
+    )
+    (root / "fix/link.patch").symlink_to("../../outside.patch")
+    with pytest.raises(UserError, match=said):
+        series.load("fix", root)
+
+
+def test_unknown_names_get_the_near_ones(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "patches", {"a.patch": diff(toy_header("int B;"), tmp_path / "w")})
+    with pytest.raises(UserError, match="did you mean fix"):
+        series.load("fxi", root)
+    with pytest.raises(UserError, match="neither a folder nor a file"):
+        series.load("./fxi", root)
+
+
+def test_a_renamed_file_is_touched_under_both_names(tmp_path: Path) -> None:
+    work = make_tree(tmp_path / "w")
+    commit_all(work, "base")
+    git(work, "mv", "fs/toy/super.c", "fs/other.c")
+    (tmp_path / "one.patch").write_text(git(work, "diff", "--cached", "-M") + "\n")
+    loaded = series.load(str(tmp_path / "one.patch"), tmp_path)
+    assert loaded.touched == ("fs/other.c", "fs/toy/super.c")
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", ".git/hooks/x", "a/../../evil", "fs/.GIT/config"])
+def test_names_that_no_patch_may_touch(tmp_path: Path, name: str) -> None:
+    text = f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+evil\n"
+    (tmp_path / "evil.patch").write_text(text)
+    with pytest.raises(UserError, match=r"no patch may touch|cannot read"):
+        series.load(str(tmp_path / "evil.patch"), tmp_path)
+
+
+def mail(subject: str, body: str, encoding: str = "") -> str:
+    header = (
+        f"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: {encoding}\n"
+        if encoding
+        else ""
+    )
+    return (
+        "From 0123456789012345678901234567890123456789 Mon Sep 17 00:00:00 2001\n"
+        f"From: toy <toy@localhost.invalid>\nDate: Thu, 24 Sep 2020 10:00:00 +0000\n{header}"
+        f"Subject: {subject}\n\n{body}\n"
+    )
+
+
+def test_a_mailbox_gives_its_patches_by_number_and_decoded(tmp_path: Path) -> None:
+    first, second = toy_header("int B;"), {"Kconfig": 'mainmenu "x=y"\n'}
+    quoted = diff(second, tmp_path / "w2").replace("=", "=3D")
+    text = mail("[PATCH v2 0/2] cover", "A letter.\n\n--- \n fs/toy/toy.h | 2 +-\n")
+    text += mail("[PATCH v2 2/2] kconfig: say it", "Why.\n---\n" + quoted, "quoted-printable")
+    text += mail("Re: [PATCH v2 2/2] kconfig: say it", "> -a\n> +b\nrather:\n" + diff(first, tmp_path / "w3"))
+    text += mail("[PATCH v2 1/2] toy: B", "Why.\n---\n" + diff(first, tmp_path / "w1"))
+    (tmp_path / "thread v2.mbox").write_text(text)
+
+    loaded = series.load(str(tmp_path / "thread v2.mbox"), tmp_path)
+
+    assert loaded.name == "thread-v2"
+    assert [p.name for p in loaded.patches] == ["0001-toy-B.patch", "0002-kconfig-say-it.patch"]
+    assert b'+mainmenu "x=y"' in loaded.patches[1].data
+
+    (tmp_path / "twice.mbox").write_text(text + mail("[PATCH 1/2] toy: B", diff(first, tmp_path / "w4")))
+    with pytest.raises(UserError, match="number 1 more than once"):
+        series.load(str(tmp_path / "twice.mbox"), tmp_path)
+    (tmp_path / "none.mbox").write_text(mail("hello", "No patch here."))
+    with pytest.raises(UserError, match="no message in it carries a patch"):
+        series.load(str(tmp_path / "none.mbox"), tmp_path)
+
+
+def test_what_a_reply_goes_to_is_the_cover_letter_or_what_the_series_says(tmp_path: Path) -> None:
+    patch = diff(toy_header("int B;"), tmp_path / "w1")
+    one = mail("[PATCH 1/1] toy: B", "Why.\n---\n" + patch)
+    cover = mail("[PATCH v3 0/1] toy:\n things", "A letter.").replace(
+        "Date:", "Message-ID: <cover@x>\nDate:", 1
+    )
+    reply = mail("Re: [PATCH v3 0/1] toy: things", "Nice.").replace(
+        "Date:", "Message-ID: <reply@x>\nDate:", 1
+    )
+    for name, text, wanted in (
+        ("covered", reply + cover + one, ("[PATCH v3 0/1] toy: things", "<cover@x>")),
+        ("bare", reply + one, ("[PATCH 1/1] toy: B", "")),
+    ):
+        (tmp_path / f"{name}.mbox").write_text(text)
+        loaded = series.load(str(tmp_path / f"{name}.mbox"), tmp_path)
+        assert (loaded.subject, loaded.message_id) == wanted
+    root = folder_of(tmp_path / "patches", {"a.patch": one, "b.patch": patch})
+    assert series.load("fix", root).subject == "[PATCH 1/1] toy: B"
+    folder_of(root, {"a.patch": one}, 'subject = "[PATCH 0/1] mine"\nmessage-id = "<m@x>"\n')
+    loaded = series.load("fix", root)
+    assert (loaded.subject, loaded.message_id) == ("[PATCH 0/1] mine", "<m@x>")
+    assert loaded.digest == series.load("fix", folder_of(tmp_path / "p", {"a.patch": one})).digest
+
+
+def test_a_copy_of_a_file_outside_is_refused(tmp_path: Path) -> None:
+    text = (
+        "diff --git a/../../etc/passwd b/fs/leak.h\nsimilarity index 100%\n"
+        "copy from ../../etc/passwd\ncopy to fs/leak.h\n"
+    )
+    with pytest.raises(UserError, match=r"no patch may touch: '\.\./\.\./etc/passwd'"):
+        series.load("fix", folder_of(tmp_path, {"1.patch": text}))

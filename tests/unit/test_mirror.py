@@ -1,0 +1,146 @@
+"""Each module of the package has a test file of its own name, or a row that says where it is tested."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tests.support import REPO
+
+UNIT = "tests/unit"
+
+# What kmodpipe/<module>.py does is held by these tests. A module that is not here has tests of its own name:
+# tests/unit/<room>/test_<file>.py, or test_<file>_<topic>.py; what is in a package itself, test_init.py.
+ELSEWHERE: Mapping[str, str] = {
+    "__main__": "tests/integration/test_wheel.py",
+    "build/configured": "tests/pipeline/test_pipeline.py",
+    "build/runtime/docker": "tests/integration/test_container.py",
+    "build/runtime/docker_engine": "tests/unit/host/test_setup.py",
+    "build/runtime/job": "tests/unit/build/runtime/test_host.py",
+    "build/runtime/job_output": "tests/integration/test_container.py",
+    "build/shared_image": "tests/integration/test_fanout.py",
+    "build/stages": "tests/pipeline/test_pipeline.py",
+    "ci/comparability": "tests/unit/ci/test_collect.py",
+    "ci/if_changed": "tests/pipeline/test_if_changed.py",
+    "cli/commands": "tests/pipeline/test_pipeline.py",
+    "cli/exit": "tests/pipeline/test_pipeline.py",
+    "cli/fan_out": "tests/unit/ci/test_job_plan.py",
+    "cli/invocation": "tests/unit/cli/test_resolve.py",
+    "cli/tasks": "tests/unit/cli/test_options.py",
+    "logs/crash_report": "tests/unit/logs/test_kernel_log.py",
+    "logs/signatures": "tests/unit/logs/test_kernel_log.py",
+    "pipeline/builder": "tests/pipeline/test_pipeline.py",
+    "pipeline/cell_run": "tests/pipeline/test_isolation.py",
+    "pipeline/config": "tests/unit/util/test_shipped.py",
+    "pipeline/dry_run": "tests/pipeline/test_pipeline.py",
+    "pipeline/provenance": "tests/pipeline/test_pipeline.py",
+    "pipeline/run": "tests/pipeline/test_pipeline.py",
+    "pipeline/shell": "tests/integration/test_machine.py",  # its machine; no test plays a terminal
+    "pipeline/workspace": "tests/pipeline/test_pipeline.py",
+    "publish/http_client": "tests/integration/test_publish.py",
+    "publish/payload": "tests/unit/publish/test_outbox.py",
+    "report/html/failures": "tests/unit/report/html/test_init.py",
+    "report/html/records": "tests/unit/report/html/test_init.py",
+    "report/html/view": "tests/unit/report/html/test_init.py",
+    "report/wording": "tests/unit/report/test_summary.py",
+    "series/model": "tests/unit/series/test_load.py",
+    "source/build_products": "tests/unit/source/test_directory.py",
+    "source/connectivity": "tests/unit/source/test_init.py",
+    "source/download": "tests/integration/test_source.py",
+    "source/git_command": "tests/unit/source/test_git.py",
+    "source/history": "tests/integration/test_fanout.py",
+    "source/origin": "tests/unit/source/test_tree.py",
+    "source/user_git": "tests/unit/source/test_directory.py",
+    "util/hardlinks": "tests/unit/series/test_apply.py",
+    "util/sudo": "tests/unit/host/test_setup.py",
+    "util/toml": "tests/unit/kconfig/test_matrix.py",
+    "vm/accel_rom": "tests/unit/vm/test_accel.py",
+    "vm/boot_record": "tests/unit/vm/test_boot.py",
+    "vm/capped_log": "tests/unit/vm/test_boot.py",
+    "vm/limits": "tests/unit/vm/test_boot.py",
+    "vm/watchdog": "tests/unit/vm/test_boot.py",
+}
+# Folders of unit tests for what is not Python: the guest's agent.
+C_SOURCES: Mapping[str, str] = {"agent": "images/guest/agent"}
+
+
+def test_every_module_has_its_tests_where_they_are_looked_for() -> None:
+    assert list(faults(REPO, ELSEWHERE, C_SOURCES)) == []
+
+
+def test_what_is_missing_or_stale_is_found(tmp_path: Path) -> None:
+    for name in ("kmodpipe/a/b.py", "kmodpipe/a/moved.py", "kmodpipe/a/lost.py", "kmodpipe/a/own.py"):
+        _write(tmp_path / name, "x = 1\n")
+    _write(tmp_path / "kmodpipe/a/__init__.py", '"""A room."""\nfrom .b import x\n__all__ = ["x"]\n')
+    for name in (
+        "unit/a/test_b.py",
+        "unit/a/test_own_topic.py",
+        "unit/a/test_nothing.py",
+        "pipeline/test_x.py",
+    ):
+        _write(tmp_path / "tests" / name, "")
+    elsewhere = {
+        "a/moved": "tests/pipeline/test_x.py",
+        "a/b": "tests/pipeline/test_x.py",
+        "a/gone": "tests/pipeline/test_x.py",
+        "a/lost": "tests/pipeline/test_gone.py",
+    }
+    assert list(faults(tmp_path, elsewhere, {})) == [
+        "kmodpipe/a/b.py has tests of its own name: its row is stale",
+        "kmodpipe/a/gone.py is not there: its row is stale",
+        "kmodpipe/a/lost.py is said to be tested in tests/pipeline/test_gone.py, which is not there",
+        "tests/unit/a/test_nothing.py: no module of that name",
+    ]
+    del elsewhere["a/lost"]
+    assert "kmodpipe/a/lost.py has no tests, and no row that says where it is tested" in list(
+        faults(tmp_path, elsewhere, {})
+    )
+
+
+def faults(root: Path, elsewhere: Mapping[str, str], c_sources: Mapping[str, str]) -> Iterator[str]:
+    """What does not mirror, a line each, in the order of the names."""
+    package, unit = root / "kmodpipe", root / UNIT
+    modules = {str(p.relative_to(package).with_suffix("")): p for p in package.rglob("*.py")}
+    tests = {p.relative_to(unit): "" for p in sorted(unit.rglob("test_*.py")) if p.parent != unit}
+    for test in tests:
+        tests[test] = max((name for name in modules if mirrors(test, name)), key=len, default="")
+    for name in sorted(modules.keys() | elsewhere.keys()):
+        own, row = name in tests.values(), elsewhere.get(name)
+        if name not in modules:
+            yield f"kmodpipe/{name}.py is not there: its row is stale"
+        elif own and row:
+            yield f"kmodpipe/{name}.py has tests of its own name: its row is stale"
+        elif row and not (root / row).is_file():
+            yield f"kmodpipe/{name}.py is said to be tested in {row}, which is not there"
+        elif not own and not row and _has_code(modules[name]):
+            yield f"kmodpipe/{name}.py has no tests, and no row that says where it is tested"
+    for test, module in tests.items():
+        source = root / c_sources.get(str(test.parent), "") / f"{test.stem.removeprefix('test_')}.c"
+        if not module and not source.is_file():
+            yield f"{UNIT}/{test}: no module of that name"
+
+
+def mirrors(test: Path, module: str) -> bool:
+    """Whether a test file has the name of a module, or begins with it (``test_<file>_<topic>.py``)."""
+    folder, _, stem = module.rpartition("/")
+    name = f"test_{stem.strip('_')}"
+    return str(test.parent) == (folder or ".") and (test.stem == name or test.stem.startswith(f"{name}_"))
+
+
+def _has_code(path: Path) -> bool:
+    """Whether a module does more than to import, to say what it is, and to list its names."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        match node:
+            case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant()):
+                pass
+            case ast.Assign(targets=[ast.Name(id="__all__" | "__version__")]):
+                pass
+            case _:
+                return True
+    return False
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)

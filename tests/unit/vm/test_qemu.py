@@ -1,0 +1,18 @@
+"""QEMU's command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kmodpipe.vm.qemu import MachineSpec, qemu_argv
+
+
+def test_the_command_line_is_bare_and_confined(tmp_path: Path) -> None:
+    spec = MachineSpec(tmp_path / "bzImage", tmp_path / "init,rd", "console=ttyS0 panic=-1")
+    argv = qemu_argv(spec, channel=tmp_path / "a,b")
+    for part in ("-nodefaults", "-no-user-config", "-no-reboot", "-sandbox"):
+        assert part in argv
+    assert f"file,id=channel,path={tmp_path}/a,,b" in argv
+    assert "stdio,id=console,signal=off" in argv
+    assert "-device" not in argv and "-net" not in argv
+    assert argv[argv.index("-append") + 1] == "console=ttyS0 panic=-1"
