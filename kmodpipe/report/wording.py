@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kmodpipe.results import (
+    CLOSE_TO_LIMIT,
     CONTROL,
     ENDED_EARLY,
     CaseResult,
@@ -72,12 +73,9 @@ def sentence(result: CaseResult) -> str:
     return one_line(result.message.strip().split("\n", 1)[0]) or f"{result.verdict.value}: no message"
 
 
-_CLOSE = 0.5
-
-
 def close(result: CaseResult) -> str:
     """``93% of its time limit``, for a case that used much of it: one that passed may not the next time."""
-    return f"{result.limit_used:.0%} of its time limit" if result.limit_used > _CLOSE else ""
+    return f"{result.limit_used:.0%} of its time limit" if result.limit_used > CLOSE_TO_LIMIT else ""
 
 
 def wrong(run: Run) -> Iterable[tuple[CellResult, CaseResult]]:
