@@ -31,7 +31,7 @@ from kmodpipe.publish.publisher import Publisher, published_at_the_end
 from kmodpipe.publish.receivers import buildkite, kcidb, squad
 from kmodpipe.publish.receivers.base import Receiver
 from kmodpipe.publish.retry import pause, retry_after
-from kmodpipe.publish.run_data import Material
+from kmodpipe.publish.run_data import RunData
 from kmodpipe.publish.secret import Secret, read
 from kmodpipe.report import wording
 from kmodpipe.results import State, Verdict, planned, with_cell
@@ -61,11 +61,11 @@ def squad_receiver(**more: object) -> Receiver:
 
 
 @pytest.fixture
-def finished(tmp_path: Path) -> Material:
+def finished(tmp_path: Path) -> RunData:
     return on_disk(sample_run.finished(), tmp_path / "out")
 
 
-def on_disk(run: results.Run, out: Path) -> Material:
+def on_disk(run: results.Run, out: Path) -> RunData:
     return run_data.load(sample_run.on_disk(run, out))
 
 
@@ -84,7 +84,7 @@ def on_disk(run: results.Run, out: Path) -> Material:
         ({"url": "https://files.example.org/{run.__class__}"}, "is not known here"),
         ({"url": "https://files.example.org/{nothing}"}, "is not known here"),
         ({"url": "https://files.example.org/junit.xml"}, "would overwrite"),
-        ({"url": "http://files.example.org/{run}", "token-env": "T"}, "in the clear"),
+        ({"url": "http://files.example.org/{run}", "token-env": "T"}, "without encryption"),
         ({"token-env": "T", "token-file": "t"}, "exclude each other"),
         ({"file": "../secret"}, "name of a file in the run's folder"),
         ({"kind": TOKEN}, "no kind that is known"),
@@ -157,13 +157,13 @@ def test_what_cannot_be_a_token_is_refused_unseen(
 
 
 # -- what a run becomes -----------------------------------------------------------------------------------
-def test_the_same_run_makes_the_same_parcels(finished: Material) -> None:
+def test_the_same_run_makes_the_same_parcels(finished: RunData) -> None:
     for one in (http(), squad_receiver(), receiver(kind="kcidb", origin="kmodpipe", file="k.json")):
         again = run_data.load(finished.folder)
         assert [p.key for p in one.parcels(finished)] == [p.key for p in one.parcels(again)]
 
 
-def test_http_sends_the_junit_file_as_it_is(finished: Material) -> None:
+def test_http_sends_the_junit_file_as_it_is(finished: RunData) -> None:
     (parcel,) = http().parcels(finished)
     request = http().request(parcel)
     assert (request.method, request.url) == ("PUT", f"https://files.example.org/{finished.run.id}/junit.xml")
@@ -176,7 +176,7 @@ def parts(parcel: Parcel) -> Mapping[str, bytes]:
     return {part.name: part.data for part in parcel.parts}
 
 
-def test_squad_has_one_test_run_a_cell_with_every_case(finished: Material) -> None:
+def test_squad_has_one_test_run_a_cell_with_every_case(finished: RunData) -> None:
     one = squad_receiver()
     made = {parcel.about: parcel for parcel in one.parcels(finished)}
     assert set(made) == {cell.cell for cell in finished.run.cells}
@@ -190,7 +190,7 @@ def test_squad_has_one_test_run_a_cell_with_every_case(finished: Material) -> No
         f"https://squad.example.org/api/submit/kernel/overlayfs/{finished.run.id}/index-nouuid.INDEX-y.NOUUID-y"
     )
     metadata = json.loads({p.name: p.data for p in request.parts}["metadata"])
-    bare = Material(finished.run, finished.folder / "without-logs")
+    bare = RunData(finished.run, finished.folder / "without-logs")
     (same,) = [p for p in one.parcels(bare) if p.about == cell]
     assert same.key != made[cell].key
     again = json.loads({p.name: p.data for p in one.request(same).parts}["metadata"])
@@ -214,7 +214,7 @@ def test_squad_tells_a_missing_verdict_and_a_cell_that_did_not_build(tmp_path: P
 def test_squad_names_that_become_one_stay_two(tmp_path: Path) -> None:
     run = sample_run.SKELETON
     twins = [replace(run.cells[0], cell=name) for name in ("v.A=y", "v.A-y")]
-    found = Material(planned(replace(run, cells=tuple(twins))), tmp_path)
+    found = RunData(planned(replace(run, cells=tuple(twins))), tmp_path)
     places = [p.fields["environment"] for p in squad_receiver().parcels(found)]
     assert len(set(places)) == 2
     assert all(place.startswith("v.A-y-") for place in places)
@@ -222,7 +222,7 @@ def test_squad_names_that_become_one_stay_two(tmp_path: Path) -> None:
     assert len(squad.slug("x" * 300)) == 100
 
 
-def test_by_its_goal_an_expected_bug_is_a_failure(finished: Material) -> None:
+def test_by_its_goal_an_expected_bug_is_a_failure(finished: RunData) -> None:
     for by, word in (("expectation", "pass"), ("goal", "fail")):
         made = squad_receiver(**{"judge-by": by}).parcels(finished)
         tests = json.loads(parts(made[1])["tests"])
@@ -231,22 +231,22 @@ def test_by_its_goal_an_expected_bug_is_a_failure(finished: Material) -> None:
 
 def test_squad_takes_a_repeated_test_run_for_success() -> None:
     one = squad_receiver()
-    assert one.judge(Answer(201, {}, b"17")).fate is DeliveryStatus.DELIVERED
+    assert one.judge(Answer(201, {}, b"17")).status is DeliveryStatus.DELIVERED
     known = b"There is already a test run with job_id kmodpipe-1"
-    assert one.judge(Answer(400, {}, known)).fate is DeliveryStatus.DELIVERED
-    assert one.judge(Answer(400, {}, b"metadata is not valid JSON")).fate is DeliveryStatus.REFUSED
-    assert one.judge(Answer(200, {}, b"<html>a portal</html>")).fate is DeliveryStatus.REFUSED
+    assert one.judge(Answer(400, {}, known)).status is DeliveryStatus.DELIVERED
+    assert one.judge(Answer(400, {}, b"metadata is not valid JSON")).status is DeliveryStatus.REFUSED
+    assert one.judge(Answer(200, {}, b"<html>a portal</html>")).status is DeliveryStatus.REFUSED
     assert one.judge(Answer(403, {}, b"")).everyone
 
 
-def document(found: Material, **more: object) -> dict[str, list[dict[str, object]]]:
+def document(found: RunData, **more: object) -> dict[str, list[dict[str, object]]]:
     table = {"kind": "kcidb", "origin": "kmodpipe", "file": "k.json", **more}
     (parcel,) = receiver(**table).parcels(found)
     made: dict[str, list[dict[str, object]]] = json.loads(parcel.parts[0].data)
     return made
 
 
-def test_kcidb_objects_are_valid_and_complete(finished: Material) -> None:
+def test_kcidb_objects_are_valid_and_complete(finished: RunData) -> None:
     made = document(finished, **{"artifacts-url": "https://ci.example.org/{run}"})
     assert LATEST.is_valid(made)
     assert made["version"] == {"major": LATEST.major, "minor": LATEST.minor}
@@ -332,7 +332,7 @@ def test_kcidb_needs_one_place() -> None:
             receiver(**{"kind": "kcidb", "origin": "kmodpipe", **table})
 
 
-def test_buildkite_reads_what_was_left_out(finished: Material) -> None:
+def test_buildkite_reads_what_was_left_out(finished: RunData) -> None:
     one = receiver(**{"kind": "buildkite", "token-env": "T"})
     (parcel,) = one.parcels(finished)
     form = {part.name: part.data for part in one.request(parcel).parts}
@@ -341,16 +341,16 @@ def test_buildkite_reads_what_was_left_out(finished: Material) -> None:
     assert form["data"] == (finished.folder / "junit.xml").read_bytes()
     assert one.authorization(Secret("x")) == ("Authorization", 'Token token="x"')
     good = one.judge(Answer(202, {}, b'{"queued": 28, "skipped": 0, "errors": []}'))
-    assert (good.fate, good.warning) == (DeliveryStatus.DELIVERED, False)
+    assert (good.status, good.warning) == (DeliveryStatus.DELIVERED, False)
     some = one.judge(Answer(202, {}, b'{"queued": 20, "skipped": 8, "errors": ["name is missing"]}'))
-    assert (some.fate, some.warning) == (DeliveryStatus.DELIVERED, True)
+    assert (some.status, some.warning) == (DeliveryStatus.DELIVERED, True)
     assert "8 of 28" in some.text
     assert "name is missing" in some.text
     assert one.judge(Answer(202, {}, b"[]")).warning
-    assert one.judge(Answer(200, {}, b"<html>")).fate is DeliveryStatus.REFUSED
+    assert one.judge(Answer(200, {}, b"<html>")).status is DeliveryStatus.REFUSED
 
 
-def test_buildkite_files_are_split_without_losing_a_case(finished: Material) -> None:
+def test_buildkite_files_are_split_without_losing_a_case(finished: RunData) -> None:
     files = buildkite.split(finished.junit, 5)
     assert len(files) > 1
     names = [
@@ -597,7 +597,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_kcidb_to_a_file_is_delivered_once(project: Path, finished: Material) -> None:
+def test_kcidb_to_a_file_is_delivered_once(project: Path, finished: RunData) -> None:
     code, text = asked(project, to=("file",), run=str(finished.folder))
     assert (code, "1 delivered" in text) == (0, True)
     written = json.loads((project / "sent" / f"{finished.run.id}.json").read_text())
@@ -608,7 +608,7 @@ def test_kcidb_to_a_file_is_delivered_once(project: Path, finished: Material) ->
     assert (code, "1 delivered" in text) == (0, True)
 
 
-def test_configuration_that_is_wrong_is_2_and_spools_nothing(project: Path, finished: Material) -> None:
+def test_configuration_that_is_wrong_is_2_and_spools_nothing(project: Path, finished: RunData) -> None:
     code, text = asked(project, to=("squad",), run=str(finished.folder))
     assert code == 2
     assert "SQUAD_TOKEN is not set" in text
@@ -632,9 +632,7 @@ def test_pending_for_a_receiver_that_is_gone_is_2_and_stays(project: Path) -> No
     assert (code, "gone: run a" in text) == (0, True)
 
 
-def test_a_dry_run_shows_every_request_and_sends_and_writes_nothing(
-    project: Path, finished: Material
-) -> None:
+def test_a_dry_run_shows_every_request_and_sends_and_writes_nothing(project: Path, finished: RunData) -> None:
     code, text = asked(
         project,
         to=(
@@ -767,7 +765,7 @@ def test_a_job_that_ends_before_its_run_has_nothing_to_publish(tmp_path: Path) -
 
 
 def test_an_interruption_while_sending_says_how_the_rest_is_sent(
-    project: Path, finished: Material, monkeypatch: pytest.MonkeyPatch
+    project: Path, finished: RunData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = io.StringIO()
     publisher = Publisher(receivers_of(config.load(project)), project, Screen(Mode.PLAIN, out=text))

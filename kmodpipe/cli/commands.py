@@ -306,7 +306,7 @@ def publish(options: PublishOptions, call: Invocation) -> int:
         return publisher.waiting() if options.dry_run else publisher.pending(again=options.again)
     run = Path(options.run) if options.run else Path(options.out) / "latest"
     if options.dry_run:
-        return publisher.rehearse(options.to, run)
+        return publisher.dry_run(options.to, run)
     return publisher.publish(options.to, run, again=options.again)
 
 
