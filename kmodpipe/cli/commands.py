@@ -231,7 +231,7 @@ def _test(
             return watch.report(answer)
         proved = accel.probe(cache, screen)
         workspace = set_up(spec, cache, screen)
-        notes = watch.came_in(workspace) if watch and if_changed else {}
+        notes = watch.changes(workspace) if watch and if_changed else {}
         with RunFolder(spec.out) as folder:
             if begun:
                 begun(folder.path)
@@ -241,7 +241,7 @@ def _test(
             finally:
                 reporting.hand_over(folder.path / "junit.xml", junit)
             if watch:
-                watch.remember(workspace, ran)
+                watch.record(workspace, ran)
     reporting.show_end(ran, folder.path, screen, provenance=scheduled)
     return results.exit_code(ran)
 
