@@ -1,12 +1,12 @@
-"""Many runs, each over some cells, as the one run that was planned.
+"""Merge the runs of many jobs, each over some cells, into the run that was planned.
 
-What did not test the same thing is not merged: tree, series, matrix, cases, builder image and the way
-cases were run have to be equal, and as planned. Each planned cell has one result; one that nobody
-reported, that was not finished, or that two jobs reported has no verdict. What only cells together can
-tell, a series' effects and dead axes, is worked out anew, with the control of another job.
+Runs are merged only if they tested the same thing: tree, series, matrix, cases, builder image and the way
+cases run have to be equal, and as planned. Each planned cell gets one result; a cell that no job reported,
+that was not finished, or that two jobs reported has no verdict. Dead axes, which show only when cells are
+compared, are worked out again over all cells.
 
-    OUT/<run>/results.json junit.xml          the whole
-    OUT/<run>/jobs/<run of a job>/…           what each job left, as it left it
+    OUT/<run>/results.json junit.xml          the merged run
+    OUT/<run>/jobs/<run of a job>/…           the files of each job, unchanged
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.screen import Screen
 
 COLLECTED = "collected"
-"""The property of a run that was put together from others."""
+"""The property of a merged run, with the ids of its parts."""
+# How far below a folder results are searched.
 _DEPTH = 4
-# What may differ between machines; everything else that is compared has to be equal.
+# The properties that have to be equal; all others may differ between machines.
 _COMPARED = re.compile(
     r"^(kmodpipe|tree\.identity|tree\.kernel-version|series\..*|builder\.(?!from$).*|module|matrix\.digest"
     r"|shuffle|attempts|repeat)$"
@@ -40,31 +41,34 @@ _NAMES = 8
 
 @dataclass(frozen=True)
 class Part:
-    """One job's run, and the folder that it is in."""
+    """The run of one job, and its folder."""
 
     folder: Path
     run: Run
 
     @property
     def name(self) -> str:
-        """The folder, as short as it can be said here."""
+        """The folder, relative to the working directory."""
         return os.path.relpath(self.folder)
 
 
 @dataclass(frozen=True)
 class Collected:
-    """The merged run; ``missing`` maps cells without a result to the reason, ``doubled`` those with several
-    to the folders."""
+    """The merged run, and what is wrong with it."""
 
     run: Run
+    # Cells without a result, and why.
     missing: Mapping[str, str]
+    # Cells with several results, and the folders of these.
     doubled: Mapping[str, tuple[str, ...]]
 
 
 # -- finding ------------------------------------------------------------------------------------------
 def find(patterns: Sequence[str], screen: Screen) -> tuple[Part, ...]:
-    """The runs in and below the folders that ``patterns`` name. A run that is there twice counts once; one
-    that was collected itself does not count. Raises UserError for a pattern that names nothing."""
+    """Return the runs in and below the folders that *patterns* match, each once; no merged ones.
+
+    Raise UserError for a pattern that matches no folder.
+    """
     files: dict[Path, None] = {}
     for pattern in patterns:
         folders = sorted(path for path in _matching(pattern) if path.is_dir())
@@ -79,7 +83,7 @@ def find(patterns: Sequence[str], screen: Screen) -> tuple[Part, ...]:
         try:
             run = results.load(file)
         except UserError as e:
-            screen.warn(f"{file}: {e.what}; as if it were not there")
+            screen.warn(f"{file}: {e.what}; it is left out")
             continue
         if COLLECTED not in run.properties:
             parts.setdefault((run.id, digest_file(file)), Part(file.parent, run))
@@ -93,7 +97,7 @@ def _matching(pattern: str) -> Iterator[Path]:
 
 
 def _results_below(folder: Path) -> list[Path]:
-    # Links are not followed: out/latest is another name of a run that is there.
+    # Links are not followed: out/latest is a second name of one of the runs.
     here = folder.resolve()
     found: list[Path] = []
     for place, folders, files in os.walk(here):
@@ -108,8 +112,8 @@ def _results_below(folder: Path) -> list[Path]:
 
 # -- comparing ----------------------------------------------------------------------------------------
 def disagreements(plan: Plan, parts: Sequence[Part]) -> list[str]:
-    """What the runs did not have in common with each other or with the plan, a line each."""
-    told: list[str] = []
+    """Return the differences of the runs from each other and from the plan, a line each."""
+    lines: list[str] = []
     names = dict.fromkeys(n for p in parts for n in p.run.properties if _COMPARED.match(n))
     for name in (*dict.fromkeys(plan.properties), *(n for n in names if n not in plan.properties)):
         values: dict[str, list[str]] = {}
@@ -117,13 +121,13 @@ def disagreements(plan: Plan, parts: Sequence[Part]) -> list[str]:
             values[plan.properties[name]] = ["the plan"]
         for part in parts:
             values.setdefault(part.run.properties.get(name, "none"), []).append(part.name)
-        told += _differing(name, values)
+        lines += _differing(name, values)
     for case in dict.fromkeys([c.id for c in plan.cases] + [c.id for p in parts for c in p.run.cases]):
         values = {_digest(plan.cases, case): ["the plan"]}
         for part in parts:
             values.setdefault(_digest(part.run.cases, case), []).append(part.name)
-        told += _differing(f"case {case}", values)
-    return told
+        lines += _differing(f"case {case}", values)
+    return lines
 
 
 def _digest(cases: Iterable[results.CaseInfo], case: str) -> str:
@@ -131,10 +135,11 @@ def _digest(cases: Iterable[results.CaseInfo], case: str) -> str:
 
 
 def _differing(name: str, values: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the line about a property whose *values*, with the folders that have them, differ."""
     if len(values) < 2:
         return []
-    told = "; ".join(f"{_short(value)} in {_some(who)}" for value, who in values.items())
-    return [f"{name}: {told}"]
+    places = "; ".join(f"{_short(value)} in {_some(names)}" for value, names in values.items())
+    return [f"{name}: {places}"]
 
 
 def _short(value: str) -> str:
@@ -148,18 +153,18 @@ def _some(names: Sequence[str]) -> str:
 
 # -- merging ------------------------------------------------------------------------------------------
 def merge(plan: Plan, parts: Sequence[Part], run_id: str, now: str) -> Collected:
-    """The planned run out of ``parts``. Raises InfraError for parts that are not of one run."""
-    if told := disagreements(plan, parts):
+    """Return the planned run, made from *parts*; *now* is ISO 8601. Raise InfraError if they do not fit."""
+    if differences := disagreements(plan, parts):
         raise InfraError(
-            f"these are not parts of one run: {told[0].partition(':')[0]} differs",
-            detail="\n".join(told),
+            f"these are not parts of one run: {differences[0].partition(':')[0]} differs",
+            detail="\n".join(differences),
             hint="run all jobs of one plan on one tree, in one builder image (--share gives it to all), and "
             "collect nothing else",
         )
     planned = {cell.cell: cell for cell in plan.cells}
-    if stray := sorted({c.cell for p in parts for c in p.run.cells} - planned.keys()):
+    if unplanned := sorted({c.cell for p in parts for c in p.run.cells} - planned.keys()):
         raise InfraError(
-            f"cells that were not planned: {_some(stray)}", hint="is this the plan of these jobs?"
+            f"cells that were not planned: {_some(unplanned)}", hint="is this the plan of these jobs?"
         )
     missing: dict[str, str] = {}
     doubled: dict[str, tuple[str, ...]] = {}
@@ -194,6 +199,7 @@ def merge(plan: Plan, parts: Sequence[Part], run_id: str, now: str) -> Collected
 
 
 def _blank(cell: PlannedCell) -> CellResult:
+    """Return the cell without a result."""
     return CellResult(cell.cell, cell.variant, cell.design, dict(cell.choice), flavour=cell.flavour)
 
 
@@ -205,7 +211,8 @@ def _why_missing(cell: PlannedCell, begun: Sequence[Part]) -> str:
 
 
 def _taken(part: Part, cell: CellResult) -> CellResult:
-    folder = place_of(part)
+    """Return a job's result of a cell as it stands in the merged run."""
+    folder = folder_of(part)
     return replace(
         cell,
         properties={**cell.properties, "run": part.run.id},
@@ -213,27 +220,27 @@ def _taken(part: Part, cell: CellResult) -> CellResult:
     )
 
 
-def place_of(part: Part) -> str:
-    """The folder of a part in the collected run. Raises InfraError for an id that is no name of a folder."""
+def folder_of(part: Part) -> str:
+    """Return the folder of a part in the merged run. Raise InfraError if its id cannot name a folder."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}", part.run.id):
         raise InfraError(f"a run has the id {part.run.id!r}", where=str(part.folder))
     return f"jobs/{part.run.id}"
 
 
 def _properties(plan: Plan, parts: Sequence[Part]) -> Mapping[str, str]:
-    """Equal ones as they are, the others one after another."""
+    """Return the run's properties; different values of one are joined with ``|``."""
     found: dict[str, str] = dict(plan.properties)
     for name in dict.fromkeys(n for p in parts for n in p.run.properties):
         values = dict.fromkeys(p.run.properties[name] for p in parts if name in p.run.properties)
         found[name] = " | ".join(values)
-    # What a job that ended early did not come to, the states of its cells say.
+    # The states of its cells show what a job that ended early did not run.
     found.pop(results.ENDED_EARLY, None)
     return {**found, COLLECTED: ", ".join(p.run.id for p in parts)}
 
 
 # -- dead axes ----------------------------------------------------------------------------------------
 def _dead_axes(plan: Plan, cells: Sequence[CellResult]) -> tuple[DeadAxis, ...]:
-    """What the jobs, each with its own cells only, could not see."""
+    """Return the dead axes, compared over the cells of all jobs."""
     products = [
         dead_axes.Product(_cell(one), _content(cell))
         for one, cell in zip(plan.cells, cells, strict=True)
@@ -243,7 +250,7 @@ def _dead_axes(plan: Plan, cells: Sequence[CellResult]) -> tuple[DeadAxis, ...]:
 
 
 def _cell(one: PlannedCell) -> Cell:
-    """A cell as far as its axes are compared: what else it asks for is its flavour's."""
+    """Return the part of a cell that the search for dead axes compares: its axes and its flavour."""
     axes = {
         axis: SymbolRequest(symbol, one.choice[axis], f"axis {axis}") for axis, symbol in one.axes.items()
     }
@@ -254,16 +261,18 @@ def _cell(one: PlannedCell) -> Cell:
 
 
 def _content(cell: CellResult) -> str:
-    """What a cell ran, as `deadaxis.content` has it: of the module as the guest proved it."""
+    """Return a digest of base and modules that a cell ran, as in `dead_axes`; empty if not recorded."""
     modules = {n: v for n, v in cell.properties.items() if re.fullmatch(r"module\..*\.sha256", n)}
     base = cell.properties.get("base", "")
     return digest_of([base, modules]) if base and modules else ""
 
 
 # -- files --------------------------------------------------------------------------------------------
-def keep(parts: Sequence[Part], folder: Path) -> None:
-    """Copy what each job left below ``folder``; equal files of ``shared`` are kept once. Links are left out:
-    what comes from another machine must not name files of this one."""
+def copy_parts(parts: Sequence[Part], folder: Path) -> None:
+    """Copy each job's files below *folder*; equal files of ``shared`` folders are hard-linked.
+
+    Symbolic links are left out, since those from another machine must not point to files of this one.
+    """
     known: dict[str, Path] = {}
 
     def copy(source: str, target: str) -> None:
@@ -281,13 +290,13 @@ def keep(parts: Sequence[Part], folder: Path) -> None:
 
     try:
         for part in parts:
-            shutil.copytree(part.folder, folder / place_of(part), copy_function=copy, ignore=links)
+            shutil.copytree(part.folder, folder / folder_of(part), copy_function=copy, ignore=links)
     except (OSError, shutil.Error) as e:
         raise InfraError(f"what the jobs left could not be copied: {e}", where=str(folder)) from e
 
 
-def trouble(collected: Collected, planned: int) -> KmodpipeError | None:
-    """What is wrong with the parts, as an error that names every cell."""
+def problem(collected: Collected, planned: int) -> KmodpipeError | None:
+    """Return the error that names each missing and each doubled cell, None if there are none."""
     lines = [f"missing: {cell}: {why}" for cell, why in collected.missing.items()]
     lines += [f"doubled: {cell}: in {', '.join(where)}" for cell, where in collected.doubled.items()]
     if not lines:

@@ -1,5 +1,6 @@
-"""What a run is asked, as far as it is known before anything is built: equal questions have equal answers,
-if the kernel under test is the same.
+"""The facts about a run that are known before anything is built.
+
+Two runs with equal facts, of the same kernel, test the same thing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from kmodpipe.pipeline.run_spec import RunSpec
 
 
 def facts(spec: RunSpec) -> Mapping[str, str]:
-    """Return digests of series, matrix and cases, and how cases run, by the names of a run's properties."""
+    """Return digests of series, matrix and cases, and how the cases run; keys are those of run properties."""
     lib = (spec.project.images / "guest" / "lib.sh").read_bytes()
     found = {
         "kmodpipe": __version__,

@@ -1,4 +1,4 @@
-"""A plan in the form that each CI takes. Pure."""
+"""Write a plan in the form of each CI system. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from kmodpipe.ci import job_plan as plans
 from kmodpipe.ci.job_plan import Plan, PlannedJob
 
 JOB_TEMPLATE = "docs/ci/gitlab-job.yml"
-"""What every GitLab job of ours stands on, in the checkout."""
+"""The GitLab job that every generated job extends, a path in the checkout."""
 
 
 def gitlab(plan: Plan) -> str:
-    """A child pipeline: a job for each of the plan's, and one that collects, whatever became of them."""
+    """Return a child pipeline: the plan's jobs, and one that collects their results even if some fail."""
     lines = [
         "# Made by: invoke matrix --format gitlab",
         "include:",
@@ -55,23 +55,23 @@ def gitlab(plan: Plan) -> str:
 
 
 def github(plan: Plan) -> str:
-    """The value of ``strategy.matrix``, on one line."""
+    """Return the value of ``strategy.matrix``, on one line."""
     rows = [{"job": job.job, "name": job.name, "arguments": shlex.join(_called(job))} for job in plan.jobs]
     return json.dumps({"include": rows})
 
 
 def command(job: PlannedJob) -> str:
-    """How a job is called, for a shell."""
+    """Return the shell command of a job."""
     return shlex.join(("invoke", "ci", *_called(job)))
 
 
 def _called(job: PlannedJob) -> tuple[str, ...]:
-    # A folder a job: artifacts of all jobs are unpacked over each other.
+    # Each job has its own folder, as the artifacts of all jobs are unpacked into one place.
     return (*job.arguments, "--out", f"out/{job.job}")
 
 
 def _quoted(text: str) -> str:
-    """Text as a YAML scalar: what is JSON is YAML."""
+    """Return *text* as a YAML scalar; JSON strings are YAML."""
     return json.dumps(text)
 
 

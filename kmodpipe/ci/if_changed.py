@@ -1,11 +1,11 @@
-"""Changed since last night? What a scheduled run is asked, against what the run before it answered.
+"""`invoke ci --if-changed`: skip a scheduled run if nothing has changed since the last one.
 
-    CACHE/answers/<question>.json    what was tested last under this command line, and how it came out
+    CACHE/answers/<question>.json    the last run of one command line: what it tested, and its result
 
-A question is the command line; its answer holds to the tree's identity, the digests of series, matrix and
-cases, the builder image, QEMU and this program. Where all of them are as they were, a run would build and
-boot the same again: it is not made, and the exit code is the earlier one, a failure's too. An answer is
-written by every ``invoke ci`` that came to its end; trouble of the machinery is no answer, and is run again.
+The question is the command line. Its answer is valid as long as the tree's identity, the digests of series,
+matrix and cases, the builder image, QEMU and this program are the same: a run would then build and boot the
+same again. So it is skipped, and the exit code is the earlier one, also if that was a failure. Every ``invoke
+ci`` that ends writes an answer; after one without a verdict (an infrastructure error) the next runs again.
 """
 
 from __future__ import annotations
@@ -47,24 +47,26 @@ _AUTHORS = 5
 
 @dataclass(frozen=True)
 class Answer:
-    """What a run came to: which one, when, its exit code and counts, and all that they hold to."""
+    """The result of a run, and the facts under which it is valid."""
 
     run: str
+    # ISO 8601, UTC.
     finished: str
     exit_code: int
     totals: Mapping[str, int]
+    # What the run tested, and with what; see `Watch._facts`.
     facts: Mapping[str, str]
 
     @property
     def verdict(self) -> str:
-        """The counts in a phrase."""
+        """The counts in words."""
         counts = (("pass", "passed"), ("fail", "failed"), ("error", "without verdict"), ("skip", "skipped"))
-        told = ", ".join(f"{self.totals[key]} {word}" for key, word in counts if self.totals.get(key))
-        return f"{told}, exit {self.exit_code}"
+        text = ", ".join(f"{self.totals[key]} {word}" for key, word in counts if self.totals.get(key))
+        return f"{text}, exit {self.exit_code}"
 
 
 class Watch:
-    """One scheduled run: what it is asked, what came of it the last time, and what has changed."""
+    """Compares a scheduled run with the last one of the same command line."""
 
     def __init__(self, spec: RunSpec, cache: Path, screen: Screen) -> None:
         self._spec = spec
@@ -74,9 +76,9 @@ class Watch:
         self.last = _load(self._path)
 
     def unchanged(self) -> Answer | None:
-        """Return the last answer if a run would test the same; None, and say why, if it has to run.
+        """Return the last answer if a run would test the same; else print why not, and return None.
 
-        Looks at servers; builds and boots nothing.
+        Asks servers for the tree's head and the builder image; builds and boots nothing.
         """
         last = self.last
         if last is None:
@@ -91,18 +93,17 @@ class Watch:
         return last
 
     def report(self, answer: Answer) -> int:
-        """Print that nothing changed since ``answer``; returns its exit code."""
-        told = f"nothing changed since run {answer.run} of {answer.finished}: nothing is built"
-        self._screen.print(f"{told}\n  its verdict: {answer.verdict}\n  written in: {self._path}")
+        """Print that nothing changed since *answer*; return its exit code."""
+        text = f"nothing changed since run {answer.run} of {answer.finished}: nothing is built"
+        self._screen.print(f"{text}\n  its verdict: {answer.verdict}\n  written in: {self._path}")
         if answer.exit_code:
             self._screen.print(
                 "  it failed then, and fails still: an unchanged failure does not become a success"
             )
         return answer.exit_code
 
-    def came_in(self, ready: Workspace) -> Mapping[str, str]:
-        """What has changed since the last answer, for the run's properties; commits are named on the
-        screen."""
+    def changes(self, ready: Workspace) -> Mapping[str, str]:
+        """Return what has changed since the last run, as properties of the new one; print new commits."""
         if self.last is None:
             return {}
         now = self._facts(ready.tree.identity, _builder_of(ready))
@@ -114,6 +115,7 @@ class Watch:
         return notes
 
     def _commits(self, url: str, old: str, new: str) -> Mapping[str, str]:
+        """Print the commits from *old* to *new*; return them as properties."""
         try:
             found = source.commits_between(url, self._cache, old, new, self._screen)
         except InfraError as e:
@@ -121,20 +123,20 @@ class Watch:
             return {}
         span = f"{old[:12]}..{new[:12]}"
         if found.whole:
-            told = f"{found.count} {'commit' if found.count == 1 else 'commits'} came in ({span})"
+            title = f"{found.count} {'commit' if found.count == 1 else 'commits'} came in ({span})"
         else:
-            told = f"{span} is no straight way: the branch was rewound, or moved on far; its newest commits"
+            title = f"{span} is no direct line: the branch was rewound, or moved on far; its newest commits"
         shown = [*found.lines, *([f"… and {found.count - len(found.lines)} more"] if found.whole else [])]
         if found.whole and found.count <= len(found.lines):
             shown = list(found.lines)
-        self._screen.print(told + ":\n" + "\n".join(f"  {line}" for line in shown))
+        self._screen.print(title + ":\n" + "\n".join(f"  {line}" for line in shown))
         if len(found.authors) > 1:
             more = f" and {len(found.authors) - _AUTHORS} more" if len(found.authors) > _AUTHORS else ""
             self._screen.print(f"  by: {', '.join(found.authors[:_AUTHORS])}{more}")
-        return {"since.commits": one_line(f"{told}: " + "; ".join(found.lines))[:_NOTE_LIMIT]}
+        return {"since.commits": one_line(f"{title}: " + "; ".join(found.lines))[:_NOTE_LIMIT]}
 
-    def remember(self, ready: Workspace, run: Run) -> None:
-        """Write down what a run came to, for the next one."""
+    def record(self, ready: Workspace, run: Run) -> None:
+        """Write the result of a run, for the next one to compare with."""
         facts = self._facts(ready.tree.identity, _builder_of(ready))
         answer = {
             "run": run.id,
@@ -146,13 +148,14 @@ class Watch:
         document = {"schema": SCHEMA, "version": VERSION, "answer": answer}
         write_atomically(self._path, json.dumps(document, indent=1, sort_keys=True))
 
-    # -- what it holds to ------------------------------------------------------------------------
+    # -- the facts of an answer ------------------------------------------------------------------
     def _facts(self, identity: str, builder: str) -> Mapping[str, str]:
+        """Return all facts that a result depends on; *identity* is the tree's, *builder* the image's."""
         images = self._spec.project.images
         package = Path(__file__).resolve().parent.parent
         program = {p.relative_to(package).as_posix(): digest_file(p) for p in sorted(package.rglob("*.py"))}
         facts = dict(comparability.facts(self._spec))
-        # The order of cases changes no verdict, and a random one would make every night another question.
+        # The order of cases changes no verdict, and a random one would differ each night.
         del facts["shuffle"]
         return {
             **facts,
@@ -164,7 +167,7 @@ class Watch:
         }
 
     def _identity(self) -> str:
-        """The identity of the tree as it is now; of a branch that moves it is asked for, not fetched."""
+        """Return the identity of the tree as it is now; the head of a branch is looked up, not fetched."""
         spec = self._spec
         try:
             if commit := source.tip(spec.tree, head=spec.head):
@@ -175,7 +178,7 @@ class Watch:
         return workspace.fetch_tree(spec, self._cache, self._screen).identity
 
     def _builder(self) -> str:
-        """What would compile; '' where it has to be made first, and might come out otherwise."""
+        """Return the identity of the compiler or builder image; '' if the image has to be built first."""
         images = self._spec.project.images
         if self._spec.runtime == "host":
             return digest_of(dict(HostRuntime().identity()))
@@ -187,10 +190,11 @@ class Watch:
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """Return the names of the facts that differ or are not known now; '' if there are none."""
     names = [n for n in {**before, **now} if before.get(n, "") != now.get(n, "") or not now.get(n, "")]
-    return ", ".join(_said(name, before.get(name, ""), now.get(name, "")) for name in names)
+    return ", ".join(_describe(name, before.get(name, ""), now.get(name, "")) for name in names)
 
 
-def _said(name: str, before: str, now: str) -> str:
+def _describe(name: str, before: str, now: str) -> str:
+    """Return in words which fact changed."""
     if name == "tree.identity":
         return f"the tree ({_short(before)} → {_short(now)})"
     if name == "builder":
@@ -209,7 +213,7 @@ def _builder_of(ready: Workspace) -> str:
 
 
 def _load(path: Path) -> Answer | None:
-    """The answer in a file; None where there is none, or none that can be read: then it is run."""
+    """Return the answer in a file, None if there is none that can be read."""
     try:
         document = json.loads(path.read_text("utf-8"))
         if document["schema"] != SCHEMA or document["version"] != VERSION:

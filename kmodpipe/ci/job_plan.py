@@ -1,10 +1,9 @@
-"""The plan of a run over many machines: every cell, the job that runs it, and how that job is called.
+"""The plan of a run over many machines: every cell, the job that runs it, and the arguments of that job.
 
-Which cells are legal is the tree's word. Where the tree and the patched trees are here already, its Kconfig
-files are asked, nothing is built for it, and a cell that they rule out gets the reason and no job. Where they
-are not, every cell has a job, which finds out. What depends on a whole configuration is found out by the job
-in either case. A moving branch head is looked up here, once: jobs that begin at different times test one
-tree.
+The tree's Kconfig files decide which cells are legal. If the tree and the patched trees are in the cache,
+they are read without building anything, and an illegal cell gets the reason and no job. Otherwise every cell
+has a job, which finds out. What depends on a whole configuration is found out by the job in either case. A
+moving branch head is looked up once, here, so that jobs that begin at different times test the same tree.
 """
 
 from __future__ import annotations
@@ -39,57 +38,67 @@ LIMITS: Mapping[str, int] = {"gitlab": 200, "github": 256, "json": 200}
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One cell. ``axes`` maps each axis to the symbol that it stands for in this variant; ``skip`` is why the
-    tree rules it out, where that is known; then it has no ``job``."""
+    """One cell of the plan."""
 
     cell: str
     variant: str
     design: str
+    # Axis to value.
     choice: Mapping[str, str]
+    # Axis to the symbol that it stands for in this variant.
     axes: Mapping[str, str]
     flavour: str = ""
+    # Why the tree rules it out; empty if it does not, or if that is not known yet.
     skip: str = ""
+    # Empty for a skipped cell.
     job: str = ""
 
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """One call of ``invoke ci``: its cells and its arguments, each cell among them."""
+    """One call of ``invoke ci``."""
 
+    # Its number, ``01``.
     job: str
     cells: tuple[str, ...]
+    # With ``--cell ID`` for each cell.
     arguments: tuple[str, ...]
 
     @property
     def name(self) -> str:
+        """The title of the job: its number and its first cell."""
         more = f" and {len(self.cells) - 1} more" if len(self.cells) > 1 else ""
         return f"{self.job} {self.cells[0]}{more}"
 
 
 @dataclass(frozen=True)
 class Legality:
-    """The identity of the tree, '' where it is not known, and why it rules out cells, by their ids."""
+    """Which cells the tree rules out."""
 
+    # The tree's identity, '' if it is not known.
     tree: str = ""
+    # Why cells are ruled out, by their ids.
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """``properties`` is what every job must have been asked (`question.facts`), and the tree where it is
-    known; ``selected``: cells were picked out of the matrix."""
+    """All cells, cases and jobs of a run over many machines."""
 
     cells: tuple[PlannedCell, ...]
     cases: tuple[CaseInfo, ...]
     jobs: tuple[PlannedJob, ...] = ()
+    # What the run of every job must have: `comparability.facts`, and the tree's identity if known.
     properties: Mapping[str, str] = field(default_factory=dict)
+    # Cells were chosen with --cell: the plan does not cover the matrix.
     selected: bool = False
 
 
 def make(spec: RunSpec, legality: Legality, arguments: Sequence[str], per_job: int, most: int) -> Plan:
-    """Return the plan of a run whose jobs are called with ``arguments``.
+    """Return the plan of a run whose jobs are called with *arguments*.
 
-    ``per_job`` is the number of cells in a job, 0 for as few as ``most`` jobs allow. Raises UserError.
+    *per_job* is the number of cells in a job, 0 for as few as *most* jobs allow. Raise UserError if that
+    makes too many jobs, or if no cell is legal.
     """
     facts = comparability.facts(spec)
     plan = Plan(
@@ -112,14 +121,14 @@ def _planned(cell: Cell, skip: str) -> PlannedCell:
     )
 
 
-# -- which are legal ----------------------------------------------------------------------------------
-def look(spec: RunSpec, cache: Path) -> Legality:
-    """What the Kconfig files of the sources that are here rule out. Nothing is fetched for it."""
-    asked_for = spec.tree
-    tree = source.locate(asked_for, spec.project.trees, cache)
+# -- legality -----------------------------------------------------------------------------------------
+def check_legality(spec: RunSpec, cache: Path) -> Legality:
+    """Return what the Kconfig files of trees in the cache rule out. Nothing is fetched."""
+    wanted = spec.tree
+    tree = source.locate(wanted, spec.project.trees, cache)
     if tree is None:
         # The commit of a tree that was pinned for this plan is its identity.
-        return Legality(f"git:{asked_for.commit}" if asked_for.commit and not asked_for.first_parent else "")
+        return Legality(f"git:{wanted.commit}" if wanted.commit and not wanted.first_parent else "")
     subjects = [control_subject(tree)]
     for one in spec.series:
         cells = spec.cells_of(one.name)
@@ -137,7 +146,7 @@ def look(spec: RunSpec, cache: Path) -> Legality:
 
 
 def prepare(ready: Workspace, folder: RunFolder) -> Legality:
-    """Build what cells share, bases and guest; with every cell configured, all that is illegal is known."""
+    """Build what cells share, the bases and the guest; return what the full configurations rule out."""
     builder = CellBuilder(ready, StageMaker(ready, folder))
     with workers(ready.spec.jobs) as pool:
         rows = builder.prepare(pool)
@@ -147,9 +156,10 @@ def prepare(ready: Workspace, folder: RunFolder) -> Legality:
 
 # -- jobs ---------------------------------------------------------------------------------------------
 def _with_jobs(plan: Plan, arguments: Sequence[str], per_job: int, most: int) -> Plan:
+    """Return *plan* with its cells distributed over jobs; the arguments are those of `make`."""
     todo = [cell for cell in plan.cells if not cell.skip]
     if not todo:
-        raise UserError("the tree rules out every cell that was asked for", detail=plan.cells[0].skip)
+        raise UserError("the tree rules out every requested cell", detail=plan.cells[0].skip)
     groups = _groups(todo, per_job or 1)
     if len(groups) > most and not per_job:
         per_job = next(n for n in range(2, len(todo) + 1) if len(_groups(todo, n)) <= most or n == len(todo))
@@ -157,7 +167,7 @@ def _with_jobs(plan: Plan, arguments: Sequence[str], per_job: int, most: int) ->
     if len(groups) > most:
         raise UserError(
             f"{len(todo)} cells make {len(groups)} jobs, and {most} are allowed",
-            hint="give each more of them: --per-job N; 0 takes as few as fit",
+            hint="put more cells into each job: --per-job N; 0 takes as few as fit",
         )
     width = max(2, len(str(len(groups))))
     jobs = []
@@ -172,8 +182,10 @@ def _with_jobs(plan: Plan, arguments: Sequence[str], per_job: int, most: int) ->
 
 
 def _groups(cells: Sequence[PlannedCell], size: int) -> list[list[PlannedCell]]:
-    """Cells that share a kernel, in jobs of ``size`` at most: a flavour has a base of its own, and the
-    cells of a variant go on from each other's objects."""
+    """Return the cells in groups of at most *size*, each of one flavour.
+
+    A flavour has a kernel base of its own, which the cells of one job share.
+    """
     by_flavour: dict[str, list[PlannedCell]] = {}
     for cell in cells:
         by_flavour.setdefault(cell.flavour, []).append(cell)
@@ -182,7 +194,7 @@ def _groups(cells: Sequence[PlannedCell], size: int) -> list[list[PlannedCell]]:
 
 # -- the file -----------------------------------------------------------------------------------------
 def to_json(plan: Plan) -> str:
-    """The plan as ``plan.json``."""
+    """Return the text of ``plan.json``."""
     document = {
         "schema": SCHEMA,
         "version": VERSION,
@@ -192,7 +204,7 @@ def to_json(plan: Plan) -> str:
 
 
 def load(path: Path) -> Plan:
-    """The plan in a file. Raises UserError."""
+    """Return the plan in a file. Raise UserError if it cannot be read or is of another version."""
     try:
         document = json.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as e:
@@ -206,10 +218,10 @@ def load(path: Path) -> Plan:
     try:
         plan = TypeAdapter(Plan).validate_python(document.get("plan"))
     except (ValidationError, ValueError) as e:
-        told = "\n".join(str(e).splitlines()[:12])
-        raise UserError("the plan is not as it should be", where=str(path), detail=told) from None
+        detail = "\n".join(str(e).splitlines()[:12])
+        raise UserError("the plan does not match its schema", where=str(path), detail=detail) from None
     if bad := [job.job for job in plan.jobs if not re.fullmatch(r"[0-9]+", job.job)]:
         raise UserError(f"a job is a number, {bad[0]!r} is not", where=str(path))
-    # As unique as in results: a cell that stands twice could hide one that is missing.
+    # A Run checks that cells and cases are unique: a doubled cell could hide a missing one.
     results.Run("plan", "", plan.cases, tuple(results.CellResult(c.cell, "", "") for c in plan.cells))
     return plan

@@ -1,7 +1,7 @@
-"""The commands: each takes its options and its invocation, does it, and returns an exit code.
+"""The commands: each takes its options and its invocation, and returns an exit code.
 
-Their docstrings are what --help shows. Imports that cost time are made where they are needed: `invoke --list`
-and a cached `invoke build` are expected to answer at once.
+Their docstrings are shown by --help. Slow imports are inside the functions, so that `invoke --list` and a
+cached `invoke build` answer at once.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ def setup(options: SetupOptions, call: Invocation) -> int:
 
 
 def _asker(screen: Screen, *, yes: bool) -> Callable[[str], bool] | None:
-    """Return how to ask before something is installed; None where there is no one to ask."""
+    """Return the function that asks before something is installed, None if no one can answer."""
     if yes:
         return lambda _: True
     return screen.confirm if sys.stdin.isatty() else None
 
 
 def doctor(options: Common, call: Invocation) -> int:
-    """Look at what this machine has and lacks, with the fix beside each problem; change nothing."""
+    """Check what this machine has and lacks, with a fix for each problem; change nothing."""
     from kmodpipe.host import doctor as checks
     from kmodpipe.pipeline import config
 
@@ -91,7 +91,7 @@ def fetch(options: TreeOptions, call: Invocation) -> int:
 
 
 def patch(options: SourceOptions, call: Invocation) -> int:
-    """Apply each series strictly to the tree, and say where the patched trees are."""
+    """Apply each series strictly to the tree, and print where the patched trees are."""
     from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import workspace
 
@@ -139,6 +139,7 @@ def build(options: BuildOptions, call: Invocation) -> int:
 def _report_build(
     screen: Screen, built: Sequence[Built], dead: Sequence[DeadAxis], tally: Tally, seconds: float
 ) -> int:
+    """Print the result of each cell; return the exit code: failure before infrastructure."""
     from kmodpipe.build.configured import RuledOut
     from kmodpipe.pipeline.builder import BuildFailed, BuiltCell
 
@@ -174,16 +175,16 @@ def test(options: TestOptions, call: Invocation) -> int:
 
 
 def ci(options: CiOptions, call: Invocation) -> int:
-    """The whole job for a scheduler: test with plain output and the provenance on the screen."""
+    """Run a whole CI job: as test, with plain output and the provenance printed."""
     if call.screen.mode is Mode.LIVE:
         call.screen.mode = Mode.PLAIN
     if not options.publish:
-        # Without receivers their code is not loaded.
+        # The receivers' code is loaded only if it is needed.
         return _ci(options, call)
     from kmodpipe.publish.publisher import published_at_the_end
 
     publisher = _publisher(call)
-    # A wrong name or a missing token is reported now, and not after hours of building.
+    # Report a wrong name or a missing token now, and not after hours of building.
     publisher.senders(options.publish)
     with published_at_the_end(publisher, options.publish) as ending:
         return _ci(options, call, begun=ending.begin)
@@ -209,7 +210,8 @@ def _test(
     if_changed: bool = False,
     begun: Callable[[Path], None] | None = None,
 ) -> int:
-    # All of it now: a branch that is checked out meanwhile must not get into a run that has begun.
+    """Run `test` or, *scheduled*, `ci`; *begun* is called with the run's folder. Return the exit code."""
+    # All imports now: a branch that is checked out during the run must not change its code.
     from kmodpipe import results
     from kmodpipe.ci.if_changed import Watch
     from kmodpipe.cli import report as reporting
@@ -219,7 +221,7 @@ def _test(
     from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.vm import accel
 
-    # A scheduler asks about a branch as it is today, not as it was when it was fetched first.
+    # A scheduled run tests a branch as it is today, not as it was when it was first fetched.
     spec, screen = resolve(options, call, cases_too=True, latest=scheduled), call.screen
     if junit and paths.is_dir(Path(junit)):
         raise UserError("--junit takes the name of a file, this is a folder", where=junit)
@@ -231,7 +233,7 @@ def _test(
             return watch.report(answer)
         proved = accel.probe(cache, screen)
         workspace = set_up(spec, cache, screen)
-        notes = watch.came_in(workspace) if watch and if_changed else {}
+        notes = watch.changes(workspace) if watch and if_changed else {}
         with RunFolder(spec.out) as folder:
             if begun:
                 begun(folder.path)
@@ -241,7 +243,7 @@ def _test(
             finally:
                 reporting.hand_over(folder.path / "junit.xml", junit)
             if watch:
-                watch.remember(workspace, ran)
+                watch.record(workspace, ran)
     reporting.show_end(ran, folder.path, screen, provenance=scheduled)
     return results.exit_code(ran)
 
@@ -271,14 +273,14 @@ def boot(options: BuildOptions, call: Invocation) -> int:
 
 # -- many machines ----------------------------------------------------------------------------------
 def matrix(options: MatrixOptions, call: Invocation) -> int:
-    """Print which jobs would run which cells, in the form that a CI takes."""
+    """Print which jobs would run which cells, in the form of a CI system."""
     from kmodpipe.cli import fan_out
 
     return fan_out.matrix(options, call)
 
 
 def collect(options: CollectOptions, call: Invocation) -> int:
-    """Merge what the jobs of a plan found into one run; a cell that is missing or there twice fails it."""
+    """Merge the results of a plan's jobs into one run; a missing or doubled cell is an error."""
     from kmodpipe.cli import fan_out
 
     return fan_out.collect(options, call)
@@ -293,9 +295,9 @@ def report(options: ReportOptions, call: Invocation) -> int:
 
 
 def publish(options: PublishOptions, call: Invocation) -> int:
-    """Send a run's results to declared receivers, through an outbox that loses and doubles nothing.
+    """Send a run's results to declared receivers, through an outbox, so that none is lost or sent twice.
 
-    Exit code 0: all delivered; 3: something is pending still, and --pending sends it; 2: configuration.
+    Exit code 0: all delivered; 3: something is still pending, --pending sends it; 2: configuration.
     Tokens come from the environment or a file, as the receiver's declaration says; see Publish in README.md.
     """
     publisher = _publisher(call)
@@ -306,7 +308,7 @@ def publish(options: PublishOptions, call: Invocation) -> int:
         return publisher.waiting() if options.dry_run else publisher.pending(again=options.again)
     run = Path(options.run) if options.run else Path(options.out) / "latest"
     if options.dry_run:
-        return publisher.rehearse(options.to, run)
+        return publisher.dry_run(options.to, run)
     return publisher.publish(options.to, run, again=options.again)
 
 
@@ -321,8 +323,8 @@ def _publisher(call: Invocation) -> Publisher:
 def clean(options: CleanOptions, call: Invocation) -> int:
     """Remove built artifacts and leftovers from the cache (--all: everything), results, old builder images.
 
-    An old builder image is one that this cache has built in, and that neither this checkout now, nor another
-    in the last two weeks, nor a container uses. The others are named with the reason, and left alone.
+    A builder image is old if this cache has used it, and it is not used now by this checkout or a container,
+    nor was in the last two weeks by another checkout. The others are kept, and listed with the reason.
     """
     from kmodpipe import source
     from kmodpipe.build import image_cleanup

@@ -20,7 +20,7 @@ from kmodpipe.util.files import write_atomically
 
 
 def matrix(options: MatrixOptions, call: Invocation) -> int:
-    """Print the plan: made now, or the one of --plan."""
+    """Print a new plan, or the one of --plan, or write it to --to."""
     form = options.format
     if form not in formats.FORMATS:
         raise unknown_name("format", form, formats.FORMATS)
@@ -41,7 +41,7 @@ def matrix(options: MatrixOptions, call: Invocation) -> int:
 
 def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
     spec = resolve(options, call, cases_too=True)
-    # Drawn and looked up once: jobs that begin at different times run one order on one tree.
+    # The seed and the tree's head are fixed now, so that jobs that begin at different times use the same.
     if spec.shuffle:
         options = replace(options, shuffle=str(spec.shuffle))
     if commit := source.tip(spec.tree, head=spec.head):
@@ -54,7 +54,7 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
             with RunFolder(spec.out) as folder:
                 legality = job_plan.prepare(workspace, folder)
         else:
-            legality = job_plan.look(spec, cache)
+            legality = job_plan.check_legality(spec, cache)
     most = job_plan.LIMITS[options.format]
     return job_plan.make(spec, legality, command_line(options, Use.JOB), options.per_job, most)
 
@@ -66,12 +66,12 @@ def _show_plan(options: MatrixOptions, call: Invocation, made: job_plan.Plan) ->
 
 
 def collect(options: CollectOptions, call: Invocation) -> int:
-    """Merge the runs of a plan's jobs, and hold them against it."""
+    """Merge the runs of a plan's jobs, and compare them with the plan."""
     from kmodpipe.report import html, junit, terminal
 
     if not options.plan:
         raise UserError(
-            "collect takes the plan of the jobs: without it a cell that is missing is not missed",
+            "collect needs the plan of the jobs: without it a missing cell goes unnoticed",
             hint="invoke matrix --format json --to plan.json, before the jobs; then collect --plan plan.json",
         )
     made, screen = job_plan.load(Path(options.plan)), call.screen
@@ -81,7 +81,7 @@ def collect(options: CollectOptions, call: Invocation) -> int:
     with RunFolder(Path(options.out).absolute()) as folder:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         found = collecting.merge(made, parts, folder.id, now)
-        collecting.keep(parts, folder.path)
+        collecting.copy_parts(parts, folder.path)
         results.save(found.run, folder.path / "results.json")
         junit.save(found.run, folder.path / "junit.xml")
         html.save(found.run, folder.path / "report.html")
@@ -90,8 +90,8 @@ def collect(options: CollectOptions, call: Invocation) -> int:
         f"{len(parts)} runs collected: {os.path.relpath(folder.path)}/report.html, junit.xml and results.json"
     )
     code = results.exit_code(found.run)
-    if wrong := collecting.trouble(found, len(made.cells)):
+    if wrong := collecting.problem(found, len(made.cells)):
         screen.error(wrong)
-        # A regression beside it stays one: who tries again on 3 must not lose it.
+        # A failure stays the exit code: a CI job that retries on 3 must not lose it.
         code = code if code == ExitCode.FAILURE else ExitCode.INFRA
     return code

@@ -1,4 +1,4 @@
-"""One call of a command: where the project is, what was typed, the screen, and what can be interrupted."""
+"""One call of a command: project, command line, screen, and what an interruption ends."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Invocation:
-    """What every command gets beside its options."""
+    """What every command gets in addition to its options."""
 
     # The folder of the project: the one with pyproject.toml.
     root: Path
     # The command as it was typed.
     command: str = ""
     screen: Screen = field(default_factory=Screen)
-    # The signals that interrupt it; none where this process has not taken them over.
+    # The signals that interrupt it; none if this process has not installed handlers.
     signals: Signals = field(default_factory=Signals)
-    # What it has started and an interruption ends.
+    # The child processes, which an interruption ends.
     children: Children = field(default_factory=Children)
 
     def project(self) -> Project:
-        """Read what the project declares. Raises UserError naming what is wrong."""
+        """Read and return what the project declares. Raise UserError if a declaration is wrong."""
         from kmodpipe.pipeline import config
 
         project = config.load(self.root)
@@ -41,7 +41,7 @@ class Invocation:
 
     @contextmanager
     def cache(self) -> Iterator[Path]:
-        """The cache, made where it is not there yet; no other command empties it while the block runs."""
+        """Yield the cache's folder, made if needed; no other command empties it while the block runs."""
         from kmodpipe.cache import users
         from kmodpipe.pipeline import config
 
@@ -51,10 +51,10 @@ class Invocation:
 
 
 def receivers_of(project: Project) -> Mapping[str, Receiver]:
-    """Return the receivers that the project declares. Raises UserError for a declaration that is wrong."""
+    """Return the receivers that the project declares. Raise UserError for a wrong declaration."""
     if not project.receivers:
         return {}
-    # Here, so that a project without receivers does not pay for the import.
+    # Imported here, so that a project without receivers does not spend the time.
     from kmodpipe.publish import receivers
 
     return receivers.parse(project.receivers, project.file)

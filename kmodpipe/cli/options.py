@@ -1,9 +1,9 @@
 """The options of every command: one frozen dataclass a group, one field an option.
 
-A field has the option's name, type and default; `option` adds its help, its short form, and where else the
-option is used. Derived from the fields are the Invoke tasks (`tasks.py`), the command lines that are written
-anew (`command_line`: a fan-out job's, the one that repeats a result) and the question of --if-changed
-(`question`). A tuple is an option that may be repeated.
+A field has the option's name, type and default; `option` adds its help, its short form, and where else it
+is used. Three things are made from the fields: the Invoke tasks (`tasks.py`), further command lines
+(`command_line`: that of a fan-out job, and the one that runs a result again), and the question of
+--if-changed (`question`). A tuple is an option that may be repeated.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 
 class Use(enum.Flag):
-    """Where an option is used beyond the command line that it stands on."""
+    """Where else an option is used."""
 
+    # The question of --if-changed: another value may lead to another verdict.
     QUESTION = enum.auto()
-    """The question of --if-changed: another value may lead to another verdict."""
+    # The command line of a fan-out job.
     JOB = enum.auto()
-    """The command line of a fan-out job."""
+    # The command line that runs one result again.
     REPEAT = enum.auto()
-    """The command line that runs one result again."""
 
 
 _NOWHERE = Use(0)
@@ -32,7 +32,7 @@ _EVERYWHERE = Use.QUESTION | Use.JOB | Use.REPEAT
 
 @dataclass(frozen=True)
 class Option:
-    """What a field of a group says beyond name, type and default."""
+    """One option of a group."""
 
     name: str
     default: object
@@ -40,17 +40,19 @@ class Option:
     # One letter, or "".
     short: str
     uses: Use
-    # Why no verdict depends on it: for every option that is not part of the question.
+    # Why no verdict depends on it; empty if it is part of the question.
     exempt: str
-    # A file or folder: a repeated command line names it from the root.
+    # A file or folder, which is absolute in the command line that runs a result again.
     is_path: bool
 
     @property
     def flag(self) -> str:
+        """The option as it is typed: ``--each-patch``."""
         return "--" + self.name.replace("_", "-")
 
     @property
     def repeatable(self) -> bool:
+        """Whether it may be given several times."""
         return isinstance(self.default, tuple)
 
 
@@ -80,6 +82,7 @@ def options_of(group: type[Common]) -> tuple[Option, ...]:
 
 
 def _given(values: Common, use: Use) -> Iterator[tuple[Option, Any]]:
+    """Yield the options with this use, and their values."""
     for one in options_of(type(values)):
         if use in one.uses:
             yield one, getattr(values, one.name)
@@ -91,7 +94,7 @@ def question(values: Common) -> Mapping[str, object]:
 
 
 def command_line(values: Common, use: Use) -> list[str]:
-    """Return the words that give the same ``values`` again, without what is the default anyway."""
+    """Return the words of a command line with these values; defaults are left out."""
     words: list[str] = []
     for one, value in _given(values, use):
         if value == one.default:
@@ -111,7 +114,7 @@ _OUTPUT = "where results go, not what they are"
 
 @dataclass(frozen=True)
 class Common:
-    """What every command takes, so that a script can pass the same options to all."""
+    """The options that every command takes, so that a script can pass them to all."""
 
     jobs: int = option(
         0, "how many compilers or guests at once; 0 means one a processor", short="j", exempt=_MACHINE
@@ -151,7 +154,7 @@ class BuildOptions(SourceOptions):
         False, "the series after each of its patches as well, as NAME@1, NAME@2 …", _EVERYWHERE
     )
     matrix: str = option("", "the matrix file, if not the one of pyproject.toml", _EVERYWHERE, path=True)
-    module: str = option("", "the module folder under test, where the series does not say it", _EVERYWHERE)
+    module: str = option("", "the module folder under test, if the series does not name it", _EVERYWHERE)
     # A job names its cells, and with them their flavours.
     flavour: tuple[str, ...] = option(
         (), "only this flavour of the matrix; plain and all are known; repeatable", Use.QUESTION | Use.REPEAT
@@ -161,8 +164,8 @@ class BuildOptions(SourceOptions):
         "docker", "where builds run: docker, or host (own compiler, no isolation)", _EVERYWHERE
     )
     share: str = option(
-        "", "a registry's repository that what is built comes from and goes to, or none", Use.JOB,
-        exempt="what comes from a registry is what would be built here, by key and digest",
+        "", "a registry's repository to share built artifacts through, or none", Use.JOB,
+        exempt="artifacts from a registry are the same as built here, by key and digest",
     )  # fmt: skip
 
 
@@ -178,14 +181,14 @@ class RunOptions(BuildOptions):
     )
     shuffle: str = option(
         "", "run the cases in another order, by this seed, or: random; 0 as declared", Use.JOB,
-        exempt="the order of cases changes no verdict, and a random one would ask anew every night",
+        exempt="the order of cases changes no verdict, and a random one would differ every night",
     )  # fmt: skip
     attempts: int = option(
-        1, "run a case that fails again in a fresh guest, up to so many times in all", Use.QUESTION | Use.JOB
+        1, "run a failing case again in a fresh guest, up to this many times in all", Use.QUESTION | Use.JOB
     )
     repeat: int = option(
         1,
-        "run each case so often, each in a fresh guest, and tell the rate of failure",
+        "run each case this many times, each in a fresh guest, and report the rate of failure",
         Use.QUESTION | Use.JOB,
     )
 
@@ -197,7 +200,7 @@ _JUNIT = "write the JUnit file here as well"
 class TestOptions(RunOptions):
     """invoke test."""
 
-    __test__ = False  # no test class, whatever pytest takes it for
+    __test__ = False  # not a test class: the name makes pytest think so
 
     junit: str = option("", _JUNIT, exempt=_OUTPUT, path=True)
 
@@ -208,11 +211,11 @@ class CiOptions(RunOptions):
 
     junit: str = option("", _JUNIT, exempt=_OUTPUT, path=True)
     if_changed: bool = option(
-        False, "do nothing where tree, series, matrix, cases and image are as they were",
-        exempt="it asks the question",
+        False, "do nothing if tree, series, matrix, cases and image are unchanged",
+        exempt="the question is what it compares",
     )  # fmt: skip
     publish: tuple[str, ...] = option(
-        (), "at the end, the results to this receiver; repeatable", exempt=_OUTPUT
+        (), "at the end, send the results to this receiver; repeatable", exempt=_OUTPUT
     )
 
 
@@ -227,7 +230,7 @@ class MatrixOptions(RunOptions):
     prepare: bool = option(
         False, "build what all cells share first: the kernel bases and the guest", exempt=_MACHINE
     )
-    plan: str = option("", "a plan.json that invoke matrix wrote", exempt="a plan that was made", path=True)
+    plan: str = option("", "a plan.json that invoke matrix wrote", exempt="a finished plan", path=True)
     to: str = option("", "the file to write, instead of the screen", exempt=_OUTPUT, path=True)
 
 
@@ -240,10 +243,10 @@ class SetupOptions(Common):
 
     yes: bool = option(False, "do not ask before using sudo or installing", exempt=_NO_RUN)
     tests: bool = option(
-        False, "what this project's own integration tests take as well: nginx, a browser …", exempt=_NO_RUN
+        False, "also what this project's own integration tests need: nginx, a browser …", exempt=_NO_RUN
     )
     share: str = option(
-        "", "a registry's repository that what is built comes from and goes to, or none", exempt=_NO_RUN
+        "", "a registry's repository to share built artifacts through, or none", exempt=_NO_RUN
     )
 
 
@@ -269,16 +272,16 @@ class ReportOptions(Common):
         "", "findings (without --against), text (with it), markdown, mail or summary", exempt=_NO_RUN
     )
     fail_on: tuple[str, ...] = option(
-        (), "exit 1 where the comparison has one: new, flaky, lost (3), skipped, changed, slower, vanished",
+        (), "exit 1 if the comparison has one: new, flaky, lost (3), skipped, changed, slower, vanished",
         exempt=_NO_RUN,
     )  # fmt: skip
     to: str = option("", "the file to write, instead of the screen", exempt=_NO_RUN, path=True)
     html: str = option("", "write the HTML report to this file", exempt=_NO_RUN, path=True)
     junit: str = option("", _JUNIT, exempt=_NO_RUN, path=True)
     strict: bool = option(False, "only what Jenkins' xunit schema takes", exempt=_NO_RUN)
-    open: bool = option(False, "show the HTML report in a browser, or say where it is", exempt=_NO_RUN)
+    open: bool = option(False, "show the HTML report in a browser, or print where it is", exempt=_NO_RUN)
     series: tuple[str, ...] = option(
-        (), "the series that --format mail replies to, where there are several", short="s", exempt=_NO_RUN
+        (), "the series that --format mail replies to, if there are several", short="s", exempt=_NO_RUN
     )
 
 
@@ -288,21 +291,23 @@ class PublishOptions(Common):
 
     to: tuple[str, ...] = option((), "a receiver declared in pyproject.toml; repeatable", exempt=_NO_RUN)
     run: str = option("", "a run's folder or its results.json, if not the latest", exempt=_NO_RUN)
-    pending: bool = option(False, "what could not be sent before, to whichever receiver", exempt=_NO_RUN)
+    pending: bool = option(False, "send what could not be sent before, to all receivers", exempt=_NO_RUN)
     dry_run: bool = option(
-        False, "show what would be sent (with --pending: what waits, and why); send nothing", exempt=_NO_RUN
+        False,
+        "show what would be sent (with --pending: what is pending, and why); send nothing",
+        exempt=_NO_RUN,
     )
-    again: bool = option(False, "what has arrived before, or may have, as well", exempt=_NO_RUN)
+    again: bool = option(False, "send also what has arrived before, or may have", exempt=_NO_RUN)
 
 
 @dataclass(frozen=True)
 class CleanOptions(Common):
     """invoke clean."""
 
-    all: bool = option(False, "the fetched trees and downloads as well", exempt=_NO_RUN)
+    all: bool = option(False, "also the fetched trees and downloads", exempt=_NO_RUN)
 
 
 def taken_from(group: type[RunOptions], values: Common) -> RunOptions:
-    """Return ``values`` as a ``group``; what they do not have is the default."""
+    """Return *values* as a *group*; options that they do not have keep their defaults."""
     known: Sequence[str] = [f.name for f in fields(group)]
     return group(**{f.name: getattr(values, f.name) for f in fields(values) if f.name in known})

@@ -1,4 +1,4 @@
-"""`invoke report`, and what a run reports at its end."""
+"""`invoke report`, and the report at the end of a run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from kmodpipe.util.screen import Screen
 
 FORMATS = ("findings", "text", "markdown", "mail", "summary")
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-"""The variable with which a CI system names the file that takes a job's summary."""
+"""The variable with which a CI system names the file for a job's summary."""
 _SERIES = "series:"
 # A comment on GitHub holds 65,536 characters, a step's summary 1 MiB.
 _COMMENT_LIMIT, _SUMMARY_LIMIT = 60_000, 900_000
 
 
 def show_end(run: Run, folder: Path, screen: Screen, *, provenance: bool) -> None:
-    """The end of a run, for who waits for it: the screen, and the summary of a CI job."""
+    """Print the report at the end of a run, and append it to the summary of a CI job."""
     try:
         if provenance:
             for name, value in run.properties.items():
@@ -36,12 +36,12 @@ def show_end(run: Run, folder: Path, screen: Screen, *, provenance: bool) -> Non
         screen.show(terminal.report(run))
         screen.print(f"results: {os.path.relpath(folder)}/report.html, junit.xml and results.json")
     finally:
-        # Wanted whether the screen took it or not.
+        # Also if the terminal is gone.
         append_summary(lambda: job_summary(run), screen)
 
 
 def hand_over(made: Path, wanted: str) -> None:
-    """The JUnit file where the caller wants it as well; that of a run that was cut off, too."""
+    """Copy the run's JUnit file *made* to the path *wanted*, if given; also after an unfinished run."""
     if wanted and made.is_file():
         try:
             write_atomically(Path(wanted).absolute(), made.read_text("utf-8"))
@@ -50,7 +50,7 @@ def hand_over(made: Path, wanted: str) -> None:
 
 
 def report(options: ReportOptions, call: Invocation) -> int:
-    """Write and print what is asked for; return 0, or what --fail-on makes of the comparison."""
+    """Write and print the requested reports; return 0, or the exit code of --fail-on."""
     screen, out = call.screen, Path(options.out)
     _check(options)
     path = _results_file(options.run or "latest", out)
@@ -75,6 +75,7 @@ def report(options: ReportOptions, call: Invocation) -> int:
 
 
 def _check(options: ReportOptions) -> None:
+    """Raise UserError for options that do not fit together."""
     if options.format and options.format not in FORMATS:
         raise unknown_name("format", options.format, FORMATS, where="--format")
     for name in options.fail_on:
@@ -91,7 +92,7 @@ def _check(options: ReportOptions) -> None:
 
 
 def _results_file(name: str, out: Path) -> Path:
-    """The results.json that ``name`` means. Raises UserError."""
+    """Return the results.json of *name*: a file, a folder, or a run's id below *out*. Raise UserError."""
     for given in (Path(name), out / name):
         file = given if paths.is_file(given) else given / "results.json"
         if paths.is_file(file):
@@ -142,14 +143,13 @@ def _page(form: str, run: Run, found: Comparison | None, options: ReportOptions,
 
 
 def job_summary(run: Run, found: Comparison | None = None) -> str:
-    """The summary of a CI job, as Markdown."""
+    """Return the summary of a CI job, as Markdown."""
     extra = [summary.matrix(run), summary.provenance(run)]
     return markup.markdown(summary.whole(run, found, extra), _SUMMARY_LIMIT)
 
 
 def append_summary(page: Callable[[], str], screen: Screen) -> None:
-    """Append to the file that takes the job's summary, where there is one; a summary that cannot be written
-    costs no run."""
+    """Append the page to the file for the job's summary, if there is one. An error is only a warning."""
     path = os.environ.get(STEP_SUMMARY)
     if not path:
         return
@@ -163,12 +163,12 @@ def append_summary(page: Callable[[], str], screen: Screen) -> None:
 
 
 def _tester() -> str:
-    """Who runs this, as git knows him; empty where it does not."""
-    told = [
+    """Return ``Name <address>`` of git's user, empty if git does not know both."""
+    user = [
         process.run(["git", "config", name], timeout_s=10, check=False).text.strip()
         for name in ("user.name", "user.email")
     ]
-    return f"{told[0]} <{told[1]}>" if all(told) else ""
+    return f"{user[0]} <{user[1]}>" if all(user) else ""
 
 
 def _written(path: Path, write: Callable[[Path], None], screen: Screen) -> None:
@@ -182,12 +182,12 @@ def _written(path: Path, write: Callable[[Path], None], screen: Screen) -> None:
 
 
 def _not_written(error: OSError, where: str) -> KmodpipeError:
-    """The machine's trouble where it is that, such as a full disk; else the name was no good."""
+    """Return InfraError for a machine error such as a full disk, else UserError: the path is unusable."""
     return os_errors.explain(error) or UserError(f"the file cannot be written: {error.strerror}", where=where)
 
 
 def _open(run: Run, folder: Path, screen: Screen) -> None:
-    """Show the report in a browser; its path, where there is none."""
+    """Show the report in a browser; print its path if there is none."""
     path = folder / "report.html"
     if not path.is_file():
         html.save(run, path)

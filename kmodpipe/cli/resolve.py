@@ -1,4 +1,4 @@
-"""Turn the names of a command line into records: from options to a `RunSpec`."""
+"""Resolve the names of a command line: from options to a `RunSpec`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ RUNTIMES = ("docker", "host")
 
 
 def resolve(values: Common, call: Invocation, *, cases_too: bool = False, latest: bool = False) -> RunSpec:
-    """Return what the options mean; nothing is fetched, nothing started.
+    """Return the run that the options describe; nothing is fetched or started.
 
-    ``cases_too`` loads cases and what goes with them; ``latest`` asks for a moving branch anew. Raises
-    UserError with the near names for one that is not there.
+    *cases_too* loads the cases as well; *latest* makes the run look up a moving branch again. Raise UserError
+    for a name that does not exist, with similar ones.
     """
     given = taken_from(RunOptions, values)
     project = call.project()
@@ -71,7 +71,7 @@ def resolve(values: Common, call: Invocation, *, cases_too: bool = False, latest
 
 
 def _with_cases(spec: RunSpec, known: Sequence[str], scripts: Sequence[str], tries: RetryPolicy) -> RunSpec:
-    """Add the cases by name and the scripts by path; only the scripts where nothing else is named."""
+    """Return *spec* with cases: those named and the scripts; all cases if neither is given."""
     declared = cases.load(spec.project.cases)
     cases.check_axes(declared, spec.matrix.axes, spec.matrix.flavours)
     own = [cases.from_script(Path(name)) for name in scripts]
@@ -98,7 +98,7 @@ def _is_script(case: str) -> bool:
 
 
 def _seed(shuffle: str) -> int:
-    """Return the seed that --shuffle means. Raises UserError."""
+    """Return the seed that --shuffle means; 0 keeps the declared order. Raise UserError."""
     if shuffle == "random":
         return secrets.randbelow(999_999) + 1
     if not re.fullmatch(r"[0-9]{0,9}", shuffle, re.ASCII):
@@ -109,7 +109,7 @@ def _seed(shuffle: str) -> int:
 
 
 def _tries(given: RunOptions) -> RetryPolicy:
-    """Return how often each case is to run. Raises UserError."""
+    """Return how often each case is to run. Raise UserError."""
     for name, value, most in (
         ("attempts", given.attempts, MOST_ATTEMPTS),
         ("repeat", given.repeat, MOST_REPEATS),
@@ -119,6 +119,6 @@ def _tries(given: RunOptions) -> RetryPolicy:
     if given.attempts > 1 and given.repeat > 1:
         raise UserError(
             "--attempts and --repeat exclude each other",
-            hint="--repeat runs a case as often whether it fails or not, and tells the rate",
+            hint="--repeat runs a case that often whether it fails or not, and reports the rate",
         )
     return RetryPolicy(given.attempts, given.repeat)

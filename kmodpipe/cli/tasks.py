@@ -35,13 +35,13 @@ COMMANDS: Mapping[str, type[options.Common]] = {
     "publish": options.PublishOptions,
     "clean": options.CleanOptions,
 }
-"""Each function of `commands` that is a command, and the group of its options."""
+"""Each command, a function of `commands`, and the group of its options."""
 
 
 def collection(root: Path) -> Collection:
-    """Return the tasks of the project in ``root``, as the namespace of an Invoke program."""
+    """Return the tasks of the project in *root*, as the namespace of an Invoke program."""
     open_streams()
-    # Short forms are chosen, in `options`: what Invoke would make up differs from command to command.
+    # The short forms are those of `options`: Invoke's own would differ from command to command.
     return Collection(*(_task(name, group, root) for name, group in COMMANDS.items()))
 
 
@@ -76,7 +76,7 @@ def _task(name: str, group: type[options.Common], root: Path) -> _Task:
         if code := guarded(body, group(**values), call):
             raise Exit(code=code)
 
-    # Invoke reads a list as: may be repeated.
+    # For Invoke, a default that is a list means that the option may be repeated.
     defaults = {
         one.name: list(one.default) if isinstance(one.default, tuple) else one.default
         for one in options.options_of(group)

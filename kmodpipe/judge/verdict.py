@@ -20,7 +20,7 @@ from kmodpipe.kconfig.matrix import CONTROL_DESIGN
 from kmodpipe.logs import ktap
 from kmodpipe.logs.case_record import CaseRecord
 from kmodpipe.logs.evidence import KernelReport
-from kmodpipe.results import CaseResult, Verdict
+from kmodpipe.results import CLOSE_TO_LIMIT, CaseResult, Verdict
 from kmodpipe.util.text import one_line, visible_lines
 from kmodpipe.vm.cpu_time import Reading
 from kmodpipe.vm.limits import TimeScale
@@ -31,8 +31,6 @@ _TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")
 bad page, an oops, a warning, a lockup; lockdep that has seen enough."""
 EXCERPT_LIMIT = 64 * 1024
 _PASS_EXCERPT_LIMIT = 8 * 1024
-_CLOSE = 0.5
-"""The part of its time limit from which on a case was close to it."""
 
 
 @dataclass(frozen=True)
@@ -350,7 +348,7 @@ class _Judge:
             ended = f"{record.how} {record.status}, {record.duration_ms} ms" if record.ended else "no end"
             lines.append(f"ended: {one_line(ended)}")
         lines += [f"{one_line(k)}: {visible_lines(v)}" for k, v in record.observations.items()]
-        if self.evidence.spent and self.limit_used() > _CLOSE:
+        if self.evidence.spent and self.limit_used() > CLOSE_TO_LIMIT:
             used, spent = f"{self.limit_used():.0%} of {self.time_limit()}", self.evidence.spent.describe()
             lines.append(f"close to its limit: {used}; {spent}")
         if record.left:

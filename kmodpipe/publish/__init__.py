@@ -1,11 +1,15 @@
-"""Results to those who read them elsewhere: declared receivers, an outbox, and HTTP that keeps secrets.
+"""Send the results of a run to services that collect them, over HTTP, without losing a result or a secret.
 
-declared     pyproject.toml → receivers
-receiver     what all kinds have in common; generic, squad, kcidb, buildkite are the kinds
-material     a finished run, as receivers see it
-parcel       what is sent: records
-outbox       on the disk before it is sent
-sending      attempts, retries, all that waits
-http         one request, one answer
-command      `invoke publish`, and the end of `invoke ci --publish`
+    receivers     the kinds of receiver, one file each; pyproject.toml declares receivers
+    run_data      a finished run, as receivers see it
+    payload       the records: what is sent, what is answered
+    outbox        what is to be sent, on the disk until it has arrived
+    delivery      attempts and retries, for one receiver
+    retry         when to try again
+    http_client   one request, one answer
+    secret        tokens
+    template      URLs and names with ``{run}`` and the like in them
+    publisher     `invoke publish`, and the end of `invoke ci --publish`
+
+In: a run's folder, and declared receivers. Out: requests to them. Nothing here reads pyproject.toml.
 """

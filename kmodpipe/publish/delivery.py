@@ -1,4 +1,4 @@
-"""From the outbox to the receivers: one attempt, several attempts, all that waits."""
+"""Deliver parcels from the outbox to a receiver: one attempt, repeated attempts, all pending parcels."""
 
 from __future__ import annotations
 
@@ -25,54 +25,62 @@ from kmodpipe.util.text import visible
 
 @dataclass
 class Tally:
-    """How it went. ``pending`` are parcels that wait still, whatever the reason."""
+    """The result of sending the pending parcels of a receiver, counted in parcels."""
 
     delivered: int = 0
+    # Had arrived before.
     known: int = 0
+    # Still in the outbox, for any reason.
     pending: int = 0
+    # Why, as messages for the user.
     problems: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Sender:
-    """Brings parcels to one receiver. ``root`` is what relative paths of its declaration start from."""
+    """Sends parcels to one receiver."""
 
     receiver: Receiver
     token: Secret | None
+    # Relative paths in the receiver's declaration start here.
     root: Path
     screen: Screen
     sleep: Callable[[float], None] = time.sleep
+    # Returns a random number from 0 to 1.
     dice: Callable[[], float] = random.random
 
     def attempt(self, parcel: Parcel) -> Reply:
-        """Send once; what came of it, with nothing secret in it. Raises UserError for a declaration that
-        makes no request."""
+        """Send a parcel once; return the result, without any secret in it.
+
+        Raise UserError if no request can be made from the receiver's declaration.
+        """
         request = self.receiver.request(parcel)
         if request.file:
             return self._write(request)
-        from kmodpipe.publish.http_client import Limits, Trouble, exchange
+        from kmodpipe.publish.http_client import Limits, NoAnswer, exchange
 
-        one = self.receiver
-        authorization = one.authorization(self.token) if self.token else None
-        limits = Limits(one.connect_s, one.read_s, one.overall_s)
-        ca_file = self.root / Path(one.ca_file).expanduser() if one.ca_file else None
+        receiver = self.receiver
+        authorization = receiver.authorization(self.token) if self.token else None
+        limits = Limits(receiver.connect_s, receiver.read_s, receiver.overall_s)
+        ca_file = self.root / Path(receiver.ca_file).expanduser() if receiver.ca_file else None
         try:
             answer = exchange(request, authorization, limits, ca_file)
-        except Trouble as trouble:
-            reply = trouble.reply
+        except NoAnswer as e:
+            reply = e.reply
         except KmodpipeError:
             raise
         except Exception as e:
-            # Where it happened, and not what it says: that may be a header.
+            # The place only and not the message, which may hold a header.
             place = traceback.extract_tb(e.__traceback__)[-1]
             text = f"a defect in kmodpipe: {type(e).__name__} in {Path(place.filename).name}:{place.lineno}"
             reply = Reply(DeliveryStatus.UNCLEAR, text, "please report it", everyone=True)
         else:
             reply = self._judge(request, answer)
-        # A server may send back what it was sent.
+        # A server may return what it received.
         return replace(reply, text=self.token.scrub(reply.text)) if self.token else reply
 
     def _judge(self, request: Request, answer: Answer) -> Reply:
+        """Return what the answer means; redirects are refused for every kind of receiver."""
         if 300 <= answer.status < 400:
             there = template.host_of(urljoin(request.url, answer.headers.get("location", "")))
             here = template.host_of(request.url)
@@ -86,6 +94,7 @@ class Sender:
         return replace(reply, retry_after_s=retry_after(answer.headers, datetime.now(UTC)))
 
     def _write(self, request: Request) -> Reply:
+        """Write the request's body to its file."""
         path = self.root / Path(request.file).expanduser()
         try:
             write_atomically(path, request.body or b"")
@@ -94,7 +103,10 @@ class Sender:
         return Reply(DeliveryStatus.DELIVERED, f"written to {path}")
 
     def deliver(self, outbox: Outbox, entry: Entry, step: Step) -> Reply:
-        """Try until it has arrived or there is no point in trying; the outbox knows at every moment."""
+        """Try until a parcel has arrived or another attempt is pointless; return the last result.
+
+        The outbox records each attempt before it begins and after it ends.
+        """
         parcel = outbox.parcel(entry)
         give_up = time.monotonic() + self.receiver.patience_s
         attempt = 0
@@ -106,10 +118,10 @@ class Sender:
             except UserError as e:
                 outbox.failed(entry, DeliveryStatus.REFUSED, e.what)  # nothing went out
                 raise
-            if reply.fate is DeliveryStatus.DELIVERED:
+            if reply.status is DeliveryStatus.DELIVERED:
                 outbox.delivered(entry, self.receiver.target, reply.text)
                 return reply
-            entry = outbox.failed(entry, reply.fate, reply.text)
+            entry = outbox.failed(entry, reply.status, reply.text)
             wait = pause(self.receiver, reply, attempt, self.dice)
             if wait is None or time.monotonic() + wait > give_up:
                 return replace(reply, text=f"{reply.text} ({_times(attempt)})")
@@ -123,11 +135,12 @@ def _times(attempts: int) -> str:
 
 
 def send(sender: Sender, outbox: Outbox, *, again: bool = False, wanted: Set[str] | None = None) -> Tally:
-    """Send everything that waits for the sender's receiver, the oldest first.
+    """Send all pending parcels of the sender's receiver, the oldest first.
 
-    What may have arrived and cannot be recognised there is held back unless ``again``; what was refused
-    before is left alone unless its key is ``wanted`` (None: all are). After trouble that is everybody's the
-    rest is not tried."""
+    A parcel that may have arrived is held back, unless the receiver recognises repeated ones or *again* is
+    set. One that was refused before is sent only if its key is in *wanted*; None stands for all keys. After
+    a problem that all parcels share, the rest is not tried.
+    """
     receiver, tally = sender.receiver, Tally()
     with (
         sender.screen.step(f"publish to {receiver.name}") as step,
@@ -156,28 +169,28 @@ def send(sender: Sender, outbox: Outbox, *, again: bool = False, wanted: Set[str
 
 
 def _one(sender: Sender, outbox: Outbox, entry: Entry, step: Step, tally: Tally) -> str:
-    """Deliver one; why the rest need not be tried, or nothing."""
+    """Deliver one parcel; return why the rest need not be tried, or an empty string."""
     try:
         reply = sender.deliver(outbox, entry, step)
     except InfraError as e:
         reply = Reply(DeliveryStatus.REFUSED, str(e))
-    if reply.fate is DeliveryStatus.DELIVERED:
+    if reply.status is DeliveryStatus.DELIVERED:
         tally.delivered += 1
         if reply.warning:
             sender.screen.warn(f"{entry.receiver}: {entry.run} {entry.about}: {reply.text}")
         return ""
     tally.pending += 1
-    told = f"{entry.run} {entry.about}: {reply.text}" + (f"\n  hint: {reply.hint}" if reply.hint else "")
-    tally.problems.append(told)
-    return told if reply.everyone or reply.fate is not DeliveryStatus.REFUSED else ""
+    problem = f"{entry.run} {entry.about}: {reply.text}" + (f"\n  hint: {reply.hint}" if reply.hint else "")
+    tally.problems.append(problem)
+    return problem if reply.everyone or reply.status is not DeliveryStatus.REFUSED else ""
 
 
 def _held(receiver: Receiver, entry: Entry, *, again: bool, wanted: Set[str] | None) -> str:
-    """Why this one is not to be tried, or nothing."""
+    """Return why this parcel is not to be tried, or an empty string."""
     if entry.kind != receiver.kind:
         return (
             f"{entry.run} {entry.about} was made when {receiver.name} was of the kind {entry.kind}\n"
-            f"  hint: publish the run anew, and remove {entry.path}"
+            f"  hint: publish the run again, and remove {entry.path}"
         )
     if entry.state.unclear and not receiver.repeatable and not again:
         return (
@@ -190,9 +203,9 @@ def _held(receiver: Receiver, entry: Entry, *, again: bool, wanted: Set[str] | N
 
 
 def _words(tally: Tally) -> str:
-    told = [f"{tally.delivered} delivered"]
+    counts = [f"{tally.delivered} delivered"]
     if tally.known:
-        told.append(f"{tally.known} were there")
+        counts.append(f"{tally.known} were there")
     if tally.pending:
-        told.append(f"{tally.pending} pending")
-    return ", ".join(told) if tally != Tally() else "nothing to send"
+        counts.append(f"{tally.pending} pending")
+    return ", ".join(counts) if tally != Tally() else "nothing to send"

@@ -1,14 +1,14 @@
-"""One request, one answer, and no way for a server to hold us, to fool us, or to get the token elsewhere.
+"""Send one HTTP request and read its answer, safe against slow, broken and hostile servers.
 
-What `exchange` sees to:
+What `exchange` guarantees:
 
-- Three limits: for connecting, for one wait, and for the whole. The last is kept whatever happens: the
-  request runs in a thread of its own, whose connection is shut down under it when the time is up; a thread
-  that hangs where no socket is (a resolver) is left behind, and can no longer connect.
-- Redirects are errors and never followed. ``.netrc`` is not read: the declared token is the only one. Proxies
-  and CA bundles of the environment count; this machine is never reached through a proxy.
+- Three time limits: for connecting, for one wait, and for the whole exchange. The last always holds: the
+  request runs in a thread of its own, and its connection is shut down when the time is up. A thread that
+  hangs before it has a socket (in a name resolver) is left behind, and can no longer connect.
+- Redirects are errors and never followed. ``.netrc`` is not read: only the declared token is sent. Proxies
+  and CA bundles of the environment are used; this machine is never reached through a proxy.
 - The body of an answer is read up to a limit, uncompressed.
-- No text of an exception of requests or urllib3 gets out: those hold URLs and headers.
+- No text of exceptions of requests or urllib3 is shown: it may hold URLs and headers.
 """
 
 from __future__ import annotations
@@ -39,22 +39,24 @@ from kmodpipe.util.text import visible
 from kmodpipe.util.workers import Thread
 
 MOST_ANSWER = 64 * 1024
-"""Bytes of an answer's body that are read."""
+"""The most bytes of an answer's body that are read."""
+# How long an exchange that is cut off may take to end.
 _GRACE_S = 1.0
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds: for the connection, for one wait, for the whole exchange."""
+    """The time limits of an exchange."""
 
     connect_s: float
+    # For one wait for data.
     read_s: float
     overall_s: float
 
 
-class Trouble(Exception):
-    """No answer; ``reply`` says what that means for the parcel."""
+class NoAnswer(Exception):
+    """There was no answer; *reply* says what that means for the parcel."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.text)
@@ -62,16 +64,18 @@ class Trouble(Exception):
 
 
 class _Guard:
-    """Holds the connections of one exchange, to cut them when its time is up."""
+    """Keeps the connections of one exchange, to shut them down when its time is up."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._held: list[socket.socket] = []
+        # The time is up.
         self.expired = False
+        # A connection, with TLS if there is any, was made: the server may have received something.
         self.connected = False
 
     def hold(self, sock: socket.socket) -> None:
-        """Keep a second handle: TLS detaches the first."""
+        """Keep a duplicate of *sock*, as TLS detaches the original. Raise OSError if the time is up."""
         with self._lock:
             if self.expired:
                 sock.close()
@@ -79,6 +83,7 @@ class _Guard:
             self._held.append(sock.dup())
 
     def expire(self) -> None:
+        """Shut the connections down, and refuse new ones."""
         with self._lock:
             self.expired = True
             for sock in self._held:
@@ -93,7 +98,7 @@ class _Guard:
 
 
 class _Lines:
-    """Remembers the last line that was read."""
+    """A file that remembers the last line that was read from it."""
 
     def __init__(self, fp: Any) -> None:
         self._fp = fp
@@ -108,8 +113,11 @@ class _Lines:
 
 
 class _WholeHead(http.client.HTTPResponse):
-    """An answer counts once its headers have ended: Python takes a connection that breaks off among them for
-    their end, and a status that may have been followed by anything for the answer."""
+    """A response whose headers must be complete.
+
+    http.client takes a connection that breaks off among the headers for their end, so that an answer might
+    count of which only the status had arrived.
+    """
 
     def begin(self) -> None:
         plain, lines = self.fp, _Lines(self.fp)
@@ -123,10 +131,10 @@ class _WholeHead(http.client.HTTPResponse):
 
 
 def _adapter(guard: _Guard) -> HTTPAdapter:
-    """An adapter whose every connection is in the guard's hands, through proxies too."""
+    """Return an adapter that registers all its connections with *guard*, those through proxies too."""
 
     class Held:
-        """What plain and TLS connections have in common."""
+        """The part that plain and TLS connections share."""
 
         def _new_conn(self) -> socket.socket:
             sock: socket.socket = super()._new_conn()  # type: ignore[misc]
@@ -169,8 +177,10 @@ def _adapter(guard: _Guard) -> HTTPAdapter:
 def exchange(
     request: Request, authorization: tuple[str, str] | None, limits: Limits, ca_file: Path | None
 ) -> Answer:
-    """Send the request, return the answer. Raises Trouble where there is none, UserError for a CA file that
-    cannot be used."""
+    """Send the request and return the answer.
+
+    Raise NoAnswer if there is none, and UserError if the CA file cannot be used.
+    """
     guard = _Guard()
     verify = _verify(ca_file)
     outcome: list[Answer | BaseException] = []
@@ -195,17 +205,18 @@ def exchange(
     finally:
         guard.close()
     if guard.expired and not (outcome and isinstance(outcome[0], Answer)):
-        raise Trouble(_overdue(guard, time.monotonic() - began, request.url)) from None
+        raise NoAnswer(_overdue(guard, time.monotonic() - began, request.url)) from None
     if isinstance(outcome[0], Answer):
         return outcome[0]
-    raise _trouble(outcome[0], guard, request.url) from None
+    raise _explain(outcome[0], guard, request.url) from None
 
 
 def _talk(
     request: Request, authorization: tuple[str, str] | None, limits: Limits, verify: str | bool, guard: _Guard
 ) -> Answer:
+    """Make the exchange in this thread, without the overall limit."""
     with requests.Session() as session:
-        session.trust_env = False  # no .netrc; what else it stands for follows by hand
+        session.trust_env = False  # no .netrc; proxies and CA bundles are set below
         session.mount("http://", _adapter(guard))
         session.mount("https://", _adapter(guard))
         headers = {
@@ -223,7 +234,7 @@ def _talk(
                 request.method, request.url, headers=headers, data=request.body, files=files or None
             )
         )
-        # The adapter and not the session: that one would read a redirect's body whole, however large.
+        # The adapter and not the session, which would read the whole body of a redirect, however large.
         with session.get_adapter(request.url).send(
             prepared,
             stream=True,
@@ -236,7 +247,10 @@ def _talk(
 
 
 def _read(response: requests.Response) -> tuple[bytes, bool]:
-    """The beginning of the body. Its end may be missing: the status has been told by then."""
+    """Return the beginning of the body, and whether that is all of it.
+
+    A body that breaks off is no error: the status, which matters, has arrived by then.
+    """
     body = b""
     try:
         while len(body) < MOST_ANSWER:
@@ -250,14 +264,14 @@ def _read(response: requests.Response) -> tuple[bytes, bool]:
 
 
 def _proxies(url: str) -> dict[str, str]:
-    """The environment's proxies; none to this machine, where a token may travel in the clear."""
+    """Return the environment's proxies; none for this machine, as a token may be sent there without TLS."""
     if template.is_loopback(url):
         return {}
     return dict(requests.utils.get_environ_proxies(url, no_proxy=None))
 
 
 def _verify(ca_file: Path | None) -> str | bool:
-    """What certificates are verified against; they always are."""
+    """Return what certificates are verified against: a CA file, or True for the default; never False."""
     if ca_file is not None:
         if not ca_file.is_file():
             raise UserError("the receiver's ca-file is not there", where=str(ca_file))
@@ -270,22 +284,26 @@ def _verify(ca_file: Path | None) -> str | bool:
     return True
 
 
-# -- what went wrong -------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------------
 def _overdue(guard: _Guard, seconds: float, url: str) -> Reply:
+    """Return what it means that the time is up."""
     host = template.host_of(url)
     if not guard.connected:
         return Reply(DeliveryStatus.BUSY, f"no connection to {host} within {seconds:.0f} s", everyone=True)
-    told = f"{host} did not finish its answer within {seconds:.0f} s"
-    return Reply(DeliveryStatus.UNCLEAR, told, everyone=True)
+    text = f"{host} did not finish its answer within {seconds:.0f} s"
+    return Reply(DeliveryStatus.UNCLEAR, text, everyone=True)
 
 
-def _trouble(error: BaseException, guard: _Guard, url: str) -> BaseException:
-    """What an exception of the library means, in words that hold nothing but the host."""
+def _explain(error: BaseException, guard: _Guard, url: str) -> BaseException:
+    """Return a library's exception as NoAnswer, with no more of the URL in it than the host.
+
+    Any other exception is returned as it is.
+    """
     host = template.host_of(url)
     if not isinstance(error, (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError)):
         return error
     if isinstance(error, requests.exceptions.SSLError) and not guard.connected:
-        return Trouble(
+        return NoAnswer(
             Reply(
                 DeliveryStatus.REFUSED,
                 f"{host} is not trusted: {_certificate(error)}",
@@ -294,18 +312,18 @@ def _trouble(error: BaseException, guard: _Guard, url: str) -> BaseException:
             )
         )
     if not guard.connected:
-        return Trouble(
+        return NoAnswer(
             Reply(
                 DeliveryStatus.BUSY, f"{host} cannot be reached: {_why_no_connection(error)}", everyone=True
             )
         )
     if isinstance(error, requests.exceptions.ReadTimeout):
-        return Trouble(
+        return NoAnswer(
             Reply(
                 DeliveryStatus.UNCLEAR, f"{host} took the request and did not answer in time", everyone=True
             )
         )
-    return Trouble(
+    return NoAnswer(
         Reply(
             DeliveryStatus.UNCLEAR, f"{host} broke the connection, or answered what is no HTTP", everyone=True
         )
@@ -313,25 +331,26 @@ def _trouble(error: BaseException, guard: _Guard, url: str) -> BaseException:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and whatever is behind it, each once."""
+    """Yield an error and its causes, each once."""
     queue, known = [error], set[int]()
     while queue:
         one = queue.pop(0)
         if id(one) not in known:
             known.add(id(one))
             yield one
-            behind = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
-            queue += [e for e in behind if isinstance(e, BaseException)]
+            causes = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
+            queue += [e for e in causes if isinstance(e, BaseException)]
 
 
 def _why_no_connection(error: BaseException) -> str:
+    """Return why no connection was made, without text of the libraries."""
     chain = list(_chain(error))
     if any(isinstance(e, (urllib3.exceptions.NameResolutionError, socket.gaierror)) for e in chain):
         return "its name does not resolve"
     if any(isinstance(e, urllib3.exceptions.ProxyError) for e in chain):
         return "the proxy that the environment names does not let us through"
     for one in chain:
-        # Ours and the kernel's words only: what libraries write holds the whole URL.
+        # Only messages of the operating system: those of libraries hold the whole URL.
         if isinstance(one, OSError) and one.strerror and type(one).__module__ == "builtins":
             return visible(one.strerror)
     if any(isinstance(e, (urllib3.exceptions.ConnectTimeoutError, TimeoutError)) for e in chain):
@@ -340,6 +359,7 @@ def _why_no_connection(error: BaseException) -> str:
 
 
 def _certificate(error: BaseException) -> str:
+    """Return why a certificate was not accepted."""
     for one in _chain(error):
         if isinstance(one, ssl.SSLCertVerificationError):
             return visible(one.verify_message)

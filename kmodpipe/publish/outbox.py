@@ -1,20 +1,20 @@
-"""What is to be sent, on the disk before it is sent, and gone from there only once it has arrived.
+"""The outbox: what is to be sent is written to the disk first, and removed only after it has arrived.
 
     OUTBOX/pending/<receiver>.<key>/    one parcel
         parcel.json part-0 part-1 …     what to send; never changes
-        state.json                      what came of trying
-    OUTBOX/delivered/<key>.json         a receipt: it has arrived
-    OUTBOX/locks/<receiver>             who sends to it now
-    OUTBOX/work/                        half-made parcels, swept when their maker is gone
+        state.json                      the attempts so far
+    OUTBOX/delivered/<key>.json         a receipt: the parcel has arrived
+    OUTBOX/locks/<receiver>             held by the process that sends to it
+    OUTBOX/work/                        unfinished parcels, removed once their process has ended
 
-OUTBOX is ``$XDG_STATE_HOME/kmodpipe/outbox``, else ``~/.local/state/kmodpipe/outbox``. It is no cache:
-nothing can make the results of last night anew, so `invoke clean` leaves it alone. No file of it holds a
-token or an address to send one to.
+OUTBOX is ``$XDG_STATE_HOME/kmodpipe/outbox``, else ``~/.local/state/kmodpipe/outbox``. It is not a cache:
+last night's results cannot be made again, so `invoke clean` does not remove it. No file in it holds a token,
+or an address to which one would be sent.
 
-A parcel appears by one rename. Before each attempt its state says ``sending``, with the process that does it;
-after a success the receipt is written first and the parcel removed second. A process may die between any two
-of these: what it leaves is a parcel that is sent again, which the receiver or we recognise, or, where neither
-can, one that is held back as unclear.
+A parcel appears by a rename. Before each attempt its state gets ``sending``, with the sending process; after
+a success the receipt is written first, then the parcel is removed. If a process dies in between, its parcel
+is sent again, as the receiver recognises it, or the receipt shows that it has arrived. If neither is
+possible, it is held back as unclear.
 """
 
 from __future__ import annotations
@@ -38,29 +38,33 @@ from kmodpipe.util.lock import lock
 from kmodpipe.util.process_id import boot_id
 
 _KEEP_RECEIPTS_S = 400 * 24 * 3600.0
-_KEEP_HALVES_S = 24 * 3600.0
+# Files that an atomic write left behind.
+_KEEP_UNFINISHED_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
 class State:
-    """What came of trying so far. ``fate`` is empty before the first attempt has ended; ``sending`` names the
-    process that is in the middle of one."""
+    """The attempts so far, as state.json has them."""
 
     attempts: int = 0
+    # A `DeliveryStatus`; empty until the first attempt has ended.
     fate: str = ""
+    # The message of the last attempt.
     text: str = ""
+    # When it ended: ISO 8601, UTC.
     time: str = ""
+    # The process that is making an attempt.
     sending: str = ""
 
     @property
     def unclear(self) -> bool:
-        """Whether the receiver may have it: an attempt ended so, or its process died in it."""
+        """Whether the receiver may have the parcel: an attempt ended so, or its process died during one."""
         return self.fate == DeliveryStatus.UNCLEAR or bool(self.sending)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One parcel that waits. ``made`` is the time at which it was spooled, in seconds since the epoch."""
+    """One pending parcel."""
 
     path: Path
     key: str
@@ -68,18 +72,23 @@ class Entry:
     kind: str
     run: str
     about: str
+    # When it was spooled, in seconds since 1970.
     made: float
     state: State
 
 
 class Spooled(StrEnum):
+    """What `Outbox.spool` found."""
+
     NEW = "new"
+    # It is in the outbox already.
     WAITING = "waiting"
+    # It has arrived before.
     DELIVERED = "delivered"
 
 
 def place() -> Path:
-    """The outbox's folder. Raises InfraError where there is no place for one."""
+    """Return the outbox's folder. Raise InfraError if neither HOME nor XDG_STATE_HOME is set."""
     state = os.environ.get("XDG_STATE_HOME") or (
         str(Path(os.environ["HOME"]) / ".local" / "state") if os.environ.get("HOME") else ""
     )
@@ -91,7 +100,7 @@ def place() -> Path:
 
 
 class Outbox:
-    """The parcels that wait, and the receipts of those that do not any more."""
+    """The pending parcels, and the receipts of those that have arrived."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -100,7 +109,7 @@ class Outbox:
         self._store = Store(root)
 
     def open(self) -> Outbox:
-        """Make the folder, for its owner only, and sweep what the dead have left. Raises InfraError."""
+        """Make the folder, for its owner only, and remove what dead processes left. Raise InfraError."""
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             for folder in (self._pending, self._delivered):
@@ -113,14 +122,16 @@ class Outbox:
             ) from None
         self._store.sweep()
         _remove_older(self._delivered.glob("*.json"), _KEEP_RECEIPTS_S)
-        # What write_atomically had begun when its process was killed.
-        _remove_older([*self._delivered.glob(".*"), *self._store.work.glob(".*")], _KEEP_HALVES_S)
+        # Temporary files of write_atomically whose process was killed.
+        _remove_older([*self._delivered.glob(".*"), *self._store.work.glob(".*")], _KEEP_UNFINISHED_S)
         return self
 
-    # -- in ------------------------------------------------------------------------------------------
+    # -- adding parcels ------------------------------------------------------------------------------
     def spool(self, parcel: Parcel, target: str, *, again: bool = False) -> Spooled:
-        """Put the parcel in, unless it waits already or has arrived at ``target``; ``again`` does not ask for
-        the latter."""
+        """Add a parcel, unless it is pending already or has arrived at *target*.
+
+        With *again* it is added even if it has arrived.
+        """
         path = self._path(parcel)
         if not again and self.receipt(parcel.key, target):
             return Spooled.DELIVERED
@@ -150,7 +161,7 @@ class Outbox:
                 folder.rename(path)
             except OSError:
                 if path.is_dir():
-                    return Spooled.WAITING  # somebody else was quicker with the same
+                    return Spooled.WAITING  # another process has added the same parcel meanwhile
                 raise
         _sync(self._pending)
         return Spooled.NEW
@@ -158,20 +169,20 @@ class Outbox:
     def _path(self, parcel: Parcel) -> Path:
         return self._pending / f"{parcel.receiver}.{parcel.key[:32]}"
 
-    # -- looking -------------------------------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------------------------
     def pending(self, receiver: str = "") -> tuple[Entry, ...]:
-        """What waits, the oldest first; damaged ones are no entries, see `damaged`."""
+        """Return the pending parcels, of all receivers or one, the oldest first; no damaged ones."""
         found = [entry for path in self._pending.glob("*.*") if (entry := _entry(path)) is not None]
         return tuple(
             sorted((e for e in found if receiver in ("", e.receiver)), key=lambda e: (e.made, e.path.name))
         )
 
     def damaged(self) -> tuple[Path, ...]:
-        """Folders among those that wait which cannot be read as parcels."""
+        """Return the pending folders that cannot be read as parcels."""
         return tuple(p for p in sorted(self._pending.glob("*")) if p.is_dir() and _entry(p) is None)
 
     def receipt(self, key: str, target: str) -> bool:
-        """Whether this has arrived at this target before."""
+        """Return whether the parcel *key* has arrived at *target* before."""
         with suppress(OSError, ValueError, AttributeError):
             found: Any = json.loads(self._receipt(key).read_text("utf-8"))
             return bool(found.get("target") == target)
@@ -180,19 +191,22 @@ class Outbox:
     def _receipt(self, key: str) -> Path:
         return self._delivered / f"{key}.json"
 
-    # -- out -----------------------------------------------------------------------------------------
+    # -- sending -------------------------------------------------------------------------------------
     @contextmanager
     def sending_to(self, receiver: str, waiting: Callable[[str], None]) -> Iterator[None]:
-        """Alone with this receiver: two publishers at once send once."""
+        """Hold the lock of a receiver, so that two processes never send the same parcel.
+
+        *waiting* gets a message if another process holds it.
+        """
         with lock(self.root / "locks" / receiver, waiting=waiting):
             yield
 
     def refreshed(self, entry: Entry) -> Entry | None:
-        """The entry as it is now; None where somebody else has sent it meanwhile."""
+        """Return the entry read again; None if another process has sent it meanwhile."""
         return _entry(entry.path)
 
     def parcel(self, entry: Entry) -> Parcel:
-        """What to send. Raises InfraError where it is not what was spooled."""
+        """Return the parcel of an entry. Raise InfraError if it is not what was spooled."""
         try:
             head = json.loads((entry.path / "parcel.json").read_text("utf-8"))
             parts = tuple(
@@ -208,17 +222,17 @@ class Outbox:
             raise InfraError(
                 "a parcel of the outbox is damaged, and not sent",
                 where=str(entry.path),
-                hint="publish its run anew, and remove that folder",
+                hint="publish its run again, and remove that folder",
             )
         return parcel
 
     def begin(self, entry: Entry) -> Entry:
-        """Say that an attempt begins; from here on the receiver may have it."""
+        """Record that an attempt begins: from now on the receiver may have the parcel."""
         state = replace(entry.state, sending=f"pid {os.getpid()} boot {boot_id()}")
         return self._note(entry, replace(state, attempts=state.attempts + 1))
 
     def failed(self, entry: Entry, fate: DeliveryStatus, text: str) -> Entry:
-        """Say how the attempt ended that `begin` began."""
+        """Record how an attempt ended that did not deliver the parcel."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         return self._note(entry, replace(entry.state, fate=fate.value, text=text, time=now, sending=""))
 
@@ -228,7 +242,7 @@ class Outbox:
         return replace(entry, state=state)
 
     def delivered(self, entry: Entry, target: str, text: str) -> None:
-        """It has arrived: the receipt first, then it is gone from here."""
+        """Record that the parcel has arrived: write its receipt, then remove it."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         receipt = {
             "receiver": entry.receiver, "run": entry.run, "about": entry.about, "target": target,
@@ -236,12 +250,13 @@ class Outbox:
         }  # fmt: skip
         write_atomically(self._receipt(entry.key), json.dumps(receipt, indent=1))
         _sync(self._delivered)
-        # Renamed away whole and removed there: half a parcel would look like a damaged one.
+        # Moved away before it is removed: a partly removed parcel would look like a damaged one.
         with self._store.scratch("sent-") as folder:
             entry.path.rename(folder / entry.path.name)
 
 
 def _remove_older(files: Iterable[Path], age_s: float) -> None:
+    """Remove the files that are older than *age_s* seconds."""
     for file in files:
         with suppress(OSError):
             if file.stat().st_mtime < time.time() - age_s:
@@ -249,6 +264,7 @@ def _remove_older(files: Iterable[Path], age_s: float) -> None:
 
 
 def _entry(path: Path) -> Entry | None:
+    """Return the parcel in a folder, None if it cannot be read."""
     try:
         head = json.loads((path / "parcel.json").read_text("utf-8"))
         made, key = float(head["made"]), str(head["key"])
@@ -262,6 +278,7 @@ def _entry(path: Path) -> Entry | None:
 
 
 def _write(path: Path, data: bytes) -> None:
+    """Write a new file through to the disk."""
     with path.open("xb") as f:
         f.write(data)
         f.flush()
@@ -269,7 +286,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """The folder's names on the disk, so that a power cut takes none back."""
+    """Write a folder's names through to the disk, so that a power failure does not undo a rename."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)

@@ -1,7 +1,7 @@
-"""What is sent, before anybody knows how it goes: records without behaviour, so that they can be spooled.
+"""The records of publishing: what is sent and what is answered. Plain data, so that parcels can be spooled.
 
-A `Parcel` holds no address and no token. Both come from the configuration at the moment of sending: a wrong
-URL that was put right takes effect for what waits, and no file of the outbox can send a token elsewhere.
+A `Parcel` holds no address and no token. Both come from the configuration when it is sent: so a corrected URL
+takes effect for pending parcels, and no file of the outbox can direct a token elsewhere.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from kmodpipe.util.digest import digest_of
 
 @dataclass(frozen=True)
 class Part:
-    """One piece of a parcel: a form field, an uploaded file, or the body itself. ``filename`` is empty for a
-    plain form field."""
+    """One part of a parcel: a form field, an uploaded file, or the body itself."""
 
     name: str
     data: bytes
+    # Empty for a plain form field.
     filename: str = ""
     content_type: str = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """One request's worth of one run for one receiver of a kind. ``about`` says what of the run, a cell say;
-    ``fields`` are the values for the receiver's URL."""
+    """What one request sends: a run, or a part of it, for one receiver."""
 
     receiver: str
+    # The kind of the receiver.
     kind: str
     run: str
+    # Which part of the run, such as a cell's id.
     about: str
     parts: tuple[Part, ...]
+    # Values for the receiver's URL.
     fields: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
-        """The idempotency key: the digest of receiver, run and payload. The same results have the same key
-        whenever, and from wherever, they are sent."""
+        """The idempotency key: a digest of receiver, run and payload, equal each time and on each machine."""
         import hashlib
 
         payload = [
@@ -50,58 +51,66 @@ class Parcel:
 
     @property
     def size(self) -> int:
+        """The number of bytes."""
         return sum(len(part.data) for part in self.parts)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What goes over the wire but for the token. ``parts`` make a multipart form, ``body`` is sent as it is;
-    ``file`` is a path that the body is written to instead."""
+    """An HTTP request without the token; or a file to write."""
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    # Sent as it is.
     body: bytes | None = None
+    # Sent as a multipart form.
     parts: tuple[Part, ...] = ()
+    # The body is written to this path instead of being sent.
     file: str = ""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered: ``body`` is the beginning of it, ``whole`` says that it is all of it."""
+    """A server's answer."""
 
     status: int
     headers: Mapping[str, str]
+    # The beginning of the body.
     body: bytes
+    # `body` is all of it.
     whole: bool = True
 
     @property
     def text(self) -> str:
+        """The body as text."""
         return self.body.decode("utf-8", "replace")
 
 
 class DeliveryStatus(StrEnum):
-    """What became of a parcel.
+    """The result of an attempt to deliver a parcel."""
 
-    delivered: the receiver has it. refused: it does not, and the same request will not change that. busy: it
-    does not, and later may be different. unclear: nobody knows whether it has.
-    """
-
+    # The receiver has it.
     DELIVERED = "delivered"
+    # It does not, and the same request will be refused again.
     REFUSED = "refused"
+    # It does not, and a later attempt may succeed.
     BUSY = "busy"
+    # It may or may not have it.
     UNCLEAR = "unclear"
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A fate with the sentence that tells it. ``warning``: delivered, but not as one would wish.
-    ``everyone``: whatever is wrong is wrong for all parcels of that receiver. ``retry_after_s`` is what the
-    server asked for."""
+    """What an attempt, and the receiver's answer to it, mean for a parcel."""
 
-    fate: DeliveryStatus
+    status: DeliveryStatus
+    # The message for the user.
     text: str
     hint: str = ""
+    # Delivered, but not completely or not for sure.
     warning: bool = False
+    # The problem concerns all parcels of the receiver, not only this one.
     everyone: bool = False
+    # The server's Retry-After, in seconds.
     retry_after_s: float | None = None

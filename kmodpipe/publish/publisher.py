@@ -1,4 +1,4 @@
-"""`invoke publish` and the end of `invoke ci --publish`: spool first, send second."""
+"""`invoke publish` and the end of `invoke ci --publish`: write results to the outbox, then send them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ AGAIN = "invoke publish --pending"
 
 @dataclass(frozen=True)
 class Publisher:
-    """The declared receivers and where the project is; everything a command of this room needs."""
+    """Publishes runs to the declared receivers."""
 
     receivers: Mapping[str, Receiver]
+    # The project's folder.
     root: Path
     screen: Screen
 
     def named(self, names: Sequence[str]) -> tuple[Receiver, ...]:
-        """The receivers of these names, each once. Raises UserError."""
+        """Return the receivers of these names, each once. Raise UserError for an undeclared one."""
         for name in names:
             if name not in self.receivers:
                 raise unknown_name(
@@ -40,14 +41,17 @@ class Publisher:
         return tuple(self.receivers[name] for name in dict.fromkeys(names))
 
     def senders(self, names: Sequence[str]) -> tuple[Sender, ...]:
-        """One for each receiver, with the token that it needs, read now. Raises UserError."""
+        """Return a sender for each receiver, its token read. Raise UserError if one cannot be read."""
         return tuple(Sender(r, r.token(self.root), self.root, self.screen) for r in self.named(names))
 
     # -- publish --to ------------------------------------------------------------------------------
     def publish(self, names: Sequence[str], where: Path, *, again: bool = False) -> int:
-        """Spool the run for each receiver, then send it, and what waits for it from before."""
+        """Spool the run in folder *where* for each receiver, then send it, and what is pending from before.
+
+        *again* sends also parcels that have, or may have, arrived before. Return the exit code.
+        """
         senders = self.senders(names)
-        # All of it on the disk before the first byte goes out.
+        # Everything is on the disk before anything is sent.
         outbox, made = self.spool(names, where, again=again)
         tallies = {
             sender.receiver.name: send(sender, outbox, again=again, wanted=made[sender.receiver.name])
@@ -58,7 +62,7 @@ class Publisher:
     def spool(
         self, names: Sequence[str], where: Path, *, again: bool = False
     ) -> tuple[Outbox, Mapping[str, Set[str]]]:
-        """Put the run into the outbox for each receiver; the outbox, and the keys of each one's parcels."""
+        """Put the run into the outbox for each receiver; return the outbox, and the keys by receiver."""
         receivers = self.named(names)
         run = run_data.load(where)
         made = {receiver.name: receiver.parcels(run) for receiver in receivers}
@@ -79,18 +83,18 @@ class Publisher:
             self.screen.say(f"{receiver.name}: {counts[Spooled.WAITING]} wait in the outbox already")
 
     def _conclude(self, tallies: Mapping[str, Tally], outbox: Outbox) -> int:
-        """Say how it went; the exit code."""
+        """Print the results by receiver; return the exit code."""
         for name, tally in tallies.items():
             for problem in tally.problems[:3]:
                 self.screen.warn(f"{name}: {problem}")
             if len(tally.problems) > 3:
                 self.screen.warn(f"{name}: and {len(tally.problems) - 3} more")
-            told = f"{tally.delivered} delivered" if tally != Tally() else "nothing to send"
+            counts = f"{tally.delivered} delivered" if tally != Tally() else "nothing to send"
             if tally.known:
-                told += f", {tally.known} had arrived before"
+                counts += f", {tally.known} had arrived before"
             if tally.pending:
-                told += f", {tally.pending} pending"
-            self.screen.print(f"{name}: {told}")
+                counts += f", {tally.pending} pending"
+            self.screen.print(f"{name}: {counts}")
         for path in outbox.damaged():
             self.screen.warn(f"not a parcel, and left alone: {path}")
         pending = sum(tally.pending for tally in tallies.values())
@@ -101,8 +105,10 @@ class Publisher:
 
     # -- publish --pending -------------------------------------------------------------------------
     def pending(self, *, again: bool = False) -> int:
-        """Send what waits, whatever receiver it is for. A receiver that is not declared any more, or whose
-        token is not there, does not hold up the others; the exit code is 2 then."""
+        """Send the pending parcels of all receivers; return the exit code.
+
+        A receiver that is no longer declared, or has no token, does not stop the others; the code is then 2.
+        """
         outbox = Outbox(place()).open()
         entries = outbox.pending()
         names = dict.fromkeys(entry.receiver for entry in entries)
@@ -121,8 +127,8 @@ class Publisher:
         return ExitCode.USAGE if unusable else code
 
     # -- --dry-run ---------------------------------------------------------------------------------
-    def rehearse(self, names: Sequence[str], where: Path) -> int:
-        """Show each request that would be made; write and send nothing."""
+    def dry_run(self, names: Sequence[str], where: Path) -> int:
+        """Print each request that would be made; write and send nothing."""
         receivers = self.named(names)
         run = run_data.load(where)
         for receiver in receivers:
@@ -144,43 +150,46 @@ class Publisher:
             self.screen.print(f"  form {part.name}: {named}{len(part.data)} bytes")
 
     def waiting(self) -> int:
-        """Show what waits, and why."""
+        """Print the pending parcels, with their last result."""
         outbox = Outbox(place())
         entries = outbox.pending()
         for entry in entries:
             self.screen.print(f"{entry.receiver}: {entry.run} {entry.about}")
             state = entry.state
             if state.attempts:
-                told = state.text or "its last attempt was cut off"
-                self.screen.print(f"  {state.attempts} attempts; {state.fate or 'unclear'}: {told}")
+                text = state.text or "its last attempt was cut off"
+                self.screen.print(f"  {state.attempts} attempts; {state.fate or 'unclear'}: {text}")
             self.screen.print(f"  path: {entry.path}")
         self.screen.print(f"{len(entries)} pending in {outbox.root}" if entries else "nothing is pending")
         return ExitCode.OK
 
 
 def _looks_secret(name: str) -> bool:
-    """Whether this might be a token that somebody gave for a name."""
+    """Return whether *name* might be a token, given by mistake."""
     return (len(name) >= 20 and any(c.isdigit() for c in name)) or "=" in name
 
 
 # -- ci --publish ---------------------------------------------------------------------------------------
 @dataclass
 class Ending:
-    """A run that `published_at_the_end` waits for; ``folder`` is its own once it has begun."""
+    """The run that `published_at_the_end` publishes."""
 
+    # The run's folder; None until it has begun.
     folder: Path | None = None
 
     def begin(self, folder: Path) -> None:
+        """Record the run's folder."""
         self.folder = folder
 
 
 @contextmanager
 def published_at_the_end(publisher: Publisher, names: Sequence[str]) -> Iterator[Ending]:
-    """What `invoke ci --publish` does: once the block has ended, however, the results of its run go out.
+    """Publish the results of a run when the block ends, also with an exception (`invoke ci --publish`).
 
-    Those of a run that ended early say so: its cells and cases without a verdict are errors, and the property
-    `results.ENDED_EARLY` has the reason. After a signal they are spooled only, since whoever stops a job does
-    not wait for a receiver. Nothing that goes wrong here changes how the run ended, it is only told.
+    A run that ended early is marked as such: its cells and cases without a verdict are errors, and the
+    property `results.ENDED_EARLY` has the reason. After a signal the results are spooled but not sent, as a
+    CI system that stops a job does not wait for receivers. Errors here are warnings: they do not change how
+    the run ended.
     """
     ending = Ending()
     try:
@@ -201,6 +210,7 @@ def _attempt(
     ending: Ending,
     act: Callable[[Publisher, Sequence[str], Path], None],
 ) -> None:
+    """Call *act* for the run; turn any error into a warning."""
     if ending.folder is None or not (ending.folder / "results.json").is_file():
         publisher.screen.warn("not published: the job ended before there were results")
         return
@@ -209,7 +219,7 @@ def _attempt(
     except KmodpipeError as e:
         publisher.screen.warn(f"not published: {e}\n  hint: invoke publish --to NAME --run {ending.folder}")
     except Exception as e:
-        # The type alone: what a library's text holds nobody knows.
+        # Only the type: a library's message may hold a secret.
         error = InfraError(f"a defect in kmodpipe while publishing: {type(e).__name__}")
         publisher.screen.warn(f"not published: {error}")
 
@@ -223,7 +233,8 @@ def _send(publisher: Publisher, names: Sequence[str], folder: Path) -> None:
 
 
 def _leave(publisher: Publisher, names: Sequence[str], folder: Path) -> None:
+    """Spool the run without sending it."""
     outbox, made = publisher.spool(names, folder)
     waiting = sum(entry.key in made.get(entry.receiver, ()) for entry in outbox.pending())
-    told = "1 part" if waiting == 1 else f"{waiting} parts"
-    publisher.screen.warn(f"the results so far are not sent: {told} in {outbox.root}; send with: {AGAIN}")
+    count = "1 part" if waiting == 1 else f"{waiting} parts"
+    publisher.screen.warn(f"the results so far are not sent: {count} in {outbox.root}; send with: {AGAIN}")

@@ -1,4 +1,4 @@
-"""When to try again. Pure, but for the clock and the dice that are handed in."""
+"""Decide when to try again. Pure: the time and the source of random numbers are arguments."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ _MOST_BACKOFF_S = 60.0
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The seconds that ``Retry-After`` asks for, as a number or as a date; None where it asks for nothing
-    that can be read."""
-    told = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", told, re.ASCII):
-        return float(told)
+    """Return the seconds of ``Retry-After``, a number or a date (RFC 9110, 10.2.3); None if unreadable."""
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):
+        return float(value)
     try:
-        date = parsedate_to_datetime(told)
+        date = parsedate_to_datetime(value)
     except (ValueError, TypeError, IndexError):
         return None
     if date.tzinfo is None:
@@ -29,15 +28,16 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def pause(receiver: Receiver, reply: Reply, attempt: int, dice: Callable[[], float]) -> float | None:
-    """Seconds to wait before the next attempt, None where there is none. ``attempt`` counts from 1.
+    """Return the seconds to wait before the next attempt, None if there is to be none.
 
-    What the server asks for is waited for, or, where that is longer than we are willing to, left to another
-    day: coming back before its time helps nobody."""
-    if attempt >= receiver.attempts or reply.fate not in (DeliveryStatus.BUSY, DeliveryStatus.UNCLEAR):
+    *attempt* counts from 1. A server's Retry-After is respected: if it is longer than the receiver's
+    ``retry-after-max``, there is no further attempt in this run.
+    """
+    if attempt >= receiver.attempts or reply.status not in (DeliveryStatus.BUSY, DeliveryStatus.UNCLEAR):
         return None
-    if reply.fate is DeliveryStatus.UNCLEAR and not receiver.repeatable:
+    if reply.status is DeliveryStatus.UNCLEAR and not receiver.repeatable:
         return None
-    # Half fixed, half by chance: publishers that failed together do not come back together.
+    # Half fixed, half random, so that publishers that failed together do not all return together.
     grown = min(receiver.backoff_s * 2.0 ** (attempt - 1), _MOST_BACKOFF_S)
     backoff = grown / 2 + grown / 2 * dice()
     if reply.retry_after_s is None:

@@ -1,4 +1,4 @@
-"""A run as receivers see it: the results, and the files beside them."""
+"""A finished run as receivers see it: its results, and the files in its folder."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _MOST_FILE = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Material:
-    """A finished run; ``folder`` holds its files."""
+class RunData:
+    """A finished run, and the folder with its files."""
 
     run: Run
     folder: Path
@@ -39,13 +39,13 @@ class Material:
 
     @cached_property
     def junit(self) -> bytes:
-        """The run's JUnit file, made anew where it is not there."""
+        """The run's JUnit file, made again if it is missing."""
         if (self.folder / "junit.xml").is_file():
             return self.file("junit.xml")
         return junit.text(self.run).encode()
 
     def file(self, name: str) -> bytes:
-        """A file of the run's folder. Raises UserError for one that is not there or not in there."""
+        """Return a file of the run's folder. Raise UserError if it is missing, too large or outside."""
         path = self.folder / name
         if not path.resolve().is_relative_to(self.folder.resolve()):
             raise UserError("a file outside the run's folder is not published", where=str(path))
@@ -57,7 +57,7 @@ class Material:
             raise UserError(f"cannot be read: {e.strerror}", where=str(path)) from None
 
     def excerpt(self, cell: CellResult, name: str, limit: int) -> bytes:
-        """Head and tail of one of a cell's files, empty where it has none."""
+        """Return one of a cell's files, head and tail if it is over *limit* bytes; empty if there is none."""
         place = cell.artifacts.get(name)
         if not place or not (self.folder / place).is_file():
             return b""
@@ -73,9 +73,11 @@ class Material:
             return head + f"\n[… {size - 2 * (limit // 2)} bytes left out …]\n".encode() + f.read()
 
 
-def load(where: Path) -> Material:
-    """The run in a folder, or in the folder of a results.json. Raises UserError for one that is not there, or
-    that has not ended."""
+def load(where: Path) -> RunData:
+    """Return the run in a folder, or in the folder of a results.json.
+
+    Raise UserError if there is none, or if it has not ended.
+    """
     path = where if where.is_file() else where / "results.json"
     if not path.is_file():
         raise UserError(
@@ -88,21 +90,23 @@ def load(where: Path) -> Material:
         raise UserError(
             f"run {run.id} has not ended, so that there is nothing to publish yet",
             where=str(path),
-            hint="publish once it has; a run that was killed can be had again by running it again",
+            hint="publish it once it has; if it was killed, run it again",
         )
-    return Material(run, path.parent.resolve())
+    return RunData(run, path.parent.resolve())
 
 
 def judged(case: CaseResult, *, by_goal: bool) -> Verdict:
-    """The case's verdict: against what was expected, or, ``by_goal``, against what a user wants. By its goal
-    an expected bug of the control, or a known defect of a design, is a failure."""
+    """Return the verdict on a case, compared with what was expected or, *by_goal*, with what a user wants.
+
+    By its goal an expected bug of the control, or a known defect of a design, is a failure.
+    """
     if by_goal and case.verdict in (Verdict.PASS, Verdict.FAIL) and case.goal_met is not None:
         return Verdict.PASS if case.goal_met and not case.flaky else Verdict.FAIL
     return case.verdict
 
 
-def story(case: CaseResult) -> str:
-    """What a reader of a receiver's page needs of one case: the sentence first, then what stands behind."""
+def case_log(case: CaseResult) -> str:
+    """Return the text about a case for a receiver's page: its message first, then facts and evidence."""
     rows = [("observed", case.outcome), ("expected", case.expected), ("why", case.reason)]
     lines = [case.message or case.verdict.value, *(f"{name}: {value}" for name, value in rows if value)]
     if case.known_defect:
@@ -113,7 +117,7 @@ def story(case: CaseResult) -> str:
 
 
 def cell_verdict(cell: CellResult) -> Verdict:
-    """Whether the cell itself came to the point of being tested."""
+    """Return whether the cell could be tested, as a verdict: fail if it did not build."""
     return {
         State.RAN: Verdict.PASS,
         State.SKIPPED: Verdict.SKIP,
@@ -122,8 +126,8 @@ def cell_verdict(cell: CellResult) -> Verdict:
 
 
 def dead_axes(run: Run) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
-    """The failures that belong to no case: variant, axis, message, the cells that are one and the same."""
+    """Yield the dead axes that are failures: variant, axis, message, and the cells with the same module."""
     for dead in run.dead_axes:
         if dead.failure:
-            told = "\n".join([dead.message, *dead.clues])
-            yield dead.variant, dead.axis, told, tuple(cell for group in dead.cells for cell in group)
+            message = "\n".join([dead.message, *dead.clues])
+            yield dead.variant, dead.axis, message, tuple(cell for group in dead.cells for cell in group)

@@ -1,7 +1,7 @@
-"""A receiver's token: read late, from the environment or a file, and kept out of whatever is written.
+"""A receiver's token: read when it is needed, from the environment or a file, and never written anywhere.
 
-A `Secret` shows as ``(secret)`` in every log, traceback and dataclass; `Secret.scrub` takes it out of text
-that came from outside, a server's answer say, before that is shown or stored.
+A `Secret` shows as ``(secret)`` in every log, traceback and dataclass. `Secret.scrub` removes it from text
+that came from outside, such as a server's answer, before that is shown or stored.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MOST = 16 * 1024
 
 
 class Secret:
-    """A token. Only `reveal` gives it away."""
+    """A token. Only `reveal` returns its value."""
 
     __slots__ = ("_value",)
 
@@ -25,10 +25,11 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
+        """Return the token itself."""
         return self._value
 
     def scrub(self, text: str) -> str:
-        """``text`` with the token, plain or as JSON and URLs write it, blotted out."""
+        """Return *text* with the token, plain or escaped as in JSON and URLs, replaced by ``(secret)``."""
         from urllib.parse import quote
 
         for form in (self._value, quote(self._value, safe=""), self._value.replace("/", "\\/")):
@@ -43,8 +44,10 @@ class Secret:
 
 
 def read(receiver: str, *, env: str, file: str, root: Path) -> Secret | None:
-    """The token of a receiver: from the variable ``env`` or the file ``file`` (relative to ``root``), None
-    where it names neither. Raises UserError, never with the value in it."""
+    """Return the token of a receiver from the variable *env* or the file *file*; None if both are empty.
+
+    *file* is relative to *root*. Raise UserError, never with the token in it.
+    """
     where = f"[tool.kmodpipe.receivers.{receiver}]"
     if env:
         value = os.environ.get(env, "").strip()
@@ -67,23 +70,25 @@ def _from_file(receiver: str, path: Path) -> str:
             mode = os.fstat(f.fileno()).st_mode
             if stat.S_ISREG(mode) and mode & 0o077:
                 raise UserError(
-                    f"the token of {receiver} lies in a file that others may use: mode {mode & 0o7777:04o}",
+                    f"the token of {receiver} is in a file that others may use: mode {mode & 0o7777:04o}",
                     where=str(path),
-                    hint=f"chmod 600 {path}; and if anybody may have read it, have a new token made",
+                    hint=f"chmod 600 {path}; if others may have read it, get a new token",
                 )
             raw = f.read(_MOST + 1)
     except OSError as e:
         raise UserError(
             f"the token of {receiver} cannot be read: {e.strerror}",
             where=str(path),
-            hint="put the token alone into that file, for your eyes only (mode 600)",
+            hint="put the token alone into that file, readable only by you (mode 600)",
         ) from None
     return raw.decode("utf-8", "replace").strip() if len(raw) <= _MOST else ""
 
 
 def _checked(value: str, source: str, where: str) -> Secret:
-    """The token, if it can stand in a header: visible ASCII in one piece. A header library would refuse it
-    otherwise with the value in its message."""
+    """Return the token. Raise UserError if it is not one word of visible ASCII, as a header needs.
+
+    An HTTP library would refuse such a header too, with the value in its message.
+    """
     if not re.fullmatch(r"[!-~]{1,8192}", value) or '"' in value:
         raise UserError(
             f"what is in {source} is no token: one word of visible ASCII characters was expected",

@@ -1,7 +1,7 @@
-"""URLs and names that a receiver's configuration writes with ``{run}`` and the like in them.
+"""URLs and names in a receiver's declaration, with fields like ``{run}`` in them.
 
-What a run says about itself comes from a results file that anybody may have written: a value is quoted whole,
-so that it stays one segment of the path, and it can never choose the host.
+The values are from a results file, which may come from elsewhere: each is quoted so that it stays one
+segment of the path, and none can choose the host.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ FIELDS = {
     "series": "the series that were tried, joined by +",
     "date": "the day on which the run began, 2020-10-13",
 }
-"""What every template may name."""
+"""The fields that every template may use."""
 CELL_FIELDS = {
+    # These only where a template is expanded for each cell.
     "cell": "the cell's id",
     "variant": "unpatched, or the series",
     "flavour": "the cell's flavour",
@@ -31,7 +32,7 @@ _SECRET_WORDS = ("token", "secret", "passw", "apikey", "api-key", "api_key", "cr
 
 
 def check(template: str, fields: Iterable[str] = FIELDS) -> str:
-    """``template``, if it names known fields only. Raises ValueError."""
+    """Return *template*. Raise ValueError if it uses fields that are not known."""
     known = list(fields)
     try:
         parsed = list(string.Formatter().parse(template))
@@ -46,8 +47,10 @@ def check(template: str, fields: Iterable[str] = FIELDS) -> str:
 
 
 def check_url(url: str, fields: Iterable[str] = FIELDS) -> str:
-    """``url``, if it is http or https, names a host of its own, and holds no secret. Raises ValueError, in
-    which nothing of the URL stands."""
+    """Return *url*. Raise ValueError, with nothing of the URL in it, if it is not usable.
+
+    It has to be http or https, with a fixed host, and must not hold a secret.
+    """
     check(url, fields)
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -64,13 +67,15 @@ def check_url(url: str, fields: Iterable[str] = FIELDS) -> str:
 
 
 def is_secret_word(name: str) -> bool:
-    """Whether something of this name would hold a secret."""
+    """Return whether a setting of this name would hold a secret."""
     return any(word in name.lower() for word in _SECRET_WORDS)
 
 
 def expand(template: str, fields: Mapping[str, str]) -> str:
-    """The URL, each value quoted to be one segment of its path. Raises UserError for a value that no quoting
-    keeps in its place."""
+    """Return the URL with each value quoted as one segment of its path.
+
+    Raise UserError for an empty value and for ``.`` and ``..``, which quoting does not make safe.
+    """
     for name, value in fields.items():
         if f"{{{name}}}" in template and value in ("", ".", ".."):
             raise UserError(f"the run's {name} is {value!r}, which cannot stand in a URL", where=template)
@@ -78,12 +83,12 @@ def expand(template: str, fields: Mapping[str, str]) -> str:
 
 
 def fill(template: str, fields: Mapping[str, str]) -> str:
-    """The template as plain text, for a name and not for a URL."""
+    """Return the template with its fields filled in as they are: for a name, not for a URL."""
     return template.format_map(fields)
 
 
 def host_of(url: str) -> str:
-    """Scheme, host and port: as much of a URL as may always be shown."""
+    """Return scheme, host and port: the part of a URL that may always be shown."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
@@ -93,7 +98,7 @@ def host_of(url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the URL's host is this machine."""
+    """Return whether the URL's host is this machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True

@@ -1,11 +1,12 @@
-"""Two runs, or two series of one run, side by side: what changed from one to the other. Pure.
+"""Compare two runs, or two series of one run. Pure.
 
-Results are paired by cell and case. Between runs *failing* is the verdict; between two series, which are
-expected to show different things, it is that a user does not get what the case is about.
+Results are paired by cell and case. Between two runs a result counts as failing if its verdict is a failure.
+Two series are expected to show different things: between them it does if a user does not get what the case
+is about.
 
-A duration is noise until it is not: a run as a whole may be slower (another machine, a loaded one), so the
-median ratio of all timed results is taken out first, and slower is what stands out of the spread of the
-others by far, by half at least, and by a second at least.
+Durations vary, and a run as a whole may be slower (another machine, a loaded one). So the median ratio of all
+timed results is divided out first, and a result counts as slower only if it then differs by far more than the
+others do, by half at least, and by a second at least.
 """
 
 from __future__ import annotations
@@ -21,18 +22,21 @@ from kmodpipe.report.rerun import PROPERTY
 from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
 from kmodpipe.util.errors import UserError, unknown_name
 
+# With at least this many timed pairs their median and spread are used.
 _STEADY = 10
-"""Timed pairs from which on the spread of the others says something."""
+# How much slower a result has to be: a ratio, seconds, and standard deviations of all ratios.
 _LEAST_RATIO, _LEAST_S, _DEVIATIONS = 1.5, 1.0, 5.0
+# The same with fewer pairs.
 _FEW_RATIO, _FEW_S = 3.0, 2.0
 _MEASURED = ("load.begin", "load.end", "speed.seconds", "speed.waited-seconds")
 _NOT_COMPARED = (PROPERTY, "command", "accel.reason", *_MEASURED)
+# Older versions did not record these: they are compared only if both runs have them.
 _RECORDED_LATELY = (".subject", ".message-id", ".argument")
 _Kind = Callable[[CaseResult | None], str]
 
 
 class Change(StrEnum):
-    """What became of a result, in the order in which a reader wants it."""
+    """How a result changed, the most important first."""
 
     NEWLY_FAILING = "newly failing"
     NEWLY_FLAKY = "newly flaky"
@@ -58,14 +62,12 @@ FAIL_ON = {
     "slower": Change.SLOWER,
     "vanished": Change.VANISHED,
 }
-"""What ``--fail-on`` takes."""
+"""The words that ``--fail-on`` takes."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One result then and now; None where there was none. ``same_parts``: kernel, module and case are, byte
-    for byte, what they were, so that a change is the machine's doing, or chance. ``times`` is how many times
-    longer it took, the speed of the whole run taken out."""
+    """One result before and after; None if there was none."""
 
     change: Change
     case: str
@@ -73,18 +75,21 @@ class Difference:
     after_cell: CellResult | None
     before: CaseResult | None
     after: CaseResult | None
+    # Kernel, module and case are byte for byte the same, so that the cause is the machine, or chance.
     same_parts: bool = False
+    # How many times longer it took, the speed of the run as a whole divided out.
     times: float = 1.0
 
     @property
     def cell(self) -> str:
+        """The id of the cell, in the new run if it is there."""
         known = self.after_cell or self.before_cell
         return known.cell if known else ""
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A fact about a run that is not what it was; empty where it was not known."""
+    """A property of the run that differs; a side is empty if it was not recorded."""
 
     name: str
     before: str
@@ -93,40 +98,44 @@ class Moved:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``old`` and ``new`` name what is compared; ``differences`` are all results, unchanged ones too, in the
-    order of their changes. ``speed`` is how many times longer the new run took as a whole, over ``timed``
-    results."""
+    """All results of two runs or series, side by side."""
 
+    # What is compared, for headlines: ``run ID`` or ``series NAME``.
     old: str
     new: str
+    # Failing means that a user does not get what the case is about, not that the verdict is a failure.
     by_goal: bool
+    # All results, unchanged ones included, in the order of `Change`.
     differences: tuple[Difference, ...]
     appeared_cells: tuple[str, ...] = ()
     vanished_cells: tuple[str, ...] = ()
     appeared_cases: tuple[str, ...] = ()
     vanished_cases: tuple[str, ...] = ()
     provenance: tuple[Moved, ...] = ()
+    # How many times longer the new run took as a whole: the median over `timed` results.
     speed: float = 1.0
     timed: int = 0
+    # A remark on what is compared, as a sentence without full stop.
     note: str = ""
 
     @property
     def counts(self) -> Mapping[Change, int]:
-        """How many results there are of each kind."""
+        """The number of results by change."""
         return Counter(d.change for d in self.differences)
 
     def of(self, *changes: Change) -> tuple[Difference, ...]:
+        """Return the differences of these kinds."""
         return tuple(d for d in self.differences if d.change in changes)
 
     def only(self, variant: str) -> Comparison:
-        """What of it is about one variant of the new run."""
+        """Return the part of the comparison that is about one variant of the new run."""
 
         def own(d: Difference) -> bool:
             cell = d.after_cell or d.before_cell
             return cell is not None and cell.variant == variant
 
         def about(moved: Moved) -> bool:
-            """Whether a fact is about this series, or about none."""
+            """Return whether a property is about this series, or about no series."""
             return f"{moved.name}.".startswith(f"series.{variant}.") or not moved.name.startswith("series.")
 
         mine = tuple(d for d in self.differences if own(d))
@@ -140,7 +149,7 @@ class Comparison:
         )
 
     def fails(self, on: Iterable[str]) -> tuple[Change, ...]:
-        """Those of the kinds that ``--fail-on`` names which there are."""
+        """Return the changes named by *on*, words of ``--fail-on``, that the comparison has."""
         counts = self.counts
         return tuple(FAIL_ON[name] for name in on if counts.get(FAIL_ON[name], 0))
 
@@ -150,16 +159,16 @@ _Pair = tuple[CellResult | None, CellResult | None]
 
 # -- what is compared ---------------------------------------------------------------------------------
 def runs(before: Run, after: Run) -> Comparison:
-    """Two runs. Where each has one series, of different names, they are taken for two versions of one."""
+    """Compare two runs. If each has a single series, these are paired even if their names differ."""
     old, new = _series(before), _series(after)
     note, renamed = "", {}
     if len(old) == len(new) == 1 and old != new:
         note = f"{new[0]} is compared with {old[0]} of the other run"
         renamed = {new[0]: old[0]}
-    there = {_place(c, {}): c for c in before.cells}
+    then = {_place(c, {}): c for c in before.cells}
     now = {_place(c, renamed): c for c in after.cells}
-    pairs: list[_Pair] = [(there.get(place), cell) for place, cell in now.items()]
-    pairs += [(cell, None) for place, cell in there.items() if place not in now]
+    pairs: list[_Pair] = [(then.get(place), cell) for place, cell in now.items()]
+    pairs += [(cell, None) for place, cell in then.items() if place not in now]
     found = _compare(pairs, _digests(before), _digests(after), _by_verdict)
     infos = [i.id for i in before.cases], [i.id for i in after.cases]
     return replace(
@@ -174,8 +183,10 @@ def runs(before: Run, after: Run) -> Comparison:
 
 
 def series(run: Run, name: str) -> Comparison:
-    """Every other series of a run with series ``name``, cells with the same choice side by side. Raises
-    UserError."""
+    """Compare every other series of a run with series *name*, cell by cell with the same choice.
+
+    Raise UserError if there is no such series, or no other.
+    """
     variants = list(dict.fromkeys(c.variant for c in run.cells))
     if name not in variants:
         raise unknown_name("series", name, variants, where=f"run {run.id}")
@@ -184,10 +195,8 @@ def series(run: Run, name: str) -> Comparison:
         raise UserError(
             f"run {run.id} has no other series than {name}", hint="test both: --series A --series B"
         )
-    there = {_place(c, {c.variant: ""}): c for c in run.cells if c.variant == name}
-    pairs: list[_Pair] = [
-        (there.get(_place(c, {c.variant: ""})), c) for c in run.cells if c.variant in others
-    ]
+    own = {_place(c, {c.variant: ""}): c for c in run.cells if c.variant == name}
+    pairs: list[_Pair] = [(own.get(_place(c, {c.variant: ""})), c) for c in run.cells if c.variant in others]
     digests = _digests(run)
     found = _compare(pairs, digests, digests, _by_goal)
     return replace(found, old=f"series {name}", new=f"series {', '.join(others)}", by_goal=True)
@@ -198,8 +207,9 @@ def _series(run: Run) -> list[str]:
 
 
 def _place(cell: CellResult, renamed: Mapping[str, str]) -> tuple[object, ...]:
+    """Return a key that is equal for cells to be paired; *renamed* maps variants to those they pair with."""
     variant = renamed.get(cell.variant, cell.variant)
-    if not cell.choice:  # nothing but its name tells it from others
+    if not cell.choice:  # only its name distinguishes it from others
         return (variant, cell.flavour, cell.cell)
     return (variant, cell.flavour, frozenset(cell.choice.items()))
 
@@ -209,15 +219,17 @@ def _digests(run: Run) -> dict[str, str]:
 
 
 def _by_verdict(result: CaseResult | None) -> str:
-    """What a result counts as between runs."""
+    """Return what a result counts as between two runs."""
     if result is None:
         return "none"
     return "flaky" if result.flaky else result.verdict.value
 
 
 def _by_goal(result: CaseResult | None) -> str:
-    """What a result counts as between series: one that another design does not have, or that is ruled out
-    for it, is not there."""
+    """Return what a result counts as between two series.
+
+    A case that cannot apply to one of the designs counts as not there.
+    """
     if result is None or result.lacking or result.verdict is Verdict.SKIP:
         return "none"
     kind = _by_verdict(result)
@@ -255,6 +267,7 @@ def _compare(
 
 
 def _change(before: CaseResult | None, after: CaseResult | None, kind: _Kind) -> Change:
+    """Return how a result changed, durations left aside."""
     then, now = kind(before), kind(after)
     if now == "none":
         return Change.SAME if then == "none" else Change.VANISHED
@@ -263,7 +276,7 @@ def _change(before: CaseResult | None, after: CaseResult | None, kind: _Kind) ->
     if now == "fail":
         if then != "fail":
             return Change.NEWLY_FAILING
-        # A wrong errno that became an oops is not the failure that somebody has looked at.
+        # A wrong errno that became an oops is not the failure that was seen before.
         same = before and after and before.word == after.word
         return Change.STILL_FAILING if same else Change.CHANGED
     if now == "flaky":
@@ -286,7 +299,7 @@ def _observed(result: CaseResult | None) -> tuple[str, bool] | None:
 
 
 def _same_cell(before: CellResult | None, after: CellResult | None) -> bool:
-    """Whether both ran the same kernel and the same modules, byte for byte."""
+    """Return whether both ran the same kernel and the same modules, byte for byte."""
     if before is None or after is None or not before.state is after.state is State.RAN:
         return False
     names = [n for n in {*before.properties, *after.properties} if n.endswith(".sha256")]
@@ -298,12 +311,12 @@ def _same_cell(before: CellResult | None, after: CellResult | None) -> bool:
 
 # -- durations ----------------------------------------------------------------------------------------
 def _timed(found: Sequence[Difference]) -> tuple[list[Difference], float, int]:
-    """The differences with slower and faster told; how many times longer all took, and of how many results
-    that is the median."""
+    """Return the differences with slower and faster marked, the median ratio, and how many were timed."""
     seconds = {n: pair for n, d in enumerate(found) if (pair := _seconds(d))}
     logs = {n: math.log(now / then) for n, (then, now) in seconds.items()}
     steady = len(logs) >= _STEADY
     middle = median(logs.values()) if steady else 0.0
+    # The median absolute deviation, scaled to the standard deviation of a normal distribution.
     spread = 1.4826 * median(abs(v - middle) for v in logs.values()) if steady else 0.0
     least = max(math.log(_LEAST_RATIO), _DEVIATIONS * spread) if steady else math.log(_FEW_RATIO)
     least_s = _LEAST_S if steady else _FEW_S
@@ -318,7 +331,7 @@ def _timed(found: Sequence[Difference]) -> tuple[list[Difference], float, int]:
 
 
 def _seconds(difference: Difference) -> tuple[float, float] | None:
-    """What one attempt took then and now, where both passed."""
+    """Return what one attempt took before and after, None if not both passed."""
     both = []
     for result in (difference.before, difference.after):
         if result is None or result.verdict is not Verdict.PASS or result.duration_s <= 0:
@@ -329,14 +342,13 @@ def _seconds(difference: Difference) -> tuple[float, float] | None:
 
 # -- provenance ---------------------------------------------------------------------------------------
 def _moved(before: Run, after: Run) -> tuple[Moved, ...]:
-    """Facts about the runs, and scripts of cases, that are not what they were."""
+    """Return the properties of the runs, and the scripts of cases, that differ."""
     names = dict.fromkeys((*before.properties, *after.properties))
     moved = [
         Moved(name, old, new)
         for name in names
         if name not in _NOT_COMPARED
         for old, new in [(before.properties.get(name, ""), after.properties.get(name, ""))]
-        # What only one of the two recorded, as it is of another version, is no difference.
         if old != new and ((old and new) or not name.endswith(_RECORDED_LATELY))
     ]
     old, new = _compilers(before), _compilers(after)

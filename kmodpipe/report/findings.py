@@ -1,6 +1,10 @@
-"""What a run found, as one Markdown page: each case in each variant, each claim beside the cases for it.
+"""The findings of a run as one Markdown page: each case in each variant, each claim with its cases.
 
-Generated from results and case data alone; pure but for `load_claims`.
+Made from results and case data alone. Pure except for `load_claims`, which reads ``claims.toml``:
+
+    [tables.A]
+    title = "The title of this kind of claims"
+    A1 = "The sentence of one claim"
 """
 
 from __future__ import annotations
@@ -39,10 +43,11 @@ _SIGNS = (
 # -- claims -------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class ClaimTable:
-    """Claims of one kind: ``rows`` maps a claim's name (``A2``) to its sentence."""
+    """Claims of one kind."""
 
     name: str
     title: str
+    # A claim's name (``A2``) to its sentence.
     rows: Mapping[str, str]
 
 
@@ -53,10 +58,10 @@ class _ClaimFile(BaseModel):
 
 
 def load_claims(folder: Path, cases: Iterable[Case]) -> tuple[ClaimTable, ...]:
-    """The claims of ``folder/claims.toml``; none where there is no such file.
+    """Return the claims of ``claims.toml`` in *folder*; none if there is no such file.
 
-    Raises UserError for a file that is not as it should be, for a case that names a claim which is not there,
-    and for a claim that no case stands for.
+    Raise UserError if the file does not match its schema, if a case names a claim that does not exist, and if
+    no case stands for a claim.
     """
     path = folder / FILE
     if not path.exists():
@@ -68,18 +73,18 @@ def load_claims(folder: Path, cases: Iterable[Case]) -> tuple[ClaimTable, ...]:
     )
     known = {row for table in tables for row in table.rows}
     proved = {claim.partition("@")[0]: case.id for case in cases for claim in case.proves}
-    if strange := sorted(set(proved) - known):
+    if unknown := sorted(set(proved) - known):
         raise UserError(
-            f"case {proved[strange[0]]} proves {strange[0]}, which nobody claimed", where=str(path)
+            f"case {proved[unknown[0]]} proves {unknown[0]}, which the file does not define", where=str(path)
         )
-    if idle := sorted(known - set(proved)):
-        raise UserError(f"no case stands for the claim {idle[0]}", where=str(path))
+    if unproved := sorted(known - set(proved)):
+        raise UserError(f"no case stands for the claim {unproved[0]}", where=str(path))
     return tables
 
 
 # -- the page -----------------------------------------------------------------------------------------
 def page(run: Run, cases: Sequence[Case], claims: Sequence[ClaimTable]) -> str:
-    """The whole page, ending with a newline."""
+    """Return the whole page."""
     variants = _variants(run)
     lines = [
         "# What the run found",
@@ -95,7 +100,7 @@ def page(run: Run, cases: Sequence[Case], claims: Sequence[ClaimTable]) -> str:
 
 
 def _variants(run: Run) -> dict[str, list[CellResult]]:
-    """The cells that ran, by variant."""
+    """Return the cells that were not skipped, by variant."""
     found: dict[str, list[CellResult]] = {}
     for cell in run.cells:
         if cell.state is not State.SKIPPED:
@@ -104,7 +109,7 @@ def _variants(run: Run) -> dict[str, list[CellResult]]:
 
 
 def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str]:
-    """For each series, in sentences, what it did to the control; and the numbers."""
+    """Return the totals, and a line for each series with what it changed compared with the control."""
     n = totals(run)
     flaky = f" ({n['flaky']} of them flaky)" if n["flaky"] else ""
     lines = [
@@ -116,21 +121,21 @@ def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str
     found = effects(run)
     kinds = (EffectKind.FIXED, EffectKind.KNOWN_DEFECT, EffectKind.REGRESSED)
     for variant in dict.fromkeys(e.variant for e in found):
-        told = []
+        changes = []
         for kind in kinds:
             names = dict.fromkeys(e.case for e in found if e.variant == variant and e.kind is kind)
-            told.append(f"{kind.value}: {', '.join(f'`{name}`' for name in names) or 'nothing'}")
-        lines.append(f"- **{_cell_text(variant)}**: {'; '.join(told)}.")
+            changes.append(f"{kind.value}: {', '.join(f'`{name}`' for name in names) or 'nothing'}")
+        lines.append(f"- **{_cell_text(variant)}**: {'; '.join(changes)}.")
     return [*lines, ""]
 
 
 def _case_table(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str]:
     rows = [["case", *variants]]
     for info in run.cases:
-        told = [
+        words = [
             _joined(cells, [_case_word(cell.case(info.id)) for cell in cells]) for cells in variants.values()
         ]
-        rows.append([f"`{info.id}`: {info.summary}", *told])
+        rows.append([f"`{info.id}`: {info.summary}", *words])
     return ["## Every case", "", *_table(rows)]
 
 
@@ -145,11 +150,11 @@ def _claim_table(
             if case not in planned:
                 continue
             shown_by = f"`{case}`" + (f" at `{pair}`" if pair else "")
-            told = [
+            words = [
                 _joined(cells, [_word(cell.case(case), pair) for cell in cells])
                 for cells in variants.values()
             ]
-            rows.append([name if first else "", claim if first else "", shown_by, *told])
+            rows.append([name if first else "", claim if first else "", shown_by, *words])
             first = False
         if first:
             rows.append([name, claim, "not in this run", *("" for _ in variants)])
@@ -157,7 +162,10 @@ def _claim_table(
 
 
 def _standing_for(claim: str, cases: Iterable[Case]) -> list[tuple[str, str]]:
-    """The cases that prove a claim, with the pair of a layered setting where one is named."""
+    """Return the cases that prove a claim, each with the pair of settings that proves it, or an empty string.
+
+    A case names a claim as ``A2`` or ``A2@PAIR``.
+    """
     found = []
     for case in cases:
         for text in case.proves:
@@ -184,7 +192,7 @@ def _case_word(result: CaseResult | None) -> str:
 
 
 def _pair_word(result: CaseResult | None, pair: str) -> str:
-    """What one pair of a layered setting showed: ``mounted, shown off, then ESTALE``."""
+    """Return what one pair of settings showed: ``✓ reads Y, shown off, after the change ESTALE``."""
     subtest = next((s for s in result.subtests if s.name == pair), None) if result else None
     if subtest is None:
         return "–"
@@ -197,7 +205,7 @@ def _pair_word(result: CaseResult | None, pair: str) -> str:
 
 
 def _joined(cells: Sequence[CellResult], words: Sequence[str]) -> str:
-    """Return the one word of all cells of a variant, or each word with the choices that show it."""
+    """Return the word that all cells of a variant share, or each word with the choices that show it."""
     groups: dict[str, list[CellResult]] = {}
     for cell, word in zip(cells, words, strict=True):
         groups.setdefault(word, []).append(cell)
@@ -207,8 +215,8 @@ def _joined(cells: Sequence[CellResult], words: Sequence[str]) -> str:
 
 
 def _where(own: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
-    """The shortest choice that says which of ``cells`` are meant: ``INDEX=y NOUUID=n``."""
-    # The flavour is one more axis where there are several.
+    """Return the shortest choice that picks *own* out of *cells*: ``INDEX=y NOUUID=n``."""
+    # With several flavours the flavour counts as one more axis.
     several = len({cell.flavour for cell in cells}) > 1
     choices = {
         cell.cell: {**cell.choice, **({"flavour": cell.flavour or PLAIN} if several else {})}
@@ -220,11 +228,11 @@ def _where(own: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
         for names in itertools.combinations(first, size):
             choice = {name: first[name] for name in names}
             if {cell for cell, known in choices.items() if choice.items() <= known.items()} == wanted:
-                return _written(choice)
-    return "; ".join(_written(choices[cell.cell]) for cell in own)
+                return _assignments(choice)
+    return "; ".join(_assignments(choices[cell.cell]) for cell in own)
 
 
-def _written(choice: Mapping[str, str]) -> str:
+def _assignments(choice: Mapping[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in choice.items())
 
 
@@ -238,5 +246,5 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _cell_text(text: str) -> str:
-    """Text as it may stand in a cell of a Markdown table."""
+    """Return *text* escaped for a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")

@@ -1,27 +1,27 @@
 """JUnit XML of a run, in two profiles.
 
-*strict* is valid against Jenkins' junit-10.xsd (xunit plugin). The default is the same and more, for the
-readers that take it: properties of each case, and each attempt of a case that ran again, as Maven's surefire
-marks them (``rerunFailure`` where all failed, ``flakyFailure`` where one passed; a ``failure`` stands beside
-them, so that nobody reads a flaky case as passed).
+The *strict* profile is valid against Jenkins' junit-10.xsd (xunit plugin). The default adds what other
+readers accept: properties of each case, and each attempt of a repeated case as Maven's surefire marks them:
+``rerunFailure`` if all failed, ``flakyFailure`` if one passed. A ``failure`` stands beside these, so that no
+reader takes a flaky case for a pass.
 
-What that schema and the known readers demand, and what is kept here:
+Rules of that schema and of the known readers, which this file follows:
 
-- ``testsuites``: name, time, tests, failures, errors; no ``skipped``, no ``disabled``. Suites only inside.
+- ``testsuites``: name, time, tests, failures, errors; no ``skipped``, no ``disabled``. Only suites inside.
 - ``testsuite``: name, tests, failures, errors are required; time, skipped, timestamp are allowed. Inside, in
-  the order that the stricter readers want: properties, testcase …, system-out, system-err.
+  the order that the stricter readers need: properties, testcase …, system-out, system-err.
 - ``testcase``: name, classname, time and nothing else. Inside: (properties,) skipped | error | failure, at
   most one of them, (the attempts,) then system-out, system-err.
 - time is plain decimal digits, here seconds with three decimals; a suite's is the sum of its cases'.
-- classname (the cell) and name (the case) are unique together: GitLab keeps the first of two.
-- a failure without message and text reads as a pass in junit-xml: a message is always set.
+- classname (the cell) and name (the case) are unique as a pair: of two equal ones GitLab keeps the first.
+- junit-xml reads a failure without message and text as a pass: a message is always set.
 - libxml2 refuses text nodes over 10 MB, GitLab files over 20 MB: text is cut to head and tail.
-- Jenkins archives any host file that a line ``[[ATTACHMENT|path]]`` names: no text can hold one.
+- Jenkins archives any host file that a line ``[[ATTACHMENT|path]]`` names: such lines are broken up.
 
-A dead axis is a failure ``(axis NAME)`` of its variant, in a suite named after that: it belongs to no one
-cell, and is one failure however many cells it makes worthless.
+A dead axis is a failure ``(axis NAME)`` in a suite named after its variant: it belongs to several cells, and
+counts as one failure.
 
-An expected bug of the control (``ESTALE``, as expected) passes; its system-out says observed, expected, why.
+An expected bug of the control (``ESTALE``, as expected) passes; its system-out lists observed, expected, why.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from junit_xml import TestCase, TestSuite
@@ -41,7 +41,8 @@ from kmodpipe.util.files import write_atomically
 from kmodpipe.util.text import one_line, visible_lines
 
 TEXT_LIMIT = 64 * 1024
-"""Characters of one text node: half of it head, half tail."""
+"""The most characters of one text node; of longer text half of them are its head and half its tail."""
+# Characters of all failures and errors together, and of all else.
 _BAD_BUDGET, _GOOD_BUDGET = 9 * 1024 * 1024, 3 * 1024 * 1024
 _LEAST_TEXT = 512
 _MESSAGE_LIMIT = 1000
@@ -57,19 +58,23 @@ _BAD_STATES = {
 
 
 def shown(text: str, limit: int = TEXT_LIMIT, whole: str = "") -> str:
-    """``text`` as it may stand in the file: cut to ``limit`` characters (``whole`` is the file that has all
-    of it), what XML forbids shown as ``\\x1b``-like text, attachment marks broken up."""
+    """Return *text* as it may stand in the file.
+
+    It is cut to *limit* characters (*whole* is the file that has all of it), characters that XML forbids are
+    shown as text like ``\\x1b``, and attachment marks are broken up.
+    """
     text = _NOT_XML.sub(lambda m: f"\\u{ord(m.group()):04x}", visible_lines(_cut(text, limit, whole)))
     return _ATTACHMENT.sub("[ ", text)
 
 
 def _name(text: str, limit: int = _MESSAGE_LIMIT) -> str:
-    """An attribute's value: one line, never empty."""
+    """Return *text* as the value of an attribute: one line, never empty."""
     line = one_line(text)
     return shown(line if len(line) <= limit else f"{line[: limit - 1]}…", 2 * limit) or "(no name)"
 
 
 def _cut(text: str, limit: int, whole: str = "") -> str:
+    """Return head and tail of *text*, *limit* characters in all; *whole* is the file that has all of it."""
     if len(text) <= limit:
         return text
     half = limit // 2
@@ -78,8 +83,11 @@ def _cut(text: str, limit: int, whole: str = "") -> str:
 
 
 class _Suite(TestSuite):  # type: ignore[misc]  # junit-xml has no types
-    """junit-xml's suite, finished by hand: the library writes ``disabled``, floats of any length, no time for
-    a case of 0 s, and puts the suite's output before its cases."""
+    """A suite of junit-xml, corrected.
+
+    The library writes ``disabled``, floats of any length and no time for a case of 0 s, and it puts the
+    suite's output before its cases.
+    """
 
     def build_xml_doc(self, encoding: str | None = None) -> ET.Element:
         root: ET.Element = super().build_xml_doc(encoding)
@@ -94,18 +102,41 @@ class _Suite(TestSuite):  # type: ignore[misc]  # junit-xml has no types
         return root
 
 
+@dataclass(frozen=True)
+class Reported:
+    """One result, with all that a report needs of it."""
+
+    run: Run
+    cell: CellResult
+    result: CaseResult
+    # None for a case that the run does not describe.
+    info: CaseInfo | None
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The raw files that the result is in."""
+        return files_of(self.cell, self.result)
+
+    @property
+    def command(self) -> str:
+        """The command that runs it again."""
+        return rerun.command(self.run, self.cell, self.info)
+
+
 def text(run: Run, *, strict: bool = False) -> str:
-    """The whole file. Every case of the run is in it exactly once."""
+    """Return the whole file. Every case of the run is in it exactly once."""
     notes = _effect_properties(run)
     infos = {info.id: info for info in run.cases}
     root = ET.Element("testsuites", {"name": _name(f"kmodpipe {run.id}")})
     limits = _text_limits(run)
     for cell in run.cells:
-        suite = _suite(run, cell, notes.get(cell.cell, {}), limits).build_xml_doc()
+        reported = [Reported(run, cell, result, infos.get(result.case)) for result in cell.cases]
+        suite = _suite(run, cell, [_case(one, limits) for one in reported], notes.get(cell.cell, {}))
+        suite_element = suite.build_xml_doc()
         if not strict:
-            for element, result in zip(suite.iter("testcase"), cell.cases, strict=False):
-                _enrich(element, run, cell, result, infos.get(result.case), limits[result.verdict])
-        root.append(suite)
+            for element, one in zip(suite_element.iter("testcase"), reported, strict=False):
+                _enrich(element, one, limits[one.result.verdict])
+        root.append(suite_element)
     for variant in dict.fromkeys(dead.variant for dead in run.dead_axes if dead.failure):
         root.append(_axis_suite(run, variant).build_xml_doc())
     for name in ("tests", "failures", "errors"):
@@ -117,8 +148,10 @@ def text(run: Run, *, strict: bool = False) -> str:
 
 
 def _text_limits(run: Run) -> dict[Verdict, int]:
-    """Characters a text node may have, by verdict, so that the file stays under 20 MB: what went wrong has
-    more room than what went well, and a run of many cases less a case than one of few."""
+    """Return how many characters a text node may have, by verdict, so that the file stays under 20 MB.
+
+    Failures and errors get more than the others; the more cases a run has, the less each of them gets.
+    """
     counts = Counter(case.verdict for _, case in run.results())
 
     def share(budget: int, *verdicts: Verdict) -> int:
@@ -131,15 +164,16 @@ def _text_limits(run: Run) -> dict[Verdict, int]:
 
 
 def save(run: Run, path: Path, *, strict: bool = False) -> None:
-    """Write the file whole or not at all."""
+    """Write the file atomically."""
     write_atomically(path, text(run, strict=strict))
 
 
-def _enrich(
-    element: ET.Element, run: Run, cell: CellResult, result: CaseResult, info: CaseInfo | None, limit: int
-) -> None:
-    """Add what the strict profile has no room for."""
-    files = files_of(cell, result)
+def _enrich(element: ET.Element, one: Reported, limit: int) -> None:
+    """Add what the strict profile does not allow to the element of a test case.
+
+    *limit* is for each text node, in characters.
+    """
+    result, info, files = one.result, one.info, one.files
     values = {
         "summary": info.summary if info else "",
         "goal": info.goal if info else "",
@@ -152,13 +186,13 @@ def _enrich(
         "attempts": str(result.attempts) if result.attempts > 1 else "",
         "failures": str(result.failures) if result.attempts > 1 else "",
         "digest": info.digest if info else "",
-        "repeat": rerun.command(run, cell, info) if info else "",
+        "repeat": one.command if info else "",
         **files,
     }
     properties = ET.Element("properties")
     for name, value in values.items():
         if value:
-            # A command or a path that is cut is of no use; all else is in the text of the case as well.
+            # A command or a path is useless if cut; the other values are in the text of the case as well.
             room = 4096 if name in ("repeat", *files) else _PROPERTY_LIMIT
             ET.SubElement(properties, "property", {"name": name, "value": _name(value, room)})
     element.insert(0, properties)
@@ -168,14 +202,14 @@ def _enrich(
     at = next((n for n, e in enumerate(element) if e.tag.startswith("system-")), len(element))
     for number, attempt in enumerate(failed):
         mark = ET.Element(tag, {"message": _name(attempt.message), "type": "unexpected"})
-        told = files_of(cell, replace(result, guest=attempt.guest))
-        lines = [attempt.message, *(f"{name}: {value}" for name, value in told.items())]
+        own = files_of(one.cell, replace(result, guest=attempt.guest))
+        lines = [attempt.message, *(f"{name}: {value}" for name, value in own.items())]
         ET.SubElement(mark, "stackTrace").text = shown("\n".join(lines), limit)
         element.insert(at + number, mark)
 
 
 def files_of(cell: CellResult, result: CaseResult) -> dict[str, str]:
-    """The raw files that a result is in: those of the guest that it ran in, as far as they are there."""
+    """Return the raw files that a result is in, label to path: those of its guest, as far as they exist."""
     suffix = f"-{result.guest}" if result.guest > 1 else ""
     wanted = {
         "full console": f"console{suffix}.log",
@@ -186,7 +220,8 @@ def files_of(cell: CellResult, result: CaseResult) -> dict[str, str]:
     return {name: cell.artifacts[file] for name, file in wanted.items() if file in cell.artifacts}
 
 
-def _suite(run: Run, cell: CellResult, notes: dict[str, str], limits: dict[Verdict, int]) -> _Suite:
+def _suite(run: Run, cell: CellResult, cases: list[TestCase], notes: dict[str, str]) -> _Suite:
+    """Return the suite of a cell; *notes* are further properties."""
     properties = {
         "variant": cell.variant,
         "design": cell.design,
@@ -199,13 +234,8 @@ def _suite(run: Run, cell: CellResult, notes: dict[str, str], limits: dict[Verdi
         **{f"file.{name}": path for name, path in cell.artifacts.items()},
         **notes,
     }
-    infos = {info.id: info for info in run.cases}
-    cases = [
-        _case(cell, result, limits[result.verdict], rerun.command(run, cell, infos.get(result.case)))
-        for result in cell.cases
-    ]
     if cell.state in _BAD_STATES and not any(case.is_failure() or case.is_error() for case in cases):
-        cases.append(_cell_case(cell))
+        cases = [*cases, _cell_case(cell)]
     return _Suite(
         _name(cell.cell),
         cases,
@@ -215,7 +245,7 @@ def _suite(run: Run, cell: CellResult, notes: dict[str, str], limits: dict[Verdi
 
 
 def _axis_suite(run: Run, variant: str) -> _Suite:
-    """The dead axes of one variant."""
+    """Return the suite with the dead axes of one variant."""
     cases = []
     for dead in run.dead_axes:
         if dead.failure and dead.variant == variant:
@@ -234,7 +264,7 @@ def _axis_suite(run: Run, variant: str) -> _Suite:
 
 
 def _effect_properties(run: Run) -> dict[str, dict[str, str]]:
-    """For each series cell: ``effect.<case>`` to ``fixed: ESTALE → mounted``."""
+    """Return by series cell the properties ``effect.<case>``, such as ``fixed: ESTALE → mounted``."""
     notes: dict[str, dict[str, str]] = {}
     for effect in effects(run):
         change = f"{effect.before} → {effect.after}" if effect.before else effect.after
@@ -244,7 +274,7 @@ def _effect_properties(run: Run) -> dict[str, dict[str, str]]:
 
 
 def _cell_case(cell: CellResult) -> TestCase:
-    """A cell that went wrong and has no case to say so."""
+    """Return the test case for a cell that went wrong and has no failed case."""
     case = TestCase("(cell)", classname=_name(cell.cell), elapsed_sec=0.0)
     message = _name(f"{_BAD_STATES[cell.state]}: {cell.reason or 'no reason was recorded'}")
     if cell.state is State.BUILD_FAILED:
@@ -254,16 +284,18 @@ def _cell_case(cell: CellResult) -> TestCase:
     return case
 
 
-def _case(cell: CellResult, result: CaseResult, limit: int, repeat: str) -> TestCase:
+def _case(one: Reported, limits: dict[Verdict, int]) -> TestCase:
+    """Return the test case of a result, in the strict profile; *limits* as in `_text_limits`."""
+    cell, result, files = one.cell, one.result, one.files
+    limit = limits[result.verdict]
     full = _cut(result.message, limit).strip() or f"{result.verdict.value}: no message was recorded"
-    files = files_of(cell, result)
     message = _name(full.split("\n", 1)[0])
     case = TestCase(
         _name(result.case),
         classname=_name(cell.cell),
         elapsed_sec=max(result.duration_s, 0.0),
     )
-    details = shown(_details(result, full, limit, repeat, files), limit)
+    details = shown(_details(one, full, limit), limit)
     if result.verdict is Verdict.FAIL:
         kind = "build" if cell.state is State.BUILD_FAILED and not result.attempts else "unexpected"
         case.add_failure_info(message, details, "flaky" if result.flaky else kind)
@@ -279,22 +311,26 @@ def _case(cell: CellResult, result: CaseResult, limit: int, repeat: str) -> Test
     return case
 
 
-def _details(result: CaseResult, message: str, limit: int, repeat: str, files: dict[str, str]) -> str:
-    """The sentence first, then the command that repeats it, observed, expected, why, the files, and then the
-    evidence."""
+def _details(one: Reported, message: str, limit: int) -> str:
+    """Return the text of a result.
+
+    The first line of *message* comes first, then the command that repeats it, observed, expected, why, the
+    files, the rest of *message*, and the evidence, cut to *limit* characters.
+    """
+    result = one.result
     defect = "yes: expected of this design, and a failure if it disappears"
     rows = [
-        ("repeat", repeat if result.verdict in (Verdict.FAIL, Verdict.ERROR) else ""),
+        ("repeat", one.command if result.verdict in (Verdict.FAIL, Verdict.ERROR) else ""),
         ("observed", result.outcome),
         ("expected", result.expected),
         ("why", result.reason),
         ("known defect", defect * result.known_defect),
         ("attempts", f"{result.attempts}, {result.failures} failed" if result.attempts > 1 else ""),
         ("took", close(result)),
-        *files.items(),
+        *one.files.items(),
     ]
-    told, _, more = message.partition("\n")
-    lines = [told, *(f"{name}: {value}" for name, value in rows if value)]
+    first_line, _, more = message.partition("\n")
+    lines = [first_line, *(f"{name}: {value}" for name, value in rows if value)]
     if more.strip():
         lines += ["", more.strip("\n")]
     if result.evidence:

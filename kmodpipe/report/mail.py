@@ -1,7 +1,7 @@
-"""A reply to a series, as a kernel developer would send it to the list. Pure.
+"""Write a reply to a series, as a kernel developer would send it to the mailing list. Pure.
 
-Plain text of 72 columns; commands and tables are never wrapped. ``In-Reply-To`` is there only where the
-series says what its first mail was. ``Tested-by`` is offered only where there is nothing to complain about.
+Plain text of 72 columns; commands and tables are never wrapped. ``In-Reply-To`` is set only if the message id
+of the series' first mail is known. ``Tested-by`` is offered only if everything is as expected; see `trailer`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from kmodpipe.util.text import one_line
 
 
 def text(run: Run, variant: str = "", comparison: Comparison | None = None, tester: str = "") -> str:
-    """The whole mail about one series of the run (the only one, if ``variant`` is empty). ``tester`` is
-    ``Name <address>``. Raises UserError."""
+    """Return the mail about one series of the run, headers included.
+
+    *variant* may be empty if the run has only one series; *tester* is ``Name <address>``.
+    Raise UserError if the series is unknown or not clear.
+    """
     variant = _variant(run, variant)
     return f"{headers(run, variant)}\n{markup.mail(body(run, variant, comparison, tester))}"
 
@@ -28,7 +31,7 @@ def _variant(run: Run, variant: str) -> str:
     if variant:
         raise unknown_name("series", variant, known, where=f"run {run.id}")
     if not known:
-        raise UserError(f"run {run.id} tested no series", hint="there is nobody to reply to")
+        raise UserError(f"run {run.id} tested no series", hint="a mail is a reply to a series: run one first")
     if len(known) > 1:
         raise UserError(
             f"run {run.id} has several series: {', '.join(known)}", hint="name one: --series NAME"
@@ -37,7 +40,7 @@ def _variant(run: Run, variant: str) -> str:
 
 
 def headers(run: Run, variant: str) -> str:
-    """``Subject``, and what makes it a reply where that is known."""
+    """Return ``Subject``, and the headers that make the mail a reply if the message id is known."""
     known = run.properties
     subject = one_line(known.get(f"series.{variant}.subject", "")) or f"[PATCH] {variant}"
     lines = [f"Subject: {subject if subject.lower().startswith('re:') else f'Re: {subject}'}"]
@@ -48,6 +51,7 @@ def headers(run: Run, variant: str) -> str:
 
 
 def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> list[Block]:
+    """Return the body of the mail; with *comparison* also what changed since an earlier run."""
     verdict = next((v for v in wording.verdicts(run) if v.variant == variant), None)
     ran = wording.ran_cells(run, variant)
     made: list[Block] = [
@@ -76,19 +80,22 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
 
 
 def _facts(run: Run, variant: str) -> list[Block]:
-    """What a reader needs to tell this run from his own."""
+    """Return the facts that a reader needs to compare this run with a run of their own."""
     compilers = dict.fromkeys(c.properties.get("compiler", "") for c in run.cells)
-    told = [f"compiler: {name}" for name in compilers if name]
+    facts = [f"compiler: {name}" for name in compilers if name]
     if digest := run.properties.get(f"series.{variant}"):
-        told.append(f"SHA-256 over the patches: {digest[:16]}")
+        facts.append(f"SHA-256 over the patches: {digest[:16]}")
     if accel := run.properties.get("accel"):
-        told.append(f"guests: QEMU, {accel}")
-    return [Items(tuple((Code(one),) for one in told))] if told else []
+        facts.append(f"guests: QEMU, {accel}")
+    return [Items(tuple((Code(fact),) for fact in facts))] if facts else []
 
 
 def trailer(run: Run, variant: str, tester: str) -> str:
-    """``Tested-by``, where all is well: every cell ran or was ruled out, all as expected, something fixed,
-    nothing broken, no defect, no stand-in for the tree that was meant, no part of a series only."""
+    """Return the ``Tested-by`` line if it is deserved, else an empty string.
+
+    It is if every cell ran or was skipped, all results are as expected, something is fixed, nothing is broken
+    and no known defect shown, and the whole series was tested on the tree it is meant for, not on a stand-in.
+    """
     kinds = {e.kind for e in effects(run) if e.variant == variant}
     whole = all(c.state in (State.RAN, State.SKIPPED) for c in run.cells)
     well = (

@@ -1,14 +1,14 @@
-"""A report as blocks, and its renderings: for a terminal, as Markdown, as a plain-text mail. Pure.
+"""A report as blocks, and renderings of it: plain text, Markdown, the body of a mail. Pure.
 
-Text is made of our own words and of `Code`: names, outcomes, sentences and whatever else came from a guest,
-a series or a file. Only `Code` can be hostile, and each rendering has one place that makes it harmless:
+Text is made of our own words (str) and of `Code`: names, outcomes, sentences and all else that came from a
+guest, a series or a file. Only `Code` can be hostile; each rendering has one place that makes it harmless:
 
-    text       controls are made visible
-    Markdown   a code span, in which there are no links, mentions, references, headings or HTML
-    mail       the same as text, and trailers (``Tested-by:`` and the like) are broken up: tools collect them
+    text       control characters are made visible
+    Markdown   it becomes a code span, in which there are no links, mentions, references, headings or HTML
+    mail       as in text, and trailers (``Tested-by:`` and the like) are broken up, as tools collect them
                from replies
 
-Commands stand on a line of their own, which is never wrapped.
+A command stands on a line of its own, which is never wrapped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kmodpipe.util.text import one_line, visible_lines
 
 @dataclass(frozen=True)
 class Code:
-    """Text from outside, or a name."""
+    """A name, or text that is not our own."""
 
     text: str
 
@@ -59,14 +59,14 @@ class Command:
 
 @dataclass(frozen=True)
 class Quote:
-    """Lines of evidence."""
+    """Lines that are shown as they are: evidence."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Fold:
-    """What few want to read: folded where that can be."""
+    """Details that few readers want, folded where the format can do that."""
 
     title: Text
     blocks: tuple[Block, ...]
@@ -76,7 +76,7 @@ Block = Title | Paragraph | Items | Table | Command | Quote | Fold
 
 
 def listed(names: Iterable[str], most: int = 8) -> Text:
-    """``a, b and 3 more``."""
+    """Return the names as `Code`, the first *most* of them: ``a, b and 3 more``."""
     all_names = list(names)
     parts: list[str | Code] = []
     for name in all_names[:most]:
@@ -95,10 +95,11 @@ _ASCII = str.maketrans(
 
 @dataclass(frozen=True)
 class _Plain:
-    """How a plain rendering wraps; ``mail``: for a mailing list, without anything that tools would take for
-    a trailer or that readers without Unicode would not see."""
+    """Renders blocks as plain text."""
 
+    # In characters.
     width: int
+    # For a mailing list: ASCII signs, and nothing that tools would take for a trailer.
     mail: bool = False
 
     def text(self, text: Text) -> str:
@@ -137,7 +138,7 @@ class _Plain:
         return lines
 
     def table(self, table: Table) -> list[str]:
-        """Columns where they fit; else each row as an item, so that nothing is cut."""
+        """Return columns if they fit the width, else each row as an item, so that nothing is cut."""
         rows = [[self.text(text) for text in row] for row in table.rows]
         widths = [max(map(len, column)) for column in zip(table.head, *rows, strict=True)]
         if sum(widths) + 2 * len(widths) <= self.width:
@@ -148,18 +149,18 @@ class _Plain:
             ]
         lines = []
         for row in rows:
-            told = [row[0], *(f"{n} {t}" for n, t in zip(table.head[1:], row[1:], strict=True) if t)]
-            lines += self.wrap(", ".join(told), "- ", "  ")
+            parts = [row[0], *(f"{n} {t}" for n, t in zip(table.head[1:], row[1:], strict=True) if t)]
+            lines += self.wrap(", ".join(parts), "- ", "  ")
         return lines
 
 
 def text(blocks: Sequence[Block], width: int = 100) -> str:
-    """For a terminal or a log."""
+    """Render blocks for a terminal or a log."""
     return _joined(_Plain(width), blocks)
 
 
 def mail(blocks: Sequence[Block], width: int = 72) -> str:
-    """The body of a mail."""
+    """Render blocks as the body of a mail."""
     return _joined(_Plain(width, mail=True), blocks)
 
 
@@ -169,8 +170,10 @@ def _joined(plain: _Plain, blocks: Sequence[Block]) -> str:
 
 # -- Markdown -----------------------------------------------------------------------------------------
 def markdown(blocks: Sequence[Block], limit: int) -> str:
-    """GitHub's and GitLab's Markdown, ``limit`` characters at most: what there is no room for is left out as
-    whole blocks, and that is said."""
+    """Render blocks as the Markdown of GitHub and GitLab, at most *limit* characters.
+
+    Blocks that do not fit are left out whole, and the last line says so.
+    """
     cut = "*More than there is room for: the rest is in report.html.*\n"
     made: list[str] = []
     size = len(cut)
@@ -208,10 +211,11 @@ def _inline(text: Text, *, cell: bool = False) -> str:
 
 
 def _span(text: str, *, cell: bool) -> str:
-    """A code span that holds ``text``, whatever is in it."""
+    """Return a code span that holds *text*, whatever is in it."""
     line = one_line(text)
     if cell:
-        # In a table an escaped pipe is one of the text's; a backslash before it would escape the escape.
+        # In a table a pipe is escaped with a backslash. One that is in the text already, right before the
+        # pipe, would escape ours: a space keeps them apart.
         line = re.sub(r"(\\*)\|", lambda m: m[1] + " " * bool(m[1]) + "\\|", line)
     if not line.strip():
         return ""
@@ -227,7 +231,7 @@ def _fenced(text: str) -> list[str]:
 
 
 def _html(text: Text) -> str:
-    """A summary is HTML: Markdown is not read there, and entities stand for all that HTML would read."""
+    """Return *text* as HTML, for a ``<summary>``, where Markdown does not work."""
     return "".join(f"<code>{_entities(p.text)}</code>" if isinstance(p, Code) else p for p in text)
 
 

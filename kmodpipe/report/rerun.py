@@ -1,4 +1,4 @@
-"""The command that runs one result of a run again."""
+"""Build the command that runs one result of a run again."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ from kmodpipe.results import CONTROL, CaseInfo, CellResult, Run
 from kmodpipe.util import process
 
 PROPERTY = "repeat-with"
-"""The property of a run that holds the command without series, cell and case."""
+"""The property of a run that holds the command, without series, cell and case."""
 
 
 def argument_property(series: str) -> str:
-    """Name the property of a run that holds how ``series`` was named on the command line, if by a path."""
+    """Return the name of the property that holds what ``--series`` was given for *series*, if a path."""
     return f"series.{series}.argument"
 
 
 def command(run: Run, cell: CellResult | None = None, info: CaseInfo | None = None, variant: str = "") -> str:
-    """``invoke test … --series NAME --cell ID --case ID``; every case where ``info`` is None, and every cell
-    of series ``variant`` with its controls where ``cell`` is None."""
+    """Return ``invoke test … --series NAME --cell ID --case ID``.
+
+    Without *info* it runs every case; without *cell* every cell of the series *variant* and the control.
+    """
     variant = cell.variant if cell else variant
     if variant == CONTROL:
-        # It is there whatever the series; which module is tested is something that a series says.
+        # The control runs with any series; one has to be named as it declares the module under test.
         variant = next((c.variant for c in run.cells if c.variant != CONTROL), "none")
     name = variant.partition("@")[0]
     argv = ["--series", run.properties.get(argument_property(name), name)]

@@ -1,6 +1,7 @@
-"""What there is to say of a run, and of two of them side by side, as blocks. Pure.
+"""Summarize a run, or a comparison of two runs, as blocks of text. Pure.
 
-Everything is bounded: a change that many cells show is one row, long lists name the first and count the rest.
+Everything is bounded: a change that many cells show is one row, and long lists name the first entries and
+count the rest.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _SHOWN_EFFECTS = (EffectKind.REGRESSED, EffectKind.FIXED, EffectKind.KNOWN_DEFEC
 
 # -- a run --------------------------------------------------------------------------------------------
 def title(run: Run) -> Title:
-    """``✗ kmodpipe: index-nouuid on Linux 5.10.223``."""
+    """Return the title: ``✗ kmodpipe: index-nouuid on Linux 5.10.223``."""
     series = [v for v in dict.fromkeys(c.variant for c in run.cells) if v != CONTROL]
     kernel = run.properties.get("tree.kernel-version", "")
     of = listed(series, 4) if series else ("the unpatched tree",)
@@ -54,7 +55,7 @@ def _sign(run: Run) -> str:
 
 
 def of_run(run: Run, *, evidence: bool = True) -> list[Block]:
-    """The verdict on each series, what it changed, what is not as expected with its ``evidence``."""
+    """Return the verdict on each series, what it changed, and with *evidence* what is not as expected."""
     blocks: list[Block] = [Paragraph((f"{wording.total(run)}.",))]
     blocks += [Paragraph(verdict_text(v)) for v in wording.verdicts(run)]
     if bad := wording.control_failures(run):
@@ -72,6 +73,7 @@ def of_run(run: Run, *, evidence: bool = True) -> list[Block]:
 
 
 def verdict_text(verdict: SeriesVerdict, most: int = 8) -> Text:
+    """Return the verdict on a series as a paragraph, with the first *most* names of each statement."""
     parts: list[str | Code] = [Code(verdict.variant), " "]
     for number, statement in enumerate(verdict.statements):
         parts.append(("; " if number else "") + statement.lead)
@@ -81,7 +83,7 @@ def verdict_text(verdict: SeriesVerdict, most: int = 8) -> Text:
 
 
 def effect_table(run: Run) -> Table | None:
-    """What the series changed, one row a case and change."""
+    """Return a table of what all series changed, one row a case and change; None if nothing changed."""
     several = len({c.variant for c in run.cells}) > 2
     rows: list[tuple[Text, ...]] = []
     for effect in effects(run):
@@ -99,7 +101,7 @@ def effect_table(run: Run) -> Table | None:
 
 
 def effect_tables(run: Run, variant: str) -> list[Block]:
-    """What one series changed, a narrow table a kind."""
+    """Return what one series changed, a table for each kind of change, narrow enough for a mail."""
     made: list[Block] = []
     for kind in _SHOWN_EFFECTS:
         rows: list[tuple[Text, ...]] = [
@@ -114,6 +116,7 @@ def effect_tables(run: Run, variant: str) -> list[Block]:
 
 
 def _bounded(rows: list[tuple[Text, ...]], most: int) -> list[tuple[Text, ...]]:
+    """Return the first *most* rows, and one that counts the others."""
     if len(rows) <= most:
         return rows
     more: Text = (f"… and {len(rows) - most} more",)
@@ -121,8 +124,11 @@ def _bounded(rows: list[tuple[Text, ...]], most: int) -> list[tuple[Text, ...]]:
 
 
 def failures(run: Run, variants: Sequence[str] = ()) -> list[Block]:
-    """What is not as expected: the cells that did not run, then each case with its cells, with the command
-    that repeats the first."""
+    """Return what is not as expected: the cells that did not run, then failures and errors case by case.
+
+    Alike failures of a case are shown once, with all their cells, the command that repeats the first, and its
+    evidence. *variants* limits it to their cells.
+    """
     cells = [c for c in run.cells if not variants or c.variant in variants]
     blocks = _unfinished(run, cells)
     groups: dict[tuple[str, str], list[tuple[CellResult, CaseResult]]] = {}
@@ -142,7 +148,7 @@ def failures(run: Run, variants: Sequence[str] = ()) -> list[Block]:
 
 
 def _unfinished(run: Run, cells: Sequence[CellResult]) -> list[Block]:
-    """Cells that should have run and did not, those with one reason together."""
+    """Return the cells that should have run and did not, grouped by reason."""
     groups: dict[tuple[State, str], list[CellResult]] = {}
     for cell in cells:
         if cell.state not in (State.RAN, State.SKIPPED):
@@ -160,11 +166,12 @@ def _unfinished(run: Run, cells: Sequence[CellResult]) -> list[Block]:
 
 
 def _alike(result: CaseResult) -> tuple[str, str]:
-    """Equal for failures that differ in numbers only."""
+    """Return a key that is equal for failures that differ in numbers only."""
     return result.case, re.sub(r"[0-9]+", "N", sentence(result))
 
 
 def _failure(run: Run, found: Sequence[tuple[CellResult, CaseResult]]) -> list[Block]:
+    """Return the blocks about alike failures; command and evidence are those of the first."""
     cell, result = found[0]
     info = next((i for i in run.cases if i.id == result.case), None)
     where = listed([c.cell for c, _ in found], _CELLS)
@@ -183,12 +190,13 @@ def _failure(run: Run, found: Sequence[tuple[CellResult, CaseResult]]) -> list[B
 
 
 def provenance(run: Run) -> Fold:
+    """Return the run's properties as a folded table."""
     rows = tuple(((Code(name),), (Code(value),)) for name, value in run.properties.items())
     return Fold(("Provenance",), (Table(("what", "value"), rows),))
 
 
 def matrix(run: Run, most: int = 1500) -> Fold | None:
-    """Cases by row, cells by column; None for a run that is too large for a table."""
+    """Return a folded table, cases by row and cells by column; None for a run that is too large for one."""
     cells = [c for c in run.cells if c.state is not State.SKIPPED]
     if not cells or not run.cases or len(cells) > 12 or len(cells) * len(run.cases) > most:
         return None
@@ -204,7 +212,7 @@ def matrix(run: Run, most: int = 1500) -> Fold | None:
     return Fold(("Every case in every cell",), (Table(head, tuple(rows)), legend))
 
 
-# -- two of them --------------------------------------------------------------------------------------
+# -- a comparison -------------------------------------------------------------------------------------
 _SECTIONS = (
     (Change.NEWLY_FAILING, "Newly failing"),
     (Change.NEWLY_FLAKY, "Newly flaky"),
@@ -216,11 +224,11 @@ _SECTIONS = (
 )
 
 _OPEN = (Change.NEWLY_FAILING, Change.NEWLY_FLAKY, Change.LOST)
-"""What nobody has to unfold."""
+"""The sections that are never folded."""
 
 
 def of_comparison(found: Comparison, run: Run, *, evidence: bool = True) -> list[Block]:
-    """What changed, with the ``evidence`` of what fails now; ``run`` is the new one."""
+    """Return what changed, and with *evidence* that of the new failures. *run* is the newer run."""
     blocks: list[Block] = [Paragraph(headline(found))]
     if found.note:
         blocks.append(Paragraph((f"{found.note}.",)))
@@ -228,9 +236,9 @@ def of_comparison(found: Comparison, run: Run, *, evidence: bool = True) -> list
         own = found.of(change)
         if not own:
             continue
-        told: Text = (f"{heading}: {count(len(own), 'result')}",)
+        section: Text = (f"{heading}: {count(len(own), 'result')}",)
         table = _changed(own)
-        blocks += [Title(told), table] if change in _OPEN else [Fold(told, (table,))]
+        blocks += [Title(section), table] if change in _OPEN else [Fold(section, (table,))]
         if evidence and change is Change.NEWLY_FAILING:
             blocks += _reasons(run, own)
         same = sum(d.same_parts for d in own)
@@ -252,19 +260,20 @@ def of_comparison(found: Comparison, run: Run, *, evidence: bool = True) -> list
 
 
 def headline(found: Comparison) -> Text:
-    """``run B against run A: 2 newly failing, 1 newly passing, 540 unchanged.``"""
+    """Return ``run B against run A: 2 newly failing, 1 newly passing, 540 unchanged.``"""
     counts = [f"{n} {change.value}" for change in Change if (n := found.counts.get(change, 0))]
-    told = f": {', '.join(counts) or 'nothing in common'}."
+    totals = f": {', '.join(counts) or 'nothing in common'}."
     meaning = " Failing means here that a user does not get what the case is about." if found.by_goal else ""
-    return (Code(found.new), " against ", Code(found.old), told + meaning)
+    return (Code(found.new), " against ", Code(found.old), totals + meaning)
 
 
 def _changed(own: Sequence[Difference]) -> Table:
+    """Return a table of differences, those with the same outcomes in one row."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for d in own:
         after_cell = d.after_cell
         if after_cell and after_cell.state not in (State.RAN, State.SKIPPED):
-            # The cell is what changed, all its cases with it.
+            # The cell did not run: one row for all its cases.
             key = (f"(all of {after_cell.cell})", "", after_cell.state.value)
         else:
             key = (d.case, *_words(d))
@@ -277,21 +286,21 @@ def _changed(own: Sequence[Difference]) -> Table:
 
 
 def _words(difference: Difference) -> tuple[str, str]:
-    """What was observed then and now; where that is the same, what it was taken for as well."""
+    """Return the outcomes before and after; if they are equal, with the verdicts, which differ then."""
     both = (difference.before, difference.after)
-    told = [result.word if result else "not there" for result in both]
-    if told[0] == told[1]:
-        told = [f"{t} ({wording.mark(r).word})" if r else t for t, r in zip(told, both, strict=True)]
-    return told[0], told[1]
+    words = [result.word if result else "not there" for result in both]
+    if words[0] == words[1]:
+        words = [f"{w} ({wording.mark(r).word})" if r else w for w, r in zip(words, both, strict=True)]
+    return words[0], words[1]
 
 
 def _short(value: str) -> str:
-    """A digest's first digits tell it from another."""
+    """Return *value* with each digest in it cut to its first 12 digits."""
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b", r"\1…", value) or "not known"
 
 
 def _reasons(run: Run, own: Sequence[Difference]) -> list[Block]:
-    """Of what fails now, the first of each sentence with its command."""
+    """Return the blocks about the new failures in cells that ran, alike ones once."""
     cells = {d.after_cell.cell for d in own if d.after_cell and d.after_cell.state is State.RAN}
     chosen = {(d.cell, d.case) for d in own}
     groups: dict[tuple[str, str], list[tuple[CellResult, CaseResult]]] = {}
@@ -304,6 +313,7 @@ def _reasons(run: Run, own: Sequence[Difference]) -> list[Block]:
 
 
 def _durations(found: Comparison) -> list[Block]:
+    """Return the tables of slower and faster results."""
     blocks: list[Block] = []
     for change, heading in ((Change.SLOWER, "Slower"), (Change.FASTER, "Faster")):
         own = sorted(found.of(change), key=lambda d: d.times, reverse=change is Change.SLOWER)
@@ -321,30 +331,32 @@ def _durations(found: Comparison) -> list[Block]:
             table = Table(("case", "cell", "before", "now", "times"), tuple(_bounded(rows, _ROWS)))
             blocks.append(Fold((f"{heading}: {count(len(own), 'result')}",), (table,)))
     if blocks and found.speed != 1:
-        told = f"This run took {found.speed:.2f} times as long as a whole, which is taken out of the times."
-        blocks.append(Paragraph((told,)))
+        text = f"This run took {found.speed:.2f} times as long as a whole, which is taken out of the times."
+        blocks.append(Paragraph((text,)))
     return blocks
 
 
 def _each(result: CaseResult | None) -> float:
+    """Return the seconds that one attempt took."""
     return result.duration_s / max(result.attempts, 1) if result else 0.0
 
 
 def _came_and_went(found: Comparison) -> list[Block]:
+    """Return the cells and cases that only one of the two runs has."""
     items: list[Text] = []
-    for told, names in (
+    for label, names in (
         ("new cells", found.appeared_cells),
         ("cells that are gone", found.vanished_cells),
         ("new cases", found.appeared_cases),
         ("cases that are gone", found.vanished_cases),
     ):
         if names:
-            items.append((f"{told}: ", *listed(names, 12)))
+            items.append((f"{label}: ", *listed(names, 12)))
     return [Items(tuple(items))] if items else []
 
 
 def whole(run: Run, found: Comparison | None, extra: Iterable[Block | None] = ()) -> list[Block]:
-    """The comparison, where there is one, before the run itself."""
+    """Return the whole report: title, comparison if there is one, the run itself, and the *extra* blocks."""
     blocks: list[Block] = [title(run)]
     if found:
         blocks += [*of_comparison(found, run), Fold(("The run as such",), tuple(of_run(run, evidence=False)))]

@@ -1,8 +1,14 @@
-"""The end of a run on the screen: cells down, cases across, and what each series did to the control.
+"""The report at the end of a run, for the terminal: the matrix of results, and what each series changed.
 
-Everything fits the width that it is given: first with the cases' names as headings, then with letters and a
-legend; where there are more cases than that, they go down and the cells across; then signs alone, in blocks.
-Text that came from a guest is made visible here again.
+The matrix takes the first of these forms that fits the terminal's width:
+
+    cells by row, cases by column, with the cases' names as headings
+    the same with letters as headings, and a legend
+    cases by row, cells by column, if there are more cases than cells; outcomes with words, then signs alone
+    cells by row, signs alone
+    the same cut into blocks of columns
+
+Control characters in text from a guest are made visible.
 """
 
 from __future__ import annotations
@@ -35,6 +41,7 @@ _WORD_LIMIT = 20
 _SLOWEST = 5
 _FAILURES = 40
 _SLOW_S = 1.0
+# The effects that get a line each, with their style.
 _KINDS = {
     EffectKind.REGRESSED: "bold red",
     EffectKind.KNOWN_DEFECT: "yellow",
@@ -55,14 +62,14 @@ _STYLES = {
 
 
 def sign(result: CaseResult) -> tuple[str, str]:
-    """A sign that can be told without colour, and its style."""
+    """Return the sign of a result and its style; the sign is clear without colour."""
     found = mark(result)
-    # There is the outcome beside it nearly always, and the legend has one sign for all that was expected.
+    # The outcome usually stands beside it, and the legend has one sign for all that was expected.
     return ("✓" if found.key == "unmet" else found.sign), _STYLES[found.key]
 
 
 def report(run: Run) -> RenderableType:
-    """All of it, for `Screen.show`."""
+    """Return the whole report, for `Screen.show`."""
     parts: list[RenderableType] = [Matrix(run)]
     for part in (
         series_lines(run),
@@ -81,7 +88,7 @@ def report(run: Run) -> RenderableType:
 # -- the matrix ---------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Matrix:
-    """Cells that were not skipped, by row, and cases by column."""
+    """The matrix of cases and cells that were not skipped, laid out for the width it is printed at."""
 
     run: Run
 
@@ -119,7 +126,7 @@ class Matrix:
 
 
 def _letters(index: int) -> str:
-    """A, B … Z, AA, AB …"""
+    """Return the column's name: A, B … Z, AA, AB …"""
     text = ""
     while index >= 0:
         text = chr(ord("A") + index % 26) + text
@@ -128,6 +135,7 @@ def _letters(index: int) -> str:
 
 
 def _table(cells: Sequence[CellResult], cases: Sequence[str], headings: Sequence[str], words: bool) -> Table:
+    """Return the table with cells by row and cases by column; *words* adds the outcomes to the signs."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("cell", no_wrap=True, overflow="ellipsis", style="bold")
     for heading in headings:
@@ -145,7 +153,7 @@ def _table(cells: Sequence[CellResult], cases: Sequence[str], headings: Sequence
 def _table_across(
     cells: Sequence[CellResult], cases: Sequence[str], headings: Sequence[str], words: bool
 ) -> Table:
-    """Cases down, cells across."""
+    """Return the table with cases by row and cells by column."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("case", no_wrap=True, overflow="ellipsis", style="bold")
     for heading in headings:
@@ -159,7 +167,7 @@ def _table_across(
 def _width_across(
     cells: Sequence[CellResult], cases: Sequence[str], headings: Sequence[str], words: bool
 ) -> int:
-    """The columns of the screen that `_table_across` wants."""
+    """Return how many columns of the terminal `_table_across` needs."""
     names = max(cell_len(one_line(case)) for case in cases) + 2
     return names + sum(
         2 + max(cell_len(heading), *(_mark(result, words).cell_len for result in cell.cases), 1)
@@ -178,7 +186,7 @@ def _mark(result: CaseResult | None, words: bool) -> Text:
 
 
 def _width(cells: Sequence[CellResult], cases: Sequence[str], headings: Sequence[str], words: bool) -> int:
-    """The columns of the screen that `_table` wants; rich's own measuring takes seconds at 100 × 100."""
+    """Return how many columns of the terminal `_table` needs; rich takes seconds to measure 100 × 100."""
     widest = {case: cell_len(one_line(heading)) for case, heading in zip(cases, headings, strict=True)}
     for cell in cells:
         for result in cell.cases:
@@ -200,9 +208,9 @@ def _legend(cases: Sequence[str], headings: Sequence[str]) -> Iterable[Renderabl
     )  # fmt: skip
 
 
-# -- under it -----------------------------------------------------------------------------------------
+# -- below the matrix ---------------------------------------------------------------------------------
 def series_lines(run: Run) -> list[RenderableType]:
-    """For each series what it broke, fixed and left, one line per case and change."""
+    """Return for each series what it broke, fixed and left, one line per case and change."""
     lines: list[RenderableType] = []
     found = effects(run)
     for variant in dict.fromkeys(e.variant for e in found):
@@ -223,8 +231,10 @@ def series_lines(run: Run) -> list[RenderableType]:
 
 
 def _unhelped(effects: Sequence[Effect]) -> list[RenderableType]:
-    """What the control does not do and the series does not do either, in one line: it may be long, and nobody
-    is worse off. An unexpected one has a line of its own."""
+    """Return the cases that fail with and without the series, in one line, since there may be many.
+
+    An unexpected failure has a line of its own.
+    """
     kind = EffectKind.STILL_FAILING
     own = [e for e in effects if e.kind is kind]
     lines: list[RenderableType] = [_effect_line(e) for e in own if e.unexpected]
@@ -247,7 +257,7 @@ def _effect_line(effect: Effect) -> Text:
 
 
 def axis_lines(run: Run) -> list[RenderableType]:
-    """Dead axes with the places in the source; and axes that make no difference in some cells."""
+    """Return the dead axes with places in the source, and the axes that make no difference in some cells."""
     lines: list[RenderableType] = []
     for dead in run.dead_axes:
         mark, style = ("✗", "bold red") if dead.failure else ("·", "dim")
@@ -257,12 +267,12 @@ def axis_lines(run: Run) -> list[RenderableType]:
 
 
 def skipped_lines(run: Run) -> list[RenderableType]:
-    """Skipped cells, those with the same reason together."""
+    """Return the skipped cells, grouped by reason."""
     return _by_reason("skipped", "–", "dim", [c for c in run.cells if c.state is State.SKIPPED])
 
 
 def unfinished_lines(run: Run) -> list[RenderableType]:
-    """Cells that should have run and did not."""
+    """Return the cells that should have run and did not, grouped by reason."""
     unbuilt = [c for c in run.cells if c.state is State.BUILD_FAILED]
     bad = [c for c in run.cells if c.state not in (State.RAN, State.SKIPPED, State.BUILD_FAILED)]
     return _by_reason("", "✗", "bold red", unbuilt) + _by_reason("", "!", "magenta", bad)
@@ -280,7 +290,7 @@ def _by_reason(word: str, mark: str, style: str, cells: Sequence[CellResult]) ->
 
 
 def failed_lines(run: Run) -> list[RenderableType]:
-    """Every failure and error of a cell that ran: where, and the sentence."""
+    """Return a line for each failure and error in cells that ran."""
     lines: list[RenderableType] = []
     for cell, result in wrong(run):
         mark, style = sign(result)
@@ -293,21 +303,24 @@ def failed_lines(run: Run) -> list[RenderableType]:
 
 
 def rate_lines(run: Run) -> list[RenderableType]:
-    """Of a soak, the rate of each case that never failed, with its bound; the others have a line already."""
+    """Return, for a run with ``--repeat``, the bound on the failure rate of each case that never failed.
+
+    A case that failed has a line in `failed_lines`.
+    """
     if run.properties.get("repeat", "1") == "1":
         return []
     lines: list[RenderableType] = []
     for cell, result in run.results():
         if result.verdict is Verdict.PASS:
-            told = one_line(result.message.split(";", 1)[0])
-            lines.append(Text(f"  {one_line(cell.cell)} {one_line(result.case)}: {told}", style="dim"))
+            rate = one_line(result.message.split(";", 1)[0])
+            lines.append(Text(f"  {one_line(cell.cell)} {one_line(result.case)}: {rate}", style="dim"))
     if len(lines) > _FAILURES:
         lines[_FAILURES:] = [Text(f"  … and {len(lines) - _FAILURES} more, all in junit.xml", style="dim")]
     return [Text("soak:", style="dim"), *lines] if lines else []
 
 
 def slow_lines(run: Run) -> list[RenderableType]:
-    """The slowest cases of a second or more."""
+    """Return the slowest cases that took a second or more."""
     timed = sorted(run.results(), key=lambda pair: -pair[1].duration_s)[:_SLOWEST]
     lines: list[RenderableType] = [
         Text(f"  {r.duration_s:6.1f} s  {one_line(c.cell)} {one_line(r.case)}{_limit(r)}", style="dim")
@@ -318,9 +331,10 @@ def slow_lines(run: Run) -> list[RenderableType]:
 
 
 def _limit(result: CaseResult) -> str:
-    told = close(result)
-    return f", {told}" if told else ""
+    text = close(result)
+    return f", {text}" if text else ""
 
 
 def total_line(run: Run) -> Text:
+    """Return the last line: the totals and the exit code."""
     return Text(total(run), style="bold green" if exit_code(run) == 0 else "bold red")

@@ -1,4 +1,7 @@
-"""The geometry of the timeline: bars on lanes, one lane for what one worker did. Pure."""
+"""Lay out the timeline of a run: bars on lanes, steps that ran at the same time on different lanes. Pure.
+
+Units are those of the SVG's viewBox, 1000 wide, unless a name ends in ``_s`` (seconds).
+"""
 
 from __future__ import annotations
 
@@ -19,24 +22,32 @@ _TICKS_S = (0.1, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7
 
 @dataclass(frozen=True)
 class Bar:
+    """One step, or one part of a guest's life."""
+
     x: float
     y: int
     width: float
     height: int
+    # Its colour; one of `Picture.kinds`.
     kind: str
     title: str
+    # The label on it; empty if there is no room.
     text: str = ""
     failed: bool = False
 
 
 @dataclass(frozen=True)
 class Tick:
+    """A mark on the time axis."""
+
     x: float
     text: str
 
 
 @dataclass(frozen=True)
 class Row:
+    """A row of the table that repeats the picture in text."""
+
     starts: str
     takes: str
     kind: str
@@ -46,22 +57,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Picture:
-    """``told`` says in words what the picture shows; ``kinds`` are the colours and what they stand for;
-    ``hidden`` counts the steps that are in neither picture nor table."""
+    """The timeline, as the template draws it."""
 
     width: int
     height: int
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
+    # Colour names and what they stand for.
     kinds: tuple[tuple[str, str], ...]
-    told: str
+    # What the picture shows, in words.
+    description: str
     table: tuple[Row, ...]
+    # How many steps the table leaves out.
     hidden: int
 
 
 def draw(spans: Sequence[Span]) -> Picture | None:
-    """The picture of a run; None where no times are known."""
-    # Results can come from anywhere: JSON has room for infinity.
+    """Return the timeline of *spans*, None if no times are known."""
+    # Results may come from elsewhere, and JSON readers accept infinity.
     known = [s for s in spans if s.seconds >= 0 and math.isfinite(s.began + s.seconds + (s.boot_s or 0))]
     if not known:
         return None
@@ -88,7 +101,7 @@ def draw(spans: Sequence[Span]) -> Picture | None:
             ("base", "kernel base"), ("module", "module of a cell"), ("test", "a cell under test"),
             ("boot", "a guest, until its /init"), ("guest", "a guest, from there on"), ("other", "all else"),
         ),
-        _told(known, whole),
+        _description(known, whole),
         tuple(
             Row(f"{s.began - start:.1f} s", f"{s.seconds:.1f} s", s.kind, s.subject, s.outcome) for s in rows
         ),
@@ -97,12 +110,12 @@ def draw(spans: Sequence[Span]) -> Picture | None:
 
 
 def _is_guest(span: Span) -> bool:
-    # Making the guest's root file system is a step of the same name, and has no time to /init.
+    # The step that builds the guest's initramfs has the same kind; its subject is "guest" too.
     return span.kind == _GUEST and span.subject != _GUEST
 
 
 def _lanes(steps: Sequence[Span]) -> list[int]:
-    """The lowest lane that is free when each step begins."""
+    """Return for each step the lowest lane that is free when it begins; *steps* are in order of beginning."""
     ends: list[float] = []
     lanes = []
     for span in steps:
@@ -115,7 +128,7 @@ def _lanes(steps: Sequence[Span]) -> list[int]:
 
 
 def _home(guest: Span, steps: Sequence[Span], lanes: Sequence[int]) -> int | None:
-    """The lane of the test that a guest belongs to."""
+    """Return the lane of the test that started a guest, None if there is none."""
     for span, lane in zip(steps, lanes, strict=True):
         inside = span.began - 0.01 <= guest.began <= span.began + span.seconds + 0.01
         if span.kind == "test" and span.subject == guest.subject and inside:
@@ -140,34 +153,35 @@ def _bar(span: Span, lane: int, start: float, scale: float) -> Bar:
 
 
 def _strip(span: Span, lane: int, start: float, scale: float) -> list[Bar]:
-    """A guest below its test: the time to /init, and the rest."""
+    """Return the bars of a guest, drawn below its test: the time to /init, and the rest."""
     x, y = (span.began - start) * scale, lane * _LANE + 2 + _BAR
     boot = min(span.boot_s or 0.0, span.seconds)
-    told = f"guest of {span.subject}: {span.seconds:.1f} s, {span.outcome}"
-    told += f", /init after {span.boot_s:.1f} s" if span.boot_s is not None else ""
+    title = f"guest of {span.subject}: {span.seconds:.1f} s, {span.outcome}"
+    title += f", /init after {span.boot_s:.1f} s" if span.boot_s is not None else ""
     rest = max((span.seconds - boot) * scale, 0.5)
-    bars = [Bar(round(x + boot * scale, 1), y, round(rest, 1), _STRIP, "guest", told)]
+    bars = [Bar(round(x + boot * scale, 1), y, round(rest, 1), _STRIP, "guest", title)]
     if boot:
-        bars.append(Bar(round(x, 1), y, round(max(boot * scale, 0.5), 1), _STRIP, "boot", told))
+        bars.append(Bar(round(x, 1), y, round(max(boot * scale, 0.5), 1), _STRIP, "boot", title))
     return bars
 
 
 def _ticks(whole: float, scale: float) -> tuple[Tick, ...]:
     step = next((t for t in _TICKS_S if whole / t <= 10), _TICKS_S[-1])
-    # The last one needs room for its text.
+    # The last tick needs room for its text.
     number = min(int(whole * 0.96 / step), 50)
     return tuple(Tick(round(n * step * scale, 1), clock(n * step)) for n in range(number + 1))
 
 
 def clock(seconds: float) -> str:
-    """``0.5 s``, ``42 s``, ``3 min``, ``1 h 20 min``."""
+    """Return a duration as text: ``0.5 s``, ``42 s``, ``3 min``, ``1 h 20 min``."""
     if seconds < 60 or (seconds < 600 and seconds % 60):
         return f"{seconds:g} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min".replace(" 0 min", "")
 
 
-def _told(spans: Sequence[Span], whole: float) -> str:
+def _description(spans: Sequence[Span], whole: float) -> str:
+    """Return in words what the picture shows; *whole* is in seconds."""
     parts = [f"{whole:.0f} s from the first step to the last"]
     for kind, noun in (("base", "kernel base"), ("module", "module"), ("test", "cell under test")):
         own = [s.seconds for s in spans if s.kind == kind]

@@ -1,7 +1,8 @@
-"""Words and signs that every form of a report has in common. Pure.
+"""Words and signs that all forms of a report share. Pure.
 
-A sign says what colour says, for those who see none: ✓ as expected and as a user wants it, ○ as expected
-only, ✗ not, ~ flaky, ⚠ a known defect, ! no verdict, – skipped.
+The signs carry the same information as the colours, so that neither is needed: ✓ as expected and as a user
+wants it, ○ as expected but not what a user wants, ✗ not as expected, ~ flaky, ⚠ a known defect, ! no verdict,
+– skipped.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kmodpipe.results import (
+    CLOSE_TO_LIMIT,
     CONTROL,
     ENDED_EARLY,
     CaseResult,
@@ -28,10 +30,12 @@ from kmodpipe.util.text import one_line
 
 @dataclass(frozen=True)
 class Mark:
-    """How a result looks: ``key`` names it in style sheets and filters, ``word`` says it in full."""
+    """How a result is shown."""
 
     sign: str
+    # Its name in style sheets and filters.
     key: str
+    # The meaning in words.
     word: str
 
 
@@ -43,10 +47,11 @@ FAIL = Mark("✗", "fail", "not as expected")
 ERROR = Mark("!", "error", "no verdict")
 SKIP = Mark("–", "skip", "skipped")
 MARKS = (FAIL, FLAKY, ERROR, DEFECT, PASS, UNMET, SKIP)
-"""In the order in which a reader wants them."""
+"""All marks, the most important first."""
 
 
 def mark(result: CaseResult) -> Mark:
+    """Return the mark of a result."""
     if result.known_defect:
         return DEFECT
     if result.flaky:
@@ -57,31 +62,31 @@ def mark(result: CaseResult) -> Mark:
 
 
 def count(number: int, noun: str) -> str:
-    """``1 cell``, ``2 cells``."""
+    """Return a number with its noun: ``1 cell``, ``2 cells``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def some(names: Sequence[str], most: int = 8) -> str:
-    """The names, the first of many."""
+    """Return the names joined by commas; after the first *most* of them ``and 3 more``."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def sentence(result: CaseResult) -> str:
-    """The first line of a result's message, as one line; what stands for it where there is none."""
+    """Return the first line of a result's message, or its verdict if there is no message."""
     return one_line(result.message.strip().split("\n", 1)[0]) or f"{result.verdict.value}: no message"
 
 
-_CLOSE = 0.5
-
-
 def close(result: CaseResult) -> str:
-    """``93% of its time limit``, for a case that used much of it: one that passed may not the next time."""
-    return f"{result.limit_used:.0%} of its time limit" if result.limit_used > _CLOSE else ""
+    """Return ``93% of its time limit`` for a case that was close to it, else an empty string."""
+    return f"{result.limit_used:.0%} of its time limit" if result.limit_used > CLOSE_TO_LIMIT else ""
 
 
 def wrong(run: Run) -> Iterable[tuple[CellResult, CaseResult]]:
-    """What failed or has no verdict though its cell ran; a cell that did not is told as a whole."""
+    """Yield the results that failed or have no verdict, with their cells.
+
+    Cells that did not run are left out: reports show each of them once, as a whole.
+    """
     for cell, result in run.results():
         bad = result.verdict in (Verdict.FAIL, Verdict.ERROR)
         if bad and (cell.state is State.RAN or result.attempts):
@@ -89,7 +94,7 @@ def wrong(run: Run) -> Iterable[tuple[CellResult, CaseResult]]:
 
 
 def total(run: Run) -> str:
-    """``12 passed (2 known defects), 1 failed, 0 errors, 3 skipped, 1 dead axis: exit 1``."""
+    """Return ``12 passed (2 known defects), 1 failed, 0 errors, 3 skipped, 1 dead axis: exit 1``."""
     n = totals(run)
     dead = f", {n['dead axes']} dead {'axis' if n['dead axes'] == 1 else 'axes'}" if n["dead axes"] else ""
     known = f" ({count(n['known defects'], 'known defect')})" if n["known defects"] else ""
@@ -103,23 +108,24 @@ def total(run: Run) -> str:
 
 
 def tree(run: Run) -> str:
-    """``Linux 5.10.223 (debian-5.10 5.10.223-1), the stand-in for overlayfs-next``."""
+    """Return ``Linux 5.10.223 (debian-5.10 5.10.223-1), the stand-in for overlayfs-next``."""
     known = run.properties
     name = known.get("tree.tree") or known.get("tree", "an unknown tree")
     version = known.get("tree.version") or known.get("tree.commit", "")
-    told = f"Linux {known.get('tree.kernel-version', '?')} ({name}{f' {version}' if version else ''})"
+    text = f"Linux {known.get('tree.kernel-version', '?')} ({name}{f' {version}' if version else ''})"
     if stood_for := known.get("tree.stand-in-for"):
-        told += f", the stand-in for {stood_for.partition(' ')[0]}"
-    return one_line(told)
+        text += f", the stand-in for {stood_for.partition(' ')[0]}"
+    return one_line(text)
 
 
 # -- the verdict on a series --------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Named:
-    """A case, and in how many of the series' cells that ran a statement holds for it."""
+    """A case, and in how many cells of the series a statement holds for it."""
 
     case: str
     cells: int
+    # How many cells of the series ran.
     of: int
 
     def __str__(self) -> str:
@@ -129,14 +135,16 @@ class Named:
 
 @dataclass(frozen=True)
 class Statement:
-    """One part of the verdict: ``lead`` (``fixes 2 cases``), and the cases that it is about. A ``quiet`` one
-    is of interest for its number, less for its names."""
+    """One part of the verdict on a series."""
 
+    # ``fixes 2 cases``
     lead: str
     cases: tuple[Named, ...] = ()
+    # Only the number matters, the names are left out.
     quiet: bool = False
 
     def text(self, most: int = 8) -> str:
+        """Return the statement with the first *most* names."""
         if not self.cases or self.quiet:
             return self.lead
         return f"{self.lead} ({some([str(n) for n in self.cases], most)})"
@@ -144,17 +152,19 @@ class Statement:
 
 @dataclass(frozen=True)
 class SeriesVerdict:
-    """What one series did against the control, as the parts of a paragraph."""
+    """What one series changed compared with the control, as the parts of a paragraph."""
 
     variant: str
     statements: tuple[Statement, ...]
+    # It broke something, does not build or has unexpected results.
     bad: bool
 
     def text(self, most: int = 8) -> str:
-        """The paragraph."""
+        """Return the paragraph, with the first *most* names of each statement."""
         return f"{one_line(self.variant)} {'; '.join(s.text(most) for s in self.statements)}."
 
 
+# How each kind of effect is worded, and what is written if there is none.
 _LEADS = (
     (EffectKind.REGRESSED, "breaks {}", "breaks nothing"),
     (EffectKind.FIXED, "fixes {}", "fixes nothing"),
@@ -168,7 +178,7 @@ _QUIET = (EffectKind.STILL_FAILING, EffectKind.UNCHANGED, EffectKind.NOT_APPLICA
 
 
 def verdicts(run: Run) -> tuple[SeriesVerdict, ...]:
-    """One for each series of the run, in its order."""
+    """Return the verdict on each series of the run, in the run's order."""
     found = effects(run)
     return tuple(_verdict(run, found, variant) for variant in dict.fromkeys(e.variant for e in found))
 
@@ -176,15 +186,14 @@ def verdicts(run: Run) -> tuple[SeriesVerdict, ...]:
 def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
     own = [e for e in found if e.variant == variant]
     ran = ran_cells(run, variant)
-    made = _troubles(run, variant, len(ran))
+    made = _problems(run, variant, len(ran))
     bad = bool(made)
     for kind, lead, nothing in _LEADS:
         cells: dict[str, set[str]] = {}
         for effect in own:
             if effect.kind is kind:
-                there = {c for c in effect.cells if c in ran}
-                cells.setdefault(effect.case, set()).update(there)
-        named = tuple(Named(case, len(there), len(ran)) for case, there in cells.items() if there)
+                cells.setdefault(effect.case, set()).update(c for c in effect.cells if c in ran)
+        named = tuple(Named(case, len(ids), len(ran)) for case, ids in cells.items() if ids)
         if named:
             made.append(Statement(lead.format(count(len(named), "case")), named, kind in _QUIET))
             bad = bad or kind is EffectKind.REGRESSED
@@ -193,8 +202,11 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
     return SeriesVerdict(variant, tuple(made or [Statement("did not run in any cell")]), bad)
 
 
-def _troubles(run: Run, variant: str, of: int) -> list[Statement]:
-    """What comes first: a series that does not build, and results that nobody expected."""
+def _problems(run: Run, variant: str, of: int) -> list[Statement]:
+    """Return the statements that come first: cells that do not build, and unexpected results.
+
+    *of* is how many cells of the series ran.
+    """
     made = []
     broken = sum(c.variant == variant and c.state is State.BUILD_FAILED for c in run.cells)
     if broken:
@@ -210,9 +222,10 @@ def _troubles(run: Run, variant: str, of: int) -> list[Statement]:
 
 
 def ran_cells(run: Run, variant: str) -> frozenset[str]:
+    """Return the ids of the cells of a variant that ran."""
     return frozenset(c.cell for c in run.cells if c.variant == variant and c.state is State.RAN)
 
 
 def control_failures(run: Run) -> list[tuple[CellResult, CaseResult]]:
-    """What the control shows and should not: comparisons with it say less."""
+    """Return the failures of the control; they weaken every comparison with it."""
     return [(c, r) for c, r in run.results() if c.variant == CONTROL and r.verdict is Verdict.FAIL]

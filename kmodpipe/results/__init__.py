@@ -1,16 +1,17 @@
-"""What came of a run.
+"""The results of a run: the records that the judge fills in and the reports read, and results.json. Pure.
 
-    model      the records, and the rule that nothing planned vanishes
-    effects    what a series did, against the control
+    model      the records; every planned case is in them from the start
+    effects    what a series changed, compared with the control
     document   results.json
 
-`kmodpipe.report` writes what people and other programs read.
+In: verdicts of the judge. Out: a `Run`, which `kmodpipe.report` turns into HTML, JUnit, text and mail.
 """
 
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
 from kmodpipe.results.effects import Effect, EffectKind, control_of, effects
 from kmodpipe.results.model import (
+    CLOSE_TO_LIMIT,
     ENDED_EARLY,
     Attempt,
     CaseInfo,
@@ -29,6 +30,7 @@ from kmodpipe.results.model import (
 )
 
 __all__ = [
+    "CLOSE_TO_LIMIT",
     "CONTROL",
     "ENDED_EARLY",
     "SCHEMA",

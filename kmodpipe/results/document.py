@@ -1,4 +1,4 @@
-"""results.json: a run as a file, written and read. Pure but for `save` and `load`."""
+"""Write and read results.json, which holds a whole run. Pure except for `save` and `load`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERSION = 1
 
 
 def to_json(run: Run) -> str:
-    """The run as JSON, with exit code, totals and effects for readers that do not want to work them out."""
+    """Return the run as JSON, with exit code, totals and effects, so that readers need not compute them."""
     document = {
         "schema": SCHEMA,
         "version": VERSION,
@@ -33,7 +33,10 @@ def to_json(run: Run) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """JSON values only, lone surrogates shown as ``\\udc80``: half the JSON readers refuse them."""
+    """Return *value* as plain JSON values.
+
+    Lone surrogates are written out as the text ``\\udc80``, since many JSON readers refuse them.
+    """
     if isinstance(value, str):
         return str(value) if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if dataclasses.is_dataclass(value):
@@ -46,7 +49,10 @@ def _plain(value: Any) -> Any:
 
 
 def from_json(text: str, *, where: str = "") -> Run:
-    """The run in a results.json. Raises UserError for anything else, another version included."""
+    """Return the run in the text of a results.json.
+
+    Raise UserError if it is not one, or is of another version. *where* is the file's name for the error.
+    """
     try:
         document = json.loads(text)
     except ValueError as e:
@@ -61,17 +67,17 @@ def from_json(text: str, *, where: str = "") -> Run:
         return TypeAdapter(Run).validate_python(document.get("run"))
     except (ValidationError, ValueError) as e:
         raise UserError(
-            "results.json is not as it should be", where=where, detail="\n".join(str(e).splitlines()[:12])
+            "results.json does not match its schema", where=where, detail="\n".join(str(e).splitlines()[:12])
         ) from None
 
 
 def save(run: Run, path: Path) -> None:
-    """Write results.json whole or not at all; cheap enough to call after every cell."""
+    """Write results.json to *path* atomically. Cheap enough to call after every cell."""
     write_atomically(path, to_json(run))
 
 
 def load(path: Path) -> Run:
-    """The run in the file ``path``. Raises UserError."""
+    """Return the run in the file *path*. Raise UserError if it cannot be read."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as e:

@@ -1,4 +1,4 @@
-"""What a series did: each of its results against the control's cell with the same choice. Pure."""
+"""Work out what a series changed: compare its results with those of the control's matching cells. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from kmodpipe.results.model import CaseResult, CellResult, Run, State, Verdict
 
 
 class EffectKind(StrEnum):
-    """What a series did to a case, against the control's cell with the same choice, measured by the case's
-    goal. In the order in which a maintainer wants to read them."""
+    """What a series did to a case, compared with the control's cell with the same choice.
+
+    Measured by the case's goal. Listed in the order in which a maintainer wants to read them.
+    """
 
     REGRESSED = "regressed"
     KNOWN_DEFECT = "known defect"
@@ -25,23 +27,30 @@ class EffectKind(StrEnum):
 
 @dataclass(frozen=True)
 class Effect:
-    """One kind of change of one case under one series, with all the ``cells`` that show it. ``before`` and
-    ``after`` are outcomes; ``unexpected`` marks that the series' verdict is a failure."""
+    """One change of one case under one series, with all the cells that show it."""
 
     case: str
     variant: str
     kind: EffectKind
+    # The control's outcome; empty where no cell of the control matches.
     before: str
+    # The outcome with the series.
     after: str
     cells: tuple[str, ...]
+    # The case's summary.
     summary: str = ""
+    # Why this outcome was expected.
     reason: str = ""
+    # The verdict on the series' result is a failure.
     unexpected: bool = False
 
 
 def effects(run: Run) -> tuple[Effect, ...]:
-    """Every case of every series cell against the control, equal ones merged: by variant, then kind, then
-    case. Nothing is left out; what cannot be compared is `UNKNOWN` or `NOT_APPLICABLE`."""
+    """Compare every case of every series cell with the control; return the effects, equal ones merged.
+
+    Sorted by variant, then kind, then case. No case is left out: one that cannot be compared is `UNKNOWN` or
+    `NOT_APPLICABLE`.
+    """
     summaries = {info.id: info.summary for info in run.cases}
     merged: dict[tuple[object, ...], Effect] = {}
     for cell in run.cells:
@@ -54,7 +63,8 @@ def effects(run: Run) -> tuple[Effect, ...]:
             key = (effect.variant, effect.case, effect.kind, effect.before, effect.after, effect.unexpected)
             old = merged.get(key)
             merged[key] = replace(old, cells=(*old.cells, cell.cell)) if old else effect
-    variants, kinds, order = [c.variant for c in run.cells], list(EffectKind), [*summaries, *_strays(run)]
+    variants, kinds = [c.variant for c in run.cells], list(EffectKind)
+    order = [*summaries, *_undescribed(run)]
     return tuple(
         sorted(
             merged.values(),
@@ -70,32 +80,34 @@ def _effect(cell: CellResult, before: CaseResult | None, after: CaseResult, summ
     )  # fmt: skip
 
 
-def _strays(run: Run) -> list[str]:
-    """Cases with a result that the run does not describe."""
+def _undescribed(run: Run) -> list[str]:
+    """Return the cases that have a result but no `CaseInfo` in the run."""
     return sorted({case.case for _, case in run.results()} - {info.id for info in run.cases})
 
 
 def control_of(run: Run, cell: CellResult) -> CellResult | None:
-    """The control's cell with the same choice and flavour. An axis that the control lacks counts as ``n``:
-    one for which every control cell that is not skipped has ``n``, as for a symbol that the series itself
-    adds."""
-    there = [
+    """Return the control's cell with the same choice and flavour as *cell*, None if there is none.
+
+    Skipped control cells do not count. An axis that is ``n`` in all others is not compared: the series itself
+    may have added its symbol.
+    """
+    controls = [
         c
         for c in run.cells
         if c.variant == CONTROL and c.flavour == cell.flavour and c.state is not State.SKIPPED
     ]
-    axes = {axis for c in there for axis, value in c.choice.items() if value != "n"}
+    axes = {axis for c in controls for axis, value in c.choice.items() if value != "n"}
 
     def known_to_control(choice: Mapping[str, str]) -> set[tuple[str, str]]:
         return {(axis, value) for axis, value in choice.items() if axis in axes and value != "n"}
 
     wanted = known_to_control(cell.choice)
-    return next((c for c in there if known_to_control(c.choice) == wanted), None)
+    return next((c for c in controls if known_to_control(c.choice) == wanted), None)
 
 
 def _kind(before: CaseResult | None, after: CaseResult) -> EffectKind:
     if after.known_defect:
-        return EffectKind.KNOWN_DEFECT  # first: it is named whatever the control did
+        return EffectKind.KNOWN_DEFECT  # checked first: reported whatever the control did
     if before is None or after.lacking or Verdict.SKIP in (before.verdict, after.verdict):
         return EffectKind.NOT_APPLICABLE
     if before.goal_met is None or after.goal_met is None:

@@ -1,7 +1,7 @@
-"""The result model: what was planned, and what came of it. Pure.
+"""The records of a run: what was planned, and the results. Pure.
 
 Every planned case of every planned cell is in a `Run` from the start, as an error "not run", and only a
-verdict takes its place: nothing can vanish. A run is a frozen value; `with_cell` gives the next one.
+verdict replaces it, so that no case can be lost. A run is a frozen value: `with_cell` returns a new one.
 """
 
 from __future__ import annotations
@@ -17,26 +17,32 @@ from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.text import one_line
 
 ENDED_EARLY = "ended-early"
-"""The property of a run that an error or a signal ended, with the reason: whoever gets the results must not
-take them for all that there is."""
+"""The property of a run that an error or a signal ended, with the reason. Such results are incomplete."""
+
+CLOSE_TO_LIMIT = 0.5
+"""A case that used more than this part of its time limit was close to it, and may time out another day."""
 
 
 class Verdict(StrEnum):
-    """fail: the kernel's or the test's fault. error: the machinery's, so nothing is known of the kernel.
-    skip: cannot apply here."""
+    """The judgement on one case in one cell."""
 
     PASS = "pass"
+    # The kernel's or the test's fault.
     FAIL = "fail"
+    # The infrastructure's fault: nothing is known about the kernel.
     ERROR = "error"
+    # The case cannot apply in this cell.
     SKIP = "skip"
 
 
 class State(StrEnum):
-    """What became of a cell. build-failed is the kernel's fault; infra, interrupted and not-run are not."""
+    """How far a cell got."""
 
     RAN = "ran"
     SKIPPED = "skipped"
+    # The kernel's fault.
     BUILD_FAILED = "build-failed"
+    # An infrastructure error; nothing is known about the kernel. The same holds for the two below.
     INFRA = "infra"
     INTERRUPTED = "interrupted"
     NOT_RUN = "not-run"
@@ -44,19 +50,21 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class CaseInfo:
-    """What reports say of a case whatever the cell; ``digest`` is the SHA-256 of what it does in a guest,
-    ``argument`` what ``--case`` takes for it where that is not its id."""
+    """What reports need of a case that is the same in every cell."""
 
     id: str
     summary: str
+    # What a user wants of it.
     goal: str
+    # SHA-256 of everything that the case does in a guest.
     digest: str = ""
+    # What ``--case`` takes for it, if not its id.
     argument: str = ""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One of several runs of a case; ``message`` is its sentence, ``guest`` as in `CaseResult`."""
+    """One of several runs of a case in one cell. The fields are as in `CaseResult`."""
 
     verdict: Verdict
     message: str = ""
@@ -67,110 +75,131 @@ class Attempt:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case in one cell. ``outcome`` is what was observed as a word, by the case or, where it could not
-    tell, by the host (``timeout``, ``died``, a kind of crash); ``expected`` the outcome that was expected
-    and ``reason`` why; ``goal_met`` whether a user got what the case is about, None where nobody knows.
-    ``lacking`` says that the design does not have what the case is about.
-    ``message`` begins with the sentence a developer needs. ``attempts`` counts the boots that tried it, and
-    ``failures``, where there were several, those that failed; ``flaky``: it failed and passed, which is a
-    failure, of a kind of its own; ``tries`` are the attempts one by one, where there were a few. ``guest`` is
-    the number, from 1, of the cell's guest that the evidence is from; 0 where there was none.
-    ``limit_used`` is the part of its time limit that it used, of several runs the most. ``reports`` are the
-    kernel's that came in it, the benign ones too."""
+    """The result of one case in one cell."""
 
     case: str
     verdict: Verdict
+    # Its first line is the sentence that a developer needs.
     message: str = ""
+    # What was observed, as one word of the case; of the host if the case could not report (``timeout``,
+    # ``died``, a kind of crash).
     outcome: str = ""
+    # The expected outcome.
     expected: str = ""
+    # Why that outcome is expected.
     reason: str = ""
+    # Whether a user got what the case's goal describes; None if unknown.
     goal_met: bool | None = None
+    # Passed with an outcome that is a known defect of the design.
     known_defect: bool = False
+    # The design does not have the feature that the case is about.
     lacking: bool = False
+    # Text that supports the verdict: the kernel's report, decoded, and the like.
     evidence: str = ""
+    # The kernel's reports during the case, known benign ones included.
     reports: tuple[KernelReport, ...] = ()
+    # What the case printed.
     output_excerpt: str = ""
+    # The kernel's last messages during the case.
     kmsg: tuple[str, ...] = ()
+    # What the case recorded, by name.
     observations: Mapping[str, str] = field(default_factory=dict)
     subtests: tuple[Subtest, ...] = ()
     duration_s: float = 0.0
+    # How many boots tried the case.
     attempts: int = 0
+    # How many of several attempts failed.
     failures: int = 0
+    # It both failed and passed; a failure of a kind of its own.
     flaky: bool = False
+    # The part of its time limit that it used, 1.0 for all of it; of several attempts the largest.
     limit_used: float = 0.0
+    # The attempts one by one, if there were only a few.
     tries: tuple[Attempt, ...] = ()
+    # The number, from 1, of the cell's guest that the evidence is from; 0 if there was none.
     guest: int = 0
 
     @property
     def word(self) -> str:
-        """The outcome, or what stands for it where there is none."""
-        stand_in = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.ERROR: "no verdict"}
-        return self.outcome or stand_in.get(self.verdict, "skipped")
+        """The outcome; the verdict as a word if there is no outcome."""
+        by_verdict = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.ERROR: "no verdict"}
+        return self.outcome or by_verdict.get(self.verdict, "skipped")
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """One cell. ``choice`` maps axis to value; ``flavour`` is empty for the plain cells; ``reason`` says why
-    the state is not ``ran``; ``properties`` is its provenance, flat; ``artifacts`` maps a file's name
-    (``console.log``, ``reproduce.sh``) to its path relative to the run's folder."""
+    """The result of one cell."""
 
     cell: str
     variant: str
     design: str
+    # Axis to value.
     choice: Mapping[str, str] = field(default_factory=dict)
     state: State = State.NOT_RUN
+    # Why the state is not ``ran``.
     reason: str = ""
     cases: tuple[CaseResult, ...] = ()
+    # Provenance: what was built and booted.
     properties: Mapping[str, str] = field(default_factory=dict)
+    # A file's name (``console.log``, ``reproduce.sh``) to its path relative to the run's folder.
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    # Empty for the plain flavour.
     flavour: str = ""
 
     def case(self, case_id: str) -> CaseResult | None:
+        """Return the result of a case, None if there is none."""
         return next((c for c in self.cases if c.case == case_id), None)
 
 
 @dataclass(frozen=True)
 class DeadAxis:
-    """Cells of one variant that differ in one axis and run the same module. ``cells`` are the sets of them;
-    ``failure``: the axis makes no difference anywhere, so that the results of its cells say nothing of it;
-    otherwise ``message`` says where it makes none, for information. ``clues`` are places in the source."""
+    """An axis whose values give the same module in some or all cells of one variant."""
 
     axis: str
     symbol: str
     variant: str
+    # Each inner tuple holds cells that differ in the axis only and ran the same module.
     cells: tuple[tuple[str, ...], ...]
+    # The axis makes no difference in any cell, so that their results prove nothing about it. If False, this
+    # entry is for information only.
     failure: bool
     message: str
+    # Places in the source that may explain it.
     clues: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of work and when it was done: ``kind`` is that of a step (``base``, ``module``, ``test`` …) or
-    ``guest`` for one boot, ``subject`` the cell or whatever else it was for. ``began`` is in seconds since
-    1970, so that spans of several machines fit together; ``boot_s`` is a guest's time to its /init."""
+    """A piece of work, and when it was done."""
 
+    # The kind of a step (``base``, ``module``, ``test`` …), or ``guest`` for one boot.
     kind: str
+    # The cell, or what else the work was for.
     subject: str
+    # Seconds since 1970, so that spans from several machines can be merged.
     began: float
     seconds: float
     outcome: str = ""
+    # Seconds from a guest's start to its /init.
     boot_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run over the matrix. ``started`` and ``finished`` are ISO 8601 in UTC, ``finished`` empty while it
-    goes on. ``timeline`` is what was done when; what came from the cache took no time and is not in it. Ids
-    of cells and of cases are unique (ValueError)."""
+    """One run over the matrix. Raise ValueError if two cells or two cases have the same id."""
 
     id: str
+    # ISO 8601, UTC.
     started: str
+    # The planned cases.
     cases: tuple[CaseInfo, ...] = ()
     cells: tuple[CellResult, ...] = ()
+    # Provenance: tree, series, builder image, machine.
     properties: Mapping[str, str] = field(default_factory=dict)
+    # ISO 8601, UTC; empty while the run goes on.
     finished: str = ""
     dead_axes: tuple[DeadAxis, ...] = ()
+    # Work that was done; what came from the cache took no time and is not listed.
     timeline: tuple[Span, ...] = ()
 
     def __post_init__(self) -> None:
@@ -180,41 +209,49 @@ class Run:
             _unique(f"case in {cell.cell}", (c.case for c in cell.cases))
 
     def results(self) -> Iterable[tuple[CellResult, CaseResult]]:
+        """Yield every case result with its cell."""
         for cell in self.cells:
             for case in cell.cases:
                 yield cell, case
 
 
 def _unique(kind: str, names: Iterable[str]) -> None:
+    """Raise ValueError if a name occurs more than once."""
     doubled = [name for name, n in Counter(names).items() if n > 1]
     if doubled:
         raise ValueError(f"{kind} twice in the results: {', '.join(doubled)}")
 
 
-# -- nothing vanishes ---------------------------------------------------------------------------------
+# -- every planned case stays in the results ----------------------------------------------------------
 def planned(run: Run) -> Run:
-    """``run`` with every planned case in every cell; what has no verdict yet stands there as not run, or as
-    what became of its cell. Verdicts that are there already stay."""
+    """Return *run* with every planned case in every cell.
+
+    A case without a result gets one from the state of its cell ("not run", "the cell did not build" …);
+    existing results stay.
+    """
     return replace(run, cells=tuple(_filled(cell, run.cases) for cell in run.cells))
 
 
 def with_cell(run: Run, cell: CellResult) -> Run:
-    """``run`` with this cell's result in the place of the old one, every planned case in it.
+    """Return *run* with the result of *cell* replaced, every planned case in it.
 
-    Raises ValueError for a cell or a case that was not planned: a result must not appear from nowhere."""
+    Raise ValueError for a cell or a case that was not planned.
+    """
     if cell.cell not in {c.cell for c in run.cells}:
         raise ValueError(f"cell {cell.cell} was not planned")
-    stray = {c.case for c in cell.cases} - {c.id for c in run.cases}
-    if stray:
-        raise ValueError(f"case {', '.join(sorted(stray))} was not planned")
+    unplanned = {c.case for c in cell.cases} - {c.id for c in run.cases}
+    if unplanned:
+        raise ValueError(f"case {', '.join(sorted(unplanned))} was not planned")
     _unique(f"case in {cell.cell}", (c.case for c in cell.cases))
     filled = _filled(cell, run.cases)
     return replace(run, cells=tuple(filled if c.cell == cell.cell else c for c in run.cells))
 
 
 def interrupted(run: Run, reason: str = "interrupted") -> Run:
-    """``run`` as one that ended early, every cell that has not been run marked as interrupted; verdicts that
-    are there already stay."""
+    """Return *run* marked as ended early, and every cell that has not run as interrupted.
+
+    Existing verdicts stay. *reason* becomes the property `ENDED_EARLY`.
+    """
 
     def mark(cell: CellResult) -> CellResult:
         if cell.state is not State.NOT_RUN:
@@ -227,11 +264,12 @@ def interrupted(run: Run, reason: str = "interrupted") -> Run:
 
 
 def _filled(cell: CellResult, cases: Iterable[CaseInfo]) -> CellResult:
-    there = {c.case: c for c in cell.cases}
-    return replace(cell, cases=tuple(there.get(info.id) or _unreached(cell, info) for info in cases))
+    known = {c.case: c for c in cell.cases}
+    return replace(cell, cases=tuple(known.get(info.id) or _unreached(cell, info) for info in cases))
 
 
 def _unreached(cell: CellResult, info: CaseInfo) -> CaseResult:
+    """Return the result of a case that has not run, from the state of its cell."""
     verdict, text = {
         State.SKIPPED: (Verdict.SKIP, "the cell is skipped"),
         State.BUILD_FAILED: (Verdict.FAIL, "not run: the cell did not build"),
@@ -244,15 +282,13 @@ def _unreached(cell: CellResult, info: CaseInfo) -> CaseResult:
     return CaseResult(info.id, verdict, message=text + reason)
 
 
-# -- how it went --------------------------------------------------------------------------------------
+# -- exit code and totals -----------------------------------------------------------------------------
 def exit_code(run: Run) -> ExitCode:
-    """The exit status of a run: 1 for any failure, a dead axis too, else 3 for anything without a verdict,
-    else 0.
+    """Return the exit code of a run: 1 if anything failed, else 3 if anything has no verdict, else 0.
 
-    A failure wins over an infrastructure error. It is a fact about the kernel, which no repair of the
-    machinery takes back, and a job that retries on 3 must not retry a regression away; the error stands in
-    the report beside it. A run in which no cell ran has proved nothing: that is 3, never success; and so has
-    one that is not finished, as it was killed or still goes on, and one that ended early.
+    A dead axis is a failure. A failure wins over an infrastructure error: it is a fact about the kernel, and
+    a CI job that retries on 3 must not retry until a regression is gone; the report shows the error as well.
+    A run in which no cell ran, one that is not finished and one that ended early prove nothing: 3.
     """
     verdicts = {case.verdict for _, case in run.results()}
     states = {cell.state for cell in run.cells}
@@ -265,8 +301,11 @@ def exit_code(run: Run) -> ExitCode:
 
 
 def totals(run: Run) -> dict[str, int]:
-    """Cases by verdict, in the order of `Verdict`; ``known defects`` are among the passes, ``flaky`` ones
-    among the failures, ``dead axes`` are no cases."""
+    """Return the number of case results by verdict, in the order of `Verdict`.
+
+    ``known defects`` are counted among the passes too, ``flaky`` among the failures; ``dead axes`` counts
+    axes, not cases.
+    """
     counts = Counter(case.verdict for _, case in run.results())
     numbers = {verdict.value: counts[verdict] for verdict in Verdict}
     numbers["flaky"] = sum(case.flaky for _, case in run.results())

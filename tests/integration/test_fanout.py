@@ -203,7 +203,7 @@ def test_a_branch_that_moved_is_run_and_its_commits_are_named(served: tuple[Worl
     commit_all(repository, "init: another way")
     rewound = world.invoke(*asked)
     assert rewound.code == 0, rewound.text
-    assert "no straight way" in rewound.out and "init: another way" in rewound.out
+    assert "no direct line" in rewound.out and "init: another way" in rewound.out
     # By a branch's name it is the same question every night, and the branch as it is that night.
     named = ("ci", "--tree", f"{url}#next", "--runtime", "host", "--cell", "unpatched.INDEX=y.NOUUID=n")
     assert world.invoke(*named).code == 0

@@ -8,7 +8,7 @@ from kmodpipe import results
 from kmodpipe.publish import receivers, run_data
 from kmodpipe.publish.payload import Parcel, Part
 from kmodpipe.publish.receivers.base import Receiver
-from kmodpipe.publish.run_data import Material
+from kmodpipe.publish.run_data import RunData
 from tests.support import sample_run
 
 TOKEN = "t0ken-that-nobody-may-see"
@@ -32,7 +32,7 @@ def squad_receiver(**more: object) -> Receiver:
     )  # fmt: skip
 
 
-def on_disk(run: results.Run, out: Path) -> Material:
+def on_disk(run: results.Run, out: Path) -> RunData:
     return run_data.load(sample_run.on_disk(run, out))
 
 

@@ -1,6 +1,7 @@
-"""The kinds of receiver: one module each, named as the ``kind`` that a declaration gives.
+"""The kinds of receiver: one module each, with the name that a declaration gives as its ``kind``.
 
-A new kind is a new file in this folder, with one subclass of `base.Receiver` in it.
+A new kind is a new file in this folder, with one subclass of `base.Receiver` in it. In: the tables
+``[tool.kmodpipe.receivers.NAME]``. Out: `Receiver` objects.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ _PLACES = ("token-env", "token-file")
 
 
 def kinds() -> tuple[str, ...]:
-    """Return the kinds of receiver that there are."""
+    """Return the names of all kinds of receiver."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"))
 
 
 def _class_of(kind: str) -> type[Receiver]:
-    """Import a kind; only those that are declared are."""
+    """Return the class of a kind. Its module is imported only now, if it is declared."""
     module = importlib.import_module(f"{__name__}.{kind}")
     (found,) = (
         value
@@ -36,8 +37,10 @@ def _class_of(kind: str) -> type[Receiver]:
 
 
 def parse(tables: Mapping[str, Mapping[str, object]], path: Path) -> Mapping[str, Receiver]:
-    """The receivers of ``[tool.kmodpipe.receivers]``. Raises UserError, in which no value stands: the one
-    that is wrong may be a token."""
+    """Return the receivers declared in ``[tool.kmodpipe.receivers]`` of the file *path*.
+
+    Raise UserError with no value of the tables in it: the one that is wrong may be a token.
+    """
     return {name: _receiver(name, table, path) for name, table in tables.items()}
 
 

@@ -1,8 +1,8 @@
-"""What all kinds of receiver have in common: how they are declared, and how plain HTTP answers are read.
+"""The base of all kinds of receiver: what every declaration may hold, and what plain HTTP answers mean.
 
 A receiver is data, ``[tool.kmodpipe.receivers.NAME]`` in pyproject.toml. A kind adds three things: which
-parcels a run makes (`Receiver.parcels`), how a parcel becomes a request (`Receiver.request`), and what an
-answer means (`Receiver.judge`). Nothing here opens a connection.
+parcels are made from a run (`Receiver.parcels`), which request sends a parcel (`Receiver.request`), and what
+an answer means (`Receiver.judge`). Nothing here opens a connection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from kmodpipe.publish import template
 from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Reply, Request
-from kmodpipe.publish.run_data import Material
+from kmodpipe.publish.run_data import RunData
 from kmodpipe.publish.secret import Secret, read
 from kmodpipe.util.text import visible
 
@@ -27,15 +27,14 @@ Text = Annotated[str, AfterValidator(template.check)]
 
 
 def _variable(name: str) -> str:
-    # No value in the message: this may be the token itself, put where its variable's name belongs.
+    # No value in the message: it may be the token itself, written here by mistake.
     if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,99}", name):
         raise ValueError("takes the name of an environment variable, in capitals; never the token itself")
     return name
 
 
 class Receiver(BaseModel):
-    """One declared receiver. Times are in seconds: ``connect`` and ``read`` limit one wait each, ``overall``
-    one attempt from its first byte to its last whatever the server does, ``patience`` all attempts."""
+    """One declared receiver."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -47,19 +46,27 @@ class Receiver(BaseModel):
     name: str
     kind: str
     url: Url = ""
+    # The environment variable, or the file, that holds the token.
     token_env: Annotated[str, AfterValidator(_variable)] = ""
     token_file: str = ""
+    # The CA that signed the receiver's certificate.
     ca_file: str = ""
+    # Allow to send the token without TLS.
     insecure: bool = False
+    # Where people find the run, for receivers that show a link.
     run_url: Text = ""
+    # Limits for one connection, for one wait for data, for one attempt, and for all attempts together.
     connect_s: Seconds = 10
     read_s: Seconds = 30
     overall_s: Seconds = 120
     patience_s: Seconds = 300
     attempts: int = Field(default=5, ge=1, le=20)
+    # The wait before the second attempt; it doubles each time.
     backoff_s: Seconds = 1
+    # The longest Retry-After that is waited for.
     retry_after_max_s: Seconds = 60
 
+    # Whether the kind cannot work without a token.
     needs_token: ClassVar[bool] = False
 
     @model_validator(mode="after")
@@ -72,74 +79,75 @@ class Receiver(BaseModel):
         in_the_clear = self.url.startswith("http://") and not template.is_loopback(self.url)
         if has_token and in_the_clear and not self.insecure:
             raise ValueError(
-                "the token would travel in the clear: use https, or say insecure = true and mean it"
+                "the token would be sent without encryption: use https, or allow it with insecure = true"
             )
         return self
 
     @property
     def repeatable(self) -> bool:
-        """Whether a parcel that may have arrived can be sent again without being there twice."""
+        """Whether a parcel that may have arrived can be sent again without being stored twice."""
         return True
 
     @property
     def target(self) -> str:
-        """Where parcels go, as it may be shown; another target has not received what this one has."""
+        """Where parcels go, as it may be shown. A receipt is valid for its target only."""
         return self.url
 
     def token(self, root: Path) -> Secret | None:
-        """Read the token now. Raises UserError."""
+        """Read and return the token, None if none is declared. Raise UserError if it cannot be read."""
         return read(self.name, env=self.token_env, file=self.token_file, root=root)
 
     @property
     def token_place(self) -> str:
-        """Where the token comes from, for people."""
+        """Where the token comes from, for messages."""
         return f"${self.token_env}" if self.token_env else self.token_file
 
     def authorization(self, token: Secret) -> tuple[str, str]:
-        """The header that carries the token."""
+        """Return name and value of the header with the token."""
         return "Authorization", f"Bearer {token.reveal()}"
 
     @abstractmethod
-    def parcels(self, material: Material) -> tuple[Parcel, ...]:
-        """What a run makes for this receiver; the same run makes the same parcels."""
+    def parcels(self, run_data: RunData) -> tuple[Parcel, ...]:
+        """Return what is to be sent of a run; the same run always gives the same parcels."""
 
     @abstractmethod
     def request(self, parcel: Parcel) -> Request:
-        """The parcel as a request, without the token. Raises UserError."""
+        """Return the request that sends a parcel, without the token. Raise UserError if none can be made."""
 
     def judge(self, answer: Answer) -> Reply:
-        """What the answer says became of the parcel."""
+        """Return what an answer means for the parcel."""
         return plain_judgement(answer)
 
 
 def plain_judgement(answer: Answer) -> Reply:
-    """What HTTP itself says: 2xx delivered; 429 and 503 not taken, come back; other 5xx nobody knows; the
-    rest refused."""
-    status, told = answer.status, f"it answered {answer.status}{_first_line(answer)}"
+    """Return what an answer's status means by HTTP alone.
+
+    2xx: delivered. 408, 425, 429 and 503: busy. Other 5xx: unclear. All else: refused.
+    """
+    status, text = answer.status, f"it answered {answer.status}{_first_line(answer)}"
     if 200 <= status < 300:
         return Reply(DeliveryStatus.DELIVERED, str(status))
-    if status in (429, 503):
-        return Reply(DeliveryStatus.BUSY, told)
+    if status in (408, 425, 429, 503):
+        return Reply(DeliveryStatus.BUSY, text)
     if status >= 500:
-        return Reply(DeliveryStatus.UNCLEAR, told)
+        return Reply(DeliveryStatus.UNCLEAR, text)
     if status in (401, 403):
         return Reply(
-            DeliveryStatus.REFUSED, told, "is the token right, and may it write there?", everyone=True
+            DeliveryStatus.REFUSED, text, "is the token right, and may it write there?", everyone=True
         )
     if status in (404, 405):
-        return Reply(DeliveryStatus.REFUSED, told, "is the URL right?", everyone=True)
-    if status in (408, 425):
-        return Reply(DeliveryStatus.BUSY, told)
-    return Reply(DeliveryStatus.REFUSED, told)
+        return Reply(DeliveryStatus.REFUSED, text, "is the URL right?", everyone=True)
+    return Reply(DeliveryStatus.REFUSED, text)
 
 
 def _first_line(answer: Answer) -> str:
-    """The first words of the body, as one line; nothing of a web page."""
+    """Return the beginning of the body as one line; nothing if it is a web page."""
     text = " ".join(answer.text.split())
     if not text or text.startswith("<"):
         return ""
     return f": {visible(text if len(text) <= 300 else text[:299] + '…')}"
 
 
-def fields_of(material: Material, **more: str) -> Mapping[str, str]:
-    return {**material.fields, **more}
+def fields_of(run_data: RunData, **more: str) -> Mapping[str, str]:
+    """Return the values of a template's fields."""
+    return {**run_data.fields, **more}

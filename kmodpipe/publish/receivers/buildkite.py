@@ -1,13 +1,13 @@
-"""Buildkite Test Analytics: the JUnit file as a multipart upload.
+"""Buildkite Test Analytics: send the JUnit file as a multipart upload.
 
     [tool.kmodpipe.receivers.buildkite]
     kind = "buildkite"
     token-env = "BUILDKITE_ANALYTICS_TOKEN"
     run-url = "https://ci.example.org/kmodpipe/{run}"
 
-``run_env[key]`` is made of the run's id: what is uploaded twice, or in parts, belongs to one run of theirs.
-The answer is 202 even where records were left out: the body says how many, and so do we. An upload has at
-most 5,000 records; a larger run goes in several, each of them whole suites.
+``run_env[key]`` is made from the run's id: uploads of the same run, repeated or in parts, are one run there.
+The answer is 202 even if records were left out; its body says how many, which becomes a warning. An upload
+takes at most 5,000 records: a larger run is sent in several, of whole suites where they fit.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from pydantic import AfterValidator, Field
 from kmodpipe.publish import template
 from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Part, Reply, Request
 from kmodpipe.publish.receivers.base import Receiver, plain_judgement
-from kmodpipe.publish.run_data import Material
+from kmodpipe.publish.run_data import RunData
 from kmodpipe.publish.secret import Secret
 
 MOST_RECORDS = 5000
 
 
 class BuildkiteReceiver(Receiver):
+    """Uploads the JUnit file to Buildkite Test Analytics."""
+
     needs_token = True
 
     kind: Literal["buildkite"]
@@ -43,8 +45,8 @@ class BuildkiteReceiver(Receiver):
     def authorization(self, token: Secret) -> tuple[str, str]:
         return "Authorization", f'Token token="{token.reveal()}"'
 
-    def parcels(self, material: Material) -> tuple[Parcel, ...]:
-        run, fields = material.run, material.fields
+    def parcels(self, run_data: RunData) -> tuple[Parcel, ...]:
+        run, fields = run_data.run, run_data.fields
         environment = {
             "CI": "kmodpipe",
             "branch": template.fill(self.branch, fields),
@@ -54,7 +56,7 @@ class BuildkiteReceiver(Receiver):
         }
         form = [Part("format", b"junit")]
         form += [Part(f"run_env[{name}]", value.encode()) for name, value in environment.items() if value]
-        files = split(material.junit, MOST_RECORDS)
+        files = split(run_data.junit, MOST_RECORDS)
         return tuple(
             Parcel(
                 self.name,
@@ -74,9 +76,9 @@ class BuildkiteReceiver(Receiver):
         if not 200 <= answer.status < 300:
             return plain_judgement(answer)
         try:
-            told: Any = json.loads(answer.body)
-            queued, skipped = int(told.get("queued", 0)), int(told.get("skipped", 0))
-            errors = told.get("errors") or []
+            body: Any = json.loads(answer.body)
+            queued, skipped = int(body.get("queued", 0)), int(body.get("skipped", 0))
+            errors = body.get("errors") or []
         except (ValueError, TypeError, AttributeError):
             if answer.whole and answer.text.lstrip().startswith("<"):
                 return Reply(
@@ -87,7 +89,7 @@ class BuildkiteReceiver(Receiver):
                 )
             return Reply(
                 DeliveryStatus.DELIVERED,
-                f"{answer.status}; which records were taken, its answer does not say",
+                f"{answer.status}; its answer does not say which records were taken",
                 warning=True,
             )
         if not skipped and not errors:
@@ -98,7 +100,7 @@ class BuildkiteReceiver(Receiver):
 
 
 def split(junit: bytes, most: int) -> list[bytes]:
-    """The file in as few files as hold at most ``most`` cases each; a suite that is larger itself is cut."""
+    """Return a JUnit file as files of at most *most* cases each; only a suite larger than that is cut."""
     root = ET.fromstring(junit)
     if sum(1 for _ in root.iter("testcase")) <= most:
         return [junit]

@@ -1,14 +1,14 @@
-"""Plain HTTP: one file of the run, by PUT or POST, to a URL.
+"""Plain HTTP: send one file of the run to a URL, by PUT or POST.
 
     [tool.kmodpipe.receivers.archive]
     kind = "http"
     url = "https://results.example.org/kmodpipe/{run}/junit.xml"
     method = "PUT"                  # or "POST"
     file = "junit.xml"              # or "results.json", any file of the run's folder
-    token-env = "ARCHIVE_TOKEN"     # sent as Authorization: Bearer …, or as token-header and token-prefix say
+    token-env = "ARCHIVE_TOKEN"     # sent as Authorization: Bearer …; token-header, token-prefix change it
 
-A PUT can be repeated: it leaves one file. A POST carries ``Idempotency-Key``; whether the receiver heeds that
-only its owner knows. Without ``repeatable = true`` a POST that may have arrived is not sent again by itself.
+A PUT can be repeated: it leaves one file. A POST carries ``Idempotency-Key``, but not every receiver uses it:
+a POST that may have arrived is sent again only if the declaration has ``repeatable = true``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, model_validator
 from kmodpipe.publish import template
 from kmodpipe.publish.payload import Parcel, Part, Request
 from kmodpipe.publish.receivers.base import Receiver
-from kmodpipe.publish.run_data import Material
+from kmodpipe.publish.run_data import RunData
 from kmodpipe.publish.secret import Secret
 
 
@@ -33,6 +33,8 @@ def _inside(name: str) -> str:
 
 
 class HttpReceiver(Receiver):
+    """Sends one file to a URL."""
+
     kind: Literal["http"]
     url: Annotated[str, AfterValidator(template.check_url)]
     method: Literal["PUT", "POST"] = "PUT"
@@ -59,13 +61,13 @@ class HttpReceiver(Receiver):
     def authorization(self, token: Secret) -> tuple[str, str]:
         return self.token_header, f"{self.token_prefix}{token.reveal()}"
 
-    def parcels(self, material: Material) -> tuple[Parcel, ...]:
-        data = material.junit if self.file == "junit.xml" else material.file(self.file)
+    def parcels(self, run_data: RunData) -> tuple[Parcel, ...]:
+        data = run_data.junit if self.file == "junit.xml" else run_data.file(self.file)
         guessed = mimetypes.guess_type(self.file)[0] or "application/octet-stream"
         if self.file.endswith(".xml"):
             guessed = "application/xml"
         part = Part("body", data, self.file.rpartition("/")[2], self.content_type or guessed)
-        return (Parcel(self.name, self.kind, material.run.id, self.file, (part,), material.fields),)
+        return (Parcel(self.name, self.kind, run_data.run.id, self.file, (part,), run_data.fields),)
 
     def request(self, parcel: Parcel) -> Request:
         (part,) = parcel.parts

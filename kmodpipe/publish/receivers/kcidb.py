@@ -1,20 +1,21 @@
-"""KCIDB, where Linux kernel CI systems report to: one JSON document a run, by POST or to a file.
+"""KCIDB, the database of Linux kernel CI results: send one JSON document a run, by POST or to a file.
 
     [tool.kmodpipe.receivers.kcidb]
     kind = "kcidb"
-    url = "https://kcidb.example.org/submit"    # an endpoint as kcidb-restd has it
+    url = "https://kcidb.example.org/submit"    # an endpoint of kcidb-restd
     token-env = "KCIDB_TOKEN"
-    origin = "kmodpipe"                         # what KCIDB's maintainers agreed with you
-    # or, without url and token, for kcidb-submit and the like:
+    origin = "kmodpipe"                         # as agreed with KCIDB's maintainers
+    # or, without url and token, a file for kcidb-submit:
     file = "out/kcidb-{run}.json"
 
     run and variant   checkout, with the hash of the series' patches as the schema defines it
-    cell              build: FAIL where it did not build, SKIP where it cannot exist, MISS where we failed
-    case in a cell    test: FAIL and PASS by ``judge-by``; ERROR: it ran without a verdict; MISS: it never ran
-    a dead axis       test FAIL of the first cell that it makes worthless
+    cell              build: FAIL if it did not build, SKIP if skipped, MISS after an infrastructure error
+    case in a cell    test: FAIL and PASS by ``judge-by``; ERROR if it has no verdict, MISS if it never ran
+    a dead axis       test: FAIL, in the first of its cells
 
-Every id is made of the origin, the run and names in it: what is sent twice replaces itself. With kcidb-io
-installed (``pip install -e '.[kcidb]'``) the document is validated before it is sent.
+An id is made of the origin, the run's id and names within the run, so that a document that is sent again
+replaces the first. If kcidb-io is installed (``pip install -e '.[kcidb]'``), the document is validated before
+it is sent.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from pydantic import Field, model_validator
 from kmodpipe.publish import template
 from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Part, Reply, Request
 from kmodpipe.publish.receivers.base import Receiver, Text, Url, plain_judgement
-from kmodpipe.publish.run_data import Material, dead_axes, judged, story
+from kmodpipe.publish.run_data import RunData, case_log, dead_axes, judged
 from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
 from kmodpipe.util.errors import InfraError
 
@@ -44,6 +45,8 @@ Json = dict[str, Any]
 
 
 class KcidbReceiver(Receiver):
+    """Sends a KCIDB document, or writes it to a file."""
+
     kind: Literal["kcidb"]
     origin: str = Field(pattern=r"^[a-z0-9_]+$")
     file: Text = ""
@@ -64,13 +67,13 @@ class KcidbReceiver(Receiver):
     def target(self) -> str:
         return self.url or f"file {self.file}"
 
-    def parcels(self, material: Material) -> tuple[Parcel, ...]:
-        document = _Document(self, material).whole()
+    def parcels(self, run_data: RunData) -> tuple[Parcel, ...]:
+        document = _Document(self, run_data).whole()
         validate(document)
-        # One form of each document, so that the same run has the same key.
+        # Keys in a fixed order, so that the same run always has the same idempotency key.
         text = json.dumps(document, sort_keys=True, indent=1)
         part = Part("body", text.encode(), "kcidb.json", "application/json")
-        return (Parcel(self.name, self.kind, material.run.id, "all of it", (part,), material.fields),)
+        return (Parcel(self.name, self.kind, run_data.run.id, "all of it", (part,), run_data.fields),)
 
     def request(self, parcel: Parcel) -> Request:
         (part,) = parcel.parts
@@ -92,14 +95,14 @@ class KcidbReceiver(Receiver):
 
 
 def validate(document: Json) -> None:
-    """Raise InfraError where kcidb-io is here and does not accept the document."""
+    """Raise InfraError if kcidb-io is installed and does not accept the document."""
     try:
         from kcidb_io import schema
     except ImportError:
         return
     import jsonschema
 
-    # A later major version is for a later kmodpipe; receivers take this one still.
+    # Receivers still accept this major version when a later one exists.
     known = schema.LATEST if schema.LATEST.major == VERSION["major"] else schema.V5_3
     try:
         known.validate(document)
@@ -114,16 +117,18 @@ def validate(document: Json) -> None:
 
 
 class _Document:
-    """The objects of one run."""
+    """Builds the document of one run."""
 
-    def __init__(self, receiver: KcidbReceiver, material: Material) -> None:
+    def __init__(self, receiver: KcidbReceiver, run_data: RunData) -> None:
         self._receiver = receiver
-        self._material = material
-        self._run = material.run
-        telling = sum(case.verdict is not Verdict.PASS for _, case in material.run.results())
-        self._excerpt = min(_MOST_EXCERPT, max(_EXCERPT_BUDGET // max(telling, 1), 512))
+        self._run_data = run_data
+        self._run = run_data.run
+        # Characters of the log excerpt of each case that did not pass.
+        excerpts = sum(case.verdict is not Verdict.PASS for _, case in run_data.run.results())
+        self._excerpt = min(_MOST_EXCERPT, max(_EXCERPT_BUDGET // max(excerpts, 1), 512))
 
     def whole(self) -> Json:
+        """Return the document."""
         run = self._run
         return {
             "version": dict(VERSION),
@@ -133,7 +138,7 @@ class _Document:
         }
 
     def _id(self, *names: str) -> str:
-        # Quoted, so that no two lists of names make one id; '=' stays, for people.
+        # Quoted, so that different lists of names never give the same id; '=' stays for readability.
         path = "/".join(quote(name, safe="=@+,") for name in (self._run.id, *names))
         return f"{self._receiver.origin}:{path}"
 
@@ -149,7 +154,7 @@ class _Document:
             "tree_name": _text(properties.get("tree", "")),
             "git_commit_name": _text(f"v{properties.get('tree.kernel-version', '')}"),
             "patchset_hash": patchset_hash(run, variant),
-            "comment": _text(f"{self._material.fields['tree']}, {variant}"),
+            "comment": _text(f"{self._run_data.fields['tree']}, {variant}"),
             "valid": True,
             "misc": _misc({**properties, "variant": variant}),
         }
@@ -173,7 +178,7 @@ class _Document:
             "misc": _misc({**cell.properties, "state": cell.state.value, "flavour": cell.flavour or "plain"}),
         }
         if cell.state is State.BUILD_FAILED:
-            log = self._material.excerpt(cell, "build.log", _MOST_EXCERPT).decode("utf-8", "replace")
+            log = self._run_data.excerpt(cell, "build.log", _MOST_EXCERPT).decode("utf-8", "replace")
             made["log_excerpt"] = _excerpt(f"{cell.reason}\n{log}".rstrip(), _MOST_EXCERPT)
         elif cell.reason:
             made["log_excerpt"] = _excerpt(cell.reason, _MOST_EXCERPT)
@@ -181,10 +186,10 @@ class _Document:
         return made
 
     def _links(self, cell: CellResult, wanted: Mapping[str, str]) -> Json:
-        """The addresses of a cell's files, where somebody serves them."""
+        """Return the URLs of a cell's files, if ``artifacts-url`` says where they are served."""
         if not self._receiver.artifacts_url:
             return {}
-        root = template.expand(self._receiver.artifacts_url, self._material.fields).rstrip("/")
+        root = template.expand(self._receiver.artifacts_url, self._run_data.fields).rstrip("/")
         return {
             name: f"{root}/{quote(cell.artifacts[file])}"
             for name, file in wanted.items()
@@ -215,35 +220,37 @@ class _Document:
         if case.attempts:
             made["duration"] = round(max(case.duration_s, 0.0), 3)
         if case.verdict is not Verdict.PASS:
-            told = "\n".join([story(case), case.output_excerpt, *case.kmsg]).rstrip()
-            made["log_excerpt"] = _excerpt(told, self._excerpt)
+            log = "\n".join([case_log(case), case.output_excerpt, *case.kmsg]).rstrip()
+            made["log_excerpt"] = _excerpt(log, self._excerpt)
         return made | self._links(cell, {"log_url": "console.log"})
 
     def _axes(self) -> Iterator[Json]:
         cells = {cell.cell: cell for cell in self._run.cells}
-        for variant, axis, told, same in dead_axes(self._run):
+        for variant, axis, message, same in dead_axes(self._run):
             if found := next((cells[cell] for cell in same if cell in cells), None):
                 yield self._base(self._id(variant, found.cell, f"axis {axis}")) | {
                     "build_id": self._id(found.variant, found.cell),
                     "path": f"{self._receiver.path}.axis-{_path(axis)}",
-                    "comment": _text(told.split("\n", 1)[0]),
+                    "comment": _text(message.split("\n", 1)[0]),
                     "status": "FAIL",
-                    "log_excerpt": _excerpt(told, _MOST_EXCERPT),
+                    "log_excerpt": _excerpt(message, _MOST_EXCERPT),
                     "misc": _misc({"same_module": list(same)}),
                 }
 
 
 def patchset_hash(run: Run, variant: str) -> str:
-    """As the schema has it: the SHA-256 of the patches' own, in order, a line each; empty for no patch.
+    """Return ``patchset_hash`` as the schema defines it; empty for no patch.
 
-    ``NAME@k`` is the series after k of its patches."""
+    It is the SHA-256 of a text with the SHA-256 of each patch, in order, a line each. The variant ``NAME@k``
+    has the first k patches of the series.
+    """
     if variant == CONTROL:
         return ""
     name, _, count = variant.rpartition("@")
     if not (name and count.isdigit()):
         name, count = variant, ""
     start = f"series.{name}."
-    # A series called "a.patch-set" must not lend its patches to one called "a".
+    # The patches of a series called "a.patch-set" must not be taken for those of one called "a".
     longer = [
         f"{key}."
         for key in run.properties
@@ -263,7 +270,7 @@ def patchset_hash(run: Run, variant: str) -> str:
 
 def _status(case: CaseResult, verdict: Verdict) -> str:
     if not case.attempts:
-        # A failure too: a case of a cell that did not build says nothing of the case. The build says FAIL.
+        # MISS for a failure too: if the cell did not build, nothing is known about the case.
         return "SKIP" if verdict is Verdict.SKIP else "MISS"
     return verdict.value.upper()
 
@@ -277,7 +284,7 @@ def _text(text: str) -> str:
 
 
 def _misc(values: Mapping[str, Any]) -> Json:
-    """Without what is not known; as text that every JSON reader takes."""
+    """Return *values* without unknown ones, their text as every JSON reader accepts it."""
     return {
         _text(key): _text(value) if isinstance(value, str) else value
         for key, value in values.items()
@@ -286,7 +293,7 @@ def _misc(values: Mapping[str, Any]) -> Json:
 
 
 def _excerpt(text: str, limit: int) -> str:
-    """Head and tail; the schema counts characters."""
+    """Return head and tail of *text*, *limit* characters in all, as the schema counts characters."""
     text = _text(text)
     if len(text) <= limit:
         return text

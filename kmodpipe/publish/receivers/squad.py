@@ -1,28 +1,28 @@
-"""SQUAD, the receiver that Linux kernel functional testing uses.
+"""SQUAD, the result server of Linux Kernel Functional Testing.
 
     [tool.kmodpipe.receivers.squad]
     kind = "squad"
     url = "https://squad.example.org"
     group = "kernel"
     project = "overlayfs"
-    build = "{run}"                 # what SQUAD compares with the build before
-    environment = "{cell}"          # what a build is tested in: one test run a cell
+    build = "{run}"                 # SQUAD compares each build with the one before
+    environment = "{cell}"          # one test run a cell
     suite = "kmodpipe"
     token-env = "SQUAD_TOKEN"
 
     run                     build
     cell                    environment, and a test run in it with console.log as its log
-    case                    test SUITE/CASE: pass, fail or skip, with the story as its log
-    the cell itself         test SUITE/cell: fail where it did not build
+    case                    test SUITE/CASE: pass, fail or skip, with message and evidence as its log
+    the cell itself         test SUITE/cell: fail if it did not build
     a dead axis             test SUITE/axis-NAME, in an environment named after the variant
     durations, boot time    metrics
 
-SQUAD has no word for a missing verdict: a case without one is a skip whose log begins with ``no verdict``,
-and the metric ``SUITE/no-verdict`` counts them. Its names take letters, digits, ``_``, ``.`` and ``-``;
-anything else becomes ``-``.
+SQUAD has no result for a missing verdict: such a case is a skip whose log begins with ``no verdict``, and the
+metric ``SUITE/no-verdict`` counts them. SQUAD's names are of letters, digits, ``_``, ``.`` and ``-``; any
+other character becomes ``-``.
 
-A repeated test run is recognised by its ``job_id``, which is made of the run's id and the cell's: whoever
-sends the cell again, with its logs or without, sends the same test run.
+SQUAD recognises a repeated test run by its ``job_id``, which is made from the ids of run and cell: a cell
+that is sent again, with or without its logs, is the same test run.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from pydantic import AfterValidator, Field
 from kmodpipe.publish import template
 from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Part, Reply, Request
 from kmodpipe.publish.receivers.base import Receiver, fields_of, plain_judgement
-from kmodpipe.publish.run_data import Material, cell_verdict, dead_axes, judged, story
+from kmodpipe.publish.run_data import RunData, case_log, cell_verdict, dead_axes, judged
 from kmodpipe.publish.secret import Secret
 from kmodpipe.results import CellResult, Verdict
 from kmodpipe.util.digest import digest_of
 
 _SLUG = r"[a-zA-Z0-9][a-zA-Z0-9_.-]*"
-_MOST_SLUG, _MOST_NAME, _MOST_STORY = 100, 200, 16 * 1024
+_MOST_SLUG, _MOST_NAME, _MOST_TEST_LOG = 100, 200, 16 * 1024
 _MOST_LOG, _MOST_ATTACHMENT = 4 * 1024 * 1024, 4 * 1024 * 1024
 
 
-# What SQUAD reads out of the metadata for itself.
+# Metadata that has a meaning for SQUAD.
 _SPECIAL = ("build_url", "datetime", "job_id", "job_status", "job_url", "resubmit_url")
 
 
@@ -57,6 +57,8 @@ def _cell_template(text: str) -> str:
 
 
 class SquadReceiver(Receiver):
+    """Submits one test run a cell to SQUAD."""
+
     needs_token = True
 
     kind: Literal["squad"]
@@ -76,50 +78,51 @@ class SquadReceiver(Receiver):
     def authorization(self, token: Secret) -> tuple[str, str]:
         return "Auth-Token", token.reveal()
 
-    def parcels(self, material: Material) -> tuple[Parcel, ...]:
-        run = material.run
-        build = slug(template.fill(self.build, material.fields))
-        environments = self._environments(material)
+    def parcels(self, run_data: RunData) -> tuple[Parcel, ...]:
+        run = run_data.run
+        build = slug(template.fill(self.build, run_data.fields))
+        environments = self._environments(run_data)
         made = [
             self._parcel(
-                material, build, environments[cell.cell], cell.cell, self._cell_parts(material, cell)
+                run_data, build, environments[cell.cell], cell.cell, self._cell_parts(run_data, cell)
             )
             for cell in run.cells
         ]
         axes: dict[str, dict[str, object]] = {}
-        for variant, axis, told, _ in dead_axes(run):
+        for variant, axis, message, _ in dead_axes(run):
             tests = axes.setdefault(variant, {})
-            tests[f"{self.suite}/axis-{slug(axis)}"] = {"result": "fail", "log": told[:_MOST_STORY]}
+            tests[f"{self.suite}/axis-{slug(axis)}"] = {"result": "fail", "log": message[:_MOST_TEST_LOG]}
         for variant, found in axes.items():
-            parts = (_json("tests", found), _json("metadata", self._metadata(material, {"variant": variant})))
-            made.append(self._parcel(material, build, slug(variant), f"dead axes of {variant}", parts))
+            parts = (_json("tests", found), _json("metadata", self._metadata(run_data, {"variant": variant})))
+            made.append(self._parcel(run_data, build, slug(variant), f"dead axes of {variant}", parts))
         return tuple(made)
 
-    def _environments(self, material: Material) -> Mapping[str, str]:
-        """Each cell's environment. Cells that SQUAD's alphabet makes one are told apart by a digest."""
-        asked = {
-            cell.cell: template.fill(self.environment, fields_of(material, **_cell_fields(cell)))
-            for cell in material.run.cells
+    def _environments(self, run_data: RunData) -> Mapping[str, str]:
+        """Return each cell's environment; a digest is added to names that would be equal as slugs."""
+        names = {
+            cell.cell: template.fill(self.environment, fields_of(run_data, **_cell_fields(cell)))
+            for cell in run_data.run.cells
         }
-        shared = Counter(slug(name) for name in set(asked.values()))
+        shared = Counter(slug(name) for name in set(names.values()))
         return {
             cell: slug(name) if shared[slug(name)] == 1 else slug(name, unlike=name)
-            for cell, name in asked.items()
+            for cell, name in names.items()
         }
 
     def _parcel(
-        self, material: Material, build: str, environment: str, about: str, parts: tuple[Part, ...]
+        self, run_data: RunData, build: str, environment: str, about: str, parts: tuple[Part, ...]
     ) -> Parcel:
         fields = {"group": self.group, "project": self.project, "build": build, "environment": environment}
-        return Parcel(self.name, self.kind, material.run.id, about, parts, fields)
+        return Parcel(self.name, self.kind, run_data.run.id, about, parts, fields)
 
-    def _cell_parts(self, material: Material, cell: CellResult) -> tuple[Part, ...]:
+    def _cell_parts(self, run_data: RunData, cell: CellResult) -> tuple[Part, ...]:
+        """Return tests, metrics, metadata, log and attachments of a cell."""
         missing = sum(case.verdict is Verdict.ERROR for case in cell.cases)
         tests: dict[str, object] = {f"{self.suite}/cell": _test(cell_verdict(cell), cell.reason)}
         metrics: dict[str, object] = {f"{self.suite}/no-verdict": missing}
         for case in cell.cases:
             name = f"{self.suite}/{slug(case.case, most=_MOST_NAME)}"
-            tests[name] = _test(judged(case, by_goal=self.judge_by == "goal"), story(case))
+            tests[name] = _test(judged(case, by_goal=self.judge_by == "goal"), case_log(case))
             if case.attempts:
                 metrics[f"{name}/seconds"] = {"value": round(case.duration_s, 3), "unit": "s"}
         for prop in ("kernel-to-init-seconds", "guest-seconds"):
@@ -128,17 +131,17 @@ class SquadReceiver(Receiver):
         parts = [
             _json("tests", tests),
             _json("metrics", metrics),
-            _json("metadata", self._metadata(material, _cell_metadata(cell))),
+            _json("metadata", self._metadata(run_data, _cell_metadata(cell))),
         ]
-        if log := material.excerpt(cell, "console.log", _MOST_LOG):
+        if log := run_data.excerpt(cell, "console.log", _MOST_LOG):
             parts.append(Part("log", log.decode("utf-8", "replace").encode(), "console.log"))
         for name in self.attach:
-            if data := material.excerpt(cell, name, _MOST_ATTACHMENT):
+            if data := run_data.excerpt(cell, name, _MOST_ATTACHMENT):
                 parts.append(Part("attachment", data, name, "application/octet-stream"))
         return tuple(parts)
 
-    def _metadata(self, material: Material, more: Mapping[str, str]) -> dict[str, str]:
-        run, fields = material.run, material.fields
+    def _metadata(self, run_data: RunData, more: Mapping[str, str]) -> dict[str, str]:
+        run, fields = run_data.run, run_data.fields
         found = {**{k: v for k, v in run.properties.items() if k not in _SPECIAL}, **more}
         found |= {"datetime": run.started, "run": run.id}
         if self.run_url:
@@ -147,7 +150,7 @@ class SquadReceiver(Receiver):
 
     def request(self, parcel: Parcel) -> Request:
         place = [parcel.fields[name] for name in ("group", "project", "build", "environment")]
-        # Group and project as they are declared now, so that a name put right takes effect for what waits.
+        # Group and project as declared now, so that a correction takes effect for pending parcels.
         place[:2] = [self.group, self.project]
         job_id = f"kmodpipe-{digest_of([parcel.run, parcel.about])[:40]}"
         parts = tuple(
@@ -169,7 +172,7 @@ class SquadReceiver(Receiver):
 
 
 def slug(text: str, *, most: int = _MOST_SLUG, unlike: str = "") -> str:
-    """``text`` as SQUAD takes names; a digest is added where it had to be cut, or to tell it from others."""
+    """Return *text* as a name that SQUAD accepts; with a digest if it is too long, or given *unlike*."""
     made = re.sub(r"[^a-zA-Z0-9_.-]", "-", text)
     if not re.match(r"[a-zA-Z0-9]", made):
         made = f"x{made}"
@@ -180,8 +183,8 @@ def slug(text: str, *, most: int = _MOST_SLUG, unlike: str = "") -> str:
 
 def _test(verdict: Verdict, log: str) -> dict[str, str]:
     result = {Verdict.PASS: "pass", Verdict.FAIL: "fail"}.get(verdict, "skip")
-    told = f"no verdict: {log}" if verdict is Verdict.ERROR else log
-    return {"result": result, **({"log": told[:_MOST_STORY]} if told else {})}
+    text = f"no verdict: {log}" if verdict is Verdict.ERROR else log
+    return {"result": result, **({"log": text[:_MOST_TEST_LOG]} if text else {})}
 
 
 def _cell_fields(cell: CellResult) -> dict[str, str]:

@@ -1,14 +1,14 @@
 """The report as one HTML file that needs no network, no server and no script.
 
-    view       what of a run the page shows
-    failures   what went wrong, with as much evidence as there is room for
+    view       choose what the page shows of a run
+    failures   the section on failures, with as much evidence as there is room for
     records    the parts of the page, as the template gets them
-    report.*   the template, its style and its script
+    report.*   the template, its style sheet and its script
 
-Pure but for `save`. Text from guests, logs and series is hostile: jinja2 escapes all of it, `_shown` makes
-illegal and invisible characters visible, links are relative paths whatever they say, and a content security
-policy allows this file's own style and script and nothing else. The script filters; without it everything is
-there all the same.
+Pure except for `save`. Text from guests, logs and series is hostile: jinja2 escapes all of it, `_shown` makes
+illegal and invisible characters visible, links are always relative paths, and a content security policy
+allows this file's own style and script and nothing else. The script only filters: without it the page is
+complete.
 """
 
 from __future__ import annotations
@@ -30,18 +30,21 @@ from kmodpipe.results import Run
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.text import visible_lines
 
-# Read now and not when a run ends: by then another branch may be checked out.
+# Read at import and not when a run ends: by then another branch may be checked out.
 _TEMPLATE, _STYLE, _SCRIPT = (
     (Path(__file__).parent / f"report.{kind}").read_text("utf-8") for kind in ("html", "css", "js")
 )
 _TAIL_BYTES = 4096
-# What no HTML file may hold: the noncharacters of every plane.
+# Code points that are not allowed in HTML: the noncharacters of every Unicode plane (HTML standard, 13.1).
 _PLANES = "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
 _NONCHARACTERS = re.compile(f"[\ufdd0-\ufdef{_PLANES}]")
 
 
 def text(run: Run, files: Files | None = None) -> str:
-    """The whole file; ``files`` are the run's, if not beside it and unread."""
+    """Return the HTML of the report.
+
+    *files* says where the run's files are; by default beside the report, and their text is not included.
+    """
     style, script = Markup(_STYLE), Markup(_SCRIPT)
     page = page_of(run, files or Files())
     made: str = (
@@ -60,13 +63,16 @@ def text(run: Run, files: Files | None = None) -> str:
 
 
 def save(run: Run, path: Path, folder: Path | None = None) -> None:
-    """Write the file whole or not at all; ``folder`` is the run's, if not the one that ``path`` is in."""
+    """Write the report to *path* atomically. *folder* is the run's, by default the one that *path* is in."""
     base = os.path.relpath(folder, path.parent) if folder else ""
     write_atomically(path, text(run, Files("" if base == "." else base, _reader(folder or path.parent))))
 
 
 def _reader(folder: Path) -> Callable[[str], str]:
-    """Reads the ends of files below ``folder`` and of no others: results can come from anywhere."""
+    """Return a function that reads the end of a file below *folder*.
+
+    For any other path it returns an empty string: results may come from elsewhere and name any path.
+    """
     root = folder.resolve()
 
     def tail(name: str) -> str:
@@ -101,7 +107,7 @@ def _hash(text: str) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """Text as it may stand in the file; what is markup already, and what is no text, stays."""
+    """Return *value* with illegal and invisible characters made visible; markup and other types stay."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return _NONCHARACTERS.sub(lambda m: f"\\u{ord(m.group()):04x}", visible_lines(value))

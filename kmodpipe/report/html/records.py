@@ -1,4 +1,4 @@
-"""What the template gets: the parts of the page as records. Anchors are ids within the page."""
+"""The parts of the page, as the template gets them. An ``anchor`` is an id on the page, or empty."""
 
 from __future__ import annotations
 
@@ -10,21 +10,28 @@ from kmodpipe.report.wording import Mark, SeriesVerdict
 from kmodpipe.results import Attempt, DeadAxis
 
 Links = tuple[tuple[str, str], ...]
-"""Names, and where they lead."""
+"""Names and their relative URLs."""
 Pairs = tuple[tuple[str, str], ...]
+"""Names and values."""
 
 
 @dataclass(frozen=True)
 class Column:
+    """A column of the matrix: one cell."""
+
     cell: str
     variant: str
+    # The heading: what distinguishes the cell from others of its variant.
     label: str
     anchor: str
 
 
 @dataclass(frozen=True)
 class Group:
+    """The heading above the columns of one variant."""
+
     variant: str
+    # How many columns.
     size: int
 
 
@@ -32,17 +39,24 @@ class Group:
 class Field:
     """One result in the matrix."""
 
+    # `Mark.key`, the style.
     key: str
     sign: str
+    # The outcome.
     word: str
-    told: str
+    # `Mark.word`, for screen readers.
+    meaning: str
+    # Where its evidence is.
     anchor: str
 
 
 @dataclass(frozen=True)
 class Row:
+    """A row of the matrix: one case."""
+
     case: str
     anchor: str
+    # What the filter searches.
     text: str
     results: tuple[Field, ...]
 
@@ -56,16 +70,22 @@ class Item:
     cell: str
     mark: Mark
     sentence: str
+    # What the filter searches.
     text: str
+    # Observed, expected and the like.
     rows: Pairs
+    # The command that runs it again.
     command: str
     tries: tuple[Attempt, ...]
+    # Titles and texts of the evidence.
     blocks: Pairs
     files: Links
 
 
 @dataclass(frozen=True)
 class FailedCase:
+    """All failures of one case."""
+
     case: str
     summary: str
     items: tuple[Item, ...]
@@ -86,6 +106,8 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class Defect:
+    """A known defect, and the cells that show it."""
+
     case: str
     summary: str
     goal: str
@@ -96,19 +118,21 @@ class Defect:
 
 @dataclass(frozen=True)
 class Close:
-    """A case that was nearly too slow. The anchors are those of its case and of its cell."""
+    """A case as expected that was close to its time limit."""
 
     case: str
     case_anchor: str
     cell: str
     cell_anchor: str
+    # ``8.2 s``
     seconds: str
-    told: str
+    # ``82%`` of its limit.
+    used: str
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a case showed, and where."""
+    """One outcome of a case, and the cells that show it."""
 
     mark: Mark
     word: str
@@ -118,6 +142,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class CasePart:
+    """The section about one case."""
+
     case: str
     anchor: str
     summary: str
@@ -128,6 +154,8 @@ class CasePart:
 
 @dataclass(frozen=True)
 class CellPart:
+    """The section about one cell."""
+
     cell: str
     anchor: str
     mark: Mark
@@ -137,23 +165,30 @@ class CellPart:
 
 @dataclass(frozen=True)
 class Page:
+    """The whole page, from top to bottom."""
+
     title: str
     subtitle: str
     state: Mark
     total: str
+    # Anchors and names of the sections, for the navigation.
     parts: Pairs
     verdicts: tuple[SeriesVerdict, ...]
+    # Failures of the control.
     control: tuple[str, ...]
     axes: tuple[DeadAxis, ...]
     groups: tuple[Group, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+    # The matrix is large and shows signs without outcomes at first.
     dense: bool
+    # The number of results by `Mark.key`.
     counts: Mapping[str, int]
     failures: tuple[FailedCase, ...]
     hidden_failures: int
     unfinished: tuple[Unfinished, ...]
     defects: tuple[Defect, ...]
+    # Reasons, and the cells skipped for them.
     skipped: Pairs
     close: tuple[Close, ...]
     hidden_close: int

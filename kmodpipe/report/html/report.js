@@ -3,7 +3,7 @@
   const form = document.getElementById("filter");
   const table = document.querySelector("#matrix table");
   const opened = () => {
-    // Browsers that do not open a details element for a link into it.
+    // Not every browser opens a details element when a link leads into it.
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     for (let d = target && target.closest("details"); d; d = d.parentElement.closest("details")) d.open = true;
     if (target) target.scrollIntoView();
@@ -72,8 +72,8 @@
     }
     for (const section of sections) section.hidden = !section.querySelector("[data-item]:not([hidden])");
     const cells = columns.filter(Boolean).length;
-    const told = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-    status.textContent = `${told(found, "result")} in ${told(cases, "case")} and ${told(cells, "cell")}`;
+    const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+    status.textContent = `${count(found, "result")} in ${count(cases, "case")} and ${count(cells, "cell")}`;
   };
   let waiting = 0;
   form.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(apply, 80); });

@@ -1,7 +1,8 @@
-"""What of a run the page shows. Pure."""
+"""Choose what the page shows of a run, and build its records. Pure."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from kmodpipe.report import timeline, wording
@@ -12,6 +13,7 @@ from kmodpipe.report.html.records import (
     Close,
     Column,
     Defect,
+    FailedCase,
     Field,
     Group,
     Page,
@@ -24,27 +26,22 @@ from kmodpipe.results import CONTROL, CaseInfo, CellResult, Run, State, exit_cod
 from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.text import one_line
 
+# A matrix with more results or more cells shows signs without outcomes at first.
 _DENSE_RESULTS, _DENSE_CELLS = 2500, 16
+# Characters of an outcome in the matrix.
 _WORD = 20
+# Entries of a list.
 _NAMES = 40
 
 
 def page_of(run: Run, own: Files) -> Page:
-    """Everything that the template shows."""
+    """Return everything that the template shows of *run*; *own* are the run's files."""
     columns = [c for c in run.cells if c.state is not State.SKIPPED]
     infos = {info.id: info for info in run.cases}
     anchors = {cell.cell: f"cell-{n}" for n, cell in enumerate(run.cells)}
     case_anchors = {info.id: f"case-{n}" for n, info in enumerate(run.cases)}
     failed, hidden = failures(run, infos, own)
-    links = {(i.cell, i.case): i.anchor for case in failed for i in case.items}
-    links |= {
-        (c.cell, info.id): f"{anchors[c.cell]}-why"
-        for c in columns
-        if c.state is not State.RAN
-        for info in run.cases
-        if (c.cell, info.id) not in links
-    }
-    rows = _rows(run, columns, links, case_anchors)
+    rows = _rows(run, columns, _evidence_links(run, failed, anchors), case_anchors)
     counts = dict.fromkeys((m.key for m in wording.MARKS), 0)
     for row in rows:
         for found in row.results:
@@ -53,31 +50,28 @@ def page_of(run: Run, own: Files) -> Page:
     undone, defects = unfinished(run, anchors, own), _defects(run, infos)
     skipped = _skipped(run)
     close = _close(run, case_anchors, anchors)
-    parts = [
-        ("verdict", "Verdict"),
-        ("matrix", "Matrix"),
-        *([("failures", "What went wrong")] * bool(failed or undone)),
-        *([("defects", "Known defects")] * bool(defects)),
-        *([("skipped", "Skipped cells")] * bool(skipped)),
-        *([("close", "Close to the limit")] * bool(close)),
-        *([("time", "Time")] * bool(picture)),
-        ("cases", "Cases"),
-        ("cells", "Cells"),
-        ("provenance", "Provenance"),
-    ]
+    sections = (
+        ("verdict", "Verdict", True),
+        ("matrix", "Matrix", True),
+        ("failures", "What went wrong", failed or undone),
+        ("defects", "Known defects", defects),
+        ("skipped", "Skipped cells", skipped),
+        ("close", "Close to the limit", close),
+        ("time", "Time", picture),
+        ("cases", "Cases", True),
+        ("cells", "Cells", True),
+        ("provenance", "Provenance", True),
+    )
     return Page(
         title=_title(run),
         subtitle=_subtitle(run),
         state=_state(run),
         total=wording.total(run),
-        parts=tuple(parts),
+        parts=tuple((anchor, name) for anchor, name, there in sections if there),
         verdicts=wording.verdicts(run),
         control=tuple(f"{one_line(r.case)} ({one_line(c.cell)})" for c, r in wording.control_failures(run)),
         axes=run.dead_axes,
-        groups=tuple(
-            Group(variant, sum(c.variant == variant for c in columns))
-            for variant in dict.fromkeys(c.variant for c in columns)
-        ),
+        groups=tuple(Group(variant, n) for variant, n in Counter(c.variant for c in columns).items()),
         columns=tuple(Column(c.cell, c.variant, _label(c), anchors[c.cell]) for c in _grouped(columns)),
         rows=rows,
         dense=len(columns) > _DENSE_CELLS or len(columns) * len(rows) > _DENSE_RESULTS,
@@ -100,8 +94,21 @@ def page_of(run: Run, own: Files) -> Page:
     )
 
 
+def _evidence_links(
+    run: Run, failed: Sequence[FailedCase], anchors: Mapping[str, str]
+) -> dict[tuple[str, str], str]:
+    """Return the anchor of a result's evidence by cell and case: its failure, or why its cell did not run."""
+    links = {
+        (cell.cell, info.id): f"{anchors[cell.cell]}-why"
+        for cell in run.cells
+        if cell.state not in (State.RAN, State.SKIPPED)
+        for info in run.cases
+    }
+    return links | {(item.cell, item.case): item.anchor for case in failed for item in case.items}
+
+
 def _grouped(cells: Sequence[CellResult]) -> list[CellResult]:
-    """The cells of one variant side by side, whatever the order in the results."""
+    """Return the cells with those of one variant side by side."""
     order = list(dict.fromkeys(c.variant for c in cells))
     return sorted(cells, key=lambda c: order.index(c.variant))
 
@@ -125,7 +132,7 @@ def _state(run: Run) -> Mark:
 
 
 def _label(cell: CellResult) -> str:
-    """What tells a cell from the others of its variant, one thing a line."""
+    """Return what distinguishes a cell from others of its variant, one property a line."""
     parts = [f"{axis}={value}" for axis, value in cell.choice.items()]
     return "\n".join([*parts, *([cell.flavour] if cell.flavour else [])]) or cell.cell
 
@@ -136,6 +143,7 @@ def _rows(
     links: Mapping[tuple[str, str], str],
     anchors: Mapping[str, str],
 ) -> tuple[Row, ...]:
+    """Return the rows of the matrix; *links* is by cell and case, *anchors* by case."""
     ordered = _grouped(columns)
     found = [{r.case: r for r in cell.cases} for cell in ordered]
     rows = []
@@ -155,7 +163,7 @@ def _rows(
 
 
 def _defects(run: Run, infos: Mapping[str, CaseInfo]) -> tuple[Defect, ...]:
-    """The known defects, those that show the same together."""
+    """Return the known defects, grouped by outcome and reason."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     for cell, result in run.results():
         if result.known_defect:
@@ -169,6 +177,7 @@ def _defects(run: Run, infos: Mapping[str, CaseInfo]) -> tuple[Defect, ...]:
 
 
 def _skipped(run: Run) -> Pairs:
+    """Return the reasons for skipped cells, each with its cells."""
     groups: dict[str, list[str]] = {}
     for cell in run.cells:
         if cell.state is State.SKIPPED:
@@ -177,7 +186,10 @@ def _skipped(run: Run) -> Pairs:
 
 
 def _close(run: Run, cases: Mapping[str, str], cells: Mapping[str, str]) -> tuple[Close, ...]:
-    """What was well and nearly too slow, the closest first; what went wrong says so beside its evidence."""
+    """Return the results that are as expected but were close to their time limit, the closest first.
+
+    *cases* and *cells* map ids to anchors.
+    """
     bad = {(cell.cell, result.case) for cell, result in wording.wrong(run)}
     found = [(c, r) for c, r in run.results() if wording.close(r) and (c.cell, r.case) not in bad]
     return tuple(
@@ -194,6 +206,7 @@ def _close(run: Run, cases: Mapping[str, str], cells: Mapping[str, str]) -> tupl
 
 
 def _case_part(run: Run, info: CaseInfo, anchor: str) -> CasePart:
+    """Return the section about a case: its outcomes, the worst first, each with the cells that show it."""
     groups: dict[tuple[str, str, str], list[str]] = {}
     marks = {m.key: m for m in wording.MARKS}
     for cell in run.cells:
@@ -222,7 +235,7 @@ def _cell_part(cell: CellResult, anchor: str, files: Files) -> CellPart:
 
 
 def _cell_mark(cell: CellResult) -> Mark:
-    """The worst of a cell that ran; what became of it, else."""
+    """Return the worst mark of a cell's results; if it did not run, that of its state."""
     if cell.state is not State.RAN:
         return STATES[cell.state]
     keys = {mark(r).key for r in cell.cases}

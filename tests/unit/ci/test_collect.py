@@ -58,7 +58,7 @@ def test_a_cell_that_nobody_reported_has_no_verdict(tested: tuple[World, Plan, R
     assert list(found.missing) == [CONTROL]
     assert [c.verdict for c in cell_of(found.run, CONTROL).cases] == [Verdict.ERROR]
     assert results.exit_code(found.run) == 3
-    trouble = collect.trouble(found, len(made.cells))
+    trouble = collect.problem(found, len(made.cells))
     assert trouble and trouble.exit_code == 3 and CONTROL in trouble.detail
 
 
@@ -177,7 +177,7 @@ def test_collect_finds_each_run_once_and_keeps_what_the_jobs_left(tmp_path: Path
 def test_collect_keeps_equal_files_once(tested: tuple[World, Plan, Run], tmp_path: Path) -> None:
     world, _, run = tested
     both = [Part(world.latest.resolve(), replace(run, id=name)) for name in ("one", "two")]
-    collect.keep(both, tmp_path)
+    collect.copy_parts(both, tmp_path)
     kernels = [p.stat().st_ino for p in tmp_path.glob("jobs/*/shared/bzImage-*")]
     assert len(kernels) == 2 and len(set(kernels)) == 1
     assert not [p for p in tmp_path.rglob("*") if p.is_symlink()]

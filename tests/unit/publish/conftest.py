@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.publish.outbox import Outbox
-from kmodpipe.publish.run_data import Material
+from kmodpipe.publish.run_data import RunData
 from tests.support import sample_run
 from tests.support.sample_receivers import on_disk
 
 
 @pytest.fixture
-def finished(tmp_path: Path) -> Material:
+def finished(tmp_path: Path) -> RunData:
     return on_disk(sample_run.finished(), tmp_path / "out")
 
 

@@ -19,7 +19,7 @@ from kmodpipe.publish.delivery import Sender
 from kmodpipe.publish.outbox import Outbox
 from kmodpipe.publish.payload import Parcel, Part
 from kmodpipe.publish.publisher import Publisher, published_at_the_end
-from kmodpipe.publish.run_data import Material
+from kmodpipe.publish.run_data import RunData
 from kmodpipe.util.screen import Mode, Screen
 from tests.support.sample_receivers import TOKEN
 
@@ -31,7 +31,7 @@ def asked(root: Path, **given: object) -> tuple[int, str]:
     return code, text.getvalue()
 
 
-def test_kcidb_to_a_file_is_delivered_once(project: Path, finished: Material) -> None:
+def test_kcidb_to_a_file_is_delivered_once(project: Path, finished: RunData) -> None:
     code, text = asked(project, to=("file",), run=str(finished.folder))
     assert (code, "1 delivered" in text) == (0, True)
     written = json.loads((project / "sent" / f"{finished.run.id}.json").read_text())
@@ -42,7 +42,7 @@ def test_kcidb_to_a_file_is_delivered_once(project: Path, finished: Material) ->
     assert (code, "1 delivered" in text) == (0, True)
 
 
-def test_configuration_that_is_wrong_is_2_and_spools_nothing(project: Path, finished: Material) -> None:
+def test_configuration_that_is_wrong_is_2_and_spools_nothing(project: Path, finished: RunData) -> None:
     code, text = asked(project, to=("squad",), run=str(finished.folder))
     assert code == 2
     assert "SQUAD_TOKEN is not set" in text
@@ -66,9 +66,7 @@ def test_pending_for_a_receiver_that_is_gone_is_2_and_stays(project: Path) -> No
     assert (code, "gone: run a" in text) == (0, True)
 
 
-def test_a_dry_run_shows_every_request_and_sends_and_writes_nothing(
-    project: Path, finished: Material
-) -> None:
+def test_a_dry_run_shows_every_request_and_sends_and_writes_nothing(project: Path, finished: RunData) -> None:
     code, text = asked(
         project,
         to=(
@@ -91,7 +89,7 @@ def test_an_office_takes_each_receiver_once(project: Path) -> None:
 
 
 def test_an_interruption_while_sending_says_how_the_rest_is_sent(
-    project: Path, finished: Material, monkeypatch: pytest.MonkeyPatch
+    project: Path, finished: RunData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = io.StringIO()
     publisher = Publisher(receivers_of(config.load(project)), project, Screen(Mode.PLAIN, out=text))

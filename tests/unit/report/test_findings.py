@@ -97,7 +97,7 @@ def test_the_projects_own_claims_all_have_a_case() -> None:
     ("text", "fault"),
     [
         ('[tables.A]\nA1 = "x"\nA2 = "y"\n', "no case stands for the claim A2"),
-        ('[tables.A]\nA9 = "x"\n', "proves A1, which nobody claimed"),
+        ('[tables.A]\nA9 = "x"\n', "proves A1, which the file does not define"),
         ("tables = 1\n", "the claims file is not valid"),
     ],
 )

@@ -24,7 +24,10 @@ def test_steps_that_overlap_have_lanes_of_their_own_and_guests_lie_in_their_test
     assert {b.kind for b in strips} == {"guest", "boot"} and {b.y // 24 for b in strips} == {lanes["test a"]}
     assert [b.failed for b in drawn.bars if b.title.startswith("module b")] == [True]
     assert max(b.x + b.width for b in drawn.bars) <= drawn.width + 1
-    assert "1 kernel base: 90.0 s of work; 2 modules: 6.0 s" in drawn.told and "1 guest, 1.2 s" in drawn.told
+    assert (
+        "1 kernel base: 90.0 s of work; 2 modules: 6.0 s" in drawn.description
+        and "1 guest, 1.2 s" in drawn.description
+    )
 
 
 def test_a_timeline_of_many_steps_is_bounded() -> None:

@@ -6,12 +6,12 @@ from xml.etree import ElementTree as ET
 
 from kmodpipe.publish.payload import Answer, DeliveryStatus
 from kmodpipe.publish.receivers import buildkite
-from kmodpipe.publish.run_data import Material
+from kmodpipe.publish.run_data import RunData
 from kmodpipe.publish.secret import Secret
 from tests.support.sample_receivers import receiver
 
 
-def test_buildkite_reads_what_was_left_out(finished: Material) -> None:
+def test_buildkite_reads_what_was_left_out(finished: RunData) -> None:
     one = receiver(**{"kind": "buildkite", "token-env": "T"})
     (parcel,) = one.parcels(finished)
     form = {part.name: part.data for part in one.request(parcel).parts}
@@ -20,16 +20,16 @@ def test_buildkite_reads_what_was_left_out(finished: Material) -> None:
     assert form["data"] == (finished.folder / "junit.xml").read_bytes()
     assert one.authorization(Secret("x")) == ("Authorization", 'Token token="x"')
     good = one.judge(Answer(202, {}, b'{"queued": 28, "skipped": 0, "errors": []}'))
-    assert (good.fate, good.warning) == (DeliveryStatus.DELIVERED, False)
+    assert (good.status, good.warning) == (DeliveryStatus.DELIVERED, False)
     some = one.judge(Answer(202, {}, b'{"queued": 20, "skipped": 8, "errors": ["name is missing"]}'))
-    assert (some.fate, some.warning) == (DeliveryStatus.DELIVERED, True)
+    assert (some.status, some.warning) == (DeliveryStatus.DELIVERED, True)
     assert "8 of 28" in some.text
     assert "name is missing" in some.text
     assert one.judge(Answer(202, {}, b"[]")).warning
-    assert one.judge(Answer(200, {}, b"<html>")).fate is DeliveryStatus.REFUSED
+    assert one.judge(Answer(200, {}, b"<html>")).status is DeliveryStatus.REFUSED
 
 
-def test_buildkite_files_are_split_without_losing_a_case(finished: Material) -> None:
+def test_buildkite_files_are_split_without_losing_a_case(finished: RunData) -> None:
     files = buildkite.split(finished.junit, 5)
     assert len(files) > 1
     names = [

@@ -26,7 +26,7 @@ from tests.support.sample_receivers import TOKEN, http
         ({"url": "https://files.example.org/{run.__class__}"}, "is not known here"),
         ({"url": "https://files.example.org/{nothing}"}, "is not known here"),
         ({"url": "https://files.example.org/junit.xml"}, "would overwrite"),
-        ({"url": "http://files.example.org/{run}", "token-env": "T"}, "in the clear"),
+        ({"url": "http://files.example.org/{run}", "token-env": "T"}, "without encryption"),
         ({"token-env": "T", "token-file": "t"}, "exclude each other"),
         ({"file": "../secret"}, "name of a file in the run's folder"),
         ({"kind": TOKEN}, "no kind that is known"),

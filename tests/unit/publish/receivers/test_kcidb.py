@@ -10,21 +10,21 @@ import pytest
 from kcidb_io.schema import LATEST
 
 from kmodpipe.publish.receivers import kcidb
-from kmodpipe.publish.run_data import Material
+from kmodpipe.publish.run_data import RunData
 from kmodpipe.results import State, Verdict, with_cell
 from kmodpipe.util.errors import UserError
 from tests.support import sample_run
 from tests.support.sample_receivers import on_disk, receiver
 
 
-def document(found: Material, **more: object) -> dict[str, list[dict[str, object]]]:
+def document(found: RunData, **more: object) -> dict[str, list[dict[str, object]]]:
     table = {"kind": "kcidb", "origin": "kmodpipe", "file": "k.json", **more}
     (parcel,) = receiver(**table).parcels(found)
     made: dict[str, list[dict[str, object]]] = json.loads(parcel.parts[0].data)
     return made
 
 
-def test_kcidb_objects_are_valid_and_complete(finished: Material) -> None:
+def test_kcidb_objects_are_valid_and_complete(finished: RunData) -> None:
     made = document(finished, **{"artifacts-url": "https://ci.example.org/{run}"})
     assert LATEST.is_valid(made)
     assert made["version"] == {"major": LATEST.major, "minor": LATEST.minor}

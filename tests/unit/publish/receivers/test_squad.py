@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel
 from kmodpipe.publish.receivers import squad
-from kmodpipe.publish.run_data import Material
+from kmodpipe.publish.run_data import RunData
 from kmodpipe.results import State, Verdict, planned, with_cell
 from tests.support import sample_run
 from tests.support.sample_receivers import on_disk, squad_receiver
@@ -19,7 +19,7 @@ def parts(parcel: Parcel) -> Mapping[str, bytes]:
     return {part.name: part.data for part in parcel.parts}
 
 
-def test_squad_has_one_test_run_a_cell_with_every_case(finished: Material) -> None:
+def test_squad_has_one_test_run_a_cell_with_every_case(finished: RunData) -> None:
     one = squad_receiver()
     made = {parcel.about: parcel for parcel in one.parcels(finished)}
     assert set(made) == {cell.cell for cell in finished.run.cells}
@@ -33,7 +33,7 @@ def test_squad_has_one_test_run_a_cell_with_every_case(finished: Material) -> No
         f"https://squad.example.org/api/submit/kernel/overlayfs/{finished.run.id}/index-nouuid.INDEX-y.NOUUID-y"
     )
     metadata = json.loads({p.name: p.data for p in request.parts}["metadata"])
-    bare = Material(finished.run, finished.folder / "without-logs")
+    bare = RunData(finished.run, finished.folder / "without-logs")
     (same,) = [p for p in one.parcels(bare) if p.about == cell]
     assert same.key != made[cell].key
     again = json.loads({p.name: p.data for p in one.request(same).parts}["metadata"])
@@ -57,7 +57,7 @@ def test_squad_tells_a_missing_verdict_and_a_cell_that_did_not_build(tmp_path: P
 def test_squad_names_that_become_one_stay_two(tmp_path: Path) -> None:
     run = sample_run.SKELETON
     twins = [replace(run.cells[0], cell=name) for name in ("v.A=y", "v.A-y")]
-    found = Material(planned(replace(run, cells=tuple(twins))), tmp_path)
+    found = RunData(planned(replace(run, cells=tuple(twins))), tmp_path)
     places = [p.fields["environment"] for p in squad_receiver().parcels(found)]
     assert len(set(places)) == 2
     assert all(place.startswith("v.A-y-") for place in places)
@@ -65,7 +65,7 @@ def test_squad_names_that_become_one_stay_two(tmp_path: Path) -> None:
     assert len(squad.slug("x" * 300)) == 100
 
 
-def test_by_its_goal_an_expected_bug_is_a_failure(finished: Material) -> None:
+def test_by_its_goal_an_expected_bug_is_a_failure(finished: RunData) -> None:
     for by, word in (("expectation", "pass"), ("goal", "fail")):
         made = squad_receiver(**{"judge-by": by}).parcels(finished)
         tests = json.loads(parts(made[1])["tests"])
@@ -74,9 +74,9 @@ def test_by_its_goal_an_expected_bug_is_a_failure(finished: Material) -> None:
 
 def test_squad_takes_a_repeated_test_run_for_success() -> None:
     one = squad_receiver()
-    assert one.judge(Answer(201, {}, b"17")).fate is DeliveryStatus.DELIVERED
+    assert one.judge(Answer(201, {}, b"17")).status is DeliveryStatus.DELIVERED
     known = b"There is already a test run with job_id kmodpipe-1"
-    assert one.judge(Answer(400, {}, known)).fate is DeliveryStatus.DELIVERED
-    assert one.judge(Answer(400, {}, b"metadata is not valid JSON")).fate is DeliveryStatus.REFUSED
-    assert one.judge(Answer(200, {}, b"<html>a portal</html>")).fate is DeliveryStatus.REFUSED
+    assert one.judge(Answer(400, {}, known)).status is DeliveryStatus.DELIVERED
+    assert one.judge(Answer(400, {}, b"metadata is not valid JSON")).status is DeliveryStatus.REFUSED
+    assert one.judge(Answer(200, {}, b"<html>a portal</html>")).status is DeliveryStatus.REFUSED
     assert one.judge(Answer(403, {}, b"")).everyone
