@@ -1,12 +1,12 @@
-"""A case that ran more than once, as one result. Pure.
+"""Merge the results of a case that ran more than once into one result. Pure.
 
-`merge` answers "flaky or real?": a failure that another attempt does not repeat is flaky, which is reported
-as a failure of its own kind with what each attempt showed, and never as a pass. A case that was repeated
-whatever came (soak) gets its rate of failure with a bound:
+A failure that another attempt does not repeat is flaky: it is reported as a failure of its own kind, with the
+result of each attempt, and never as a pass. A case that was repeated whatever its results (soak) gets its
+rate of failure with bounds:
 
-    no failure     at most 1 - 0.05^(1/n): the exact one-sided 95 % bound, which the rule of three (3/n)
-                   comes close to
-    some failures  Wilson's score interval, 95 %, which holds for small numbers and near 0 and 1 as well
+    no failure     at most 1 - 0.05^(1/n): the exact one-sided 95 % bound; the rule of three (3/n)
+                   approximates it
+    some failures  Wilson's score interval, 95 %, which also holds for small numbers and near 0 and 1
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from statistics import NormalDist
 from kmodpipe.results import Attempt, CaseResult, Verdict
 
 MOST_ATTEMPTS, MOST_REPEATS = 20, 10_000
+# The normal quantile of a two-sided 95 %.
 _Z = NormalDist().inv_cdf(0.975)
-"""The normal quantile of a two-sided 95 %."""
 _OUTCOME = "flaky"
 _DID = {
     Verdict.FAIL: "failed",
@@ -32,28 +32,31 @@ _DID = {
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often a case runs. Each attempt but the first, and each repeat, has a fresh guest of its own."""
+    """How often a case runs. Every run after the first has a fresh guest of its own."""
 
-    attempts: int = 1  # until it does not fail, up to so many times
+    attempts: int = 1  # at most so many times, until it does not fail
     repeat: int = 1  # so many times, whatever the verdicts
 
 
 def kept(runs: Sequence[CaseResult], result: CaseResult) -> tuple[CaseResult, ...]:
-    """``runs`` and ``result``; only the first of each verdict keeps its evidence, as there may be many."""
+    """Return ``runs`` with ``result`` added.
+
+    Beyond `MOST_ATTEMPTS` runs only the first result of each verdict keeps its evidence, to save memory.
+    """
     if any(r.verdict is result.verdict for r in runs) and len(runs) >= MOST_ATTEMPTS:
         result = replace(result, evidence="", output_excerpt="", kmsg=(), observations={}, subtests=())
     return (*runs, result)
 
 
 def merge(runs: Sequence[CaseResult], policy: RetryPolicy) -> CaseResult:
-    """Return one result of all ``runs``, the first at the front; there is at least one."""
+    """Return one result for all ``runs``, which are in order and at least one."""
     if policy.repeat > 1:
         return _soaked(runs)
     return runs[0] if len(runs) == 1 else _attempted(runs)
 
 
 def _attempted(runs: Sequence[CaseResult]) -> CaseResult:
-    """The attempts of a case whose first one failed."""
+    """Merge the attempts of a case whose first attempt failed."""
     failed = _count(runs, Verdict.FAIL)
     flaky = _count(runs, Verdict.PASS) > 0
     if failed == len(runs):
@@ -75,7 +78,7 @@ def _attempted(runs: Sequence[CaseResult]) -> CaseResult:
 
 
 def _soaked(runs: Sequence[CaseResult]) -> CaseResult:
-    """The repeats of a case: the worst verdict, with the rate."""
+    """Merge the repeats of a case: the worst verdict, with the rate of failure."""
     order = (Verdict.FAIL, Verdict.ERROR, Verdict.PASS, Verdict.SKIP)
     number, worst = min(enumerate(runs, 1), key=lambda pair: order.index(pair[1].verdict))
     failed, passed = _count(runs, Verdict.FAIL), _count(runs, Verdict.PASS)
@@ -90,7 +93,7 @@ def _soaked(runs: Sequence[CaseResult]) -> CaseResult:
 
 
 def _flaky(result: CaseResult) -> CaseResult:
-    """Whether a user gets what the case is about is then not known: no series fixed or broke it."""
+    """Mark a result as flaky. Whether the goal is met is then unknown, so no series fixed or broke it."""
     return replace(result, flaky=True, outcome=_OUTCOME, goal_met=None, known_defect=False)
 
 
@@ -114,12 +117,12 @@ def _head(result: CaseResult) -> str:
 
 # -- arithmetic -----------------------------------------------------------------------------------------
 def most(runs: int) -> float:
-    """The highest rate of failure that ``runs`` without any leave possible, at 95 %."""
+    """Return the upper 95 % bound of the rate of failure after ``runs`` without a failure."""
     return float(1 - 0.05 ** (1 / runs))
 
 
 def interval(failed: int, runs: int) -> tuple[float, float]:
-    """Wilson's score interval of the rate of failure, 95 %."""
+    """Return Wilson's 95 % score interval of the rate of failure."""
     share, spread = failed / runs, _Z * _Z / runs
     middle = share + spread / 2
     half = _Z * math.sqrt(share * (1 - share) / runs + spread / (4 * runs))
@@ -127,7 +130,7 @@ def interval(failed: int, runs: int) -> tuple[float, float]:
 
 
 def rate(failed: int, runs: int) -> str:
-    """``0 of 200 failed: rate below 1.5 % (95 %, exact)``."""
+    """Return the rate with its bounds: ``0 of 200 failed: rate below 1.5 % (95 %, exact)``."""
     text = f"{failed} of {runs} failed"
     if not failed:
         return f"{text}: rate below {_percent(most(runs))} % (95 %, exact)"

@@ -1,9 +1,9 @@
-"""From one boot of a cell to the verdicts on the cases that it settled. Pure.
+"""Judge the cases that one boot of a cell settled. Pure.
 
-A crash costs one case: the one in progress is charged with it, and the cases after it are left for a fresh
-guest. Nothing is judged unless the guest proved to be the kernel and the module that were built for the cell:
-the kernel's build id, the module's, and the digests of the module's file and of each script as it was about
-to run, travel on the verdict channel and are compared here.
+A crash costs one case: it is charged to the case in progress, and the cases after that are left for a fresh
+guest. Nothing is judged unless the guest proved that it runs the kernel and modules built for the cell: it
+sends their build ids, and digests of the modules' files and of each script just before it runs, on the
+verdict channel, and they are compared here.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from kmodpipe.vm.limits import TimeScale
 from kmodpipe.vm.protocol import Record
 
 _BELIEVED_ENDS = (GuestEnd.DONE, GuestEnd.RETIRED)
-# Ends that are QEMU's or ours, not the kernel's: what they leave without a verdict is an error.
+# Ends that the kernel did not cause: cases that they leave without a verdict are errors, not failures.
 _INFRA_ENDS = (GuestEnd.QEMU_FAILED, GuestEnd.INTERRUPTED)
 
 
 # -- the records --------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Packed:
-    """What the guests of a cell are made of, to be compared with what a guest shows."""
+    """What was built and packed for a cell's guests, to be compared with what a guest reports."""
 
     kernel_build_id: str
     # By the module's name.
     module_build_ids: Mapping[str, str]
-    # SHA-256 of each module's file, by its name: a build id covers neither relocations nor symbol names.
+    # SHA-256 of each module's file, by name: a build id covers neither relocations nor symbol names.
     module_digests: Mapping[str, str]
     # SHA-256 of each case's script, in the order of the cell's cases.
     script_digests: tuple[str, ...]
@@ -54,23 +54,23 @@ class CellUnderTest:
     context: CellContext
     cases: tuple[Case, ...]
     packed: Packed
-    # Reads the traces of the cell's kernel and modules.
+    # Decodes traces of the cell's kernel and modules.
     decoder: Decoder = field(default_factory=Decoder)
     known_benign: KnownBenign = field(default_factory=KnownBenign)
-    # What the time limits of the cases were multiplied by.
+    # The factors on the cases' time limits.
     time_scale: TimeScale = field(default_factory=TimeScale)
 
 
 @dataclass(frozen=True)
 class BootEvidence:
-    """One boot of a cell. A case is known by its index in the cell."""
+    """One boot of a cell. Cases are known by their index in the cell."""
 
     record: BootRecord
     # The kernel's reports on the console, in order.
     console_reports: tuple[Report, ...]
-    # The cases that were packed, in the order in which they were to run.
+    # The cases that were packed, in the order in which they should run.
     batch: tuple[int, ...]
-    # All cases of the cell without a verdict so far; those of the batch are among them.
+    # All cases of the cell without a verdict so far, including the batch.
     left: tuple[int, ...]
     # The guest's number in its cell.
     guest: int = 0
@@ -78,8 +78,11 @@ class BootEvidence:
 
 # -- attribution --------------------------------------------------------------------------------------
 def attribute(boot: BootEvidence, cell: CellUnderTest) -> Mapping[int, CaseResult]:
-    """Judge what one boot settled: every case of its batch that ended, the one it died in, and, where another
-    boot would be no better, all that are left. Never empty."""
+    """Return the results of the cases that one boot settled, by index; there is at least one.
+
+    Those are the cases of its batch that ended, the one in which the guest died, and all that are left if
+    another boot would go the same way.
+    """
     return _Attribution(boot, cell).results()
 
 
@@ -96,15 +99,15 @@ class _Attribution:
         self.infra = boot.record.detail if self.end in _INFRA_ENDS else ""
 
     def results(self) -> Mapping[int, CaseResult]:
-        said = self.boot.record.records
-        if difference := _other_build(said, self.cell.packed):
+        records = self.boot.record.records
+        if difference := _other_build(records, self.cell.packed):
             return self.give_up(self.boot.left, infra=difference)
         if not self.records:
-            prevented = _refusal(said) or self.ending or "the guest ended before its first case"
+            prevented = _refusal(records) or self.ending or "the guest ended before its first case"
             return self.give_up(self.boot.left, infra=self.infra, prevented=prevented)
         settled = self.judge_batch()
         if self.end is GuestEnd.DONE:
-            # The agent ran its whole plan: another guest would end the same.
+            # The agent completed its plan, so another guest would not run these cases either.
             rest = [index for index in self.boot.batch if index not in settled]
             settled |= self.give_up(rest, prevented="the guest ended without it")
         return settled
@@ -112,12 +115,12 @@ class _Attribution:
     def give_up(
         self, indices: Iterable[int], *, infra: str = "", prevented: str = ""
     ) -> Mapping[int, CaseResult]:
-        """Judge cases that no guest will begin."""
+        """Judge cases that will not run in any guest."""
         found = CaseEvidence(infra=infra, prevented=prevented, guest=self.boot.guest)
         return {index: judge(self.cell.cases[index], self.cell.context, found) for index in indices}
 
     def judge_batch(self) -> dict[int, CaseResult]:
-        """Judge the cases of the batch that began, or that a crash is charged to."""
+        """Judge the cases of the batch that began, or to which a crash is charged."""
         reports = charge_reports(self.boot, self.cell, self.records)
         crashed = {i for i, own in reports.items() if any(not report.benign for report in own)}
         whole_until = -1 if self.boot.record.damaged else self.whole_until(crashed)
@@ -132,14 +135,15 @@ class _Attribution:
         }
 
     def whole_until(self, crashed: Iterable[int]) -> int:
-        """Return the place in the batch up to which the stream is whole: its end, or the last case that the
-        guest's early end is charged to; -1 where it is charged to none."""
+        """Return the position in the batch up to which the stream is whole: the end, or the last case to
+        which the guest's early end is charged; -1 if it is charged to none."""
         if self.end in _BELIEVED_ENDS:
             return len(self.boot.batch)
         charged = {i for i, r in self.records.items() if not r.ended or r.how == "stuck"}.union(crashed)
         return max((place for place, index in enumerate(self.boot.batch) if index in charged), default=-1)
 
     def case_evidence(self, index: int, reports: tuple[KernelReport, ...], *, whole: bool) -> CaseEvidence:
+        """Return what is known of one case of the batch."""
         record = self.records.get(index)
         in_flight = record is not None and not record.ended
         crashed = any(not report.benign for report in reports)
@@ -157,10 +161,12 @@ class _Attribution:
         )
 
 
-# -- is it the guest that was built? ------------------------------------------------------------------
+# -- did the guest run what was built? ------------------------------------------------------------------
 def _checked(index: int, record: CaseRecord, packed: Packed) -> CaseRecord:
-    """Return the record; with a problem where the guest was about to run something else than what was packed,
-    as an earlier case can have written to it."""
+    """Return the record, with a problem added if the guest ran another script or library than was packed.
+
+    An earlier case can have written to them.
+    """
     if not record.started or record.digests == (packed.script_digests[index], packed.lib_digest):
         return record
     text = "what the guest ran is not the script and lib.sh that were packed"
@@ -168,6 +174,7 @@ def _checked(index: int, record: CaseRecord, packed: Packed) -> CaseRecord:
 
 
 def _refusal(records: Iterable[Record]) -> str:
+    """Return which module the kernel refused and why; empty if it refused none."""
     refused = next((r for r in records if r.type == "refused"), None)
     if refused is None:
         return ""
@@ -176,8 +183,10 @@ def _refusal(records: Iterable[Record]) -> str:
 
 
 def _other_build(records: Sequence[Record], packed: Packed) -> str:
-    """Return why the guest is not the kernel and modules of this cell; empty where it is, or where it said
-    nothing of itself that could be believed."""
+    """Return how the guest's kernel or modules differ from those of this cell.
+
+    Empty if they do not, or if the guest died before it reported anything.
+    """
     if not any(r.type in ("hello", "module", "start") for r in records):
         return ""
     hello = next((r.fields for r in records if r.type == "hello"), {})
@@ -186,7 +195,7 @@ def _other_build(records: Sequence[Record], packed: Packed) -> str:
     loaded = {r.fields.get("name", ""): r.fields for r in records if r.type == "module"}
     started = any(r.type == "start" for r in records)
     for name, build_id in packed.module_build_ids.items():
-        # A module that was never loaded matters once a case began without it.
+        # A module that was not loaded is a difference only once a case has started without it.
         if not (name in loaded or started):
             continue
         found, what = loaded.get(name, {}), f"module {name}"
@@ -199,7 +208,7 @@ def _other_build(records: Sequence[Record], packed: Packed) -> str:
 
 
 def _difference(what: str, kind: str, built: str, found: str) -> str:
-    """Return a sentence where what the guest shows is not what was built. Nothing shown proves nothing."""
+    """Return a sentence if the guest's id is not the built one, or missing; empty if they are equal."""
     if built and built == found:
         return ""
     return (
@@ -212,7 +221,10 @@ def _difference(what: str, kind: str, built: str, found: str) -> str:
 def charge_reports(
     boot: BootEvidence, cell: CellUnderTest, records: Mapping[int, CaseRecord]
 ) -> Mapping[int, tuple[KernelReport, ...]]:
-    """Charge each report of the kernel to one case: those on the console, and what only the ring had."""
+    """Return the kernel's reports by the case that each is charged to.
+
+    They come from the console and from the kernel messages that the agent read from the ring buffer.
+    """
     charges = _Charges(boot, cell, records)
     charges.charge_console()
     charges.charge_ring()
@@ -223,11 +235,12 @@ class _Charges:
     def __init__(self, boot: BootEvidence, cell: CellUnderTest, records: Mapping[int, CaseRecord]) -> None:
         self.boot, self.cell, self.records = boot, cell, records
         self.by_case: dict[int, tuple[KernelReport, ...]] = {}
-        # The search ends at so many reports: what may lie behind them is not let off.
+        # The search stops at so many reports. As there may be more, no report counts as benign then.
         all_found = len(boot.console_reports) < kernel_log.MAX_REPORTS
         self.known = cell.known_benign if all_found else KnownBenign()
 
     def charge_console(self) -> None:
+        """Charge the reports on the console."""
         for report in self.boot.console_reports:
             reason = self.benign_reason(report)
             owner = self.owner(report)
@@ -236,15 +249,15 @@ class _Charges:
             self.charge(owner, report, reason, self.boot.record.console_path)
 
     def charge_ring(self) -> None:
-        """Charge what the agent found in the kernel's ring during a case and the console did not have.
+        """Charge the reports that the agent read from the ring buffer during a case.
 
-        A case can turn the console down or off, for itself and for those behind it; no process can write into
-        the ring what looks like the kernel's. A report that is charged to the case already is not repeated;
-        one that is charged to another case is no excuse.
+        A case can turn console output off, for itself and for later cases, and no process can forge kernel
+        messages in the ring. A report that is charged to the same case already is not repeated; one that is
+        charged to another case is charged to this one as well.
         """
         for index, record in self.records.items():
             known = {(one.title, one.benign) for one in self.by_case.get(index, ())}
-            # The ring shows the newlines within a message like this.
+            # /dev/kmsg escapes newlines within a message like this.
             ring = "".join(f"{text}\n" for text in record.kmsg).replace(r"\x0a", "\n")
             for report in kernel_log.parse(ring.encode("utf-8", "surrogateescape")):
                 reason = self.benign_reason(report)
@@ -252,6 +265,7 @@ class _Charges:
                     self.charge(index, replace(report, offset=0), reason, self.boot.record.channel_path)
 
     def charge(self, owner: int, report: Report, reason: str, log: Path) -> None:
+        """Add a report of ``log`` to a case, unless the case has enough; ``reason``: why it is benign."""
         own = self.by_case.get(owner, ())
         if not evidence.has_room(own, benign=bool(reason)):
             return
@@ -269,8 +283,11 @@ class _Charges:
         return self.known.reason_for(report, self.cell.context.flavour)
 
     def owner(self, report: Report) -> int | None:
-        """Return, of the cases that can have printed a report, the one whose kernel messages have its first
-        line; where none has, as the guest died before it could send them, the last to begin."""
+        """Return the case during which a report on the console was printed; None if there was none.
+
+        Of several it is the one whose kernel messages have the first line; if none has, as the guest died
+        before it sent them, the last one that began.
+        """
         boot = self.boot.record
         possible = boot.owners(boot.stream_offset(report.offset))
         for index in possible:
@@ -279,10 +296,11 @@ class _Charges:
         return possible[0] if possible else None
 
     def neighbour(self, report: Report, *, benign: bool) -> int:
-        """Return the case for a report between two cases: the next to begin, else the last.
+        """Return the case to charge with a report between two cases: the next to begin, else the last.
 
-        A guest that was given up because of a case has no next one, and a report that is let off keeps no
-        case from being run."""
+        After a benign report, or in a guest that was given up because of a case, a case that has not begun is
+        not charged.
+        """
         boot, batch = self.boot.record, self.boot.batch
         offset = boot.stream_offset(report.offset)
         later = [i for i, (start, _) in boot.console_offsets.items() if start > offset]
@@ -296,7 +314,7 @@ class _Charges:
 
 
 def _unseen(boot: BootRecord, index: int) -> str:
-    """Return what of the console in a case's time is in no file; empty where all is."""
+    """Return which part of the console during a case was not kept in its file; empty if all was."""
     start, stop = boot.console_offsets.get(index, (0, 0))
     cut_from, cut_to = boot.console_cut
     if not (cut_from < stop and start < cut_to):

@@ -1,12 +1,12 @@
-"""Case definitions: what is tried in a guest, and what each kind of cell is expected to show. Pure data.
+"""Definitions of cases: the reproducers, and the expected outcome of each in every kind of cell. Pure data.
 
     images/guest/cases/<folder>/case.toml     one or more [[case]] tables
     images/guest/cases/<folder>/run.sh        their scripts, beside it
 
-A case names the outcomes that a user wants to see (``goal``), and, rule by rule, the outcome that is expected
-in a kind of cell and why. The first rule whose ``when`` matches wins; rules of the file come after a case's
-own, for the cases whose arguments hold what they mention. A case with settings has no rules: what it has to
-show is computed (`layered`). Judging is in `judge`.
+A case declares the outcomes that a user wants to see (``goal``), and rules (``expect``) with the outcome that
+is expected in a kind of cell, and why. The first rule whose ``when`` matches the cell applies. Rules of the
+file come after a case's own; they hold for cases that have the text of ``mentions`` in an argument. A case
+with settings has no rules: its expected observations are computed (`precedence`). `verdict` judges.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from kmodpipe.util import paths, toml
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError, unknown_name
 
+# The goal and the good outcome of a script that is judged by its exit status alone.
 EXIT_GOAL = "exit-0"
-"""The goal, and the outcome, of a script that is judged by its exit status alone."""
 _SCRIPT_TIMEOUT_S = 60
 _MAX_SCRIPT_MIB = 16
 
@@ -48,30 +48,36 @@ class CellContext:
     cell_id: str
     variant: str
     design: str
-    choice: Mapping[str, str] = field(default_factory=dict)  # from axis of the matrix to value: INDEX to y
-    config: Mapping[str, str] = field(default_factory=dict)  # the final one, symbols without CONFIG_
-    flavour: str = ""  # empty for the plain cells
+    choice: Mapping[str, str] = field(default_factory=dict)  # value by axis of the matrix: {"INDEX": "y"}
+    config: Mapping[str, str] = field(default_factory=dict)  # the final .config, symbols without CONFIG_
+    flavour: str = ""  # empty for plain cells
     partial: bool = False  # only the first patches of the series are applied
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What one kind of cell is expected to show, and why. Each text of ``kmsg`` has to be in a kernel message
-    of the case's time, none of ``no_kmsg`` may be; ``observe`` holds further observations. ``lacks``: the
-    design does not have what the case is about, and is refused for that alone."""
+    """A rule: the expected outcome of a case in one kind of cell, and why."""
 
     outcome: str
     reason: str
+    # The kind of cell: allowed values of axes, or of variant, design and flavour.
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # The outcome is a known defect.
     defect: bool = False
+    # Texts, each of which has to be in a kernel message during the case.
     kmsg: tuple[str, ...] = ()
+    # Texts that must not be in any.
     no_kmsg: tuple[str, ...] = ()
+    # Further observations that are expected.
     observe: Mapping[str, str] = field(default_factory=dict)
+    # The design lacks the feature of the case, and the outcome shows nothing but that.
     lacks: bool = False
 
     def matches(self, cell: CellContext) -> bool:
-        """Whether every key of ``when`` fits; an axis that the cell does not have counts as ``n``, no
-        flavour as ``plain``."""
+        """Return whether the cell is of the rule's kind.
+
+        An axis that the cell does not have counts as ``n``, no flavour as ``plain``.
+        """
         own = {"variant": cell.variant, "design": cell.design, "flavour": cell.flavour or PLAIN}
         return all(
             (own[key] if key in own else cell.choice.get(key, "n")) in allowed
@@ -81,50 +87,58 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Case:
-    """One reproducer. ``path`` is its script on this machine; ``by_exit`` marks anyone's own script, which
-    has no expectation: exit 0 pass, 4 skip, anything else fail. ``timeout_s`` in seconds. ``goals`` are the
-    outcomes a user wants to see, any of them; ``proves`` names rows of the facts the case stands for.
-    ``alone``: it gets a guest of its own, with no case before it and none after."""
+    """One reproducer."""
 
     id: str
     summary: str
+    # The script on this machine.
     path: Path
     args: tuple[str, ...] = ()
     timeout_s: int = 30
+    # The outcomes that a user wants to see, any of them.
     goals: tuple[str, ...] = ()
+    # Symbols that the kernel has to have, without CONFIG_.
     needs: tuple[str, ...] = ()
+    # Rules, the first that matches applies.
     expect: tuple[Expectation, ...] = ()
+    # A script given by its path, without rules: exit status 0 is pass, 4 skip, any other fail.
     by_exit: bool = False
+    # Rows of the table of facts that the case proves.
     proves: tuple[str, ...] = ()
     settings: tuple[Setting, ...] = ()
+    # It gets a guest of its own, with no case before or after it.
     alone: bool = False
 
     @property
     def goal(self) -> str:
+        """The goals as text."""
         return " or ".join(self.goals)
 
     def expectation(self, cell: CellContext) -> Expectation | None:
-        """The first rule that matches, or None."""
+        """Return the first rule that matches, or None."""
         return next((rule for rule in self.expect if rule.matches(cell)), None)
 
     def expectations(self, cell: CellContext) -> tuple[Expectation, ...]:
-        """The rules one of which has to hold: one; or, between two patches of a series, that of the whole
-        series and that of the tree before it, as every patch leads from the one to the other."""
+        """Return the rules of which one has to hold.
+
+        That is the rule for the cell. With only some patches of a series applied, it is the rule for the
+        whole series or the one for the tree without it, as the behaviour may still be either.
+        """
         designs = (cell.design, CONTROL_DESIGN) if cell.partial else (cell.design,)
         found = [self.expectation(replace(cell, design=design)) for design in designs]
         return tuple(rule for rule in found if rule)
 
     def setting(self, design: str) -> Setting | None:
-        """The layered setting as it is in a design."""
+        """Return the layered setting of a design, or None if it has none."""
         return next((s for s in self.settings if design in s.designs), None)
 
     def arguments(self, cell: CellContext) -> tuple[str, ...]:
-        """What the script is given in this cell."""
+        """Return the script's arguments in this cell."""
         setting = self.setting(cell.design)
         return (*self.args, *(setting.arguments if setting else ()))
 
     def not_here(self, cell: CellContext) -> str:
-        """Why the case cannot be tried in this cell; empty where it can."""
+        """Return why the case cannot run in this cell; empty if it can."""
         if unmet := self.unmet(cell.config):
             return f"needs {', '.join(f'CONFIG_{s}' for s in unmet)}, which this kernel does not have"
         if self.settings and cell.partial:
@@ -134,12 +148,14 @@ class Case:
         return ""
 
     def unmet(self, config: Mapping[str, str]) -> tuple[str, ...]:
-        """The needed symbols that the kernel has neither built in nor as a module."""
+        """Return the needed symbols that the kernel has neither built in nor as a module."""
         return tuple(symbol for symbol in self.needs if config.get(symbol) not in ("y", "m"))
 
     def digest(self, lib: bytes = b"") -> str:
-        """SHA-256 (hex) of all that decides what the case does in a guest; ``lib`` is the shared shell
-        library. The expectation is not in it: judging anew needs no new run."""
+        """Return the SHA-256 (hex) of everything that determines what the case does in a guest.
+
+        ``lib`` is the cases' shell library. Rules are not included, as they need no new run.
+        """
         return digest_of(
             {
                 "id": self.id,
@@ -265,9 +281,9 @@ class _File(_Table):
 
 
 def load(folder: Path) -> tuple[Case, ...]:
-    """All cases of ``folder/*/case.toml``, by folder and then in file order.
+    """Return the cases of ``folder/*/case.toml``, by folder and then in the order of the file.
 
-    Raises UserError naming file and field for a file that is not as it should be, and for an id used twice.
+    Raises UserError for a malformed file, naming file and field, and for an id that is used twice.
     """
     found: dict[str, tuple[Case, Path]] = {}
     for file in sorted(folder.glob("*/case.toml")):
@@ -289,7 +305,10 @@ def _read(file: Path) -> list[Case]:
 
 # -- choosing -----------------------------------------------------------------------------------------
 def select(cases: Iterable[Case], names: Iterable[str]) -> tuple[Case, ...]:
-    """The named cases in their declared order; all of them where nothing is named. Raises UserError."""
+    """Return the named cases in their declared order, all cases if ``names`` is empty.
+
+    Raises UserError for an unknown name.
+    """
     known = {case.id: case for case in cases}
     wanted = set(names)
     for name in sorted(wanted):
@@ -299,12 +318,14 @@ def select(cases: Iterable[Case], names: Iterable[str]) -> tuple[Case, ...]:
 
 
 def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collection[str] = ()) -> None:
-    """Raise UserError for a ``when`` that names an axis or a flavour the matrix does not have: as an axis
-    that no cell has counts as ``n``, a misspelt one would match in silence, and a misspelt flavour never."""
+    """Raise UserError for a ``when`` with an axis or a flavour that the matrix does not have.
+
+    A misspelt axis would count as ``n`` and match without notice, a misspelt flavour would never match.
+    """
     known = {"variant", "design", "flavour", *axes}
     for case in cases:
         where = f"{case.path.parent}/case.toml, case {case.id}"
-        # The default of a setting is Kconfig's: nothing but axes decides it.
+        # The default of a setting is Kconfig's, so only axes decide it.
         conditions = [(rule.when, known) for rule in case.expect]
         conditions += [(d.when, set(axes)) for setting in case.settings for d in setting.defaults]
         for when, keys in conditions:
@@ -317,7 +338,10 @@ def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collectio
 
 
 def from_script(path: Path) -> Case:
-    """The case that ``--case FILE`` means: exit 0 pass, 4 skip, anything else fail. Raises UserError."""
+    """Return the case for ``--case FILE``, a script that is judged by its exit status.
+
+    Raises UserError if it is not a readable script or program of at most 16 MiB.
+    """
     if paths.exists(path) and not paths.is_file(path):  # a FIFO would block the read below
         raise UserError("the case script is not a file", where=str(path))
     try:

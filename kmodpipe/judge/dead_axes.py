@@ -1,12 +1,12 @@
-"""Dead axes: cells that asked for different configurations and got the same module.
+"""Find dead axes: axes of the matrix whose cells have different configurations and the same module.
 
-A symbol that Kconfig defines and no code reads survives every check of a configuration, and each of its
-cells goes green: twice the same module was tested. So what was built is compared. Builds are reproducible
-(equal paths, fixed times, no configuration inside a module), hence equal modules are equal bytes, but for
-line numbers, which no kernel reads.
+A symbol that Kconfig defines and no code reads passes every check of a configuration, and all its cells pass,
+although they tested the same module. So the built modules are compared. Builds are reproducible (equal paths,
+fixed times, no configuration inside a module), so equal modules have equal bytes, except for line numbers,
+which are left out.
 
-An axis is dead in a variant where no two cells that differ in it alone differ in base or module. One that
-makes a difference in some cells only is a design's right, and information.
+An axis is dead in a variant if no two cells that differ only in it differ in base or module. An axis that
+makes a difference in some cells only is legitimate, and reported as information.
 """
 
 from __future__ import annotations
@@ -28,33 +28,37 @@ _CLUES = 5
 
 @dataclass(frozen=True)
 class Product:
-    """A legal cell and what it runs: a digest of base and modules; empty where it was not built."""
+    """A legal cell and what it runs."""
 
     cell: Cell
-    content: str = ""
+    content: str = ""  # digest of base and modules (`content`); empty if the cell was not built
 
 
 @dataclass(frozen=True)
 class Twins:
-    """One axis of one variant: the sets of cells that differ in it alone and run the same; ``everywhere``:
-    no cells that differ in it alone run different things."""
+    """The cells of one variant that differ only in one axis and run the same."""
 
     axis: str
     symbol: str
     variant: str
+    # Sets of cells that run the same.
     cells: tuple[tuple[Cell, ...], ...]
+    # No two cells that differ only in the axis run different modules.
     everywhere: bool
 
 
 def content(base: Artifact, module: Artifact) -> str:
-    """What a cell runs, as a digest. Of the files, not of their build ids: ld leaves relocations and symbol
-    names out of those, so that modules which differ in the functions they call can have the same."""
+    """Return a digest of what a cell runs.
+
+    It covers the modules' files. Their build ids are not enough: ld leaves relocations and symbol names out
+    of them, so modules that call different functions can have the same build id.
+    """
     modules = {path.name: digest_of_code(path) for path in (module.path / "out").glob("*.ko")}
     return digest_of([base.key, modules])
 
 
 def compare(products: Sequence[Product]) -> tuple[Twins, ...]:
-    """Every axis of every variant of which cells were built that differ in it alone."""
+    """Compare the cells that differ only in one axis; return one record for each variant and axis."""
     found = []
     for variant in dict.fromkeys(p.cell.variant.name for p in products):
         own = [p for p in products if p.cell.variant.name == variant and p.content]
@@ -66,7 +70,7 @@ def compare(products: Sequence[Product]) -> tuple[Twins, ...]:
                         axis,
                         first.axes[axis].symbol,
                         variant,
-                        tuple(cells for group in groups for cells in _same(axis, group)),
+                        tuple(cells for group in groups for cells in _with_same_content(axis, group)),
                         everywhere=all(len({p.content for p in group}) == 1 for group in groups),
                     )
                 )
@@ -74,7 +78,7 @@ def compare(products: Sequence[Product]) -> tuple[Twins, ...]:
 
 
 def _differing_in(axis: str, products: Sequence[Product]) -> list[list[Product]]:
-    """Groups of cells that ask for the same but for ``axis``, of two of its values at least."""
+    """Return the groups of cells that differ only in ``axis``, those with at least two of its values."""
     groups: dict[frozenset[tuple[str, str]], list[Product]] = {}
     for product in products:
         cell = product.cell
@@ -85,8 +89,8 @@ def _differing_in(axis: str, products: Sequence[Product]) -> list[list[Product]]
     return [group for group in groups.values() if len({p.cell.axes[axis].value for p in group}) > 1]
 
 
-def _same(axis: str, group: Sequence[Product]) -> list[tuple[Cell, ...]]:
-    """The cells of a group that run the same with different values of ``axis``."""
+def _with_same_content(axis: str, group: Sequence[Product]) -> list[tuple[Cell, ...]]:
+    """Return the sets of cells in a group that run the same with different values of ``axis``."""
     by_content: dict[str, list[Cell]] = {}
     for product in group:
         by_content.setdefault(product.content, []).append(product.cell)
@@ -96,12 +100,12 @@ def _same(axis: str, group: Sequence[Product]) -> list[tuple[Cell, ...]]:
 def find(
     products: Sequence[Product], subjects: Mapping[str, Subject], module: str, *, selected: bool
 ) -> tuple[DeadAxis, ...]:
-    """The dead axes, and those without effect in some cells, with the reason from each variant's source.
+    """Return the dead axes, and those without effect in some cells, with the reason from the source.
 
-    Where ``subjects`` lacks a variant, as its source is not here, nothing is said of the source.
+    ``subjects`` has the source of each variant; for a variant without one no reason is given.
 
-    ``selected``: the run had cells picked out. Like a cell that was not built, one that was not picked may
-    be where the axis matters: then an axis is only called dead if no code reads its symbol.
+    ``selected``: only some cells were run. A cell that was not run or not built may be the one in which the
+    axis matters, so an axis is called dead only if no code reads its symbol.
     """
     compared = compare(products)
     alive = {t.axis for t in compared if not t.everywhere and t.variant != CONTROL}
@@ -118,7 +122,7 @@ def find(
         if twins.variant in unsure and (subject is None or any(place.code for place in readers)):
             found.append(_partly(twins, f"the cells of {twins.variant} that were built"))
         else:
-            # The control is what a series repairs: an axis that one brings to life fails nothing.
+            # An axis that is dead in the control only, and alive with a series, is not a failure.
             repaired = twins.variant == CONTROL and twins.axis in alive
             found.append(_dead(twins, subject, module, readers, failure=not repaired))
     return tuple(found)
@@ -131,11 +135,11 @@ def _partly(twins: Twins, scope: str) -> DeadAxis:
         for axis, value in cells[0].choice.items()
         if axis != twins.axis and all(cell.choice.get(axis) == value for cell in cells)
     ]
-    told = (
+    message = (
         f"axis {twins.axis} ({twins.symbol}) makes no difference in {scope}"
         f"{' where ' if where else ''}{', '.join(where)}: {_run_the_same(twins)}"
     )
-    return _record(twins, told, (), failure=False)
+    return _record(twins, message, (), failure=False)
 
 
 def _dead(
@@ -150,22 +154,25 @@ def _dead(
         why = f"no code reads CONFIG_{twins.symbol}, Kconfig alone does"
     else:
         why = f"nothing reads CONFIG_{twins.symbol}"
-    told = (
+    message = (
         f"axis {twins.axis} ({twins.symbol}) is dead in {twins.variant}: {why}; {_run_the_same(twins)}"
         f"{'' if failure else '; a series of this run brings it to life'}"
     )
     if subject is None:
-        return _record(twins, told, (), failure=failure)
+        return _record(twins, message, (), failure=failure)
     defined = kconfig.index_symbols(subject.src, [twins.symbol]).definitions[twins.symbol]
     clues = [f"{one.file}:{one.line} defines {twins.symbol}" for one in defined]
     clues += [f"{place} reads {twins.symbol}" for place in readers[:_CLUES]]
-    clues += _tested_in_vain(twins.symbol, subject, module)
-    return _record(twins, told, clues, failure=failure)
+    clues += _undefined_symbols(twins.symbol, subject, module)
+    return _record(twins, message, clues, failure=failure)
 
 
-def _tested_in_vain(symbol: str, subject: Subject, module: str) -> list[str]:
-    """Symbols that the touched files test (without a series: the module's files) and nobody defines: the
-    name that was meant is often among them."""
+def _undefined_symbols(symbol: str, subject: Subject, module: str) -> list[str]:
+    """Return a line for each symbol that the code tests and no Kconfig file defines.
+
+    The name that was meant is often among them. The code is the files that the series touches, or without a
+    series those of the module.
+    """
     files = subject.touched or [
         path.relative_to(subject.src).as_posix() for path in (subject.src / module).rglob("*")
     ]

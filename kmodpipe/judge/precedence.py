@@ -1,10 +1,11 @@
-"""A layered setting: mount option over module parameter over Kconfig default. Pure.
+"""The precedence of a setting's layers: mount option over module parameter over Kconfig default. Pure.
 
-A case with settings is not judged by outcomes that somebody listed: every pair of a parameter's state and a
-mount option is tried in the guest, and what each has to show is computed here from the one rule.
+A case with settings has no list of expected outcomes: the guest tries every pair of a parameter's state and a
+mount option, and the expected observation of each pair is computed here from that one rule.
 
-    STATE/OPTION   ``unset/none``, ``load=2/index=off``, ``run=bogus/none``: argument, and observation's key
-    set=ok reads=2 mount=mounted shown=off stored=real after=mounted          what is expected, and observed
+    STATE/OPTION   ``unset/none``, ``load=2/index=off``, ``run=bogus/none``: an argument of the script, and
+                   the key of its observation
+    set=ok reads=2 mount=mounted shown=off stored=real after=mounted    the value, expected and observed
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from dataclasses import dataclass, field
 
 from kmodpipe.logs.ktap import Subtest
 
+# The outcomes of a case with settings.
 AS_RULED, BROKEN = "as-ruled", "rule-broken"
-"""The outcomes of a case with settings."""
+# The guest's outcome when it has tried all pairs. They are judged here.
 PROBED = "probed"
-"""What the guest says when it came through all pairs: it judges nothing."""
+# No mount option.
 NONE = "none"
 
 
 @dataclass(frozen=True)
 class Default:
-    """The value that Kconfig gives where ``when`` matches the cell's choice; an axis it lacks counts as n."""
+    """The value by Kconfig in cells whose choice matches ``when``; an axis they lack counts as n."""
 
     value: str
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -34,25 +36,29 @@ class Default:
 
 @dataclass(frozen=True)
 class Setting:
-    """What one setting is in some designs.
-
-    ``reads`` maps each value to how the parameter shows it; ``accepts`` a spelling of the parameter to its
-    value, ``aliases`` further ones, tried without a mount option only; ``refuses`` what it must not take.
-    ``options`` maps a mount option to its value, ``rejects`` are those the kernel must not know. ``effects``
-    maps a value to what a mount with it shows: ``shown`` in /proc/mounts unless it is the default, ``stored``
-    and ``after``. ``base``: options that every mount has beside.
-    """
+    """One setting as some designs have it."""
 
     designs: tuple[str, ...]
+    # Name of the module parameter.
     parameter: str
+    # The first that matches applies.
     defaults: tuple[Default, ...]
+    # By value: the text that reading the parameter gives.
     reads: Mapping[str, str]
+    # By text that the parameter accepts: the value.
     accepts: Mapping[str, str]
+    # By mount option: the value.
     options: Mapping[str, str]
+    # By value: the effect of a mount with it, as ``shown`` in /proc/mounts unless the value is the default,
+    # ``stored`` and ``after``.
     effects: Mapping[str, Mapping[str, str]]
+    # More texts that the parameter accepts, tried without a mount option only.
     aliases: Mapping[str, str] = field(default_factory=dict)
+    # Texts that the parameter must refuse.
     refuses: tuple[str, ...] = ()
+    # Mount options that the kernel must reject.
     rejects: tuple[str, ...] = ()
+    # Mount options that every mount has in addition.
     base: str = ""
 
     @property
@@ -61,7 +67,7 @@ class Setting:
         return (self.parameter, self.base or "default", *self.pairs())
 
     def pairs(self) -> tuple[str, ...]:
-        """The full product, the pairs of one state together: entering a state costs the guest a reload."""
+        """Return all pairs, those of one state together, as each state costs the guest a reload."""
         options = (NONE, *self.options, *self.rejects)
         found = [f"unset/{option}" for option in options]
         for how in ("load", "run"):
@@ -72,10 +78,11 @@ class Setting:
         return tuple(found)
 
     def default(self, choice: Mapping[str, str]) -> str:
+        """Return the value that Kconfig gives in a cell with this choice of the axes."""
         return next(d.value for d in self.defaults if d.matches(choice))
 
     def expected(self, pair: str, choice: Mapping[str, str]) -> str:
-        """What the pair has to show in a cell with this choice of the axes."""
+        """Return the observation that is expected of a pair in a cell with this choice of the axes."""
         state, _, option = pair.partition("/")
         how, _, text = state.partition("=")
         kconfig = self.default(choice)
@@ -93,7 +100,7 @@ class Setting:
         return _row(**row, mount="mounted", shown=shown, stored=effect["stored"], after=effect["after"])
 
     def compare(self, observed: Mapping[str, str], choice: Mapping[str, str]) -> tuple[Subtest, ...]:
-        """Each pair as a subtest: a pass notes what was seen, a failure what was expected instead."""
+        """Return each pair as a subtest, with its observation, and what was expected if that differs."""
         return tuple(self._compare(pair, observed.get(pair), choice) for pair in self.pairs())
 
     def _compare(self, pair: str, observed: str | None, choice: Mapping[str, str]) -> Subtest:
@@ -102,12 +109,12 @@ class Setting:
             return Subtest(pair, "fail", f"not observed; expected {expected}")
         if observed == expected:
             return Subtest(pair, "pass", observed)
-        told = [f"{key}={value}" for key, value in _differences(expected, observed)]
-        return Subtest(pair, "fail", f"expected {' '.join(told)}; observed {observed}")
+        missing = [f"{key}={value}" for key, value in _differences(expected, observed)]
+        return Subtest(pair, "fail", f"expected {' '.join(missing)}; observed {observed}")
 
 
 def faults(setting: Setting) -> Iterator[str]:
-    """What is wrong with a setting as it stands in a file."""
+    """Yield the errors in a setting's definition."""
     values = set(setting.reads)
     for name, found in (
         ("defaults", {d.value for d in setting.defaults}),
@@ -136,7 +143,7 @@ def _row(**fields: str) -> str:
 
 
 def _differences(expected: str, observed: str) -> Iterator[tuple[str, str]]:
-    """The fields of ``expected`` that ``observed`` has otherwise or not at all."""
+    """Yield the fields of ``expected`` that ``observed`` lacks or has with another value."""
     seen = dict(part.partition("=")[::2] for part in observed.split())
     for part in expected.split():
         key, _, value = part.partition("=")

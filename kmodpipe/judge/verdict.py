@@ -1,9 +1,9 @@
-"""From what a guest said of a case to its verdict. Pure.
+"""Judge one case in one guest. Pure.
 
-`judge` weighs what the verdict stream says of a case against what is expected in its cell. A pass needs
-everything at once: the case began and ended by itself with status 0, observed exactly one outcome, the
-expected one, kept its conditions, no crash was reported and the stream was whole. Whatever is not that is a
-failure, an error or a skip, with the sentence a developer needs first.
+`judge` compares what the verdict stream reports about a case with what is expected in its cell. A pass needs
+everything at once: the case began, ended by itself with status 0, observed exactly one outcome, the expected
+one, met the further conditions of its rule, the kernel reported no crash, and the stream was whole. Anything
+else is a failure, an error or a skip, with the sentence that a developer needs first.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from kmodpipe.vm.cpu_time import Reading
 from kmodpipe.vm.limits import TimeScale
 
 EXIT_SKIP = 4
+# What the agent reports to be left behind after an error in the kernel, even if no report of it was printed:
+# taint by a machine check, a bad page, an oops, a warning or a lockup; lockdep that turned itself off.
 _TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")
-"""What a kernel in which something went wrong looks like, whether or not it could say so: a machine check, a
-bad page, an oops, a warning, a lockup; lockdep that has seen enough."""
+# Bytes of output that a result keeps.
 EXCERPT_LIMIT = 64 * 1024
 _PASS_EXCERPT_LIMIT = 8 * 1024
 
@@ -37,28 +38,45 @@ _PASS_EXCERPT_LIMIT = 8 * 1024
 class CaseEvidence:
     """What is known of one case in one guest."""
 
-    # What the verdict stream says; None: it says nothing of this case.
+    # From the verdict stream; None if it has no record of this case.
     record: CaseRecord | None = None
-    # The kernel's that are charged to this case: one that is not benign overrides everything.
+    # The kernel's reports that are charged to this case. One that is not benign overrides everything else.
     reports: tuple[KernelReport, ...] = ()
-    # Nothing of the stream up to this case's end was lost or damaged, and the last record came or the
-    # guest's death is charged to another case.
+    # Nothing of the stream up to this case's end was lost or damaged, and the last record came or the guest's
+    # early end is charged to another case.
     channel_whole: bool = True
-    # How the guest ended, where it ended early: "silence: no sign of life for 20 s".
+    # How the guest ended, if it ended early: "silence: no sign of life for 20 s".
     ending: str = ""
-    # What the machinery did to the guest: "QEMU was killed by SIGKILL". A case without an end is then an
-    # error instead of a failure.
+    # An infrastructure error: "QEMU was killed by SIGKILL". A case that did not end is an error then, not a
+    # failure.
     infra: str = ""
-    # What the kernel did that no case could begin: "it refused the module: ENOEXEC". A failure.
+    # Why the kernel let no case begin: "it refused the module: ENOEXEC". That is a failure.
     prevented: str = ""
-    # What the case's time limit was multiplied by.
+    # The factors on the case's time limit.
     time_scale: TimeScale = field(default_factory=TimeScale)
-    # What QEMU got of this machine while the case ran.
+    # The time that QEMU had while the case ran.
     spent: Reading | None = None
-    # What of the kernel's messages in the case's time is in no file: no pass then.
+    # Which kernel messages during the case were not kept. If there are any, the case cannot pass.
     unseen: str = ""
-    # The number of the guest in its cell; 0: there was none.
+    # The number of the guest in its cell; 0 if there was none.
     guest: int = 0
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What one check found: the part of a result that differs between checks."""
+
+    verdict: Verdict
+    message: str
+    outcome: str = ""
+    # None: not met for a failure, unknown for an error and a skip.
+    goal_met: bool | None = None
+    known_defect: bool = False
+    lacking: bool = False
+    # None: as the rule has it.
+    expected: str | None = None
+    # Empty: those of the KTAP report.
+    subtests: tuple[ktap.Subtest, ...] = ()
 
 
 def judge(case: Case, cell: CellContext, evidence: CaseEvidence) -> CaseResult:
@@ -79,81 +97,77 @@ class _Judge:
         self.setting = case.setting(cell.design)
         self.ktap = ktap.parse(self.record.output.decode("utf-8", "replace"))
 
-    # Each check answers only what the ones before it left open; `verdict` is their order.
     def verdict(self) -> CaseResult:
+        # The order matters: each check assumes that the ones before it found nothing.
         found = (
             self.crashed()
             or self.not_reached()
             or self.stream_fault()
-            or self.crashed_unheard()
-            or self.not_by_itself()
+            or self.crashed_silently()
+            or self.ended_abnormally()
             or self.subtest_fault()
             or self.by_status()
             or self.by_outcome()
         )
         if self.evidence.unseen and found.verdict in (Verdict.PASS, Verdict.SKIP):
             text = f"a report of the kernel may have been missed: {self.evidence.unseen}"
-            return self.result(Verdict.ERROR, text)
-        return found
+            found = _Finding(Verdict.ERROR, text)
+        return self.result(found)
 
-    def crashed(self) -> CaseResult | None:
+    def crashed(self) -> _Finding | None:
         if self.crash is None:
             return None
         when = "in this case" if self.record.started else "before this case began"
         title, kind = one_line(self.crash.title), one_line(self.crash.kind)
         place = f", at {one_line(self.crash.place)}" if self.crash.place else ""
-        return self.result(
-            Verdict.FAIL,
-            f"the kernel reported {when}: {title}{place}",
-            outcome=kind or "crash",
-            goal_met=False,
-        )
+        text = f"the kernel reported {when}: {title}{place}"
+        return _Finding(Verdict.FAIL, text, outcome=kind or "crash", goal_met=False)
 
-    def not_reached(self) -> CaseResult | None:
+    def not_reached(self) -> _Finding | None:
         if self.record.started:
             return None
         if self.not_here:
-            return self.result(Verdict.SKIP, self.not_here)
+            return _Finding(Verdict.SKIP, self.not_here)
         if self.evidence.prevented and not self.evidence.infra:
             text = f"could not begin: {one_line(self.evidence.prevented)}"
-            return self.result(Verdict.FAIL, text, outcome="not-begun", goal_met=False)
+            return _Finding(Verdict.FAIL, text, outcome="not-begun", goal_met=False)
         why = self.evidence.infra or self.evidence.ending or "the guest never came to it"
-        return self.result(Verdict.ERROR, f"not run: {one_line(why)}")
+        return _Finding(Verdict.ERROR, f"not run: {one_line(why)}")
 
-    def stream_fault(self) -> CaseResult | None:
+    def stream_fault(self) -> _Finding | None:
         record = self.record
         if record.case_id != self.case.id:
             name = one_line(record.case_id)
-            return self.result(
-                Verdict.ERROR, f"the verdict stream speaks of case {name!r} in this one's place"
-            )
+            return _Finding(Verdict.ERROR, f"the verdict stream speaks of case {name!r} in this one's place")
         if record.problems:
             text = one_line("; ".join(record.problems))
-            return self.result(Verdict.ERROR, f"the verdict stream contradicts itself: {text}")
+            return _Finding(Verdict.ERROR, f"the verdict stream contradicts itself: {text}")
         if not record.ended and self.evidence.infra:
-            return self.result(
-                Verdict.ERROR, f"infrastructure trouble in this case: {one_line(self.evidence.infra)}"
-            )
+            text = one_line(self.evidence.infra)
+            return _Finding(Verdict.ERROR, f"infrastructure trouble in this case: {text}")
         if not record.ended:
             why = one_line(self.evidence.ending or "its end never came")
-            return self.result(
+            return _Finding(
                 Verdict.FAIL, f"the guest died in this case: {why}", outcome="died", goal_met=False
             )
         if not self.evidence.channel_whole:
-            return self.result(
+            return _Finding(
                 Verdict.ERROR, "the verdict stream is damaged or cut: what it says cannot be believed"
             )
         return None
 
-    def crashed_unheard(self) -> CaseResult | None:
-        """A case can turn the console off, and a flood of messages carries others away."""
+    def crashed_silently(self) -> _Finding | None:
+        """Fail a case that left traces of an error without a report.
+
+        A case can turn the console off, and a flood of messages can push out others.
+        """
         if self.evidence.reports or not _TROUBLE.search(self.record.left):
             return None
         left = one_line(self.record.left)
         text = f"something went wrong in the kernel, and its report was not heard: {left}"
-        return self.result(Verdict.FAIL, text, outcome="unheard", goal_met=False)
+        return _Finding(Verdict.FAIL, text, outcome="unheard", goal_met=False)
 
-    def not_by_itself(self) -> CaseResult | None:
+    def ended_abnormally(self) -> _Finding | None:
         record = self.record
         if record.how == "exit":
             return None
@@ -164,56 +178,52 @@ class _Judge:
             text, word = f"the script did not end within {self.time_limit()}{had}", "timeout"
         else:
             text, word = "a process is stuck in the kernel: it could not be killed", "stuck"
-        return self.result(Verdict.FAIL, text + self.last_line(), outcome=word, goal_met=False)
+        return _Finding(Verdict.FAIL, text + self.last_line(), outcome=word, goal_met=False)
 
-    def subtest_fault(self) -> CaseResult | None:
+    def subtest_fault(self) -> _Finding | None:
         if self.ktap is None:
             return None
         failed = self.ktap.failed
         if failed:
             names = ", ".join(one_line(s.name) for s in failed[:5]) + (" …" if len(failed) > 5 else "")
             text = f"{len(failed)} of {len(self.ktap.subtests)} subtests failed: {names}"
-            return self.result(Verdict.FAIL, text, outcome="subtests-failed", goal_met=False)
+            return _Finding(Verdict.FAIL, text, outcome="subtests-failed", goal_met=False)
         if self.record.status not in (0, EXIT_SKIP):
-            return None  # it failed, whatever became of its report
+            return None  # it failed anyway: `by_status` gives the reason
         problems = [*self.ktap.problems]
         if self.record.dropped.get("out"):
             problems.append(f"{self.record.dropped['out']} bytes of output were dropped")
         if problems:
-            return self.result(
-                Verdict.ERROR, f"the KTAP report is not whole: {one_line('; '.join(problems))}"
-            )
+            return _Finding(Verdict.ERROR, f"the KTAP report is not whole: {one_line('; '.join(problems))}")
         if not self.ktap.subtests:
-            return self.result(Verdict.ERROR, "the KTAP report is not whole: it has no results")
+            return _Finding(Verdict.ERROR, "the KTAP report is not whole: it has no results")
         return None
 
-    def by_status(self) -> CaseResult | None:
+    def by_status(self) -> _Finding | None:
         status, observed = self.record.status, self.record.outcomes
         if status == EXIT_SKIP:
             if observed:
-                return self.result(Verdict.FAIL, f"the script skips, yet observed {_words(observed)}")
+                return _Finding(Verdict.FAIL, f"the script skips, yet observed {_words(observed)}")
             why = self.record.observations.get("skip") or _last_line(self.record.output) or "exit status 4"
-            return self.result(Verdict.SKIP, f"the case skips itself: {one_line(why)}")
+            return _Finding(Verdict.SKIP, f"the case skips itself: {one_line(why)}")
         if status != 0:
             text = f"the script ended with exit status {status}{self.last_line()}"
             word = observed[-1] if observed else f"exit-{status}"
-            return self.result(Verdict.FAIL, text, outcome=one_line(word), goal_met=False)
+            return _Finding(Verdict.FAIL, text, outcome=one_line(word), goal_met=False)
         skipped = self.ktap and all(s.verdict == "skip" for s in self.ktap.subtests)
         if skipped:
-            return self.result(Verdict.SKIP, "the case skips all its subtests")
+            return _Finding(Verdict.SKIP, "the case skips all its subtests")
         if self.case.by_exit and len(observed) < 2:
             word = one_line(observed[0]) if observed else EXIT_GOAL
-            return self.result(
-                Verdict.PASS, "the script ended with exit status 0", outcome=word, goal_met=True
-            )
+            return _Finding(Verdict.PASS, "the script ended with exit status 0", outcome=word, goal_met=True)
         return None
 
-    def by_outcome(self) -> CaseResult:
+    def by_outcome(self) -> _Finding:
         outcomes = self.record.outcomes
         if len(outcomes) > 1:
-            return self.result(Verdict.FAIL, f"the case contradicts itself: it observed {_words(outcomes)}")
+            return _Finding(Verdict.FAIL, f"the case contradicts itself: it observed {_words(outcomes)}")
         if not outcomes or not outcomes[0]:
-            return self.result(Verdict.FAIL, "the script ended well and observed no outcome")
+            return _Finding(Verdict.FAIL, "the script ended well and observed no outcome")
         outcome = one_line(outcomes[0])
         if self.setting:
             return self.by_setting(self.setting, outcome)
@@ -226,7 +236,7 @@ class _Judge:
             found = (
                 f"known defect: observed {outcome}" if self.rule.defect else f"observed {outcome} as expected"
             )
-            return self.result(
+            return _Finding(
                 Verdict.PASS, f"{found}: {self.rule.reason}",
                 outcome=outcome, goal_met=goal_met, known_defect=self.rule.defect, lacking=self.rule.lacks,
             )  # fmt: skip
@@ -238,13 +248,13 @@ class _Judge:
                 f"expected the known defect {self.rule.outcome}, observed {outcome}; if it is gone, the "
                 f"expectation must be revised: {self.rule.reason}"
             )
-        return self.result(Verdict.FAIL, text, outcome=outcome, goal_met=goal_met)
+        return _Finding(Verdict.FAIL, text, outcome=outcome, goal_met=goal_met)
 
-    def by_setting(self, setting: Setting, outcome: str) -> CaseResult:
-        """Every pair of parameter state and mount option against the one rule."""
+    def by_setting(self, setting: Setting, outcome: str) -> _Finding:
+        """Judge every pair of parameter state and mount option by the one rule."""
         if outcome != precedence.PROBED:
             text = f"the probing was not carried out: observed {outcome}"
-            return self.result(Verdict.FAIL, text, outcome=outcome, expected=precedence.AS_RULED)
+            return _Finding(Verdict.FAIL, text, outcome=outcome, expected=precedence.AS_RULED)
         pairs = setting.compare(self.record.observations, self.cell.choice)
         wrong = [s for s in pairs if s.verdict == "fail"]
         outcome = precedence.BROKEN if wrong else precedence.AS_RULED
@@ -252,24 +262,27 @@ class _Judge:
         if wrong:
             first = "; ".join(f"{one_line(s.name)}: {one_line(s.note)}" for s in wrong[:3])
             text = f"{len(wrong)} of {len(pairs)} pairs are not as the rule has it: {first}"
-        return self.result(
+        return _Finding(
             Verdict.FAIL if wrong else Verdict.PASS,
             f"{text}: mount option over module parameter over Kconfig default",
             outcome=outcome, goal_met=not wrong, expected=precedence.AS_RULED, subtests=pairs,
         )  # fmt: skip
 
-    def by_goal(self, outcome: str, goal_met: bool) -> CaseResult:
-        """Judge a cell that no rule is about. For the control that is a hole in the data; a design without
-        expectations is judged by what users want to see."""
+    def by_goal(self, outcome: str, goal_met: bool) -> _Finding:
+        """Judge a cell to which no rule applies.
+
+        For the control that is a gap in the data. A design without rules is judged by the case's goal.
+        """
         if self.cell.design == CONTROL_DESIGN:
             text = f"no expectation for this cell: observed {outcome}"
-            return self.result(Verdict.ERROR, text, outcome=outcome, goal_met=goal_met)
+            return _Finding(Verdict.ERROR, text, outcome=outcome, goal_met=goal_met)
         found = f"observed {outcome}" if goal_met else f"expected {self.case.goal}, observed {outcome}"
         text = f"{found}: no expectation for design {one_line(self.cell.design)!r}, judged by the case's goal"
         verdict = Verdict.PASS if goal_met else Verdict.FAIL
-        return self.result(verdict, text, outcome=outcome, goal_met=goal_met, expected=self.case.goal)
+        return _Finding(verdict, text, outcome=outcome, goal_met=goal_met, expected=self.case.goal)
 
     def differences(self, rule: Expectation, outcome: str) -> list[str]:
+        """Return how the case differs from a rule; empty if it does not."""
         found = []
         if outcome != rule.outcome:
             found.append(f"expected {rule.outcome}, observed {outcome}")
@@ -287,42 +300,35 @@ class _Judge:
                 found.append(f"the kernel message {text!r} came, and must not")
         return found
 
-    # -- putting the result together ------------------------------------------------------------------
-    def result(
-        self,
-        verdict: Verdict,
-        message: str,
-        *,
-        outcome: str = "",
-        goal_met: bool | None = None,
-        known_defect: bool = False,
-        lacking: bool = False,
-        expected: str | None = None,
-        subtests: Sequence[ktap.Subtest] = (),
-    ) -> CaseResult:
+    # -- assembling the result --------------------------------------------------------------------------
+    def result(self, found: _Finding) -> CaseResult:
         record, rule = self.record, self.rule
-        if verdict is Verdict.FAIL and goal_met is None:
+        goal_met = found.goal_met
+        if found.verdict is Verdict.FAIL and goal_met is None:
             goal_met = False
-        if verdict in (Verdict.ERROR, Verdict.SKIP):
+        if found.verdict in (Verdict.ERROR, Verdict.SKIP):
             goal_met = None
-        by_exit = EXIT_GOAL if self.case.by_exit else ""
-        limit = _PASS_EXCERPT_LIMIT if verdict is Verdict.PASS else EXCERPT_LIMIT
+        expected = found.expected
+        if expected is None:
+            expected = rule.outcome if rule else EXIT_GOAL if self.case.by_exit else ""
+        subtests = found.subtests or (self.ktap.subtests if self.ktap else ())
+        limit = _PASS_EXCERPT_LIMIT if found.verdict is Verdict.PASS else EXCERPT_LIMIT
         return CaseResult(
             case=self.case.id,
-            verdict=verdict,
-            message=message,
-            outcome=outcome,
-            expected=expected if expected is not None else (rule.outcome if rule else by_exit),
+            verdict=found.verdict,
+            message=found.message,
+            outcome=found.outcome,
+            expected=expected,
             reason=rule.reason if rule else "",
             goal_met=goal_met,
-            known_defect=known_defect,
-            lacking=lacking,
+            known_defect=found.known_defect,
+            lacking=found.lacking,
             evidence=self.details(),
             reports=self.evidence.reports,
             output_excerpt=excerpt(record.output, limit),
             kmsg=tuple(one_line(line) for line in record.kmsg),
             observations={one_line(k): visible_lines(v) for k, v in record.observations.items()},
-            subtests=tuple(_shown(s) for s in (subtests or (self.ktap.subtests if self.ktap else ()))),
+            subtests=tuple(_printable(s) for s in subtests),
             duration_s=record.duration_ms / 1000,
             attempts=1 if record.started else 0,
             limit_used=round(self.limit_used(), 3),
@@ -330,7 +336,7 @@ class _Judge:
         )
 
     def limit_used(self) -> float:
-        """The part of its time limit that the case used; what QEMU waited for a processor does not count."""
+        """Return the part of its time limit that the case used, without QEMU's waiting for a processor."""
         spent, limit_s = self.evidence.spent, self.case.timeout_s * self.evidence.time_scale.factor
         return spent.own_s / limit_s if spent else 0.0
 
@@ -342,7 +348,7 @@ class _Judge:
         return f"; its last line: {one_line(line[:300])}" if line else ""
 
     def details(self) -> str:
-        """Return what else there is to know, in lines."""
+        """Return the evidence as lines."""
         record, lines = self.record, []
         if record.started:
             ended = f"{record.how} {record.status}, {record.duration_ms} ms" if record.ended else "no end"
@@ -363,7 +369,7 @@ class _Judge:
 
 
 def excerpt(data: bytes, limit: int = EXCERPT_LIMIT) -> str:
-    """``data`` as text that can be shown, its middle left out where it has more than ``limit`` bytes."""
+    """Return ``data`` as printable text, without its middle if it has more than ``limit`` bytes."""
     if len(data) <= limit:
         return visible_lines(data.decode("utf-8", "replace"))
     half = limit // 2
@@ -371,7 +377,7 @@ def excerpt(data: bytes, limit: int = EXCERPT_LIMIT) -> str:
     return f"{head}\n[… {len(data) - 2 * half} bytes left out …]\n{tail}"
 
 
-def _shown(subtest: ktap.Subtest) -> ktap.Subtest:
+def _printable(subtest: ktap.Subtest) -> ktap.Subtest:
     return ktap.Subtest(one_line(subtest.name), subtest.verdict, one_line(subtest.note))
 
 

@@ -1,5 +1,5 @@
-"""Read what a guest printed: kernel log, crash reports, KTAP, the record of each case.
+"""Parse what a guest printed: kernel log, crash reports, KTAP and the records of its cases.
 
-In: the bytes of a console or of the verdict channel, bounded; vmlinux and modules for symbols.
-Out: reports with titles and decoded traces, subtests, case records. No verdicts.
+In: bytes of a console, or records of the verdict channel; vmlinux and modules for their symbols.
+Out: reports with titles and decoded traces, subtests, case records. Memory is bounded. No verdicts.
 """

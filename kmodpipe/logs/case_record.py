@@ -1,5 +1,6 @@
-"""From the records of one boot's verdict stream to one record a case. Pure, and bounded in memory
-whatever the guest sends.
+"""Turn the records of one boot's verdict stream into one `CaseRecord` for each case.
+
+Pure. Memory is bounded whatever the guest sends.
 """
 
 from __future__ import annotations
@@ -8,17 +9,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+# Bytes of a case's output that are kept, from its beginning. The guest's agent sends fewer.
 OUTPUT_LIMIT = 128 * 1024
-"""Bytes of a case's output that are kept, from its beginning; the guest's agent keeps fewer."""
+# Kernel messages of a case that are kept, from its beginning.
 KMSG_LIMIT = 2000
-"""Kernel messages of a case that are kept, from its beginning."""
+# Characters of one value.
 _VALUE_LIMIT = 4096
+# Observations of one case.
 _KEYS_LIMIT = 500
 _ENDINGS = ("exit", "signal", "timeout", "stuck")
 
 
 class Record(Protocol):
-    """What `case_records` needs of a record of the verdict stream."""
+    """The part of a verdict stream's record that `case_records` reads."""
 
     @property
     def type(self) -> str: ...
@@ -28,30 +31,38 @@ class Record(Protocol):
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """What the stream says of one case of one boot. ``how`` is exit, signal, timeout or stuck, and empty
-    where no end came; ``problems`` are contradictions in the stream about this case, ``outcomes`` the
-    different outcomes it observed, in order; ``dropped`` counts bytes that did not make it, by stream;
-    ``digests`` are the SHA-256 of the script and of the shell library as they were about to run."""
+    """What the verdict stream reports about one case in one boot."""
 
     index: int
     case_id: str = ""
     started: bool = False
     ended: bool = False
+    # How it ended: exit, signal, timeout or stuck; empty if no end record came.
     how: str = ""
+    # Exit status or signal number, by ``how``.
     status: int = 0
     duration_ms: int = 0
+    # The last value of each key.
     observations: Mapping[str, str] = field(default_factory=dict)
+    # The different outcomes that it observed, in order.
     outcomes: tuple[str, ...] = ()
     output: bytes = b""
+    # Kernel messages during the case.
     kmsg: tuple[str, ...] = ()
+    # What the case left behind in the guest, as the agent words it.
     left: str = ""
+    # Bytes that were dropped, by stream.
     dropped: Mapping[str, int] = field(default_factory=dict)
+    # Contradictions in the stream about this case.
     problems: tuple[str, ...] = ()
+    # SHA-256 of the script and of the shell library, taken just before the script ran.
     digests: tuple[str, str] = ("", "")
 
 
 @dataclass
 class _Draft:
+    """A `CaseRecord` while its records are read."""
+
     index: int
     case_id: str = ""
     started: bool = False
@@ -135,8 +146,10 @@ class _Draft:
 
 
 def case_records(records: Iterable[Record]) -> dict[int, CaseRecord]:
-    """Return one record for each case index that the records of one boot name. Memory is bounded whatever the
-    guest sends: what goes over the limits is counted as dropped."""
+    """Return the case records of one boot, by case index.
+
+    What exceeds the limits is dropped and counted in ``dropped``.
+    """
     drafts: dict[int, _Draft] = {}
     for record in records:
         if record.type in ("start", "obs", "out", "cut", "kmsg", "end"):
@@ -147,12 +160,12 @@ def case_records(records: Iterable[Record]) -> dict[int, CaseRecord]:
 
 
 def _number(text: str | None) -> int | None:
-    """A decimal number as the agent writes it, or None."""
+    """Parse a decimal number as the agent writes it; return None for anything else."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def _raw(text: str) -> bytes:
-    """The bytes that the guest printed, as far as the record's text still knows them."""
+    """Return the bytes that the guest printed: a record holds those that are no UTF-8 as surrogates."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:

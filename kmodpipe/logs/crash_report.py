@@ -1,5 +1,6 @@
-"""One report of a kernel, and the making of it from the lines of a log. Pure; `console` finds where it begins
-and ends.
+"""Build one report of a kernel from the lines of its log.
+
+Pure. `kernel_log` finds the lines where reports begin; a `Draft` takes the lines and finds the end.
 """
 
 from __future__ import annotations
@@ -18,30 +19,30 @@ _PLACE = (
     rf"(?P<name>{_SYM})\+0x(?P<offset>[0-9a-f]+)/0x(?P<size>[0-9a-f]+)"
     r"(?: \[(?P<module>[\w-]+)(?: [0-9a-f]+)?\])?"
 )
-# kmemleak begins its lines with its name; an address that %p may not show yet is (____ptrval____).
+# kmemleak prefixes its lines with its name. Before the kernel can hash pointers, %p prints (____ptrval____).
 _FRAME = re.compile(rf"(?:kmemleak:)?\s*(?P<unsure>\? )?(?:\[<(?:[0-9a-f]+|\(_+ptrval_+\))>\] )?{_PLACE}\s*$")
 _RIP = re.compile(
     rf"(?:RIP|IP|EIP|pc|PC is at)\s*:?\s.*?{_PLACE}|RIP: [0-9a-f]+:{_PLACE.replace('?P<', '?P<_')}"
 )
 _CPU = re.compile(r"\bCPU(?:: |#)(?P<cpu>\d+)\b|\bLOCKUP on cpu (?P<_cpu>\d+)")
-# The registers of the kernel, not those of the process that entered it (RIP: 0033).
+# The kernel's registers, not those of the process that entered it (RIP: 0033).
 _REGISTER = re.compile(r"(?:RSP|EFLAGS|R[A-Z0-9]{2}|FS|CS|CR2|PKRU|DR[0-9]): .*[0-9a-f]{4}|Code: ")
 _HELD_AT = re.compile(rf", at: {_PLACE}")
 _TASK = re.compile(r"\bPID: (?P<pid>\d+) Comm: (?P<task>.{1,16}?) (?:Not tainted|Tainted: )")
-# On a task's line, or one of its own.
+# On the line that names the task, or on a line of its own.
 _TAINT = re.compile(r"(?:^\s+| )(?:Not tainted|Tainted: (?P<taint>[A-Z][A-Z ]*?)(?= +[^A-Z ])) ")
 _HUNG = re.compile(r"INFO: task (?P<task>.{1,16}?):(?P<pid>\d+) blocked")
 _LEAKER = re.compile(r"(?:kmemleak:)?\s*comm \"(?P<task>[^\"]{1,16})\", pid (?P<pid>\d+), jiffies")
-# Stacks of other moments in an object's life, in a report of KASAN or KFENCE.
+# Headings of earlier stacks of an object (allocated, freed), in reports of KASAN and KFENCE.
 _EARLIER = re.compile(
     r"(?:Allocated|Freed|allocated|freed) by task \d|(?:Last|Second to last) (?:call_rcu|potentially)"
 )
-# The two sides of a race, each with a stack, in a report of KCSAN.
+# Headings of the two sides of a race, each with a stack, in reports of KCSAN.
 _ACCESS = re.compile(r"(?:read|write|assert no )[\w()/ -]* to 0x[0-9a-f]+ of \d+ bytes by ")
 _RULE = re.compile(r"={20,}\s*$")
 _END_TRACE = re.compile(r"---\[ end trace")
 END_PANIC = re.compile(r"---\[ end Kernel panic")
-# Lines that belong to a report though they are no frames.
+# Lines within a trace that are not frames and do not end it.
 _INNER = re.compile(
     r"\s*(?:</?(?:TASK|IRQ|NMI|EOI|#DF|ENTRY_TRAMPOLINE|SOFTIRQ)>|Call Trace:|Code: |R[A-Z0-9]{2}: |RSP: |"
     r"RIP: |EFLAGS|FS: |GS: |CS: |CR[0-9]: |DR[0-9]: |PKRU|Modules linked in|Hardware name|CPU: |"
@@ -55,16 +56,14 @@ _STALLS = (Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL)
 
 @dataclass(frozen=True)
 class Frame:
-    """One place of a trace, as the kernel prints it: ``name+0xoffset/0xsize [module]``. ``exact``: it is
-    where the processor was (RIP), not where a call returns to. ``stack`` is the heading of a trace
-    that has one ("Freed by task 24:")."""
+    """One frame of a trace, as the kernel prints it: ``name+0xoffset/0xsize [module]``."""
 
     name: str
-    offset: int
-    size: int
+    offset: int  # bytes from the function's start
+    size: int  # bytes of the function
     module: str = ""
-    exact: bool = False
-    stack: str = ""
+    exact: bool = False  # the processor was here (RIP); otherwise a call returns to here
+    stack: str = ""  # the heading of its trace, where there is one: "Freed by task 24:"
 
     def __str__(self) -> str:
         return f"{self.name}+{self.offset:#x}/{self.size:#x}" + (f" [{self.module}]" if self.module else "")
@@ -72,35 +71,36 @@ class Frame:
 
 @dataclass(frozen=True)
 class Report:
-    """One thing that went wrong.
-
-    ``offset`` is that of its first line in the log, in bytes; ``lines`` are its lines without prefixes, 250
-    at most; ``call_trace`` holds function names, the innermost first; ``function`` is the one in the title;
-    ``modules`` are those that the trace passes through; ``consequence`` is the panic that it led to.
-    ``frames`` are all places that it names, in its own order: those of the call trace, where the processor
-    was, and those of earlier moments in an object's life. ``taint`` is what the kernel was before (letters,
-    or ``none``), ``registers`` the kernel's as they were printed.
-    """
+    """One report of the kernel about an error."""
 
     kind: Kind
     title: str
+    # Without printk's prefixes, 250 at most.
     lines: tuple[str, ...]
+    # Of its first line in the log, in bytes.
     offset: int
+    # The function in the title.
     function: str = ""
+    # Function names, innermost first.
     call_trace: tuple[str, ...] = ()
+    # The modules in the trace.
     modules: tuple[str, ...] = ()
     task: str = ""
     pid: int | None = None
+    # Taint letters before the event, ``none`` for an untainted kernel, empty if the report does not say.
     taint: str = ""
+    # The panic that it led to.
     consequence: str = ""
     cpu: int | None = None
+    # The kernel's, as printed.
     registers: tuple[str, ...] = ()
+    # Every frame in the order of the report: RIP, the call trace, and an object's earlier stacks.
     frames: tuple[Frame, ...] = ()
 
 
 @dataclass
 class Draft:
-    """A report as far as it has come."""
+    """A report while its lines are read."""
 
     signature: Signature
     groups: dict[str, str]
@@ -120,15 +120,16 @@ class Draft:
     in_trace: bool = False
     backtrace: bool = False
     earlier: str = ""
-    stack: str = ""  # whose frames follow, where there are several
+    stack: str = ""  # the heading of the frames that follow, where a report has several stacks
     ended: bool = False
-    since: int = 0  # messages since the report ended
+    since: int = 0  # messages since it ended
 
     @property
     def kind(self) -> Kind:
         return self.signature.kind
 
     def add(self, text: str) -> None:
+        """Take the next message; sets ``ended`` when it is the last, or no longer part of the report."""
         self.lines.append(text.rstrip())
         if len(self.lines) == _MAX_LINES:
             self.ended = True
@@ -164,7 +165,7 @@ class Draft:
             self.places.append(_frame(match, stack=self.stack))
 
     def _look_for_state(self, text: str) -> None:
-        """Processor, taint, and the first block of the kernel's registers, from its RIP on."""
+        """Take CPU, taint, and the first block of the kernel's registers, from its RIP on."""
         if self.cpu is None and (match := _CPU.search(text)):
             self.cpu = int(match["cpu"] or match["_cpu"])
         if not self.taint and (match := _TAINT.search(text)):
@@ -180,11 +181,11 @@ class Draft:
         if _END_TRACE.search(text) or END_PANIC.search(text):
             self.ended = True
         elif self.signature.token == OOM_BEGINS:
-            pass  # behind the trace it shows all memory, before it says whom it kills
+            pass  # the trace is followed by the state of memory, and only then by the process that is killed
         elif self.kind in _BRACKETED:
             self.ended = len(self.lines) > 1 and bool(_RULE.match(text))
         elif self.kind is Kind.LOCKDEP and not self.backtrace:
-            # The chains of locks come with frames of their own; the trace that counts is the last.
+            # The chains of locks have frames too; the trace of the event is the last one.
             if "stack backtrace:" in text:
                 self.backtrace, self.frames, self.places = True, [], []
         elif self.in_trace and not _FRAME.match(text) and not _INNER.match(text) and self.frames:
@@ -192,7 +193,7 @@ class Draft:
             self.ended = True
 
     def function(self) -> str:
-        """The function to look at: where it happened, past those that only bring the message."""
+        """Return the function where it happened: the first that is not merely part of the reporting."""
         if self.held_at and self.kind is Kind.LOCKDEP and not MESSENGER.fullmatch(self.held_at):
             return self.held_at
         if self.kind in _STALLS:
@@ -206,6 +207,7 @@ class Draft:
         return next((n for n in order if not MESSENGER.fullmatch(n)), order[0] if order else "")
 
     def report(self) -> Report:
+        """Return the finished report."""
         function = plain_symbol(self.function())
         known = {k: v for k, v in self.groups.items() if v}
         template = self.signature.title
@@ -232,5 +234,5 @@ def _frame(match: re.Match[str], prefix: str = "", *, exact: bool = False, stack
 
 
 def plain_symbol(name: str) -> str:
-    """``ovl_lookup.isra.0`` -> ``ovl_lookup``: what a compiler made of it is not the same in every build."""
+    """Return a symbol without a compiler's suffix, which differs between builds: ``f.isra.0`` -> ``f``."""
     return re.sub(r"\.(?:isra|constprop|part|cold|llvm)\b.*", "", name)

@@ -1,5 +1,6 @@
-"""What a report of the kernel comes to in the results: who, where, on which processor, in what state, and its
-traces decoded to lines. Pure but for the files that a `Decoder` reads.
+"""Turn a report of the kernel into the record that results keep, with its traces decoded to source lines.
+
+Pure, except that a `Decoder` reads vmlinux and modules.
 """
 
 from __future__ import annotations
@@ -13,25 +14,29 @@ from kmodpipe.logs.signatures import MESSENGER
 from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.util.text import one_line
 
+# Lines of the log that results keep: of a case's first report, and of each later one.
 LINES, FEWER_LINES = 200, 40
-"""Of a report's own words that results keep: of a case's first report, and of each that followed it."""
+# Reports of one case in one guest that results keep. The console has all of them.
 REPORTS = 16
-"""Of one case in one guest that results keep; the console has them all."""
 _COLUMN = 56
+_FINGERPRINT_FUNCTIONS = 3
 _TAINTED = re.compile(r"\btaint:(?P<letters>\S+?)(?:,|$)")
 NOT_TAINTED = "none"
 
 
 @dataclass(frozen=True)
 class TraceLine:
-    """One function of a trace: a frame as the kernel printed it, or the name of one that is ``inlined`` into
-    the next; ``place`` is file and line where they are known, ``note`` says why not where there is something
-    to say. ``stack`` is the heading of a trace that has one ("Freed by task 24:")."""
+    """One function of a trace."""
 
+    # The frame as the kernel printed it, or only the name of an inlined function.
     function: str
+    # File and line, where they are known.
     place: str = ""
+    # It is inlined into the next function.
     inlined: bool = False
+    # Why ``place`` is not known, where there is a reason to give.
     note: str = ""
+    # The heading of its trace, where there is one: "Freed by task 24:".
     stack: str = ""
 
     def __str__(self) -> str:
@@ -42,31 +47,34 @@ class TraceLine:
 
 @dataclass(frozen=True)
 class KernelReport:
-    """One report of the kernel, as results keep it. ``place`` is where the function of its title was.
-    ``taint_before`` and ``taint_after`` are letters as an oops has them, ``none``, or empty where nobody
-    said; ``benign`` is the reason why it does not count, empty where it does; ``log`` and ``offset`` say
-    where in which console it begins."""
+    """One report of the kernel, as results keep it."""
 
     kind: str
     title: str
+    # File and line of the frame whose function is in the title.
     place: str = ""
     fingerprint: str = ""
     task: str = ""
     pid: int | None = None
     cpu: int | None = None
+    # Taint letters as an oops prints them, ``none`` for an untainted kernel, empty if unknown.
     taint_before: str = ""
     taint_after: str = ""
     registers: tuple[str, ...] = ()
     trace: tuple[TraceLine, ...] = ()
     modules: tuple[str, ...] = ()
+    # The panic that it led to.
     consequence: str = ""
+    # As the kernel printed them.
     lines: tuple[str, ...] = ()
+    # The log's file name, and the byte in it where the report begins.
     log: str = ""
     offset: int = 0
+    # Why the report does not count; empty if it does.
     benign: str = ""
 
     def format(self) -> list[str]:
-        """Return its lines: what a developer needs first at the top, the kernel's own words last."""
+        """Return the report as lines: what a developer needs first at the top, the kernel's log last."""
         if self.benign:
             return [f"benign report: {self.title}", f"  let off: {self.benign}"]
         lines = [f"crash: {self.title}", *(f"  {name}: {value}" for name, value in self._facts() if value)]
@@ -92,7 +100,7 @@ class KernelReport:
 
 
 def has_room(kept: Sequence[KernelReport], *, benign: bool) -> bool:
-    """Whether one more report of a case is kept. The first that counts always is."""
+    """Return whether one more report of a case is kept. The first that is not benign always is."""
     return len(kept) < REPORTS or (not benign and all(one.benign for one in kept))
 
 
@@ -105,7 +113,11 @@ def of(
     benign: str = "",
     most_lines: int = LINES,
 ) -> KernelReport:
-    """A report with its frames decoded. ``left`` is what the guest's agent says that the case left behind."""
+    """Return the record of a report, with its frames decoded.
+
+    ``left`` is the agent's text on what the case left behind, which has the taint after it; ``log`` the file
+    name of the log; ``benign`` the reason why the report does not count.
+    """
     trace = tuple(_trace(report.frames, decoder))
     return KernelReport(
         kind=report.kind.value,
@@ -134,7 +146,7 @@ def _place(function: str, trace: Iterable[TraceLine]) -> str:
 
 
 def _taint_after(before: str, left: str) -> str:
-    """The taint with what the agent says came to it; nothing where it could not say any more."""
+    """Return the taint after the case; empty if the agent could not report it any more."""
     added = _TAINTED.search(left)
     letters = " ".join(filter(None, (before.replace(NOT_TAINTED, ""), added["letters"] if added else "")))
     return (letters or NOT_TAINTED) if left else ""
@@ -150,12 +162,11 @@ def _trace(frames: Iterable[Frame], decoder: Decoder) -> Iterator[TraceLine]:
             yield TraceLine(one_line(str(frame)), note=one_line(decoded.note), stack=stack)
 
 
-_SHOWN = 3
-
-
 def fingerprint(report: Report) -> str:
-    """What stays of a report from build to build, and what a rule is made of: kind, title, the first
-    functions of its trace that do more than bring the message, modules."""
+    """Return what is the same in every build, as rules for benign reports need it.
+
+    That is kind, title, the first functions of the trace that are not part of the reporting, and modules.
+    """
     names = dict.fromkeys(plain_symbol(name) for name in report.call_trace if not MESSENGER.fullmatch(name))
-    functions = " < ".join(list(names)[:_SHOWN])
+    functions = " < ".join(list(names)[:_FINGERPRINT_FUNCTIONS])
     return " | ".join(filter(None, (report.kind, report.title, functions, ", ".join(report.modules))))

@@ -1,12 +1,12 @@
-"""Kernel log bytes -> what happened. Pure.
+"""Find the kernel's reports in the bytes of its log. Pure.
 
-A log is the guest's serial console: printk lines with any mix of prefixes (time, caller, level), whatever
-processes wrote in between, cut anywhere. `Parser` takes it in pieces and keeps bounded state; `Scanner`
-only says, at once, that the kernel has given up.
+The log is the guest's serial console: printk lines with any mix of prefixes (time, caller, level), mixed with
+the output of processes, and possibly cut anywhere. `Parser` takes it in pieces and keeps bounded state;
+`Scanner` only detects a panic, as soon as it is printed.
 
-An event is one report: the oops that ends in a panic is an oops whose ``consequence`` is the panic, the
-refcount message and the WARNING around it are one refcount report. What merely looks like a report, written
-by a process to the console, is taken for one: crying wolf is better than a pass.
+One event is one report: an oops that ends in a panic is an oops whose ``consequence`` is the panic; a
+refcount message and the WARNING around it are one refcount report. Text that a process writes to the console
+and that looks like a report counts as one: a false alarm is better than a false pass.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PARTIAL_BYTES = 16 * 1024
 _HEADER_BYTES = 256
 _BLOCK = 64 * 1024
 _CHUNK = 1024 * 1024
-# Messages between the end of a report and the panic that it leads to.
+# At most so many messages lie between the end of a report and the panic that it leads to.
 _CONSEQUENCE_GAP = 12
 
 _TIME = r"\[ {0,5}\d{1,7}\.\d{6}\]"
@@ -42,18 +42,19 @@ _EMBEDDED = re.compile(rf"(?<=[^\s>])(?=(?:<\d{{1,3}}>)?{_TIME})")
 _JUNK = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _EXCEPTIONS = (Kind.OOPS, Kind.GPF, Kind.BUG, Kind.STACK, Kind.KASAN)
 
+# A header that was found: its signature, the groups of the pattern, and its position in the message.
 _Found = tuple[Signature, dict[str, str], int]
 
 
 class Scanner:
-    """Says when the kernel has given up, also where the words come in pieces."""
+    """Detects a panic in a log that comes in pieces."""
 
     def __init__(self) -> None:
         self._tail = b""
         self.seen: Kind | None = None
 
     def feed(self, data: bytes) -> Kind | None:
-        """`Kind.PANIC` from the first panic on."""
+        """Take the next bytes; return `Kind.PANIC` from the first panic on."""
         if self.seen is None:
             if FATAL in self._tail + data[: len(FATAL)] or FATAL in data:
                 self.seen = Kind.PANIC
@@ -62,7 +63,7 @@ class Scanner:
 
 
 def parse(log: bytes) -> tuple[Report, ...]:
-    """Every report in a whole log, in order; `MAX_REPORTS` at most."""
+    """Return the reports in a log, in order; `MAX_REPORTS` at most."""
     parser = Parser()
     for at in range(0, len(log), _CHUNK):
         parser.feed(log[at : at + _CHUNK])
@@ -70,7 +71,7 @@ def parse(log: bytes) -> tuple[Report, ...]:
 
 
 def parse_file(path: Path) -> tuple[Report, ...]:
-    """`parse` of a file, a mebibyte at a time."""
+    """Return the reports in a file, as `parse` does; reads a mebibyte at a time."""
     parser = Parser()
     with path.open("rb") as f:
         while data := f.read(_CHUNK):
@@ -79,15 +80,15 @@ def parse_file(path: Path) -> tuple[Report, ...]:
 
 
 class Parser:
-    """Takes a log in pieces of any size. It stops looking after `MAX_REPORTS` reports: ``full``."""
+    """Parses a log that comes in pieces of any size; stops after `MAX_REPORTS` reports."""
 
     def __init__(self) -> None:
         self._partial = b""
         self._offset = 0  # of the partial line
         self._drafts: list[Draft] = []
         self._open: Draft | None = None
-        self._gave_up = False
-        self.full = False
+        self._panicked = False
+        self.full = False  # there were more than `MAX_REPORTS`
 
     def feed(self, data: bytes) -> None:
         for at in range(0, len(data), _BLOCK):
@@ -96,7 +97,7 @@ class Parser:
 
     def _block(self, data: bytes) -> None:
         data = self._partial + data
-        # Most of a log is of no interest; do not look at its lines one by one.
+        # Most of a log holds no report: skip it without splitting it into lines.
         if self._open is None and not any(token in data for token in TOKENS):
             self._keep(data, max(data.rfind(b"\n") + 1, len(data) - _PARTIAL_BYTES))
             return
@@ -106,7 +107,7 @@ class Parser:
             at = end + 1
         while len(data) - at > _PARTIAL_BYTES + _HEADER_BYTES:
             end = at + _PARTIAL_BYTES
-            # A line without an end is cut, but not through the header of a report.
+            # An overlong line is cut into pieces, but not within the header of a report.
             seam = data[end - _HEADER_BYTES : end + _HEADER_BYTES]
             if found := [seam.find(token) for token in TOKENS if token in seam]:
                 end += min(found) - _HEADER_BYTES
@@ -119,7 +120,7 @@ class Parser:
         self._offset += at
 
     def finish(self) -> tuple[Report, ...]:
-        """The log has ended, perhaps in the middle of a line or of a report."""
+        """Return the reports of the log, which may end within a line or a report."""
         if self._partial:
             self._line(self._partial, self._offset)
             self._partial = b""
@@ -128,7 +129,7 @@ class Parser:
     def _line(self, raw: bytes, offset: int) -> None:
         if self._open is None and not any(token in raw for token in TOKENS):
             return
-        # A message can begin anywhere in a line, behind what a process or a cut message left there.
+        # A message can begin anywhere in a line, after output of a process or a message that was cut.
         text = _JUNK.sub("", raw.decode("utf-8", "replace"))
         for piece in _EMBEDDED.split(text):
             message = _PREFIX.sub("", piece, count=1) if _PREFIX.match(piece) else piece
@@ -139,10 +140,10 @@ class Parser:
         if len(text) > _LINE_CHARS:
             start = max(found[2] - _LINE_CHARS // 2, 0) if found else 0
             text = text[start : start + _LINE_CHARS]
-        # The line that closes a panic repeats its words; only in a log that was cut is it the first.
-        if found and END_PANIC.search(text) and self._gave_up:
+        # The line that ends a panic repeats its text. It begins a report only if the log lacks the panic.
+        if found and END_PANIC.search(text) and self._panicked:
             found = None
-        self._gave_up = self._gave_up or (found is not None and FATAL.decode() in text)
+        self._panicked = self._panicked or (found is not None and FATAL.decode() in text)
         current = self._open
         if current is not None:
             if found is None:
@@ -156,10 +157,10 @@ class Parser:
             if _counts_leaks(current, found[0]):
                 return
             if _same_event(current, found[0]):
-                if found[0].kind in (Kind.REFCOUNT, Kind.LIST, Kind.KMEMLEAK):  # says more than the first
+                if found[0].kind in (Kind.REFCOUNT, Kind.LIST, Kind.KMEMLEAK):  # more specific than the first
                     current.signature, current.groups = found[:2]
                 current.add(text)
-                if _ends_the_killing(found[0]):
+                if _ends_oom_kill(found[0]):
                     current.signature, current.groups = found[:2]
                     current.ended = True
                 return
@@ -185,7 +186,7 @@ class Parser:
 
 
 def _header(text: str) -> _Found | None:
-    """What report a message begins, with the groups of its pattern and where in the message it does."""
+    """Return the header of a report that a message holds, or None."""
     for signature in SIGNATURES:
         if signature.token in text:
             look = signature.pattern.match if signature.start_only else signature.pattern.search
@@ -195,7 +196,7 @@ def _header(text: str) -> _Found | None:
 
 
 def _consequence(current: Draft, found: Signature, text: str) -> bool:
-    """Whether a panic is the end of the report before it."""
+    """Return whether a header is the panic that the open report led to."""
     if found.kind not in (Kind.PANIC, Kind.STACK) or "Kernel panic" not in text:
         return False
     if current.kind is Kind.WARNING and "panic_on_warn" not in text:
@@ -204,12 +205,12 @@ def _consequence(current: Draft, found: Signature, text: str) -> bool:
 
 
 def _counts_leaks(current: Draft, found: Signature) -> bool:
-    """Whether a header only counts the leaked objects that the scan has shown before it."""
+    """Return whether a header only counts the leaked objects that were reported before it."""
     return current.signature.token == LEAKED_OBJECT and found.token == LEAKS_COUNTED
 
 
 def _same_event(current: Draft, found: Signature) -> bool:
-    """Whether a header goes on with the report that is open: the kernel prints several for one event."""
+    """Return whether a header continues the open report: the kernel prints several for one event."""
     if current.ended:
         return False
     if found.kind in (Kind.WARNING, Kind.BUG) and current.kind in (Kind.REFCOUNT, Kind.LIST):
@@ -218,13 +219,13 @@ def _same_event(current: Draft, found: Signature) -> bool:
         return not current.frames
     if found.token == " [#" or found.kind is Kind.STACK:
         return current.kind in (*_EXCEPTIONS, Kind.REFCOUNT, Kind.LIST) and not current.frames
-    if _ends_the_killing(found):
+    if _ends_oom_kill(found):
         return current.signature.token == OOM_BEGINS
     return found.kind is current.kind is Kind.KMEMLEAK and not current.frames
 
 
-def _ends_the_killing(found: Signature) -> bool:
-    """Whether a header says whom the killer has killed, far behind the one that called it."""
+def _ends_oom_kill(found: Signature) -> bool:
+    """Return whether a header names the process that the OOM killer killed, long after it was invoked."""
     return found.kind is Kind.OOM and found.token != OOM_BEGINS
 
 

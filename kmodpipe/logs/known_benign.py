@@ -1,16 +1,15 @@
-"""Reports that are known to be harmless: which, and why. Data, in a file of the project.
+"""Rules for reports of the kernel that are known to be harmless, read from a file of the project.
 
     [[benign]]
     kind = "WARNING"                             # as results.json has it
     title = "WARNING in foo_remount"             # the whole title
-    reason = "…"                                 # why it says nothing about the module; every result shows it
-    functions = ["foo_remount", "do_remount"]    # optional: all of these are in the trace, in this order
-    module = "foo"                               # optional: the trace passes through it
-    flavours = ["lockdep"]                       # optional: in these only ("plain" for those without one)
-    versions = ["5.10"]                          # optional: of these kernels only, 5.10.223 among them
+    reason = "…"                                 # why it is no defect of the module; every result shows it
+    functions = ["foo_remount", "do_remount"]    # optional: the trace has all of these, in this order
+    module = "foo"                               # optional: the trace has a frame of this module
+    flavours = ["lockdep"]                       # optional: only in these flavours; "plain" is none
+    versions = ["5.10"]                          # optional: only on these kernels; 5.10 includes 5.10.223
 
-A report that is let off stays in the results, with the reason. One that the guest did not survive is never
-let off.
+A benign report stays in the results, with the reason. A report that led to a panic is never benign.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ from kmodpipe.util import toml
 
 
 class Benign(BaseModel):
-    """One rule. Kind, title and reason are required: a rule that lets off more than one kind of report at one
-    place is no rule."""
+    """One rule. Kind, title and reason are required, so that a rule covers one report at one place."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,7 +39,7 @@ class Benign(BaseModel):
 
     @field_validator("title", "reason")
     @classmethod
-    def _says_something(cls, text: str) -> str:
+    def _has_words(cls, text: str) -> str:
         if len(text.strip()) < 5 or not any(c.isalpha() for c in text):
             raise ValueError("it says nothing")
         return text
@@ -54,7 +52,7 @@ class Benign(BaseModel):
         return title
 
     def fits(self, report: Report, flavour: str, version: str) -> bool:
-        """Whether this rule speaks of ``report``, in a cell of this flavour on a kernel of this version."""
+        """Return whether this rule covers ``report`` in a cell of this flavour and kernel version."""
         trace = iter(plain_symbol(name) for name in (report.function, *report.call_trace))
         return (
             (self.kind, self.title) == (report.kind, report.title)
@@ -73,20 +71,20 @@ class _File(BaseModel):
 
 
 def load(path: Path) -> tuple[Benign, ...]:
-    """The rules of a file. Raises UserError naming the rule and the field that is wrong."""
+    """Return the rules of a file. Raise UserError naming the rule and the field that is wrong."""
     hint = "each [[benign]] needs kind, title and reason; kinds are " + ", ".join(sorted(Kind))
     return toml.load(path, _File, "the file of harmless reports", hint=hint).benign
 
 
 @dataclass(frozen=True)
 class KnownBenign:
-    """The rules of a run, and the version of its kernel, of which some of them speak."""
+    """The rules of a run, and the version of the kernel that they are applied to."""
 
     rules: tuple[Benign, ...] = ()
     version: str = ""
 
     def reason_for(self, report: Report, flavour: str = "") -> str:
-        """Why this report is let off; empty where it is not."""
+        """Return why a report is benign; empty if it is not."""
         return next((rule.reason for rule in self.rules if rule.fits(report, flavour, self.version)), "")
 
 

@@ -1,4 +1,6 @@
-"""KTAP (and TAP 12 to 14) in a case's output: subtests, and whether the report is whole. Pure.
+"""Parse KTAP (and TAP 12 to 14) in a case's output into subtests. Pure.
+
+The format is defined in the kernel tree: Documentation/dev-tools/ktap.rst.
 
     KTAP version 1
     1..2
@@ -8,9 +10,9 @@
     ok 1 outer
     not ok 2 - other # TIMEOUT
 
-Lines that are not KTAP are ignored: a kernel log may run through the report. What is missing is not: a
-plan that was not fulfilled, a nested report whose parent never came, a `Bail out!` are problems, since a
-cut report must never read as a pass.
+Lines that are not KTAP are ignored, as kernel messages may be mixed in. Missing parts are not: a plan that
+was not fulfilled, a nested report without its parent's result, and a `Bail out!` are problems, since a
+report that was cut must never count as a pass.
 """
 
 from __future__ import annotations
@@ -28,20 +30,19 @@ _MAX_PROBLEMS = 20
 
 @dataclass(frozen=True)
 class Subtest:
-    """One leaf of a report. ``name`` is the path from the outermost test; ``verdict`` is pass, fail or skip
-    (an expected failure is a pass); ``note`` the directive with its text."""
+    """One leaf of a report."""
 
-    name: str
-    verdict: str
-    note: str = ""
+    name: str  # the path from the outermost test: "outer / inner"
+    verdict: str  # pass, fail or skip; an expected failure is a pass
+    note: str = ""  # the directive with its text
 
 
 @dataclass(frozen=True)
 class Report:
-    """``problems`` is empty when the report is whole."""
+    """The subtests of one output."""
 
     subtests: tuple[Subtest, ...]
-    problems: tuple[str, ...]
+    problems: tuple[str, ...]  # empty if the report is whole
 
     @property
     def failed(self) -> tuple[Subtest, ...]:
@@ -49,7 +50,7 @@ class Report:
 
     @property
     def counts(self) -> str:
-        """``3 passed, 1 failed, 0 skipped``."""
+        """The numbers by verdict: ``3 passed, 1 failed, 0 skipped``."""
         verdicts = [s.verdict for s in self.subtests]
         passed, failed, skipped = (verdicts.count(v) for v in ("pass", "fail", "skip"))
         return f"{passed} passed, {failed} failed, {skipped} skipped"
@@ -64,7 +65,7 @@ class _Level:
     leaves: list[Subtest] = field(default_factory=list)
 
     def all_leaves(self) -> list[Subtest]:
-        """The leaves; for the empty plan ``1..0`` one skipped leaf that says why."""
+        """Return the leaves; for the empty plan ``1..0`` one skipped leaf with the reason."""
         if self.skip_all is not None and not self.leaves:
             return [Subtest("(all)", "skip", self.skip_all)]
         return self.leaves
@@ -84,7 +85,7 @@ class _Parser:
         while self.levels and self.levels[-1].indent > indent:
             self.close(self.levels.pop(), orphan=True)
         if self.levels and self.levels[-1].indent == indent:
-            # A report after the report, as when a script runs several programs.
+            # Another report, as when a script runs several programs.
             self.close(self.levels.pop(), orphan=bool(self.levels))
         self.levels.append(_Level(indent))
 
@@ -112,8 +113,8 @@ class _Parser:
         level.numbers.append(number if number is not None else len(level.numbers) + 1)
         own = _leaf(ok, rest, number)
         level.leaves += [Subtest(f"{own.name} / {s.name}", s.verdict, s.note) for s in nested]
-        told = own.verdict in {s.verdict for s in nested} or own.verdict == "pass"
-        if not nested or not told:
+        covered = own.verdict == "pass" or own.verdict in {s.verdict for s in nested}
+        if not nested or not covered:
             level.leaves.append(own)
 
     def check(self, level: _Level) -> None:
@@ -156,8 +157,10 @@ def _leaf(ok: bool, rest: str, number: int | None) -> Subtest:
 
 
 def parse(text: str) -> Report | None:
-    """The report in ``text``, or None where there is no version line. Indentation of the first version line
-    is taken as the outermost level."""
+    """Return the report in ``text``, or None if there is no version line.
+
+    The indentation of the first version line is the outermost level.
+    """
     parser: _Parser | None = None
     for line in text.split("\n"):
         line = line.expandtabs(8).rstrip()

@@ -1,8 +1,8 @@
-"""What the kernel prints when something is wrong: the headers of its reports, and how each is named. Data.
+"""The headers of the kernel's reports, and the title that each gets. Data.
 
-A title names the trouble and the function to look at, and is the same in every boot: no address, offset,
-pid, CPU or line number. Patterns look anywhere in a line, since a line may begin with whatever a process
-wrote before the kernel interrupted it; so each is specific enough not to match prose.
+A title names the error and the function to look at, and is the same in every boot: it has no address, offset,
+pid, CPU or line number. Patterns match anywhere in a line, since a process may have written the beginning of
+the line; so each has to be specific enough not to match prose.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """The classes of kernel trouble."""
+    """The kinds of reports."""
 
     PANIC = "panic"
     OOPS = "oops"
@@ -41,20 +41,17 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Signature:
-    """A header line and the report it begins.
-
-    ``title`` is a format over the groups of ``pattern`` and ``{function}``; without a function its `` in
-    {function}`` falls away. ``start_only``: the pattern holds at the start of a message only, for those
-    that are too short to be looked for anywhere. ``frame``: the function comes from the call trace even
-    where the report has an RIP (that of the messenger). ``token``: a substring without which the pattern
-    is not tried.
-    """
+    """The header line of one kind of report."""
 
     kind: Kind
     pattern: re.Pattern[str]
+    # A format over the pattern's groups and {function}; `` in {function}`` is left out if there is none.
     title: str
+    # The pattern is tried at the start of a message only, as it is too unspecific elsewhere.
     start_only: bool = False
+    # The function is taken from the call trace even if the report has an RIP, which is in the reporting.
     frame: bool = False
+    # A substring of every line that matches; the pattern is tried on lines that have it.
     token: str = ""
 
 
@@ -80,11 +77,11 @@ _EXCEPTIONS = (
     "divide error|invalid opcode|stack segment|alignment check|segment not present|invalid TSS|int3|"
     "coprocessor segment overrun|control protection fault|Oops"
 )
-# What DEBUG_BUGVERBOSE_DETAILED puts before the place.
+# Printed before the place with CONFIG_DEBUG_BUGVERBOSE_DETAILED.
 _CONDITION = r"(?:\[.{1,500}?\] )?"
-# The first that matches names the report; each ``token`` must be in a line for its pattern to be tried.
+# The first signature that matches is used.
 SIGNATURES: tuple[Signature, ...] = (
-    # -- the kernel did not come up -----------------------------------------------------------------
+    # -- the kernel did not boot ------------------------------------------------------------------------
     _sig(
         _K.BOOT,
         r"Kernel panic - not syncing: (?:VFS: )?Unable to mount root fs",
@@ -103,7 +100,7 @@ SIGNATURES: tuple[Signature, ...] = (
         "boot failure: the kernel image does not unpack",
         token="System halted",
     ),
-    # -- stacks, before the panics that they end in ----------------------------------------------------
+    # -- stacks: before the panics, in which they end ---------------------------------------------------
     _sig(
         _K.STACK,
         rf"stack-protector: Kernel stack is corrupted in: (?P<at>{_SYM})",
@@ -167,7 +164,7 @@ SIGNATURES: tuple[Signature, ...] = (
         frame=True,
     ),
     _sig(_K.KMEMLEAK, r"kmemleak: \d+ new suspected memory leaks", "memory leak", token=LEAKS_COUNTED),
-    # From here on it sees no leak, and its silence says nothing.
+    # After this message it reports no leak any more, so the absence of reports proves nothing.
     _sig(
         _K.KMEMLEAK, r"Kernel memory leak detector disabled", "kmemleak has given up", token="leak detector"
     ),
@@ -193,7 +190,7 @@ SIGNATURES: tuple[Signature, ...] = (
         token="BUG ",
         frame=True,
     ),
-    # -- lockdep and its neighbours -----------------------------------------------------------------------
+    # -- lockdep and related checks -----------------------------------------------------------------------
     *(
         _sig(_K.LOCKDEP, rf"(?:WARNING|INFO): {what}", f"{what} in {{function}}", token=what, frame=True)
         for what in _LOCKDEP
@@ -301,7 +298,7 @@ SIGNATURES: tuple[Signature, ...] = (
         "WARNING in {function}",
         token="WARNING: CPU",
     ),
-    # Without DEBUG_BUGVERBOSE the kernel does not know the line, before 6.19 and from then on.
+    # Without CONFIG_DEBUG_BUGVERBOSE there is no file and line: the formats before 6.19 and since.
     _sig(
         _K.WARNING,
         r"WARNING: (?:CPU: \d+ PID: \d+ )?at (?P<at>[\w.]+)\+0x[0-9a-f]+/0x",
@@ -349,7 +346,7 @@ SIGNATURES: tuple[Signature, ...] = (
     ),
 )
 
-# Panics that are the end of a report before them, not a report of their own.
+# Panics that are the consequence of the report before them, not a report of their own.
 CONSEQUENCE = re.compile(
     r"Kernel panic - not syncing: (?:Fatal |panic_on_|kernel: panic_on_|softlockup: |hung_task: |RCU Stall|"
     r"Attempted to kill init|Aiee, killing interrupt|Hard LOCKUP|stack-protector|corrupted stack end|"
@@ -357,7 +354,8 @@ CONSEQUENCE = re.compile(
     r"Watchdog detected hard LOCKUP|Out of memory)"
 )
 
-# Functions that bring the message and are not what it is about.
+# Functions of the reporting itself, of locks, allocators, scheduler and entry code: a trace goes through them
+# on the way to the function that the report is about.
 _MESSENGERS = (
     r"dump_stack\w*|show_stack\w*|__dump_\w+|show_regs|print_\w+|kasan_\w+|__kasan_\w+|__asan_\w+|"
     r"check_memory_region\w*|check_region_\w+|__(?:k?csan|tsan)_\w+|kcsan_\w+|ubsan_\w+|__ubsan_\w+|"
@@ -386,11 +384,11 @@ _MESSENGERS = (
 )
 MESSENGER = re.compile(rf"(?:{_MESSENGERS})(?:\.(?:isra|constprop|part|cold|llvm)[.\w]*)?")
 
-# A piece of log without any of these holds no header: the tokens, without those that contain another.
+# A piece of log without any of these holds no header. Tokens that contain another one are left out.
 _TOKENS = {s.token.encode() for s in SIGNATURES}
 TOKENS = tuple(t for t in _TOKENS if not any(other in t for other in _TOKENS - {t}))
 
-# Reports of which the guest that printed them never comes back, so that waiting longer is of no use.
+# After this line a guest never recovers, so there is no use in waiting longer.
 FATAL = b"Kernel panic - not syncing"
 
 __all__ = [

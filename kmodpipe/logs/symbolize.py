@@ -1,14 +1,13 @@
-"""Frames of a kernel's trace -> functions, files and lines, from the vmlinux and the modules of that very
-kernel.
+"""Decode frames of a kernel's trace to functions, files and lines, from that kernel's vmlinux and modules.
 
-A frame says ``name+0xoffset/0xsize [module]``. It is decoded only where one symbol of that name has that
-size, as the kernel counts it: up to the next symbol. A file of another build, or two functions of one name,
-give nothing or say so, never a wrong line. vmlinux and modules are read with pyelftools; no tool of the host
-is needed.
+A frame has the form ``name+0xoffset/0xsize [module]``. It is decoded only if exactly one symbol of that name
+has that size, which the kernel counts up to the next symbol (kernel/kallsyms.c). A file of another build
+gives no line, and several functions that fit give a note, never a wrong line. vmlinux and modules are read
+with pyelftools; no tool of the host is needed.
 
-A module is relocatable: its sections have no addresses, and its line numbers are relocated against them. It
-gets addresses here as the kernel's loader gives them, which is also what the size of a section's last
-function is counted by.
+A module is relocatable: its sections have no addresses, and its line numbers are relocated against them. Its
+sections get addresses here in the order in which the kernel's loader lays them out (kernel/module/main.c,
+layout_sections), which also determines the size of a section's last function.
 """
 
 from __future__ import annotations
@@ -26,19 +25,22 @@ from typing import Any, Protocol
 
 from elftools.elf.elffile import ELFFile
 
+# Section flags, symbol types and layouts of Elf64_Sym and Elf64_Rela: see elf(5).
 _ALLOC, _EXEC, _COMPRESSED = 0x2, 0x4, 0x800
-_SECTION, _FILE = 3, 4  # kinds of symbols that have no name in the kernel's table
+_SECTION, _FILE = 3, 4  # types of symbols that are not in the kernel's table
 _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOCATION = struct.Struct("<QQq")
-# What x86-64 compilers put into DWARF: S + A in 8 bytes or in 4.
+# Relocations in DWARF on x86-64: R_X86_64_64 and R_X86_64_32, symbol plus addend in 8 bytes or in 4.
 _WIDTHS = {1: 8, 10: 4, 11: 4}
 _PAGE = 4096
 _FIRST = 0x10000
 
 
 class Frame(Protocol):
-    """What `Decoder` needs of a frame. ``exact``: it is where the processor was; otherwise it is where a call
-    returns to, which may be the next line's."""
+    """The part of a frame that `Decoder` reads.
+
+    ``exact``: the processor was there. Otherwise a call returns to there, which may be the next line.
+    """
 
     @property
     def name(self) -> str: ...
@@ -54,13 +56,12 @@ class Frame(Protocol):
 
 @dataclass(frozen=True)
 class Place:
-    """A line of source in a function; ``inlined``: the function has no frame of its own, and the next place
-    is the one that it was put into."""
+    """A line of source in a function."""
 
     function: str
     file: str
     line: int
-    inlined: bool = False
+    inlined: bool = False  # the function has no frame of its own: it is inlined into the next place
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
@@ -68,32 +69,36 @@ class Place:
 
 @dataclass(frozen=True)
 class Decoded:
-    """One frame's places, the innermost first; none, with a ``note``, where several functions fit."""
+    """The source lines of one frame."""
 
-    places: tuple[Place, ...] = ()
-    note: str = ""
+    places: tuple[Place, ...] = ()  # innermost first; empty if the frame cannot be decoded
+    note: str = ""  # why there are none, if several functions fit
 
 
 class Decoder:
-    """Decodes frames of one kernel. Files are read when the first frame asks for them; one that cannot be
-    read or has no line numbers decodes nothing."""
+    """Decodes frames of one kernel.
+
+    Each file is read when a frame first needs it. A file that cannot be read, or that has no line numbers,
+    decodes nothing.
+    """
 
     def __init__(self, vmlinux: Path | None = None, modules: Mapping[str, Path] | None = None) -> None:
-        """``modules`` maps names as the kernel shows them to the files that were loaded."""
+        """``modules`` maps names as the kernel prints them to the files that were loaded."""
         self._paths = {**(modules or {}), **({"": vmlinux} if vmlinux else {})}
         self._images: dict[str, _Image | None] = {}
 
     def decode(self, frame: Frame) -> Decoded:
+        """Return the places of a frame. Never raises: without a usable file there are none."""
         image = self._image(frame.module)
         if image is None:
             return Decoded()
-        # A call that never returns is its function's last instruction: it returns to what follows.
+        # A return address lies behind its call, and behind the function if the call is its last instruction.
         back = 0 if frame.exact or frame.offset == 0 else 1
         found: dict[tuple[Place, ...], None] = {}
         try:
             for start in image.functions(frame.name, frame.size):
                 found[image.places(start + frame.offset - back, frame.name)] = None
-        except Exception:  # what a file of somebody else's makes of its reader is no news of the kernel
+        except Exception:  # a malformed file can raise anything in pyelftools; it must not cost the report
             return Decoded()
         if len(found) == 1:
             return Decoded(next(iter(found)))
@@ -110,7 +115,7 @@ class Decoder:
 
 
 class _Image:
-    """One ELF file with its functions and, where it has DWARF, their lines."""
+    """One ELF file: its functions and, if it has DWARF, their lines."""
 
     def __init__(self, path: Path) -> None:
         data = path.read_bytes()
@@ -120,7 +125,7 @@ class _Image:
         self._sections = [section.header for section in elf.iter_sections()]
         self._names = [section.name for section in elf.iter_sections()]
         self._base = [int(header["sh_addr"]) for header in self._sections]
-        self._runs: list[tuple[int, int]] = []  # of sections of a module, one behind the other
+        self._runs: list[tuple[int, int]] = []  # of a module: start and end of each group of sections
         if elf["e_type"] == "ET_REL":
             self._lay_out()
             data = self._relocated(data)
@@ -132,10 +137,10 @@ class _Image:
 
     # -- addresses --------------------------------------------------------------------------------
     def _lay_out(self) -> None:
-        """Addresses as the module loader gives them: code that stays, in the order of its sections, then the
-        code of its start, then all that is no code."""
+        """Assign addresses as the module loader does: core code in the order of its sections, then init code,
+        then data."""
         at = _FIRST
-        for pick in (self._stays, self._starts_up, self._is_data):
+        for pick in (self._is_core_code, self._is_init_code, self._is_data):
             first = at
             for index, header in enumerate(self._sections):
                 if pick(index):
@@ -149,17 +154,17 @@ class _Image:
     def _has(self, index: int, flags: int) -> bool:
         return int(self._sections[index]["sh_flags"]) & flags == flags
 
-    def _stays(self, index: int) -> bool:
+    def _is_core_code(self, index: int) -> bool:
         return self._has(index, _ALLOC | _EXEC) and not self._names[index].startswith(".init")
 
-    def _starts_up(self, index: int) -> bool:
+    def _is_init_code(self, index: int) -> bool:
         return self._has(index, _ALLOC | _EXEC) and self._names[index].startswith(".init")
 
     def _is_data(self, index: int) -> bool:
         return self._has(index, _ALLOC) and not self._has(index, _EXEC)
 
     def _symbols(self, data: bytes) -> Iterator[tuple[int, int, int, int]]:
-        """Each symbol as its name's place, its kind, its section and its value."""
+        """Yield each symbol: offset of its name, type, section index, value."""
         for header in self._sections:
             if header["sh_type"] == "SHT_SYMTAB":
                 start = int(header["sh_offset"])
@@ -169,8 +174,8 @@ class _Image:
                     yield name, info & 0xF, section, value
 
     def _relocated(self, data: bytes) -> bytes:
-        """The file with its debugging sections relocated to where `_lay_out` puts the others."""
-        made = bytearray(data)
+        """Return the file with its debug sections relocated to the addresses of `_lay_out`."""
+        result = bytearray(data)
         values = [
             value + (self._base[section] if 0 < section < len(self._sections) else 0)
             for _, _, section, value in self._symbols(data)
@@ -186,8 +191,8 @@ class _Image:
             for offset, info, addend in _RELOCATION.iter_unpack(table):
                 if width := _WIDTHS.get(info & 0xFFFFFFFF):
                     value = (values[info >> 32] + addend) & ((1 << 8 * width) - 1)
-                    made[into + offset : into + offset + width] = value.to_bytes(width, "little")
-        return bytes(made)
+                    result[into + offset : into + offset + width] = value.to_bytes(width, "little")
+        return bytes(result)
 
     # -- functions --------------------------------------------------------------------------------
     def _read_symbols(self, data: bytes) -> None:
@@ -208,23 +213,23 @@ class _Image:
             if not self._has(section, _ALLOC | _EXEC):
                 continue
             name = names[at : names.index(b"\0", at)].decode("utf-8", "replace")
-            # As scripts/kallsyms.c and the module loader leave them out.
+            # Those that scripts/kallsyms.c and the module loader leave out.
             if name and not name.startswith((".L", "$", "__crc_")):
                 start = value + (self._base[section] if self._runs else 0)
                 self._starts.setdefault(name, []).append(start)
         self._order = sorted({start for starts in self._starts.values() for start in starts})
 
     def functions(self, name: str, size: int) -> list[int]:
-        """Where functions of this name begin that are as long as the kernel says."""
+        """Return the start addresses of the functions with this name and size."""
         return [start for start in sorted(set(self._starts.get(name, ()))) if size in self._sizes(start)]
 
     def _sizes(self, start: int) -> set[int]:
-        """How long the kernel may take a function to be: up to the next symbol, or to the end of the code."""
+        """Return the sizes the kernel may print for a function: up to the next symbol, or the end of code."""
         after = bisect_right(self._order, start)
         following = self._order[after] if after < len(self._order) else None
         for first, end in self._runs:
             if first <= start < end and (following is None or following >= end):
-                # Whether code is given whole pages is a matter of the configuration.
+                # Whether code takes whole pages depends on the kernel's configuration.
                 return {end - start, (end + _PAGE - 1) // _PAGE * _PAGE - start}
         return {following - start} if following is not None else set()
 
@@ -240,7 +245,8 @@ class _Image:
         return self._dwarf.get_aranges()
 
     def places(self, address: int, function: str) -> tuple[Place, ...]:
-        """The line of an address in ``function``, and what it was inlined into; nothing without DWARF."""
+        """Return the lines of an address: inlined functions innermost first, then ``function``. Empty
+        without DWARF."""
         if self._dwarf is None or self._ranges is None or not self._ranges.entries:
             return ()
         offset = self._ranges.cu_offset_at_addr(address)
@@ -252,7 +258,7 @@ class _Image:
 
 
 class _Unit:
-    """One compilation unit: its rows of lines, and its functions with what was inlined into them."""
+    """One compilation unit: its line table, and its functions with what was inlined into them."""
 
     def __init__(self, dwarf: Any, unit: Any) -> None:
         self._dwarf = dwarf
@@ -261,9 +267,8 @@ class _Unit:
         self._rows = self._sequences()
 
     def _sequences(self) -> list[tuple[list[int], list[tuple[int, int]]]]:
-        """Runs of rows without a gap: their addresses, with the end as the last, and file and line of
-        each."""
-        made: list[tuple[list[int], list[tuple[int, int]]]] = []
+        """Return the sequences of the line table: addresses (the end is the last), file and line of each."""
+        found: list[tuple[list[int], list[tuple[int, int]]]] = []
         addresses: list[int] = []
         rows: list[tuple[int, int]] = []
         for entry in self._program.get_entries() if self._program else ():
@@ -273,20 +278,20 @@ class _Unit:
             addresses.append(state.address)
             rows.append((state.file, state.line))
             if state.end_sequence:
-                made.append((addresses, rows))
+                found.append((addresses, rows))
                 addresses, rows = [], []
-        return made
+        return found
 
     def places(self, address: int, function: str) -> tuple[Place, ...]:
         row = self._row(address)
         if row is None:
             return ()
         file, line = row
-        made = []
+        inlined = []
         for die in reversed(self._inlined(address)):
-            made.append(Place(self._name(die), self._file(file), line, inlined=True))
+            inlined.append(Place(self._name(die), self._file(file), line, inlined=True))
             file, line = _number(die, "DW_AT_call_file"), _number(die, "DW_AT_call_line")
-        return (*made, Place(function, self._file(file), line))
+        return (*inlined, Place(function, self._file(file), line))
 
     def _row(self, address: int) -> tuple[int, int] | None:
         for addresses, rows in self._rows:
@@ -295,7 +300,7 @@ class _Unit:
         return None
 
     def _file(self, number: int) -> str:
-        """A file's path as it is in the tree; compilers give it relative to the folder of objects."""
+        """Return a file's path in the tree; compilers record it relative to the objdir."""
         header = self._program.header
         old = header["version"] < 5
         entry = header["file_entry"][number - 1 if old else number]
@@ -306,7 +311,7 @@ class _Unit:
         return posixpath.normpath(name)
 
     def _inlined(self, address: int) -> list[Any]:
-        """The calls that were inlined at an address, the outermost first."""
+        """Return the calls that were inlined at an address, outermost first."""
         found: list[Any] = []
         inside = self._unit.get_top_DIE()
         while inside is not None:

@@ -35,7 +35,7 @@ from kmodpipe.util.screen import now
 from kmodpipe.vm import boot
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot_record import BootRecord, BootSpec, GuestEnd
-from kmodpipe.vm.initramfs import PlannedCase, concatenate, pack_cell
+from kmodpipe.vm.initramfs import BootContents, PlannedCase, concatenate, pack_cell
 from kmodpipe.vm.limits import Deadlines, TimeScale
 from kmodpipe.vm.protocol import Record
 from kmodpipe.vm.qemu import MachineSpec
@@ -289,10 +289,11 @@ class Execution:
             for i in batch
             for case in [self._cases[i]]
         ]
-        pack_cell(
-            cell_cpio, nonce=nonce, modules=files.modules, cases=planned, lib=files.lib,
-            env={**files.env, "KMODPIPE_SLOW": str(math.ceil(factor))}, slow=factor,
-        )  # fmt: skip
+        env = {**files.env, "KMODPIPE_SLOW": str(math.ceil(factor))}
+        contents = BootContents(
+            nonce=nonce, lib=files.lib, modules=files.modules, cases=planned, env=env, slow=factor
+        )
+        pack_cell(cell_cpio, contents)
 
     def _report_start(self, record: Record) -> None:
         if record.type == "start" and self._on_progress and self._job.retries.repeat == 1:

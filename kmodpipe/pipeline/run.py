@@ -153,13 +153,8 @@ class _Tester:
             rows = self._builder.prepare(pool)
             guest = self._builder.guest()
             if self._builder.bases:
-                self._accel = accel.confirm(
-                    self._accel,
-                    self._builder.bases[0].path / "out" / "bzImage",
-                    guest.rootfs,
-                    self._bench.store.cache,
-                    self._bench.screen,
-                )
+                proof = accel.ProofKernel(self._builder.bases[0].path / "out" / "bzImage", guest.rootfs)
+                self._accel = accel.confirm(self._accel, proof, self._bench.store.cache, self._bench.screen)
             self._measure()
             # Builds before boots, each a task of its own: two short ones leave less of a processor idle at
             # the end than a long one. No boot waits for a build that has not begun.

@@ -13,7 +13,7 @@ from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.workers import workers
 from kmodpipe.vm.accel import Accel
-from kmodpipe.vm.initramfs import concatenate, pack_cell
+from kmodpipe.vm.initramfs import BootContents, concatenate, pack_cell
 from kmodpipe.vm.qemu import MachineSpec, interactive
 
 
@@ -41,15 +41,14 @@ def _boot(bench: Workspace, built: BuiltCell, guest: GuestParts, accel: Accel) -
     flavour = built.cell.flavour
     with bench.store.scratch("shell-") as scratch:
         cell_cpio = scratch / "cell.cpio"
-        pack_cell(
-            cell_cpio,
+        contents = BootContents(
             nonce=secrets.token_hex(16),
-            modules=sorted((built.module.path / "out").glob("*.ko")),
-            cases=(),
             lib=bench.spec.project.images / "guest" / "lib.sh",
+            modules=sorted((built.module.path / "out").glob("*.ko")),
             env=flavour.env,
             with_shell=True,
         )
+        pack_cell(cell_cpio, contents)
         initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *guest.tools(flavour), cell_cpio))
         bench.screen.say(f"{built.cell.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
         return interactive(

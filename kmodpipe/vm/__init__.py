@@ -1,5 +1,5 @@
-"""Boot one guest under QEMU and record what it said.
+"""Boot one guest under QEMU and record what it sends and how it ends.
 
-In: a bzImage, an initramfs with modules and cases, limits in guest time.
-Out: a boot record: signed records of the verdict channel, console, how it ended. No verdicts.
+In: a bzImage, an initramfs with modules and cases, limits in the time that QEMU really had.
+Out: a boot record: signed records of the verdict channel, the console's log, the end. No verdicts.
 """

@@ -1,10 +1,10 @@
-"""Which accelerator really works: proved by running a program, not by looking for the device.
+"""Find an accelerator that works, by running a program in it: that /dev/kvm opens is no proof.
 
-    CACHE/accel.json    the answer, kept for this QEMU, this boot of the host and this /dev/kvm
+    CACHE/accel.json    the result, valid for this QEMU, this boot of the host and this /dev/kvm
 
-`probe` runs the ROM of `accelrom` under KVM with each CPU model worth having, and under TCG, each within
-a bound. `confirm` goes one step further where a kernel is at hand: KVM is given up when that kernel comes
-to its init under TCG and does not under KVM.
+`probe` runs the ROM of `accel_rom` under TCG, and under KVM with each CPU model worth having, each within a
+time limit. `confirm` tries a real kernel: KVM is not used if that kernel reaches its init under TCG and does
+not under KVM.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from kmodpipe.vm.cpu_time import Bound
 from kmodpipe.vm.qemu import PROGRAM, Accel, base_argv, file_of, guarded
 
 _KVM_CPUS = ("host", "max", "qemu64")
-# Without the promise of fast string instructions, which TCG carries out byte by byte: the kernel then copies
-# and clears in loops, and a guest is through in five sixths of the time.
+# TCG emulates string instructions byte by byte. Without the CPU flags that advertise fast ones the kernel
+# copies and clears in loops, and a boot takes five sixths of the time.
 _TCG_CPU = "max,-erms,-fsrm"
 _TCG_PLAIN_CPU = "max"
 _BOUND_S = 3.0
 _TCG_BOUND_S = 20.0
 _OUTPUT_BYTES = 4096
-# Printed by every kernel since 2.6 on the way to its init; ignore_loglevel makes them visible.
+# Printed by every kernel since 2.6 just before its init; ignore_loglevel shows them on the console.
 _AT_INIT = (b"as init process", b"Freeing unused kernel", b"Freeing unused decrypted")
 
 
 def probe(
     cache: Path, screen: Screen, *, program: Path = PROGRAM, kvm: Path = Path("/dev/kvm"), fresh: bool = False
 ) -> Accel:
-    """The best accelerator that works here; ``fresh`` ignores the cached answer.
+    """Return the best accelerator that works on this machine; ``fresh`` ignores the cached result.
 
-    Costs nothing when cached, about a second with a working or quickly failing KVM, and three seconds
-    more with one that hangs. Raises InfraError where not even TCG runs the program.
+    Takes about a second if it is not cached, and three seconds more with a KVM that hangs. Raises InfraError
+    if not even TCG runs the program.
     """
     file = cache / "accel.json"
-    # Before it is asked anything: what is put in its place later is another one.
+    # Taken before QEMU runs, so that a file that replaces it later is noticed.
     qemu = file_of(program)
     key = _key(program, kvm)
     with lock(cache / "locks" / "accel", waiting=screen.say):
@@ -74,7 +74,7 @@ def _probe(cache: Path, program: Path, kvm: Path) -> Accel:
         tcg = Accel("tcg", _TCG_CPU)
         first = _run_rom([tcg], program, rom, _TCG_BOUND_S)[0]
         if not first.ok and "not found" in first.stderr:
-            # An older QEMU, which cannot promise them either.
+            # An older QEMU, which does not know these CPU flags.
             tcg = replace(tcg, cpu=_TCG_PLAIN_CPU)
             first = _run_rom([tcg], program, rom, _TCG_BOUND_S)[0]
         if not first.ok and "sandbox" in first.stderr:
@@ -90,12 +90,12 @@ def _probe(cache: Path, program: Path, kvm: Path) -> Accel:
         if unusable:
             return replace(tcg, reason=f"{unusable}; using TCG")
         candidates = [replace(tcg, name="kvm", cpu=cpu) for cpu in _KVM_CPUS]
-        # A host that is busy now is slow in both: what TCG took says how patient to be.
-        trials = _run_rom(candidates, program, rom, max(_BOUND_S, 10 * first.duration_s))
-    for accel, trial in zip(candidates, trials, strict=True):
-        if trial.ok:
+        # A busy host is slow with either, so the time under TCG sets the limit for KVM.
+        runs = _run_rom(candidates, program, rom, max(_BOUND_S, 10 * first.duration_s))
+    for accel, run in zip(candidates, runs, strict=True):
+        if run.ok:
             return replace(accel, reason=f"KVM works, CPU model {accel.cpu}")
-    best = max(trials, key=lambda t: len(t.stages))
+    best = max(runs, key=lambda run: len(run.stages))
     return replace(tcg, reason=f"KVM opens, but a test program {best.describe()}; using TCG")
 
 
@@ -111,9 +111,11 @@ def _unusable(kvm: Path) -> str:
 
 # -- running the ROM -----------------------------------------------------------------------------
 @dataclass(frozen=True)
-class _Trial:
-    returncode: int | None  # None: it was still running at the bound
-    stages: str
+class _RomRun:
+    """One run of the ROM."""
+
+    returncode: int | None  # None: it was still running at its time limit
+    stages: str  # the letters of the stages that it reached
     stderr: str
     duration_s: float
 
@@ -122,7 +124,7 @@ class _Trial:
         return self.returncode == accel_rom.EXIT_STATUS and self.stages.endswith("u")
 
     def describe(self) -> str:
-        """Return what went wrong, as the end of a sentence that begins with the test program."""
+        """Return what went wrong, as the predicate of "a test program"."""
         where = accel_rom.STAGES.get(self.stages[-1:], "somewhere")
         if self.returncode is None:
             return f"hangs {where}"
@@ -134,9 +136,11 @@ class _Trial:
         return f"makes QEMU fail {where}: {reason or process.describe_status(self.returncode)}"
 
 
-def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) -> list[_Trial]:
-    """Run the ROM under each accelerator, all at once, so that one that hangs costs the bound once. It is in
-    QEMU's own time: on a machine that is busy nothing hangs yet."""
+def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) -> list[_RomRun]:
+    """Run the ROM under all accelerators at once, so that those that hang cost the time limit only once.
+
+    ``bound_s`` counts QEMU's own time: a busy machine must not look like a hang.
+    """
     started = time.monotonic()
     children: list[process.Piped] = []
     ended: dict[int, float] = {}
@@ -157,7 +161,7 @@ def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) 
                     running.discard(n)
             time.sleep(0.01)
         return [
-            _Trial(
+            _RomRun(
                 child.returncode if n in ended else None,
                 "".join(c for c in _available(child.stdout) if c in accel_rom.STAGES),
                 _available(child.stderr),
@@ -171,7 +175,7 @@ def _run_rom(accels: Sequence[Accel], program: Path, rom: Path, bound_s: float) 
 
 
 def _available(stream: IO[bytes]) -> str:
-    """What is in a pipe now, at most 4 KiB."""
+    """Return what a pipe holds now, at most 4 KiB."""
     fd = stream.fileno()
     os.set_blocking(fd, False)
     with suppress(BlockingIOError):
@@ -180,35 +184,43 @@ def _available(stream: IO[bytes]) -> str:
 
 
 # -- the kernel itself ---------------------------------------------------------------------------
+@dataclass(frozen=True)
+class ProofKernel:
+    """A kernel that proves an accelerator by reaching its init."""
+
+    kernel: Path
+    initramfs: Path
+    # QEMU's own seconds that it may take under KVM; under TCG it may take four times as many.
+    bound_s: float = 15.0
+
+
 def confirm(
     accel: Accel,
-    kernel: Path,
-    initramfs: Path,
+    proof: ProofKernel,
     cache: Path,
     screen: Screen,
     *,
     program: Path = PROGRAM,
     kvm: Path = Path("/dev/kvm"),
-    bound_s: float = 15.0,
 ) -> Accel:
-    """``accel``, or TCG where ``kernel`` comes to its init under TCG and not under ``accel``.
+    """Return ``accel``, or TCG if the kernel reaches its init under TCG and not under ``accel``.
 
-    Asked once for each kernel file; costs one boot under a KVM that works, nothing under TCG.
+    Costs one boot for each kernel file under a KVM that works, nothing under TCG.
     """
     if accel.name != "kvm":
         return accel
     file = cache / "accel.json"
-    digest = digest_file(kernel)
+    digest = digest_file(proof.kernel)
     if digest in _confirmed(file):
         return accel
     with screen.step("prove KVM with the kernel") as step:
-        if _reaches_init(accel, kernel, initramfs, program, bound_s):
+        if _reaches_init(accel, proof, program, proof.bound_s):
             _write(file, _key(program, kvm), accel, [*_confirmed(file), digest])
             step.finish("works")
             return accel
         tcg = replace(accel, name="tcg", cpu=_TCG_CPU)
-        if not _reaches_init(tcg, kernel, initramfs, program, 4 * bound_s):
-            # The kernel comes nowhere at all: that is its own trouble, and the run will tell.
+        if not _reaches_init(tcg, proof, program, 4 * proof.bound_s):
+            # The kernel fails under both, so it is the kernel's fault: the run will report it.
             step.finish("not decided, the kernel comes to init nowhere")
             return accel
         tcg = replace(tcg, reason="KVM runs a test program but not this kernel; using TCG")
@@ -217,9 +229,9 @@ def confirm(
         return tcg
 
 
-def _reaches_init(accel: Accel, kernel: Path, initramfs: Path, program: Path, bound_s: float) -> bool:
+def _reaches_init(accel: Accel, proof: ProofKernel, program: Path, bound_s: float) -> bool:
     argv = base_argv(accel, program=program)
-    argv += ["-monitor", "none", "-kernel", os.fspath(kernel), "-initrd", os.fspath(initramfs)]
+    argv += ["-monitor", "none", "-kernel", os.fspath(proof.kernel), "-initrd", os.fspath(proof.initramfs)]
     argv += ["-append", "console=ttyS0 ignore_loglevel panic=-1"]
     argv += ["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
     console, console_end = process.pipe()
@@ -248,10 +260,12 @@ def _shows_init(console: FileIO, bound: Bound) -> bool:
     return False
 
 
-# -- the cached answer ---------------------------------------------------------------------------
+# -- the cached result ---------------------------------------------------------------------------
 def machine(program: Path = PROGRAM, kvm: Path = Path("/dev/kvm")) -> Mapping[str, str]:
-    """What of this machine guests run in: QEMU's version, and the KVM device with our rights on it. Raises
-    InfraError where there is no QEMU."""
+    """Return QEMU's version, and the KVM device with this user's rights on it.
+
+    Raises InfraError if QEMU is not installed.
+    """
     version = process.run(
         [program, "--version"], timeout_s=10, hint="is this a QEMU that can run here? run: invoke setup"
     )
@@ -264,7 +278,7 @@ def machine(program: Path = PROGRAM, kvm: Path = Path("/dev/kvm")) -> Mapping[st
 
 
 def _key(program: Path, kvm: Path) -> Mapping[str, str]:
-    """What the answer depends on; a reboot, another QEMU or other rights on the device ask again."""
+    """Return what the cached result depends on: a reboot, another QEMU or other rights make it invalid."""
     return {
         **machine(program, kvm),
         "host": os.uname().release,
@@ -303,4 +317,4 @@ def _write(file: Path, key: Mapping[str, str], accel: Accel, confirmed: Sequence
     write_atomically(file, json.dumps(value, indent=1) + "\n")
 
 
-__all__ = ["Accel", "confirm", "probe"]
+__all__ = ["Accel", "ProofKernel", "confirm", "probe"]

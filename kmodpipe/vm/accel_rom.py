@@ -1,6 +1,6 @@
 """The program that proves an accelerator: a ROM that the virtual CPU starts in, instead of a BIOS.
 
-It goes the way a kernel goes and says on COM1 how far it came, a letter a stage:
+It goes through the same steps as a booting kernel and prints a letter on COM1 after each:
 
     r   real mode
     p   protected mode
@@ -10,8 +10,8 @@ It goes the way a kernel goes and says on COM1 how far it came, a letter a stage
     u   ring 3: 1000 system calls, and 20 timer interrupts that came while in ring 3
 
 Then it writes `ANSWER` to isa-debug-exit at port 0xf4, and QEMU exits with status ``ANSWER << 1 | 1``.
-Stopping early lies: a KVM was measured that passes r, p, l, t and f and dies on the way to ring 3, and
-no Linux gets to its first line of output on it.
+All stages are needed: on one measured KVM the ROM passes r, p, l, t and f and dies on the way to ring 3, and
+no Linux kernel prints even its first line there.
 
 `CODE` is the assembled `SOURCE`; a test assembles it again and compares. By hand:
 
@@ -31,7 +31,7 @@ STAGES = {
     "f": "on the way to user mode",
     "u": "after user mode",
 }
-"""The last letter that the program printed, and where it stopped then."""
+"""Where the program stopped, by the last letter that it printed."""
 
 ANSWER = 0x2A
 EXIT_STATUS = ANSWER << 1 | 1
@@ -269,7 +269,7 @@ AAAAAAAAAAD//wAAAJvPAP//AAAAk88A//8AAACbrwD//wAAAJPPAP//AAAA888A//8AAAD7rwBnAABA
 
 
 def image(code: bytes = CODE) -> bytes:
-    """The 64 KiB ROM for ``-bios``: the code in its last page, a far jump to it at the reset vector."""
+    """Return the 64 KiB ROM for ``-bios``: the code in its last page, a far jump at the reset vector."""
     page = bytearray(_PAGE)
     page[: len(code)] = code
     page[_RESET : _RESET + 5] = bytes.fromhex("ea00f000f0")  # ljmp $0xf000, $0xf000

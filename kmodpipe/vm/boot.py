@@ -1,11 +1,11 @@
-"""QEMU: one boot, watched to its end.
+"""Boot one guest under QEMU and watch it to its end.
 
-    console   ttyS0 -> a file, capped; watched for a panic
-    channel   ttyS1 -> a file, capped, and the records of `channel`
+    console   ttyS0 -> a file of bounded size; scanned for a panic
+    channel   ttyS1 -> a file of bounded size, and the records of `protocol`
 
-Both ports are sockets that QEMU inherits. A reader that is slow slows the guest down (QEMU holds the byte
-back until the socket takes it); nothing is dropped. One loop, one set of deadlines, every wait within them;
-QEMU is killed and reaped whatever happens, and dies with us if we are killed.
+Both ports are sockets that QEMU inherits. A slow reader slows the guest down (QEMU holds a byte back until
+the socket takes it), so nothing is lost. One loop waits for everything, and never longer than the deadlines.
+QEMU is killed and reaped in every case, and the kernel kills it if this process is killed (`qemu.guarded`).
 """
 
 from __future__ import annotations
@@ -31,16 +31,15 @@ from kmodpipe.vm.watchdog import GuestClock, Limit, Watchdog
 _READ_BYTES = 64 * 1024
 _POLL_S = 0.25
 _STDERR_BYTES = 8 * 1024
-# Console bytes taken before the channel gets its turn again.
+# Console bytes that are read at once before the channel is read again.
 _DRAIN_BYTES = 4 * 1024 * 1024
 
 
 def run(spec: BootSpec, on_record: Callable[[Record], None] | None = None) -> BootRecord:
-    """Boot once and watch to the end.
+    """Boot once, wait for the end, and return the record of the boot.
 
-    ``on_record`` is called with every record as it arrives. Whatever the guest or QEMU does is a
-    `BootRecord`; raises InfraError where QEMU is not installed, Interrupted where `Children.stop_all` came
-    before the start.
+    ``on_record`` is called with every record as it arrives. Whatever the guest or QEMU does ends in a
+    `BootRecord`. Raises InfraError if QEMU is not installed, Interrupted if the run was already stopped.
     """
     with ExitStack() as stack:
         guest = _Guest(spec, on_record)
@@ -50,7 +49,7 @@ def run(spec: BootSpec, on_record: Callable[[Record], None] | None = None) -> Bo
 
 
 class _Guest:
-    """A running QEMU and what is known of it."""
+    """A running QEMU, and all that its boot record needs."""
 
     def __init__(self, spec: BootSpec, on_record: Callable[[Record], None] | None) -> None:
         self._spec, self._timeouts, self._limits = spec, spec.case_timeouts, spec.limits
@@ -76,7 +75,7 @@ class _Guest:
 
     # -- start and stop --------------------------------------------------------------------------
     def open(self, stack: ExitStack) -> None:
-        """Start QEMU; all that is opened here is closed with ``stack``."""
+        """Start QEMU. Everything opened here is closed with ``stack``."""
         self._console_file = CappedFile(self._spec.console_path.open("wb"), self._limits)
         stack.callback(self._console_file.close)
         self._channel_file = CappedFile(self._spec.channel_path.open("wb"), self._limits)
@@ -110,7 +109,7 @@ class _Guest:
         if self._child.poll() is None:
             self._killed = True
             process.kill_group(self._child, grace_s=0.5)
-            # SIGKILL does not fail; a process in an uninterruptible call may take a moment to go.
+            # A process in an uninterruptible system call may take a moment to die.
             with suppress(subprocess.TimeoutExpired):
                 self._child.wait(10)
         process.forget(self._child)
@@ -118,7 +117,7 @@ class _Guest:
 
     # -- the loop --------------------------------------------------------------------------------
     def watch(self) -> tuple[GuestEnd, str]:
-        """Watch until the boot has ended; returns how, with the detail."""
+        """Watch until the boot has ended; return how it ended, with the detail."""
         while self._end is None:
             self._look()
             limit = self._watchdog.first(self._limits_now())
@@ -127,10 +126,10 @@ class _Guest:
                 self._finish(GuestEnd.INTERRUPTED, "interrupted")
             elif left <= 0:
                 passed = self._watchdog.describe(limit)
-                self._pump()  # what is there already still counts
+                self._pump()  # what has already arrived still counts
                 if limit in self._limits_now():
                     if process.is_stopped(self._child):
-                        # A guest cannot do that to its QEMU: it is no hang of the kernel.
+                        # No guest can stop its QEMU, so this is not a hang of the kernel.
                         self._finish(GuestEnd.QEMU_FAILED, f"QEMU was stopped from outside ({passed})")
                     else:
                         self._finish(limit.end, passed)
@@ -144,7 +143,7 @@ class _Guest:
         return self._end, self._detail
 
     def _ended(self) -> bool:
-        """Whether QEMU has ended; the kernel's account of it is read before it is reaped, as it goes then."""
+        """Return whether QEMU has ended. Its CPU time is read before it is reaped: /proc loses it then."""
         with suppress(ChildProcessError):
             if os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 return False
@@ -152,22 +151,22 @@ class _Guest:
         return self._child.poll() is not None
 
     def _look(self) -> None:
-        """What QEMU has had until now. A case that runs has that on its account."""
+        """Read the time that QEMU has had, and charge it to the running case."""
         now = self._watchdog.look()
         case = self._ledger.running
         if case is not None and case in self._case_since:
             self._case_spent[case] = now.since(self._case_since[case])
 
-    def _set_right(self, uptime_ms: int) -> None:
-        """Send the guest how far the time it has just sent is ahead."""
-        ahead_s = self._clock.shows(uptime_ms / 1000, self._watchdog.now)
+    def _correct_clock(self, uptime_ms: int) -> None:
+        """Send the guest how far its clock is ahead, given the time that it has just sent."""
+        ahead_s = self._clock.correction_s(uptime_ms / 1000, self._watchdog.now)
         if ahead_s is not None:
-            # A guest that does not take it misses nothing: the next word is the sum again.
+            # A correction that is lost does no harm: each one is the total, not a step.
             with suppress(OSError):
                 self._channel.send(encode_ahead(self._spec.nonce, ahead_s))
 
     def _limits_now(self) -> list[Limit]:
-        """Every limit that runs."""
+        """Return the limits that apply now."""
         d, begin = self._watchdog.deadlines, Reading()
         rows = [Limit(begin, d.whole_s, GuestEnd.WHOLE_TIMEOUT, "not through after {}")]
         if self._grace:
@@ -183,13 +182,16 @@ class _Guest:
         return rows
 
     def _grant(self, seconds: float, end: GuestEnd, detail: str = "") -> None:
-        """From now on QEMU has so long to end by itself."""
+        """Give QEMU so many seconds from now to end by itself; ``end`` is recorded in any case."""
         self._grace = Limit(self._watchdog.now, seconds, end, detail=detail)
 
     def _pump(self) -> bool:
-        """Take what has arrived. The channel is read first, the console next, and only then are the records
-        handled: so all that the guest printed before a record is in the console file before it. And what it
-        prints after a record is behind the console's size at the read of the channel that did not find it."""
+        """Read and handle what has arrived; return whether there was anything.
+
+        The channel is read first, then the console, and only then are the records handled: so whatever the
+        guest printed before a record is already in the console file. What it prints after a record lies
+        behind the console's size at the last read of the channel that did not yet return the record.
+        """
         at_read = self._console_file.total
         data = self._read(self._channel)
         console = self._drain_console()
@@ -249,13 +251,13 @@ class _Guest:
         elif record.type == "end" and case is not None and case in self._offsets:
             self._offsets[case] = (self._offsets[case][0], self._console_file.total)
         if (uptime_ms := record.number("uptime_ms")) is not None:
-            self._set_right(uptime_ms)
+            self._correct_clock(uptime_ms)
         if record.type != "beat":
             self._keep(record)
-        # A panic outweighs what the agent says. A guest with a stuck case can still say that it retires.
+        # A panic overrides the agent's last record. A guest with a stuck case can still retire.
         overrides = self._grace is None or (record.type == "retired" and self._grace.end is GuestEnd.STUCK)
         if record.type in ("done", "retired") and overrides:
-            self._grant(self._watchdog.deadlines.exit_grace_s, *self._believed())
+            self._grant(self._watchdog.deadlines.exit_grace_s, *self._checked_end())
         elif not self._grace and self._ledger.stuck is not None:
             text = f"case {self._ledger.stuck} left something behind that cannot be ended"
             self._grant(self._watchdog.deadlines.exit_grace_s, GuestEnd.STUCK, text)
@@ -269,16 +271,16 @@ class _Guest:
         else:
             self._finish(GuestEnd.FLOOD, f"more than {len(self._records)} records")
 
-    def _believed(self) -> tuple[GuestEnd, str]:
-        """What a last record is worth."""
+    def _checked_end(self) -> tuple[GuestEnd, str]:
+        """Return the end that the last record claims, or EARLY_EXIT if the stream contradicts it."""
         if self._parser.whole and not self._parser.cut:
             if self._ledger.complete:
                 return GuestEnd.DONE, ""
             if self._ledger.retired_well:
                 return GuestEnd.RETIRED, self._ledger.why
-        return GuestEnd.EARLY_EXIT, "; ".join(self._troubles()) or "the last record does not fit the plan"
+        return GuestEnd.EARLY_EXIT, "; ".join(self._problems()) or "the last record does not fit the plan"
 
-    def _troubles(self) -> list[str]:
+    def _problems(self) -> list[str]:
         lost = self._parser.damaged
         damage = [f"the verdict channel is damaged ({lost} records lost, broken or repeated)"] if lost else []
         return [*self._ledger.problems, *damage]
@@ -302,17 +304,17 @@ class _Guest:
             self._end, self._detail = end, detail
 
     def _exited(self) -> None:
-        """QEMU has ended by itself, and all that it left behind was read."""
+        """Record the end after QEMU has ended by itself and all its output was read."""
         status = self._child.returncode
-        said = self._stderr.decode("utf-8", "replace").strip()
-        last = [line for line in said.splitlines() if "warning:" not in line][-1:]
+        stderr = self._stderr.decode("utf-8", "replace").strip()
+        last = [line for line in stderr.splitlines() if "warning:" not in line][-1:]
         if process.stopping():
             self._finish(GuestEnd.INTERRUPTED, "interrupted")
         elif self._grace:
             self._finish(self._grace.end, self._grace.detail)
         elif status != 0:
-            # Nothing that a guest does ends QEMU with an error: without -device isa-debug-exit, a restart
-            # and a power-off both are status 0.
+            # No guest can end QEMU with an error: without -device isa-debug-exit, restart and power-off
+            # both end it with status 0.
             text = f"QEMU {process.describe_status(status)}"
             self._finish(GuestEnd.QEMU_FAILED, ": ".join([text, *last]))
         else:
@@ -332,7 +334,7 @@ class _Guest:
         if end is GuestEnd.PANIC:
             detail = self._panic_title()
         elif end in (GuestEnd.DONE, GuestEnd.RETIRED):
-            end, detail = self._believed()  # once more: something may have come after the last record
+            end, detail = self._checked_end()  # again: something may have come after the last record
         total = self._console_file.total
         return BootRecord(
             spec=self._spec.machine,

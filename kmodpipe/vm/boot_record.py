@@ -1,4 +1,4 @@
-"""One boot as records: what was planned, and how it ended."""
+"""The records of one boot: what was planned, and what came of it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from kmodpipe.vm.qemu import MachineSpec
 
 
 class GuestEnd(StrEnum):
-    """How a boot ended. `DONE` and `RETIRED` are a last record that fits all before it: what the guest says
-    of its cases is believed. After `RETIRED` the ones that are left need another guest."""
+    """How a boot ended.
+
+    `DONE` and `RETIRED` mean that a last record came which fits all records before it, so the guest's records
+    of its cases are believed. After `RETIRED` the remaining cases need another guest.
+    """
 
     DONE = "done"
     RETIRED = "retired"
@@ -48,37 +51,42 @@ class BootSpec:
 
 @dataclass(frozen=True)
 class BootRecord:
-    """One boot, for judging and for the record.
-
-    ``records`` are all but the beats. ``console_offsets``: for each case that started, the part of the
-    console stream (bytes, half open) in which it can have printed. The two ports are read separately, so
-    a part may reach into its neighbours' by what was in flight at that moment: see `owners`. ``spent`` is
-    what QEMU got of this machine, in all and, in ``case_spent``, for each case that started.
-    """
+    """One boot as it went. Cases are known by their index in the cell."""
 
     spec: MachineSpec
     end: GuestEnd
+    # A sentence on the end; empty after `DONE`.
     detail: str
+    # All but the beats.
     records: tuple[Record, ...]
     console_path: Path
     channel_path: Path
+    # QEMU's, with the console on the terminal.
     argv: tuple[str, ...]
     duration_s: float
+    # From the start to the agent's first record; None if none came.
     to_init_s: float | None
+    # QEMU's; None if it could not be reaped.
     returncode: int | None
     stderr_tail: str
+    # Records that were lost, broken or repeated, and contradictions between records.
     damaged: int
+    # Bytes on the channel that the agent did not write.
     foreign_bytes: int
+    # In all, with those that are not in the file.
     console_bytes: int
     console_cut_bytes: int
+    # For each case that started, the part of the console stream (bytes, half open) in which it can have
+    # printed. The two ports are read separately, so parts of neighbouring cases may overlap: see `owners`.
     console_offsets: Mapping[int, tuple[int, int]]
     console_cut_from: int = 0
+    # The time that QEMU had, in all and for each case that started.
     spent: Reading = field(default_factory=Reading)
     case_spent: Mapping[int, Reading] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
-        """QEMU's command line as it can be pasted into a shell: the console on the terminal."""
+        """QEMU's command line, ready to be pasted into a shell, with the console on the terminal."""
         return process.pasteable(self.argv)
 
     @property
@@ -87,15 +95,15 @@ class BootRecord:
         return self.console_cut_from, self.console_cut_from + self.console_cut_bytes
 
     def stream_offset(self, offset: int) -> int:
-        """Where in the console stream a byte of its file was: behind a cut the file is shorter by that."""
+        """Return the offset in the console stream of a byte of its file, which may have a part cut out."""
         cut = self.console_cut_bytes
         behind = cut and offset >= self.console_cut_from
         return max(offset - len(cut_note(cut)), self.console_cut_from) + cut if behind else offset
 
     def owners(self, offset: int) -> tuple[int, ...]:
-        """The cases that can have printed the console byte at ``offset``, the last started first.
+        """Return the cases that can have printed the console byte at ``offset``, the last started first.
 
-        Of several, the one whose kmsg records have the line is the owner; without such, the first here.
+        Of several, the owner is the one whose kmsg records have the line; if none has, the first one here.
         """
         inside = [i for i, (start, end) in self.console_offsets.items() if start <= offset < end]
         return tuple(reversed(inside))

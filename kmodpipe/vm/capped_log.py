@@ -1,4 +1,4 @@
-"""A log with a bound: its beginning, and the last of what comes beyond."""
+"""A log file of bounded size: the beginning of what is written, and its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from kmodpipe.vm.limits import Limits, cut_note
 
 
 class CappedFile:
-    """A file that takes so many bytes and keeps the last ones of what comes beyond."""
+    """A file that keeps the first ``file_bytes`` written to it, and the last ``tail_bytes`` beyond them.
+
+    ``tail`` holds the last bytes written, ``total`` counts all.
+    """
 
     def __init__(self, file: BinaryIO, limits: Limits) -> None:
         self._file = file
@@ -29,9 +32,11 @@ class CappedFile:
 
     @property
     def cut_bytes(self) -> int:
+        """The bytes between beginning and end that are not in the file."""
         return max(self._beyond - self._tail_bytes, 0)
 
     def close(self) -> None:
+        """Write the end, after a note where something was cut, and close the file."""
         if self.cut_bytes:
             self._file.write(cut_note(self.cut_bytes))
         if self._beyond:

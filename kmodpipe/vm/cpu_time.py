@@ -1,14 +1,15 @@
-"""What a process got of this machine: processor time, and how long it waited for some.
+"""Measure the processor time of a process, and how long it had to wait for a processor.
 
-A process that hangs and one that is starved both say nothing. What tells them apart is in /proc: one that
-runs in a loop uses processor time, one that sleeps neither uses nor waits, and one that is starved waits in
-the run queue (/proc/PID/task/TID/schedstat), for its memory to come from disk (state D), was stopped (state
-T), or is on a machine that is itself a guest and has to wait (steal in /proc/stat). `Meter` adds that up, so
-that a limit can be one on the process's *own* time: all but the waiting.
+A process that hangs and one that is starved are both silent. /proc distinguishes them: one in a loop uses
+processor time, one that sleeps neither uses nor waits, and one that is starved waits in the run queue
+(/proc/PID/task/TID/schedstat), for its memory to come from disk (state D), was stopped (state T), or runs on
+a machine that is itself a guest and has to wait (steal in /proc/stat). See proc(5) and the kernel's
+Documentation/scheduler/sched-stats.rst. `Meter` adds this up, so that limits can apply to the process's *own*
+time, which is all but the waiting:
 
     wall = own + waited        own = processor time + sleep
 
-Where the kernel keeps no such account nothing is ever waited, and own time is wall time.
+On a kernel without these statistics the waiting is always 0, and own time is wall time.
 """
 
 from __future__ import annotations
@@ -22,26 +23,29 @@ from pathlib import Path
 from kmodpipe.util import proc_stat
 from kmodpipe.util.proc_stat import TICK_S
 
+# A process that has to wait is waited for at most so many times its limit, in wall time.
 PATIENCE = 10.0
-"""How many times as long as it may take a process is waited for when it has to wait."""
+# At least so long between two looks into /proc: each costs a third of a millisecond.
 _LEAST_S = 0.1
-"""Between two looks into /proc: one costs a third of a millisecond."""
+# Uninterruptible, stopped, traced: states in which a thread is kept from running.
 _HELD = "DTt"
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Seconds since the start: on the wall, of the processor, waited for it."""
+    """The time of a process since its start, in seconds."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
-    waited_s: float = 0.0
+    waited_s: float = 0.0  # for a processor
 
     @property
     def own_s(self) -> float:
+        """Wall time without the waiting."""
         return max(self.wall_s - self.waited_s, 0.0)
 
     def since(self, before: Reading) -> Reading:
+        """Return the time between an earlier reading and this one."""
         return Reading(
             self.wall_s - before.wall_s, self.cpu_s - before.cpu_s, self.waited_s - before.waited_s
         )
@@ -53,26 +57,29 @@ class Reading:
 
 @dataclass(frozen=True)
 class Look:
-    """One thread as /proc shows it: its state, what it ran and waited for in seconds, how often it ran."""
+    """One thread as /proc shows it."""
 
-    state: str
+    state: str  # a letter: R, S, D …
     ran_s: float
-    queued_s: float
-    turns: int
+    queued_s: float  # spent in the run queue
+    turns: int  # how often it was put on a processor
 
 
 @dataclass
 class _Thread:
-    """A thread's account. A wait is in the kernel's own only when it is over: what is pending since the last
-    sign of running is added, and gone again when the kernel tells it."""
+    """The waiting of one thread.
+
+    The kernel counts a wait when it is over. A wait that is still pending is added here, and not counted
+    again once the kernel counts it.
+    """
 
     last: Look
-    seen_s: float
-    held_s: float = 0.0
-    told_s: float = 0.0
+    seen_s: float  # when ``last`` was taken
+    held_s: float = 0.0  # time in the states of ``_HELD``
+    counted_s: float = 0.0  # what `waited_s` has returned so far
 
     def waited_s(self, look: Look, now_s: float) -> float:
-        """How much more it has waited now than was told before."""
+        """Return the seconds that it has waited since the previous call."""
         if look.state in _HELD and self.last.state in _HELD:
             moved_s = look.ran_s - self.last.ran_s + look.queued_s - self.last.queued_s
             self.held_s += max(now_s - self.seen_s - moved_s, 0.0)
@@ -81,14 +88,14 @@ class _Thread:
         if not pending_s:
             self.last, self.seen_s = look, now_s
         total_s = look.queued_s + self.held_s + pending_s
-        more_s = max(total_s - self.told_s, 0.0)
-        self.told_s += more_s
+        more_s = max(total_s - self.counted_s, 0.0)
+        self.counted_s += more_s
         return more_s
 
 
 @dataclass
 class Meter:
-    """The account of a process that runs, from the first `read` on."""
+    """Measures a running process, from the first `read` on."""
 
     pid: int
     started_s: float
@@ -101,8 +108,10 @@ class Meter:
     _looked_s: float = 0.0
 
     def read(self, now_s: float, *, least_s: float = _LEAST_S) -> Reading:
-        """The account at ``now_s``, of the clock that ``started_s`` is of; a look that is younger than
-        ``least_s`` is not repeated."""
+        """Return the time of the process at ``now_s``, by the same clock as ``started_s``.
+
+        /proc is not read again within ``least_s`` seconds.
+        """
         wall_s = now_s - self.started_s
         waited_s = self._last.waited_s
         if not self._ran_s or wall_s - self._looked_s >= least_s:
@@ -114,14 +123,16 @@ class Meter:
         return self._last
 
     def _wait_since(self, now_s: float) -> float:
-        """How long the process could not go on: as long as that of its threads which waited longest. Several
-        wait at once, and no time must count twice."""
+        """Return how long the process has waited since the last look: as long as the thread that waited most.
+
+        Threads wait at the same time, so their waits must not be added up.
+        """
         most_s = 0.0
         for tid, look in look_at(self.proc / str(self.pid) / "task").items():
             thread = self._threads.setdefault(tid, _Thread(look, now_s))
             self._ran_s[tid] = look.ran_s
             most_s = max(most_s, thread.waited_s(look, now_s))
-        # In ticks, so a little behind, but of threads that are gone as well.
+        # Coarse, as it counts ticks, but it includes threads that have ended.
         whole = proc_stat.read(self.proc / str(self.pid) / "stat")
         self._whole_s = whole.cpu_s if whole else 0.0
         stolen_s = _stolen(self.proc / "stat")
@@ -131,7 +142,7 @@ class Meter:
 
 
 class Bound:
-    """So many of a process's own seconds; `PATIENCE` times as many on the wall at the most."""
+    """A limit on a process's own time, and on `PATIENCE` times as much wall time."""
 
     def __init__(self, pid: int, seconds: float) -> None:
         self._meter = Meter(pid, time.monotonic())
@@ -144,7 +155,7 @@ class Bound:
 
 
 def look_at(tasks: Path) -> dict[str, Look]:
-    """Every thread in a folder like /proc/PID/task; empty when the process is gone."""
+    """Return the threads in a folder like /proc/PID/task by id; empty if the process is gone."""
     found: dict[str, Look] = {}
     with suppress(OSError):
         for task in tasks.iterdir():
@@ -166,7 +177,10 @@ def _look(task: Path) -> Look | None:
 
 
 def _stolen(stat: Path) -> float:
-    """Seconds that a processor of this machine, itself a guest, waited for a real one: the mean of them."""
+    """Return the seconds that this machine's processors waited for the host's, if it is itself a guest.
+
+    The mean over all processors.
+    """
     with suppress(OSError, ValueError, IndexError):
         lines = stat.read_text(encoding="utf-8").splitlines()
         number = sum(line.startswith("cpu") for line in lines) - 1
@@ -175,7 +189,7 @@ def _stolen(stat: Path) -> float:
 
 
 def load_average() -> str:
-    """The three load averages of this machine in words, ``""`` where there are none."""
+    """Return the three load averages of this machine as text; empty if the system has none."""
     try:
         return " ".join(f"{value:.2f}" for value in os.getloadavg())
     except OSError:

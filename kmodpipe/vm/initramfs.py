@@ -1,13 +1,14 @@
-"""The guest's initramfs, byte for byte reproducible.
+"""Pack the guest's initramfs, byte for byte reproducible.
 
-Cpio archives, one behind the other, as the kernel takes them:
+It is a sequence of cpio archives, which the kernel unpacks one after the other:
 
     rootfs    /init, busybox, e2fsprogs, the agent: made once, from what images/guest/recipe.sh collects
-    toolset   further programs, where the flavour asks for them: likewise, by images/guest/toolset.sh
+    toolset   further programs, if the flavour needs them: likewise, by images/guest/toolset.sh
     cell      /kmodpipe/plan, lib.sh, <module>.ko, cases/<id>/...: made for each boot
 
-Only the newc format is written, with uid 0, mtime 0, sorted names and normalised modes, so neither the
-machine, the user nor the time shows. Nothing is compressed: under TCG unpacking costs more than copying.
+Archives are in the newc format (Documentation/driver-api/early-userspace/buffer-format.rst), with uid 0,
+mtime 0, sorted names and normalised modes, so that they depend on neither machine, user nor time. They are
+not compressed: under TCG unpacking costs more than copying.
 """
 
 from __future__ import annotations
@@ -17,20 +18,20 @@ import re
 import shutil
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from kmodpipe.util.errors import UserError
 from kmodpipe.vm.protocol import encode_value
 
+# The folder in the guest, relative to /, of the plan, the modules and the cases.
 HOME = "kmodpipe"
-"""Folder in the guest (relative to /) of the plan, the module and the cases."""
 
 _ALIGN = 4
 _TRAILER = "TRAILER!!!"
 _MAX_SIZE = 0xFFFFFFFF
-_NODES = {"dev/console": (5, 1)}  # the kernel opens it for /init; everything else comes with devtmpfs
+_NODES = {"dev/console": (5, 1)}  # the kernel opens it for /init; devtmpfs has all other nodes
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -38,51 +39,73 @@ _CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class Entry:
-    """One archive member. ``name`` is relative to /; ``mode`` holds type and permission bits; ``content`` is
-    the bytes or the file to take them from; ``device`` major and minor number of a device node."""
+    """One archive member."""
 
-    name: str
-    mode: int
-    content: bytes | Path = b""
-    device: tuple[int, int] = (0, 0)
+    name: str  # relative to /
+    mode: int  # type and permission bits
+    content: bytes | Path = b""  # the bytes, or the file to read them from
+    device: tuple[int, int] = (0, 0)  # major and minor number of a device node
 
 
 @dataclass(frozen=True)
 class PlannedCase:
-    """A case as one boot runs it. ``index`` is its number in the run, ``timeout_s`` seconds;
-    ``extra_files`` lie beside the script under their own names."""
+    """A case as one boot runs it."""
 
-    index: int
+    index: int  # in the cell
     id: str
     timeout_s: float
     script: Path
     args: tuple[str, ...] = ()
-    extra_files: tuple[Path, ...] = ()
+    extra_files: tuple[Path, ...] = ()  # packed beside the script, under their own names
 
     @property
     def guest_script(self) -> str:
+        """The script's path in the guest."""
         return f"/{HOME}/cases/{self.id}/{self.script.name}"
 
 
+@dataclass(frozen=True)
+class BootContents:
+    """What the agent does in one boot, and the files for it."""
+
+    # The key of the verdict channel: 32 hex digits.
+    nonce: str
+    # The cases' shell library.
+    lib: Path
+    # In the order in which they are loaded. The last is the module under test.
+    modules: Sequence[Path] = ()
+    # Of the module under test.
+    module_params: Mapping[str, str] = field(default_factory=dict)
+    cases: Sequence[PlannedCase] = ()
+    # Environment of the cases and the shell, in addition to what the agent sets.
+    env: Mapping[str, str] = field(default_factory=dict)
+    # Start a shell on the console after the cases.
+    with_shell: bool = False
+    # Multiplies the agent's own time limits.
+    slow: float = 1.0
+
+
 def folder(name: str) -> Entry:
+    """Return the member for a folder."""
     return Entry(name, stat.S_IFDIR | 0o755)
 
 
 def regular(name: str, content: bytes | Path, *, executable: bool = False) -> Entry:
+    """Return the member for a regular file."""
     return Entry(name, stat.S_IFREG | (0o755 if executable else 0o644), content)
 
 
 def newc(entries: Iterable[Entry], out: BinaryIO) -> None:
     """Write ``entries``, sorted by name, as one newc archive whose size is a multiple of four.
 
-    Folders above an entry are added where they are missing: the kernel makes none by itself. Raises
-    UserError where a file is larger than the format can say (4 GiB) or changes while it is read.
+    Missing parent folders are added, as the kernel creates none by itself. Raises UserError if a file is
+    larger than the format allows (4 GiB) or changes while it is read.
     """
     members = {e.name: e for e in entries}
     for name in list(members):
         while name := name.rpartition("/")[0]:
             members.setdefault(name, folder(name))
-    # By components, so that a folder is always written before what is in it.
+    # Sorted by components, so that a folder comes before its contents.
     for inode, name in enumerate(sorted(members, key=lambda n: n.split("/")), start=1):
         _write_member(out, members[name], inode)
     _write_member(out, Entry(_TRAILER, 0), 0)
@@ -113,15 +136,17 @@ def _padding(size: int) -> bytes:
 
 
 def pack_rootfs(rootfs: Path, target: Path) -> None:
-    """Write the archive of the folder that the recipe filled. Links stay links and are not followed; owner,
-    times and all permission bits but "executable" are dropped."""
+    """Write the archive of the folder that the recipe filled.
+
+    Symbolic links are stored, not followed. Owner, times and all permissions but "executable" are dropped.
+    """
     if not os.path.lexists(rootfs / "init"):
         raise UserError("no /init in the guest's root file system", where=str(rootfs))
     pack_folder(rootfs, target, [Entry(n, stat.S_IFCHR | 0o600, device=d) for n, d in _NODES.items()])
 
 
 def pack_folder(source: Path, target: Path, more: Iterable[Entry] = ()) -> None:
-    """Write the archive of a folder and ``more``, as `pack_rootfs` does."""
+    """Write the archive of a folder and the entries of ``more``, as `pack_rootfs` does."""
     entries = list(more)
     for parent, folders, files in os.walk(source):
         for name in [*folders, *files]:
@@ -142,69 +167,36 @@ def _entry_of(path: Path, name: str) -> Entry:
     raise UserError("neither file, folder nor link: not for the guest", where=str(path))
 
 
-def plan_text(
-    *,
-    nonce: str,
-    modules: Sequence[str] = (),
-    module_params: Mapping[str, str] | None = None,
-    cases: Sequence[PlannedCase] = (),
-    env: Mapping[str, str] | None = None,
-    with_shell: bool = False,
-    slow: float = 1.0,
-) -> str:
-    """The agent's orders, a line each. ``modules`` are paths in the guest, in the order they are loaded; the
-    last is the module under test, and the parameters are its. ``env`` is what every case and the shell find
-    in their environment beyond what the agent gives them. ``slow`` multiplies the limits that are the agent's
-    own."""
-    lines = [["nonce", nonce]]
-    if slow != 1:
-        lines.append(["slow", f"{slow:g}"])
-    lines += [["env", name, value] for name, value in sorted((env or {}).items())]
-    lines += [["module", path] for path in modules]
-    if module_params:
-        lines[-1] += [f"{name}={value}" for name, value in sorted(module_params.items())]
-    for case in cases:
+def _plan_text(boot: BootContents) -> str:
+    """Return the agent's plan: one instruction a line, its words encoded by `encode_value`."""
+    lines = [["nonce", boot.nonce]]
+    if boot.slow != 1:
+        lines.append(["slow", f"{boot.slow:g}"])
+    lines += [["env", name, value] for name, value in sorted(boot.env.items())]
+    lines += [["module", f"/{HOME}/{module.name}"] for module in boot.modules]
+    if boot.module_params:
+        lines[-1] += [f"{name}={value}" for name, value in sorted(boot.module_params.items())]
+    for case in boot.cases:
         lines.append(["case", str(case.index), case.id, f"{case.timeout_s:g}", case.guest_script, *case.args])
-    if with_shell:
+    if boot.with_shell:
         lines.append(["shell"])
     return "".join(" ".join(encode_value(token) for token in line) + "\n" for line in lines)
 
 
-def pack_cell(
-    target: Path,
-    *,
-    nonce: str,
-    modules: Sequence[Path],
-    cases: Sequence[PlannedCase],
-    lib: Path,
-    module_params: Mapping[str, str] | None = None,
-    env: Mapping[str, str] | None = None,
-    with_shell: bool = False,
-    slow: float = 1.0,
-) -> None:
-    """Write the archive of one boot: plan, modules, cases and ``lib``, their shell library. It goes behind
-    the rootfs archive (`concatenate`).
+def pack_cell(target: Path, boot: BootContents) -> None:
+    """Write the archive of one boot, to be placed behind the rootfs archive by `concatenate`.
 
-    Raises UserError for a case that cannot be packed: its id, a file or an argument.
+    Raises UserError for a case that cannot be packed because of its id, a file or an argument.
     """
-    if not _NONCE.fullmatch(nonce):
+    if not _NONCE.fullmatch(boot.nonce):
         raise ValueError("a nonce is 32 hex digits")
-    if module_params and not modules:
+    if boot.module_params and not boot.modules:
         raise ValueError("parameters without a module")
-    if bad := [name for name, value in (env or {}).items() if not _ENV_NAME.fullmatch(name) or not value]:
+    if bad := [name for name, value in boot.env.items() if not _ENV_NAME.fullmatch(name) or not value]:
         raise ValueError(f"not an environment variable: {bad[0]!r}")
-    plan = plan_text(
-        nonce=nonce,
-        modules=[f"/{HOME}/{m.name}" for m in modules],
-        module_params=module_params,
-        cases=cases,
-        env=env,
-        with_shell=with_shell,
-        slow=slow,
-    )
-    entries = [regular(f"{HOME}/plan", plan.encode()), regular(f"{HOME}/lib.sh", lib)]
-    entries += [regular(f"{HOME}/{m.name}", m) for m in modules]
-    for case in cases:
+    entries = [regular(f"{HOME}/plan", _plan_text(boot).encode()), regular(f"{HOME}/lib.sh", boot.lib)]
+    entries += [regular(f"{HOME}/{module.name}", module) for module in boot.modules]
+    for case in boot.cases:
         entries += _case_entries(case)
     _check_distinct(entries)
     with target.open("wb") as out:
@@ -224,7 +216,7 @@ def _case_entries(case: PlannedCase) -> list[Entry]:
         if not path.is_file():
             raise UserError(f"case {case.id} needs a file that is not there", where=str(path))
     home = f"{HOME}/cases/{case.id}"
-    # Whatever mode the script has here: it is there to be run.
+    # The script is executable in the guest, whatever its mode is here.
     script = regular(f"{home}/{case.script.name}", case.script, executable=True)
     extra = [
         regular(f"{home}/{p.name}", p, executable=bool(p.stat().st_mode & 0o111)) for p in case.extra_files
@@ -241,7 +233,7 @@ def _check_distinct(entries: Sequence[Entry]) -> None:
 
 
 def concatenate(target: Path, archives: Sequence[Path]) -> Path:
-    """Write ``archives`` one behind the other into ``target``, the initramfs that QEMU is given."""
+    """Write ``archives`` one after the other into ``target``, QEMU's initramfs; return ``target``."""
     with target.open("wb") as out:
         for archive in archives:
             with archive.open("rb") as f:

@@ -1,4 +1,4 @@
-"""How long a guest may take, in the time that it really had, and how much it may say."""
+"""Limits on a guest's time, which is the time that QEMU really had, and on how much it may send."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from kmodpipe.vm.cpu_time import PATIENCE
 
 @dataclass(frozen=True)
 class Deadlines:
-    """Seconds: from start to the agent's first record; without a byte from the guest after that; for the
-    whole boot; for a case beyond its own time limit, which the agent keeps; and for QEMU to end by itself
-    after a panic and after the last record. All of them are QEMU's own seconds, in which it did not wait for
-    a processor; ``patience``: how many times as many on the wall are waited for at the very most."""
+    """Time limits of one boot, in QEMU's own seconds: those in which it did not wait for a processor."""
 
+    # From the start to the agent's first record.
     boot_s: float = 60.0
+    # Without a byte from the guest, after that.
     silence_s: float = 20.0
+    # For the whole boot.
     whole_s: float = 900.0
-    case_grace_s: float = 30.0  # the agent waits for a kill, for the clean-up and for the modules
+    # For a case, beyond its own limit, which the agent enforces: to kill it, clean up and check the modules.
+    case_grace_s: float = 30.0
+    # For QEMU to end by itself after a panic, and after the last record.
     panic_grace_s: float = 2.0
     exit_grace_s: float = 3.0
+    # Each limit has passed in any case after so many times as much wall time.
     patience: float = PATIENCE
 
 
 @dataclass(frozen=True)
 class TimeScale:
-    """How many times longer than declared everything may take."""
+    """The factors by which declared time limits are multiplied."""
 
-    flavour: float = 1.0  # for the flavour's kernel, which checks more
+    flavour: float = 1.0  # for the checks in the flavour's kernel
     machine: float = 1.0  # for the speed of this machine
 
     @property
@@ -44,17 +47,20 @@ class TimeScale:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what a guest may send. Beyond ``file_bytes`` a log keeps its last ``tail_bytes`` only."""
+    """Limits on what a guest may send."""
 
+    # A log keeps its first ``file_bytes``, and the last ``tail_bytes`` beyond them.
     file_bytes: int = 64 * 1024 * 1024
     tail_bytes: int = 64 * 1024
+    # Of console and channel together: in all, and in each ``rate_window_s`` seconds.
     total_bytes: int = 1024 * 1024 * 1024
     rate_bytes: int = 256 * 1024 * 1024
     rate_window_s: float = 120.0
+    # Of all records but the beats.
     record_bytes: int = 16 * 1024 * 1024
     records: int = 40_000
 
 
 def cut_note(count: int) -> bytes:
-    """What stands in a log in the place of so many bytes."""
+    """Return the note that replaces so many bytes in a log."""
     return b"\n[kmodpipe: %d bytes were cut here]\n" % count

@@ -1,26 +1,26 @@
-"""The verdict channel: bytes of the guest's second serial port <-> records. Pure.
+"""The protocol of the verdict channel, on the guest's second serial port: bytes <-> records. Pure.
 
     KP <mark> <seq> <mac> <type> [key=value ...]\\n
 
-The nonce is made for one boot, known to the agent alone, and never sent: the mark is an HMAC of a constant
-under it, and the mac one of the record. So who reads the channel, as root in the guest can, still cannot
-write to it. A line counts as a record when mark, mac and shape are right; whatever else arrives is counted,
-never kept and never believed.
-A sequence number that is missing, or comes twice, is damage: no pass can come from a damaged stream.
+The nonce is made for one boot, known in the guest to the agent alone, and never sent: the mark is an HMAC of
+a constant with it as the key, and the mac an HMAC of the record. So a process that reads the channel, as root
+in the guest can, cannot forge records. A line is a record if mark, mac and syntax are right; other bytes are
+counted and dropped. A sequence number that is missing or comes twice is damage, and no case of a damaged
+stream passes.
 
 The records of a boot, in this order:
 
     hello                       the kernel and its build id
     module | refused            each module of the plan, as the kernel took it
-    start obs out cut kmsg end  each case; ``left`` of its end says what it left behind and what was restored
+    start obs out cut kmsg end  each case; ``left`` of its end lists what it left behind and what was restored
     done cases=N                the last one: every case ended, or the module was refused (N = 0)
-    retired cases=N why=TEXT    the last one instead: after N cases the guest is no more what it was at the
-                                start (a module in use, a taint, a stuck process), and no case may follow
+    retired cases=N why=TEXT    the last one instead: after N cases the guest is not in its initial state any
+                                more (a module in use, a taint, a stuck process), and no case may follow
 
-``beat`` comes at any time. After either last record nothing comes.
+``beat`` may come at any time. Nothing comes after the last record.
 
-The other way, from host to agent, goes one kind of line, ``KH <mac> <ms>``: how far the guest's clock
-is ahead of what QEMU had, as it waited for a processor. The agent's limits are in the rest.
+The host sends the agent one kind of line, ``KH <mac> <ms>``: how far the guest's clock is ahead of the time
+that QEMU had, as QEMU waited for a processor. The agent subtracts that from its time limits.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote_from_bytes
 
+# Bytes in the longest line that can be a record.
 MAX_LINE = 32 * 1024
-"""Bytes in a line, the longest that is a record."""
 
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _SEQ = re.compile(rb"0|[1-9][0-9]{0,9}")
@@ -45,18 +45,22 @@ _SAFE = "._:/,+@-"
 
 @dataclass(frozen=True)
 class Record:
-    """One believed record. A guest may send any byte in a value: what is no UTF-8 is in the text as a
-    surrogate escape, and ``raw`` gives the bytes back."""
+    """One authentic record.
+
+    A guest may send any byte in a value: bytes that are no UTF-8 are surrogate escapes in ``fields``, and
+    `raw` returns the bytes.
+    """
 
     seq: int
     type: str
     fields: Mapping[str, str]
 
     def raw(self, key: str) -> bytes:
+        """Return a value as bytes; empty if it is missing."""
         return self.fields.get(key, "").encode("utf-8", "surrogateescape")
 
     def number(self, key: str) -> int | None:
-        """A value as a decimal number; None where it is missing or no number."""
+        """Return a value as a decimal number; None if it is missing or no number."""
         value = self.fields.get(key, "")
         return int(value) if re.fullmatch(r"-?[0-9]{1,18}", value, re.ASCII) else None
 
@@ -66,12 +70,7 @@ def _mac(nonce: str, data: bytes) -> str:
 
 
 class Channel:
-    """An incremental parser. It keeps at most one unfinished line.
-
-    ``damaged`` counts what was sent with this boot's mark and did not arrive whole or in order,
-    ``foreign_bytes`` what something else wrote. ``cut``: the stream ended within a record, as it does when
-    the guest dies while it sends; what came before is none the worse for it.
-    """
+    """An incremental parser of the channel. It keeps at most one unfinished line."""
 
     def __init__(self, nonce: str) -> None:
         if not _NONCE.fullmatch(nonce):
@@ -80,17 +79,20 @@ class Channel:
         self._mark = f"KP {_mac(nonce, b'mark')} ".encode()
         self._buffer = b""
         self._next = 0
+        # Records with this boot's mark that did not arrive whole or in order.
         self.damaged = 0
+        # The stream ended within a record, as when the guest dies while it sends. Earlier records are valid.
         self.cut = False
+        # Bytes outside of records.
         self.foreign_bytes = 0
 
     @property
     def whole(self) -> bool:
-        """Whether nothing was lost, repeated or broken so far."""
+        """Whether no record was lost, repeated or broken so far."""
         return self.damaged == 0
 
     def feed(self, data: bytes) -> list[Record]:
-        """The records that ``data`` completes, in order."""
+        """Take the next bytes; return the records that they complete, in order."""
         buffer = self._buffer + data
         records: list[Record] = []
         at = 0
@@ -109,7 +111,7 @@ class Channel:
                 break
             record = self._parse(buffer[start + len(self._mark) : end]) if end >= 0 else None
             if record is None:
-                # Cut or overwritten. Another record may begin within: look on just behind this mark.
+                # Cut or overwritten. Another record may begin within it: continue just after this mark.
                 self.damaged += 1
                 at = start + len(self._mark)
                 continue
@@ -120,7 +122,7 @@ class Channel:
         return records
 
     def close(self) -> None:
-        """The stream has ended: what is still unfinished is a cut record, or foreign."""
+        """End the stream: an unfinished line is a record that was cut, or foreign bytes."""
         if self._buffer.startswith(self._mark):
             self.cut = True
         else:
@@ -132,7 +134,7 @@ class Channel:
 
     def _in_order(self, record: Record) -> bool:
         if record.seq < self._next:
-            self.damaged += 1  # a record that was already there: repeated, not believed again
+            self.damaged += 1  # a record that was there already is dropped
             return False
         if record.seq > self._next:
             self.damaged += 1
@@ -140,7 +142,7 @@ class Channel:
         return True
 
     def _parse(self, line: bytes) -> Record | None:
-        """``<seq> <mac> <type>[ key=value...]`` as a record."""
+        """Return the record of ``<seq> <mac> <type>[ key=value...]``, or None if it is not authentic."""
         seq, _, rest = line.rstrip(b"\r").partition(b" ")
         mac, _, tail = rest.partition(b" ")
         if not _SEQ.fullmatch(seq):
@@ -160,26 +162,24 @@ class Channel:
 
 
 class Ledger:
-    """Whether the records of one boot keep to the protocol, and how far the planned cases came.
-
-    ``problems`` are sentences; with any of them nothing that the guest says about its end is believed.
-    """
+    """Checks that the records of one boot keep to the protocol, and tracks the planned cases."""
 
     def __init__(self, planned: Collection[int]) -> None:
         self._planned = frozenset(planned)
-        self.greeted = False
-        self.refused = False
+        self.greeted = False  # hello came
+        self.refused = False  # the kernel refused a module
         self.running: int | None = None
         self.ended: set[int] = set()
-        self.stuck: int | None = None
-        self.done: int | None = None
-        self.retired: int | None = None
-        self.why = ""
+        self.stuck: int | None = None  # the case whose process could not be killed
+        self.done: int | None = None  # the count of cases in the last record
+        self.retired: int | None = None  # likewise
+        self.why = ""  # the guest retired
+        # Violations, as sentences. With any of them the last record is not believed.
         self.problems: list[str] = []
 
     @property
     def complete(self) -> bool:
-        """The last record came, it counts the cases that were planned, and each of them ended."""
+        """Whether ``done`` came, counts the planned cases, and each of them ended."""
         if self.problems or self.done is None:
             return False
         if self.refused:
@@ -188,13 +188,16 @@ class Ledger:
 
     @property
     def retired_well(self) -> bool:
-        """The last record says that the guest is of no more use, and counts the cases that ended. At least
-        one did: a guest that retires before any would do so again."""
+        """Whether ``retired`` came and counts the cases that ended.
+
+        At least one has to: if the guest retired before any, the next one would do the same.
+        """
         if self.problems or self.retired is None or self.running is not None or self.refused:
             return False
         return 0 < self.retired == len(self.ended)
 
     def take(self, record: Record) -> None:
+        """Check and count the next record."""
         if not self.greeted and record.type != "hello":
             self._problem(f"a record {record.type!r} before the first, hello")
         if self.done is not None or self.retired is not None:
@@ -251,14 +254,14 @@ class Ledger:
 
 
 def encode_value(value: str | bytes | int) -> str:
-    """Bytes as a token of the channel and of the plan: ``%XX`` for all but ``[A-Za-z0-9._:/,+@-]``."""
+    """Return a value as a word of the channel or the plan: ``%XX`` for all but ``[A-Za-z0-9._:/,+@-]``."""
     raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
-    # quote_from_bytes never quotes "~", which is not one of ours.
+    # quote_from_bytes never quotes "~", which is not in the set.
     return quote_from_bytes(raw, safe=_SAFE).replace("~", "%7E")
 
 
 def decode_value(value: bytes) -> bytes:
-    """The bytes that `encode_value` made ``value`` from."""
+    """Return the bytes that `encode_value` made ``value`` from."""
     if b"%" not in value:
         return value
     return _ESCAPE.sub(lambda m: bytes([int(m[1], 16)]), value)
@@ -267,14 +270,14 @@ def decode_value(value: bytes) -> bytes:
 def encode_record(
     nonce: str, seq: int, kind: str, fields: Mapping[str, str | bytes | int] | None = None
 ) -> bytes:
-    """The line that the agent sends for a record; for the scripted machines of the tests."""
+    """Return the line that the agent sends for a record. Used by the scripted machines of the tests."""
     tail = "".join([kind, *(f" {key}={encode_value(value)}" for key, value in (fields or {}).items())])
     mac = _mac(nonce, f"{seq} {tail}".encode())
     return f"KP {_mac(nonce, b'mark')} {seq} {mac} {tail}\n".encode()
 
 
 def encode_ahead(nonce: str, seconds: float) -> bytes:
-    """The line that tells the agent how far its clock is ahead."""
+    """Return the line that informs the agent how far its clock is ahead."""
     ms = round(seconds * 1000)
     return f"KH {_mac(nonce, f'ahead {ms}'.encode())} {ms}\n".encode()
 

@@ -1,4 +1,4 @@
-"""QEMU's command lines: a bare PC with two serial ports, confined, that dies with us."""
+"""QEMU's command lines: a bare, confined PC with two serial ports, which is killed if this process dies."""
 
 from __future__ import annotations
 
@@ -22,24 +22,27 @@ _POLL_S = 0.25
 
 @dataclass(frozen=True)
 class Accel:
-    """An accelerator that ran a program. ``reason`` is a sentence for the screen and the results;
-    ``confined``: this QEMU can run under its own system call filter; ``qemu``: the file that it was proved
-    with (`file_of`), where that matters."""
+    """An accelerator, as QEMU's options need it."""
 
-    name: str  # "kvm" or "tcg"
-    cpu: str  # QEMU's CPU model: "host", "max" …
+    # "kvm" or "tcg".
+    name: str
+    # QEMU's CPU model: "host", "max" …
+    cpu: str
+    # Why it was chosen, for the screen and the results.
     reason: str = ""
+    # Run QEMU under its own system call filter, which some builds lack.
     confined: bool = True
+    # The QEMU that it was proved with (`file_of`); empty if another one may be used.
     qemu: str = field(default="", compare=False)
 
 
+# QEMU's own emulation, which works wherever QEMU does.
 TCG = Accel("tcg", "max")
-"""QEMU's own emulation, which works wherever QEMU does."""
 
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """What is booted. ``program`` is the QEMU to run, a path or a name."""
+    """The machine that is booted."""
 
     kernel: Path
     initramfs: Path
@@ -47,38 +50,38 @@ class MachineSpec:
     memory_mib: int = 256
     cpus: int = 1
     accel: Accel = TCG
-    program: Path = PROGRAM
+    program: Path = PROGRAM  # QEMU, a path or a name
 
 
 def base_argv(accel: Accel, *, program: Path = PROGRAM, memory_mib: int = 256, cpus: int = 1) -> list[str]:
-    """The part that all our QEMU command lines share: a bare machine without any device."""
+    """Return the arguments that all QEMU command lines share: a bare machine without any device."""
     argv = [os.fspath(program), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     if accel.confined:
         argv += ["-sandbox", _CONFINEMENT]
     argv += ["-machine", f"pc,accel={accel.name}", "-cpu", accel.cpu]
-    # The firmware's table, where kernels without ACPI look, has one processor a socket.
+    # The MP table, which kernels without ACPI read, lists one processor for each socket.
     smp = str(cpus) if cpus == 1 else f"{cpus},sockets={cpus}"
     return [*argv, "-m", str(memory_mib), "-smp", smp]
 
 
 def guarded(argv: Sequence[str]) -> list[str]:
-    """``argv`` behind a guard: the kernel kills it when the thread that started it ends.
+    """Return ``argv`` behind a wrapper, so that the kernel kills it when the thread that started it ends.
 
-    QEMU goes on when the other ends of its sockets close; without this it would outlive a driver that
-    is killed with SIGKILL, and burn a CPU for ever. Raises InfraError where the program is not installed.
+    QEMU keeps running when the other ends of its sockets close, so without this it would survive a SIGKILL of
+    this process and use a CPU for ever. Raises InfraError if the program is not installed.
     """
     path = process.clean_environment()["PATH"]
     if shutil.which(argv[0], path=path) is None:
         raise InfraError(f"{argv[0]} is not installed or not executable", hint="run: invoke setup")
     if setpriv := shutil.which("setpriv", path=path):
         return [setpriv, "--pdeathsig", "KILL", "--", *argv]
-    # Where util-linux is too old or too small for setpriv: prctl(PR_SET_PDEATHSIG, SIGKILL), then exec.
+    # Without setpriv (an old or reduced util-linux): prctl(PR_SET_PDEATHSIG, SIGKILL), then exec.
     code = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
     return [sys.executable, "-c", code, *argv]
 
 
 def file_of(program: Path) -> str:
-    """Which file a program is now: path, inode, size and time of change. Empty where there is none."""
+    """Return the identity of a program's file: path, inode, size, time of change. Empty if not found."""
     found = shutil.which(program, path=process.clean_environment()["PATH"])
     try:
         s = Path(found or "").stat() if found else None
@@ -88,8 +91,10 @@ def file_of(program: Path) -> str:
 
 
 def require_same(spec: MachineSpec) -> None:
-    """Raise InfraError where QEMU is another one than the accelerator was proved with, or is gone: whatever
-    that does with the kernel says nothing about the kernel."""
+    """Raise InfraError if QEMU is not the file that the accelerator was proved with, or is gone.
+
+    A failure under an untested QEMU must not be blamed on the kernel.
+    """
     proved = spec.accel.qemu
     if proved and (now := file_of(spec.program)) != proved:
         raise InfraError(
@@ -99,8 +104,8 @@ def require_same(spec: MachineSpec) -> None:
         )
 
 
+# Where a serial port goes: an inherited socket, "-" (the terminal), a file, or nowhere.
 Serial = int | str | os.PathLike[str] | None
-"""Where a serial port goes: an inherited socket, ``"-"`` (the terminal), a file, or nowhere."""
 
 
 def _boot_argv(spec: MachineSpec) -> list[str]:
@@ -110,7 +115,7 @@ def _boot_argv(spec: MachineSpec) -> list[str]:
 
 
 def qemu_argv(spec: MachineSpec, *, console: Serial = "-", channel: Serial = None) -> list[str]:
-    """QEMU's command line."""
+    """Return QEMU's command line."""
     argv = [*_boot_argv(spec), "-monitor", "none"]
     for name, where in (("console", console), ("channel", channel)):
         argv += ["-chardev", _chardev(name, where), "-serial", f"chardev:{name}"]
@@ -128,7 +133,7 @@ def _chardev(name: str, where: Serial) -> str:
 
 
 def interactive(spec: MachineSpec) -> int:
-    """Boot with the console on this terminal (Ctrl-a x ends QEMU); returns QEMU's exit status."""
+    """Boot with the console on this terminal (Ctrl-a x ends QEMU); return QEMU's exit status."""
     argv = [*_boot_argv(spec), "-serial", "mon:stdio", "-serial", "null"]
     terminal = sys.stdin.fileno() if sys.stdin.isatty() else None
     settings = termios.tcgetattr(terminal) if terminal is not None else None

@@ -1,10 +1,9 @@
-"""reproduce.sh: boots one cell again, from its own folder, with nothing but sh, awk and QEMU. Pure but for
-`write`.
+"""Write reproduce.sh, which boots one cell again with nothing but sh, awk and QEMU. Pure, except `write`.
 
-The script stands beside the cell's files and finds everything by its own location, so a whole run's folder
-can be copied to another machine. It shows the console, then the verdict stream in readable form, and exits
-with 0 if the stream ended with its final record, 1 if it did not, 3 if the machine could not be started.
-A cell that took several guests has a script for each: reproduce-2.sh is the second's.
+The script lies beside the cell's files and finds everything relative to itself, so a run's folder can be
+copied to another machine. It shows the console, then the verdict stream in readable form. Its exit status is
+0 if the stream ended with its last record, 1 if it did not, 3 if the machine could not be started. A cell
+that took several guests has a script for each: reproduce-2.sh boots the second one.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from kmodpipe.util.text import visible
 
 _VARIABLES = {"@KERNEL@": "$kernel", "@INITRAMFS@": "$initramfs", "@CHANNEL@": "$channel"}
 
-# Shows the records of the verdict stream. Only those that bear the mark of the first one count. A value is
-# percent-encoded; what does not belong on a terminal is shown as \xNN. The signatures are not verified
-# here: awk has no SHA-256, and the run's own verdict is in results.json.
+# Shows the records of the verdict stream, those with the mark of the first one. Values are percent-encoded;
+# control characters are shown as \xNN. The signatures are not verified, as awk has no SHA-256; the verdict
+# of the run itself is in results.json.
 _DECODE = r"""
 function hex(s) { return 16 * (index(H, substr(s, 1, 1)) - 1) + index(H, substr(s, 2, 1)) - 1 }
 function shown(c) {
@@ -132,12 +131,13 @@ exit 1
 def script(
     argv: Sequence[str], *, kernel: str, initramfs_parts: Sequence[str], comment: Mapping[str, str]
 ) -> str:
-    """The text of reproduce.sh.
+    """Return the text of reproduce.sh.
 
     ``argv`` is QEMU's command line, in which @KERNEL@, @INITRAMFS@ and @CHANNEL@ stand for the kernel, the
-    initramfs and the file that takes the verdict stream, alone or inside an argument (``path=@CHANNEL@``).
-    ``kernel`` and the parts, which are joined to make the initramfs, are relative to the script's folder.
-    ``comment`` becomes its head. Raises ValueError for an empty ``argv`` or an absolute path.
+    initramfs and the file for the verdict stream, alone or within an argument (``path=@CHANNEL@``).
+    ``kernel`` and ``initramfs_parts``, which are concatenated to the initramfs, are paths relative to the
+    script's folder. ``comment`` becomes the script's first lines. Raises ValueError for an empty ``argv`` or
+    an absolute path.
     """
     if not argv:
         raise ValueError("reproduce.sh needs QEMU's command line")
@@ -166,7 +166,7 @@ def write(
     comment: Mapping[str, str],
     guest: int = 1,
 ) -> Path:
-    """Write ``cell_dir/reproduce.sh``, or a later ``guest``'s, executable; returns its path. See `script`."""
+    """Write the script of a cell's ``guest``, as `script` returns it, and return its path."""
     path = cell_dir / (f"reproduce-{guest}.sh" if guest > 1 else "reproduce.sh")
     write_atomically(path, script(argv, kernel=kernel, initramfs_parts=initramfs_parts, comment=comment))
     path.chmod(0o755)
@@ -174,7 +174,7 @@ def write(
 
 
 def _argument(argument: str) -> str:
-    """One word for sh; a placeholder becomes its variable, everything else is literal."""
+    """Return one argument quoted for sh, with placeholders replaced by their variables."""
     if not argument:
         return "''"
     parts = re.split("(@KERNEL@|@INITRAMFS@|@CHANNEL@)", argument)
@@ -184,7 +184,7 @@ def _argument(argument: str) -> str:
 
 
 def _comment(comment: Mapping[str, str]) -> list[str]:
-    """Comment lines. No value can break out of its line."""
+    """Return comment lines. No value can end its line."""
     lines = ["# Boots one cell of a kmodpipe run again and runs its cases."]
     for name, value in comment.items():
         for line in value.split("\n") or [""]:

@@ -1,11 +1,11 @@
-"""How fast this machine is today: what limits are scaled by.
+"""Measure how fast this machine is, to scale time limits by it.
 
-Limits were set on one machine. `measure` runs a program of a known length under the accelerator that will be
-used, at the start of the run (a quiet yesterday says nothing), and compares with what that machine took. Time
-is the program's own, without what it waited for a processor: being slow and being busy are two things, and a
-boot that has to wait is given that time where it happens (`meter`).
+Limits were set on one machine. `measure` runs a program of fixed length under the accelerator of the run, at
+its start, and compares its time with that on the first machine. The time is the program's own, without its
+waiting for a processor: a busy machine is not a slow one, and the waiting during a boot is measured and
+allowed for as it happens (`cpu_time`).
 
-`CODE` is the assembled `SOURCE`, as in `accelrom`; a test assembles it again and compares.
+`CODE` is the assembled `SOURCE`, as in `accel_rom`; a test assembles it again and compares.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from kmodpipe.vm import accel_rom
 from kmodpipe.vm.cpu_time import Meter, Reading
 from kmodpipe.vm.qemu import PROGRAM, Accel, base_argv, guarded
 
+# The program's time under TCG on the machine on which the limits were set: AMD EPYC, QEMU 7.2.
 REFERENCE_S = 0.25
-"""What the program took under TCG on the machine on which the limits were set: AMD EPYC, QEMU 7.2."""
+# The highest factor. Kernels cannot be tested in reasonable time on a slower machine.
 MOST = 20.0
-"""The highest factor: what is slower than that is not a machine to test kernels on."""
 _NOISE = 1.25
 _BOUND_S = REFERENCE_S * MOST
 _MOST_WALL_S = 10.0
@@ -49,7 +49,7 @@ start:  cli
         xor     %ebp, %ebp
         mov     $0x9e3779b9, %ebx
         mov     $25000000, %ecx
-        # arithmetic, memory, branches that go either way, calls: what a kernel does, in small
+        # arithmetic, memory accesses, unpredictable branches and calls, as in a kernel
 1:      mov     %ecx, %esi
         and     $0x3ffc, %esi
         imul    $1664525, %eax, %eax
@@ -83,8 +83,8 @@ mix:    push    %eax
         .org    0x1000
 """
 
+# From the low byte of the program's result. Another status means that the processor computes wrongly.
 EXIT_STATUS = 0x26 << 1 | 1
-"""From the low byte of what the program computes: another answer is a processor that computes wrongly."""
 
 CODE = base64.b64decode("""
 +jHAjtiOwI7QvACAuvgDsHPuZjHAZjHtZru5eTeeZrlAeH0BZonOZoHm/D8AAGZpwA1mGQBmBV/zbjxnZjGGABAAAGdmi5YAEAAA
@@ -94,21 +94,20 @@ ZsHCB2YB1WapAAAAQHQD6BMAZkl1w7r4A7Bl7onouvQA7vTr/WZQZjHYZ2aJhgAQAABmwegDZgHFZljD
 
 @dataclass(frozen=True)
 class Speed:
-    """What the program took, of its own and waiting; ``trouble`` says why nothing was measured. Limits are
-    ``factor`` times longer than declared."""
+    """One measurement."""
 
-    seconds: float = REFERENCE_S
-    waited_s: float = 0.0
-    trouble: str = ""
+    seconds: float = REFERENCE_S  # the program's own time
+    waited_s: float = 0.0  # for a processor
+    trouble: str = ""  # why nothing was measured
 
     @property
     def factor(self) -> float:
-        """From 1 to `MOST`. A little more than 1 is noise."""
+        """The factor for time limits, from 1 to `MOST`. Values just above 1 count as noise."""
         ratio = self.seconds / REFERENCE_S
         return 1.0 if self.trouble or ratio < _NOISE else min(round(ratio, 1), MOST)
 
     def properties(self) -> dict[str, str]:
-        """For the record of a run."""
+        """Return the measurement as properties of a run."""
         found = {"speed.factor": f"{self.factor:g}", "speed.reference-seconds": f"{REFERENCE_S:g}"}
         if self.trouble:
             return {**found, "speed.trouble": self.trouble}
@@ -117,7 +116,7 @@ class Speed:
         }  # fmt: skip
 
     def describe(self) -> str:
-        """Return what was measured and what it does to the limits, in one line."""
+        """Return the measurement and its effect on time limits as one line."""
         if self.trouble:
             return f"not measured: {self.trouble}; limits are as declared"
         took = f"a test program took {self.seconds:.2f} s, {REFERENCE_S:.2f} s where the limits were set"
@@ -133,10 +132,10 @@ class _TooSlow(Exception):
 
 
 def measure(accel: Accel, folder: Path, *, program: Path = PROGRAM) -> Speed:
-    """Run the program once; ``folder`` takes its ROM. A quarter of a second on a machine like the reference.
+    """Run the program once and return its time; its ROM is written to ``folder``.
 
-    Never a reason not to test: what cannot be measured has a ``trouble``, and counts as 1. Raises InfraError
-    where QEMU is not installed, Interrupted where it is.
+    Takes a quarter of a second on the first machine. If it cannot be measured, the result has a ``trouble``
+    and the factor 1. Raises InfraError if QEMU is not installed, Interrupted if the run is stopped.
     """
     rom = folder / "speed-rom"
     rom.write_bytes(accel_rom.image(CODE))
@@ -162,8 +161,10 @@ def measure(accel: Accel, folder: Path, *, program: Path = PROGRAM) -> Speed:
 
 
 def _between(stream: int, meter: Meter) -> Reading | None:
-    """The account from the program's first sign to its last; None where they do not come. Raises _TooSlow
-    where it takes longer than on any machine that is of use, TimeoutError where it gets no processor."""
+    """Return the time between the program's two letters on COM1; None if they do not come.
+
+    Raises _TooSlow if its own time exceeds the highest factor, TimeoutError if it gets too little CPU time.
+    """
     begun: Reading | None = None
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)

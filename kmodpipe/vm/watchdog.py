@@ -1,8 +1,8 @@
-"""Limits of one boot, in QEMU's own time, and the sentence where one passes.
+"""Check the time limits of one boot in QEMU's own time, and describe a limit that has passed.
 
-A limit passes when QEMU has had its seconds, used or slept away; what it waited for a processor does not
-count (`meter`). So a guest in an endless loop and one that sleeps for ever are found as before, and one that
-this machine has no time for is waited for: at most `Deadlines.patience` times as long, on the wall.
+A limit passes when QEMU has had its seconds, running or sleeping; waiting for a processor does not count
+(`cpu_time`). So a guest in an endless loop and one that sleeps for ever both reach it, while one that gets no
+CPU time from a busy machine has longer: up to `Deadlines.patience` times as much wall time.
 """
 
 from __future__ import annotations
@@ -18,46 +18,49 @@ from kmodpipe.vm.limits import Deadlines, TimeScale
 
 @dataclass(frozen=True)
 class Limit:
-    """``seconds`` as declared, from ``since`` on, and what it means when they have passed: ``what`` is a
-    sentence in which {} stands for them, or ``detail`` says all there is to say."""
+    """One time limit, and how the boot ends when it passes."""
 
     since: Reading
-    seconds: float
+    seconds: float  # as declared
     end: GuestEnd
-    what: str = ""
-    detail: str = ""
+    what: str = ""  # what happened, as a sentence in which {} stands for the seconds
+    detail: str = ""  # the whole description, instead of ``what``
 
 
 class Watchdog:
-    """The clock of one boot. `start` comes first."""
+    """Measures QEMU's time in one boot. `start` has to be called first."""
 
     def __init__(self, deadlines: Deadlines, scale: TimeScale) -> None:
         self.deadlines = deadlines
         self._scale = scale
+        # At the last `look`, and at the last sign of life.
         self.now = self.heard = Reading()
 
     def start(self, pid: int, started_s: float) -> None:
+        """Begin to measure a QEMU that was started at ``started_s`` of `time.monotonic`."""
         self._meter = Meter(pid, started_s)
 
     def look(self, *, last: bool = False) -> Reading:
-        """What QEMU has had until now; ``last``: no later look will find it."""
+        """Return the time that QEMU has had until now; ``last`` forces a new look into /proc."""
         now_s = time.monotonic()
         self.now = self._meter.read(now_s, least_s=0) if last else self._meter.read(now_s)
         return self.now
 
     def sign_of_life(self) -> None:
+        """Record that the guest has sent something."""
         self.heard = self.look()
 
     def left_s(self, limit: Limit) -> float:
-        """The seconds that are left at least; 0 or less when the limit has passed."""
+        """Return the seconds that are left at least; 0 or less if the limit has passed."""
         allowed_s, spent = limit.seconds * self._scale.factor, self.now.since(limit.since)
         return min(allowed_s - spent.own_s, allowed_s * self.deadlines.patience - spent.wall_s)
 
     def first(self, limits: Iterable[Limit]) -> Limit:
+        """Return the limit that has the least time left."""
         return min(limits, key=self.left_s)
 
     def describe(self, limit: Limit) -> str:
-        """Return what happened when a limit passed: how long it was, and what QEMU did with the time."""
+        """Return what happened, how long the limit was, and what QEMU did in that time."""
         if not limit.what:
             return limit.detail
         spent = self.now.since(limit.since)
@@ -76,26 +79,31 @@ class Watchdog:
 
 
 class GuestClock:
-    """How far the guest's clock is ahead of what QEMU had. It goes on, more or less, while QEMU waits for a
-    processor: an emulated timer catches up with some of the ticks that were due, a real one with all."""
+    """Tracks how far the guest's clock is ahead of the time that QEMU had.
 
-    _STEP_S = 0.2
-    """What is worth telling."""
+    The clock runs on, more or less, while QEMU waits for a processor: an emulated timer catches up on some of
+    the ticks that were due, a real one on all.
+    """
+
+    _STEP_S = 0.2  # the smallest change that is sent to the guest
 
     def __init__(self) -> None:
         self._begin: tuple[float, float] | None = None
-        self._told_s = 0.0
+        self._sent_s = 0.0
 
-    def shows(self, guest_s: float, now: Reading) -> float | None:
-        """The guest has just told its time. What it has to be told, if anything: by how much it is ahead."""
+    def correction_s(self, guest_s: float, now: Reading) -> float | None:
+        """Return how far the guest's clock, which shows ``guest_s``, is ahead.
+
+        None if the guest has already been sent about that much.
+        """
         if self._begin is None:
             self._begin = guest_s, now.own_s
         ahead_s = (guest_s - self._begin[0]) - (now.own_s - self._begin[1])
-        # Only what QEMU really waited: a guest that sets its clock has no say.
+        # At most what QEMU really waited: a guest must not gain time by setting its clock.
         ahead_s = min(ahead_s, now.waited_s)
-        if ahead_s - self._told_s < self._STEP_S:
+        if ahead_s - self._sent_s < self._STEP_S:
             return None
-        self._told_s = ahead_s
+        self._sent_s = ahead_s
         return ahead_s
 
 

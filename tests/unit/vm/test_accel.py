@@ -145,8 +145,8 @@ def confirm(world: World, script: str, bound_s: float = 5) -> accel.Accel:
     kernel = world.folder / "bzImage"
     kernel.write_bytes(b"kernel")
     return accel.confirm(
-        found, kernel, kernel, world.folder / "cache", Screen(Mode.QUIET),
-        program=world.folder / "qemu", kvm=world.kvm, bound_s=bound_s,
+        found, accel.ProofKernel(kernel, kernel, bound_s), world.folder / "cache", Screen(Mode.QUIET),
+        program=world.folder / "qemu", kvm=world.kvm,
     )  # fmt: skip
 
 

@@ -67,7 +67,8 @@ def make_rootfs(place: Path) -> Path:
 def cell(tmp_path: Path, **changes: object) -> dict[str, Member]:
     settings: dict[str, object] = {"nonce": NONCE, "modules": [], "cases": [], "lib": tmp_path / "lib.sh"}
     (tmp_path / "lib.sh").write_text("# functions\n")
-    initramfs.pack_cell(tmp_path / "cell.cpio", **(settings | changes))  # type: ignore[arg-type]
+    contents = initramfs.BootContents(**(settings | changes))  # type: ignore[arg-type]
+    initramfs.pack_cell(tmp_path / "cell.cpio", contents)
     return unpack((tmp_path / "cell.cpio").read_bytes())
 
 
