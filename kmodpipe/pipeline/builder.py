@@ -73,18 +73,18 @@ class GuestParts:
 class StageMaker:
     """Finds stages in the store or makes them, with a step on the screen and a log."""
 
-    def __init__(self, bench: Workspace, folder: RunFolder) -> None:
-        self._bench = bench
+    def __init__(self, workspace: Workspace, folder: RunFolder) -> None:
+        self._workspace = workspace
         self._folder = folder
         self.tally = Tally()
         self._lock = threading.Lock()
 
     def ensure(self, stage: Stage) -> Artifact:
         """The stage's artifact. What making it raises goes through; its log stays in the run's folder."""
-        store, screen = self._bench.store, self._bench.screen
+        store, screen = self._workspace.store, self._workspace.screen
         log = self._folder.log(stage)
         name = f"{stage.kind} {stage.label}"
-        share = self._bench.share
+        share = self._workspace.share
         artifact = store.find(stage.kind, stage.inputs)
         if artifact is None:
             why = store.why_missed(stage.kind, stage.inputs, stage.label)
@@ -97,7 +97,7 @@ class StageMaker:
                     if log.is_file():
                         shutil.copyfile(log, folder / "build.log")
 
-                with os_errors.explained(*self._bench.places):
+                with os_errors.explained(*self._workspace.places):
                     artifact = store.make(
                         stage.kind, stage.inputs, stage.label, make,
                         need_mib=stage.need_mib, waiting=screen.say,
@@ -116,9 +116,9 @@ class StageMaker:
         return artifact
 
 
-def expected_lines(bench: Workspace) -> int | None:
+def expected_lines(workspace: Workspace) -> int | None:
     """How many lines an earlier base build printed: what the next one's progress is measured by."""
-    for path in (bench.store.root / "base").glob("*/lines"):
+    for path in (workspace.store.root / "base").glob("*/lines"):
         with suppress(OSError, ValueError):
             return int(path.read_text())
     return None
@@ -133,8 +133,8 @@ class CellBuilder:
     `prepare` comes first, then `cell` for each of its rows, from any thread.
     """
 
-    def __init__(self, bench: Workspace, maker: StageMaker) -> None:
-        self._bench = bench
+    def __init__(self, workspace: Workspace, maker: StageMaker) -> None:
+        self._workspace = workspace
         self._maker = maker
         self._bases: dict[tuple[str, str], Future[Artifact]] = {}
         self._leads: dict[tuple[str, str], Future[Artifact]] = {}
@@ -148,14 +148,14 @@ class CellBuilder:
         The base starts as soon as its own configuration is there; the cells are configured while it compiles.
         A base that does not compile is found again, and told, by each cell that needs it.
         """
-        control = next(s for s in self._bench.subjects if s.variant.is_control)
+        control = next(s for s in self._workspace.subjects if s.variant.is_control)
         shared: list[Future[Any]] = [pool.submit(self.guest)]
         rows: list[Row] = []
-        for flavour in self._bench.spec.flavours:
+        for flavour in self._workspace.spec.flavours:
             if spec := self._common_base(control, flavour):
                 shared.append(pool.submit(self.base, spec))
-        for subject in (control, *(s for s in self._bench.subjects if s is not control)):
-            for flavour in self._bench.spec.flavours:
+        for subject in (control, *(s for s in self._workspace.subjects if s is not control)):
+            for flavour in self._workspace.spec.flavours:
                 more = self._configure(subject, flavour)
                 shared += self._start_bases(pool, more)
                 rows += more
@@ -164,7 +164,7 @@ class CellBuilder:
 
     def _common_base(self, control: Subject, flavour: Flavour) -> BaseSpec | None:
         """Configure what a flavour's cells have in common; its base, where it is needed for sure."""
-        stages, cells = self._bench.stages, self._bench.spec.cells_of(control.variant.name, flavour)
+        stages, cells = self._workspace.stages, self._workspace.spec.cells_of(control.variant.name, flavour)
         artifact = self._maker.ensure(stages.common(flavour, self._tools))
         self._tools = self._tools or artifact.path / "obj"
         text = self._common[flavour.name] = common_configuration(artifact)
@@ -172,7 +172,7 @@ class CellBuilder:
         return stages.common_spec(cells, text)
 
     def _configure(self, subject: Subject, flavour: Flavour) -> list[Row]:
-        stages, cells = self._bench.stages, self._bench.spec.cells_of(subject.variant.name, flavour)
+        stages, cells = self._workspace.stages, self._workspace.spec.cells_of(subject.variant.name, flavour)
         if not cells:
             return []
         try:
@@ -186,9 +186,9 @@ class CellBuilder:
 
     def guest(self) -> GuestParts:
         """What guests are made of, made or found."""
-        guest = self._maker.ensure(self._bench.stages.guest())
-        names = dict.fromkeys(name for flavour in self._bench.spec.flavours for name in flavour.tools)
-        toolsets = {name: self._maker.ensure(self._bench.stages.toolset(name, guest)) for name in names}
+        guest = self._maker.ensure(self._workspace.stages.guest())
+        names = dict.fromkeys(name for flavour in self._workspace.spec.flavours for name in flavour.tools)
+        toolsets = {name: self._maker.ensure(self._workspace.stages.toolset(name, guest)) for name in names}
         return GuestParts(
             guest.path / "guest.cpio",
             {name: a.path / "toolset.cpio" for name, a in toolsets.items()},
@@ -212,7 +212,7 @@ class CellBuilder:
 
     def _base_spec(self, subject: Subject, configured: Buildable) -> BaseSpec:
         common = self._common[configured.cell.flavour.name]
-        return self._bench.stages.base_spec(subject, configured, common)
+        return self._workspace.stages.base_spec(subject, configured, common)
 
     @property
     def bases(self) -> tuple[Artifact, ...]:
@@ -222,7 +222,7 @@ class CellBuilder:
 
     def base(self, spec: BaseSpec) -> Artifact:
         """The base of this spec; built by the first who asks, awaited by the others."""
-        stage = self._bench.stages.base(spec, self._tools, expected_lines(self._bench))
+        stage = self._workspace.stages.base(spec, self._tools, expected_lines(self._workspace))
         return self._once(self._bases, spec.key, lambda: self._maker.ensure(stage))
 
     def _module(self, subject: Subject, configured: Buildable, spec: BaseSpec, base: Artifact) -> Artifact:
@@ -233,7 +233,7 @@ class CellBuilder:
         def whole() -> Artifact:
             nonlocal leading
             leading = True
-            stage = self._bench.stages.module_of(subject, configured, spec, base, keep_objects=True)
+            stage = self._workspace.stages.module_of(subject, configured, spec, base, keep_objects=True)
             return self._maker.ensure(stage)
 
         lead: Artifact | None = None
@@ -245,7 +245,7 @@ class CellBuilder:
                 raise
         if lead and leading:
             return lead
-        return self._maker.ensure(self._bench.stages.module_of(subject, configured, spec, base, lead))
+        return self._maker.ensure(self._workspace.stages.module_of(subject, configured, spec, base, lead))
 
     def _once(
         self,

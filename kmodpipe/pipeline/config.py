@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kmodpipe.source import TreeSpec
 from kmodpipe.util import paths, shipped, toml
-from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.errors import UserError
 from kmodpipe.vm.limits import Deadlines
 
 
@@ -115,33 +115,3 @@ def _kconfig_file(root: Path, name: str) -> Path:
     if first == "kconfigs" and paths.is_plain(rest):
         return shipped.or_shipped(root / name, shipped.folder("kconfigs") / rest)
     return root / name
-
-
-def cache_place() -> Path | None:
-    """``$KMODPIPE_CACHE``, else ``kmodpipe`` below ``$XDG_CACHE_HOME`` or ``~/.cache``; None where none of
-    them is set. A relative $XDG_CACHE_HOME counts as unset: its specification says so."""
-    if named := os.environ.get("KMODPIPE_CACHE"):
-        return Path(named).absolute()
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if given.is_absolute():
-        return given / "kmodpipe"
-    home = os.environ.get("HOME")
-    return Path(home).absolute() / ".cache" / "kmodpipe" if home else None
-
-
-def cache_folder() -> Path:
-    """`cache_place`, created. Raises InfraError where it cannot be written."""
-    path = cache_place()
-    if path is None:
-        raise InfraError("neither HOME nor XDG_CACHE_HOME is set", hint="set KMODPIPE_CACHE to a folder")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(13, "not writable")
-    except OSError as e:
-        raise InfraError(
-            f"the cache folder cannot be used: {e.strerror}",
-            where=str(path),
-            hint="set KMODPIPE_CACHE to a folder",
-        ) from e
-    return path

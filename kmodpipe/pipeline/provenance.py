@@ -41,7 +41,7 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
     found |= {"module": spec.module, "matrix": spec.matrix.path.name}
     found |= {"matrix.digest": spec.matrix.digest, **notes}
     found |= {"shuffle": str(spec.shuffle)}
-    found |= {"attempts": str(spec.tries.attempts), "repeat": str(spec.tries.repeat)}
+    found |= {"attempts": str(spec.retries.attempts), "repeat": str(spec.retries.repeat)}
     found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}
     return found
 

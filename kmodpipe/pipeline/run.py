@@ -63,47 +63,49 @@ _TIMED_GUESTS = 50
 """Guests of one cell whose times are kept: a soak has thousands."""
 
 
-def build(bench: Workspace, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
+def build(workspace: Workspace, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
     """Build every cell, boot none. Raises what stops everything; a cell's own failure is in its record."""
-    maker = StageMaker(bench, folder)
-    builder = CellBuilder(bench, maker)
+    maker = StageMaker(workspace, folder)
+    builder = CellBuilder(workspace, maker)
 
     def one(row: Row) -> Built:
         _keep_configuration(folder, row[1])
         return builder.cell(*row)
 
-    with workers(bench.spec.jobs) as pool:
+    with workers(workspace.spec.jobs) as pool:
         builds = [pool.submit(one, row) for row in builder.prepare(pool)]
         gather(builds)
     return tuple(build.result() for build in builds), maker.tally
 
 
-def find_dead_axes(bench: Workspace, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
+def find_dead_axes(workspace: Workspace, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
     """The axes that make no difference to the modules of ``built``, the cells of a whole run."""
     by_id = {one.cell.id: one for one in built}
     products = [
         dead_axes.Product(cell, dead_axes.content(one.base, one.module) if isinstance(one, BuiltCell) else "")
-        for cell in bench.spec.cells
+        for cell in workspace.spec.cells
         if not isinstance(one := by_id[cell.id], RuledOut)
     ]
-    subjects = {subject.variant.name: subject for subject in bench.subjects}
-    selected = bench.spec.selected
-    return dead_axes.find(products, subjects, bench.spec.module, selected=selected)
+    subjects = {subject.variant.name: subject for subject in workspace.subjects}
+    selected = workspace.spec.selected
+    return dead_axes.find(products, subjects, workspace.spec.module, selected=selected)
 
 
-def test(bench: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str] | None = None) -> Run:
+def test(
+    workspace: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str] | None = None
+) -> Run:
     """Build, boot and judge every cell; return the run as it ended, complete on the disk too.
 
     ``accel`` is the accelerator that was proved; ``notes`` are properties that the run gets beyond its own.
     Ctrl-C and errors that stop everything leave the results written, the rest marked, and go through.
     """
-    tester = _Tester(bench, folder, accel, notes or {})
+    tester = _Tester(workspace, folder, accel, notes or {})
     try:
         tester.run()
     except BaseException as e:
         shortage = e if isinstance(e, KmodpipeError) else from_system(e)
         if shortage is None and isinstance(e, OSError):
-            shortage = os_errors.explain(e, bench.places)
+            shortage = os_errors.explain(e, workspace.places)
         stopped = "interrupted" if isinstance(e, KeyboardInterrupt) else f"a defect: {type(e).__name__}"
         tester.close(interrupted=shortage.what if shortage else stopped)
         raise
@@ -114,26 +116,28 @@ def test(bench: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, 
 class _Tester:
     """One test run: its workers, its results so far."""
 
-    def __init__(self, bench: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str]) -> None:
-        self._bench = bench
+    def __init__(
+        self, workspace: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str]
+    ) -> None:
+        self._workspace = workspace
         self._folder = folder
         self._notes = notes
-        self._builder = CellBuilder(bench, StageMaker(bench, folder))
+        self._builder = CellBuilder(workspace, StageMaker(workspace, folder))
         self._lock = threading.Lock()
         self._began, self._clock = datetime.now(UTC), time.monotonic()
         self._partial: dict[str, Execution] = {}
         self._guests: list[Span] = []
         self._accel = accel
         self._speed = Speed()
-        self._slots = GuestSlots(bench.spec.jobs)
-        lib = bench.spec.project.images / "guest" / "lib.sh"
-        self._snapshot = snapshot.take(bench.spec.cases, lib, folder.shared)
+        self._slots = GuestSlots(workspace.spec.jobs)
+        lib = workspace.spec.project.images / "guest" / "lib.sh"
+        self._snapshot = snapshot.take(workspace.spec.cases, lib, folder.shared)
         self.results = results.planned(self._skeleton())
         self._save()
 
     def _skeleton(self) -> Run:
-        bench = self._bench
-        given = bench.spec.case_arguments
+        workspace = self._workspace
+        given = workspace.spec.case_arguments
         return Run(
             id=self._folder.id,
             started=self._began.isoformat(timespec="seconds"),
@@ -143,13 +147,13 @@ class _Tester:
             ),
             cells=tuple(
                 CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice), flavour=c.flavour.name)
-                for c in bench.spec.cells
+                for c in workspace.spec.cells
             ),
-            properties=provenance.of_run(bench, self._accel, self._notes),
+            properties=provenance.of_run(workspace, self._accel, self._notes),
         )
 
     def run(self) -> None:
-        with workers(self._bench.spec.jobs) as pool:
+        with workers(self._workspace.spec.jobs) as pool:
             rows = self._builder.prepare(pool)
             guest = self._builder.guest()
             if self._builder.bases:
@@ -157,8 +161,8 @@ class _Tester:
                     self._accel,
                     self._builder.bases[0].path / "out" / "bzImage",
                     guest.rootfs,
-                    self._bench.store.cache,
-                    self._bench.screen,
+                    self._workspace.store.cache,
+                    self._workspace.screen,
                 )
             self._measure()
             # Builds before boots, each a task of its own: two short ones leave less of a processor idle at
@@ -169,15 +173,15 @@ class _Tester:
                 for (subject, _), build in zip(rows, builds, strict=True)
             ]
             gather([*builds, *boots])
-        found = find_dead_axes(self._bench, [build.result() for build in builds])
+        found = find_dead_axes(self._workspace, [build.result() for build in builds])
         with self._lock:
             self.results = replace(self.results, dead_axes=found)
 
     def _measure(self) -> None:
         """How fast this machine is now, with the accelerator that will be used."""
-        with self._bench.store.scratch("speed-") as scratch:
+        with self._workspace.store.scratch("speed-") as scratch:
             self._speed = speed.measure(self._accel, scratch)
-        self._bench.screen.say(f"this machine's speed: {self._speed.describe()}")
+        self._workspace.screen.say(f"this machine's speed: {self._speed.describe()}")
         with self._lock:
             found = {
                 **self.results.properties,
@@ -201,7 +205,7 @@ class _Tester:
                 ended = self._unfinished(blank, State.BUILD_FAILED if fault else State.INFRA, failure)
             case BuiltCell():
                 try:
-                    with os_errors.explained(*self._bench.places):
+                    with os_errors.explained(*self._workspace.places):
                         ended = self._boot(blank, subject, built, guest)
                 except Interrupted:
                     raise
@@ -228,16 +232,16 @@ class _Tester:
             built.configured.final, flavour.name, subject.variant.partial,
         )  # fmt: skip
         with (
-            self._bench.screen.step(f"test {cell_id}") as step,
-            self._bench.store.scratch("boot-") as scratch,
+            self._workspace.screen.step(f"test {cell_id}") as step,
+            self._workspace.store.scratch("boot-") as scratch,
         ):
-            spec = self._bench.spec
+            spec = self._workspace.spec
             job = CellJob(
                 context, self._snapshot.cases, files, folder, scratch, self._accel, spec.project.deadlines,
                 shuffle=spec.shuffle,
-                retries=spec.tries,
+                retries=spec.retries,
                 speed=self._speed.factor,
-                known_benign=KnownBenign(spec.benign, self._bench.tree.kernel_version),
+                known_benign=KnownBenign(spec.benign, self._workspace.tree.kernel_version),
             )  # fmt: skip
             execution = Execution(job, step.update, self._slots)
             self._partial[cell_id] = execution
@@ -324,7 +328,7 @@ class _Tester:
                 self.results = results.interrupted(self.results, interrupted)
             steps = [
                 Span(kind, subject, step.began, step.seconds, step.outcome)
-                for step in self._bench.screen.done
+                for step in self._workspace.screen.done
                 for kind, _, subject in [step.name.partition(" ")]
             ]
             # Not by the clock, which may have been set meanwhile: a run takes the time that it takes.

@@ -44,7 +44,7 @@ class RunSpec:
     # Cells were picked out of the matrix.
     selected: bool = False
     cases: tuple[Case, ...] = ()
-    tries: RetryPolicy = field(default_factory=RetryPolicy)
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
     # The seed of the cases' order; 0 is the declared one.
     shuffle: int = 0
     # Reports of the kernel that are let off.

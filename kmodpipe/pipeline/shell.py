@@ -17,18 +17,18 @@ from kmodpipe.vm.initramfs import concatenate, pack_cell
 from kmodpipe.vm.qemu import MachineSpec, interactive
 
 
-def shell(bench: Workspace, folder: RunFolder, accel: Accel) -> int:
-    """Build the one cell of the bench and boot it with a shell; returns QEMU's exit status.
+def shell(workspace: Workspace, folder: RunFolder, accel: Accel) -> int:
+    """Build the one cell of the workspace and boot it with a shell; returns QEMU's exit status.
 
     Raises UserError for a cell that is ruled out, and the build's own error for one that does not build.
     """
-    builder = CellBuilder(bench, StageMaker(bench, folder))
-    with workers(bench.spec.jobs) as pool:
+    builder = CellBuilder(workspace, StageMaker(workspace, folder))
+    with workers(workspace.spec.jobs) as pool:
         rows = builder.prepare(pool)
         built = builder.cell(*rows[0])
     match built:
         case BuiltCell():
-            return _boot(bench, built, builder.guest(), accel)
+            return _boot(workspace, built, builder.guest(), accel)
         case RuledOut(cell, reason):
             raise UserError(f"{cell.id} is ruled out: {reason}")
         case BuildFailed(_, failure):
@@ -37,21 +37,21 @@ def shell(bench: Workspace, folder: RunFolder, accel: Accel) -> int:
             assert_never(built)
 
 
-def _boot(bench: Workspace, built: BuiltCell, guest: GuestParts, accel: Accel) -> int:
+def _boot(workspace: Workspace, built: BuiltCell, guest: GuestParts, accel: Accel) -> int:
     flavour = built.cell.flavour
-    with bench.store.scratch("shell-") as scratch:
+    with workspace.store.scratch("shell-") as scratch:
         cell_cpio = scratch / "cell.cpio"
         pack_cell(
             cell_cpio,
             nonce=secrets.token_hex(16),
             modules=sorted((built.module.path / "out").glob("*.ko")),
             cases=(),
-            lib=bench.spec.project.images / "guest" / "lib.sh",
+            lib=workspace.spec.project.images / "guest" / "lib.sh",
             env=flavour.env,
             with_shell=True,
         )
         initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *guest.tools(flavour), cell_cpio))
-        bench.screen.say(f"{built.cell.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
+        workspace.screen.say(f"{built.cell.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
         return interactive(
             MachineSpec(
                 built.base.path / "out" / "bzImage",
