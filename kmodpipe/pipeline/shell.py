@@ -1,4 +1,4 @@
-"""`invoke boot`: one cell's guest with a shell in it, on this terminal."""
+"""Boot one cell's guest with a shell on this terminal, for `invoke boot`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from kmodpipe.vm.qemu import MachineSpec, interactive
 
 
 def shell(workspace: Workspace, folder: RunFolder, accel: Accel) -> int:
-    """Build the one cell of the workspace and boot it with a shell; returns QEMU's exit status.
+    """Build the only cell of the workspace, and boot it with a shell. Return QEMU's exit status.
 
-    Raises UserError for a cell that is ruled out, and the build's own error for one that does not build.
+    Raises UserError if the cell is ruled out, and the build's error if it does not build.
     """
     builder = CellBuilder(workspace, StageMaker(workspace, folder))
     with workers(workspace.spec.jobs) as pool:
@@ -51,7 +51,7 @@ def _boot(workspace: Workspace, built: BuiltCell, guest: GuestParts, accel: Acce
             with_shell=True,
         )
         initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *guest.tools(flavour), cell_cpio))
-        workspace.screen.say(f"{built.cell.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
+        workspace.screen.say(f"{built.cell.id}: a shell in its guest; end it with exit, or Ctrl-A X")
         return interactive(
             MachineSpec(
                 built.base.path / "out" / "bzImage",

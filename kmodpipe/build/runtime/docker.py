@@ -110,9 +110,9 @@ class DockerRuntime:
                 hint="give the machine more memory, or run with fewer --jobs",
                 detail=tail,
             )
-        if log.trouble:
+        if log.error:
             raise InfraError(
-                f"the log of {job.name} cannot be written: {log.trouble.strerror}",
+                f"the log of {job.name} cannot be written: {log.error.strerror}",
                 where=str(job.log),
                 detail=tail,
             )

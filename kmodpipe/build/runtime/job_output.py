@@ -33,7 +33,7 @@ class Log:
         self._written = 0
         self._lines = LineOutput(on_line)
         # The first error of writing the file.
-        self.trouble: OSError | None = None
+        self.error: OSError | None = None
 
     def take(self, data: bytes) -> None:
         """Take the next bytes of the output."""
@@ -41,7 +41,7 @@ class Log:
         self._lines.feed(data)
 
     def _write(self, data: bytes) -> None:
-        if self._written >= _LOG_LIMIT or self.trouble:
+        if self._written >= _LOG_LIMIT or self.error:
             return
         try:
             self._file.write(data)
@@ -49,7 +49,7 @@ class Log:
             self._written += len(data)
         except OSError as e:
             # Lines are still passed on: they show what the job did when the disk filled up.
-            self.trouble = e
+            self.error = e
 
     def close(self) -> str:
         """Close the file; return the last lines of the output."""
