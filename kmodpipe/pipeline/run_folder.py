@@ -78,7 +78,7 @@ def _new_folder(out: Path) -> str:
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         made = part_of(out / name)
         (made / "shared").mkdir(parents=True)
-        (made / _OWNER).write_text(process_id.me())
+        (made / _OWNER).write_text(process_id.current())
         try:
             made.rename(out / name)
         except OSError as e:

@@ -160,7 +160,7 @@ class DockerRuntime:
             memswap_limit=f"{memory_mib}m" if memory_mib else None,
             labels={
                 LABEL: owner(),
-                _BEGAN_LABEL: process_id.began(os.getpid()),
+                _BEGAN_LABEL: process_id.start_ticks(os.getpid()),
                 "org.kmodpipe.job": job.name,
             },
             environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths},
