@@ -38,7 +38,7 @@ class Stage:
     kind: str
     label: str
     inputs: Inputs  # all that the content depends on; the cache key is their digest
-    make: Callable[[WorkDir], None]
+    make: Callable[[WorkDir], None]  # writes the content
     need_mib: int = 64  # free disk space that making it takes
 
 
@@ -132,8 +132,8 @@ class Stages:
         def make(work: WorkDir) -> None:
             symbols = {symbol for cell in cells for symbol in cell.requested}
             index = kconfig.index_symbols(subject.src, symbols)
-            verdicts = {cell.id: kconfig.illegal(cell.own_requests, cell.requested, index) for cell in cells}
-            legal = {cell.id: requests[cell.id] for cell in cells if verdicts[cell.id] is None}
+            reasons = {cell.id: kconfig.illegal(cell.own_requests, cell.requested, index) for cell in cells}
+            legal = {cell.id: requests[cell.id] for cell in cells if reasons[cell.id] is None}
             if work.step:
                 work.step.update(f"{len(legal)} of {len(cells)} cells are legal")
             if legal:
@@ -141,7 +141,7 @@ class Stages:
             else:
                 (work.folder / "out").mkdir()
             with (work.folder / "out" / "illegal.json").open("x") as f:
-                json.dump({k: v for k, v in verdicts.items() if v}, f)
+                json.dump({k: v for k, v in reasons.items() if v}, f)
 
         label = f"{subject.variant.name}.{flavour.name}" if flavour.name else subject.variant.name
         return Stage("config", label, inputs, make)
@@ -318,7 +318,7 @@ class Stages:
 
         return Stage("toolset", name, inputs, make, need_mib=128)
 
-    # -- what a series touches -------------------------------------------------------------------
+    # -- the files that a series changes ---------------------------------------------------------
     def _is_module_file(self, name: str) -> bool:
         return name.startswith(f"{self.module}/")
 
