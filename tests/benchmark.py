@@ -28,6 +28,7 @@ from rich.table import Table
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import DockerRuntime, Folder, Job
 from kmodpipe.build.runtime.docker_engine import connect
+from kmodpipe.cache.place import cache_folder
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import RunOptions
 from kmodpipe.cli.resolve import resolve
@@ -158,7 +159,7 @@ def main(argv: Sequence[str]) -> int:
     quick = "--quick" in argv
     project = config.load(REPO)
     asked = resolve(RunOptions(), Invocation(REPO))
-    users_cache = config.cache_folder()
+    users_cache = cache_folder()
     tree = workspace.fetch_tree(asked, users_cache, Screen(Mode.PLAIN))
     report = Report()
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=users_cache) as folder:

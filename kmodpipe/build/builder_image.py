@@ -1,12 +1,12 @@
-"""The builder image: found by the digest of its recipe, made when it is not there.
+"""Find or build the builder image, which is named by the digest of its recipe.
 
     kmodpipe-builder:<digest12>     images/builder/Dockerfile on top of a base:
-    debian:bookworm-slim            the base where a registry answers (or it is already loaded)
-    kmodpipe-base:bookworm          the base where none does, bootstrapped from this machine's apt sources
+    debian:bookworm-slim            the base if a registry answers (or the engine has it already)
+    kmodpipe-base:bookworm          the base if none does, bootstrapped from this machine's apt sources
 
-The digest covers the Dockerfile and this recipe's version, not the base: which of the two it stands on
-is a label, and keys of what is built in it take the image id. Older builder images stay until
-`builders.remove_old`: another clone of the project may use them.
+The digest covers the Dockerfile and `RECIPE`, not the base: a label says which of the two bases an image has,
+and the cache keys of what is built in it contain the image's id. Older builder images stay until
+`image_cleanup.remove_old`: another clone of the project may use them.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
     from kmodpipe.util.screen import Screen, Step
 
+# The version of the code below: raise it when a new image must differ from those built before.
 RECIPE = 1
-"""Raise it when an image made by the code below must differ from one made before."""
 
 SUITE = "bookworm"
 REGISTRY_BASE = f"debian:{SUITE}-slim"
@@ -48,6 +48,7 @@ LABEL = "org.kmodpipe.image"
 BASE_LABEL = "org.kmodpipe.base"
 _NEED_MIB = 2048
 _REGISTRY_TIMEOUT_S = 8
+# The longest that the engine may send no event while it pulls or builds.
 _SILENCE_S = 180
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
@@ -55,14 +56,14 @@ _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
 
 @dataclass(frozen=True)
 class Names:
-    """What the images are called; experiments and tests take names of their own."""
+    """The repository names of the images; tests use their own."""
 
     builder: str = "kmodpipe-builder"
     base: str = "kmodpipe-base"
 
 
 def dockerfile(images_dir: Path) -> bytes:
-    """The builder's Dockerfile. Raises InfraError where it is missing: the checkout is damaged."""
+    """Return the builder's Dockerfile. Raises InfraError if it cannot be read: the checkout is damaged."""
     path = images_dir / "builder" / "Dockerfile"
     try:
         return path.read_bytes()
@@ -71,14 +72,17 @@ def dockerfile(images_dir: Path) -> bytes:
 
 
 def tag(images_dir: Path, names: Names | None = None) -> str:
-    """The builder image's name for this checkout, ``kmodpipe-builder:<digest12>``."""
+    """Return the name of this checkout's builder image, ``kmodpipe-builder:<digest12>``."""
     text = dockerfile(images_dir).decode("utf-8", "replace")
     digest = digest_of({"dockerfile": text, "recipe": RECIPE, "suite": SUITE})
     return f"{(names or Names()).builder}:{digest[:12]}"
 
 
 def find(client: DockerClient, images_dir: Path, *, names: Names | None = None) -> str | None:
-    """The id (``sha256:…``) of this checkout's builder image, or None. Milliseconds; no network."""
+    """Return the id (``sha256:…``) of this checkout's builder image, None if the engine does not have it.
+
+    Takes milliseconds and needs no network.
+    """
     return _image_id(client, tag(images_dir, names))
 
 
@@ -91,9 +95,10 @@ def ensure(
     names: Names | None = None,
     registry_base: str = REGISTRY_BASE,
 ) -> str:
-    """The id of the builder image, which is made first where it is not there (about a minute).
+    """Return the id of the builder image; build it first if it does not exist (about a minute).
 
-    Raises InfraError with the last lines and the log's path. Two processes make it once.
+    A lock makes sure that of several processes only one builds it. Raises InfraError with the last lines of
+    the log and its path.
     """
     names = names or Names()
     found = find(client, images_dir, names=names)
@@ -112,21 +117,21 @@ def ensure(
             _build(client, images_dir, base, kind, step, log, names)
         image_id = find(client, images_dir, names=names)
     if image_id is None:
-        raise InfraError("the engine built the builder image and does not have it", where=str(log))
+        raise InfraError("the engine built the builder image, but does not list it", where=str(log))
     return image_id
 
 
 def _image_id(client: DockerClient, name: str) -> str | None:
     from docker.errors import ImageNotFound
 
-    with _wrapped(f"it was asked for {name}"), suppress(ImageNotFound):
+    with _wrapped(f"looking for {name}"), suppress(ImageNotFound):
         return str(client.images.get(name).id)
     return None
 
 
 def _wrapped(doing: str, where: str = "") -> AbstractContextManager[None]:
     return docker_errors.wrapped(
-        f"Docker failed while {doing}", where=where, hint="invoke doctor tells how it is"
+        f"Docker failed while {doing}", where=where, hint="check its state with: invoke doctor"
     )
 
 
@@ -134,9 +139,9 @@ def _wrapped(doing: str, where: str = "") -> AbstractContextManager[None]:
 def _base(
     client: DockerClient, cache: Path, screen: Screen, log: Path, names: Names, registry_base: str
 ) -> tuple[str, str]:
-    """A base image's name and where it comes from (``registry`` or ``bootstrap``)."""
+    """Return the name of a base image that the engine has now, and its source: registry or bootstrap."""
     own = f"{names.base}:{SUITE}"
-    # What is here needs no network, and a rebuild on the same base gives the same tools.
+    # An image that the engine has needs no network, and a rebuild on the same base gives the same tools.
     if _image_id(client, registry_base):
         return registry_base, "registry"
     if _image_id(client, own):
@@ -145,20 +150,20 @@ def _base(
     if not refusal:
         return registry_base, "registry"
     screen.say(
-        f"no registry gives {registry_base} ({refusal}): bootstrapping a base from this machine's apt sources"
+        f"no registry has {registry_base} ({refusal}): bootstrapping a base from this machine's apt sources"
     )
     _bootstrap(client, cache, screen, log, own, refusal)
     return own, "bootstrap"
 
 
 def _pull(client: DockerClient, name: str, screen: Screen, log: Path) -> str:
-    """Pull an image; '' when it is here, else why not. A registry that cannot be reached costs seconds."""
+    """Pull an image. Return '' on success, else the reason; at most seconds if no registry can be reached."""
     from requests.exceptions import Timeout
 
     repository, _, version = name.partition(":")
     with screen.step(f"pull {name}") as step:
-        # A pull has no time limit of its own, neither here nor in the engine, where an address without
-        # an answer costs minutes; the question for the digest takes the same way and can be bounded.
+        # A pull has no time limit, neither in the SDK nor in the engine, where an address that does not
+        # answer costs minutes. A request for the digest uses the same connection, and can be limited.
         was, client.api.timeout = client.api.timeout, _REGISTRY_TIMEOUT_S
         try:
             client.images.get_registry_data(name)
@@ -190,10 +195,10 @@ def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, nam
     with screen.step(f"bootstrap {name}") as step:
         try:
             with (
-                _wrapped("the base image was imported", str(log)),
+                _wrapped("importing the base image", str(log)),
                 Store(cache).scratch("base-") as folder,
             ):
-                # To a file first: half a stream must not become an image.
+                # To a file first: an interrupted stream must not become an image.
                 apt.bootstrap(SUITE, folder / "base.tar", log=log)
                 step.update("importing")
                 client.api.import_image_from_file(
@@ -203,10 +208,10 @@ def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, nam
                     changes=[f"LABEL {LABEL}=base"],
                 )
         except InfraError as e:
-            e.what = f"no base image: no registry gives one ({refusal}), and {e.what}"
+            e.what = f"no base image: no registry has one ({refusal}), and {e.what}"
             raise
     if _image_id(client, name) is None:
-        raise InfraError("the engine imported the base image and does not have it", where=str(log))
+        raise InfraError("the engine imported the base image, but does not list it", where=str(log))
 
 
 # -- the image -------------------------------------------------------------------------------------
@@ -221,16 +226,16 @@ def _build(
         elif text:
             step.update(text.splitlines()[-1])
 
-    with _wrapped("the builder image was built", f"log: {log}"):
+    with _wrapped("building the builder image", f"log: {log}"):
         events = client.api.build(
-            # The Dockerfile alone, no folder: what is not in the digest cannot get into the image.
+            # The Dockerfile without a context: a file that is not in the digest cannot get into the image.
             fileobj=io.BytesIO(dockerfile(images_dir)),
             tag=tag(images_dir, names),
             buildargs={"BASE": base, **_proxies()},
             labels={LABEL: "builder", BASE_LABEL: kind},
-            # The machine's own network and not the bridge's: a resolver or a proxy on loopback, a firewall
-            # or an engine without a bridge would each take the package mirror away from a container. Only
-            # our own Dockerfile runs so, and it takes signed packages; kernels are built without network.
+            # The host's network and not the bridge: behind a resolver or a proxy on loopback, a firewall or
+            # an engine without a bridge, a container on the bridge cannot reach the package mirror. This
+            # runs only our own Dockerfile, which installs signed packages; kernels are built offline.
             network_mode="host",
             rm=True,
             forcerm=True,
@@ -240,8 +245,10 @@ def _build(
 
 
 def _proxies() -> dict[str, str]:
-    """The environment's proxies in both spellings: Docker's predefined build arguments, kept out of the
-    image and of its history."""
+    """Return the environment's proxies in lower and upper case.
+
+    They are predefined build arguments of Docker, which keeps them out of the image and its history.
+    """
     found: dict[str, str] = {}
     for name in _PROXIES:
         value = os.environ.get(name) or os.environ.get(name.upper())
@@ -251,8 +258,10 @@ def _proxies() -> dict[str, str]:
 
 
 def _follow(events: Iterator[Any], log: Path, show: Callable[[Mapping[str, Any]], None]) -> None:
-    """Write a build's or pull's events to ``log`` and show them. Raises InfraError for an error event, a
-    stream that says nothing for long, and Interrupted after `Children.stop_all`."""
+    """Write the events of a build or a pull to ``log``, and pass them to ``show``.
+
+    Raises InfraError on an error event and after a long silence, Interrupted after `Children.stop_all`.
+    """
     tail = Tail(20)
     with log.open("a", encoding="utf-8") as f:
         for event in _bounded(events, log):
@@ -273,7 +282,7 @@ def _follow(events: Iterator[Any], log: Path, show: Callable[[Mapping[str, Any]]
 
 
 def _bounded(events: Iterator[Any], log: Path) -> Iterator[Mapping[str, Any]]:
-    """``events``, read in a thread of its own so that silence and an interruption are noticed."""
+    """Yield ``events``, which a thread reads, so that this one can notice a silence or an interruption."""
     arrived: queue.Queue[object] = queue.Queue()
 
     def read() -> None:
@@ -294,7 +303,7 @@ def _bounded(events: Iterator[Any], log: Path) -> Iterator[Mapping[str, Any]]:
                 raise Interrupted("interrupted while an image was made", where=f"log: {log}") from None
             if time.monotonic() - heard > _SILENCE_S:
                 raise InfraError(
-                    f"the engine said nothing for {_SILENCE_S} s while an image was made", where=f"log: {log}"
+                    f"the engine sent nothing for {_SILENCE_S} s while an image was made", where=f"log: {log}"
                 ) from None
             continue
         heard = time.monotonic()

@@ -1,4 +1,4 @@
-"""Find what went wrong in a compiler's output: the first error by file and line, or the machine's trouble."""
+"""Find in a build's output why it failed: the compiler's errors by file and line, or a machine error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kmodpipe.util.screen import Step
 _ERROR = re.compile(r"^(?P<file>[^\s:]+):(?P<line>\d+):(?:\d+:)? (?:fatal )?[Ee]rror: (?P<text>.*)$")
 _LINK_ERROR = re.compile(r"^(?:ERROR: modpost: |ld: (?!.*warning: )|.*undefined reference to )")
 _KBUILD_LINE = re.compile(r"^  (?P<tool>[A-Z][A-Z0-9_]*(?: \[[A-Z]\])?)\s+(?P<target>\S+)")
-# Not the lines of source text that a compiler quotes: those are indented.
+# Not in lines of source text that a compiler quotes: those are indented.
 _DISK_FULL = re.compile(r"^\S.*\bNo space left on device")
 _FULL_MIB = 1024
 _FREE_IT = "free some space, or run: invoke clean"
@@ -29,9 +29,9 @@ _NO_PROCESS = re.compile(
 
 @dataclass(frozen=True)
 class CompileError:
-    """One error as the compiler said it; ``file`` relative to the tree."""
+    """One error as the compiler printed it."""
 
-    file: str
+    file: str  # relative to the tree
     line: int
     text: str
 
@@ -40,28 +40,34 @@ class CompileError:
 
 
 class CompileWatch:
-    """Reads the output of a build of ``src`` as it comes: progress for the screen, errors for the report."""
+    """Reads the output of a build line by line: shows its progress, and collects its errors."""
 
     def __init__(self, src: Path, folder: Path, step: Step | None, expected_lines: int | None = None) -> None:
+        """``src`` is the source tree, ``folder`` on the disk that the build writes to."""
         self.errors: list[CompileError] = []
         self.link_errors: list[str] = []
+        # How many files kbuild has reported as made.
         self.compiled = 0
-        self._ours = self._hint = ""
+        # The first machine error, '' if there is none, and what to do about it.
+        self._machine_error = self._hint = ""
         self._src = f"{src}/"
         self._folder = folder
         self._step = step
         self._expected = expected_lines
 
     def line(self, line: str) -> None:
-        # The machine's trouble first: a compiler may well report it with a file and a line of the tree.
+        """Take one line of the output."""
+        # Machine errors first: a compiler may report them with a file and a line of the tree.
         if _DISK_FULL.match(line):
-            # A build can fill the memory behind /tmp as well, or just say so: what is left on the disk tells.
+            # The message may also be about /tmp, which is in memory, or be printed by the tree itself.
             if shutil.disk_usage(self._folder).free >> 20 < _FULL_MIB:
-                self._ours, self._hint = "the disk filled up", _FREE_IT
+                self._machine_error, self._hint = "the disk filled up", _FREE_IT
         elif _NO_MEMORY.match(line):
             self._blame("a compiler ran out of memory", "give the machine more memory, or use fewer --jobs")
         elif _NO_PROCESS.match(line):
-            self._blame("no more processes could be started", "use fewer --jobs; is it the build that forks?")
+            self._blame(
+                "no more processes could be started", "use fewer --jobs, or check what the build starts"
+            )
         elif match := _KBUILD_LINE.match(line):
             self.compiled += 1
             if self._step:
@@ -77,19 +83,19 @@ class CompileWatch:
             self.link_errors.append(line.strip())
 
     def _blame(self, what: str, hint: str) -> None:
-        """The machine is at fault, for the first reason that is told."""
-        if not self._ours:
-            self._ours, self._hint = what, hint
+        """Note a machine error, unless there was one before."""
+        if not self._machine_error:
+            self._machine_error, self._hint = what, hint
 
     def raise_for(self, ended: Ended, what: str, log: Path) -> None:
-        """Turn a failed build into the error that says whose fault it was."""
+        """Raise the error of a failed build: InfraError for a machine error, else KernelFailure."""
         if ended.status != 0 and os_errors.is_full(self._folder):
-            # Not every tool says why it could not write.
+            # Not every tool prints why it could not write.
             self._blame("the disk filled up", _FREE_IT)
-        # Whatever the status: a recipe can swallow the death of one compiler, and go on without its object.
-        if self._ours:
+        # Whatever the status: a recipe may ignore that a compiler was killed, and go on without its object.
+        if self._machine_error:
             raise InfraError(
-                f"{self._ours} while {what} was built",
+                f"{self._machine_error} while {what} was built",
                 where=f"log: {log}",
                 detail=ended.tail,
                 hint=self._hint,

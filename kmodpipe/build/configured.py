@@ -26,15 +26,15 @@ class Buildable:
 
 @dataclass(frozen=True)
 class RuledOut:
-    """A cell that cannot exist in this tree: it is skipped."""
+    """A cell that Kconfig does not allow in this tree: it is skipped."""
 
     cell: Cell
-    reason: str  # names the dependency
+    reason: str  # with the dependency that rules it out
 
 
 @dataclass(frozen=True)
 class Unconfigurable:
-    """A cell that should exist, but a symbol vanished, or the tree's Kconfig itself failed."""
+    """A cell that should be possible, but a symbol did not get its value, or the tree's Kconfig failed."""
 
     cell: Cell
     failure: KernelFailure
@@ -44,7 +44,7 @@ Configured = Buildable | RuledOut | Unconfigurable
 
 
 def check(cell: Cell, text: str, src: Path) -> Configured:
-    """Compare ``text``, the final configuration of ``cell``, with its requests; ``src`` is the source."""
+    """Compare ``text``, the final .config of ``cell``, with the requested symbols; ``src`` is its source."""
     final = kconfig.parse_config(text)
     lost = kconfig.verify(cell.requested, final)
     if not lost:

@@ -1,4 +1,4 @@
-"""Read what was built: build ids and digests of code of kernels and modules."""
+"""Read build ids and digests of the code from kernels and modules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kmodpipe.util.errors import InfraError, KernelFailure
 
 
 def require_elf(built: Path, log: Path) -> None:
-    """Raise KernelFailure where what was just built is something else than it is called."""
+    """Raise KernelFailure if the file ``built`` is not ELF."""
     try:
         build_id(built)
     except InfraError as e:
@@ -25,20 +25,22 @@ def require_elf(built: Path, log: Path) -> None:
 
 
 def kernel_build_ids(base: Artifact, module: Artifact) -> tuple[str, Mapping[str, str]]:
-    """The build id of vmlinux and of each module by name: what the guest must report to be believed."""
+    """Return the build ids of vmlinux and of each module by name, which the guest's must equal."""
     modules = {p.stem.replace("-", "_"): build_id(p) for p in sorted((module.path / "out").glob("*.ko"))}
     return build_id(base.path / "out" / "vmlinux"), modules
 
 
 _NO_CODE = (".debug_", ".rela.debug_", ".note.gnu.build-id")
 _MAX_SECTIONS = 1_000_000
-# What pyelftools lets through where a file is damaged on purpose.
+# Exceptions that pyelftools raises besides its own for a file that is damaged on purpose.
 _DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError, RecursionError)
 
 
 def digest_of_code(path: Path) -> str:
-    """What a module does, as a digest: all of its file but line numbers and the build id that covers them.
-    Raises InfraError on a file that is not ELF."""
+    """Return a digest of a module without its debugging information and its build id, which covers that.
+
+    Two modules with equal digests do the same. Raises InfraError if the file is not ELF.
+    """
     try:
         with path.open("rb") as f:
             kept = {
@@ -53,10 +55,10 @@ def digest_of_code(path: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def build_id(path: Path) -> str:
-    """The GNU build id (hex) of a vmlinux or a module; the running kernel shows the same bytes under
-    /sys/kernel/notes and /sys/module/<name>/notes. Empty where the file has none.
+    """Return the GNU build id (hex) of a vmlinux or a module, '' if it has none.
 
-    Remembered by path: artifacts do not change. Raises InfraError on a file that is not ELF.
+    The running kernel has the same bytes in /sys/kernel/notes and /sys/module/<name>/notes. Results are
+    cached by path: artifacts do not change. Raises InfraError if the file is not ELF.
     """
     try:
         with path.open("rb") as f:

@@ -1,10 +1,11 @@
-"""Builder images that are unused: which checkout uses which, and the removal of the rest.
+"""Note which checkout uses which builder image, and remove those that are unused.
 
-    CACHE/builders/<image id>/<digest>    a checkout that builds in the image, by its path; when, by the
-                                          file's time
+    CACHE/builders/<image id>/<digest>    holds the path of a checkout that builds in the image; the file's
+                                          modification time is that of the last use
 
-A builder image is worth more than its minute: keys take its id, so that without it every kernel is built
-anew. Only those are removed that this cache knows of and no other checkout has used for two weeks.
+A builder image is worth more than the minute that it takes to build: cache keys contain its id, so that
+without it every kernel is built again. Removed are only images that have notes in this cache, and none by
+another checkout in the last two weeks.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 KEEP_DAYS = 14
+# A younger image without a name may be a step of a build that another process runs.
 _DANGLING_AGE = "1h"
-"""A younger image without a name may be a step of a build that goes on elsewhere."""
 
 
 def note_use(cache: Path, images: Path, image_id: str) -> None:
-    """Write down that the checkout whose recipes are in ``images`` builds in an image now."""
-    place = str(images.resolve())
-    note = _notes(cache, image_id) / digest_of(place)[:16]
-    # Nothing but the removal goes by it, and that leaves alone what has no note.
+    """Note that the checkout whose recipes are in ``images`` builds in an image now."""
+    checkout = str(images.resolve())
+    note = _notes(cache, image_id) / digest_of(checkout)[:16]
+    # An error does no harm: an image without notes is never removed.
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
-        note.write_text(place, encoding="utf-8", errors="surrogateescape")
+        note.write_text(checkout, encoding="utf-8", errors="surrogateescape")
 
 
 def _notes(cache: Path, image_id: str) -> Path:
@@ -46,14 +47,14 @@ def _notes(cache: Path, image_id: str) -> Path:
 
 @dataclass(frozen=True)
 class Use:
-    """A checkout that used an image, and how many days ago."""
+    """A checkout that used an image."""
 
-    images: Path
-    days: float
+    images: Path  # its folder of recipes
+    days: float  # since the last use
 
 
 def _uses(cache: Path, image_id: str) -> tuple[Use, ...]:
-    """The latest first; checkouts that are gone need nothing any more."""
+    """Return the uses of an image by checkouts that still exist, the latest first."""
     found = []
     for note in _notes(cache, image_id).glob("*"):
         with suppress(OSError):
@@ -71,10 +72,10 @@ def remove_old(
     *,
     names: builder_image.Names | None = None,
 ) -> int:
-    """Remove the builder images that no checkout needs, and what lies nameless under such; how many.
+    """Remove unused builder images and nameless images below them; return how many builder images.
 
-    Reports what is kept though this checkout does not use it, with the reason. Raises InfraError where the
-    engine fails.
+    Prints which images that this checkout does not use are kept, and why. Raises InfraError if the engine
+    fails.
     """
     names = names or builder_image.Names()
     removed = 0
@@ -88,11 +89,11 @@ def remove_old(
             if not _is_ours(one.tags, names) or str(one.id) in own:
                 continue
             name_and_size = f"{one.tags[0]} ({_mib(one)} MiB)"
-            if why := _needed(str(one.id), images, cache, busy):
+            if why := _reason_to_keep(str(one.id), images, cache, busy):
                 screen.say(f"kept {name_and_size}: {why}")
                 continue
             for name in one.tags:
-                # Without force: the engine refuses what a container has got hold of meanwhile.
+                # Without force: the engine refuses if a container was created from it meanwhile.
                 client.images.remove(name)
             shutil.rmtree(_notes(cache, str(one.id)), ignore_errors=True)
             screen.say(f"removed {name_and_size}")
@@ -102,8 +103,8 @@ def remove_old(
 
 
 def _own(client: DockerClient, images: Path, cache: Path, names: builder_image.Names) -> set[str]:
-    """What this checkout builds in: the image of its recipe, and the one that it used last, which may be a
-    shared one."""
+    """Return the ids of this checkout's images: the one of its recipe, and the one that it used last, which
+    may be a shared one."""
     found = {builder_image.find(client, images, names=names) or ""}
     here, last = images.resolve(), (float("inf"), "")
     for folder in (cache / "builders").glob("*"):
@@ -114,16 +115,16 @@ def _own(client: DockerClient, images: Path, cache: Path, names: builder_image.N
 
 
 def _is_ours(tags: list[str], names: builder_image.Names) -> bool:
-    """Whether an image has our names only: one that a user has named is the user's."""
+    """Return whether an image has only our names; one that the user has named is the user's."""
     return bool(tags) and all(tag.startswith(f"{names.builder}:") for tag in tags)
 
 
-def _needed(image_id: str, images: Path, cache: Path, busy: set[str]) -> str:
-    """Why an image that this checkout does not use must stay, or nothing."""
+def _reason_to_keep(image_id: str, images: Path, cache: Path, busy: set[str]) -> str:
+    """Return why an image that this checkout does not use must stay, '' if it may be removed."""
     if image_id in busy:
         return "a container uses it"
     if not _notes(cache, image_id).is_dir():
-        return "nobody has noted who uses it; if you know that nobody does: docker image rm"
+        return "there is no note who uses it; if you know that it is unused: docker image rm"
     others = [u for u in _uses(cache, image_id) if u.images != images.resolve() and u.days < KEEP_DAYS]
     if others:
         return f"{others[0].images.parent} used it {_ago(others[0].days)}"
@@ -139,5 +140,5 @@ def _mib(one: Any) -> int:
 
 
 def _prune(client: DockerClient) -> None:
-    """Nameless images of ours that nothing stands on: builds that failed, bases that were made anew."""
+    """Remove our nameless images that no other image needs: failed builds, and bases that were replaced."""
     client.images.prune(filters={"dangling": True, "label": builder_image.LABEL, "until": _DANGLING_AGE})

@@ -1,13 +1,15 @@
-"""From a source tree and a configuration to a kernel base, a module and a guest root file system.
+"""Build a kernel base, a module or a guest's root file system by running the recipes of ``images/``.
 
-Each method runs one recipe of ``images/`` through a `Runtime`, and leaves products and log in its `WorkDir`;
-keys, caching and order are the pipeline's business.
+Each method of `Builder` runs one recipe in a `Runtime`, and leaves the products and the log in its `WorkDir`.
+Keys and caching are in `stages`, the order is in ``pipeline``.
 
     configuration    out/base.config out/<cell>.config                        obj/…host tools
     base             out/bzImage out/vmlinux out/System.map out/base.config   obj/…the kit   lines
-    module           out/<name>.ko out/cell.config                            obj/… where kept
+    module           out/<name>.ko out/cell.config                            obj/… if kept
     guest            out/…the root file system…
     toolset          out/…programs that a flavour adds to it…
+
+The kit is what modules are built against: headers, scripts and objects of the base.
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ _GUEST_S = 600
 
 @dataclass(frozen=True)
 class WorkDir:
-    """Where one step works."""
+    """Where one build step writes."""
 
     folder: Path  # empty at the start; the products go below it
-    log: Path  # gets all output
+    log: Path  # of all output
     step: Step | None = None  # shows the progress
 
 
@@ -66,12 +68,12 @@ class ModuleOrder:
 
     name: str
     src: Path
-    kit: Path  # the base's objects, or those that another cell of the same variant and base left
+    kit: Path  # the objects of the base, or of another cell of the same variant and base
     config: str
     folder: str  # of the module, relative to the tree
     targets: tuple[str, ...]
-    same_source: bool  # the module's objects in ``kit`` come from ``src``: kbuild may go on from them
-    keep_objects: bool  # leave the objects for other cells
+    same_source: bool  # the module's objects in ``kit`` were built from ``src``: kbuild may reuse them
+    keep_objects: bool  # for other cells
     make: Mapping[str, str] = field(default_factory=dict)  # variables for make
 
 
@@ -83,9 +85,9 @@ class _Recipe:
     what: str  # the product's name in messages
     src: Path
     timeout_s: float
-    asks: Mapping[str, str]  # files to put into ASK
-    makes: Collection[str]  # files that must be in OUT at the end, and no others
-    reads: Mapping[str, Path | None] = field(default_factory=dict)  # further read-only folders
+    requests: Mapping[str, str]  # texts of the files in the folder ASK
+    products: Collection[str]  # files that must be in OUT at the end, and no others
+    read_only: Mapping[str, Path | None] = field(default_factory=dict)  # further folders
     env: Mapping[str, str] = field(default_factory=dict)
     keep_objects: bool = True
     expected_lines: int | None = None
@@ -100,15 +102,15 @@ class Builder:
     jobs: int
 
     def configure(self, order: ConfigOrder, work: WorkDir) -> None:
-        """Make ``out/<name>.config`` of each request; ``obj`` keeps the tree's host tools.
+        """Make ``out/<name>.config`` for each request, and the tree's host tools in ``obj``.
 
-        Raises KernelFailure where the tree's Kconfig itself does not work.
+        Raises KernelFailure if the tree's Kconfig fails.
         """
         recipe = _Recipe(
             "configure.sh", "the configuration", order.src, _CONFIGURE_S,
-            asks={f"{name}.config": text for name, text in order.requests.items()},
-            makes=[f"{name}.config" for name in order.requests],
-            reads={"TOOLS": order.tools},
+            requests={f"{name}.config": text for name, text in order.requests.items()},
+            products=[f"{name}.config" for name in order.requests],
+            read_only={"TOOLS": order.tools},
             env={"BASE": order.base},
         )  # fmt: skip
         self._run(recipe, work)
@@ -117,9 +119,9 @@ class Builder:
         """Build vmlinux, its modules and the kit. Raises KernelFailure with the compiler's errors."""
         recipe = _Recipe(
             "base.sh", "the kernel base", order.src, _BASE_S,
-            asks={"base.config": order.config},
-            makes=("bzImage", "vmlinux", "System.map", "base.config"),
-            reads={"TOOLS": order.tools},
+            requests={"base.config": order.config},
+            products=("bzImage", "vmlinux", "System.map", "base.config"),
+            read_only={"TOOLS": order.tools},
             env=order.make,
             expected_lines=order.expected_lines,
         )  # fmt: skip
@@ -130,9 +132,9 @@ class Builder:
         """Build one cell's module against a kit. Raises KernelFailure with the compiler's errors."""
         recipe = _Recipe(
             "module.sh", f"the module of {order.name}", order.src, _MODULE_S,
-            asks={"cell.config": order.config},
-            makes=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
-            reads={"KIT": order.kit},
+            requests={"cell.config": order.config},
+            products=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
+            read_only={"KIT": order.kit},
             env={
                 **order.make,
                 "TARGETS": " ".join(order.targets),
@@ -144,9 +146,9 @@ class Builder:
         self._run(recipe, work)
 
     def _run(self, recipe: _Recipe, work: WorkDir) -> CompileWatch:
-        """Run one recipe in ``work`` and check what it made; returns what was read of its output."""
+        """Run one recipe in ``work``, and check what it made. Return what was read from its output."""
         ask, obj, out = _folders(work.folder, "ask", "obj", "out")
-        for name, text in recipe.asks.items():
+        for name, text in recipe.requests.items():
             (ask / name).write_text(text, encoding="utf-8")
         job = Job(
             name=recipe.what,
@@ -155,7 +157,7 @@ class Builder:
                 Folder("RECIPE", self.images / "builder"),
                 Folder("SRC", recipe.src),
                 Folder("ASK", ask),
-                *(Folder(name, path) for name, path in recipe.reads.items() if path),
+                *(Folder(name, path) for name, path in recipe.read_only.items() if path),
                 Folder("OBJ", obj, writable=True),
                 Folder("OUT", out, writable=True),
             ),
@@ -164,18 +166,18 @@ class Builder:
             env={"JOBS": str(self.jobs), **recipe.env},
         )
 
-        def watching() -> CompileWatch:
+        def new_watch() -> CompileWatch:
             return CompileWatch(recipe.src, work.folder, work.step, recipe.expected_lines)
 
-        watch = watching()
+        watch = new_watch()
         try:
             ended = self.runtime.run(job, watch.line)
         except EngineWentAway:
             _empty(job)
-            watch = watching()
+            watch = new_watch()
             ended = self.runtime.run(job, watch.line)
         watch.raise_for(ended, recipe.what, work.log)
-        outputs.check(out, recipe.makes, recipe.what, work.log)
+        outputs.check(out, recipe.products, recipe.what, work.log)
         if recipe.keep_objects:
             outputs.tidy(obj, recipe.what, work.log)
         else:
@@ -187,10 +189,10 @@ class Builder:
         self._run_guest("recipe.sh", "the guest's root file system", work)
 
     def toolset(self, name: str, rootfs: Path, work: WorkDir) -> None:
-        """Collect into ``out`` the programs of a toolset, with the libraries that ``rootfs`` lacks."""
+        """Copy the programs of a toolset into ``out``, with the libraries that ``rootfs`` does not have."""
         self._run_guest(
             "toolset.sh", f"the guest's {name} tools", work,
-            reads=(Folder("ROOTFS", rootfs),),
+            read_only=(Folder("ROOTFS", rootfs),),
             env={"TOOLSET": name},
         )  # fmt: skip
 
@@ -199,14 +201,15 @@ class Builder:
         script: str,
         what: str,
         work: WorkDir,
-        reads: tuple[Folder, ...] = (),
+        read_only: tuple[Folder, ...] = (),
         env: Mapping[str, str] | None = None,
     ) -> None:
+        """Run a recipe of ``images/guest`` in ``work``; InfraError if it fails: the recipe is ours."""
         (out,) = _folders(work.folder, "out")
         job = Job(
             name=what,
             script=script,
-            folders=(Folder("RECIPE", self.images / "guest"), *reads, Folder("OUT", out, writable=True)),
+            folders=(Folder("RECIPE", self.images / "guest"), *read_only, Folder("OUT", out, writable=True)),
             log=work.log,
             timeout_s=_GUEST_S,
             env=env or {},
@@ -223,7 +226,7 @@ class Builder:
 
 
 def _folders(folder: Path, *names: str) -> tuple[Path, ...]:
-    """Fresh sub-folders."""
+    """Create folders below ``folder``, and return their paths."""
     paths = tuple(folder / name for name in names)
     for path in paths:
         path.mkdir()
@@ -231,7 +234,7 @@ def _folders(folder: Path, *names: str) -> tuple[Path, ...]:
 
 
 def _empty(job: Job) -> None:
-    """Take away what a job wrote that was cut off, so that it can run once more as if for the first time."""
+    """Remove what an interrupted job wrote, so that it can run again from the start."""
     for folder in job.folders:
         if folder.writable:
             for path in folder.path.iterdir():

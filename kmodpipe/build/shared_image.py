@@ -1,7 +1,7 @@
-"""The builder image through a share: saved by one engine, loaded by another, with the same id.
+"""Exchange the builder image through a share: one engine saves it, another loads it, with the same id.
 
-As a file and not with ``docker push``: it is sealed and checked like everything else that is shared, a
-registry on plain HTTP needs no consent of the engine's configuration, and no login of the engine's is needed.
+It travels as a file and not by ``docker push``: so it is sealed and checked like every shared artifact, and
+the engine needs neither a login nor the registry in its "insecure-registries" if that is on plain HTTP.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _CHUNK = 2 * 1024 * 1024
 
 
 def pull(client: DockerClient, images: Path, share: Share, store: Store, screen: Screen) -> str | None:
-    """The id of the shared builder image, which the engine has now; None where there is none to be had.
+    """Load the shared builder image into the engine and return its id, or None if that is not possible.
 
-    It goes before one of this machine's own: keys take the image's id, and only those who build in the same
-    image have the same base.
+    It is preferred to an image of this machine: cache keys contain the image's id, so that machines can only
+    share what they built in the same image.
     """
     name = builder_image.tag(images).partition(":")[2]
     found = share.image(name)
@@ -62,7 +62,7 @@ def pull(client: DockerClient, images: Path, share: Share, store: Store, screen:
 def push(
     client: DockerClient, images: Path, image_id: str, share: Share, store: Store, screen: Screen
 ) -> None:
-    """Give this machine's builder image to the others, unless they have one."""
+    """Push this machine's builder image to the share, unless it has one."""
     name = builder_image.tag(images).partition(":")[2]
     if not share.pushes:
         return
@@ -71,7 +71,7 @@ def push(
             return
         with screen.step("share the builder image"), store.scratch("image-") as scratch:
             with (scratch / "image.tar").open("wb") as f:
-                # By its id: an image that is saved by name takes that name along, over whatever has it there.
+                # By its id: an image saved by name takes that name when it is loaded, from any other image.
                 for chunk in client.api.get_image(image_id, chunk_size=_CHUNK):
                     if process.stopping():
                         raise Interrupted("interrupted while the builder image was saved")
@@ -84,7 +84,7 @@ def push(
 
 
 def origin(store: Store, image_id: str) -> str:
-    """Where the builder image was pulled from; '' for one that was made here."""
+    """Return where the builder image was pulled from, '' if it was built on this machine."""
     try:
         return _record(store, image_id).read_text().strip()
     except OSError:
@@ -92,25 +92,26 @@ def origin(store: Store, image_id: str) -> str:
 
 
 def _wrapped(what: str) -> AbstractContextManager[None]:
-    """`docker_errors.wrapped`, with the exception's type as the reason."""
+    """As `docker_errors.wrapped`, with the exception's type as the reason."""
     return docker_errors.wrapped(what, reason=docker_errors.type_name)
 
 
 def _record(store: Store, image_id: str) -> Path:
+    """Return the path of the file that holds where an image was pulled from."""
     return store.cache / "images" / image_id.removeprefix("sha256:")
 
 
 def _has(client: DockerClient, image_id: str) -> bool:
     from docker.errors import ImageNotFound
 
-    with _wrapped(f"Docker failed while it was asked for {image_id[:19]}"), suppress(ImageNotFound):
+    with _wrapped(f"Docker failed while looking for {image_id[:19]}"), suppress(ImageNotFound):
         return str(client.images.get(image_id).id) == image_id
     return False
 
 
 def _load(client: DockerClient, saved: Path, image_id: str) -> None:
     if _names_in(saved):
-        raise InfraError("the shared builder image would take names of other images, and is refused")
+        raise InfraError("the shared builder image is refused: it would take names of other images")
     refused = "the engine does not load the shared builder image"
     with _wrapped(refused), saved.open("rb") as f:
         for event in client.api.load_image(f, quiet=True):  # type: ignore[no-untyped-call]
@@ -118,13 +119,13 @@ def _load(client: DockerClient, saved: Path, image_id: str) -> None:
                 raise InfraError(f"{refused}: {event['error']}")
     if not _has(client, image_id):
         raise InfraError(
-            f"the shared builder image is not the one that its note says ({image_id[:19]})",
+            f"the shared builder image has another id than its manifest gives ({image_id[:19]})",
             hint="another kind of engine gives the same image another id",
         )
 
 
 def _names_in(saved: Path) -> list[str]:
-    """The names that loading a saved image would give to images."""
+    """Return the names that loading the file ``saved`` would give to images."""
     try:
         with tarfile.open(saved, "r:") as tar:
             if "repositories" in tar.getnames():
@@ -132,11 +133,11 @@ def _names_in(saved: Path) -> list[str]:
             rows = _json_of(tar, "manifest.json") or []
             index = _json_of(tar, "index.json") or {}
         names = [str(name) for row in rows for name in row.get("RepoTags") or ()]
-        # What an engine with containerd's image store goes by.
-        noted = [row.get("annotations") or {} for row in index.get("manifests", ())]
-        return [*names, *(str(value) for row in noted for key, value in row.items() if key.endswith(".name"))]
+        # An engine with containerd's image store reads names from the annotations.
+        rows = [row.get("annotations") or {} for row in index.get("manifests", ())]
+        return [*names, *(str(value) for row in rows for key, value in row.items() if key.endswith(".name"))]
     except (tarfile.TarError, ValueError, KeyError, AttributeError, OSError) as e:
-        raise InfraError(f"the shared builder image is no saved image: {e}") from e
+        raise InfraError(f"the shared builder image is not a saved image: {e}") from e
 
 
 def _json_of(tar: tarfile.TarFile, name: str) -> Any:
@@ -145,8 +146,10 @@ def _json_of(tar: tarfile.TarFile, name: str) -> Any:
 
 
 def _name(client: DockerClient, images: Path, image_id: str) -> None:
-    """Give a pulled image this checkout's name where nothing has it, else one that says what it is: an image
-    without a name is swept away by the next ``docker image prune``."""
+    """Name a pulled image: by this checkout's name if that is free, else as shared.
+
+    The next ``docker image prune`` would remove an image without a name.
+    """
     with _wrapped("Docker failed while the builder image was named"):
         if client.images.get(image_id).tags:
             return

@@ -1,8 +1,7 @@
-"""From what was asked to steps with chained keys.
+"""Turn the cells of a run into build steps with chained cache keys.
 
-A `Stage` is one cached step: what kind, for whom, everything that goes into its key, and how to make it.
-The same stages serve `invoke plan`, which only looks them up, and the pipeline, which makes them, so what
-is printed is what would run.
+A `Stage` is one cached step: its kind, its label, all inputs of its key, and the function that makes it.
+`invoke plan` only looks the stages up, the other commands make them: what is printed is what would run.
 
     tree ─► common config (one a flavour) ─► base (one a source and non-module config)
          ─► applied tree ─► config (one a variant and flavour) ─► module (one a cell)          guest (one)
@@ -28,7 +27,7 @@ from kmodpipe.util.digest import digest_file, digest_of, digest_tree
 from kmodpipe.util.errors import KernelFailure, UserError
 
 _RECIPE_VERSION = 1
-# Files that no compiler reads: a series that touches them shares the base.
+# Files that no compiler reads: a series that touches only such files shares the base.
 _INERT = ("Documentation/", "MAINTAINERS", "CREDITS", "tools/testing/")
 
 
@@ -38,9 +37,9 @@ class Stage:
 
     kind: str
     label: str
-    inputs: Inputs  # everything that the content depends on
-    make: Callable[[WorkDir], None]
-    need_mib: int = 64
+    inputs: Inputs  # all that the content depends on; the cache key is their digest
+    make: Callable[[WorkDir], None]  # writes the content
+    need_mib: int = 64  # free disk space that making it takes
 
 
 @dataclass(frozen=True)
@@ -53,21 +52,23 @@ class Subject:
 
     @property
     def touched(self) -> tuple[str, ...]:
+        """The files that the series changes."""
         return self.series.touched if self.series else ()
 
 
 @dataclass(frozen=True)
 class BaseSpec:
-    """Which base a cell needs."""
+    """The kernel base that a cell needs."""
 
     src: Path
-    source: str  # the identity of the files below src
-    config: str  # what it is built from
-    config_digest: str  # without the module's own symbols
+    source: str  # the identity of the files below ``src``
+    config: str  # the text of the .config that it is built from
+    config_digest: str  # without the symbols that are the module's own
     make: Mapping[str, str] = field(default_factory=dict)  # variables for make
 
     @property
     def key(self) -> tuple[str, str]:
+        """The same for all cells that share a base."""
         return self.source, digest_of([self.config_digest, dict(self.make)])
 
 
@@ -82,7 +83,7 @@ class Stages:
         self._identity = identity
         self._recipes = digest_tree(builder.images / "builder")
         guest = builder.images / "guest"
-        # The cases and their library travel with each cell: changing one makes no new guest.
+        # Cases and their library are packed for each cell: changing one makes no new guest.
         self._guest_recipe = digest_of(
             {
                 p.relative_to(guest).as_posix(): digest_file(p)
@@ -93,8 +94,11 @@ class Stages:
 
     # -- configuration ---------------------------------------------------------------------------
     def common(self, flavour: Flavour, tools: Path | None = None) -> Stage:
-        """The pristine tree's configuration of one flavour without any axis: what the base is built from.
-        It leaves the tree's host tools (conf, fixdep) for all that follows on the same sources."""
+        """Return the stage of a flavour's common configuration: the pristine tree's, without any axis.
+
+        The base is built from it. It keeps the tree's host tools (conf, fixdep) for later stages on the same
+        source; ``tools`` are those that an earlier one kept.
+        """
         requests = {"base": kconfig.render(self.matrix.requested(flavour))}
         order = ConfigOrder(self.tree.path, self.matrix.base, requests, tools)
 
@@ -117,8 +121,10 @@ class Stages:
     def configuration(
         self, subject: Subject, cells: Sequence[Cell], flavour: Flavour, tools: Path | None = None
     ) -> Stage:
-        """The final configuration of every cell of one variant in one flavour. ``tools`` saves building conf
-        where the variant leaves it alone."""
+        """Return the stage of the final configurations of a variant's ``cells`` in one flavour.
+
+        ``tools`` are the pristine tree's host tools, which are used if the variant does not change them.
+        """
         tools = None if self._touched(subject, _is_host_tool) else tools
         requests = {cell.id: kconfig.render(cell.requested) for cell in cells}
         inputs = self._config_inputs(self._touched(subject, _is_kconfig), requests)
@@ -126,8 +132,8 @@ class Stages:
         def make(work: WorkDir) -> None:
             symbols = {symbol for cell in cells for symbol in cell.requested}
             index = kconfig.index_symbols(subject.src, symbols)
-            verdicts = {cell.id: kconfig.illegal(cell.own_requests, cell.requested, index) for cell in cells}
-            legal = {cell.id: requests[cell.id] for cell in cells if verdicts[cell.id] is None}
+            reasons = {cell.id: kconfig.illegal(cell.own_requests, cell.requested, index) for cell in cells}
+            legal = {cell.id: requests[cell.id] for cell in cells if reasons[cell.id] is None}
             if work.step:
                 work.step.update(f"{len(legal)} of {len(cells)} cells are legal")
             if legal:
@@ -135,7 +141,7 @@ class Stages:
             else:
                 (work.folder / "out").mkdir()
             with (work.folder / "out" / "illegal.json").open("x") as f:
-                json.dump({k: v for k, v in verdicts.items() if v}, f)
+                json.dump({k: v for k, v in reasons.items() if v}, f)
 
         label = f"{subject.variant.name}.{flavour.name}" if flavour.name else subject.variant.name
         return Stage("config", label, inputs, make)
@@ -143,7 +149,7 @@ class Stages:
     def configured(
         self, subject: Subject, cells: Sequence[Cell], artifact: Artifact
     ) -> tuple[Configured, ...]:
-        """Compare the configurations in ``artifact`` with the requests, cell by cell."""
+        """Compare the configurations in ``artifact`` with the requested symbols, cell by cell."""
         out = artifact.path / "out"
         reasons: Mapping[str, str] = json.loads((out / "illegal.json").read_text())
         return tuple(
@@ -154,10 +160,10 @@ class Stages:
         )
 
     def require_common(self, control: Subject, flavour: Flavour, text: str) -> None:
-        """Raise UserError where a symbol that every cell of the matrix asks for did not survive in ``text``,
-        the common configuration."""
+        """Raise UserError if a symbol that every cell of the matrix requests is lost in ``text``, the common
+        configuration."""
         base = kconfig.parse_config(text)
-        # What a flavour asks for is each cell's own affair: a tree may well not have it.
+        # A tree need not have a flavour's own symbols: they are verified for each cell.
         own = {entry.symbol for entry in flavour.requested}
         requested = self.matrix.requested(flavour)
         common = {symbol: entry for symbol, entry in requested.items() if symbol not in own}
@@ -167,14 +173,18 @@ class Stages:
                 f"a symbol did not survive: {lost[0]}{more}",
                 where=", ".join(dict.fromkeys(m.requested.origin for m in lost)),
                 detail="\n".join(f"{m}: {explain(control.src, m, base) or 'no reason found'}" for m in lost),
-                hint="ask for what it depends on as well, or drop it from the fragment",
+                hint="request what it depends on as well, or remove it from the fragment",
             )
 
     # -- base ------------------------------------------------------------------------------------
     def common_spec(self, cells: Sequence[Cell], common: str) -> BaseSpec | None:
-        """The base of the ``common`` configuration, where it is sure before any cell is configured that one
-        of the control's ``cells`` needs it: one that turns on nothing, of a module whose own folder defines
-        all that the axes are about. A symbol that the tree does not have reaches nowhere."""
+        """Return the base of the ``common`` configuration if one of the control's ``cells`` needs it for
+        certain, before any cell is configured; else None.
+
+        It is certain for a cell with every axis at n, if all symbols of the axes are the module's own: such a
+        cell differs from the common configuration in nothing that vmlinux is built from. A symbol that the
+        tree does not have changes nothing.
+        """
         owned = kconfig.owned_symbols(self.tree.path, self.module)
         plain = next((cell for cell in cells if set(cell.choice.values()) <= {"n"}), None)
         if plain is None:
@@ -188,14 +198,16 @@ class Stages:
         return BaseSpec(self.tree.path, self.tree.identity, common, digest, make)
 
     def base_spec(self, subject: Subject, configured: Buildable, common: str) -> BaseSpec:
-        """The base that this cell's module is built against and runs on; ``common`` is the configuration
-        of its flavour without axes (`Stages.common`)."""
+        """Return the base that a cell's module is built against and runs on.
+
+        ``common`` is the text of its flavour's common configuration (`Stages.common`).
+        """
         outside = self._touched(subject, lambda name: not self._is_module_file(name) and not _is_inert(name))
         source = self.tree.identity if not outside else digest_of([self.tree.identity, outside])
         owned = kconfig.owned_symbols(subject.src, self.module)
         wanted = kconfig.digest(configured.final, without=owned)
-        # Built from the common one where only the module's own symbols differ, so that it does not matter
-        # which cell comes first.
+        # Built from the common configuration if only the module's own symbols differ: then the order of the
+        # cells does not matter.
         same = kconfig.digest(kconfig.parse_config(common), without=owned) == wanted
         return BaseSpec(
             src=subject.src if outside else self.tree.path,
@@ -206,7 +218,7 @@ class Stages:
         )
 
     def base(self, spec: BaseSpec, tools: Path | None = None, expected_lines: int | None = None) -> Stage:
-        """vmlinux and the kit; shared by every cell with the same spec."""
+        """Return the stage of a base: vmlinux and the kit, shared by all cells with an equal spec."""
         tools = tools if spec.src == self.tree.path else None
         inputs: Inputs = {
             "source": spec.source,
@@ -237,8 +249,11 @@ class Stages:
         *,
         keep_objects: bool = False,
     ) -> Stage:
-        """The module under test of one cell. ``lead`` is another cell of this variant and base, whose objects
-        kbuild may go on from; what comes out is the same, so it is not in the key."""
+        """Return the stage of one cell's module.
+
+        ``lead`` is the module of another cell of this variant and base, whose objects kbuild may reuse. The
+        result is the same, so it is not in the key.
+        """
         targets = module_targets(subject.src, self.module, configured.final)
         lead_objects = lead.path / "obj" if lead and (lead.path / "obj").is_dir() else None
         order = ModuleOrder(
@@ -270,14 +285,14 @@ class Stages:
                 raise KernelFailure(
                     "the configuration changed while the module was built",
                     where=configured.cell.id,
-                    hint="the series changes Kconfig in a way that depends on the object folder; report it",
+                    hint="a Kconfig or Makefile of the series may depend on files in the object folder",
                 )
 
         return Stage("module", configured.cell.id, inputs, make, need_mib=512)
 
     # -- guest -----------------------------------------------------------------------------------
     def guest(self) -> Stage:
-        """The root file system every cell boots."""
+        """Return the stage of the root file system that every cell boots."""
         inputs: Inputs = {"builder": dict(self._identity), "recipe": [_RECIPE_VERSION, self._guest_recipe]}
 
         def make(work: WorkDir) -> None:
@@ -289,8 +304,10 @@ class Stages:
         return Stage("guest", "guest", inputs, make, need_mib=128)
 
     def toolset(self, name: str, guest: Artifact) -> Stage:
-        """Programs that only the guests of some flavours get, as an archive of their own: what is in the
-        root file system is unpacked in every boot."""
+        """Return the stage of a toolset: programs that only the guests of some flavours get.
+
+        It is an archive of its own, because every boot unpacks the whole root file system.
+        """
         inputs: Inputs = {"guest": guest.key, "toolset": name}
 
         def make(work: WorkDir) -> None:
@@ -301,23 +318,23 @@ class Stages:
 
         return Stage("toolset", name, inputs, make, need_mib=128)
 
-    # -- what a series touches -------------------------------------------------------------------
+    # -- the files that a series changes ---------------------------------------------------------
     def _is_module_file(self, name: str) -> bool:
         return name.startswith(f"{self.module}/")
 
     @staticmethod
     def _touched(subject: Subject, wanted: Callable[[str], bool]) -> dict[str, str]:
-        """Name → what the series made of it, for the touched files that are wanted."""
+        """Return the content (see `_content`) of each touched file whose name is ``wanted``."""
         return {name: _content(subject.src / name) for name in sorted(set(subject.touched)) if wanted(name)}
 
 
 def common_configuration(common: Artifact) -> str:
-    """A flavour's configuration without axes, from the artifact of `Stages.common`."""
+    """Return the text of a flavour's common configuration, from the artifact of `Stages.common`."""
     return (common.path / "out" / "base.config").read_text("utf-8", "replace")
 
 
 def _content(path: Path) -> str:
-    """A file's digest, with a mark where it may be executed; a link's target; ``deleted``."""
+    """Return a file's digest, marked if it is executable; a link's target; or ``deleted``."""
     if path.is_symlink():
         return f"link to {path.readlink()}"
     if not path.is_file():
@@ -326,7 +343,7 @@ def _content(path: Path) -> str:
 
 
 def _is_kconfig(name: str) -> bool:
-    """Files that can change what Kconfig makes of a request: its own, and what its macros may run."""
+    """Return whether a file can change the outcome of Kconfig: its own files, and scripts that it runs."""
     last = name.rsplit("/", 1)[-1]
     return (
         last.startswith(("Kconfig", "Makefile", "Kbuild"))
@@ -336,7 +353,7 @@ def _is_kconfig(name: str) -> bool:
 
 
 def _is_host_tool(name: str) -> bool:
-    """Files that the tree's own host tools (conf, fixdep) are made of or by."""
+    """Return whether the tree's host tools (conf, fixdep) are built from or by a file."""
     return name.startswith(("scripts/", "tools/")) or name in ("Makefile", "Kbuild")
 
 

@@ -171,7 +171,7 @@ class Store:
         folder = self.work / f"{prefix}{os.getpid()}-{secrets.token_hex(4)}"
         owner = self.work / f"{folder.name}.owner"
         # Written first: a folder without an owner file would never be swept.
-        write_atomically(owner, process_id.me())
+        write_atomically(owner, process_id.current())
         try:
             folder.mkdir()
             yield folder

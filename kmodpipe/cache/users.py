@@ -37,7 +37,7 @@ def using(cache: Path, waiting: Callable[[str], None]) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_EX)
     with file:
         try:
-            file.write(process_id.command())
+            file.write(process_id.describe())
             file.flush()
             yield
         finally:

@@ -19,8 +19,8 @@ def facts(spec: RunSpec) -> Mapping[str, str]:
         "module": spec.module,
         "matrix.digest": spec.matrix.digest,
         "shuffle": str(spec.shuffle),
-        "attempts": str(spec.tries.attempts),
-        "repeat": str(spec.tries.repeat),
+        "attempts": str(spec.retries.attempts),
+        "repeat": str(spec.retries.repeat),
     }
     found |= {f"series.{one.name}": one.digest for one in spec.series}
     return found | {f"case.{case.id}": case.digest(lib) for case in spec.cases}

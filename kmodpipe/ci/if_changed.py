@@ -102,13 +102,13 @@ class Watch:
             )
         return answer.exit_code
 
-    def changes(self, ready: Workspace) -> Mapping[str, str]:
+    def changes(self, workspace: Workspace) -> Mapping[str, str]:
         """Return what has changed since the last run, as properties of the new one; print new commits."""
         if self.last is None:
             return {}
-        now = self._facts(ready.tree.identity, _builder_of(ready))
+        now = self._facts(workspace.tree.identity, _builder_of(workspace))
         notes = {"since.run": self.last.run, "since.changed": _changed(self.last.facts, now) or "nothing"}
-        old, new = self.last.facts.get("tree.identity", ""), ready.tree.identity
+        old, new = self.last.facts.get("tree.identity", ""), workspace.tree.identity
         spec = self._spec.tree
         if spec.git and old != new and old.startswith("git:") and new.startswith("git:"):
             return {**notes, **self._commits(spec.git, old[4:], new[4:])}
@@ -135,9 +135,9 @@ class Watch:
             self._screen.print(f"  by: {', '.join(found.authors[:_AUTHORS])}{more}")
         return {"since.commits": one_line(f"{title}: " + "; ".join(found.lines))[:_NOTE_LIMIT]}
 
-    def record(self, ready: Workspace, run: Run) -> None:
+    def record(self, workspace: Workspace, run: Run) -> None:
         """Write the result of a run, for the next one to compare with."""
-        facts = self._facts(ready.tree.identity, _builder_of(ready))
+        facts = self._facts(workspace.tree.identity, _builder_of(workspace))
         answer = {
             "run": run.id,
             "finished": run.finished,
@@ -208,8 +208,8 @@ def _short(identity: str) -> str:
     return rest[:12] if kind == "git" else identity[:60]
 
 
-def _builder_of(ready: Workspace) -> str:
-    return ready.identity.get("image") or digest_of(dict(ready.identity))
+def _builder_of(workspace: Workspace) -> str:
+    return workspace.identity.get("image") or digest_of(dict(workspace.identity))
 
 
 def _load(path: Path) -> Answer | None:

@@ -145,13 +145,13 @@ def check_legality(spec: RunSpec, cache: Path) -> Legality:
     return Legality(tree.identity, reasons)
 
 
-def prepare(ready: Workspace, folder: RunFolder) -> Legality:
+def prepare(workspace: Workspace, folder: RunFolder) -> Legality:
     """Build what cells share, the bases and the guest; return what the full configurations rule out."""
-    builder = CellBuilder(ready, StageMaker(ready, folder))
-    with workers(ready.spec.jobs) as pool:
+    builder = CellBuilder(workspace, StageMaker(workspace, folder))
+    with workers(workspace.spec.jobs) as pool:
         rows = builder.prepare(pool)
     reasons = {one.cell.id: one.reason for _, one in rows if isinstance(one, RuledOut)}
-    return Legality(ready.tree.identity, reasons)
+    return Legality(workspace.tree.identity, reasons)
 
 
 # -- jobs ---------------------------------------------------------------------------------------------

@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 # -- the machine ------------------------------------------------------------------------------------
 def setup(options: SetupOptions, call: Invocation) -> int:
     """Find what this machine lacks (Docker Engine, QEMU, the builder image) and install it."""
+    from kmodpipe.cache.place import cache_folder
     from kmodpipe.cache.share import open_share
     from kmodpipe.cache.store import Store
     from kmodpipe.host import setup as machine
-    from kmodpipe.pipeline import config
 
-    project, cache = call.project(), config.cache_folder()
+    project, cache = call.project(), cache_folder()
     share = open_share(options.share or project.share, Store(cache), call.screen)
     ask = _asker(call.screen, yes=options.yes)
     machine.run(project.images, cache, call.screen, ask, tests=options.tests, share=share)
@@ -63,12 +63,12 @@ def _asker(screen: Screen, *, yes: bool) -> Callable[[str], bool] | None:
 
 def doctor(options: Common, call: Invocation) -> int:
     """Check what this machine has and lacks, with a fix for each problem; change nothing."""
+    from kmodpipe.cache.place import cache_folder
     from kmodpipe.host import doctor as checks
-    from kmodpipe.pipeline import config
 
     project = call.project()
     findings = checks.examine(
-        project.images, config.cache_folder(), call.screen, project.trees, default_tree=project.tree
+        project.images, cache_folder(), call.screen, project.trees, default_tree=project.tree
     )
     call.screen.show(checks.table(findings))
     return ExitCode.OK if checks.healthy(findings) else ExitCode.INFRA
@@ -111,10 +111,11 @@ def patch(options: SourceOptions, call: Invocation) -> int:
 # -- plan, build ------------------------------------------------------------------------------------
 def plan(options: BuildOptions, call: Invocation) -> int:
     """Print every step as cached or to do, and why; fetch, build and boot nothing."""
+    from kmodpipe.cache.place import cache_folder
     from kmodpipe.cli.resolve import resolve
-    from kmodpipe.pipeline import config, dry_run
+    from kmodpipe.pipeline import dry_run
 
-    call.screen.show(dry_run.table(dry_run.rows(resolve(options, call), config.cache_folder())))
+    call.screen.show(dry_run.table(dry_run.rows(resolve(options, call), cache_folder())))
     return ExitCode.OK
 
 
@@ -330,12 +331,12 @@ def clean(options: CleanOptions, call: Invocation) -> int:
     from kmodpipe.build import image_cleanup
     from kmodpipe.build.runtime import DockerRuntime, docker_engine
     from kmodpipe.cache import users
+    from kmodpipe.cache.place import cache_folder
     from kmodpipe.cache.store import Store
-    from kmodpipe.pipeline import config
     from kmodpipe.pipeline.run_folder import remove_runs
     from kmodpipe.util.files import size_mib
 
-    cache, screen = config.cache_folder(), call.screen
+    cache, screen = cache_folder(), call.screen
     with users.alone(cache, screen.say):
         freed = size_mib(cache)
         store = Store(cache)

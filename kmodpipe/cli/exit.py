@@ -57,10 +57,10 @@ def _error_for(error: Exception, options: Common) -> KmodpipeError:
 
 def _places(options: Common) -> tuple[Path, ...]:
     """Return the folders that a command writes to, and may find full."""
-    from kmodpipe.pipeline import config
+    from kmodpipe.cache.place import cache_path
 
     return (
-        config.cache_place() or Path.cwd(),
+        cache_path() or Path.cwd(),
         Path(options.out).absolute(),
         Path(os.environ.get("TMPDIR", "/tmp")),
     )

@@ -43,9 +43,9 @@ class Invocation:
     def cache(self) -> Iterator[Path]:
         """Yield the cache's folder, made if needed; no other command empties it while the block runs."""
         from kmodpipe.cache import users
-        from kmodpipe.pipeline import config
+        from kmodpipe.cache.place import cache_folder
 
-        cache = config.cache_folder()
+        cache = cache_folder()
         with users.using(cache, self.screen.say):
             yield cache
 

@@ -67,10 +67,10 @@ def resolve(values: Common, call: Invocation, *, cases_too: bool = False, latest
     )
     if not cases_too:
         return spec
-    return _with_cases(spec, known, scripts, _tries(given))
+    return _with_cases(spec, known, scripts, _retries(given))
 
 
-def _with_cases(spec: RunSpec, known: Sequence[str], scripts: Sequence[str], tries: RetryPolicy) -> RunSpec:
+def _with_cases(spec: RunSpec, known: Sequence[str], scripts: Sequence[str], retries: RetryPolicy) -> RunSpec:
     """Return *spec* with cases: those named and the scripts; all cases if neither is given."""
     declared = cases.load(spec.project.cases)
     cases.check_axes(declared, spec.matrix.axes, spec.matrix.flavours)
@@ -83,7 +83,7 @@ def _with_cases(spec: RunSpec, known: Sequence[str], scripts: Sequence[str], tri
         spec,
         cases=chosen,
         case_arguments={case.id: name for case, name in zip(own, scripts, strict=True)},
-        tries=tries,
+        retries=retries,
         benign=known_benign.load(spec.project.benign) if spec.project.benign else (),
     )
 
@@ -108,7 +108,7 @@ def _seed(shuffle: str) -> int:
     return int(shuffle or "0")
 
 
-def _tries(given: RunOptions) -> RetryPolicy:
+def _retries(given: RunOptions) -> RetryPolicy:
     """Return how often each case is to run. Raise UserError."""
     for name, value, most in (
         ("attempts", given.attempts, MOST_ATTEMPTS),

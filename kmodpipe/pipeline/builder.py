@@ -1,4 +1,4 @@
-"""The build half of a run: stages made once, one base for all that share it, a module a cell."""
+"""Build the cells of a run: each stage is made once, a base is shared by cells, each cell has a module."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from kmodpipe.util.workers import gather
 
 @dataclass(frozen=True)
 class BuiltCell:
-    """A cell that can be booted."""
+    """A cell that was built and can be booted."""
 
     configured: Buildable
     base: Artifact
@@ -40,7 +40,7 @@ class BuiltCell:
 
 @dataclass(frozen=True)
 class BuildFailed:
-    """A cell that could not be configured or built: the kernel's failure, or this machine's."""
+    """A cell that could not be configured or built: by a KernelFailure, or by a machine error."""
 
     cell: Cell
     failure: KmodpipeError
@@ -51,7 +51,7 @@ Built = BuiltCell | RuledOut | BuildFailed
 
 @dataclass
 class Tally:
-    """What was made and what was there already, for the last line of a build."""
+    """The names of the stages that a command made, found in the cache, or pulled from the share."""
 
     made: list[str] = field(default_factory=list)
     cached: list[str] = field(default_factory=list)
@@ -60,31 +60,35 @@ class Tally:
 
 @dataclass(frozen=True)
 class GuestParts:
-    """The archives of the root file system and of each set of tools; where the former was pulled from."""
+    """The archives that guests are made of."""
 
     rootfs: Path
-    toolsets: Mapping[str, Path]
-    origin: str = ""
+    toolsets: Mapping[str, Path]  # by the toolset's name
+    origin: str = ""  # where the root file system was pulled from; "" if it was made on this machine
 
     def tools(self, flavour: Flavour) -> tuple[Path, ...]:
+        """Return the archives of a flavour's toolsets."""
         return tuple(self.toolsets[name] for name in flavour.tools)
 
 
 class StageMaker:
     """Finds stages in the store or makes them, with a step on the screen and a log."""
 
-    def __init__(self, bench: Workspace, folder: RunFolder) -> None:
-        self._bench = bench
+    def __init__(self, workspace: Workspace, folder: RunFolder) -> None:
+        self._workspace = workspace
         self._folder = folder
         self.tally = Tally()
         self._lock = threading.Lock()
 
     def ensure(self, stage: Stage) -> Artifact:
-        """The stage's artifact. What making it raises goes through; its log stays in the run's folder."""
-        store, screen = self._bench.store, self._bench.screen
+        """Return a stage's artifact from the store or the share; make it if neither has it.
+
+        Its log is in the run's folder. Raises what the stage's ``make`` raises.
+        """
+        store, screen = self._workspace.store, self._workspace.screen
         log = self._folder.log(stage)
         name = f"{stage.kind} {stage.label}"
-        share = self._bench.share
+        share = self._workspace.share
         artifact = store.find(stage.kind, stage.inputs)
         if artifact is None:
             why = store.why_missed(stage.kind, stage.inputs, stage.label)
@@ -97,7 +101,7 @@ class StageMaker:
                     if log.is_file():
                         shutil.copyfile(log, folder / "build.log")
 
-                with os_errors.explained(*self._bench.places):
+                with os_errors.explained(*self._workspace.places):
                     artifact = store.make(
                         stage.kind, stage.inputs, stage.label, make,
                         need_mib=stage.need_mib, waiting=screen.say,
@@ -116,9 +120,9 @@ class StageMaker:
         return artifact
 
 
-def expected_lines(bench: Workspace) -> int | None:
-    """How many lines an earlier base build printed: what the next one's progress is measured by."""
-    for path in (bench.store.root / "base").glob("*/lines"):
+def expected_lines(workspace: Workspace) -> int | None:
+    """Return how many lines an earlier base build printed, for the next one's progress; None if none did."""
+    for path in (workspace.store.root / "base").glob("*/lines"):
         with suppress(OSError, ValueError):
             return int(path.read_text())
     return None
@@ -128,34 +132,35 @@ Row = tuple[Subject, Configured]
 
 
 class CellBuilder:
-    """The build half of a run: configurations, one base for all that share it, a module a cell.
+    """Builds the cells of a run. Call `prepare` first, then `cell` for each of its rows, from any thread."""
 
-    `prepare` comes first, then `cell` for each of its rows, from any thread.
-    """
-
-    def __init__(self, bench: Workspace, maker: StageMaker) -> None:
-        self._bench = bench
+    def __init__(self, workspace: Workspace, maker: StageMaker) -> None:
+        self._workspace = workspace
         self._maker = maker
+        # By `BaseSpec.key`.
         self._bases: dict[tuple[str, str], Future[Artifact]] = {}
+        # The first module of each variant and base: by the variant's name and the base's key.
         self._leads: dict[tuple[str, str], Future[Artifact]] = {}
+        # The text of the common configuration, by the flavour's name.
         self._common: dict[str, str] = {}
+        # The pristine tree's host tools.
         self._tools: Path | None = None
         self._lock = threading.Lock()
 
     def prepare(self, pool: Executor) -> list[Row]:
-        """Configure every cell, and make what cells share: the guest and each base, side by side.
+        """Configure every cell, and build what cells share, the guest and each base, in parallel.
 
-        The base starts as soon as its own configuration is there; the cells are configured while it compiles.
-        A base that does not compile is found again, and told, by each cell that needs it.
+        A base is started as soon as its configuration is known, and cells are configured while it compiles.
+        A base that does not compile raises no error here, but again in each cell that needs it.
         """
-        control = next(s for s in self._bench.subjects if s.variant.is_control)
+        control = next(s for s in self._workspace.subjects if s.variant.is_control)
         shared: list[Future[Any]] = [pool.submit(self.guest)]
         rows: list[Row] = []
-        for flavour in self._bench.spec.flavours:
+        for flavour in self._workspace.spec.flavours:
             if spec := self._common_base(control, flavour):
                 shared.append(pool.submit(self.base, spec))
-        for subject in (control, *(s for s in self._bench.subjects if s is not control)):
-            for flavour in self._bench.spec.flavours:
+        for subject in (control, *(s for s in self._workspace.subjects if s is not control)):
+            for flavour in self._workspace.spec.flavours:
                 more = self._configure(subject, flavour)
                 shared += self._start_bases(pool, more)
                 rows += more
@@ -163,8 +168,8 @@ class CellBuilder:
         return self._leads_first(rows)
 
     def _common_base(self, control: Subject, flavour: Flavour) -> BaseSpec | None:
-        """Configure what a flavour's cells have in common; its base, where it is needed for sure."""
-        stages, cells = self._bench.stages, self._bench.spec.cells_of(control.variant.name, flavour)
+        """Make a flavour's common configuration. Return its base if a cell needs it for certain."""
+        stages, cells = self._workspace.stages, self._workspace.spec.cells_of(control.variant.name, flavour)
         artifact = self._maker.ensure(stages.common(flavour, self._tools))
         self._tools = self._tools or artifact.path / "obj"
         text = self._common[flavour.name] = common_configuration(artifact)
@@ -172,23 +177,23 @@ class CellBuilder:
         return stages.common_spec(cells, text)
 
     def _configure(self, subject: Subject, flavour: Flavour) -> list[Row]:
-        stages, cells = self._bench.stages, self._bench.spec.cells_of(subject.variant.name, flavour)
+        stages, cells = self._workspace.stages, self._workspace.spec.cells_of(subject.variant.name, flavour)
         if not cells:
             return []
         try:
             artifact = self._maker.ensure(stages.configuration(subject, cells, flavour, self._tools))
         except KernelFailure as e:
-            # The series' own fault: its cells tell it, and the others go on.
+            # The series breaks Kconfig: that is the result of its cells, and does not stop the others.
             if subject.variant.is_control:
                 raise
             return [(subject, Unconfigurable(cell, e)) for cell in cells]
         return [(subject, one) for one in stages.configured(subject, cells, artifact)]
 
     def guest(self) -> GuestParts:
-        """What guests are made of, made or found."""
-        guest = self._maker.ensure(self._bench.stages.guest())
-        names = dict.fromkeys(name for flavour in self._bench.spec.flavours for name in flavour.tools)
-        toolsets = {name: self._maker.ensure(self._bench.stages.toolset(name, guest)) for name in names}
+        """Return the archives that guests are made of, from the store or newly made."""
+        guest = self._maker.ensure(self._workspace.stages.guest())
+        names = dict.fromkeys(name for flavour in self._workspace.spec.flavours for name in flavour.tools)
+        toolsets = {name: self._maker.ensure(self._workspace.stages.toolset(name, guest)) for name in names}
         return GuestParts(
             guest.path / "guest.cpio",
             {name: a.path / "toolset.cpio" for name, a in toolsets.items()},
@@ -197,8 +202,10 @@ class CellBuilder:
 
     @staticmethod
     def _leads_first(rows: Sequence[Row]) -> list[Row]:
-        """The first cell of each variant and flavour that can be built comes before all others: they go on
-        from its objects, and a worker that waits for it does nothing else."""
+        """Return the rows with the first buildable cell of each variant and flavour before all others.
+
+        The others reuse its objects, and a worker that waits for those is idle.
+        """
         leads: dict[tuple[str, str], Row] = {}
         for subject, one in rows:
             if isinstance(one, Buildable):
@@ -212,40 +219,40 @@ class CellBuilder:
 
     def _base_spec(self, subject: Subject, configured: Buildable) -> BaseSpec:
         common = self._common[configured.cell.flavour.name]
-        return self._bench.stages.base_spec(subject, configured, common)
+        return self._workspace.stages.base_spec(subject, configured, common)
 
     @property
     def bases(self) -> tuple[Artifact, ...]:
-        """The bases that were made or found so far."""
+        """The bases that are ready so far."""
         done = [f for f in self._bases.values() if f.done() and not f.exception()]
         return tuple(f.result() for f in done)
 
     def base(self, spec: BaseSpec) -> Artifact:
-        """The base of this spec; built by the first who asks, awaited by the others."""
-        stage = self._bench.stages.base(spec, self._tools, expected_lines(self._bench))
+        """Return the base of a spec. The first caller makes it, the others wait for it."""
+        stage = self._workspace.stages.base(spec, self._tools, expected_lines(self._workspace))
         return self._once(self._bases, spec.key, lambda: self._maker.ensure(stage))
 
     def _module(self, subject: Subject, configured: Buildable, spec: BaseSpec, base: Artifact) -> Artifact:
-        """The cell's module; the first of a variant and base is built whole, the others go on from it."""
+        """Return a cell's module. The first of a variant and base keeps its objects, which others reuse."""
 
         leading = False
 
         def whole() -> Artifact:
             nonlocal leading
             leading = True
-            stage = self._bench.stages.module_of(subject, configured, spec, base, keep_objects=True)
+            stage = self._workspace.stages.module_of(subject, configured, spec, base, keep_objects=True)
             return self._maker.ensure(stage)
 
         lead: Artifact | None = None
         try:
             lead = self._once(self._leads, (subject.variant.name, base.key), whole)
         except KernelFailure:
-            # The lead's own cell tells that; another may compile all the same.
+            # That is the result of the lead's own cell; this one may compile nevertheless.
             if leading:
                 raise
         if lead and leading:
             return lead
-        return self._maker.ensure(self._bench.stages.module_of(subject, configured, spec, base, lead))
+        return self._maker.ensure(self._workspace.stages.module_of(subject, configured, spec, base, lead))
 
     def _once(
         self,
@@ -253,8 +260,7 @@ class CellBuilder:
         key: tuple[str, str],
         make: Callable[[], Artifact],
     ) -> Artifact:
-        """What ``key`` stands for: made by the first who asks, awaited by the others, to whom its error goes
-        as well."""
+        """Return the artifact of ``key``. The first caller makes it; others wait, and get its error too."""
         with self._lock:
             future = known.get(key)
             mine = future is None
@@ -268,7 +274,7 @@ class CellBuilder:
         return future.result()
 
     def cell(self, subject: Subject, configured: Configured) -> Built:
-        """Build one cell. Its own failure is returned; an interruption and a UserError are raised."""
+        """Build one cell. Its own failure is returned; Interrupted and UserError are raised."""
         match configured:
             case RuledOut():
                 return configured

@@ -1,9 +1,8 @@
-"""Runs one cell's cases in guests: boots until every case has its verdict.
+"""Run one cell's cases in guests: boot until every case has its verdict.
 
-A crash costs one case: the case in progress is charged with it, and a fresh guest goes on with the next.
-A guest that retires, as a case left it in a state that the next one must not find, costs none. The order of
-the cases in their guests is of no consequence, and a shuffled run proves it. What a boot settled is judged in
-`judge.attribution`.
+A crash costs one case: it is the verdict of the case in progress, and a fresh guest continues with the next.
+A guest that retires, because a case left it in a state that could affect the next, costs no case. The order
+of the cases must not matter: a shuffled run checks that. `judge.attribution` judges what a boot settled.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from kmodpipe.logs import kernel_log
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.pipeline import soak
-from kmodpipe.pipeline.soak import GuestSlots, Progress, Shelf
+from kmodpipe.pipeline.soak import GuestSlots, LogRetention, Progress
 from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import Interrupted
@@ -40,6 +39,10 @@ from kmodpipe.vm.limits import Deadlines, TimeScale
 from kmodpipe.vm.protocol import Record
 from kmodpipe.vm.qemu import MachineSpec
 
+# The command line of every guest kernel (Documentation/admin-guide/kernel-parameters.txt).
+# panic=-1: reboot at once, which ends QEMU (-no-reboot). earlyprintk: print even a crash early in the boot.
+# tsc=unstable, nolapic: under TCG calibrating either timer takes a third of the boot and gives wrong values,
+# which the clocksource watchdog would report during a case.
 CMDLINE = " ".join(
     (
         "console=ttyS0,115200 earlyprintk=ttyS0,115200",
@@ -48,57 +51,55 @@ CMDLINE = " ".join(
         "tsc=unstable",
     )
 )
-"""The command line of every guest kernel. ``panic=-1``: restart at once, which ends QEMU (-no-reboot).
-``earlyprintk``: an early death is not silent. ``tsc=unstable`` and ``nolapic``: under TCG calibrating either
-timer costs a third of the boot and gives wrong answers, which the clock watchdog would print into a case."""
 
 
 def cmdline(cpus: int) -> str:
-    """Return the command line for a guest with so many processors. One finds the others by its APIC only."""
+    """Return the command line for ``cpus`` processors: more than one are started through the local APIC."""
     return CMDLINE if cpus > 1 else f"{CMDLINE} nolapic"
 
 
 @dataclass(frozen=True)
 class GuestFiles:
-    """What a cell boots, and what its flavour adds."""
+    """What the guests of a cell boot; the fields from ``tools`` to ``slow`` are from its flavour."""
 
     kernel: Path
     rootfs: Path
     lib: Path  # the cases' shell library
-    modules: tuple[Path, ...]  # in the order they are loaded
+    modules: tuple[Path, ...]  # in the order in which they are loaded
     kernel_build_id: str
-    module_build_ids: Mapping[str, str]
+    module_build_ids: Mapping[str, str]  # by the module's name
     module_digests: Mapping[str, str]  # SHA-256 of each module's file
     tools: tuple[Path, ...] = ()  # archives
     env: Mapping[str, str] = field(default_factory=dict)  # variables for every case
     memory_mib: int = MEMORY_MIB
     cpus: int = 1
     slow: float = 1.0  # how many times longer everything may take
-    vmlinux: Path | None = None  # its traces are decoded by it
+    vmlinux: Path | None = None  # for decoding traces
 
 
 @dataclass(frozen=True)
 class CellJob:
-    """The cases of one cell, what they run in, and how often."""
+    """The cases of one cell, and how to run them."""
 
     context: CellContext
     cases: tuple[Case, ...]
     files: GuestFiles
-    folder: Path  # for the logs of the guests
+    folder: Path  # for the logs of the guests and the cell's own archives
     scratch: Path
     accel: Accel
     deadlines: Deadlines
-    shuffle: int = 0  # the seed of the order in the guests; 0 keeps that of the cases
+    shuffle: int = 0  # the seed of the cases' order; 0 keeps the given order
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     speed: float = 1.0  # how many times longer than on the reference machine everything takes here
     known_benign: KnownBenign = field(default_factory=KnownBenign)
 
     @property
     def time_scale(self) -> TimeScale:
+        """How many times longer than declared everything may take."""
         return TimeScale(self.files.slow, self.speed)
 
     def under_test(self) -> CellUnderTest:
-        """Return what the boots of the cell are judged by. Reads the scripts."""
+        """Return what the cell's boots are judged by. Reads the cases' scripts."""
         files = self.files
         packed = Packed(
             files.kernel_build_id,
@@ -115,27 +116,28 @@ class CellJob:
 class Boot:
     """One guest of a cell."""
 
-    number: int
+    number: int  # from 1
     record: BootRecord
-    cell_cpio: Path
+    cell_cpio: Path  # the archive of the cell's own files
     began: float  # seconds since 1970
-    kept: bool = True  # its files are there
+    kept: bool = True  # whether its files are kept
 
     @property
     def files(self) -> tuple[Path, ...]:
+        """The files of this guest alone."""
         return self.cell_cpio, self.record.console_path, self.record.channel_path
 
 
 @dataclass(frozen=True)
 class Executed:
-    """All verdicts of a cell, in the order of its cases, and the guests it took."""
+    """The verdicts of a cell."""
 
-    results: tuple[CaseResult, ...]
-    boots: tuple[Boot, ...]
+    results: tuple[CaseResult, ...]  # in the order of the cases
+    boots: tuple[Boot, ...]  # all guests, by number
 
 
 class Execution:
-    """The cases of one cell, through as many guests as it takes."""
+    """Runs the cases of one cell in as many guests as it takes."""
 
     def __init__(
         self,
@@ -143,22 +145,26 @@ class Execution:
         on_progress: Callable[..., None] | None = None,
         slots: GuestSlots | None = None,
     ) -> None:
-        """``on_progress`` is called as `screen.Step.update` is. ``slots`` are for the guests of a soak, by
-        default one at a time."""
+        """``on_progress`` is called like `screen.Step.update`; ``slots`` limit the guests of a soak, which by
+        default run one at a time."""
         self._job = job
         self._cases = job.cases
         self._on_progress = on_progress
         self._slots = slots or GuestSlots(1)
         self._cell = job.under_test()
         self._lock = threading.Lock()
-        self._shelf = Shelf()
-        self._firsts = 0  # of a soak's guests, those that run a case for the first time
+        self._retention = LogRetention()
+        # How many guests of a soak run a case for the first time: those with numbers up to this.
+        self._firsts = 0
+        # The results of a case (by its index), by the number of the guest.
         self._runs: dict[int, dict[int, CaseResult]] = {}
         self._boots: list[Boot] = []
 
     def run(self) -> Executed:
-        """Boot until every case is settled. Raises Interrupted; what was settled by then is in
-        `results_so_far`."""
+        """Boot until every case has a verdict.
+
+        Raises Interrupted; the verdicts up to then are in `results_so_far`.
+        """
         left = []
         for index, case in enumerate(self._cases):
             if case.not_here(self._job.context):
@@ -174,18 +180,18 @@ class Execution:
         return Executed(self.results_so_far(), self.boots)
 
     def _run(self, left: list[int]) -> None:
-        """Boot until these cases are settled once."""
+        """Boot until each of these cases has run once."""
         while left:
             settled = self._one_guest(len(self._boots) + 1, self._next_batch(left), left)
             left = [index for index in left if index not in settled]
 
     def _one_guest(self, number: int, batch: Sequence[int], left: Sequence[int]) -> Mapping[int, CaseResult]:
-        """Boot once, and record what that settled."""
+        """Boot once; record and return the results that this settled, by index of the case."""
         boot = self._boot(number, batch)
         reports = kernel_log.parse_file(boot.record.console_path)
         evidence = BootEvidence(boot.record, reports, tuple(batch), tuple(left), number)
         settled = attribute(evidence, self._cell)
-        # There may be many guests: their records are not kept once they are judged.
+        # There may be thousands of guests: what they sent is dropped as soon as it is judged.
         boot = replace(boot, record=replace(boot.record, records=()))
         with self._lock:
             if not self._keeps(boot, settled):
@@ -199,14 +205,14 @@ class Execution:
         return settled
 
     def _keeps(self, boot: Boot, settled: Mapping[int, CaseResult]) -> bool:
-        """Whether the guest's files stay. In a soak it is of one case."""
+        """Return whether to keep the guest's files. In a soak it ran one case only."""
         if self._job.retries.repeat == 1:
             return True
-        wanted = [self._shelf.keeps(result) for result in settled.values()]
+        wanted = [self._retention.keeps(result) for result in settled.values()]
         return any(wanted) or boot.number <= self._firsts
 
     def _soak(self, cases: Sequence[int]) -> None:
-        """Run each case as often as requested, each time in a guest of its own, many at once."""
+        """Run each case as often as requested, each time in a guest of its own, many guests at once."""
         planned = [index for _ in range(self._job.retries.repeat) for index in cases]
         self._firsts = len(cases)
 
@@ -230,13 +236,13 @@ class Execution:
                     self._run([index])
 
     def _record(self, index: int, result: CaseResult) -> None:
-        """Record what a guest settled; guests of a soak end in another order than they began."""
+        """Record a result. The guests of a soak may end in another order than they began."""
         runs = self._runs.setdefault(index, {})
         *_, runs[result.guest] = attempts.kept(tuple(runs.values()), result)
 
     @property
     def boots(self) -> tuple[Boot, ...]:
-        """The guests so far."""
+        """The guests so far, by number."""
         with self._lock:
             return tuple(sorted(self._boots, key=lambda boot: boot.number))
 
@@ -246,15 +252,18 @@ class Execution:
         return tuple(attempts.merge(runs[i], self._job.retries) for i in sorted(runs))
 
     def _in_order(self, left: list[int]) -> list[int]:
-        """The order to run in. A case's place depends on nothing but seed, cell and its own name, so that a
-        few that are picked by name keep the order that they had among all."""
+        """Return the cases in the order to run them, shuffled if requested.
+
+        The sort key of a case depends only on the seed, the cell and the case's id: a selection of the cases
+        runs in the same order as in a run of all.
+        """
         if not self._job.shuffle:
             return left
         salt = f"{self._job.shuffle}/{self._job.context.cell_id}"
         return sorted(left, key=lambda i: sha256(f"{salt}/{self._cases[i].id}".encode()).digest())
 
     def _next_batch(self, left: Sequence[int]) -> list[int]:
-        """What the next guest is to run: all that can share one, and then, one by one, those that cannot."""
+        """Return the cases for the next guest: all that can share one; then, one by one, the others."""
         return [i for i in left if not self._cases[i].alone] or [left[0]]
 
     def _boot(self, number: int, batch: Sequence[int]) -> Boot:

@@ -1,4 +1,4 @@
-"""What the project declares: ``[tool.kmodpipe]`` of its pyproject.toml, and where things are."""
+"""Read what the project declares: ``[tool.kmodpipe]`` of its pyproject.toml."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kmodpipe.source import TreeSpec
 from kmodpipe.util import paths, shipped, toml
-from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.errors import UserError
 from kmodpipe.vm.limits import Deadlines
 
 
@@ -32,18 +32,24 @@ class _Table(BaseModel):
 
 @dataclass(frozen=True)
 class Project:
-    """A checkout: its declared trees and defaults, and its folders."""
+    """A checkout, with its declared trees and defaults."""
 
     root: Path
+    # The default tree, by name.
     tree: str
+    # The default series, by name.
     series: tuple[str, ...]
+    # The matrix file.
     matrix: Path
+    # The file of known benign reports.
     benign: Path | None
     jobs: int
+    # The declared trees, by name.
     trees: Mapping[str, TreeSpec]
     deadlines: Deadlines
     # As declared; `kmodpipe.publish.receivers.parse` reads them.
     receivers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    # The repository of a registry for shared artifacts, or "".
     share: str = ""
 
     @property
@@ -53,20 +59,22 @@ class Project:
 
     @property
     def images(self) -> Path:
-        """The project's own recipes and guest, or those that the package brings along."""
+        """The folder of recipes: the project's own, or the package's if it has none."""
         return shipped.or_shipped(self.root / "images", shipped.folder("images"))
 
     @property
     def patches(self) -> Path:
+        """The folder of series."""
         return self.root / "patches"
 
     @property
     def cases(self) -> Path:
+        """The folder of cases."""
         return self.images / "guest" / "cases"
 
 
 def find_root(folder: Path) -> Path:
-    """Return the nearest of ``folder`` and those above it with a project; ``folder`` if none has one."""
+    """Return ``folder`` or the nearest folder above it that declares a project; ``folder`` if none does."""
     for candidate in (folder, *folder.parents):
         try:
             if "[tool.kmodpipe]" in (candidate / "pyproject.toml").read_text("utf-8"):
@@ -77,7 +85,7 @@ def find_root(folder: Path) -> Path:
 
 
 def load(root: Path) -> Project:
-    """Read ``root/pyproject.toml``. Raises UserError naming the field that is wrong."""
+    """Read ``root/pyproject.toml``. Raises UserError with the name of a wrong field."""
     path = root / "pyproject.toml"
     table = toml.read(path, "pyproject.toml", missing_hint="run invoke in the checkout").get("tool", {})
     if "kmodpipe" not in table:
@@ -110,38 +118,8 @@ def load(root: Path) -> Project:
 
 
 def _kconfig_file(root: Path, name: str) -> Path:
-    """Return a file of the project; ``kconfigs/NAME`` is the package's where the project has none."""
+    """Return the path of a file of the project, or the package's if the project has no ``kconfigs/NAME``."""
     first, _, rest = name.partition("/")
     if first == "kconfigs" and paths.is_plain(rest):
         return shipped.or_shipped(root / name, shipped.folder("kconfigs") / rest)
     return root / name
-
-
-def cache_place() -> Path | None:
-    """``$KMODPIPE_CACHE``, else ``kmodpipe`` below ``$XDG_CACHE_HOME`` or ``~/.cache``; None where none of
-    them is set. A relative $XDG_CACHE_HOME counts as unset: its specification says so."""
-    if named := os.environ.get("KMODPIPE_CACHE"):
-        return Path(named).absolute()
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if given.is_absolute():
-        return given / "kmodpipe"
-    home = os.environ.get("HOME")
-    return Path(home).absolute() / ".cache" / "kmodpipe" if home else None
-
-
-def cache_folder() -> Path:
-    """`cache_place`, created. Raises InfraError where it cannot be written."""
-    path = cache_place()
-    if path is None:
-        raise InfraError("neither HOME nor XDG_CACHE_HOME is set", hint="set KMODPIPE_CACHE to a folder")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(13, "not writable")
-    except OSError as e:
-        raise InfraError(
-            f"the cache folder cannot be used: {e.strerror}",
-            where=str(path),
-            hint="set KMODPIPE_CACHE to a folder",
-        ) from e
-    return path

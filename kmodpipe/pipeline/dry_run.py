@@ -1,7 +1,7 @@
-"""`invoke plan`: every step of a run as cached or to do, and why, without making anything.
+"""List the steps of a run as cached or to do, with the reason, and make nothing; for `invoke plan`.
 
-It walks the same stages as the pipeline, in the same order. Where a step is still to do, what hangs on its
-result cannot be known yet, and the plan says on what it waits.
+It looks up the same stages as a run makes, in the same order. If a step is still to do, the steps that need
+its result cannot be looked up: they are listed as waiting for it.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ _STYLE = {CACHED: "green", TODO: "bold yellow", WAITS: "dim", SKIPPED: "dim", FA
 
 @dataclass(frozen=True)
 class Row:
-    """One step, what is to be done about it, and why."""
+    """One step of the plan."""
 
     step: str
-    state: str
-    why: str
+    state: str  # one of the words above
+    why: str  # or the key of what is cached
 
 
 class _Planner:
+    """Looks up the steps of a run, and collects their rows."""
+
     def __init__(self, spec: RunSpec, cache: Path) -> None:
         self._spec = spec
         self._cache = cache
@@ -48,9 +50,11 @@ class _Planner:
         self.rows: list[Row] = []
 
     def add(self, step: str, state: str, why: str) -> None:
+        """Add a row."""
         self.rows.append(Row(step, state, why))
 
     def look(self, stage: Stage, step: str = "") -> Artifact | None:
+        """Add the row of a stage, named ``step`` or after the stage. Return its artifact if it is cached."""
         artifact = self._store.find(stage.kind, stage.inputs)
         name = step or f"{stage.kind} {stage.label}"
         if artifact:
@@ -60,6 +64,7 @@ class _Planner:
         return artifact
 
     def walk(self) -> None:
+        """Add the rows of all steps."""
         tree = self._tree()
         subjects = self._subjects(tree) if tree else ()
         runtime = self._runtime()
@@ -128,7 +133,7 @@ class _Planner:
         return DockerRuntime(client, found)
 
     def _common(self, stages: Stages, control: Subject, flavour: Flavour) -> str | None:
-        """The flavour's configuration without axes, once it is known."""
+        """Return the text of the flavour's common configuration, or None if it is not cached or not valid."""
         stage = stages.common(flavour)
         found = self.look(stage, f"configure {stage.label}")
         if found is None:
@@ -142,7 +147,7 @@ class _Planner:
         return text
 
     def _variant(self, stages: Stages, subject: Subject, flavour: Flavour, common: str | None) -> None:
-        """The rows of one variant in one flavour."""
+        """Add the rows of one variant in one flavour."""
         cells = self._spec.cells_of(subject.variant.name, flavour)
         if not cells:
             return
@@ -172,7 +177,7 @@ class _Planner:
                 assert_never(one)
 
     def _module(self, stages: Stages, subject: Subject, one: Buildable, common: str) -> None:
-        """The rows of a cell's base, where it is new, and of its module."""
+        """Add the rows of a cell's base, unless it has one already, and of the cell's module."""
         spec = stages.base_spec(subject, one, common)
         stage = stages.base(spec)
         name, step = f"base {stage.label}", f"module {one.cell.id}"
@@ -187,14 +192,14 @@ class _Planner:
 
 
 def rows(spec: RunSpec, cache: Path) -> tuple[Row, ...]:
-    """The plan of a run, in the order of the work."""
+    """Return the plan of a run, in the order of the steps."""
     planner = _Planner(spec, cache)
     planner.walk()
     return tuple(planner.rows)
 
 
 def table(found: Sequence[Row]) -> Table:
-    """The plan for the screen."""
+    """Return the plan as a table for the screen."""
     shown = Table(box=None, pad_edge=False)
     for heading in ("step", "state", "why"):
         shown.add_column(heading, overflow="fold")

@@ -1,4 +1,4 @@
-"""What ran is what is written down: a run's properties and a cell's, flat."""
+"""Record what really ran, as properties of a run and of its cells: flat mappings of text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kmodpipe.vm.boot_record import GuestEnd
 
 
 def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what really ran in all cells, flat; ``notes`` are whatever else the caller knows of the run."""
+    """Return the properties that all cells of a run have in common; ``notes`` are the caller's own."""
     spec = workspace.spec
     found = {"kmodpipe": __version__, "command": spec.command, "tree": workspace.tree.name}
     found[PROPERTY] = spec.repeat_command
@@ -41,7 +41,7 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
     found |= {"module": spec.module, "matrix": spec.matrix.path.name}
     found |= {"matrix.digest": spec.matrix.digest, **notes}
     found |= {"shuffle": str(spec.shuffle)}
-    found |= {"attempts": str(spec.tries.attempts), "repeat": str(spec.tries.repeat)}
+    found |= {"attempts": str(spec.retries.attempts), "repeat": str(spec.retries.repeat)}
     found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}
     return found
 
@@ -49,7 +49,7 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
 def of_cell(
     built: BuiltCell, guest: GuestParts, files: GuestFiles, done: Executed, accel: Accel
 ) -> Mapping[str, str]:
-    """What a cell that ran was, flat."""
+    """Return the properties of a cell whose cases ran."""
     record = done.boots[-1].record if done.boots else None
     found = {
         "config": "config",
@@ -63,8 +63,7 @@ def of_cell(
     }
     for boot in done.boots:
         if boot.record.end is not GuestEnd.DONE:
-            told = f"{boot.record.end.value}: {boot.record.detail}"
-            found[f"boot.{boot.number}"] = one_line(told)
+            found[f"boot.{boot.number}"] = one_line(f"{boot.record.end.value}: {boot.record.detail}")
     found |= {"accel": accel.name, "accel.cpu": accel.cpu}
     if record:
         found["qemu"] = process.pasteable(record.argv)
@@ -72,13 +71,13 @@ def of_cell(
             found["kernel-to-init-seconds"] = f"{record.to_init_s:.2f}"
         found["guest-seconds"] = f"{sum(b.record.duration_s for b in done.boots):.2f}"
         found |= _spent(done.boots)
-    # What was not made here, with the digest that it was pulled by.
+    # Where artifacts that were not made on this machine were pulled from, with the digest.
     origins = {"base.from": origin(built.base), "guest.from": guest.origin}
     return found | {name: where for name, where in origins.items() if where}
 
 
 def _spent(boots: Sequence[Boot]) -> Mapping[str, str]:
-    """What QEMU got of this machine: in all, and in each guest whose files are there."""
+    """Return how much processor time QEMU got: in all guests, and in each whose files are kept."""
     spent = [boot.record.spent for boot in boots]
     found = {
         "guest-cpu-seconds": f"{sum(one.cpu_s for one in spent):.2f}",
@@ -87,6 +86,7 @@ def _spent(boots: Sequence[Boot]) -> Mapping[str, str]:
     for boot in boots:
         if boot.kept:
             one = boot.record.spent
-            told = f"{one.wall_s:.2f} s, {one.cpu_s:.2f} s of processor time, {one.waited_s:.2f} s waiting"
-            found[f"guest.{boot.number}.time"] = told
+            found[f"guest.{boot.number}.time"] = (
+                f"{one.wall_s:.2f} s, {one.cpu_s:.2f} s of processor time, {one.waited_s:.2f} s waiting"
+            )
     return found

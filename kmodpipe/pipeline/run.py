@@ -1,9 +1,9 @@
-"""Runs the plan: builds each cell, boots it, judges it, writes down what happened.
+"""Run the plan: build, boot and judge each cell, and write the results.
 
-One bad cell never stops the others, and every planned case is in ``results.json`` from the first moment.
+A cell that fails does not stop the others, and every planned case is in ``results.json`` from the start.
 
     OUT/<run>/results.json junit.xml report.html events.jsonl
-    OUT/<run>/shared/…                     what cells have in common: bzImage, guest.cpio, the base's log,
+    OUT/<run>/shared/…                     files of several cells: bzImage, guest.cpio, the base's log,
                                            and the cases' scripts as they ran
     OUT/<run>/<cell>/config build.log console.log verdict.log cell.cpio reproduce.sh
     OUT/latest -> <run>
@@ -11,25 +11,19 @@ One bad cell never stops the others, and every planned case is in ``results.json
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import assert_never
 
 from kmodpipe import results
-from kmodpipe.build.configured import Buildable, Configured, RuledOut
-from kmodpipe.build.elf import kernel_build_ids
+from kmodpipe.build.configured import RuledOut
 from kmodpipe.build.stages import Subject
-from kmodpipe.cache.store import Artifact, made_as
 from kmodpipe.judge import dead_axes
 from kmodpipe.judge.cases import CellContext
-from kmodpipe.kconfig import Flavour
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.pipeline import provenance, snapshot
 from kmodpipe.pipeline.builder import (
@@ -42,98 +36,108 @@ from kmodpipe.pipeline.builder import (
     StageMaker,
     Tally,
 )
-from kmodpipe.pipeline.cell_run import CellJob, Execution, GuestFiles
+from kmodpipe.pipeline.cell_folder import (
+    GuestCopies,
+    artifacts,
+    write_configuration,
+    write_reproduce_scripts,
+)
+from kmodpipe.pipeline.cell_run import CellJob, Execution
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
 from kmodpipe.util import os_errors, signals
-from kmodpipe.util.digest import digest_file
-from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
-from kmodpipe.util.files import write_atomically
+from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.workers import gather, workers
-from kmodpipe.vm import accel, cpu_time, reproduce_script, speed
+from kmodpipe.vm import accel, cpu_time, speed
 from kmodpipe.vm.accel import Accel
-from kmodpipe.vm.qemu import qemu_argv
 from kmodpipe.vm.speed import Speed
 
+# How many guests of one cell get a span in the timeline: a soak has thousands.
 _TIMED_GUESTS = 50
-"""Guests of one cell whose times are kept: a soak has thousands."""
 
 
-def build(bench: Workspace, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
-    """Build every cell, boot none. Raises what stops everything; a cell's own failure is in its record."""
-    maker = StageMaker(bench, folder)
-    builder = CellBuilder(bench, maker)
+def build(workspace: Workspace, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
+    """Build every cell, and boot none. A cell's own failure is returned; other errors are raised."""
+    maker = StageMaker(workspace, folder)
+    builder = CellBuilder(workspace, maker)
 
     def one(row: Row) -> Built:
-        _keep_configuration(folder, row[1])
+        write_configuration(folder, row[1])
         return builder.cell(*row)
 
-    with workers(bench.spec.jobs) as pool:
+    with workers(workspace.spec.jobs) as pool:
         builds = [pool.submit(one, row) for row in builder.prepare(pool)]
         gather(builds)
     return tuple(build.result() for build in builds), maker.tally
 
 
-def find_dead_axes(bench: Workspace, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
-    """The axes that make no difference to the modules of ``built``, the cells of a whole run."""
+def find_dead_axes(workspace: Workspace, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
+    """Return the axes that make no difference to the modules of ``built``, all cells of a run."""
     by_id = {one.cell.id: one for one in built}
     products = [
         dead_axes.Product(cell, dead_axes.content(one.base, one.module) if isinstance(one, BuiltCell) else "")
-        for cell in bench.spec.cells
+        for cell in workspace.spec.cells
         if not isinstance(one := by_id[cell.id], RuledOut)
     ]
-    subjects = {subject.variant.name: subject for subject in bench.subjects}
-    selected = bench.spec.selected
-    return dead_axes.find(products, subjects, bench.spec.module, selected=selected)
+    subjects = {subject.variant.name: subject for subject in workspace.subjects}
+    selected = workspace.spec.selected
+    return dead_axes.find(products, subjects, workspace.spec.module, selected=selected)
 
 
-def test(bench: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str] | None = None) -> Run:
-    """Build, boot and judge every cell; return the run as it ended, complete on the disk too.
+def test(
+    workspace: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str] | None = None
+) -> Run:
+    """Build, boot and judge every cell, write the results, and return them.
 
-    ``accel`` is the accelerator that was proved; ``notes`` are properties that the run gets beyond its own.
-    Ctrl-C and errors that stop everything leave the results written, the rest marked, and go through.
+    ``accel`` is an accelerator that was proved to work; ``notes`` are properties to add to the run's own.
+    After Ctrl-C or an error that stops the run, the results are written with the rest marked as not run, and
+    the exception is raised.
     """
-    tester = _Tester(bench, folder, accel, notes or {})
+    test_run = _TestRun(workspace, folder, accel, notes or {})
     try:
-        tester.run()
+        test_run.run()
     except BaseException as e:
         shortage = e if isinstance(e, KmodpipeError) else from_system(e)
         if shortage is None and isinstance(e, OSError):
-            shortage = os_errors.explain(e, bench.places)
+            shortage = os_errors.explain(e, workspace.places)
         stopped = "interrupted" if isinstance(e, KeyboardInterrupt) else f"a defect: {type(e).__name__}"
-        tester.close(interrupted=shortage.what if shortage else stopped)
+        test_run.finish(interrupted=shortage.what if shortage else stopped)
         raise
-    tester.close()
-    return tester.results
+    test_run.finish()
+    return test_run.results
 
 
-class _Tester:
-    """One test run: its workers, its results so far."""
+class _TestRun:
+    """Runs the cells in a pool of workers, and keeps the results so far."""
 
-    def __init__(self, bench: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str]) -> None:
-        self._bench = bench
+    def __init__(
+        self, workspace: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str]
+    ) -> None:
+        self._workspace = workspace
         self._folder = folder
         self._notes = notes
-        self._builder = CellBuilder(bench, StageMaker(bench, folder))
+        self._builder = CellBuilder(workspace, StageMaker(workspace, folder))
         self._lock = threading.Lock()
         self._began, self._clock = datetime.now(UTC), time.monotonic()
         self._partial: dict[str, Execution] = {}
         self._guests: list[Span] = []
         self._accel = accel
         self._speed = Speed()
-        self._slots = GuestSlots(bench.spec.jobs)
-        lib = bench.spec.project.images / "guest" / "lib.sh"
-        self._snapshot = snapshot.take(bench.spec.cases, lib, folder.shared)
-        self.results = results.planned(self._skeleton())
+        self._slots = GuestSlots(workspace.spec.jobs)
+        lib = workspace.spec.project.images / "guest" / "lib.sh"
+        self._snapshot = snapshot.take(workspace.spec.cases, lib, folder.shared)
+        self._copies = GuestCopies(folder, self._snapshot.lib)
+        self.results = results.planned(self._plan())
         self._save()
 
-    def _skeleton(self) -> Run:
-        bench = self._bench
-        given = bench.spec.case_arguments
+    def _plan(self) -> Run:
+        """Return the run with its cells and cases, and no result."""
+        workspace = self._workspace
+        given = workspace.spec.case_arguments
         return Run(
             id=self._folder.id,
             started=self._began.isoformat(timespec="seconds"),
@@ -143,36 +147,38 @@ class _Tester:
             ),
             cells=tuple(
                 CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice), flavour=c.flavour.name)
-                for c in bench.spec.cells
+                for c in workspace.spec.cells
             ),
-            properties=provenance.of_run(bench, self._accel, self._notes),
+            properties=provenance.of_run(workspace, self._accel, self._notes),
         )
 
     def run(self) -> None:
-        with workers(self._bench.spec.jobs) as pool:
+        """Build and test all cells."""
+        with workers(self._workspace.spec.jobs) as pool:
             rows = self._builder.prepare(pool)
             guest = self._builder.guest()
             if self._builder.bases:
                 proof = accel.ProofKernel(self._builder.bases[0].path / "out" / "bzImage", guest.rootfs)
-                self._accel = accel.confirm(self._accel, proof, self._bench.store.cache, self._bench.screen)
-            self._measure()
-            # Builds before boots, each a task of its own: two short ones leave less of a processor idle at
-            # the end than a long one. No boot waits for a build that has not begun.
+                workspace = self._workspace
+                self._accel = accel.confirm(self._accel, proof, workspace.store.cache, workspace.screen)
+            self._measure_speed()
+            # All builds are submitted before the boots, so that no boot waits for a build that has not begun.
+            # A build and a boot are two tasks: with shorter tasks fewer workers are idle at the end.
             builds = [pool.submit(self._build, row) for row in rows]
             boots = [
-                pool.submit(self._cell, subject, build, guest)
+                pool.submit(self._test_cell, subject, build, guest)
                 for (subject, _), build in zip(rows, builds, strict=True)
             ]
             gather([*builds, *boots])
-        found = find_dead_axes(self._bench, [build.result() for build in builds])
+        found = find_dead_axes(self._workspace, [build.result() for build in builds])
         with self._lock:
             self.results = replace(self.results, dead_axes=found)
 
-    def _measure(self) -> None:
-        """How fast this machine is now, with the accelerator that will be used."""
-        with self._bench.store.scratch("speed-") as scratch:
+    def _measure_speed(self) -> None:
+        """Measure how fast this machine is now, with the accelerator that the guests will use."""
+        with self._workspace.store.scratch("speed-") as scratch:
             self._speed = speed.measure(self._accel, scratch)
-        self._bench.screen.say(f"this machine's speed: {self._speed.describe()}")
+        self._workspace.screen.say(f"this machine's speed: {self._speed.describe()}")
         with self._lock:
             found = {
                 **self.results.properties,
@@ -182,93 +188,83 @@ class _Tester:
             self.results = replace(self.results, properties=found)
 
     def _build(self, row: Row) -> Built:
-        _keep_configuration(self._folder, row[1])
+        write_configuration(self._folder, row[1])
         return self._builder.cell(*row)
 
-    def _cell(self, subject: Subject, build: Future[Built], guest: GuestParts) -> None:
+    def _test_cell(self, subject: Subject, build: Future[Built], guest: GuestParts) -> None:
+        """Wait for a cell's build, run its cases, and record the result."""
         built = build.result()
-        blank = self._blank(built.cell.id)
+        planned = self._planned(built.cell.id)
         match built:
             case RuledOut(_, reason):
-                ended = replace(blank, state=State.SKIPPED, reason=reason)
+                ended = replace(planned, state=State.SKIPPED, reason=reason)
             case BuildFailed(_, failure):
                 fault = isinstance(failure, KernelFailure)
-                ended = self._unfinished(blank, State.BUILD_FAILED if fault else State.INFRA, failure)
+                ended = self._unfinished(planned, State.BUILD_FAILED if fault else State.INFRA, failure)
             case BuiltCell():
                 try:
-                    with os_errors.explained(*self._bench.places):
-                        ended = self._boot(blank, subject, built, guest)
+                    with os_errors.explained(*self._workspace.places):
+                        ended = self._run_cases(planned, subject, built, guest)
                 except Interrupted:
                     raise
                 except KmodpipeError as e:
-                    ended = self._unfinished(blank, State.INFRA, e)
+                    ended = self._unfinished(planned, State.INFRA, e)
             case _:
                 assert_never(built)
-        self._settle(ended)
+        self._record(ended)
 
-    def _unfinished(self, blank: CellResult, state: State, error: KmodpipeError) -> CellResult:
-        """The result of a cell that ``error`` stopped, with what its folder holds so far."""
-        return replace(blank, state=state, reason=str(error), artifacts=self._artifacts(blank.cell))
+    def _unfinished(self, planned: CellResult, state: State, error: KmodpipeError) -> CellResult:
+        """Return the result of a cell that ``error`` stopped, with the files that are in its folder."""
+        files = artifacts(self._folder, planned.cell)
+        return replace(planned, state=state, reason=str(error), artifacts=files)
 
-    def _blank(self, cell_id: str) -> CellResult:
-        """The cell as planned, without the places kept for its cases."""
+    def _planned(self, cell_id: str) -> CellResult:
+        """Return the cell as it was planned, without its cases."""
         return replace(next(c for c in self.results.cells if c.cell == cell_id), cases=())
 
-    def _boot(self, blank: CellResult, subject: Subject, built: BuiltCell, guest: GuestParts) -> CellResult:
+    def _run_cases(
+        self, planned: CellResult, subject: Subject, built: BuiltCell, guest: GuestParts
+    ) -> CellResult:
+        """Run the cases of a cell in guests, write the reproduce scripts, and return the result."""
         cell_id, flavour = built.cell.id, built.cell.flavour
         folder = self._folder.cell(cell_id)
-        files = self._guest_files(built.base, built.module, guest, flavour)
+        files = self._copies.of(built, guest)
         context = CellContext(
-            cell_id, subject.variant.name, subject.variant.design, dict(blank.choice),
+            cell_id, subject.variant.name, subject.variant.design, dict(planned.choice),
             built.configured.final, flavour.name, subject.variant.partial,
         )  # fmt: skip
         with (
-            self._bench.screen.step(f"test {cell_id}") as step,
-            self._bench.store.scratch("boot-") as scratch,
+            self._workspace.screen.step(f"test {cell_id}") as step,
+            self._workspace.store.scratch("boot-") as scratch,
         ):
-            spec = self._bench.spec
+            spec = self._workspace.spec
             job = CellJob(
                 context, self._snapshot.cases, files, folder, scratch, self._accel, spec.project.deadlines,
                 shuffle=spec.shuffle,
-                retries=spec.tries,
+                retries=spec.retries,
                 speed=self._speed.factor,
-                known_benign=KnownBenign(spec.benign, self._bench.tree.kernel_version),
+                known_benign=KnownBenign(spec.benign, self._workspace.tree.kernel_version),
             )  # fmt: skip
             execution = Execution(job, step.update, self._slots)
             self._partial[cell_id] = execution
             try:
                 done = execution.run()
             finally:
-                self._remember(cell_id, execution)
+                self._note_guests(cell_id, execution)
             del self._partial[cell_id]
             step.finish(", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n))
-        for boot in done.boots:
-            if not boot.kept:
-                continue
-            reproduce_script.write(
-                folder,
-                argv=qemu_argv(
-                    replace(boot.record.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@")),
-                    channel="@CHANNEL@",
-                ),
-                kernel=os.path.relpath(files.kernel, folder),
-                initramfs_parts=(
-                    *(os.path.relpath(archive, folder) for archive in (files.rootfs, *files.tools)),
-                    boot.cell_cpio.name,
-                ),
-                comment={"cell": cell_id, "flavour": str(flavour), **self.results.properties},
-                guest=boot.number,
-            )
+        comment = {"cell": cell_id, "flavour": str(flavour), **self.results.properties}
+        write_reproduce_scripts(folder, files, done.boots, comment)
         return replace(
-            blank,
+            planned,
             state=State.RAN,
             cases=done.results,
             properties=provenance.of_cell(built, guest, files, done, self._accel),
-            artifacts=self._artifacts(cell_id),
+            artifacts=artifacts(self._folder, cell_id),
         )
 
-    def _remember(self, cell_id: str, execution: Execution) -> None:
-        """Note when the cell's guests ran; of many, the first."""
+    def _note_guests(self, cell_id: str, execution: Execution) -> None:
+        """Add the times of the cell's first guests to the timeline."""
         spans = [
             Span(
                 "guest", cell_id, round(boot.began, 3), round(own.duration_s, 3), own.end.value, own.to_init_s
@@ -279,29 +275,8 @@ class _Tester:
         with self._lock:
             self._guests += spans
 
-    def _guest_files(
-        self, base: Artifact, module: Artifact, guest: GuestParts, flavour: Flavour
-    ) -> GuestFiles:
-        shared = self._folder.shared
-        kernel_id, module_ids = kernel_build_ids(base, module)
-        modules = tuple(sorted((module.path / "out").glob("*.ko")))
-        digests = {p.stem.replace("-", "_"): made_as(p) for p in modules}
-        with self._lock:
-            kernel = _copy(base.path / "out" / "bzImage", shared / f"bzImage-{base.key[:12]}")
-            rootfs = _copy(guest.rootfs, shared / "guest.cpio")
-            tools = tuple(
-                _copy(guest.toolsets[name], shared / f"tools-{name}.cpio") for name in flavour.tools
-            )
-        return GuestFiles(
-            kernel, rootfs, self._snapshot.lib, modules, kernel_id, module_ids, digests, tools, flavour.env,
-            flavour.memory_mib, flavour.cpus, flavour.slow, base.path / "out" / "vmlinux",
-        )  # fmt: skip
-
-    def _artifacts(self, cell_id: str) -> Mapping[str, str]:
-        folder = self._folder.cell(cell_id)
-        return {p.name: f"{cell_id}/{p.name}" for p in sorted(folder.iterdir()) if p.is_file()}
-
-    def _settle(self, cell: CellResult) -> None:
+    def _record(self, cell: CellResult) -> None:
+        """Put a cell's result into the results, and write them."""
         with self._lock:
             self.results = results.with_cell(self.results, cell)
             self._save()
@@ -309,20 +284,23 @@ class _Tester:
     def _save(self) -> None:
         results.save(self.results, self._folder.path / "results.json")
 
-    def close(self, interrupted: str = "") -> None:
-        """Write the last word: what was cut off keeps the verdicts it had."""
+    def finish(self, interrupted: str = "") -> None:
+        """Write the final results and reports. ``interrupted`` is why the run ended early, '' if it did not.
+
+        Cells that were running keep the verdicts that they had.
+        """
         with signals.held(), self._lock:
             if interrupted:
                 for cell_id, execution in self._partial.items():
-                    partial = replace(self._blank(cell_id), cases=execution.results_so_far())
+                    partial = replace(self._planned(cell_id), cases=execution.results_so_far())
                     self.results = results.with_cell(self.results, partial)
                 self.results = results.interrupted(self.results, interrupted)
             steps = [
                 Span(kind, subject, step.began, step.seconds, step.outcome)
-                for step in self._bench.screen.done
+                for step in self._workspace.screen.done
                 for kind, _, subject in [step.name.partition(" ")]
             ]
-            # Not by the clock, which may have been set meanwhile: a run takes the time that it takes.
+            # By the monotonic clock: the system's time may have been set during the run.
             ended = self._began + timedelta(seconds=time.monotonic() - self._clock)
             properties = {**self.results.properties, "load.end": cpu_time.load_average()}
             self.results = replace(
@@ -337,31 +315,7 @@ class _Tester:
 
 
 def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
+    """Return how many results there are of each kind, for the screen."""
     words = {"pass": "as expected", "fail": "failed", "error": "without verdict", "skip": "skipped"}
-    told = {words[v]: sum(r.verdict.value == v and not r.flaky for r in found) for v in words}
-    return {**told, "flaky": sum(r.flaky for r in found)}
-
-
-def _keep_configuration(folder: RunFolder, configured: Configured) -> None:
-    if isinstance(configured, Buildable):
-        write_atomically(folder.cell(configured.cell.id) / "config", configured.text)
-
-
-def _copy(source: Path, target: Path) -> Path:
-    """``target`` with the content of ``source``; a copy, so that nobody who edits results edits the cache."""
-    if not target.exists():
-        try:
-            shutil.copyfile(source, target)
-        except OSError as e:
-            target.unlink(missing_ok=True)
-            raise os_errors.explain(e, (target.parent,)) or InfraError(
-                f"could not copy {source.name} to the results: {e.strerror}", where=str(target)
-            ) from e
-        if digest_file(target) != made_as(source):
-            target.unlink()
-            raise InfraError(
-                f"{source.name} was changed in the cache after the run had begun",
-                where=str(source),
-                hint="run the same command again: what is damaged is made again",
-            )
-    return target
+    counts = {words[v]: sum(r.verdict.value == v and not r.flaky for r in found) for v in words}
+    return {**counts, "flaky": sum(r.flaky for r in found)}

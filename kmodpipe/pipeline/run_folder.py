@@ -1,4 +1,4 @@
-"""The folder of a run: made at once, owned while the run goes on, removed only after."""
+"""Create, clean up and remove the folders of runs; a running process owns its folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from kmodpipe.util import os_errors, process_id
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.files import part_of, sweep_parts, write_atomically
 
+# The file that marks a run's folder; it holds the id of the process that runs, later `_ENDED`.
 _OWNER = ".kmodpipe-run"
-"""Marks a run's folder, and says which process made it."""
 _ENDED = "ended"
 
 
 class RunFolder:
-    """``OUT/<run>``: made at once, ``OUT/latest`` points to it. Its block is the run: before the end of that
-    nobody removes it."""
+    """Creates ``OUT/<run>`` and points ``OUT/latest`` to it.
+
+    As a context manager it marks the run as ended; before that, `remove_runs` does not remove it.
+    """
 
     def __init__(self, out: Path) -> None:
         try:
@@ -50,28 +52,33 @@ class RunFolder:
 
     @property
     def shared(self) -> Path:
+        """The folder for files of several cells."""
         return self.path / "shared"
 
     def cell(self, cell_id: str) -> Path:
+        """Return the folder of a cell, which is created on the first call."""
         folder = self.path / cell_id
         folder.mkdir(exist_ok=True)
         return folder
 
     def log(self, stage: Stage) -> Path:
-        """Where a stage's output goes: the cell's own folder for a module, shared for the rest."""
+        """Return the path of a stage's log: in the cell's own folder for a module, else in `shared`."""
         if stage.kind == "module":
             return self.cell(stage.label) / "build.log"
         return self.shared / f"{stage.kind}-{stage.label}.log"
 
 
 def _new_folder(out: Path) -> str:
-    """Make a run's folder below ``out`` that nobody else has: of two runs in one second, each gets its own.
-    It appears with its owner in it: one without would never be swept."""
+    """Create a new folder for a run below ``out``, and return its name.
+
+    The name has a random part, as two runs may begin in one second. The folder is renamed to it only when the
+    owner is written: a folder without owner would never be cleaned up.
+    """
     for _ in range(100):
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         made = part_of(out / name)
         (made / "shared").mkdir(parents=True)
-        (made / _OWNER).write_text(process_id.me())
+        (made / _OWNER).write_text(process_id.current())
         try:
             made.rename(out / name)
         except OSError as e:
@@ -84,15 +91,15 @@ def _new_folder(out: Path) -> str:
 
 
 def _no_folder(error: OSError, out: Path, what: str, hint: str) -> KmodpipeError:
-    """The user's trouble, unless the disk is full."""
-    trouble = os_errors.explain(error, (out,))
-    kind = InfraError if trouble and error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
-    said = (error.strerror or str(error)).lower()
-    return kind(f"{what} cannot be made: {said}", where=str(out), hint=trouble.hint if trouble else hint)
+    """Return the error for a folder that cannot be made: InfraError if the disk is full, else UserError."""
+    known = os_errors.explain(error, (out,))
+    kind = InfraError if known and error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
+    reason = (error.strerror or str(error)).lower()
+    return kind(f"{what} cannot be made: {reason}", where=str(out), hint=known.hint if known else hint)
 
 
 def _run_folders(out: Path) -> Iterator[tuple[Path, str]]:
-    """The run folders below ``out``, each with its owner."""
+    """Yield the run folders below ``out``, each with its owner."""
     for owner in sorted(out.glob(f"*/{_OWNER}")):
         with suppress(OSError):
             if not owner.parent.is_symlink():
@@ -100,7 +107,7 @@ def _run_folders(out: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _sweep_runs(out: Path) -> None:
-    """Remove what killed runs were about to write; their results stay, unfinished as they are. Once a run."""
+    """Remove the temporary files of killed runs, and mark the runs as ended. Their results stay."""
     sweep_parts(out)
     for run, owner in _run_folders(out):
         if owner != _ENDED and not process_id.runs(owner):
@@ -111,8 +118,10 @@ def _sweep_runs(out: Path) -> None:
 
 
 def remove_runs(out: Path) -> int:
-    """Remove the run folders below ``out``, and ``out`` itself once it is empty; returns how many. Runs that
-    go on stay, and whatever else somebody keeps there."""
+    """Remove the folders of ended runs below ``out``, and return how many there were.
+
+    Other files in ``out`` stay; ``out`` itself is removed if it is empty then.
+    """
     removed = 0
     for run, owner in _run_folders(out):
         if not process_id.runs(owner):

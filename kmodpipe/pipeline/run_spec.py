@@ -1,4 +1,4 @@
-"""What one command is to do: every name resolved, nothing fetched, nothing started."""
+"""The record of what a command is to do: all names are resolved, nothing is fetched or started."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ class RunSpec:
     share: str = ""
     # The tree's moving branch head instead of its pinned commit.
     head: bool = False
-    # A moving branch is asked for anew: not what it was when it was fetched.
+    # The latest commit of a moving branch instead of the one in the cache.
     latest: bool = False
-    # Cells were picked out of the matrix.
+    # Whether the cells are a selection of the matrix.
     selected: bool = False
     cases: tuple[Case, ...] = ()
-    tries: RetryPolicy = field(default_factory=RetryPolicy)
-    # The seed of the cases' order; 0 is the declared one.
+    retries: RetryPolicy = field(default_factory=RetryPolicy)
+    # The seed of the cases' order; 0 keeps the declared order.
     shuffle: int = 0
-    # Reports of the kernel that are let off.
+    # Known benign reports of the kernel.
     benign: tuple[Benign, ...] = ()
     # The command as it was typed.
     command: str = ""
-    # The command that runs results again, without series, cell and case.
+    # The command that runs a case again, without the options for series, cell and case.
     repeat_command: str = "invoke test"
-    # How series and cases were given that are not found by their name, by their name.
+    # The command-line arguments of series and cases that are not found by name (paths …), by name.
     series_arguments: Mapping[str, str] = field(default_factory=dict)
     case_arguments: Mapping[str, str] = field(default_factory=dict)
-    # What the verdicts depend on of the command line, as plain JSON.
+    # The options that the verdicts depend on, as plain JSON.
     question: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -65,7 +65,7 @@ class RunSpec:
         return tuple({cell.flavour.name: cell.flavour for cell in self.cells}.values())
 
     def cells_of(self, variant: str, flavour: Flavour | None = None) -> tuple[Cell, ...]:
-        """Return the cells of one variant, in one flavour or in all."""
+        """Return the cells of one variant, in one flavour or in all of them."""
         return tuple(
             cell for cell in self.cells if cell.variant.name == variant and flavour in (None, cell.flavour)
         )
@@ -74,16 +74,16 @@ class RunSpec:
 def choose_cells(
     matrix: Matrix, variants: Sequence[Variant], flavours: Iterable[str], patterns: Sequence[str]
 ) -> tuple[Cell, ...]:
-    """Return the cells of ``flavours`` whose ids match one of ``patterns``; all where there are none.
+    """Return the cells of ``flavours`` whose ids match one of ``patterns``, or all if there are no patterns.
 
-    Raises UserError with the near ids for a pattern that matches nothing.
+    Raises UserError with similar ids if a pattern matches no cell.
     """
     flavours = tuple(flavours)
     known = kconfig.expand(matrix, variants, kconfig.flavours_of(matrix, flavours))
     if not patterns:
         return known
-    # A cell's id is enough to name it: where no flavour is asked for, what fits no plain cell may be one of
-    # a flavour's.
+    # If no flavour is requested, a pattern that matches no plain cell is tried on cells of all flavours: the
+    # id of a cell is enough to select it.
     others = () if flavours else kconfig.expand(matrix, variants, tuple(matrix.flavours.values()))
     wanted: set[str] = set()
     for pattern in patterns:
@@ -100,13 +100,13 @@ def _hits(pattern: str, cells: Sequence[Cell]) -> list[str]:
     return [i for i in ids if i == pattern] or fnmatch.filter(ids, pattern)
 
 
-def only_module(series: Iterable[Series], matrix: Matrix, asked: str) -> str:
-    """Return the one module folder of a run: the one asked for, else the series', else the matrix's.
+def only_module(series: Iterable[Series], matrix: Matrix, option: str) -> str:
+    """Return the one module folder of a run: the option's, else the series', else the matrix's.
 
     Raises UserError where series disagree or nothing names one.
     """
-    if asked:
-        return _module_folder(asked, "--module")
+    if option:
+        return _module_folder(option, "--module")
     named = {s.module.strip("/"): s.name for s in series if s.module}
     if len(named) > 1:
         raise UserError(
@@ -119,16 +119,16 @@ def only_module(series: Iterable[Series], matrix: Matrix, asked: str) -> str:
     if matrix.module:
         return _module_folder(matrix.module, str(matrix.path))
     raise UserError(
-        "nothing says which module is under test",
+        "no module under test is given",
         where=str(matrix.path),
         hint='--module FOLDER, or module = "…" in series.toml or the matrix file',
     )
 
 
 def _module_folder(folder: str, where: str) -> str:
-    """The folder as it is used. Raises UserError for one that cannot be below a tree."""
+    """Return ``folder`` without slashes at its ends. Raises UserError if it cannot be a folder of a tree."""
     name = folder.strip("/")
-    # It stands in make's targets and in paths of the tree and of the object folder.
+    # It is part of make's targets, and of paths in the tree and in the object folder.
     if not re.fullmatch(r"[\w.+,-]+(?:/[\w.+,-]+)*", name, re.ASCII) or not paths.is_plain(name):
         raise UserError(
             f"not a module folder: {folder!r}",

@@ -1,4 +1,4 @@
-"""`invoke boot`: one cell's guest with a shell in it, on this terminal."""
+"""Boot one cell's guest with a shell on this terminal, for `invoke boot`."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from kmodpipe.vm.initramfs import BootContents, concatenate, pack_cell
 from kmodpipe.vm.qemu import MachineSpec, interactive
 
 
-def shell(bench: Workspace, folder: RunFolder, accel: Accel) -> int:
-    """Build the one cell of the bench and boot it with a shell; returns QEMU's exit status.
+def shell(workspace: Workspace, folder: RunFolder, accel: Accel) -> int:
+    """Build the only cell of the workspace, and boot it with a shell. Return QEMU's exit status.
 
-    Raises UserError for a cell that is ruled out, and the build's own error for one that does not build.
+    Raises UserError if the cell is ruled out, and the build's error if it does not build.
     """
-    builder = CellBuilder(bench, StageMaker(bench, folder))
-    with workers(bench.spec.jobs) as pool:
+    builder = CellBuilder(workspace, StageMaker(workspace, folder))
+    with workers(workspace.spec.jobs) as pool:
         rows = builder.prepare(pool)
         built = builder.cell(*rows[0])
     match built:
         case BuiltCell():
-            return _boot(bench, built, builder.guest(), accel)
+            return _boot(workspace, built, builder.guest(), accel)
         case RuledOut(cell, reason):
             raise UserError(f"{cell.id} is ruled out: {reason}")
         case BuildFailed(_, failure):
@@ -37,20 +37,20 @@ def shell(bench: Workspace, folder: RunFolder, accel: Accel) -> int:
             assert_never(built)
 
 
-def _boot(bench: Workspace, built: BuiltCell, guest: GuestParts, accel: Accel) -> int:
+def _boot(workspace: Workspace, built: BuiltCell, guest: GuestParts, accel: Accel) -> int:
     flavour = built.cell.flavour
-    with bench.store.scratch("shell-") as scratch:
+    with workspace.store.scratch("shell-") as scratch:
         cell_cpio = scratch / "cell.cpio"
         contents = BootContents(
             nonce=secrets.token_hex(16),
-            lib=bench.spec.project.images / "guest" / "lib.sh",
+            lib=workspace.spec.project.images / "guest" / "lib.sh",
             modules=sorted((built.module.path / "out").glob("*.ko")),
             env=flavour.env,
             with_shell=True,
         )
         pack_cell(cell_cpio, contents)
         initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *guest.tools(flavour), cell_cpio))
-        bench.screen.say(f"{built.cell.id}: a shell in its guest; exit, or Ctrl-A X, ends it")
+        workspace.screen.say(f"{built.cell.id}: a shell in its guest; end it with exit, or Ctrl-A X")
         return interactive(
             MachineSpec(
                 built.base.path / "out" / "bzImage",

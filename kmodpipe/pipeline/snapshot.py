@@ -1,9 +1,11 @@
-"""What a run reads of the project, as it was when the run began: files are edited, and branches checked out,
-while it builds and boots, and what ran has to be what is written down.
+"""Copy the project's files that a run uses when it begins.
 
-    OUT/<run>/shared/lib.sh                  the cases, kept beside the results
+While a run builds and boots, the user may edit files or check out another branch; the results have to
+describe what really ran.
+
+    OUT/<run>/shared/lib.sh                  the cases and their shell library
     OUT/<run>/shared/cases/<id>/<script>
-    CACHE/store/recipes/<key>/builder guest  what builds kernels and guests
+    CACHE/store/recipes/<key>/builder guest  the recipes for kernels and guests
 """
 
 from __future__ import annotations
@@ -21,19 +23,21 @@ from kmodpipe.util.errors import InfraError, UserError
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Cases whose scripts are copies, and the copy of their shell library."""
+    """Copies of the cases and of their shell library."""
 
-    cases: tuple[Case, ...]
+    cases: tuple[Case, ...]  # with the paths of the copied scripts
     lib: Path
 
     def digest(self, case: Case) -> str:
-        """SHA-256 (hex) of all that decides what the case does in a guest."""
+        """Return the SHA-256 (hex) of all that defines what a case does in a guest."""
         return case.digest(self.lib.read_bytes())
 
 
 def take(cases: Iterable[Case], lib: Path, folder: Path) -> Snapshot:
-    """Copy what the guests are to run into ``folder``. Raises UserError for a script that cannot be read,
-    InfraError for a copy that cannot be written."""
+    """Copy the scripts of the cases and their library to ``folder``.
+
+    Raises UserError if a script cannot be read, InfraError if a copy cannot be written.
+    """
     copied = tuple(
         replace(case, path=_copy(case.path, folder / "cases" / case.id / case.path.name)) for case in cases
     )
@@ -41,15 +45,17 @@ def take(cases: Iterable[Case], lib: Path, folder: Path) -> Snapshot:
 
 
 def recipes(images: Path, store: Store) -> Path:
-    """A copy of the recipes below ``images``, without the cases, that is theirs for good. Raises InfraError
-    where they change while they are read."""
+    """Return a copy of the recipes below ``images`` that does not change, without the cases.
+
+    Raises InfraError if the recipes change while they are read.
+    """
     digest = _recipes_digest(images)
 
     def make(folder: Path) -> None:
         for path in _recipe_files(images):
             target = folder / path.relative_to(images)
             _copy(path, target)
-            # Readable for the builder's user, whatever umask the project was checked out with.
+            # Readable for the user in the container, whatever umask the project was checked out with.
             target.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
         if _recipes_digest(folder) != digest:
             raise InfraError(

@@ -1,8 +1,8 @@
-"""Many guests of one cell at once, and what of theirs is kept.
+"""Run many guests of one cell at once, and decide which of their files to keep.
 
 A soak boots a fresh guest for every run of a case. All cells together have no more guests at a time than the
-run has jobs. Of hundreds of logs nobody reads those of the guests in which nothing happened: kept are the
-first guest of each case, to compare with, and those that went wrong, up to `MOST_KEPT` a case.
+run has jobs. Kept are the files of the first guest of each case, to compare with, and of those that failed
+or had no verdict, up to `MOST_KEPT` a case.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _UNEVENTFUL = (Verdict.PASS, Verdict.SKIP)
 
 
 class GuestSlots:
-    """Slots for a bounded number of guests at a time, shared by all cells."""
+    """Limits how many guests run at a time; shared by all cells."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -30,13 +30,16 @@ class GuestSlots:
 
     @contextmanager
     def one(self) -> Iterator[None]:
+        """Hold one slot in the block; wait until one is free."""
         with self._free:
             yield
 
 
 def in_parallel(jobs: Sequence[int], slots: GuestSlots, run: Callable[[int, int], None]) -> None:
-    """``run(number, job)`` for every job, numbered from 1 and started in this order, as many at once as there
-    are slots. The first error ends it, when those that run have ended."""
+    """Call ``run(number, job)`` for each job, with numbers from 1, as many at once as there are slots.
+
+    After an error no further job is started, and the error is raised when those that run have ended.
+    """
     rest = iter(enumerate(jobs, 1))
     lock, over = threading.Lock(), threading.Event()
 
@@ -68,20 +71,20 @@ class Progress:
     verdicts: Counter[Verdict]
 
     def describe(self) -> str:
-        """Return ``12 of 200 guests, 1 failed``."""
+        """Return a text such as ``12 of 200 guests, 1 failed``."""
         bad = {"failed": self.verdicts[Verdict.FAIL], "without verdict": self.verdicts[Verdict.ERROR]}
         parts = [f"{self.done} of {self.total} guests", *(f"{n} {word}" for word, n in bad.items() if n)]
         return ", ".join(parts)
 
 
-class Shelf:
-    """The files of a soak's guests, and which of them stay."""
+class LogRetention:
+    """Decides which guests of a soak keep their files."""
 
     def __init__(self) -> None:
         self._bad: Counter[str] = Counter()
 
     def keeps(self, result: CaseResult) -> bool:
-        """Whether the files of a guest that gave ``result`` stay, were it not the first of its case."""
+        """Return whether to keep the files of a guest with this result, apart from the first of each case."""
         if result.verdict in _UNEVENTFUL:
             return False
         self._bad[result.case] += 1
@@ -89,8 +92,6 @@ class Shelf:
 
 
 def remove(files: Sequence[Path]) -> None:
+    """Remove those of ``files`` that exist."""
     for file in files:
         file.unlink(missing_ok=True)
-
-
-__all__ = ["MOST_KEPT", "GuestSlots", "Progress", "Shelf", "in_parallel", "remove"]

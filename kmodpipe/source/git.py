@@ -277,7 +277,7 @@ def _listing(cache: Path, commit: str, what: str) -> list[_Entry]:
     """Return the files of a commit. Raise UserError if it has none, or more than any kernel."""
     try:
         done = run_git(cache, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, whole=True)
-    except process.TooMuch as e:
+    except process.OutputTooLarge as e:
         raise UserError("the commit holds far more files than a kernel", where=what) from e
     entries = []
     for row in done.stdout.split(b"\0")[:-1]:

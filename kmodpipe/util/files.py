@@ -34,7 +34,7 @@ def write_atomically(path: Path, data: str | bytes) -> None:
 
 def part_of(path: Path) -> Path:
     """Return a new name beside ``path`` for its next content; it names the writer, for `sweep_parts`."""
-    owner = process_id.me().replace(" ", "~")
+    owner = process_id.current().replace(" ", "~")
     return path.with_name(f".{path.name[:100]}.{owner}~{secrets.token_hex(4)}.part")
 
 
@@ -50,7 +50,7 @@ def temporary(prefix: str) -> Iterator[Path]:
             owner = left.name.removeprefix("kmodpipe-").rpartition("~")[0]
             if left.lstat().st_uid == os.getuid() and not process_id.runs(owner.replace("~", " ")):
                 paths.remove(left)
-    owner = process_id.me().replace(" ", "~")
+    owner = process_id.current().replace(" ", "~")
     with tempfile.TemporaryDirectory(prefix=f"kmodpipe-{owner}~{prefix}", dir=place) as folder:
         yield Path(folder)
 

@@ -1,7 +1,6 @@
-"""Lines of a program's output as it comes, in pieces of any size, and the last of them.
+"""Split a program's output into lines as it arrives, and keep the last lines.
 
-Nothing here grows without bound, whatever the program writes: a line keeps its last 8 KiB, a tail its last
-lines.
+Memory is bounded whatever the program writes: of a line the last 8 KiB are kept, of an output the last lines.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ _FILE_BYTES = 16384
 
 
 class LineSplitter:
-    """Cuts one stream into lines."""
+    """Splits one stream into lines."""
 
     def __init__(self) -> None:
         self._partial = b""
 
     def feed(self, data: bytes, last: int | None = None) -> list[str]:
-        """Return the lines that end in ``data``; only the ``last`` so many, where a number is given."""
-        # Cut out from the end: of a flood of short lines few are looked at.
+        """Take the next bytes; return the lines that they complete, of these only the ``last`` so many."""
+        # Split from the end: of a flood of short lines only the last ones are decoded.
         most = -1 if last is None else last + 1
         *lines, partial = (self._partial + data).rsplit(b"\n", most)
         self._partial = partial[-_LINE_BYTES:]
@@ -30,7 +29,7 @@ class LineSplitter:
 
     @property
     def rest(self) -> str:
-        """What came after the last end of a line."""
+        """The incomplete line at the end."""
         return _decoded(self._partial)
 
 
@@ -42,36 +41,39 @@ class Tail:
         self._lines: deque[str] = deque(maxlen=most)
 
     def add(self, *lines: str) -> None:
+        """Append lines, and drop the oldest beyond `most`."""
         self._lines.extend(lines)
 
     @property
     def text(self) -> str:
+        """The lines as one text."""
         return "\n".join(self._lines)
 
 
 class LineOutput:
-    """The last lines of what a program writes to one or more streams; each line is passed on as it ends."""
+    """Keeps the last lines of a program's output, from one or more streams, and passes each line on."""
 
     def __init__(self, on_line: Callable[[str], None] | None, *, streams: int = 1) -> None:
         self._on_line = on_line
         self._tail = Tail()
-        # A line that one stream has not ended yet is not the beginning of another's.
+        # One for each stream: an incomplete line must not be joined with another stream's.
         self._streams = [LineSplitter() for _ in range(streams)]
 
     def feed(self, data: bytes, stream: int = 0) -> None:
+        """Take the next bytes of a stream."""
         for line in self._streams[stream].feed(data, None if self._on_line else self._tail.most):
             self._tail.add(line)
             if self._on_line:
                 self._on_line(line)
 
     def close(self) -> str:
-        """The output has ended, perhaps within a line; return its last lines."""
+        """End the output; return its last lines, with an incomplete one at the end."""
         self._tail.add(*(splitter.rest for splitter in self._streams if splitter.rest))
         return self._tail.text
 
 
 def tail_of(log: Path, start: int = 0, *, lines: int = 20) -> str:
-    """Return the last ``lines`` lines written to ``log`` after byte ``start``; '' if it is unreadable."""
+    """Return the last ``lines`` lines of ``log`` after byte ``start``, '' if it cannot be read."""
     try:
         with log.open("rb") as f:
             f.seek(max(start, log.stat().st_size - _FILE_BYTES))

@@ -41,6 +41,6 @@ def lock(
                     raise InfraError(f"{path.name} is still locked by {owner}", where=str(path)) from None
                 time.sleep(0.1)
         f.truncate(0)
-        f.write(f"{process_id.command()}\n")
+        f.write(f"{process_id.describe()}\n")
         f.flush()
         yield

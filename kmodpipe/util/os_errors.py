@@ -1,7 +1,6 @@
-"""Trouble with files, named for what it is: a full disk, no inodes, a folder that may not be written.
+"""Turn OSErrors into errors that say what to do: a full disk, no inodes, a folder that is not writable …
 
-`explain` turns what Python raises into the error that a user can act on, so that code that writes files need
-not foresee what a disk can do.
+Code that writes files lets OSErrors pass; `explain` and `explained` translate them in one place.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from kmodpipe.util.errors import InfraError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FREE_IT = "free some space there, or run: invoke clean; then run the same command again"
-_GOES_ON = "then the same command goes on"
-# Limits of this process or machine, whatever was done when they were met: what happened, and what to do.
+_GOES_ON = "then run the same command again"
+# Limits of this process or machine, by errno: what happened, and what to do about it.
 _SHORTAGES = {
     errno.EMFILE: (
         "this process may not open more files",
@@ -31,14 +30,14 @@ _SHORTAGES = {
     errno.EAGAIN: ("no more processes or threads can be started", "raise the limit (ulimit -u, or -v)"),
     errno.EFBIG: ("a file may not grow any more", "raise the limit on the size of a file (ulimit -f)"),
 }
-# Trouble of the file system that a named file lies on, and what to do about it.
-_FILE_TROUBLE = {
+# Errors of a file or its file system, by errno: what to do about it.
+_FILE_ERRORS = {
     errno.EROFS: "mount it writable, or name another folder",
-    errno.EACCES: "look at who owns it, and at its permissions",
-    errno.EPERM: "look at who owns it, and whether its file system can do this",
-    errno.EIO: "look at the disk: dmesg tells",
+    errno.EACCES: "check its owner and its permissions",
+    errno.EPERM: "check its owner, and whether its file system can do this",
+    errno.EIO: "check the disk: look for its errors in dmesg",
     errno.ENAMETOOLONG: "name a cache and a results folder with shorter paths",
-    errno.ESTALE: "is the network file system still there?",
+    errno.ESTALE: "check whether the network file system is still mounted",
     errno.ENOLCK: "the file system has no locks: put the cache on a local disk",
     errno.EOPNOTSUPP: "the file system cannot do this: put the cache on a local disk",
     errno.ENOSYS: "the file system cannot do this: put the cache on a local disk",
@@ -46,7 +45,7 @@ _FILE_TROUBLE = {
 
 
 def from_system(error: BaseException) -> InfraError | None:
-    """Return the error for an exception that says this process or machine has no more to give, else None."""
+    """Return the error for an exception that means a limit of this process or machine, None for others."""
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, MemoryError):
         number = errno.ENOMEM
@@ -60,38 +59,38 @@ def from_system(error: BaseException) -> InfraError | None:
 
 
 def full(doing: str, *, where: str, detail: str = "") -> InfraError:
-    """Return the error for a disk that filled up while something was done."""
+    """Return the error for a disk that filled up while ``doing``: "the disk filled up while git ran"."""
     return InfraError(f"the disk filled up while {doing}", where=where, detail=detail, hint=_FREE_IT)
 
 
 def says_full(text: str) -> bool:
-    """Whether a program's output says that it found no room."""
+    """Return whether a program's output has the message of a full disk or quota."""
     return os.strerror(errno.ENOSPC) in text or os.strerror(errno.EDQUOT) in text
 
 
 def explain(error: OSError, places: Iterable[Path] = ()) -> InfraError | None:
-    """Return the error that tells a user what ``error`` means; None where it is no trouble of the machine's.
+    """Return the error for the user that ``error`` means, None if it does not come from the machine.
 
-    ``places`` are the folders that are written to: an error of a write does not say where it was.
+    ``places`` are the folders that are written to: the error of a write does not contain the file's name.
     """
     if error.errno in _FULL:
-        # What was too large for the room that is left may leave some: the fullest it is.
+        # The disk may have some space left, if the write was larger than that: take the fullest one.
         written = [Path(str(error.filename))] if error.filename else list(places)
         fullest = min(written, key=_free, default=None)
         what = "the disk is full" if error.errno == errno.ENOSPC else "the disk quota is used up"
         if error.errno == errno.ENOSPC and fullest is not None and not _free(fullest)[0]:
             what = "the disk has no inodes left"
         return InfraError(what, where=str(fullest or ""), hint=_FREE_IT)
-    if error.errno in _FILE_TROUBLE:
-        said = (error.strerror or str(error)).lower()
+    if error.errno in _FILE_ERRORS:
+        reason = (error.strerror or str(error)).lower()
         where = str(error.filename or "")
-        return InfraError(f"a file cannot be used: {said}", where=where, hint=_FILE_TROUBLE[error.errno])
+        return InfraError(f"a file cannot be used: {reason}", where=where, hint=_FILE_ERRORS[error.errno])
     return from_system(error)
 
 
 @contextmanager
 def explained(*places: Path) -> Iterator[None]:
-    """Raise what `explain` makes of an OSError in the block; the OSError itself where it makes nothing."""
+    """Replace an OSError in the block by the error that `explain` returns for it, if any."""
     try:
         yield
     except OSError as e:
@@ -101,22 +100,23 @@ def explained(*places: Path) -> Iterator[None]:
 
 
 def require_capable(cache: Path) -> None:
-    """Raise InfraError where the file system of ``cache`` cannot hold kernel trees and run what is built."""
+    """Raise InfraError if the file system of ``cache`` cannot hold kernel trees, or run what is built."""
     with explained(cache), tempfile.TemporaryDirectory(prefix=".probe-", dir=cache) as name:
-        lacks = _lacks(Path(name))
-    if lacks:
+        defect = _defect_of(Path(name))
+    if defect:
         raise InfraError(
-            f"the cache's file system cannot be used: it {lacks}",
+            f"the cache's file system cannot be used: it {defect}",
             where=str(cache),
             hint="set KMODPIPE_CACHE to a folder on a local disk: ext4, xfs or btrfs, mounted with exec",
         )
 
 
-def _lacks(folder: Path) -> str:
+def _defect_of(folder: Path) -> str:
+    """Return what the file system of an empty folder cannot do that the cache needs, '' if it can do all."""
     program = folder / "name"
     program.touch()
     if (folder / "NAME").exists():
-        return "does not tell small letters from capital ones, as kernel trees need"
+        return "is not case-sensitive, as kernel trees need"
     try:
         (folder / "link").symlink_to("name")
     except OSError:
@@ -133,20 +133,23 @@ def _lacks(folder: Path) -> str:
 
 
 def _free(path: Path) -> tuple[int, int]:
-    """Whether inodes are left (0 or 1) where ``path`` is, or what is above it, and how many bytes."""
+    """Return whether a file system has free inodes (0 or 1), and how many bytes are free.
+
+    It is that of ``path``, or of the nearest folder above that exists.
+    """
     try:
         while not path.exists() and path != path.parent:
             path = path.parent
         s = os.statvfs(path)
     except OSError:
         return 1, sys.maxsize
-    # File systems without a fixed table of inodes say 0 of 0.
+    # A file system without a fixed number of inodes reports 0 free of 0.
     inodes = int(bool(s.f_favail or not s.f_files))
-    # For root too: what is reserved for it is not for its containers.
+    # Not f_bfree, even for root: its containers cannot use the reserved blocks.
     return inodes, s.f_bavail * s.f_frsize
 
 
 def is_full(path: Path) -> bool:
-    """Whether nothing worth speaking of can be written where ``path`` is."""
+    """Return whether the file system of ``path`` has no inodes, or less than 64 KiB free."""
     inodes, free = _free(path)
     return not inodes or free < 64 * 1024

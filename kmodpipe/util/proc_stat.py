@@ -1,4 +1,4 @@
-"""The kernel's account of a process or a thread: the one place that reads ``/proc/PID/stat``."""
+"""Read ``/proc/PID/stat`` of processes and threads; no other file of the package does."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+# The unit of most times in /proc.
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-"""The unit of most times in /proc."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
     """Some fields of proc_pid_stat(5)."""
 
-    # One letter: R runs, S sleeps, D waits for a disk, T or t is stopped, Z or X is dead …
+    # One letter: R is running, S sleeping, D waiting for a disk, T or t stopped, Z or X dead …
     state: str
-    # Processor time in user and in kernel mode; a process's includes that of its threads, past ones too.
+    # Processor time in user and kernel mode; that of a process includes its threads, also those that ended.
     cpu_s: float
-    # When it began, in ticks since boot, as the kernel writes it.
+    # The start time in ticks since boot, as the kernel prints it.
     started: str
 
     @property
     def stopped(self) -> bool:
-        """Whether it stands still, as after SIGSTOP or under a debugger."""
+        """Whether it is stopped, as after SIGSTOP or under a debugger."""
         return self.state in "Tt"
 
     @property
@@ -33,14 +33,14 @@ class Stat:
 
 
 def of(pid: int) -> Stat | None:
-    """Return the account of a process, None where there is none."""
+    """Return the state of a process, None if there is no such process."""
     return read(Path(f"/proc/{pid}/stat"))
 
 
 def read(path: Path) -> Stat | None:
-    """Return what a file like ``/proc/PID/stat`` or ``/proc/PID/task/TID/stat`` says, None without one."""
+    """Return the content of a ``/proc/PID/stat`` or ``/proc/PID/task/TID/stat``, None if it is not there."""
     try:
-        # The name in parentheses may hold anything, a parenthesis, a line end or half a character too.
+        # The name in parentheses may contain any bytes: parentheses, line ends, a part of a character.
         fields = path.read_bytes().rpartition(b")")[2].decode("ascii").split()
         return Stat(fields[0], (int(fields[11]) + int(fields[12])) * TICK_S, "".join(fields[19:20]))
     except (OSError, ValueError, IndexError):

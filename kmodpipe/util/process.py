@@ -1,8 +1,8 @@
-"""The one door to subprocesses.
+"""Start and run child processes; nothing else in the package does.
 
-Argument lists only, a clean environment, one monotonic deadline, a process group of its own so that
-grandchildren go with the child, output to a file or to a bounded buffer. A failure is reported once, with
-the command as it can be pasted into a shell.
+Each child gets a list of arguments (no shell), a clean environment, a deadline by the monotonic clock, and a
+process group of its own, so that its own children end with it. Its output goes to a file or into a bounded
+buffer. Errors contain the command as it can be pasted into a shell.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.lines import LineOutput
 from kmodpipe.util.os_errors import from_system
 
-# What a tool may need to reach the network through this machine's own settings; nothing else of the
-# caller's environment (GIT_DIR, MAKEFLAGS, CROSS_COMPILE, LD_PRELOAD …) reaches a child.
+# The variables that a child inherits: what a tool needs to reach the network with this machine's settings.
+# All others (GIT_DIR, MAKEFLAGS, CROSS_COMPILE, LD_PRELOAD …) could change the result.
 _PASSED = (
     "PATH", "HOME", "TMPDIR", "TERM",
     "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY",
@@ -43,7 +43,7 @@ _TERM_GRACE_S = 2.0
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment every child gets: a few passed names, a fixed locale, then ``extra``."""
+    """Return the environment of a child: the variables in `_PASSED`, a fixed locale, and ``extra``."""
     env = {name: os.environ[name] for name in _PASSED if name in os.environ}
     env.setdefault("PATH", os.defpath)
     if "sbin" not in env["PATH"]:
@@ -54,33 +54,33 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def pasteable(argv: Sequence[str | os.PathLike[str]]) -> str:
-    """``argv`` as one line for a shell."""
+    """Return ``argv`` as one line for a shell."""
     return shlex.join(os.fspath(a) for a in argv)
 
 
 @dataclass(frozen=True)
 class Completed:
-    """A finished child. ``stdout`` is at most 16 MiB and empty when it went to a log; ``tail`` holds the
-    last lines of both streams; ``returncode`` is negative for a signal, as in ``subprocess``."""
+    """A child that has ended."""
 
     argv: tuple[str, ...]
-    returncode: int
-    stdout: bytes
-    tail: str
+    returncode: int  # negative for a signal, as in ``subprocess``
+    stdout: bytes  # at most 16 MiB; empty if it went to a log
+    tail: str  # the last lines of both streams
     duration_s: float
     timed_out: bool
 
     @property
     def text(self) -> str:
+        """``stdout`` decoded."""
         return self.stdout.decode("utf-8", "replace")
 
 
-class TooMuch(InfraError):
-    """A command whose whole output is needed wrote more than is ever kept."""
+class OutputTooLarge(InfraError):
+    """A command whose whole output is needed wrote more than is kept."""
 
 
 class Children:
-    """The running children of one command, so that all can be ended from any of its threads."""
+    """The running children of one command, which any of its threads can end."""
 
     def __init__(self) -> None:
         self._live: set[subprocess.Popen[bytes]] = set()
@@ -89,7 +89,7 @@ class Children:
 
     @contextmanager
     def collecting(self) -> Iterator[Children]:
-        """What is started in the block, and in threads of `util.workers` begun there, is one of these."""
+        """Collect the children that are started in the block, and in threads of `util.workers` made in it."""
         token = _CURRENT.set(self)
         try:
             yield self
@@ -98,7 +98,7 @@ class Children:
 
     @property
     def stopping(self) -> bool:
-        """Whether `stop_all` was called; from then on no child is started."""
+        """Whether `stop_all` was called: no child can be started any more."""
         return self._stopping.is_set()
 
     def stop_all(self) -> None:
@@ -110,43 +110,43 @@ class Children:
             kill_group(child)
 
     def add(self, child: subprocess.Popen[bytes]) -> None:
-        """Put a child on the list of those that `stop_all` ends, until `forget`."""
+        """Add a child to those that `stop_all` ends."""
         with self._lock:
             self._live.add(child)
 
     def forget(self, child: subprocess.Popen[bytes]) -> None:
-        """Take a child that has ended off that list."""
+        """Remove a child that has ended from those that `stop_all` ends."""
         with self._lock:
             self._live.discard(child)
 
 
-# The default is for use as a library, where no command collects children of its own.
+# The default is for the use as a library, where no command calls `Children.collecting`.
 _CURRENT: ContextVar[Children] = ContextVar("children", default=Children())  # noqa: B039
 
 
 def children() -> Children:
-    """The current command's children; outside of `Children.collecting` those of the whole process."""
+    """Return the current command's children; outside of `Children.collecting` those of the process."""
     return _CURRENT.get()
 
 
 def stopping() -> bool:
-    """Whether the current command ends: loops that wait for something other than a child look here."""
+    """Return whether the current command is ending; to be checked by loops that wait for no child."""
     return children().stopping
 
 
 def kill_group(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S) -> None:
-    """SIGTERM, a short grace, SIGKILL; to the whole process group. Never raises for a dead child."""
+    """Send SIGTERM to a child's process group, wait ``grace_s``, send SIGKILL. Ignores a dead child."""
     _signal_group(child, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         child.wait(grace_s)
-    # The leader may be gone while a grandchild ignores SIGTERM: the group is killed in any case.
+    # In any case: the child may have ended while a child of its own ignores SIGTERM.
     _signal_group(child, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
         child.wait(grace_s)
 
 
 def end(child: subprocess.Popen[bytes], *, grace_s: float = _TERM_GRACE_S) -> None:
-    """End a child of `spawn` where it still runs, forget it, and close its pipes."""
+    """End a child of `spawn` if it still runs, remove it from the command's children, close its pipes."""
     if child.poll() is None:
         kill_group(child, grace_s=grace_s)
     forget(child)
@@ -159,13 +159,13 @@ def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> Non
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, number)
         return
-    # A foreground child leads no group.
+    # A foreground child has no process group of its own.
     with suppress(ProcessLookupError, PermissionError):
         child.send_signal(number)
 
 
 class Piped(subprocess.Popen[bytes]):
-    """A child whose output comes through two pipes."""
+    """A child with stdout and stderr in pipes."""
 
     stdout: IO[bytes]
     stderr: IO[bytes]
@@ -188,11 +188,11 @@ def spawn(
     foreground: bool = False,
     may_outlive: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own (``foreground`` keeps the terminal's). Release it with `forget`.
+    """Start a child in a session of its own, or with ``foreground`` in that of the terminal.
 
-    It ends when this process is killed, and so does all that it starts itself; unless it ``may_outlive`` us,
-    as a service does and an installation has to. Raises InfraError where the program does not exist or may
-    not be run.
+    Call `forget` when it has ended. If this process is killed, the child and all its descendants are killed
+    too, unless it ``may_outlive`` this process, as a service and an installation must. Raises InfraError if
+    the program does not exist or cannot be run.
     """
 
     def start(args: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -212,7 +212,7 @@ def spawn_piped(
     env: Mapping[str, str] | None = None,
     may_outlive: bool = False,
 ) -> Piped:
-    """`spawn` a child in a session of its own, with its output in pipes and ``env`` beside what all get."""
+    """Start a child as `spawn` does, with stdout and stderr in pipes and ``env`` added to its environment."""
     return _start(
         lambda args, environment: Piped(args, cwd, environment, stdin),
         argv, cwd=cwd, env=env, may_outlive=may_outlive,
@@ -220,7 +220,8 @@ def spawn_piped(
 
 
 def pipe() -> tuple[FileIO, FileIO]:
-    """Make a pipe for a stream of `spawn`: the end to read, and the one to give to the child and close."""
+    """Make a pipe for a stream of `spawn`. Return the end to read, and the child's end, which is to be closed
+    after `spawn`."""
     reading, writing = os.pipe()
     return FileIO(reading, "r"), FileIO(writing, "w")
 
@@ -233,7 +234,7 @@ def _start(
     env: Mapping[str, str] | None = None,
     may_outlive: bool,
 ) -> _Child:
-    """Call ``start`` with the arguments and the whole environment, and put the child on the list."""
+    """Call ``start`` with the arguments and the environment; add the child to the command's children."""
     ours = children()
     if ours.stopping:
         raise Interrupted("interrupted before a command was started", where=pasteable(argv))
@@ -255,7 +256,7 @@ def _start(
         ) from e
     ours.add(child)
     if ours.stopping:
-        # `stop_all` came between the look above and the start, and may not have seen this child.
+        # `stop_all` was called since the check above, and may have missed this child.
         kill_group(child)
         ours.forget(child)
         raise Interrupted("interrupted while a command was started", where=pasteable(argv))
@@ -263,18 +264,18 @@ def _start(
 
 
 def is_stopped(child: subprocess.Popen[bytes]) -> bool:
-    """Whether a child is stopped, as after SIGSTOP or under a debugger."""
+    """Return whether a child is stopped, as after SIGSTOP or under a debugger."""
     stat = proc_stat.of(child.pid)
     return stat is not None and stat.stopped
 
 
 def forget(child: subprocess.Popen[bytes]) -> None:
-    """Take a child that has ended off the list that `Children.stop_all` ends."""
+    """Remove a child that has ended from the command's children."""
     children().forget(child)
 
 
 class _Output:
-    """Where a child's bytes go: a log file or a bounded buffer, and always the last lines."""
+    """Writes a child's output to a log or keeps it in a bounded buffer, and keeps the last lines."""
 
     def __init__(self, log: Path | None, on_line: Callable[[str], None] | None, *, whole: bool) -> None:
         self._whole = whole
@@ -292,7 +293,7 @@ class _Output:
             room = _CAPTURE_LIMIT - len(self.kept)
             self.kept += data[:room]
             if self._whole and room < len(data):
-                raise TooMuch(f"it says more than {_CAPTURE_LIMIT >> 20} MiB")
+                raise OutputTooLarge(f"its output is larger than {_CAPTURE_LIMIT >> 20} MiB")
         self._lines.feed(data, 0 if is_stdout else 1)
 
     @staticmethod
@@ -305,14 +306,14 @@ class _Output:
 
     def close(self) -> str:
         if self._file:
-            # A failed write has raised its own error already.
+            # A write that failed has already raised its error.
             with suppress(OSError):
                 self._file.close()
         return self._lines.close()
 
 
 def _pump(child: Piped, output: _Output, deadline: float) -> bool:
-    """Read both pipes until the child has ended. False when the deadline passed first."""
+    """Read both pipes until the child ends; return False if the deadline passes first."""
     with selectors.DefaultSelector() as selector:
         for stream in (child.stdout, child.stderr):
             os.set_blocking(stream.fileno(), False)
@@ -327,7 +328,7 @@ def _pump(child: Piped, output: _Output, deadline: float) -> bool:
                     output.take(data, is_stdout=key.fileobj is child.stdout)
                 else:
                     selector.unregister(key.fileobj)
-            # A daemonised grandchild may hold the pipes open for ever: the child's own end is what counts.
+            # Not until the pipes are closed: a daemon that the child started may hold them open for ever.
             if child.poll() is not None and not selector.select(0.05):
                 break
     with suppress(subprocess.TimeoutExpired):
@@ -349,11 +350,12 @@ def run(
     hint: str = "",
     may_outlive: bool = False,
 ) -> Completed:
-    """Run a command to its end, its deadline or an interruption.
+    """Run a command to its end.
 
-    With ``log`` both streams are appended to that file; without, stdout is kept (16 MiB at most).
-    ``check`` turns a non-zero status into InfraError. A deadline is always an InfraError. ``whole``: a
-    command that writes more than is kept is ended, with TooMuch.
+    With ``log`` both streams are appended to that file, else stdout is returned (at most 16 MiB). With
+    ``whole`` a command that writes more to stdout is ended, and OutputTooLarge raised. ``on_line`` is called
+    with each line of both streams. Raises InfraError after ``timeout_s`` and, with ``check``, for a status
+    other than 0; Interrupted after `Children.stop_all`.
     """
     output = _Output(log, on_line, whole=whole)
     try:
@@ -394,7 +396,7 @@ def run(
 
 
 def describe_status(returncode: int) -> str:
-    """``exited with status 2`` or ``was killed by SIGKILL``."""
+    """Return a text such as ``exited with status 2`` or ``was killed by SIGKILL``."""
     if returncode >= 0:
         return f"exited with status {returncode}"
     try:

@@ -1,7 +1,7 @@
-"""Who made something, and whether they still run.
+"""Identify a process, to find out later whether it still runs.
 
-A pid alone says little: it is given out again, and after a reboot it means another process. With the moment
-at which its process began and the boot it began in, it names one process for ever.
+A pid alone is not enough: the kernel uses it again, and after a reboot it belongs to another process. With
+the start time of the process and the id of the boot it is unique.
 """
 
 from __future__ import annotations
@@ -15,34 +15,37 @@ from kmodpipe.util import proc_stat, process
 
 
 def boot_id() -> str:
-    """The running kernel's boot id: a pid means something only together with it."""
+    """Return the running kernel's boot id, which is new after each boot."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     return "unknown"
 
 
-def began(pid: int) -> str:
-    """When a process began, in the kernel's ticks since boot; empty where there is none, or it is dead."""
+def start_ticks(pid: int) -> str:
+    """Return when a process started, in ticks since boot; '' if there is none, or it is dead."""
     stat = proc_stat.of(pid)
     return "" if stat is None or stat.dead else stat.started
 
 
-def me() -> str:
-    """This process, told apart from every other: ``pid boot-id start``."""
-    return f"{os.getpid()} {boot_id()} {began(os.getpid())}"
+def current() -> str:
+    """Return the unique id of this process: ``pid boot-id start-ticks``."""
+    return f"{os.getpid()} {boot_id()} {start_ticks(os.getpid())}"
 
 
 def runs(owner: str) -> bool:
-    """Whether the process that `me` named still runs. A text that is no name is nobody's."""
+    """Return whether the process with this id (see `current`) still runs; False for any other text.
+
+    An id without start ticks is accepted.
+    """
     pid, boot, start = (*owner.split(), "", "", "")[:3]
     if boot != boot_id() or not pid.isdigit():
         return False
-    now = began(int(pid))
+    now = start_ticks(int(pid))
     return now != "" and start in (now, "")
 
 
-def command() -> str:
-    """What this process was asked to do, for others that wait for it: ``pid 1234 (invoke test …)``."""
+def describe() -> str:
+    """Return this process's pid and command line, for messages: ``pid 1234 (invoke test …)``."""
     program = "invoke" if "invoke" in sys.argv[0] else Path(sys.argv[0]).name
-    told = process.pasteable([program, *sys.argv[1:]])
-    return f"pid {os.getpid()} ({told[:120]}{'…' if len(told) > 120 else ''})"
+    line = process.pasteable([program, *sys.argv[1:]])
+    return f"pid {os.getpid()} ({line[:120]}{'…' if len(line) > 120 else ''})"

@@ -1,7 +1,7 @@
-"""Signals that end a command: SIGINT (Ctrl-C), SIGTERM, and SIGHUP (its terminal is gone).
+"""Handle the signals that end a command: SIGINT (Ctrl-C), SIGTERM, and SIGHUP (its terminal was closed).
 
-The first one interrupts, as KeyboardInterrupt in the main thread. Those that follow change nothing: the
-cleanup that is then under way takes seconds, and must not be cut short by an impatient second Ctrl-C.
+The first signal raises KeyboardInterrupt in the main thread. Later ones are ignored: the cleanup takes
+seconds, and an impatient second Ctrl-C must not stop it.
 
     taken = signals.install()
     try:
@@ -10,7 +10,7 @@ cleanup that is then under way takes seconds, and must not be cut short by an im
     except KeyboardInterrupt:
         ...                         # cleanup: no signal interrupts it
 
-Without `install`, as in a program that uses kmodpipe as a library, signals do what they do in Python.
+Without `install`, as in a program that uses kmodpipe as a library, Python's own handlers stay.
 """
 
 from __future__ import annotations
@@ -26,33 +26,35 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _State(Enum):
+    # No signal has arrived.
     QUIET = auto()
-    """No signal has come."""
+    # A signal has arrived, and will raise KeyboardInterrupt in the next window or at the end of `held`.
     PENDING = auto()
-    """One has come, and interrupts as soon as it may."""
+    # A signal has raised KeyboardInterrupt; later ones are ignored.
     INTERRUPTED = auto()
-    """One has interrupted; those that follow change nothing."""
 
 
 class Signals:
-    """What becomes of the signals that this process gets."""
+    """Handles the signals of this process."""
 
     def __init__(self) -> None:
         self._state = _State.QUIET
+        # The signal that came first.
         self._first: signal.Signals | None = None
+        # Whether a `window` is open, and how many blocks of `held` are.
         self._open = False
         self._held = 0
 
     @property
     def cause(self) -> str:
-        """The signal that interrupted, ``SIGTERM`` say; Ctrl-C where it is not known."""
+        """The name of the signal that interrupted (``SIGTERM``), or Ctrl-C if it is not known."""
         return self._first.name if self._first else "Ctrl-C"
 
     @contextmanager
     def window(self) -> Iterator[None]:
-        """A signal interrupts the block; one that came before it does so at once."""
+        """Let a signal interrupt the block; one that came before interrupts it at once."""
         if self._state is _State.INTERRUPTED:
-            # By an earlier command's signal, which is not this one's.
+            # That signal interrupted an earlier command of this process.
             self._state, self._first = _State.QUIET, None
         try:
             self._open = True
@@ -82,11 +84,11 @@ class Signals:
 
 
 def install() -> Signals:
-    """Take the signals over, for the rest of this process. Nothing is interrupted outside of a `window`.
+    """Handle the signals for the rest of this process; they interrupt only inside a `window`.
 
-    A second call returns the same object: a signal that came between two commands interrupts the second.
-    A job that a script started in the background, where SIGINT is ignored, can be stopped all the same; but
-    one under nohup is to survive its terminal.
+    A second call returns the same object, so that a signal between two commands interrupts the second.
+    SIGINT is handled even if it was ignored, as in a background job of a script; SIGHUP is not, so that a
+    command under nohup survives its terminal.
     """
     taken = _installed() or Signals()
     for number in _NUMBERS:
@@ -97,9 +99,9 @@ def install() -> Signals:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """A signal that comes while the block runs interrupts at its end. For what has to be written down."""
+    """Delay signals until the end of the block, which writes something that has to be complete."""
     taken = _installed()
-    # Handlers run in the main thread, and interrupt no other.
+    # Signal handlers run in the main thread, and never interrupt another.
     if taken is None or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -108,6 +110,6 @@ def held() -> Iterator[None]:
 
 
 def _installed() -> Signals | None:
-    """The object whose method handles this process' signals: Python's own table is where it is kept."""
+    """Return the object whose method is this process's handler, None if `install` was not called."""
     owner = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
     return owner if isinstance(owner, Signals) else None

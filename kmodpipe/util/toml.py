@@ -1,4 +1,4 @@
-"""Read TOML files into validated models, and report what is wrong in them by file and field."""
+"""Read TOML files into validated models, and report errors by file and field."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read(path: Path, what: str, *, missing_hint: str = "") -> dict[str, Any]:
-    """Return the table in ``path``; ``what`` names the file in messages ("the matrix file").
+    """Return the table in the file ``path``; ``what`` is its name in messages ("the matrix file").
 
-    Raises UserError where the file is not there, cannot be read, or is not TOML.
+    Raises UserError if the file does not exist, cannot be read, or is not TOML.
     """
     try:
         text = path.read_text("utf-8")
@@ -29,7 +29,7 @@ def read(path: Path, what: str, *, missing_hint: str = "") -> dict[str, Any]:
 
 
 def parse(text: str, what: str, path: Path) -> dict[str, Any]:
-    """Return the table that ``text``, read from ``path``, holds. Raises UserError if it is not TOML."""
+    """Return the table in ``text``, which was read from ``path``. Raises UserError if it is not TOML."""
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as e:
@@ -42,17 +42,20 @@ def validate(model: type[Model], table: object, what: str, path: Path, *, hint: 
         return model.model_validate(table)
     except ValidationError as e:
         detail = "\n".join(faults(table, e))
-        # Without the cause: what is wrong in a table may be a secret, and pydantic quotes it.
+        # Without the cause: pydantic quotes wrong values, and one may be a secret.
         raise UserError(f"{what} is not valid", where=str(path), detail=detail, hint=hint) from None
 
 
 def load(path: Path, model: type[Model], what: str, *, hint: str = "") -> Model:
-    """Return the file as a ``model``. Raises UserError as `read` and `validate` do."""
+    """Return the content of a file as a ``model``. Raises UserError as `read` and `validate` do."""
     return validate(model, read(path, what), what, path, hint=hint)
 
 
 def faults(table: object, error: ValidationError) -> Iterator[str]:
-    """Yield a line for each fault, list entries by id: ``case.mount.expect[2].outcome: Field required``."""
+    """Yield a line for each error of a validation: ``case.mount.expect[2].outcome: Field required``.
+
+    An entry of a list that has an ``id`` is named by it, others by their number from 1.
+    """
     for fault in error.errors():
         text = ""
         place: Any = table

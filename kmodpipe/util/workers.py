@@ -1,7 +1,7 @@
-"""Threads that work for a command: what they start is the command's, and is ended with it.
+"""Threads and pools whose child processes belong to the command that started the thread.
 
-A new thread knows nothing of the context that it is started in, and so not whose children it starts: threads
-and pools of the package are made here.
+A new thread does not inherit the context variable that holds the command's children (`process.children`), so
+all threads of the package that start processes are made here.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ _T = TypeVar("_T")
 
 
 class Thread(threading.Thread):
-    """A thread that works for the command that made it, and does not keep the process alive."""
+    """A daemon thread that runs ``work`` in the context of the command that made it."""
 
     def __init__(self, work: Callable[[], object], name: str | None = None) -> None:
         super().__init__(target=copy_context().run, args=(work,), name=name, daemon=True)
 
 
 class Pool(ThreadPoolExecutor):
-    """A pool of threads, each of which works for the command that gave it the work."""
+    """A pool of threads that run work in the context of the command that submitted it."""
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Schedule ``fn(*args, **kwargs)``."""
         context = copy_context()
         return super().submit(lambda: context.run(fn, *args, **kwargs))
 
 
 @contextmanager
 def workers(jobs: int) -> Iterator[Pool]:
-    """A pool whose work is stopped, children and containers included, when the block is left by an error."""
+    """Yield a pool; if the block raises, stop its work with all child processes and containers."""
     pool = Pool(max_workers=max(jobs, 1), thread_name_prefix="worker")
     try:
         yield pool
@@ -48,10 +49,10 @@ def workers(jobs: int) -> Iterator[Pool]:
 
 
 def gather(futures: Sequence[Future[Any]], *, ignore: tuple[type[Exception], ...] = ()) -> None:
-    """Wait for all, in short steps so that Ctrl-C is seen at once; the first error is raised, unless it is
-    one to ``ignore``."""
+    """Wait for all futures. Raise the first error, except those of types in ``ignore``."""
     pending = set(futures)
     while pending:
+        # With a timeout, so that Ctrl-C is noticed at once.
         done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
         for future in done:
             with suppress(*ignore):

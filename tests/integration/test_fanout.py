@@ -24,7 +24,7 @@ from junitparser import JUnitXml
 
 from kmodpipe import results
 from kmodpipe.build.runtime import DockerRuntime, docker_engine
-from kmodpipe.pipeline.config import cache_folder
+from kmodpipe.cache.place import cache_folder
 from kmodpipe.results import EffectKind
 from tests import mutants
 from tests.integration.conftest import require, require_machinery

@@ -21,14 +21,14 @@ def test_scripts_that_change_under_a_run_do_not_change_it(
     script, lib = Path(world.script("own.sh", "exit 0")), world.root / "images/guest/lib.sh"
     lib.write_text("# before\n")
     before = cases.from_script(script).digest(b"# before\n")
-    real = run._Tester.run
+    real = run._TestRun.run
 
-    def change_then_run(self: run._Tester) -> None:
+    def change_then_run(self: run._TestRun) -> None:
         script.unlink()
         lib.write_text("# after\n")
         real(self)
 
-    monkeypatch.setattr(run._Tester, "run", change_then_run)
+    monkeypatch.setattr(run._TestRun, "run", change_then_run)
     ran = world.test("--cell", CELL, "--case", str(script))
 
     assert ran.code == 0, ran.text

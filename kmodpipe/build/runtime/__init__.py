@@ -1,16 +1,16 @@
-"""Where build recipes run: a container of the builder image, or the host behind the same interface.
+"""Run build recipes: in a container of the builder image, or directly on the host.
 
-A job is a shell recipe with named folders. It sees each folder's path in a variable of that name (SRC,
-OBJ …), so that the same recipe runs in a container, where the paths are fixed, and on the host, where
-they are not. In a container it has no network, no root, no capabilities, a read-only root file system,
-and only the folders marked writable can be written.
+A job is a shell recipe with named folders. A variable of each folder's name (SRC, OBJ …) holds its path, so
+that the same recipe runs in a container, where the paths are fixed, and on the host, where they are not. In
+a container the job has no network, no root, no capabilities and a read-only root file system, and can write
+only to the folders marked writable.
 
-    job            folders, a job, how it ended, what a runtime is
-    docker         jobs in containers
-    docker_engine  look for the engine of this machine, start it
-    docker_errors  what the SDK raises, as our errors
-    job_output     the log of such a job, and the disk that it writes to
-    host           jobs on this machine, with its own compiler
+    job            the records of a job and its end; the interface of a runtime
+    docker         run jobs in containers
+    docker_engine  find this machine's engine, connect to it, start it
+    docker_errors  turn exceptions of the SDK into our errors
+    job_output     write a container's log, and watch the disk that it writes to
+    host           run jobs on this machine, with its own compiler
 """
 
 from kmodpipe.build.runtime.docker import LABEL, DockerRuntime, memory_mib, owner

@@ -1,4 +1,4 @@
-"""Jobs in containers of one image, through the Docker SDK."""
+"""Run jobs in containers of one image, through the Docker SDK."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kmodpipe.build.outputs import OBJECT_BYTES
 from kmodpipe.build.runtime import docker_engine, docker_errors
 from kmodpipe.build.runtime.job import REPRODUCIBLE, Ended, EngineWentAway, Job
-from kmodpipe.build.runtime.job_output import Log, Room
+from kmodpipe.build.runtime.job_output import DiskGuard, Log
 from kmodpipe.util import process, process_id
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.process_id import boot_id
@@ -21,33 +21,36 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
+# Each container has this label; the value identifies the process that made it, to recognise leftovers.
 LABEL = "org.kmodpipe.owner"
-"""Every container carries it; its value names the process that made it, so that leftovers are recognised."""
 _BEGAN_LABEL = "org.kmodpipe.began"
-# While a container writes nothing: how often to look for the engine, how long it has to answer, and how long
-# one that went away has to come back.
+# How often to check the engine while a container writes nothing, and how long it may take to answer.
 _LOOK_S = 10.0
 _ANSWER_S = 20.0
+# How long to wait for an engine that stopped to be restarted.
 _BACK_S = 15.0
 _PIDS = 4096
 
+# The user and group "nobody" of the builder image.
 _NOBODY = 65534
 _TMP_MIB = 2048
 
 
 def memory_mib() -> int:
-    """Return what one container may use: nine tenths of this machine's memory. A build that wants all of it
-    is killed before any other program."""
+    """Return how much memory one container may use: nine tenths of this machine's.
+
+    A build that exceeds it is killed, before the kernel's OOM killer picks another program.
+    """
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1 << 20) * 9 // 10
 
 
 def owner() -> str:
-    """Return a name for this process that no other has, before or after a reboot."""
+    """Return the value of `LABEL` for this process, ``pid-boot_id``."""
     return f"{os.getpid()}-{boot_id()}"
 
 
 class DockerRuntime:
-    """Jobs as containers of one image, through the Docker SDK."""
+    """Runs jobs in containers of one image."""
 
     name = "docker"
     isolation = "a container without network, root or capabilities"
@@ -60,13 +63,14 @@ class DockerRuntime:
         memory_mib: int | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        """``warn`` takes a message when the engine went away and came back."""
+        """``memory_mib`` limits each container; ``warn`` is called with a message if the engine restarts."""
         self._client = client
         self.image_id = image_id
         self._memory_mib = memory_mib
         self._warn = warn
+        # The engine did not answer in time, or stopped and did not come back.
         self._silent = self._gone = False
-        # As root on the host, the user nobody in the container; otherwise the caller, who owns the folders.
+        # Containers of root run as nobody; those of a user run as the user, who owns the folders.
         self._uid = os.getuid() or _NOBODY
         self._gid = os.getgid() if os.getuid() else _NOBODY
 
@@ -74,10 +78,10 @@ class DockerRuntime:
         return {"runtime": self.name, "image": self.image_id}
 
     def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended:
-        """Run a job in a container of its own, which is gone when this returns.
+        """Run a job in a container of its own, and remove the container.
 
-        Raises InfraError where the daemon fails, the container is killed or memory runs out, EngineWentAway
-        where the daemon ended and is there again, and Interrupted after `Children.stop_all`.
+        Raises EngineWentAway if the engine was restarted, Interrupted after `Children.stop_all`, and
+        InfraError if the engine fails, the container is killed, or memory runs out.
         """
         if process.stopping():
             raise Interrupted("interrupted before a container was started", where=job.name)
@@ -99,16 +103,16 @@ class DockerRuntime:
                 self._remove(container)
             tail = log.close()
         if state.get("OOMKilled"):
-            # The status may still be 0: make can swallow the death of one compiler.
+            # The status may still be 0: a recipe may ignore that a compiler was killed.
             raise InfraError(
                 f"{job.name} ran out of memory: the kernel killed a process of its container",
                 where=f"log: {job.log}",
                 hint="give the machine more memory, or run with fewer --jobs",
                 detail=tail,
             )
-        if log.trouble:
+        if log.error:
             raise InfraError(
-                f"the log of {job.name} cannot be written: {log.trouble.strerror}",
+                f"the log of {job.name} cannot be written: {log.error.strerror}",
                 where=str(job.log),
                 detail=tail,
             )
@@ -139,7 +143,7 @@ class DockerRuntime:
         memory_mib = self._memory_mib
         return self._client.containers.create(
             self.image_id,
-            # One stream: the log has both in the order they were written, and no line cut by the other's.
+            # One stream for both: the log keeps the order of the lines, and none is cut by another.
             ["sh", "-c", 'exec sh "$0" 2>&1', f"{paths['RECIPE']}/{job.script}"],
             user=f"{self._uid}:{self._gid}",
             cap_drop=["ALL"],
@@ -156,11 +160,11 @@ class DockerRuntime:
             memswap_limit=f"{memory_mib}m" if memory_mib else None,
             labels={
                 LABEL: owner(),
-                _BEGAN_LABEL: process_id.began(os.getpid()),
+                _BEGAN_LABEL: process_id.start_ticks(os.getpid()),
                 "org.kmodpipe.job": job.name,
             },
             environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths},
-            # Not as volumes: a colon in a path would end it there.
+            # Mounts and not volumes: those cannot have a colon in the path.
             mounts=[
                 Mount(paths[f.name], str(f.path), type="bind", read_only=not f.writable) for f in job.folders
             ],
@@ -169,11 +173,11 @@ class DockerRuntime:
 
     @staticmethod
     def _follow(container: Container, log: Log) -> Thread:
-        # Attached before the start, so that not a line is missed.
+        # Attached before the start, so that no line is lost.
         stream = container.attach(stream=True, stdout=True, stderr=True)
 
         def read() -> None:
-            # A dropped connection ends the stream as well: the container's state is what counts.
+            # A dropped connection ends the stream too: whether the container ended is read from its state.
             with suppress(Exception):
                 for chunk in stream:
                     log.take(chunk)
@@ -181,20 +185,20 @@ class DockerRuntime:
         return Thread(read, f"log-{container.short_id}")
 
     def _wait(self, container: Container, job: Job, reader: Thread, deadline: float) -> Mapping[str, object]:
-        """Wait for the container's end. Return its state, empty where it was removed from outside."""
+        """Wait until the container ends. Return its state, empty if something else removed it."""
         from docker.errors import NotFound
 
-        room = Room(job)
+        disk = DiskGuard(job)
         looked = time.monotonic()
         while True:
             reader.join(0.1)
             if process.stopping():
                 raise Interrupted("interrupted while a container ran", where=job.name)
-            room.check()
+            disk.check()
             if time.monotonic() > deadline:
                 raise InfraError(f"{job.name} had no end after {job.timeout_s:g} s", where=f"log: {job.log}")
             if reader.is_alive():
-                # A stream that is silent may come from an engine that hangs.
+                # If the stream is silent, the engine may hang.
                 if time.monotonic() - looked > _LOOK_S:
                     self._require_answer(job, _ANSWER_S)
                     looked = time.monotonic()
@@ -209,7 +213,7 @@ class DockerRuntime:
             time.sleep(0.05)
 
     def _require_answer(self, job: Job, within_s: float) -> None:
-        """Raise InfraError where the engine takes connections and is silent."""
+        """Raise InfraError if the engine accepts connections, but does not answer."""
         self._silent = docker_engine.look(within_s).state is docker_engine.State.SILENT
         if self._silent:
             raise InfraError(
@@ -219,11 +223,11 @@ class DockerRuntime:
             )
 
     def _failed(self, job: Job, container: Container | None, error: Exception) -> InfraError:
-        """Return the error for a failed call to the engine: it has ended, or was only restarted."""
+        """Return the error for a failed call to the engine, EngineWentAway if it was restarted."""
         from requests.exceptions import RequestException
 
         if isinstance(error, RequestException) and docker_engine.look(2).state is docker_engine.State.STOPPED:
-            # One job waits for it; those behind it need not wait in vain as well.
+            # Only the first job waits until the engine is back.
             back = not self._gone and self._is_back()
             self._gone = not back
             if back:
@@ -244,10 +248,12 @@ class DockerRuntime:
         return InfraError(
             f"Docker failed while {job.name} ran: {docker_errors.first_line(error)}",
             where=f"log: {job.log}",
-            hint="is the engine still running? invoke doctor tells",
+            hint="check whether the engine still runs: invoke doctor",
         )
 
-    def _is_back(self) -> bool:
+    @staticmethod
+    def _is_back() -> bool:
+        """Wait for an engine that stopped; return whether it answers again."""
         deadline = time.monotonic() + _BACK_S
         while time.monotonic() < deadline and not process.stopping():
             if docker_engine.look(2).state is docker_engine.State.ANSWERS:
@@ -257,13 +263,13 @@ class DockerRuntime:
 
     @staticmethod
     def _remove(container: Container) -> None:
-        """Remove a container, if the engine answers; one that is left is swept by the next run."""
+        """Remove a container if the engine answers; otherwise the next run's `sweep` does it."""
         if docker_engine.look(5).state is docker_engine.State.ANSWERS:
             with docker_errors.ignored():
                 container.remove(force=True)
 
     def sweep(self) -> int:
-        """Remove containers whose maker is gone; returns how many."""
+        """Remove the containers of processes that have ended; return how many."""
         from docker.errors import DockerException
 
         swept = 0

@@ -1,7 +1,7 @@
-"""The Docker Engine of this machine: look for it, connect to it, start it.
+"""Look for the Docker Engine of this machine, connect to it, start it.
 
-Looking changes nothing and is bounded. An engine started here is started for good: it outlives this
-process on purpose, as a service does, and builds of later runs use it.
+Looking changes nothing, and takes a limited time. An engine that is started here outlives this process, as a
+service does: later runs use it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CALL_TIMEOUT_S = 60
 
 
 class State(StrEnum):
-    """What looking for an engine found."""
+    """The state of an engine."""
 
     ANSWERS = "answers"
     NOT_INSTALLED = "not installed"
@@ -43,21 +43,21 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Look:
-    """One look at the engine. ``version`` is empty unless it answers; ``detail`` is the reason if not."""
+    """What looking for the engine found."""
 
     state: State
     endpoint: str
-    version: str = ""
-    detail: str = ""
+    version: str = ""  # if it answers
+    detail: str = ""  # the reason if it does not
 
     @property
     def is_default(self) -> bool:
-        """Whether this is the machine's own engine, which `start` could start, and not a chosen other."""
+        """Whether this is the machine's own engine, which `start` can start, and not another chosen one."""
         return self.endpoint == DEFAULT_ENDPOINT
 
 
 def endpoint() -> str:
-    """Where the engine is expected: DOCKER_HOST, the Docker CLI's context, or the default socket."""
+    """Return the engine's address: from DOCKER_HOST, the Docker CLI's context, or the default socket."""
     if os.environ.get("DOCKER_HOST"):
         return os.environ["DOCKER_HOST"]
     from docker.context import ContextAPI
@@ -68,19 +68,19 @@ def endpoint() -> str:
     except (DockerException, OSError, ValueError):
         context = None
     host = str(context.Host) if context is not None and context.Host else DEFAULT_ENDPOINT
-    # The SDK's default context spells the same socket in its own way.
+    # The SDK's default context writes the address of the default socket in another way.
     return DEFAULT_ENDPOINT if host.removeprefix("http+") == DEFAULT_ENDPOINT else host
 
 
 def look(timeout_s: float = 5) -> Look:
-    """Look for the engine; at most about ``timeout_s`` seconds; never raises for an engine's absence."""
+    """Look for the engine, for about ``timeout_s`` seconds at most. Does not raise if there is none."""
     return _dial(timeout_s)[0]
 
 
 def connect(timeout_s: float = 5) -> DockerClient:
-    """A client of the running engine. Each later call through it may take 60 s.
+    """Return a client of the running engine, whose calls time out after 60 s.
 
-    Raises InfraError whose ``what`` distinguishes: not installed, not running, permission denied, silent.
+    Raises InfraError if the engine is not installed, does not run, denies access, or does not answer.
     """
     found, client = _dial(timeout_s)
     if client is None:
@@ -90,7 +90,7 @@ def connect(timeout_s: float = 5) -> DockerClient:
 
 
 def unusable(found: Look) -> InfraError:
-    """The error for an engine that does not answer, with what to do about it."""
+    """Return the error for an engine that does not answer, with what to do about it."""
     if not found.is_default and found.state is not State.DENIED:
         return InfraError(
             f"the Docker Engine chosen by DOCKER_HOST or the Docker context does not answer: {found.detail}",
@@ -113,11 +113,12 @@ def unusable(found: Look) -> InfraError:
 
 
 def _dial(timeout_s: float) -> tuple[Look, DockerClient | None]:
+    """Look for the engine; return a client too if it answers."""
     import docker
 
     where = endpoint()
     try:
-        # The constructor asks for the version, which negotiates the API with an older or newer engine.
+        # The constructor requests the engine's version, and negotiates the version of the API.
         client = docker.from_env(timeout=max(1, round(timeout_s)))
         version = str(client.version().get("Version", "unknown"))
     except docker_errors.sdk_errors(OSError, ValueError) as e:
@@ -129,12 +130,12 @@ def _dial(timeout_s: float) -> tuple[Look, DockerClient | None]:
 
 
 def _installed() -> bool:
-    # The client alone is no engine; and dockerd lives in sbin, which a user's PATH may lack.
+    # Not "docker", which is the client; and dockerd lies in sbin, which a user's PATH may not contain.
     return shutil.which("dockerd", path=process.clean_environment()["PATH"]) is not None
 
 
 def _why(error: BaseException) -> tuple[State, str]:
-    """The state behind an SDK error, found in the chain of exceptions that it wraps."""
+    """Return the state that an SDK error stands for, from the exceptions that it wraps, and the reason."""
     from requests.exceptions import Timeout
 
     for e in _chain(error):
@@ -150,7 +151,7 @@ def _why(error: BaseException) -> tuple[State, str]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and all it wraps: causes, contexts, and exceptions carried as arguments."""
+    """Yield ``error`` and all it wraps: causes, contexts, and exceptions among the arguments."""
     queue, seen = [error], set[int]()
     while queue:
         e = queue.pop(0)
@@ -165,22 +166,25 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 # -- starting --------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Way:
-    """One way to start the engine. ``journal``, if any, prints why it did not start."""
+    """One way to start the engine."""
 
     name: str
     argv: tuple[str, ...]
     log: Path
-    journal: tuple[str, ...] = ()
+    journal: tuple[str, ...] = ()  # a command that prints why the engine did not start
 
 
 def ways(log: Path, *, root: Path = Path("/"), daemon_args: Sequence[str] = ()) -> tuple[Way, ...]:
-    """How this machine can start an engine, best first: systemd alone where it runs, else the init
-    script, else the daemon directly. ``daemon_args`` (a private engine) leave only the last."""
+    """Return the ways to start an engine on this machine, best first.
+
+    They are systemd if it runs; else the init script, then the daemon itself. With ``daemon_args``, which are
+    for a private engine, only the daemon itself.
+    """
     direct = Way("dockerd", detached(["dockerd", *daemon_args], _pid_file(log)), log)
     if daemon_args:
         return (direct,)
     if (root / "run/systemd/system").is_dir():
-        # Not a second engine beside a unit that fails: the unit's own trouble is what matters.
+        # No daemon beside a unit that fails: what matters is the unit's own error.
         journal = ("journalctl", "--no-pager", "-n", "20", "-u", "docker")
         return (Way("systemctl", ("systemctl", "start", "docker"), log, journal),)
     if os.access(root / "etc/init.d/docker", os.X_OK):
@@ -194,7 +198,7 @@ def _pid_file(log: Path) -> Path:
 
 
 def detached(argv: Sequence[str], pid_file: Path) -> tuple[str, ...]:
-    """A command that leaves ``argv`` running in a session of its own and its pid in ``pid_file``."""
+    """Return a command that starts ``argv`` in a session of its own, and writes its pid to ``pid_file``."""
     return ("setsid", "--fork", "sh", "-c", 'echo $$ > "$0" && exec "$@"', os.fspath(pid_file), *argv)
 
 
@@ -207,10 +211,10 @@ def start(
     daemon_args: Sequence[str] = (),
     root: Path = Path("/"),
 ) -> str:
-    """Start the engine and wait until it answers, ``timeout_s`` a way. Returns how; '' when it ran already.
+    """Start the engine, and wait up to ``timeout_s`` for each way until it answers; it outlives this process.
 
-    An engine that answers "permission denied" runs, too. It is meant to outlive this process. Raises
-    InfraError with the last lines of the last way's log.
+    Return the name of the way that worked, '' if the engine ran already; "permission denied" counts as an
+    answer. Raises InfraError with the last lines of the last way's log.
     """
     if look(2).state in (State.ANSWERS, State.DENIED):
         return ""
@@ -229,13 +233,13 @@ def start(
         except Interrupted:
             raise
         except KmodpipeError:
-            # Its step on the screen shows that it failed; the error of the last way is raised.
+            # The step on the screen shows that it failed; only the error of the last way is raised.
             continue
     return start_by(last)
 
 
 def _try(way: Way, log: Path, shell: RootShell, timeout_s: float) -> None:
-    """Start one way and wait for the answer; InfraError with the end of its log if none comes."""
+    """Start the engine in one way; raise InfraError with the end of the log if it does not answer."""
     begin = way.log.stat().st_size if way.log.exists() else 0
     hint = f"read {way.log}; then run: invoke setup"
     _pid_file(log).unlink(missing_ok=True)
@@ -255,7 +259,7 @@ def _try(way: Way, log: Path, shell: RootShell, timeout_s: float) -> None:
     while time.monotonic() < deadline and not ended:
         if process.stopping():
             raise Interrupted("interrupted while Docker Engine started", where=process.pasteable(way.argv))
-        # Looked at before the engine is: one that answers must not be taken for dead.
+        # Checked before the engine is: one that answers now must not count as ended.
         ended = way.argv[0] == "setsid" and _has_ended(_pid_file(log))
         if look(2).state in (State.ANSWERS, State.DENIED):
             return
@@ -266,7 +270,7 @@ def _try(way: Way, log: Path, shell: RootShell, timeout_s: float) -> None:
 
 
 def _launch(argv: Sequence[str], log: Path, *, foreground: bool) -> None:
-    """Run a command that forks its daemon away, with the daemon's output in ``log``."""
+    """Run a command that starts a daemon and returns; the daemon's output goes to ``log``."""
     with log.open("ab") as f:
         child = process.spawn(
             argv,
@@ -291,7 +295,7 @@ def _launch(argv: Sequence[str], log: Path, *, foreground: bool) -> None:
 
 
 def _has_ended(pid_file: Path) -> bool:
-    """Whether the daemon that wrote ``pid_file`` is gone; False while it has not written it yet."""
+    """Return whether the daemon whose pid is in ``pid_file`` has ended; False until the file is written."""
     try:
         pid = int(pid_file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -301,6 +305,7 @@ def _has_ended(pid_file: Path) -> bool:
 
 
 def _journal(way: Way, begin: int, shell: RootShell) -> str:
+    """Return the last lines that the engine wrote, to the journal or to its log after byte ``begin``."""
     if way.journal:
         try:
             return process.run(shell.argv(way.journal), timeout_s=10, check=False).tail

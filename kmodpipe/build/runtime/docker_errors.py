@@ -1,6 +1,6 @@
-"""What the Docker SDK raises, turned into our errors.
+"""Turn exceptions of the Docker SDK into our errors.
 
-The SDK is imported when a call fails: most commands never need it.
+The SDK is imported only when a call fails: most commands do not need it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from kmodpipe.util.text import visible
 
 
 def sdk_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """The exceptions of the SDK, those of the HTTP library that it lets through, and ``others``."""
+    """Return the exceptions of the SDK, those of the HTTP library that it uses, and ``others``."""
     from docker.errors import DockerException
     from requests.exceptions import RequestException
 
@@ -21,7 +21,7 @@ def sdk_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of what an exception says, or its type where it says nothing."""
+    """Return the first line of an exception's message, or its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
@@ -37,7 +37,7 @@ def visible_line(error: Exception) -> str:
 def wrapped(
     what: str, *, where: str = "", hint: str = "", reason: Callable[[Exception], str] = visible_line
 ) -> Iterator[None]:
-    """Raise what the SDK raises in the block as InfraError: ``what``, a colon, and the reason."""
+    """Raise an exception of the SDK in the block as InfraError: ``what``, a colon, and the reason."""
     try:
         yield
     except sdk_errors() as e:
@@ -46,7 +46,7 @@ def wrapped(
 
 @contextmanager
 def ignored() -> Iterator[None]:
-    """Leave the block where the SDK raises: for what is tried, and does no harm if it fails."""
+    """Suppress exceptions of the SDK in the block."""
     try:
         yield
     except sdk_errors():

@@ -1,4 +1,4 @@
-"""Jobs on this machine, without a container."""
+"""Run jobs on this machine, without a container."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kmodpipe.build.runtime.job import REPRODUCIBLE, Ended, Job
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError, UserError
 
-# What make takes for its own, or Kbuild refuses.
+# Characters in a path that make interprets, or Kbuild refuses.
 _MAKE_CANNOT = re.compile(r"[\s:$#'\"`\\;&|<>*?()\[\]{}!^\x00-\x1f\x7f]")
 
 _HOST_HINT = (
@@ -19,13 +19,13 @@ _HOST_HINT = (
 
 
 class HostRuntime:
-    """Jobs on this machine, with its own compiler: no isolation, and the result says so."""
+    """Runs jobs on this machine, with its own compiler and without isolation, which the results record."""
 
     name = "host"
     isolation = "none"
 
     def identity(self) -> Mapping[str, str]:
-        """The tools that decide what comes out. Raises InfraError where one is missing."""
+        """Return the versions of the tools that build. Raises InfraError if one is missing."""
         found = {}
         for tool in ("gcc", "ld", "make", "flex", "bison", "bc"):
             version = process.run([tool, "--version"], timeout_s=10, hint=_HOST_HINT).text.splitlines()[0]
@@ -39,8 +39,8 @@ class HostRuntime:
                 raise UserError(
                     f"make cannot work in a folder of this name: {path!r}",
                     where="--runtime host",
-                    hint="no spaces, colons or other special characters in the checkout's path and in "
-                    "KMODPIPE_CACHE; or build in Docker, which does not care",
+                    hint="use no spaces, colons or other special characters in the checkout's path and in "
+                    "KMODPIPE_CACHE, or build in Docker, where they do no harm",
                 )
         job.log.parent.mkdir(parents=True, exist_ok=True)
         done = process.run(

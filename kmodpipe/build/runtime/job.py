@@ -1,4 +1,4 @@
-"""A recipe that is to run, how it ended, and what runs it."""
+"""The records of a job and its end, and the interface of what runs it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from kmodpipe.util.errors import InfraError
 
-# Objects depend on the source alone: Documentation/kbuild/reproducible-builds.rst
+# Makes objects depend on the source alone: Documentation/kbuild/reproducible-builds.rst
 REPRODUCIBLE = {
     "KBUILD_BUILD_TIMESTAMP": "1970-01-01",
     "KBUILD_BUILD_USER": "kmodpipe",
@@ -23,46 +23,52 @@ REPRODUCIBLE = {
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder a job sees as ``$name`` (in a container mounted at ``/<name in lower case>``)."""
+    """A folder that a job may use."""
 
-    name: str
-    path: Path
+    name: str  # of the variable with its path; a container has it at ``/<name in lower case>``
+    path: Path  # on this machine
     writable: bool = False
 
 
 @dataclass(frozen=True)
 class Job:
-    """One recipe run. ``script`` is a file name below the folder named RECIPE; the log gets both streams."""
+    """One run of a recipe."""
 
-    name: str
-    script: str
+    name: str  # for messages
+    script: str  # a file's name in the folder RECIPE
     folders: tuple[Folder, ...]
-    log: Path
+    log: Path  # stdout and stderr are appended to it
     timeout_s: float
     env: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended: the recipe's exit status, the last lines of its output, the time it took."""
+    """How a job ended."""
 
-    status: int
-    tail: str
+    status: int  # the recipe's exit status
+    tail: str  # the last lines of its output
     duration_s: float
 
 
 class EngineWentAway(InfraError):
-    """The engine ended while a job ran. It answers again, and the job can be run once more."""
+    """The engine was restarted while a job ran: the job can be run once more."""
 
 
 class Runtime(Protocol):
-    """Something that runs jobs. ``identity`` goes into every key: what compiles, exactly."""
+    """Runs jobs."""
 
     name: str
     isolation: str
 
-    def identity(self) -> Mapping[str, str]: ...
+    def identity(self) -> Mapping[str, str]:
+        """Return what identifies the compiler and its tools; it is part of every cache key."""
+        ...
 
-    def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended: ...
+    def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended:
+        """Run a job to its end; call ``on_line`` with each line of its output."""
+        ...
 
-    def sweep(self) -> int: ...
+    def sweep(self) -> int:
+        """Remove what jobs of killed processes left; return how many leftovers there were."""
+        ...

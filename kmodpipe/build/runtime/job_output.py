@@ -1,4 +1,4 @@
-"""What a job in a container writes: its log, and the disk that it may fill up."""
+"""Write the log of a job in a container, and watch the disk that the job writes to."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from kmodpipe.util.errors import InfraError, KernelFailure
 from kmodpipe.util.files import size_mib
 from kmodpipe.util.lines import LineOutput
 
+# A job is stopped when less of its disk is free.
 _RESERVE_MIB = 512
+# More than any build writes: allmodconfig with debugging information takes 25 GiB.
 _MOST_MIB = 64 * 1024
-"""More than any build writes: allmodconfig with debugging information takes 25 GiB."""
 _LOG_LIMIT = 256 * 1024 * 1024
 
 
 class Log:
-    """A job's output: appended to the log file up to a limit, its last lines kept, each line passed on."""
+    """Appends a job's output to a file, up to a limit; keeps its last lines, and passes each line on."""
 
     def __init__(self, path: Path, on_line: Callable[[str], None] | None) -> None:
         try:
@@ -31,39 +32,42 @@ class Log:
             raise InfraError(f"the log cannot be written: {e.strerror}", where=str(path)) from e
         self._written = 0
         self._lines = LineOutput(on_line)
-        self.trouble: OSError | None = None
+        # The first error of writing the file.
+        self.error: OSError | None = None
 
     def take(self, data: bytes) -> None:
+        """Take the next bytes of the output."""
         self._write(data)
         self._lines.feed(data)
 
     def _write(self, data: bytes) -> None:
-        if self._written >= _LOG_LIMIT or self.trouble:
+        if self._written >= _LOG_LIMIT or self.error:
             return
         try:
             self._file.write(data)
             self._file.flush()
             self._written += len(data)
         except OSError as e:
-            # The lines are still read: they say what went on when the disk filled up.
-            self.trouble = e
+            # Lines are still passed on: they show what the job did when the disk filled up.
+            self.error = e
 
     def close(self) -> str:
+        """Close the file; return the last lines of the output."""
         with suppress(OSError):
             self._file.close()
         return self._lines.close()
 
 
-class Room:
-    """Watches the disk that a job writes to, and stops the job before the disk is full."""
+class DiskGuard:
+    """Checks the disks that a job writes to, so that it is stopped before one is full."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._next = 0.0
 
     def check(self) -> None:
-        """Raise KernelFailure where the job itself wrote far more than any build does, InfraError where it
-        did not and the disk is full all the same."""
+        """Raise an error if a disk is almost full: KernelFailure if the job itself wrote far more than any
+        build does, else InfraError."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + 0.5
@@ -74,11 +78,11 @@ class Room:
                 self._raise(path, free_mib, sum(size_mib(one) for one in written))
 
     def _raise(self, path: Path, free_mib: int, own_mib: int) -> NoReturn:
-        what = f"{free_mib} MiB of the disk are left while {self._job.name} is built: it was stopped"
+        what = f"{self._job.name} was stopped: only {free_mib} MiB of the disk are free"
         where = f"{path} (log: {self._job.log})"
         if own_mib > _MOST_MIB:
             raise KernelFailure(
-                f"{what}, having written {own_mib} MiB itself",
+                f"{what}, after it wrote {own_mib} MiB",
                 where=where,
                 hint="look for a Makefile or Kconfig file that runs commands of its own",
             )

@@ -161,14 +161,14 @@ def products(scene: Scene) -> Outcome:
         "kernel-link": (hooked("base", f"ln -s {outside.canary} /out/evil"), "'evil' is a symbolic link"),
         "pipe": (hooked("module", "mkfifo /out/evil.ko"), "'evil.ko' is a pipe"),
         "folder": (hooked("module", "mkdir /out/tiny.ko"), "is a folder|does not build"),
-        "unasked": (hooked("module", "cp /bin/true /out/b.ko"), "'b.ko' is a product that nobody asked for"),
+        "unasked": (hooked("module", "cp /bin/true /out/b.ko"), "'b.ko' is a product that was not requested"),
         "other-config": (hooked("module", "echo CONFIG_EVIL=y >> /obj/.config"), "the configuration changed"),
         "deep": (
             hooked(
                 "module",
                 "cd /obj; i=0; while mkdir deeper && cd deeper && [ $i -lt 1500 ]; do i=$((i+1)); done",
             ),
-            "lies deeper than a path can say",
+            "has a path of more than 4000 bytes",
         ),
         "odd-objects": (hooked("module", ODD_OBJECTS.format(outside.canary)), "built"),
     }

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kmodpipe.pipeline import config
+from kmodpipe.cache.place import cache_folder
 from tests.faults import REPO, Ended, Outcome, Registry, Scene
 from tests.faults.load import limits
 
@@ -81,7 +81,7 @@ def soak_size() -> int:
 
 def invoke(scene: Scene, *words: str | Path, cwd: Path = REPO) -> Ended:
     """``invoke test`` with the user's own cache: what is tested here is not the build."""
-    own = {"KMODPIPE_CACHE": str(config.cache_folder())}
+    own = {"KMODPIPE_CACHE": str(cache_folder())}
     return scene.invoke("test", *words, env=own, cwd=cwd, timeout_s=7200)
 
 

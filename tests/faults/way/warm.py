@@ -10,7 +10,7 @@ import sys
 import tempfile
 from functools import cache
 
-from kmodpipe.pipeline import config
+from kmodpipe.cache.place import cache_folder
 from kmodpipe.util.hardlinks import make_farm
 from tests.faults import REPO, Scene
 
@@ -18,7 +18,7 @@ from tests.faults import REPO, Scene
 def fill(scene: Scene, cell: tuple[str, ...], *, without: tuple[str, ...] = ()) -> None:
     """Copy to the scene's cache what the cell takes, built in the user's where it is not there yet, but for
     the kinds of artifacts in ``without``. Trees are farms of links, to files that nobody writes to."""
-    known, keys = config.cache_folder(), _keys(cell)
+    known, keys = cache_folder(), _keys(cell)
     trees = scene.cache / "trees"
     trees.mkdir()
     shutil.copytree(known / "trees/pins", trees / "pins")

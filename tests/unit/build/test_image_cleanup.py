@@ -127,7 +127,7 @@ def test_what_nobody_noted_a_container_has_or_a_user_named_stays(scene: Scene) -
     scene.used(scene.here, SHARED, 30)
     scene.used(scene.here, NEW)
     assert scene.clean() == [OLD, NEW, SHARED]
-    assert "nobody has noted who uses it" in scene.shown.getvalue()
+    assert "there is no note who uses it" in scene.shown.getvalue()
     scene.used(scene.here, OLD, 30)
     scene.engine.running.append(OLD)
     assert scene.clean() == [OLD, NEW, SHARED]

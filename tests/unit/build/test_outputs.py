@@ -44,7 +44,7 @@ def replaced(path: Path, make: Callable[[Path], object]) -> None:
         ("evil.ko", lambda p: p.symlink_to("/etc/passwd"), "'evil.ko' is a symbolic link to '/etc/passwd'"),
         ("cell.config", os.mkfifo, "'cell.config' is a pipe"),
         ("x.ko", lambda p: p.mkdir(), "'x.ko' is a folder"),
-        ("illegal.json", lambda p: p.write_text("{}"), "'illegal.json' is a product that nobody asked for"),
+        ("illegal.json", lambda p: p.write_text("{}"), "'illegal.json' is a product that was not requested"),
         ("x.ko", lambda p: None, "'x.ko' was not made"),
         ("e\n.ko", lambda p: p.write_text(""), r"'e\\n.ko' is a product"),
     ],

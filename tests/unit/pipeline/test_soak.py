@@ -8,7 +8,7 @@ import time
 import pytest
 
 from kmodpipe.pipeline import soak
-from kmodpipe.pipeline.soak import MOST_KEPT, GuestSlots, Shelf
+from kmodpipe.pipeline.soak import MOST_KEPT, GuestSlots, LogRetention
 from kmodpipe.results import CaseResult, Verdict
 
 
@@ -67,7 +67,7 @@ def test_an_error_ends_it() -> None:
 
 
 def test_what_went_wrong_is_kept_up_to_a_bound() -> None:
-    shelf = Shelf()
+    shelf = LogRetention()
     assert not shelf.keeps(CaseResult("a", Verdict.PASS)) and not shelf.keeps(CaseResult("a", Verdict.SKIP))
     failed = [shelf.keeps(CaseResult("a", Verdict.FAIL)) for _ in range(MOST_KEPT + 5)]
     assert failed == [True] * MOST_KEPT + [False] * 5

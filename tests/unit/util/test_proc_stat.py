@@ -16,7 +16,7 @@ from kmodpipe.util import proc_stat, process_id
 
 def test_a_process_that_runs_has_an_account() -> None:
     own = proc_stat.of(os.getpid())
-    assert own is not None and own.started == process_id.began(os.getpid())
+    assert own is not None and own.started == process_id.start_ticks(os.getpid())
     assert own.cpu_s == pytest.approx(time.process_time(), abs=0.1)
     assert not own.dead and not own.stopped
 
@@ -35,7 +35,7 @@ def test_a_name_may_hold_anything(tmp_path: Path, name: bytes) -> None:
     with subprocess.Popen([program, "60"]) as child:
         try:
             assert f"{child.pid} (".encode() + name in Path(f"/proc/{child.pid}/stat").read_bytes()
-            started = process_id.began(child.pid)
+            started = process_id.start_ticks(child.pid)
             assert process_id.runs(f"{child.pid} {process_id.boot_id()} {started}") and started.isdigit()
         finally:
             child.kill()

@@ -9,14 +9,14 @@ from kmodpipe.util import process_id
 
 
 def test_a_process_is_known_by_pid_boot_and_start() -> None:
-    pid, boot, start = process_id.me().split()
-    assert process_id.runs(process_id.me())
+    pid, boot, start = process_id.current().split()
+    assert process_id.runs(process_id.current())
     assert process_id.runs(f"{pid} {boot}")  # as older versions wrote it
     assert not process_id.runs(f"{pid} {boot} {int(start) + 1}")
     assert not process_id.runs(f"{pid} another-boot {start}")
     assert not process_id.runs("rubbish") and not process_id.runs("")
     child = subprocess.Popen(["sleep", "60"])
-    named = f"{child.pid} {boot} {process_id.began(child.pid)}"
+    named = f"{child.pid} {boot} {process_id.start_ticks(child.pid)}"
     assert process_id.runs(named)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)

@@ -1,0 +1,109 @@
+"""Fill the folder of a cell: its configuration, the files that its guests boot, and reproduce scripts.
+
+What several cells boot (kernel, root file system, tools) is copied once to the run's shared folder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from kmodpipe.build.configured import Buildable, Configured
+from kmodpipe.build.elf import kernel_build_ids
+from kmodpipe.cache.store import made_as
+from kmodpipe.pipeline.builder import BuiltCell, GuestParts
+from kmodpipe.pipeline.cell_run import Boot, GuestFiles
+from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.util import os_errors
+from kmodpipe.util.digest import digest_file
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.files import write_atomically
+from kmodpipe.vm import reproduce_script
+from kmodpipe.vm.qemu import qemu_argv
+
+
+def write_configuration(folder: RunFolder, configured: Configured) -> None:
+    """Write the final configuration of a cell that can be built to its folder."""
+    if isinstance(configured, Buildable):
+        write_atomically(folder.cell(configured.cell.id) / "config", configured.text)
+
+
+class GuestCopies:
+    """Copies what guests boot from the cache to a run's folder, each file once."""
+
+    def __init__(self, folder: RunFolder, lib: Path) -> None:
+        """``lib`` is the run's copy of the cases' shell library."""
+        self._shared = folder.shared
+        self._lib = lib
+        self._lock = threading.Lock()
+
+    def of(self, built: BuiltCell, guest: GuestParts) -> GuestFiles:
+        """Return the files that a cell's guests boot, after copying those that are not there yet."""
+        base, module, flavour = built.base, built.module, built.cell.flavour
+        kernel_id, module_ids = kernel_build_ids(base, module)
+        modules = tuple(sorted((module.path / "out").glob("*.ko")))
+        digests = {p.stem.replace("-", "_"): made_as(p) for p in modules}
+        with self._lock:
+            kernel = _copy(base.path / "out" / "bzImage", self._shared / f"bzImage-{base.key[:12]}")
+            rootfs = _copy(guest.rootfs, self._shared / "guest.cpio")
+            tools = tuple(
+                _copy(guest.toolsets[name], self._shared / f"tools-{name}.cpio") for name in flavour.tools
+            )
+        return GuestFiles(
+            kernel, rootfs, self._lib, modules, kernel_id, module_ids, digests, tools, flavour.env,
+            flavour.memory_mib, flavour.cpus, flavour.slow, base.path / "out" / "vmlinux",
+        )  # fmt: skip
+
+
+def _copy(source: Path, target: Path) -> Path:
+    """Copy ``source`` to ``target``, unless that exists; return ``target``.
+
+    A copy and not a link: a user who edits results must not change the cache.
+    """
+    if not target.exists():
+        try:
+            shutil.copyfile(source, target)
+        except OSError as e:
+            target.unlink(missing_ok=True)
+            raise os_errors.explain(e, (target.parent,)) or InfraError(
+                f"could not copy {source.name} to the results: {e.strerror}", where=str(target)
+            ) from e
+        if digest_file(target) != made_as(source):
+            target.unlink()
+            raise InfraError(
+                f"{source.name} was changed in the cache after the run had begun",
+                where=str(source),
+                hint="run the same command again: damaged artifacts are made again",
+            )
+    return target
+
+
+def write_reproduce_scripts(
+    folder: Path, files: GuestFiles, boots: Iterable[Boot], comment: Mapping[str, str]
+) -> None:
+    """Write a script for each guest whose files are kept, which boots the guest again."""
+    for boot in boots:
+        if not boot.kept:
+            continue
+        machine = replace(boot.record.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@"))
+        reproduce_script.write(
+            folder,
+            argv=qemu_argv(machine, channel="@CHANNEL@"),
+            kernel=os.path.relpath(files.kernel, folder),
+            initramfs_parts=(
+                *(os.path.relpath(archive, folder) for archive in (files.rootfs, *files.tools)),
+                boot.cell_cpio.name,
+            ),
+            comment=comment,
+            guest=boot.number,
+        )
+
+
+def artifacts(folder: RunFolder, cell_id: str) -> Mapping[str, str]:
+    """Return the files in a cell's folder: name → path relative to the run's folder."""
+    files = sorted(folder.cell(cell_id).iterdir())
+    return {path.name: f"{cell_id}/{path.name}" for path in files if path.is_file()}
