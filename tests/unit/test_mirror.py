@@ -31,6 +31,7 @@ ELSEWHERE: Mapping[str, str] = {
     "logs/crash_report": "tests/unit/logs/test_kernel_log.py",
     "logs/signatures": "tests/unit/logs/test_kernel_log.py",
     "pipeline/builder": "tests/pipeline/test_pipeline.py",
+    "pipeline/cell_folder": "tests/pipeline/test_pipeline.py",
     "pipeline/cell_run": "tests/pipeline/test_isolation.py",
     "pipeline/config": "tests/unit/util/test_shipped.py",
     "pipeline/dry_run": "tests/pipeline/test_pipeline.py",
