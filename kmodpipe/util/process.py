@@ -67,7 +67,6 @@ class Completed:
     stdout: bytes  # at most 16 MiB; empty if it went to a log
     tail: str  # the last lines of both streams
     duration_s: float
-    timed_out: bool
 
     @property
     def text(self) -> str:
@@ -390,9 +389,8 @@ def run(
         raise InfraError(
             f"{os.fspath(argv[0])} {describe_status(child.returncode)}", where=command, detail=tail, hint=hint
         )
-    return Completed(
-        tuple(os.fspath(a) for a in argv), child.returncode, bytes(output.kept), tail, duration_s, False
-    )
+    given = tuple(os.fspath(a) for a in argv)
+    return Completed(given, child.returncode, bytes(output.kept), tail, duration_s)
 
 
 def describe_status(returncode: int) -> str:
