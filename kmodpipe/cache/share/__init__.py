@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +111,18 @@ class Share:
         return str(self._registry.place)
 
     # -- artifacts of the store ------------------------------------------------------------------
-    def pull(self, kind: str, key: str, folder: Path, step: Step | None = None) -> str:
+    def pull(
+        self,
+        kind: str,
+        key: str,
+        folder: Path,
+        step: Step | None = None,
+        check: Callable[[Path], None] = lambda folder: None,
+    ) -> str:
         """Fill the empty ``folder`` with the shared artifact, and return its origin.
 
-        Return '' and leave the folder empty if there is none, or it cannot be pulled.
+        Return '' and leave the folder empty if there is none, it cannot be pulled, or ``check`` raises
+        InfraError because it is not complete.
         """
         if kind not in KINDS or not self._pulls:
             return ""
@@ -127,7 +135,8 @@ class Share:
                 step.update(f"pulling {layer.size // 1024**2 + 1} MiB from {self.place}")
             with self._store.scratch("pull-") as scratch:
                 self._fetch(layer, scratch / "layer", kind)
-                pack.unpack(scratch / "layer", folder, links_below=KINDS[kind])
+                pack.unpack(scratch / "layer", folder, links_below=KINDS[kind], without=_NOT_PACKED)
+            check(folder)
             (folder / ORIGIN).write_text(origin)
         except Interrupted:
             raise

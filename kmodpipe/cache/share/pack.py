@@ -8,21 +8,21 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import shutil
 import stat
 import tarfile
 import time
-import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO
 
-from kmodpipe.util import process
+from kmodpipe.util import process, untar
 from kmodpipe.util.errors import InfraError, Interrupted
 
 _GZIP_LEVEL = 3
-_MOST_BYTES = 8 * 1024**3
-_MOST_FILES = 200_000
+_LIMITS = untar.Limits(
+    members=200_000, file_bytes=8 * 1024**3, behind_bytes=1024**2,
+    largest="any artifact that kmodpipe makes", simple=True,
+)  # fmt: skip
 
 
 class UnpackError(InfraError):
@@ -74,42 +74,35 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
         raise InfraError("an artifact holds something other than files, folders and links", where=str(path))
 
 
-def unpack(source: Path, folder: Path, *, links_below: str) -> None:
+def unpack(source: Path, folder: Path, *, links_below: str, without: Collection[str] = ()) -> None:
     """Unpack ``source`` into the empty ``folder``. Raise UnpackError if that is not safe.
 
     Symbolic links are allowed only below ``links_below`` (a folder's name), because this machine itself reads
-    the other files. They are made last, so that nothing is written through one.
+    the other files. They are made last, so that nothing is written through one. The names in ``without`` are
+    refused at the top.
     """
-    links: list[tuple[str, str]] = []
-    times: dict[Path, float] = {}
-    total = count = 0
     try:
-        with tarfile.open(source, "r|gz") as tar:
-            for info in tar:
-                name, count = _safe(info.name), count + 1
-                total += info.size
-                if total > _MOST_BYTES or count > _MOST_FILES:
-                    raise UnpackError("the artifact is larger than any that kmodpipe makes")
-                if process.stopping():
-                    raise Interrupted("interrupted while an artifact was unpacked")
-                path = folder / name
-                if info.isdir():
-                    path.mkdir(parents=True, exist_ok=True)
-                elif info.isreg() and (content := tar.extractfile(info)):
-                    _write(content, path, executable=bool(info.mode & stat.S_IXUSR))
-                elif info.issym() and name.startswith(f"{links_below}/"):
-                    links.append((name, info.linkname))
-                    continue
-                else:
-                    raise UnpackError(f"{name} is not a file, a folder or a link that is allowed there")
-                times[path] = info.mtime
-        for name, target in links:
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to(target)
-    except (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError, FileExistsError) as e:
+        with source.open("rb") as stream:
+            packed = source.stat().st_size
+            content = untar.extract(stream, folder, what=source.name, packed=packed, limits=_LIMITS)
+        if not content.members:
+            raise UnpackError("not an artifact: it is empty")
+        for name in (*content.files, *content.folders, *content.links):
+            if name.partition("/")[0] in without:
+                raise untar.Refused(name, "has a name that is reserved")
+            if name in content.links and not name.startswith(f"{links_below}/"):
+                raise untar.Refused(name, "is a link, which is not allowed there")
+        untar.make_links(folder, content.links)
+    except untar.Refused as e:
+        raise UnpackError(f"not an artifact that is safe to unpack: {e}") from e
+    except untar.Damaged as e:
         raise UnpackError(f"not an artifact: {e}") from e
-    _set_times(times)
+    for name in content.files:
+        # Readable for all: the builder's user in the container is another one than this process's.
+        path = folder / name
+        path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
+    times = {**content.files, **content.folders}
+    _set_times({folder / name: mtime for name, mtime in times.items() if mtime is not None})
 
 
 def _set_times(times: Mapping[Path, float]) -> None:
@@ -124,18 +117,3 @@ def _set_times(times: Mapping[Path, float]) -> None:
     for path in sorted(times, key=lambda p: len(p.parts), reverse=True):
         moment = first + 1000 * steps[times[path]]
         os.utime(path, ns=(moment, moment))
-
-
-def _safe(name: str) -> str:
-    parts = name.rstrip("/").split("/")
-    if not name or "\0" in name or any(part in ("", ".", "..") for part in parts):
-        raise UnpackError(f"a file name leads out of the artifact: {name!r}")
-    return "/".join(parts)
-
-
-def _write(content: IO[bytes], path: Path, *, executable: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as f:
-        shutil.copyfileobj(content, f, 1024 * 1024)
-    # Readable for all: the builder's user in the container is another one than this process's.
-    path.chmod(0o755 if executable else 0o644)
