@@ -202,6 +202,6 @@ def test_a_gzip_in_pieces_is_read_as_one_and_nothing_hides_behind_it(tmp_path: P
 def test_the_disk_keeps_its_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = files.shutil.disk_usage(tmp_path)._replace(free=400 * MIB)
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: free)
-    with pytest.raises(InfraError, match="not enough disk for unpacking x.tar"):
+    with pytest.raises(InfraError, match="not enough disk for unpacking"):
         extract(file("zeros", bytes(65 * MIB)), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -6,14 +6,12 @@ the engine needs neither a login nor the registry in its "insecure-registries" i
 
 from __future__ import annotations
 
-import json
-import tarfile
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kmodpipe.build import builder_image
+from kmodpipe.build import builder_image, saved_image
 from kmodpipe.build.runtime import docker_errors
 from kmodpipe.cache.share import Share
 from kmodpipe.cache.store import Store
@@ -47,7 +45,7 @@ def pull(client: DockerClient, images: Path, share: Share, store: Store, screen:
                     screen.step(f"pull the builder image from {share.place}"),
                     store.scratch("image-") as scratch,
                 ):
-                    _load(client, share.pull_image(layer, scratch), image_id)
+                    _load(client, share.pull_image(layer, scratch), scratch, image_id)
                     _record(store, image_id).parent.mkdir(parents=True, exist_ok=True)
                     write_atomically(_record(store, image_id), origin)
             _name(client, images, image_id)
@@ -109,11 +107,10 @@ def _has(client: DockerClient, image_id: str) -> bool:
     return False
 
 
-def _load(client: DockerClient, saved: Path, image_id: str) -> None:
-    if _names_in(saved):
-        raise InfraError("the shared builder image is refused: it would take names of other images")
+def _load(client: DockerClient, saved: Path, scratch: Path, image_id: str) -> None:
+    loadable = saved_image.without_names(saved, scratch, image_id)
     refused = "the engine does not load the shared builder image"
-    with _wrapped(refused), saved.open("rb") as f:
+    with _wrapped(refused), loadable.open("rb") as f:
         for event in client.api.load_image(f, quiet=True):  # type: ignore[no-untyped-call]
             if isinstance(event, Mapping) and "error" in event:
                 raise InfraError(f"{refused}: {event['error']}")
@@ -122,27 +119,6 @@ def _load(client: DockerClient, saved: Path, image_id: str) -> None:
             f"the shared builder image has another id than its manifest gives ({image_id[:19]})",
             hint="another kind of engine gives the same image another id",
         )
-
-
-def _names_in(saved: Path) -> list[str]:
-    """Return the names that loading the file ``saved`` would give to images."""
-    try:
-        with tarfile.open(saved, "r:") as tar:
-            if "repositories" in tar.getnames():
-                return ["repositories"]
-            rows = _json_of(tar, "manifest.json") or []
-            index = _json_of(tar, "index.json") or {}
-        names = [str(name) for row in rows for name in row.get("RepoTags") or ()]
-        # An engine with containerd's image store reads names from the annotations.
-        rows = [row.get("annotations") or {} for row in index.get("manifests", ())]
-        return [*names, *(str(value) for row in rows for key, value in row.items() if key.endswith(".name"))]
-    except (tarfile.TarError, ValueError, KeyError, AttributeError, OSError) as e:
-        raise InfraError(f"the shared builder image is not a saved image: {e}") from e
-
-
-def _json_of(tar: tarfile.TarFile, name: str) -> Any:
-    member = tar.extractfile(name) if name in tar.getnames() else None
-    return json.load(member) if member else None
 
 
 def _name(client: DockerClient, images: Path, image_id: str) -> None:

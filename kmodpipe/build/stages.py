@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import kconfig
+from kmodpipe.build.complete import require_configurations, require_files, require_folders, require_texts
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
-from kmodpipe.build.elf import require_elf
+from kmodpipe.build.elf import build_id, require_elf
 from kmodpipe.build.kbuild import make_flags, module_targets
 from kmodpipe.build.recipes import BaseOrder, Builder, ConfigOrder, ModuleOrder, WorkDir
 from kmodpipe.cache.store import Artifact, Inputs
@@ -40,6 +41,8 @@ class Stage:
     inputs: Inputs  # all that the content depends on; the cache key is their digest
     make: Callable[[WorkDir], None]  # writes the content
     need_mib: int = 64  # free disk space that making it takes
+    # Raises InfraError if a folder that another machine made lacks what later steps read.
+    check: Callable[[Path], None] = lambda folder: None
 
 
 @dataclass(frozen=True)
@@ -105,8 +108,12 @@ class Stages:
         def make(work: WorkDir) -> None:
             self._builder.configure(order, work)
 
+        def check(folder: Path) -> None:
+            require_texts(folder, "out/base.config")
+            require_folders(folder, "obj")
+
         label = ".".join(["common", *([flavour.name] if flavour.name else [])])
-        return Stage("config", label, self._config_inputs({}, requests), make)
+        return Stage("config", label, self._config_inputs({}, requests), make, check=check)
 
     def _config_inputs(self, touched: Mapping[str, str], requests: Mapping[str, str]) -> Inputs:
         return {
@@ -144,7 +151,9 @@ class Stages:
                 json.dump({k: v for k, v in reasons.items() if v}, f)
 
         label = f"{subject.variant.name}.{flavour.name}" if flavour.name else subject.variant.name
-        return Stage("config", label, inputs, make)
+        return Stage(
+            "config", label, inputs, make, check=lambda folder: require_configurations(folder, [*requests])
+        )
 
     def configured(
         self, subject: Subject, cells: Sequence[Cell], artifact: Artifact
@@ -234,9 +243,14 @@ class Stages:
             self._builder.base(order, work)
             require_elf(work.folder / "out" / "vmlinux", work.log)
 
-        return Stage(
-            "base", digest_of([self.tree.name, spec.config_digest])[:12], inputs, make, need_mib=2048
-        )
+        def check(folder: Path) -> None:
+            require_files(folder, "out/vmlinux", "out/bzImage")
+            require_files(folder, "out/System.map", "obj/Module.symvers", empty=True)
+            require_texts(folder, "out/base.config", "obj/.config")
+            build_id(folder / "out" / "vmlinux")
+
+        label = digest_of([self.tree.name, spec.config_digest])[:12]
+        return Stage("base", label, inputs, make, need_mib=2048, check=check)
 
     # -- module ----------------------------------------------------------------------------------
     def module_of(
@@ -301,7 +315,11 @@ class Stages:
             self._builder.guest(work)
             pack_rootfs(work.folder / "out", work.folder / "guest.cpio")
 
-        return Stage("guest", "guest", inputs, make, need_mib=128)
+        def check(folder: Path) -> None:
+            require_files(folder, "guest.cpio")
+            require_folders(folder, "out")
+
+        return Stage("guest", "guest", inputs, make, need_mib=128, check=check)
 
     def toolset(self, name: str, guest: Artifact) -> Stage:
         """Return the stage of a toolset: programs that only the guests of some flavours get.
@@ -316,7 +334,10 @@ class Stages:
             self._builder.toolset(name, guest.path / "out", work)
             pack_folder(work.folder / "out", work.folder / "toolset.cpio")
 
-        return Stage("toolset", name, inputs, make, need_mib=128)
+        def check(folder: Path) -> None:
+            require_files(folder, "toolset.cpio")
+
+        return Stage("toolset", name, inputs, make, need_mib=128, check=check)
 
     # -- the files that a series changes ---------------------------------------------------------
     def _is_module_file(self, name: str) -> bool:

@@ -95,7 +95,8 @@ class StageMaker:
             with screen.step(name) as step:
 
                 def make(folder: Path) -> None:
-                    if share and share.pull(stage.kind, digest_of(stage.inputs), folder, step):
+                    key = digest_of(stage.inputs)
+                    if share and share.pull(stage.kind, key, folder, step, stage.check):
                         return
                     stage.make(WorkDir(folder, log, step))
                     if log.is_file():

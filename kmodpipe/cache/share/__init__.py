@@ -17,6 +17,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable, Mapping
@@ -49,6 +50,7 @@ IMAGE = "image"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _NOT_PACKED = frozenset({".files", ".inputs", ".sums", ORIGIN})
+_IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _SEAL = "org.kmodpipe.seal"
 _NOTE = "org.kmodpipe."
 
@@ -175,7 +177,7 @@ class Share:
             return None
         origin, layer, notes = found
         image_id = notes.get("image-id", "")
-        return (image_id, origin, layer) if image_id.startswith("sha256:") else None
+        return (image_id, origin, layer) if _IMAGE_ID.fullmatch(image_id) else None
 
     def pull_image(self, layer: Blob, folder: Path) -> Path:
         """Download a saved builder image into ``folder``, and return its file. Raise InfraError."""
