@@ -5,13 +5,14 @@
     folders    trees that are somebody's folder or repository
     names      names of everything that has one
     builds     Makefiles and Kconfig files that run commands of their own
+    registry   artifacts and images in the shared registry
 
 Nothing outside the work folder is read or written, and each gets a clear error.
 """
 
 from __future__ import annotations
 
-from tests.faults.hostile import archives, builds, folders, names, patches
+from tests.faults.hostile import archives, builds, folders, names, patches, registry
 from tests.faults.hostile.base import fault
 
-__all__ = ["archives", "builds", "fault", "folders", "names", "patches"]
+__all__ = ["archives", "builds", "fault", "folders", "names", "patches", "registry"]

@@ -75,6 +75,11 @@ class Try:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
+def unforeseen(text: str) -> bool:
+    """Whether a command met something that was not foreseen."""
+    return _UNFORESEEN.search(text) is not None
+
+
 def problems_of(one: Try, ended: Ended) -> Iterator[str]:
     if ended.code != one.code:
         yield f"{one.name}: exit code {ended.code}, not {one.code}: {ended.text.strip()[-300:]!r}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 
 from kmodpipe.cache.share import open_share
-from kmodpipe.cache.store import Store
-from kmodpipe.util.errors import UserError
+from kmodpipe.cache.store import Artifact, Store
+from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen
+from tests.support import oci
 
 
 def test_a_key_that_could_be_guessed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,3 +19,53 @@ def test_a_key_that_could_be_guessed_is_refused(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(UserError, match="16 characters"):
         open_share("localhost:5000/x", Store(tmp_path), Screen(Mode.QUIET))
     assert open_share("none", Store(tmp_path), Screen(Mode.QUIET)) is None
+
+
+def artifact(root: Path) -> Artifact:
+    (root / "made/out").mkdir(parents=True)
+    (root / "made/out/bzImage").write_bytes(b"a kernel" * 99)
+    return Artifact("base", "k" * 64, root / "made")
+
+
+def test_what_its_stage_refuses_is_not_kept_and_that_is_said_once(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    screen, store = Screen(Mode.PLAIN, out=shown), Store(tmp_path / "cache")
+    folder = tmp_path / "pulled"
+    folder.mkdir()
+
+    def check(found: Path) -> None:
+        if not (found / "out/vmlinux").is_file():
+            raise InfraError("it has no out/vmlinux")
+
+    with oci.serve() as shelf:
+        share = shelf.share(store, screen)
+        share.push(artifact(tmp_path), "toy")
+        assert share.pull("base", "k" * 64, folder, check=check) == ""
+        assert list(folder.iterdir()) == []
+        assert shown.getvalue().count("base kkkkkkkkkkkk was not pulled: it has no out/vmlinux") == 1
+        assert share.pull("base", "k" * 64, folder).startswith(f"{shelf.where}@sha256:")
+        assert (folder / "out/bzImage").is_file()
+
+
+def test_a_blob_with_another_digest_is_refused(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    (tmp_path / "pulled").mkdir()
+    with oci.serve() as shelf:
+        share = shelf.share(Store(tmp_path / "cache"), Screen(Mode.PLAIN, out=shown))
+        share.push(artifact(tmp_path), "toy")
+        for digest, blob in shelf.blobs.items():
+            shelf.blobs[digest] = blob[:-1] + b"x"
+        assert share.pull("base", "k" * 64, tmp_path / "pulled") == ""
+    assert "that are not sha256:" in shown.getvalue() and list((tmp_path / "pulled").iterdir()) == []
+
+
+@pytest.mark.parametrize("noted", ["sha256:../../x", "sha256:", f"sha256:{'a' * 65}", f"sha256:{'A' * 64}"])
+def test_an_image_is_noted_by_a_digest(tmp_path: Path, noted: str) -> None:
+    with oci.serve() as shelf:
+        share = shelf.share(Store(tmp_path / "cache"), Screen(Mode.QUIET))
+        (tmp_path / "saved").mkdir()
+        (tmp_path / "saved/image.tar").write_bytes(b"x")
+        share.push_image("tag", noted, tmp_path / "saved")
+        assert share.image("tag") is None
+        share.push_image("tag", f"sha256:{'a' * 64}", tmp_path / "saved")
+        assert share.image("tag") is not None

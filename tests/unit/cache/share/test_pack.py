@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.cache.share import pack
+from tests.support import oci
 
 
 def artifact(root: Path) -> Path:
@@ -114,3 +115,23 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "into").mkdir()
     with pytest.raises(pack.UnpackError):
         pack.unpack(tmp_path / "layer", tmp_path / "into", links_below="obj")
+
+
+def test_no_artifact_brings_what_the_store_writes_itself(tmp_path: Path) -> None:
+    for name in (".sums", ".inputs/x", ".origin"):
+        folder = tmp_path / name.replace("/", "-")
+        folder.mkdir()
+        with pytest.raises(pack.UnpackError, match="reserved"):
+            layer = hostile(tmp_path / "layer", name, size=1)
+            pack.unpack(layer, folder, links_below="obj", without={".sums", ".inputs", ".origin"})
+
+
+def test_a_link_to_a_link_writes_nowhere(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "into"
+    outside.mkdir(), folder.mkdir()
+    links = [("obj/a", str(outside)), ("obj/a/planted", "/etc/shadow"), ("obj/a/folder/deep", "x")]
+    members = [oci.member(name, kind=tarfile.SYMTYPE, to=to) for name, to in links]
+    (tmp_path / "layer").write_bytes(oci.packed(members))
+    with pytest.raises(pack.UnpackError, match="used as a folder"):
+        pack.unpack(tmp_path / "layer", folder, links_below="obj")
+    assert list(outside.iterdir()) == []
