@@ -11,6 +11,9 @@ PROGRAM = """
 import os, signal, sys
 from kmodpipe.util import signals
 
+# A test run under nohup hands SIGHUP down ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 def send(*numbers):
     for number in numbers:
         os.kill(os.getpid(), number)
@@ -60,6 +63,9 @@ def test_a_signal_between_commands_interrupts_the_next_and_only_that(body: str, 
     code = """
 import os, signal
 from kmodpipe.util import signals
+
+# A test run under nohup hands SIGHUP down ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 def send(number):
     os.kill(os.getpid(), number)
