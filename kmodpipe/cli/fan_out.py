@@ -46,8 +46,8 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
         options = replace(options, shuffle=str(spec.shuffle))
     if commit := source.tip(spec.tree, head=spec.head):
         options = replace(options, tree=f"{spec.tree.git}#{commit}")
+        spec = replace(spec, tree=source.resolve(options.tree, spec.project.trees), head=False)
     options = replace(options, head=False)
-    spec = resolve(options, call, cases_too=True)
     with call.cache() as cache:
         if options.prepare:
             workspace = set_up(spec, cache, call.screen)
