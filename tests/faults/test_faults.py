@@ -36,6 +36,17 @@ def test_each_is_one_patch_on_a_shipped_series_within_its_module(tmp_path: Path)
         assert all(name.startswith(f"{shipped.module}/") for name in patch.touched)
 
 
+def test_every_debug_kernel_has_faults_to_catch() -> None:
+    assert {fault.flavour for fault in FAULTS} == {
+        "plain",
+        "lockdep",
+        "kasan",
+        "kcsan",
+        "kmemleak",
+        "faultinject",
+    }
+
+
 def test_each_names_a_cell_of_the_matrix() -> None:
     flavours = kconfig.flavours_of(MATRIX, ["all"])
     variants = [kconfig.Variant(fault.name, "", {}) for fault in FAULTS]

@@ -58,6 +58,7 @@ def test_dead_option_fails_a_run_whose_cells_all_pass(tmp_path: Path) -> None:
     assert isinstance(case.result[0], Failure)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("series", ["index-nouuid", "uuid-off"])
 def test_real_series_have_no_dead_axis(tmp_path: Path, series: str) -> None:
     ran = invoke(tmp_path, "build", "--series", series)

@@ -20,7 +20,9 @@ def machinery() -> None:
     require_machinery()
 
 
-@pytest.mark.parametrize("flavour", ["xfs", "btrfs"])
+@pytest.mark.parametrize(
+    "flavour", [pytest.param(name, marks=pytest.mark.flavour(name)) for name in ("xfs", "btrfs")]
+)
 def test_a_changed_uuid_matters_on_other_file_systems_too(tmp_path: Path, flavour: str) -> None:
     cell = f"index-nouuid.INDEX=y.NOUUID=n.{flavour}"
     named = [word for case in CASES for word in ("--case", case)]
@@ -38,6 +40,7 @@ def test_a_changed_uuid_matters_on_other_file_systems_too(tmp_path: Path, flavou
     assert (ran.latest / "shared" / f"tools-{flavour}.cpio").is_file()
 
 
+@pytest.mark.flavour("faultinject")
 def test_what_fails_on_demand_is_survived(tmp_path: Path) -> None:
     cell = "index-nouuid.INDEX=y.NOUUID=n.faultinject"
     ran = invoke(tmp_path, "test", "--cell", cell, "--case", "failing-allocations", "--case", "failing-disk")

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -216,8 +217,8 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[l
     wrapper.write_text(f'#!/bin/sh\nexec unshare --net {dockerd} "$@"\n')
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
-    folder = tmp_path / "d"
-    folder.mkdir()
+    # Below /tmp itself: containerd's sockets are deep inside, and a socket's path has 107 bytes (unix(7)).
+    folder = Path(tempfile.mkdtemp(prefix="kp-", dir="/tmp"))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/s")
     log = tmp_path / "dockerd.log"
     bridge = Path("/sys/class/net/docker0")
@@ -235,6 +236,7 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[l
     # dockerd keeps its data root mounted on itself when it dies early.
     with suppress(Exception):
         process.run(["umount", str(folder / "data")], timeout_s=10, check=False)
+    shutil.rmtree(folder, ignore_errors=True)
     assert bridge.exists() == had_bridge
 
 
