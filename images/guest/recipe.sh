@@ -19,6 +19,12 @@ for folder in dev proc sys tmp mnt root work; do
     mkdir -p "$out/$folder"
 done
 
+# A script's first line may name /usr/bin/env or /usr/bin/sh.
+mkdir "$out/usr"
+for folder in bin sbin; do
+    ln -s "../$folder" "$out/usr/$folder"
+done
+
 # --- ours
 compile() {
     target=$1

@@ -33,7 +33,7 @@ def kernel_build_ids(base: Artifact, module: Artifact) -> tuple[str, Mapping[str
 _NO_CODE = (".debug_", ".rela.debug_", ".note.gnu.build-id")
 _MAX_SECTIONS = 1_000_000
 # Exceptions that pyelftools raises besides its own for a file that is damaged on purpose.
-_DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError, RecursionError)
+DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError, RecursionError)
 
 
 def digest_of_code(path: Path) -> str:
@@ -70,6 +70,6 @@ def build_id(path: Path) -> str:
                     for note in section.iter_notes():
                         if note["n_type"] == "NT_GNU_BUILD_ID":
                             return str(note["n_desc"])
-    except (ELFError, OSError, *_DAMAGE) as e:
+    except (ELFError, OSError, *DAMAGE) as e:
         raise InfraError(f"not a readable ELF file: {str(e) or type(e).__name__}", where=str(path)) from e
     return ""

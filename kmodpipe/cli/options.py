@@ -175,7 +175,7 @@ class RunOptions(BuildOptions):
 
     case: tuple[str, ...] = option(
         (),
-        "only this case, or a script of your own by its path; repeatable",
+        "only this case or those of a pattern, or a script of your own by its path; repeatable",
         Use.QUESTION | Use.JOB,
         short="c",
     )

@@ -73,9 +73,9 @@ def resolve(values: Common, call: Invocation, *, cases_too: bool = False, latest
 def _with_cases(spec: RunSpec, known: Sequence[str], scripts: Sequence[str], retries: RetryPolicy) -> RunSpec:
     """Return *spec* with cases: those named and the scripts; all cases if neither is given."""
     declared = cases.load(spec.project.cases)
-    cases.check_axes(declared, spec.matrix.axes, spec.matrix.flavours)
     own = [cases.from_script(Path(name)) for name in scripts]
     named = cases.select(declared, known) if known or not own else ()
+    cases.check_axes(named, spec.matrix.axes, spec.matrix.flavours)
     chosen = (*named, *own)
     if doubled := _doubled(c.id for c in chosen):
         raise UserError(f"two cases with one name: {', '.join(doubled)}", hint="rename the script")

@@ -11,6 +11,7 @@ with settings has no rules: its expected observations are computed (`precedence`
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,10 +30,12 @@ from pydantic import (
 
 from kmodpipe.judge import precedence
 from kmodpipe.judge.precedence import Setting
+from kmodpipe.judge.script import Needs, needs_of
 from kmodpipe.kconfig.matrix import CONTROL_DESIGN, PLAIN
 from kmodpipe.util import paths, toml
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.vm.guest_root import GuestRoot
 
 # The goal and the good outcome of a script that is judged by its exit status alone.
 EXIT_GOAL = "exit-0"
@@ -52,6 +55,7 @@ class CellContext:
     config: Mapping[str, str] = field(default_factory=dict)  # the final .config, symbols without CONFIG_
     flavour: str = ""  # empty for plain cells
     partial: bool = False  # only the first patches of the series are applied
+    guest: GuestRoot | None = None  # what its guests have; None: not known yet
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ class Case:
     goals: tuple[str, ...] = ()
     # Symbols that the kernel has to have, without CONFIG_.
     needs: tuple[str, ...] = ()
+    # What the script says itself that it needs.
+    script: Needs = field(default_factory=Needs)
     # Rules, the first that matches applies.
     expect: tuple[Expectation, ...] = ()
     # A script given by its path, without rules: exit status 0 is pass, 4 skip, any other fail.
@@ -149,7 +155,12 @@ class Case:
 
     def unmet(self, config: Mapping[str, str]) -> tuple[str, ...]:
         """Return the needed symbols that the kernel has neither built in nor as a module."""
-        return tuple(symbol for symbol in self.needs if config.get(symbol) not in ("y", "m"))
+        needed = dict.fromkeys((*self.needs, *self.script.symbols))
+        return tuple(symbol for symbol in needed if config.get(symbol) not in ("y", "m"))
+
+    def lacking(self, cell: CellContext) -> tuple[str, ...]:
+        """Return the programs and libraries that the script needs and the cell's guests do not have."""
+        return self.script.missing_from(cell.guest) if cell.guest else ()
 
     def digest(self, lib: bytes = b"") -> str:
         """Return the SHA-256 (hex) of everything that determines what the case does in a guest.
@@ -272,6 +283,7 @@ class _CaseTable(_Table):
             id=self.id, summary=self.summary, path=path, args=tuple(self.args), timeout_s=self.timeout_s,
             goals=tuple(self.goal), needs=tuple(self.needs), expect=tuple(t.record() for t in rules),
             proves=tuple(self.proves), settings=tuple(t.record() for t in self.setting), alone=self.alone,
+            script=needs_of(path),
         )  # fmt: skip
 
 
@@ -305,16 +317,20 @@ def _read(file: Path) -> list[Case]:
 
 # -- choosing -----------------------------------------------------------------------------------------
 def select(cases: Iterable[Case], names: Iterable[str]) -> tuple[Case, ...]:
-    """Return the named cases in their declared order, all cases if ``names`` is empty.
+    """Return the cases with these names or patterns, in their declared order; all if there are none.
 
-    Raises UserError for an unknown name.
+    Raises UserError for a name or pattern that no case has.
     """
     known = {case.id: case for case in cases}
-    wanted = set(names)
-    for name in sorted(wanted):
-        if name not in known:
-            raise unknown_name("case", name, known, hint="a script of your own is given by its path")
-    return tuple(case for case in known.values() if not wanted or case.id in wanted)
+    patterns = tuple(names)
+    wanted: set[str] = set()
+    for pattern in patterns:
+        hits = [pattern] if pattern in known else fnmatch.filter(known, pattern)
+        if not hits:
+            hint = "patterns with * work, in quotes; a script of your own is given by its path"
+            raise unknown_name("case", pattern, known, hint=hint)
+        wanted.update(hits)
+    return tuple(case for case in known.values() if not patterns or case.id in wanted)
 
 
 def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collection[str] = ()) -> None:
@@ -346,18 +362,11 @@ def from_script(path: Path) -> Case:
         raise UserError("the case script is not a file", where=str(path))
     try:
         size = path.stat().st_size
-        with path.open("rb") as f:
-            head = f.read(4)
     except OSError as e:
         raise UserError(f"the case script cannot be read: {e.strerror}", where=str(path)) from None
     if size > _MAX_SCRIPT_MIB * 1024 * 1024:
         raise UserError(f"the case script is larger than {_MAX_SCRIPT_MIB} MiB", where=str(path))
-    if not head.startswith((b"#!", b"\x7fELF")):
-        raise UserError(
-            "the case script begins neither with #! nor as an ELF program",
-            where=str(path),
-            hint="begin it with: #!/bin/sh",
-        )
+    script = needs_of(path)
     slug = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._")[:72] or "script"
     return Case(
         id=slug,
@@ -365,5 +374,6 @@ def from_script(path: Path) -> Case:
         path=path,
         timeout_s=_SCRIPT_TIMEOUT_S,
         goals=(EXIT_GOAL,),
+        script=script,
         by_exit=True,
     )

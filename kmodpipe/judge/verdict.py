@@ -13,9 +13,11 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kmodpipe.judge import precedence
+from kmodpipe.judge import not_found, precedence
 from kmodpipe.judge.cases import EXIT_GOAL, Case, CellContext, Expectation
+from kmodpipe.judge.output import EXCERPT_LIMIT, cause, excerpt, last_line
 from kmodpipe.judge.precedence import Setting
+from kmodpipe.judge.script import guest_has_no
 from kmodpipe.kconfig.matrix import CONTROL_DESIGN
 from kmodpipe.logs import ktap
 from kmodpipe.logs.case_record import CaseRecord
@@ -29,8 +31,7 @@ EXIT_SKIP = 4
 # What the agent reports to be left behind after an error in the kernel, even if no report of it was printed:
 # taint by a machine check, a bad page, an oops, a warning or a lockup; lockdep that turned itself off.
 _TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")
-# Bytes of output that a result keeps.
-EXCERPT_LIMIT = 64 * 1024
+# Bytes of output that the result of a case that passed keeps.
 _PASS_EXCERPT_LIMIT = 8 * 1024
 
 
@@ -104,6 +105,7 @@ class _Judge:
             or self.not_reached()
             or self.stream_fault()
             or self.crashed_silently()
+            or self.lacked_programs()
             or self.ended_abnormally()
             or self.subtest_fault()
             or self.by_status()
@@ -128,6 +130,8 @@ class _Judge:
             return None
         if self.not_here:
             return _Finding(Verdict.SKIP, self.not_here)
+        if lacking := self.case.lacking(self.cell):
+            return _Finding(Verdict.ERROR, guest_has_no(lacking))
         if self.evidence.prevented and not self.evidence.infra:
             text = f"could not begin: {one_line(self.evidence.prevented)}"
             return _Finding(Verdict.FAIL, text, outcome="not-begun", goal_met=False)
@@ -167,6 +171,13 @@ class _Judge:
         text = f"something went wrong in the kernel, and its report was not heard: {left}"
         return _Finding(Verdict.FAIL, text, outcome="unheard", goal_met=False)
 
+    def lacked_programs(self) -> _Finding | None:
+        """Give no verdict on a case that called a program that the guest does not have, however it ended."""
+        missing = not_found.programs_not_found(self.record.output)
+        if not missing or (self.record.how == "exit" and self.record.status == EXIT_SKIP):
+            return None
+        return _Finding(Verdict.ERROR, guest_has_no(missing))
+
     def ended_abnormally(self) -> _Finding | None:
         record = self.record
         if record.how == "exit":
@@ -204,10 +215,12 @@ class _Judge:
         if status == EXIT_SKIP:
             if observed:
                 return _Finding(Verdict.FAIL, f"the script skips, yet observed {_words(observed)}")
-            why = self.record.observations.get("skip") or _last_line(self.record.output) or "exit status 4"
+            why = self.record.observations.get("skip") or last_line(self.record.output) or "exit status 4"
             return _Finding(Verdict.SKIP, f"the case skips itself: {one_line(why)}")
         if status != 0:
-            text = f"the script ended with exit status {status}{self.last_line()}"
+            text = f"the script ended with exit status {status}"
+            if line := cause(self.record.output):
+                text = f"{one_line(line[:300])} ({text})"
             word = observed[-1] if observed else f"exit-{status}"
             return _Finding(Verdict.FAIL, text, outcome=one_line(word), goal_met=False)
         skipped = self.ktap and all(s.verdict == "skip" for s in self.ktap.subtests)
@@ -344,7 +357,7 @@ class _Judge:
         return self.evidence.time_scale.format(self.case.timeout_s)
 
     def last_line(self) -> str:
-        line = _last_line(self.record.output)
+        line = cause(self.record.output)
         return f"; its last line: {one_line(line[:300])}" if line else ""
 
     def details(self) -> str:
@@ -368,26 +381,12 @@ class _Judge:
         return "\n".join(lines)
 
 
-def excerpt(data: bytes, limit: int = EXCERPT_LIMIT) -> str:
-    """Return ``data`` as printable text, without its middle if it has more than ``limit`` bytes."""
-    if len(data) <= limit:
-        return visible_lines(data.decode("utf-8", "replace"))
-    half = limit // 2
-    head, tail = (visible_lines(part.decode("utf-8", "replace")) for part in (data[:half], data[-half:]))
-    return f"{head}\n[… {len(data) - 2 * half} bytes left out …]\n{tail}"
-
-
 def _printable(subtest: ktap.Subtest) -> ktap.Subtest:
     return ktap.Subtest(one_line(subtest.name), subtest.verdict, one_line(subtest.note))
 
 
 def _words(outcomes: Sequence[str]) -> str:
     return " and ".join(one_line(word) or "nothing" for word in outcomes)
-
-
-def _last_line(output: bytes) -> str:
-    lines = output.decode("utf-8", "replace").rstrip().rsplit("\n", 1)
-    return lines[-1].strip()
 
 
 def _signal_name(number: int) -> str:

@@ -23,6 +23,8 @@ from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.util.workers import gather
+from kmodpipe.vm import guest_root
+from kmodpipe.vm.guest_root import GuestRoot
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class GuestParts:
     def tools(self, flavour: Flavour) -> tuple[Path, ...]:
         """Return the archives of a flavour's toolsets."""
         return tuple(self.toolsets[name] for name in flavour.tools)
+
+    def root(self, flavour: Flavour) -> GuestRoot:
+        """Return what is in the root file system of a flavour's guests."""
+        return guest_root.read((self.rootfs, *self.tools(flavour)))
 
 
 class StageMaker:

@@ -104,6 +104,11 @@ def write_reproduce_scripts(
 
 
 def artifacts(folder: RunFolder, cell_id: str) -> Mapping[str, str]:
-    """Return the files in a cell's folder: name → path relative to the run's folder."""
+    """Return the files in a cell's folder, and the folders of what its cases printed: name → path relative to
+    the run's folder."""
     files = sorted(folder.cell(cell_id).iterdir())
-    return {path.name: f"{cell_id}/{path.name}" for path in files if path.is_file()}
+    return {
+        path.name: f"{cell_id}/{path.name}"
+        for path in files
+        if path.is_file() or path.name.startswith("output")
+    }

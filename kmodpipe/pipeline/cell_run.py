@@ -23,6 +23,7 @@ from kmodpipe.judge.cases import Case, CellContext
 from kmodpipe.judge.verdict import CaseEvidence, judge
 from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.logs import kernel_log
+from kmodpipe.logs.case_record import case_records
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.pipeline import soak
@@ -167,7 +168,7 @@ class Execution:
         """
         left = []
         for index, case in enumerate(self._cases):
-            if case.not_here(self._job.context):
+            if case.not_here(self._job.context) or case.lacking(self._job.context):
                 self._record(index, judge(case, self._job.context, CaseEvidence()))
             else:
                 left.append(index)
@@ -191,18 +192,32 @@ class Execution:
         reports = kernel_log.parse_file(boot.record.console_path)
         evidence = BootEvidence(boot.record, reports, tuple(batch), tuple(left), number)
         settled = attribute(evidence, self._cell)
+        records = boot.record.records
         # There may be thousands of guests: what they sent is dropped as soon as it is judged.
         boot = replace(boot, record=replace(boot.record, records=()))
         with self._lock:
             if not self._keeps(boot, settled):
                 soak.remove(boot.files)
                 boot = replace(boot, kept=False)
+            else:
+                self._write_output(number, records)
             self._boots.append(boot)
             for index, result in settled.items():
                 self._record(index, result)
         if boot.record.end is GuestEnd.INTERRUPTED:
             raise Interrupted("interrupted while a guest ran", where=self._job.context.cell_id)
         return settled
+
+    def _write_output(self, number: int, records: Sequence[Record]) -> None:
+        """Write what each case of a guest printed to a file of its own."""
+        folder = self._job.folder / f"output{'' if number == 1 else f'-{number}'}"
+        for record in case_records(records).values():
+            if not record.output or not 0 <= record.index < len(self._cases):
+                continue
+            dropped = record.dropped.get("out", 0)
+            note = f"\n[{dropped} bytes more were dropped in the guest]\n" if dropped else ""
+            folder.mkdir(exist_ok=True)
+            (folder / f"{self._cases[record.index].id}.txt").write_bytes(record.output + note.encode())
 
     def _keeps(self, boot: Boot, settled: Mapping[int, CaseResult]) -> bool:
         """Return whether to keep the guest's files. In a soak it ran one case only."""

@@ -24,6 +24,7 @@ from kmodpipe.build.configured import RuledOut
 from kmodpipe.build.stages import Subject
 from kmodpipe.judge import dead_axes
 from kmodpipe.judge.cases import CellContext
+from kmodpipe.judge.script import ADD_PROGRAMS
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.pipeline import provenance, snapshot
 from kmodpipe.pipeline.builder import (
@@ -49,7 +50,7 @@ from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
 from kmodpipe.util import os_errors, signals
-from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError
+from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.workers import gather, workers
 from kmodpipe.vm import accel, cpu_time, speed
@@ -155,6 +156,7 @@ class _TestRun:
     def run(self) -> None:
         """Build and test all cells."""
         with workers(self._workspace.spec.jobs) as pool:
+            self._check_programs()
             rows = self._builder.prepare(pool)
             guest = self._builder.guest()
             if self._builder.bases:
@@ -173,6 +175,29 @@ class _TestRun:
         found = find_dead_axes(self._workspace, [build.result() for build in builds])
         with self._lock:
             self.results = replace(self.results, dead_axes=found)
+
+    def _check_programs(self) -> None:
+        """Say before a kernel is built which cases need programs that their guests do not have.
+
+        Raises InfraError if no case of any cell has what it needs.
+        """
+        cases = [case for case in self._snapshot.cases if case.script.beyond_the_shell]
+        if not cases:
+            return
+        guest = self._builder.guest()
+        for flavour in self._workspace.spec.flavours:
+            root = guest.root(flavour)
+            lacking = {case.id: missing for case in cases if (missing := case.script.missing_from(root))}
+            for case_id, missing in lacking.items():
+                self._workspace.screen.say(f"no verdict on {case_id}: the guest has no {', '.join(missing)}")
+            if len(lacking) < len(self._snapshot.cases):
+                return
+        names = ", ".join(dict.fromkeys(name for missing in lacking.values() for name in missing))
+        raise InfraError(
+            f"no verdict: the guest has no {names}, and no case can do without",
+            where=", ".join(lacking),
+            hint=ADD_PROGRAMS,
+        )
 
     def _measure_speed(self) -> None:
         """Measure how fast this machine is now, with the accelerator that the guests will use."""
@@ -231,7 +256,7 @@ class _TestRun:
         files = self._copies.of(built, guest)
         context = CellContext(
             cell_id, subject.variant.name, subject.variant.design, dict(planned.choice),
-            built.configured.final, flavour.name, subject.variant.partial,
+            built.configured.final, flavour.name, subject.variant.partial, guest.root(flavour),
         )  # fmt: skip
         with (
             self._workspace.screen.step(f"test {cell_id}") as step,

@@ -217,7 +217,10 @@ def files_of(cell: CellResult, result: CaseResult) -> dict[str, str]:
         "boot script": f"reproduce{suffix}.sh",
         "build log": "build.log" if cell.state is State.BUILD_FAILED else "",
     }
-    return {name: cell.artifacts[file] for name, file in wanted.items() if file in cell.artifacts}
+    found = {name: cell.artifacts[file] for name, file in wanted.items() if file in cell.artifacts}
+    if output := cell.artifacts.get(f"output{suffix}"):
+        found["whole output"] = f"{output}/{result.case}.txt"
+    return found
 
 
 def _suite(run: Run, cell: CellResult, cases: list[TestCase], notes: dict[str, str]) -> _Suite:

@@ -40,6 +40,8 @@ from kmodpipe.util.text import one_line
 _WORD_LIMIT = 20
 _SLOWEST = 5
 _FAILURES = 40
+# Kernel lines below a failure.
+_KERNEL_LINES = 3
 _SLOW_S = 1.0
 # The effects that get a line each, with their style.
 _KINDS = {
@@ -290,15 +292,22 @@ def _by_reason(word: str, mark: str, style: str, cells: Sequence[CellResult]) ->
 
 
 def failed_lines(run: Run) -> list[RenderableType]:
-    """Return a line for each failure and error in cells that ran."""
+    """Return a line for each failure and error in cells that ran, with the kernel's last lines of the case.
+
+    A report of the kernel is in the first line already.
+    """
     lines: list[RenderableType] = []
-    for cell, result in wrong(run):
+    found = list(wrong(run))
+    for cell, result in found[:_FAILURES]:
         mark, style = sign(result)
         where = f"{one_line(cell.cell)} {one_line(result.case)}: "
         lines.append(Text.assemble((f"{mark} ", style), where, sentence(result)))
-    hidden = len(lines) - _FAILURES
-    if hidden > 0:
-        lines[_FAILURES:] = [Text(f"… and {hidden} more, all in junit.xml", style="dim")]
+        if not result.reports:
+            lines += [
+                Text(f"    kernel: {one_line(line)}", style="dim") for line in result.kmsg[-_KERNEL_LINES:]
+            ]
+    if len(found) > _FAILURES:
+        lines.append(Text(f"… and {len(found) - _FAILURES} more, all in junit.xml", style="dim"))
     return lines
 
 

@@ -99,7 +99,7 @@ def _item(one: Reported, anchor: str, room: int, files: Files) -> Item:
         ("What the kernel reported", "\n".join(re.sub(r"^\| ?", "", line) for line in trace.splitlines())),
         ("Evidence", evidence.strip("\n")),
         ("The last kernel messages of this case", _tail("\n".join(result.kmsg), room, console)),
-        ("What the case printed", _tail(result.output_excerpt, room, own.get("verdict stream", ""))),
+        ("What the case printed", _tail(result.output_excerpt, room, own.get("whole output", ""))),
         # The guest died before it sent its messages, or had none from this case.
         ("The end of the console", "" if result.kmsg else files.tail(console)),
     )

@@ -93,6 +93,11 @@ reason = "the series makes it mount"
 outcome = "ESTALE"
 reason = "the tree without the series does not mount"
 """
+RECIPE = """\
+mkdir -p "$OUT/sbin" "$OUT/bin"
+echo toy > "$OUT/init"
+echo toy > "$OUT/bin/sh"
+"""
 PYPROJECT = """\
 [tool.kmodpipe]
 tree = "toy"
@@ -236,7 +241,7 @@ def build(root: Path) -> World:
         "patches/toy-fix/series": "0001-toy-mount.patch\n",
         "patches/toy-fix/0001-toy-mount.patch": SERIES_PATCH,
         "patches/toy-fix/series.toml": 'summary = "makes it mount"\nmodule = "fs/toy"\n',
-        "images/guest/recipe.sh": 'mkdir -p "$OUT/sbin"\necho toy > "$OUT/init"\n',
+        "images/guest/recipe.sh": RECIPE,
         "images/guest/lib.sh": "",
         "images/guest/cases/remount/case.toml": CASE_TOML,
         "images/guest/cases/remount/run.sh": "#!/bin/sh\n# toy: observe-module\n",

@@ -10,7 +10,8 @@ import pytest
 
 from kmodpipe.judge import cases
 from kmodpipe.judge.cases import CellContext, Expectation
-from kmodpipe.judge.verdict import EXCERPT_LIMIT, CaseEvidence, excerpt, judge
+from kmodpipe.judge.output import EXCERPT_LIMIT, excerpt
+from kmodpipe.judge.verdict import CaseEvidence, judge
 from kmodpipe.logs.case_record import CaseRecord, case_records
 from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.results import Verdict
@@ -84,7 +85,7 @@ def test_the_control_shows_its_bug_as_expected() -> None:
         ),
         ({"observations": {"nlink": "2"}}, "fail", "expected nlink 3, observed 2: because"),
         ({"observations": {}}, "fail", "expected nlink 3, observed nothing: because"),
-        ({"status": 7}, "fail", "the script ended with exit status 7; its last line: hello"),
+        ({"status": 7}, "fail", "hello (the script ended with exit status 7)"),
         ({"status": 4}, "fail", "the script skips, yet observed mounted"),
         (
             {"status": 4, "outcomes": (), "observations": {"skip": "no xattr"}},
