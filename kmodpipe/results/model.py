@@ -60,6 +60,8 @@ class CaseInfo:
     digest: str = ""
     # What ``--case`` takes for it, if not its id.
     argument: str = ""
+    # Digest of the case with its expectations and all else that decides a verdict on it.
+    question: str = ""
 
 
 @dataclass(frozen=True)
