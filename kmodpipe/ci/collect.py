@@ -117,6 +117,8 @@ def disagreements(plan: Plan, parts: Sequence[Part]) -> list[str]:
     lines: list[str] = []
     names = dict.fromkeys(n for p in parts for n in p.run.properties if _COMPARED.match(n))
     for name in (*dict.fromkeys(plan.properties), *(n for n in names if n not in plan.properties)):
+        if name == results.ALLOW_EMPTY:
+            continue  # each job may be empty, and the plan says whether the run may
         values: dict[str, list[str]] = {}
         if name in plan.properties:
             values[plan.properties[name]] = ["the plan"]
@@ -242,6 +244,8 @@ def _properties(plan: Plan, parts: Sequence[Part]) -> Mapping[str, str]:
     for name in dict.fromkeys(n for p in parts for n in p.run.properties):
         values = dict.fromkeys(p.run.properties[name] for p in parts if name in p.run.properties)
         found[name] = " | ".join(values)
+    if results.ALLOW_EMPTY not in plan.properties:
+        found.pop(results.ALLOW_EMPTY, None)
     # The states of its cells show what a job that ended early did not run.
     found.pop(results.ENDED_EARLY, None)
     return {**found, COLLECTED: ", ".join(p.run.id for p in parts)}

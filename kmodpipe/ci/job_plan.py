@@ -115,6 +115,7 @@ def make(spec: RunSpec, legality: Legality, arguments: Sequence[str], per_job: i
             "repeat": str(spec.retries.repeat),
             **{f"series.{one.name}": one.digest for one in spec.series},
             **question.comparable(spec),
+            **({results.ALLOW_EMPTY: "yes"} if spec.allow_empty else {}),
             **({"tree.identity": legality.tree} if legality.tree else {}),
         },
         selected=spec.selected,

@@ -12,6 +12,7 @@ from kmodpipe.pipeline.builder import BuiltCell, GuestParts
 from kmodpipe.pipeline.cell_run import Boot, Executed, GuestFiles
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report.rerun import PROPERTY, argument_property
+from kmodpipe.results import ALLOW_EMPTY
 from kmodpipe.util import process
 from kmodpipe.util.text import one_line
 from kmodpipe.vm.accel import Accel
@@ -43,6 +44,7 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
     found |= {**question.comparable(spec), **notes}
     found |= {"shuffle": str(spec.shuffle)}
     found |= {"attempts": str(spec.retries.attempts), "repeat": str(spec.retries.repeat)}
+    found |= {ALLOW_EMPTY: "yes"} if spec.allow_empty else {}
     found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}
     return found
 
