@@ -89,7 +89,7 @@ class Stages:
         # Cases and their library are packed for each cell: changing one makes no new guest.
         self._guest_recipe = digest_of(
             {
-                p.relative_to(guest).as_posix(): digest_file(p)
+                p.relative_to(guest).as_posix(): _content(p)
                 for p in sorted(guest.rglob("*"))
                 if p.is_file() and p.relative_to(guest).parts[0] not in ("cases", "lib.sh")
             }

@@ -6,7 +6,8 @@
     formats         the plan in the form of each CI system
     collect         merge the jobs' results and compare them with the plan
     if_changed      `invoke ci --if-changed`: compare with the last run of the same command line
-    comparability   the facts that have to be equal for results to be comparable
+
+What has to be equal for results to be comparable is in `kmodpipe.pipeline.question`.
 
 In: a `RunSpec`, a plan, results of jobs. Out: a plan, or one `Run`.
 """

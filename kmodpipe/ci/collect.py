@@ -1,9 +1,9 @@
 """Merge the runs of many jobs, each over some cells, into the run that was planned.
 
-Runs are merged only if they tested the same thing: tree, series, matrix, cases, builder image and the way
-cases run have to be equal, and as planned. Each planned cell gets one result; a cell that no job reported,
-that was not finished, or that two jobs reported has no verdict. Dead axes, which show only when cells are
-compared, are worked out again over all cells.
+Runs are merged only if they answer one question (`kmodpipe.pipeline.question`): tree, builder image, series,
+matrix, cases, expectations and all else that can change a verdict have to be equal, and as planned. Each
+planned cell gets one result; a cell that no job reported, that was not finished, or that two jobs reported
+has no verdict. Dead axes, which show only when cells are compared, are worked out again over all cells.
 
     OUT/<run>/results.json junit.xml          the merged run
     OUT/<run>/jobs/<run of a job>/…           the files of each job, unchanged
@@ -22,6 +22,7 @@ from kmodpipe import results
 from kmodpipe.ci.job_plan import Plan, PlannedCell
 from kmodpipe.judge import dead_axes
 from kmodpipe.kconfig import Cell, Flavour, SymbolRequest, Variant
+from kmodpipe.pipeline import question
 from kmodpipe.results import CellResult, DeadAxis, Run, State
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
@@ -33,8 +34,8 @@ COLLECTED = "collected"
 _DEPTH = 4
 # The properties that have to be equal; all others may differ between machines.
 _COMPARED = re.compile(
-    r"^(kmodpipe|tree\.identity|tree\.kernel-version|series\..*|builder\.(?!from$).*|module|matrix\.digest"
-    r"|shuffle|attempts|repeat)$"
+    r"^(kmodpipe|tree\.identity|tree\.kernel-version|series\..*|builder\.(?!from$).*|module"
+    r"|shuffle|attempts|repeat|question(\..*)?)$"
 )
 _NAMES = 8
 
@@ -116,12 +117,14 @@ def disagreements(plan: Plan, parts: Sequence[Part]) -> list[str]:
     lines: list[str] = []
     names = dict.fromkeys(n for p in parts for n in p.run.properties if _COMPARED.match(n))
     for name in (*dict.fromkeys(plan.properties), *(n for n in names if n not in plan.properties)):
+        if name == results.ALLOW_EMPTY:
+            continue  # each job may be empty, and the plan says whether the run may
         values: dict[str, list[str]] = {}
         if name in plan.properties:
             values[plan.properties[name]] = ["the plan"]
         for part in parts:
             values.setdefault(part.run.properties.get(name, "none"), []).append(part.name)
-        lines += _differing(name, values)
+        lines += _differing(_in_words(name), values)
     for case in dict.fromkeys([c.id for c in plan.cases] + [c.id for p in parts for c in p.run.cases]):
         values = {_digest(plan.cases, case): ["the plan"]}
         for part in parts:
@@ -130,8 +133,16 @@ def disagreements(plan: Plan, parts: Sequence[Part]) -> list[str]:
     return lines
 
 
+def _in_words(name: str) -> str:
+    """Return the name of a property, with what it stands for if it is a digest of a part of the question."""
+    words = question.WORDS.get(name.removeprefix("question."), "")
+    return f"{name} ({words})" if words and name.startswith("question.") else name
+
+
 def _digest(cases: Iterable[results.CaseInfo], case: str) -> str:
-    return next((c.digest for c in cases if c.id == case), "none")
+    """Return what a case does in a guest and how it is judged, as a digest; ``none`` if it is not there."""
+    found = next((c for c in cases if c.id == case), None)
+    return digest_of([found.digest, found.question]) if found else "none"
 
 
 def _differing(name: str, values: Mapping[str, Sequence[str]]) -> list[str]:
@@ -233,6 +244,8 @@ def _properties(plan: Plan, parts: Sequence[Part]) -> Mapping[str, str]:
     for name in dict.fromkeys(n for p in parts for n in p.run.properties):
         values = dict.fromkeys(p.run.properties[name] for p in parts if name in p.run.properties)
         found[name] = " | ".join(values)
+    if results.ALLOW_EMPTY not in plan.properties:
+        found.pop(results.ALLOW_EMPTY, None)
     # The states of its cells show what a job that ended early did not run.
     found.pop(results.ENDED_EARLY, None)
     return {**found, COLLECTED: ", ".join(p.run.id for p in parts)}

@@ -2,10 +2,11 @@
 
     CACHE/answers/<question>.json    the last run of one command line: what it tested, and its result
 
-The question is the command line. Its answer is valid as long as the tree's identity, the digests of series,
-matrix and cases, the builder image, QEMU and this program are the same: a run would then build and boot the
-same again. So it is skipped, and the exit code is the earlier one, also if that was a failure. Every ``invoke
-ci`` that ends writes an answer; after one without a verdict (an infrastructure error) the next runs again.
+The question is the command line. Its answer is valid as long as everything that can change a verdict is the
+same: what `kmodpipe.pipeline.question` finds in the run's records and files, the tree's identity, the builder
+image and QEMU. A run would then build and boot the same again. So it is skipped, and the exit code is the
+earlier one, also if that was a failure. Every ``invoke ci`` that ends writes an answer; after one without a
+verdict (an infrastructure error) the next runs again.
 """
 
 from __future__ import annotations
@@ -20,28 +21,23 @@ from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import HostRuntime, docker_engine
 from kmodpipe.cache.share import open_share
 from kmodpipe.cache.store import Store
-from kmodpipe.ci import comparability
-from kmodpipe.pipeline import workspace
+from kmodpipe.pipeline import question, workspace
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import Run
 from kmodpipe.source import Unreachable
-from kmodpipe.util.digest import digest_file, digest_of, digest_tree
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import ExitCode, InfraError
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.text import one_line
 from kmodpipe.vm import accel
+from kmodpipe.vm.qemu import program_digest
 
 SCHEMA = "kmodpipe-answer"
-VERSION = 1
+VERSION = 2
 _NOTE_LIMIT = 2000
-_WORDS = {
-    "matrix.digest": "the matrix",
-    "program": "kmodpipe itself",
-    "qemu": "QEMU",
-    "kvm": "the KVM device",
-}
+_WORDS = {**question.WORDS, "qemu": "QEMU", "qemu.file": "QEMU's program", "kvm": "the KVM device"}
 _AUTHORS = 5
 
 
@@ -73,6 +69,8 @@ class Watch:
         self._cache = cache
         self._screen = screen
         self._path = cache / "answers" / f"{digest_of(dict(spec.question))[:32]}.json"
+        # As it is before the run: the user may edit files meanwhile, which are then changes for the next run.
+        self._asked = question.facts(spec)
         self.last = _load(self._path)
 
     def unchanged(self) -> Answer | None:
@@ -151,19 +149,12 @@ class Watch:
     # -- the facts of an answer ------------------------------------------------------------------
     def _facts(self, identity: str, builder: str) -> Mapping[str, str]:
         """Return all facts that a result depends on; *identity* is the tree's, *builder* the image's."""
-        images = self._spec.project.images
-        package = Path(__file__).resolve().parent.parent
-        program = {p.relative_to(package).as_posix(): digest_file(p) for p in sorted(package.rglob("*.py"))}
-        facts = dict(comparability.facts(self._spec))
-        # The order of cases changes no verdict, and a random one would differ each night.
-        del facts["shuffle"]
         return {
-            **facts,
+            **self._asked,
             "tree.identity": identity,
             "builder": builder,
             **accel.machine(),
-            "benign": digest_file(benign) if (benign := self._spec.project.benign) else "none",
-            "program": digest_of([program, digest_tree(images)]),
+            "qemu.file": program_digest(),
         }
 
     def _identity(self) -> str:

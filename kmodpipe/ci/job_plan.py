@@ -16,11 +16,11 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from kmodpipe import kconfig, results, series, source
+from kmodpipe import __version__, kconfig, results, series, source
 from kmodpipe.build.configured import RuledOut
 from kmodpipe.build.stages import Subject
-from kmodpipe.ci import comparability
 from kmodpipe.kconfig import Cell
+from kmodpipe.pipeline import question
 from kmodpipe.pipeline.builder import CellBuilder, StageMaker
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
@@ -88,7 +88,7 @@ class Plan:
     cells: tuple[PlannedCell, ...]
     cases: tuple[CaseInfo, ...]
     jobs: tuple[PlannedJob, ...] = ()
-    # What the run of every job must have: `comparability.facts`, and the tree's identity if known.
+    # What the run of every job must have: `question.comparable`, and the tree's identity if known.
     properties: Mapping[str, str] = field(default_factory=dict)
     # Cells were chosen with --cell: the plan does not cover the matrix.
     selected: bool = False
@@ -100,12 +100,22 @@ def make(spec: RunSpec, legality: Legality, arguments: Sequence[str], per_job: i
     *per_job* is the number of cells in a job, 0 for as few as *most* jobs allow. Raise UserError if that
     makes too many jobs, or if no cell is legal.
     """
-    facts = comparability.facts(spec)
+    lib = (spec.project.images / "guest" / "lib.sh").read_bytes()
+    asked = question.case_facts(spec)
     plan = Plan(
         cells=tuple(_planned(cell, legality.reasons.get(cell.id, "")) for cell in spec.cells),
-        cases=tuple(CaseInfo(c.id, c.summary, c.goal, facts[f"case.{c.id}"]) for c in spec.cases),
+        cases=tuple(
+            CaseInfo(c.id, c.summary, c.goal, c.digest(lib), question=asked[c.id]) for c in spec.cases
+        ),
         properties={
-            **{name: value for name, value in facts.items() if not name.startswith("case.")},
+            "kmodpipe": __version__,
+            "module": spec.module,
+            "shuffle": str(spec.shuffle),
+            "attempts": str(spec.retries.attempts),
+            "repeat": str(spec.retries.repeat),
+            **{f"series.{one.name}": one.digest for one in spec.series},
+            **question.comparable(spec),
+            **({results.ALLOW_EMPTY: "yes"} if spec.allow_empty else {}),
             **({"tree.identity": legality.tree} if legality.tree else {}),
         },
         selected=spec.selected,

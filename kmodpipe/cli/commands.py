@@ -158,6 +158,10 @@ def _report_build(
                 screen.print(f"✓ {one.cell.id}")
             case _:
                 assert_never(one)
+    for variant, reason in _unbuilt(built):
+        what = f"no cell of {variant} could be built: {reason}"
+        screen.error(InfraError(what, hint="nothing was compiled for it, so nothing is proved"))
+        code = code if code == ExitCode.FAILURE else ExitCode.INFRA
     for axis in dead:
         if axis.failure:
             screen.error(KernelFailure(axis.message, detail="\n".join(axis.clues)))
@@ -167,6 +171,24 @@ def _report_build(
     pulled = f"{len(tally.pulled)} pulled, " if tally.pulled else ""
     screen.print(f"{len(tally.made)} steps made, {pulled}{len(tally.cached)} cached, in {seconds:.1f} s")
     return code
+
+
+def _unbuilt(built: Sequence[Built]) -> list[tuple[str, str]]:
+    """Return each series of which the tree rules out every cell, with a reason; all variants if that is all.
+
+    The first patches of a series (``NAME@2``) are steps on the way to it, and may be ruled out.
+    """
+    from kmodpipe.build.configured import RuledOut
+
+    ruled_out: dict[str, list[str]] = {}
+    for one in built:
+        if isinstance(one, RuledOut):
+            ruled_out.setdefault(one.cell.variant.name, []).append(one.reason)
+    alive = {one.cell.variant.name for one in built if not isinstance(one, RuledOut)}
+    own = {one.cell.variant.name for one in built if not one.cell.variant.is_control}
+    whole = {one.cell.variant.name for one in built if not one.cell.variant.partial}
+    wanted = (own & whole) - alive if alive else set(ruled_out)
+    return [(name, reasons[0]) for name, reasons in ruled_out.items() if name in wanted]
 
 
 # -- test -------------------------------------------------------------------------------------------

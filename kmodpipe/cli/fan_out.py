@@ -56,7 +56,9 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
         else:
             legality = job_plan.check_legality(spec, cache)
     most = job_plan.LIMITS[options.format]
-    return job_plan.make(spec, legality, command_line(options, Use.JOB), options.per_job, most)
+    # A job may have cells without a case for them: the merged run is judged as a whole.
+    arguments = command_line(replace(options, allow_empty=True), Use.JOB)
+    return job_plan.make(spec, legality, arguments, options.per_job, most)
 
 
 def _show_plan(options: MatrixOptions, call: Invocation, made: job_plan.Plan) -> None:

@@ -183,6 +183,9 @@ class RunOptions(BuildOptions):
         "", "run the cases in another order, by this seed, or: random; 0 as declared", Use.JOB,
         exempt="the order of cases changes no verdict, and a random one would differ every night",
     )  # fmt: skip
+    allow_empty: bool = option(
+        False, "exit 0 also if no case was judged, in the whole run or with a series", Use.QUESTION | Use.JOB
+    )
     attempts: int = option(
         1, "run a failing case again in a fresh guest, up to this many times in all", Use.QUESTION | Use.JOB
     )

@@ -60,6 +60,7 @@ def resolve(values: Common, call: Invocation, *, cases_too: bool = False, latest
         head=given.head,
         latest=latest,
         shuffle=_seed(given.shuffle),
+        allow_empty=given.allow_empty,
         command=call.command,
         repeat_command=process.pasteable(["invoke", "test", *command_line(given, Use.REPEAT)]),
         series_arguments={s.name: name for s, name in zip(whole, names, strict=True) if name != s.name},

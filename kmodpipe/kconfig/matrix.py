@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kmodpipe.kconfig.fragment import SymbolRequest, merge, parse_fragment
 from kmodpipe.util import paths, shipped, toml
-from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError, unknown_name
 
 CONTROL = "unpatched"
@@ -136,19 +135,6 @@ class Matrix:
     # The matrix file.
     path: Path
     flavours: Mapping[str, Flavour] = field(default_factory=dict)
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 (hex) of what the matrix file and its fragments request."""
-        symbols = [[a.symbol, a.value] for a in self.common]
-        axes = {name: [axis.symbol, *axis.values] for name, axis in self.axes.items()}
-        flavours = {
-            name: [
-                [[a.symbol, a.value] for a in f.requested], dict(f.env), list(f.tools), f.memory_mib, f.slow
-            ]
-            for name, f in self.flavours.items()
-        }  # fmt: skip
-        return digest_of([self.base, self.module, symbols, axes, flavours])
 
     def requested(self, flavour: Flavour) -> dict[str, SymbolRequest]:
         """Return what is requested for every cell of a flavour, by symbol; the axes are left out."""

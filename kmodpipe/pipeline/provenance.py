@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from kmodpipe import __version__
 from kmodpipe.build import shared_image
 from kmodpipe.cache.share import origin
+from kmodpipe.pipeline import question
 from kmodpipe.pipeline.builder import BuiltCell, GuestParts
 from kmodpipe.pipeline.cell_run import Boot, Executed, GuestFiles
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report.rerun import PROPERTY, argument_property
+from kmodpipe.results import ALLOW_EMPTY
 from kmodpipe.util import process
 from kmodpipe.util.text import one_line
 from kmodpipe.vm.accel import Accel
@@ -39,9 +41,10 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
     if workspace.share and (where := shared_image.origin(workspace.store, image)):
         found["builder.from"] = where
     found |= {"module": spec.module, "matrix": spec.matrix.path.name}
-    found |= {"matrix.digest": spec.matrix.digest, **notes}
+    found |= {**question.comparable(spec), **notes}
     found |= {"shuffle": str(spec.shuffle)}
     found |= {"attempts": str(spec.retries.attempts), "repeat": str(spec.retries.repeat)}
+    found |= {ALLOW_EMPTY: "yes"} if spec.allow_empty else {}
     found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}
     return found
 

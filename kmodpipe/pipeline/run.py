@@ -26,7 +26,7 @@ from kmodpipe.judge import dead_axes
 from kmodpipe.judge.cases import CellContext
 from kmodpipe.judge.script import ADD_PROGRAMS
 from kmodpipe.logs.known_benign import KnownBenign
-from kmodpipe.pipeline import provenance, snapshot
+from kmodpipe.pipeline import provenance, question, snapshot
 from kmodpipe.pipeline.builder import (
     BuildFailed,
     Built,
@@ -139,18 +139,28 @@ class _TestRun:
         """Return the run with its cells and cases, and no result."""
         workspace = self._workspace
         given = workspace.spec.case_arguments
+        # As they were copied: the user may edit the others meanwhile.
+        spec = replace(workspace.spec, cases=self._snapshot.cases)
+        asked = question.case_facts(spec)
         return Run(
             id=self._folder.id,
             started=self._began.isoformat(timespec="seconds"),
             cases=tuple(
-                CaseInfo(c.id, c.summary, c.goal, self._snapshot.digest(c), given.get(c.id, ""))
+                CaseInfo(
+                    c.id,
+                    c.summary,
+                    c.goal,
+                    self._snapshot.digest(c),
+                    given.get(c.id, ""),
+                    asked.get(c.id, ""),
+                )
                 for c in self._snapshot.cases
             ),
             cells=tuple(
                 CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice), flavour=c.flavour.name)
                 for c in workspace.spec.cells
             ),
-            properties=provenance.of_run(workspace, self._accel, self._notes),
+            properties=provenance.of_run(replace(workspace, spec=spec), self._accel, self._notes),
         )
 
     def run(self) -> None:

@@ -49,6 +49,8 @@ class RunSpec:
     shuffle: int = 0
     # Known benign reports of the kernel.
     benign: tuple[Benign, ...] = ()
+    # A run, or a series in it, may have no judged case.
+    allow_empty: bool = False
     # The command as it was typed.
     command: str = ""
     # The command that runs a case again, without the options for series, cell and case.

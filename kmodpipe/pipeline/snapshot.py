@@ -49,7 +49,7 @@ def recipes(images: Path, store: Store) -> Path:
 
     Raises InfraError if the recipes change while they are read.
     """
-    digest = _recipes_digest(images)
+    digest = recipes_digest(images)
 
     def make(folder: Path) -> None:
         for path in _recipe_files(images):
@@ -57,7 +57,7 @@ def recipes(images: Path, store: Store) -> Path:
             _copy(path, target)
             # Readable for the user in the container, whatever umask the project was checked out with.
             target.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
-        if _recipes_digest(folder) != digest:
+        if recipes_digest(folder) != digest:
             raise InfraError(
                 "the project's recipes changed while they were read",
                 where=str(images),
@@ -74,7 +74,11 @@ def _recipe_files(images: Path) -> list[Path]:
     ]
 
 
-def _recipes_digest(images: Path) -> str:
+def recipes_digest(images: Path) -> str:
+    """Return a SHA-256 (hex) of the recipes below ``images``: names, executable bits and contents.
+
+    A link counts with the content of the file that it leads to, which is what a run uses.
+    """
     rows = [
         [p.relative_to(images).as_posix(), os.access(p, os.X_OK), digest_file(p)]
         for p in _recipe_files(images)

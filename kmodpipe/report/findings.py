@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig.matrix import PLAIN
-from kmodpipe.report.wording import tree
+from kmodpipe.report.wording import empty, tree
 from kmodpipe.results import (
     CaseResult,
     CellResult,
@@ -126,6 +126,7 @@ def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str
             names = dict.fromkeys(e.case for e in found if e.variant == variant and e.kind is kind)
             changes.append(f"{kind.value}: {', '.join(f'`{name}`' for name in names) or 'nothing'}")
         lines.append(f"- **{_cell_text(variant)}**: {'; '.join(changes)}.")
+    lines += [f"- **Nothing is proved**: {_cell_text(text)}." for text in empty(run)]
     return [*lines, ""]
 
 

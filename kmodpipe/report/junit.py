@@ -19,7 +19,8 @@ Rules of that schema and of the known readers, which this file follows:
 - Jenkins archives any host file that a line ``[[ATTACHMENT|path]]`` names: such lines are broken up.
 
 A dead axis is a failure ``(axis NAME)`` in a suite named after its variant: it belongs to several cells, and
-counts as one failure.
+counts as one failure. A run or a series without a judged case is an error ``(judged)`` in a suite of its own;
+with --allow-empty it is skipped.
 
 An expected bug of the control (``ESTALE``, as expected) passes; its system-out lists observed, expected, why.
 """
@@ -29,14 +30,25 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from junit_xml import TestCase, TestSuite
 
-from kmodpipe.report import rerun
+from kmodpipe.report import rerun, wording
 from kmodpipe.report.wording import close
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, Run, State, Verdict, effects
+from kmodpipe.results import (
+    CaseInfo,
+    CaseResult,
+    CellResult,
+    Run,
+    State,
+    Verdict,
+    effects,
+    may_be_empty,
+    unjudged,
+)
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.text import one_line, visible_lines
 
@@ -139,6 +151,8 @@ def text(run: Run, *, strict: bool = False) -> str:
         root.append(suite_element)
     for variant in dict.fromkeys(dead.variant for dead in run.dead_axes if dead.failure):
         root.append(_axis_suite(run, variant).build_xml_doc())
+    if empty := wording.empty(run):
+        root.append(_empty_suite(run, empty).build_xml_doc())
     for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     root.set("time", f"{sum(float(suite.get('time', '0')) for suite in root):.3f}")
@@ -264,6 +278,20 @@ def _axis_suite(run: Run, variant: str) -> _Suite:
         timestamp=shown(run.started, 64),
         properties={_name(k, 256): shown(v, 4096) for k, v in properties.items()},
     )
+
+
+def _empty_suite(run: Run, empty: Sequence[str]) -> _Suite:
+    """Return the suite that says that no case was judged: errors, or skipped if the user accepts that."""
+    cases = []
+    for one, text in zip(unjudged(run), empty, strict=True):
+        case = TestCase("(judged)", classname=_name(one.variant or "run"), elapsed_sec=0.0)
+        if may_be_empty(run):
+            case.add_skipped_info(_name(text), shown(text))
+        else:
+            case.add_error_info(_name(text), shown(text), "nothing was judged")
+        cases.append(case)
+    properties = {_name(k, 256): shown(v, 4096) for k, v in run.properties.items()}
+    return _Suite("nothing was judged", cases, timestamp=shown(run.started, 64), properties=properties)
 
 
 def _effect_properties(run: Run) -> dict[str, dict[str, str]]:

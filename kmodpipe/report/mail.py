@@ -65,6 +65,7 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
     ]  # fmt: skip
     if verdict:
         made.append(Paragraph(summary.verdict_text(verdict)))
+    made += summary.not_judged(run)
     made += summary.effect_tables(run, variant)
     if bad := summary.failures(run, (variant,)):
         made += [Title(("Not as expected",)), *bad]

@@ -67,9 +67,15 @@ def of_run(run: Run, *, evidence: bool = True) -> list[Block]:
             )
         )  # fmt: skip
     blocks += [Paragraph((Code(dead.message), ".")) for dead in run.dead_axes if dead.failure]
+    blocks += not_judged(run)
     if table := effect_table(run):
         blocks.append(table)
     return blocks + (failures(run) if evidence else [])
+
+
+def not_judged(run: Run) -> list[Block]:
+    """Return a paragraph for the run or each series of which no case was judged."""
+    return [Paragraph(("Nothing is proved: ", Code(text), ".")) for text in wording.empty(run)]
 
 
 def verdict_text(verdict: SeriesVerdict, most: int = 8) -> Text:

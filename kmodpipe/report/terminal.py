@@ -22,7 +22,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from kmodpipe.report.wording import close, count, mark, sentence, some, total, wrong
+from kmodpipe.report.wording import close, count, empty, mark, sentence, some, total, wrong
 from kmodpipe.results import (
     CONTROL,
     CaseResult,
@@ -34,6 +34,7 @@ from kmodpipe.results import (
     Verdict,
     effects,
     exit_code,
+    may_be_empty,
 )  # fmt: skip
 from kmodpipe.util.text import one_line
 
@@ -78,6 +79,7 @@ def report(run: Run) -> RenderableType:
         axis_lines(run),
         skipped_lines(run),
         unfinished_lines(run),
+        empty_lines(run),
         failed_lines(run),
         rate_lines(run),
         slow_lines(run),
@@ -278,6 +280,12 @@ def unfinished_lines(run: Run) -> list[RenderableType]:
     unbuilt = [c for c in run.cells if c.state is State.BUILD_FAILED]
     bad = [c for c in run.cells if c.state not in (State.RAN, State.SKIPPED, State.BUILD_FAILED)]
     return _by_reason("", "✗", "bold red", unbuilt) + _by_reason("", "!", "magenta", bad)
+
+
+def empty_lines(run: Run) -> list[RenderableType]:
+    """Return a line for the run or each series of which no case was judged."""
+    mark, style = ("·", "dim") if may_be_empty(run) else ("!", "magenta")
+    return [Text.assemble((f"{mark} ", style), one_line(text)) for text in empty(run)]
 
 
 def _by_reason(word: str, mark: str, style: str, cells: Sequence[CellResult]) -> list[RenderableType]:

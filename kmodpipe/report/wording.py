@@ -23,7 +23,9 @@ from kmodpipe.results import (
     Verdict,
     effects,
     exit_code,
+    may_be_empty,
     totals,
+    unjudged,
 )  # fmt: skip
 from kmodpipe.util.text import one_line
 
@@ -107,6 +109,12 @@ def total(run: Run) -> str:
     )
 
 
+def empty(run: Run) -> tuple[str, ...]:
+    """Return a sentence for the run or each series that proves nothing, as every case of it was skipped."""
+    accepted = "; --allow-empty accepts that" if may_be_empty(run) else ""
+    return tuple(f"{one.message}{accepted}" for one in unjudged(run)) if run.finished else ()
+
+
 def tree(run: Run) -> str:
     """Return ``Linux 5.10.223 (debian-5.10 5.10.223-1), the stand-in for overlayfs-next``."""
     known = run.properties
@@ -187,6 +195,10 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
     own = [e for e in found if e.variant == variant]
     ran = ran_cells(run, variant)
     made = _problems(run, variant, len(ran))
+    # Where nothing was judged, that nothing broke says nothing.
+    judged = any(c.variant == variant and r.verdict is not Verdict.SKIP for c, r in run.results())
+    if ran and not judged:
+        made.append(Statement("was not judged in any case"))
     bad = bool(made)
     for kind, lead, nothing in _LEADS:
         cells: dict[str, set[str]] = {}
@@ -197,7 +209,7 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
         if named:
             made.append(Statement(lead.format(count(len(named), "case")), named, kind in _QUIET))
             bad = bad or kind is EffectKind.REGRESSED
-        elif nothing and ran:
+        elif nothing and ran and judged:
             made.append(Statement(nothing))
     return SeriesVerdict(variant, tuple(made or [Statement("did not run in any cell")]), bad)
 

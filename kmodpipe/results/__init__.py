@@ -11,6 +11,7 @@ from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
 from kmodpipe.results.effects import Effect, EffectKind, control_of, effects
 from kmodpipe.results.model import (
+    ALLOW_EMPTY,
     CLOSE_TO_LIMIT,
     ENDED_EARLY,
     Attempt,
@@ -21,15 +22,19 @@ from kmodpipe.results.model import (
     Run,
     Span,
     State,
+    Unjudged,
     Verdict,
     exit_code,
     interrupted,
+    may_be_empty,
     planned,
     totals,
+    unjudged,
     with_cell,
 )
 
 __all__ = [
+    "ALLOW_EMPTY",
     "CLOSE_TO_LIMIT",
     "CONTROL",
     "ENDED_EARLY",
@@ -45,6 +50,7 @@ __all__ = [
     "Run",
     "Span",
     "State",
+    "Unjudged",
     "Verdict",
     "control_of",
     "effects",
@@ -52,9 +58,11 @@ __all__ = [
     "from_json",
     "interrupted",
     "load",
+    "may_be_empty",
     "planned",
     "save",
     "to_json",
     "totals",
+    "unjudged",
     "with_cell",
 ]

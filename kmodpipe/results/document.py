@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from kmodpipe.results.effects import effects
-from kmodpipe.results.model import Run, exit_code, totals
+from kmodpipe.results.model import Run, exit_code, totals, unjudged
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.files import write_atomically
 
@@ -20,12 +20,13 @@ VERSION = 1
 
 
 def to_json(run: Run) -> str:
-    """Return the run as JSON, with exit code, totals and effects, so that readers need not compute them."""
+    """Return the run as JSON, with what readers need not compute: exit code, totals, effects, unjudged."""
     document = {
         "schema": SCHEMA,
         "version": VERSION,
         "exit_code": int(exit_code(run)),
         "totals": totals(run),
+        "unjudged": [one.message for one in unjudged(run)] if run.finished else [],
         "effects": _plain(effects(run)),
         "run": _plain(run),
     }

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe.util import process
+from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError
 
 PROGRAM = Path("qemu-system-x86_64")
@@ -88,6 +89,15 @@ def file_of(program: Path) -> str:
     except OSError:
         s = None
     return f"{found} {s.st_dev}:{s.st_ino} {s.st_size} {s.st_mtime_ns}" if s else ""
+
+
+def program_digest(program: Path = PROGRAM) -> str:
+    """Return the SHA-256 (hex) of a program's file. Empty if it is not found, or cannot be read."""
+    found = shutil.which(program, path=process.clean_environment()["PATH"])
+    try:
+        return digest_file(Path(found)) if found else ""
+    except OSError:
+        return ""
 
 
 def require_same(spec: MachineSpec) -> None:

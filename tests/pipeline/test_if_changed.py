@@ -69,6 +69,41 @@ def test_what_changed_is_run_and_named(world: World) -> None:
     assert notes["since.run"] == before and "the tree" in notes["since.changed"]
 
 
+FLAVOUR = '[flavours.two]\nsummary = "two processors"\ncpus = 2\n[axes.INDEX]'
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("patches/toy-fix/series.toml", "module", 'design = "toy"\nmodule', "series toy-fix"),
+        ("pyproject.toml", "boot_s = 20", "boot_s = 21", "the project's deadlines"),
+        ("kconfigs/matrix.toml", "[axes.INDEX]", FLAVOUR, "the matrix"),
+    ],
+)  # fmt: skip
+def test_what_no_build_depends_on_is_run_again_as_well(
+    world: World, file: str, old: str, new: str, told: str
+) -> None:
+    night(world)
+    path = world.root / file
+    path.write_text(path.read_text().replace(old, new, 1))
+    shown = night(world).text
+    assert told in shown.partition("changed since")[2], shown
+    assert len(runs(world)) == 2
+
+
+def test_an_edit_during_a_night_is_a_change_for_the_next(world: World) -> None:
+    case = world.root / "images/guest/cases/remount/case.toml"
+    make = world.root / "bin/make"
+    head, _, played = make.read_text().partition("\n")
+    harm = f"sed -i 's/timeout_s = 5/timeout_s = 7/' {case}"
+    make.write_text(f'{head}\ncase "$*" in *.ko*) {harm};; esac\n{played}')
+    assert night(world).code == 0
+    assert "timeout_s = 7" in case.read_text()
+    assert "case remount" in night(world).text
+    assert len(runs(world)) == 2
+    assert "nothing changed" in night(world).text
+
+
 def test_another_compiler_and_another_command_line_are_other_questions(world: World) -> None:
     night(world)
     assert "no earlier run" in night(world, attempts=2).text

@@ -36,3 +36,17 @@ def test_scripts_that_change_under_a_run_do_not_change_it(
     assert [(c["id"], c["digest"]) for c in found] == [("own", before)]
     assert "# toy: exit 0" in (world.latest / "shared/cases/own/own.sh").read_text()
     assert (world.latest / "shared/lib.sh").read_text() == "# before\n"
+
+
+def test_the_rights_of_a_file_in_the_guest_make_it_anew(tmp_path: Path) -> None:
+    world = toy.build(tmp_path)
+    helper = world.root / "images/guest/helper"
+    helper.write_text("#!/bin/sh\n")
+
+    def guests() -> int:
+        assert world.test("--cell", CELL).code == 0
+        return len(list((world.cache / "store/guest").glob("[0-9a-f]*")))
+
+    assert guests() == guests() == 1
+    helper.chmod(0o755)
+    assert guests() == 2

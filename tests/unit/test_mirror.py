@@ -21,7 +21,6 @@ ELSEWHERE: Mapping[str, str] = {
     "build/runtime/job_output": "tests/integration/test_container.py",
     "build/shared_image": "tests/integration/test_fanout.py",
     "build/stages": "tests/pipeline/test_pipeline.py",
-    "ci/comparability": "tests/unit/ci/test_collect.py",
     "ci/if_changed": "tests/pipeline/test_if_changed.py",
     "cli/commands": "tests/pipeline/test_pipeline.py",
     "cli/exit": "tests/pipeline/test_pipeline.py",

@@ -177,6 +177,8 @@ class Page:
     # Failures of the control.
     control: tuple[str, ...]
     axes: tuple[DeadAxis, ...]
+    # The run or each series without a judged case, in a sentence.
+    empty: tuple[str, ...]
     groups: tuple[Group, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]

@@ -71,6 +71,7 @@ def page_of(run: Run, own: Files) -> Page:
         verdicts=wording.verdicts(run),
         control=tuple(f"{one_line(r.case)} ({one_line(c.cell)})" for c, r in wording.control_failures(run)),
         axes=run.dead_axes,
+        empty=wording.empty(run),
         groups=tuple(Group(variant, n) for variant, n in Counter(c.variant for c in columns).items()),
         columns=tuple(Column(c.cell, c.variant, _label(c), anchors[c.cell]) for c in _grouped(columns)),
         rows=rows,

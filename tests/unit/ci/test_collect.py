@@ -98,12 +98,12 @@ def test_a_cell_that_two_jobs_reported_has_no_verdict(tested: tuple[World, Plan,
 
 
 @pytest.mark.parametrize(
-    "name", ["tree.identity", "series.toy-fix", "builder.image", "matrix.digest", "shuffle", "attempts"]
+    "name", ["tree.identity", "series.toy-fix", "builder.image", "question.matrix", "shuffle", "attempts"]
 )
 def test_what_is_not_of_one_run_is_not_merged(tested: tuple[World, Plan, Run], name: str) -> None:
     _, made, run = tested
     first, *rest = parts(run)
-    with pytest.raises(InfraError, match=f"{name} differs") as caught:
+    with pytest.raises(InfraError, match=rf"{name}( \(the matrix\))? differs") as caught:
         collect.merge(made, [changed(first, **{name: "something else"}), *rest], "whole", NOW)
     assert "something else in out/00" in caught.value.detail
 
@@ -116,6 +116,45 @@ def test_other_cases_are_not_merged_and_another_accelerator_is(tested: tuple[Wor
         collect.merge(made, [replace(first, run=replace(first.run, cases=cases)), *rest], "whole", NOW)
     mixed = collect.merge(made, [changed(first, accel="hvf"), *rest], "whole", NOW)
     assert mixed.run.properties["accel"].startswith("hvf | ")
+
+
+BENIGN = """\
+[[benign]]
+kind = "WARNING"
+title = "WARNING in toy_fill_super"
+reason = "the toy warns in all its boots"
+"""
+
+
+FLAVOUR = '[flavours.two]\nsummary = "two processors"\ncpus = 2\n[axes.INDEX]'
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("images/guest/cases/remount/case.toml", '"ESTALE"', '"EINVAL"', "the cases, or what is expected"),
+        ("kconfigs/benign.toml", "", BENIGN, "the known benign reports"),
+        ("pyproject.toml", "case_grace_s = 1", "case_grace_s = 2", "the project's deadlines"),
+        ("patches/toy-fix/series.toml", "module", 'design = "t"\nmodule', "a series, or what"),
+        ("kconfigs/matrix.toml", "[axes.INDEX]", FLAVOUR, "the matrix"),
+    ],
+)  # fmt: skip
+def test_jobs_that_were_judged_by_something_else_are_not_merged(
+    tmp_path: Path, file: str, old: str, new: str, told: str
+) -> None:
+    world = toy.build(tmp_path)
+    text = (world.root / "pyproject.toml").read_text()
+    (world.root / "kconfigs/benign.toml").write_text("")
+    declared = text.replace("[tool.kmodpipe]\n", '[tool.kmodpipe]\nbenign = "kconfigs/benign.toml"\n')
+    (world.root / "pyproject.toml").write_text(declared)
+    made = planned(world, per_job=8)
+    path = world.root / file
+    path.write_text(path.read_text().replace(old, new, 1))
+    world.command(commands.ci, cell=made.jobs[0].cells, out=str(world.root / "out" / "01"))
+    asked = {"plan": str(world.root / "plan.json"), "dir": [str(world.root / "out")]}
+    ran = world.command(commands.collect, **asked)
+    shown = " ".join(ran.text.split())
+    assert ran.code == 3 and "these are not parts of one run" in shown and told in shown, ran.text
 
 
 def test_a_cell_that_was_not_planned_is_not_merged(tested: tuple[World, Plan, Run]) -> None:
