@@ -24,6 +24,7 @@ from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.series import Series
 from kmodpipe.source import Tree
+from kmodpipe.util import document
 from kmodpipe.util.digest import digest_file, digest_of, digest_tree
 from kmodpipe.util.errors import KernelFailure, UserError
 
@@ -160,7 +161,7 @@ class Stages:
     ) -> tuple[Configured, ...]:
         """Compare the configurations in ``artifact`` with the requested symbols, cell by cell."""
         out = artifact.path / "out"
-        reasons: Mapping[str, str] = json.loads((out / "illegal.json").read_text())
+        reasons: Mapping[str, str] = document.read_object(out / "illegal.json")
         return tuple(
             RuledOut(cell, reasons[cell.id])
             if cell.id in reasons

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.cache import integrity
-from kmodpipe.util import paths, process_id
+from kmodpipe.util import document, paths, process_id
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import require_space, sweep_parts, write_atomically
@@ -34,6 +34,8 @@ from kmodpipe.util.process_id import boot_id
 
 _INPUTS, _FILES, _SUMS = ".inputs", ".files", ".sums"
 _UNSUMMED = frozenset({_SUMS})
+# A base has 80,000 files at most, each in a row of 150 bytes.
+_RECORD_BYTES = 64 * document.MIB
 
 Inputs = Mapping[str, object]
 """The inputs of a key: JSON values by name. `Store.why_missed` shows these names."""
@@ -84,11 +86,11 @@ class Store:
                 return ""
             found = integrity.sums(path, without=_UNSUMMED)
             if (path / _SUMS).exists():
-                kept: dict[str, object] = json.loads((path / _SUMS).read_text())
+                kept: dict[str, object] = document.read_object(path / _SUMS, most=_RECORD_BYTES)
                 damage = integrity.changes(kept, found)
             else:
                 # Made by an earlier version, which recorded sizes only.
-                kept = json.loads((path / _FILES).read_text())
+                kept = document.read_object(path / _FILES, most=_RECORD_BYTES)
                 damage = integrity.changes(kept, _sizes(path, found))
                 if not damage:
                     with suppress(OSError):
@@ -158,7 +160,9 @@ class Store:
             return f"damaged in the cache: {damage}"
         latest = self.root / kind / ".latest" / label.replace("/", "_")
         try:
-            old = json.loads((self._path(kind, latest.read_text()) / _INPUTS).read_text())
+            old = document.read_object(
+                self._path(kind, document.read_text(latest, most=128)) / _INPUTS, most=_RECORD_BYTES
+            )
         except (OSError, ValueError):
             return "never made here"
         changed = sorted(name for name in {*old, *inputs} if old.get(name) != _plain(inputs.get(name)))
@@ -220,7 +224,7 @@ def made_as(file: Path) -> str:
     """Return the SHA-256 (hex) that a file of an artifact had when it was made, even if it changed since."""
     for folder in file.parents:
         if (folder / _SUMS).is_file():
-            kept = json.loads((folder / _SUMS).read_text())
+            kept = document.read_object(folder / _SUMS, most=_RECORD_BYTES)
             return str(kept[file.relative_to(folder).as_posix()]).partition(" ")[2]
     return digest_file(file)
 
