@@ -222,6 +222,8 @@ def load(path: Path) -> Plan:
         raise UserError(f"a job is a number, {bad[0][:80]!r} is not", where=where)
     if any(not job.cells for job in plan.jobs):
         raise UserError("a job of the plan has no cell", where=where)
+    if bad := [cell.cell for cell in plan.cells if not cell.axes.keys() <= cell.choice.keys()]:
+        raise UserError(f"the cell {bad[0][:80]!r} of the plan has an axis without a value", where=where)
     try:
         # A Run checks that cells and cases are unique: a doubled cell could hide a missing one.
         results.Run("plan", "", plan.cases, tuple(results.CellResult(c.cell, "", "") for c in plan.cells))

@@ -47,11 +47,14 @@ def read(path: Path, *, most: int = _BYTES) -> bytes:
     """
     # Without O_NONBLOCK, opening a FIFO waits for its other end; a regular file does not know the flag.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as f:
+    try:
         mode = os.fstat(fd).st_mode
         if not stat.S_ISREG(mode):
             raise Unreadable(f"it is {_kind(mode)}, not a regular file")
-        data = f.read(most + 1)
+        with os.fdopen(fd, "rb", closefd=False) as f:
+            data = f.read(most + 1)
+    finally:
+        os.close(fd)
     if len(data) > most:
         raise Unreadable(f"it is larger than {most // MIB} MiB" if most >= MIB else f"over {most} bytes")
     return data

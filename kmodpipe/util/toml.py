@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,9 @@ from pydantic import BaseModel, ValidationError
 from kmodpipe.util import document
 from kmodpipe.util.errors import UserError
 
-_MOST = 4 * document.MIB
+_MOST = document.MIB
+# tomllib keeps every beginning of a dotted key: one of 100,000 parts takes more memory than a machine has.
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -31,6 +34,8 @@ def read(path: Path, what: str, *, missing_hint: str = "") -> dict[str, Any]:
 
 def parse(text: str, what: str, path: Path) -> dict[str, Any]:
     """Return the table in ``text``, which was read from ``path``. Raises UserError if it is not TOML."""
+    if _LONG_KEY.search(text):
+        raise UserError(f"{what} cannot be read: a key in it has more than 64 parts", where=str(path))
     try:
         table = tomllib.loads(text, parse_float=document.number)
         document.check_depth(table)
