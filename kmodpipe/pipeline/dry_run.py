@@ -97,6 +97,9 @@ class _Planner:
         tree = source.locate(spec, self._spec.project.trees, self._cache)
         if tree is None:
             self.add(f"fetch {spec.name}", TODO, "not here yet")
+        elif spec.moves:
+            why = f"a branch or tag is looked up each time; below it is {tree.identity}, as fetched last"
+            self.add(f"fetch {spec.name}", TODO, why)
         else:
             self.add(f"fetch {spec.name}", CACHED, tree.identity)
         return tree
