@@ -1,4 +1,4 @@
-"""Whether an artifact that another machine made has the files that later steps read."""
+"""Whether an artifact that another machine or version made has the files that later steps read."""
 
 from __future__ import annotations
 

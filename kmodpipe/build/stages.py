@@ -42,7 +42,7 @@ class Stage:
     inputs: Inputs  # all that the content depends on; the cache key is their digest
     make: Callable[[WorkDir], None]  # writes the content
     need_mib: int = 64  # free disk space that making it takes
-    # Raises InfraError if a folder that another machine made lacks what later steps read.
+    # Raises InfraError if a folder, which another machine or version made, lacks what later steps read.
     check: Callable[[Path], None] = lambda folder: None
 
 
@@ -303,7 +303,10 @@ class Stages:
                     hint="a Kconfig or Makefile of the series may depend on files in the object folder",
                 )
 
-        return Stage("module", configured.cell.id, inputs, make, need_mib=512)
+        def check(folder: Path) -> None:
+            require_texts(folder, "out/cell.config")
+
+        return Stage("module", configured.cell.id, inputs, make, need_mib=512, check=check)
 
     # -- guest -----------------------------------------------------------------------------------
     def guest(self) -> Stage:

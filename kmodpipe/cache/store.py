@@ -40,6 +40,13 @@ _RECORD_BYTES = 64 * document.MIB
 Inputs = Mapping[str, object]
 """The inputs of a key: JSON values by name. `Store.why_missed` shows these names."""
 
+Check = Callable[[Path], None]
+"""Raises InfraError if the folder of an artifact lacks what an artifact of its kind has."""
+
+
+def _no_check(folder: Path) -> None:
+    pass
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -62,16 +69,22 @@ class Store:
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / key
 
-    def find(self, kind: str, inputs: Inputs) -> Artifact | None:
+    def find(self, kind: str, inputs: Inputs, check: Check = _no_check) -> Artifact | None:
         """Return the artifact made from these inputs, or None if there is none or it is damaged.
 
-        `make` replaces a damaged one, and `why_missed` describes the damage.
+        It counts as damaged, too, if ``check`` raises InfraError: an earlier version may have stored one that
+        lacks files. `make` replaces a damaged one, and `why_missed` describes the damage.
         """
         key = digest_of(inputs)
         path = self._path(kind, key)
         if not path.is_dir() or path.is_symlink():
             return None
         damage = self._damage_of(kind, key)
+        if not damage:
+            try:
+                check(path)
+            except InfraError as e:
+                damage = e.what
         if damage:
             self._damage[key] = damage
             return None
@@ -111,6 +124,7 @@ class Store:
         label: str,
         maker: Callable[[Path], None],
         *,
+        check: Check = _no_check,
         need_mib: int = 64,
         waiting: Callable[[str], None] | None = None,
     ) -> Artifact:
@@ -118,15 +132,16 @@ class Store:
 
         If two processes want the same artifact, it is made once: the second calls ``waiting`` with a message
         and waits for the first. An exception of ``maker`` is passed on, and its folder is removed.
-        ``need_mib`` is the free space that must be there before it is made.
+        ``need_mib`` is the free space that must be there before it is made. ``check`` is as in `find`.
         """
         key = digest_of(inputs)
         with lock(self.cache / "locks" / f"{kind}-{key[:16]}", waiting=waiting):
-            artifact = self.find(kind, inputs)
+            artifact = self.find(kind, inputs, check)
             if artifact is None:
                 require_space(self.cache, need_mib, f"{kind} {label}")
                 with self.scratch(f"{kind}-") as folder:
                     maker(folder)
+                    check(folder)
                     self._seal(folder, inputs)
                     target = self._path(kind, key)
                     target.parent.mkdir(parents=True, exist_ok=True)
