@@ -1,12 +1,12 @@
-"""Whether an artifact that another machine made has the files that later steps read."""
+"""Whether an artifact that another machine or version made has the files that later steps read."""
 
 from __future__ import annotations
 
-import json
 import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from kmodpipe.util import document
 from kmodpipe.util.errors import InfraError
 
 _TEXT_BYTES = 16 * 1024**2
@@ -42,8 +42,8 @@ def require_configurations(folder: Path, cells: Collection[str]) -> None:
     """Raise InfraError unless each cell has a configuration in ``out``, or a reason why it has none."""
     require_texts(folder, "out/illegal.json")
     try:
-        reasons = json.loads((folder / "out/illegal.json").read_bytes())
-    except (ValueError, RecursionError) as e:
+        reasons = document.read_json(folder / "out/illegal.json")
+    except ValueError as e:
         raise InfraError("its out/illegal.json is not JSON") from e
     if not isinstance(reasons, Mapping) or not all(isinstance(why, str) for why in reasons.values()):
         raise InfraError("its out/illegal.json does not map cells to reasons")

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kmodpipe.util import untar
+from kmodpipe.util import document, untar
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import require_space
@@ -101,9 +101,9 @@ def _descriptor(folder: Path, files: set[str], image_id: str) -> Mapping[str, ob
 
 
 def _json(folder: Path, files: set[str], name: str) -> Any:
-    if name not in files or (folder / name).stat().st_size > _JSON_BYTES:
-        raise LookupError(f"no {name} of a usual size")
-    return json.loads((folder / name).read_bytes())
+    if name not in files:
+        raise LookupError(f"no {name}")
+    return document.read_json(folder / name, most=_JSON_BYTES)
 
 
 def _written(folder: Path, names: list[str], documents: Mapping[str, object], target: Path) -> Path:
@@ -117,8 +117,8 @@ def _written(folder: Path, names: list[str], documents: Mapping[str, object], ta
             with (folder / name).open("rb") as f:
                 tar.addfile(info, f)
             (folder / name).unlink()
-        for name, document in documents.items():
-            raw = json.dumps(document).encode()
+        for name, content in documents.items():
+            raw = json.dumps(content).encode()
             info = tarfile.TarInfo(name)
             info.size = len(raw)
             tar.addfile(info, io.BytesIO(raw))

@@ -24,6 +24,7 @@ from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.series import Series
 from kmodpipe.source import Tree
+from kmodpipe.util import document
 from kmodpipe.util.digest import digest_file, digest_of, digest_tree
 from kmodpipe.util.errors import KernelFailure, UserError
 
@@ -41,7 +42,7 @@ class Stage:
     inputs: Inputs  # all that the content depends on; the cache key is their digest
     make: Callable[[WorkDir], None]  # writes the content
     need_mib: int = 64  # free disk space that making it takes
-    # Raises InfraError if a folder that another machine made lacks what later steps read.
+    # Raises InfraError if a folder, which another machine or version made, lacks what later steps read.
     check: Callable[[Path], None] = lambda folder: None
 
 
@@ -160,7 +161,7 @@ class Stages:
     ) -> tuple[Configured, ...]:
         """Compare the configurations in ``artifact`` with the requested symbols, cell by cell."""
         out = artifact.path / "out"
-        reasons: Mapping[str, str] = json.loads((out / "illegal.json").read_text())
+        reasons: Mapping[str, str] = document.read_object(out / "illegal.json")
         return tuple(
             RuledOut(cell, reasons[cell.id])
             if cell.id in reasons
@@ -302,7 +303,10 @@ class Stages:
                     hint="a Kconfig or Makefile of the series may depend on files in the object folder",
                 )
 
-        return Stage("module", configured.cell.id, inputs, make, need_mib=512)
+        def check(folder: Path) -> None:
+            require_texts(folder, "out/cell.config")
+
+        return Stage("module", configured.cell.id, inputs, make, need_mib=512, check=check)
 
     # -- guest -----------------------------------------------------------------------------------
     def guest(self) -> Stage:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.cache import integrity
-from kmodpipe.util import paths, process_id
+from kmodpipe.util import document, paths, process_id
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import require_space, sweep_parts, write_atomically
@@ -34,9 +34,18 @@ from kmodpipe.util.process_id import boot_id
 
 _INPUTS, _FILES, _SUMS = ".inputs", ".files", ".sums"
 _UNSUMMED = frozenset({_SUMS})
+# A base has 80,000 files at most, each in a row of 150 bytes.
+_RECORD_BYTES = 64 * document.MIB
 
 Inputs = Mapping[str, object]
 """The inputs of a key: JSON values by name. `Store.why_missed` shows these names."""
+
+Check = Callable[[Path], None]
+"""Raises InfraError if the folder of an artifact lacks what an artifact of its kind has."""
+
+
+def _no_check(folder: Path) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -60,16 +69,22 @@ class Store:
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / key
 
-    def find(self, kind: str, inputs: Inputs) -> Artifact | None:
+    def find(self, kind: str, inputs: Inputs, check: Check = _no_check) -> Artifact | None:
         """Return the artifact made from these inputs, or None if there is none or it is damaged.
 
-        `make` replaces a damaged one, and `why_missed` describes the damage.
+        It counts as damaged, too, if ``check`` raises InfraError: an earlier version may have stored one that
+        lacks files. `make` replaces a damaged one, and `why_missed` describes the damage.
         """
         key = digest_of(inputs)
         path = self._path(kind, key)
         if not path.is_dir() or path.is_symlink():
             return None
         damage = self._damage_of(kind, key)
+        if not damage:
+            try:
+                check(path)
+            except InfraError as e:
+                damage = e.what
         if damage:
             self._damage[key] = damage
             return None
@@ -84,11 +99,11 @@ class Store:
                 return ""
             found = integrity.sums(path, without=_UNSUMMED)
             if (path / _SUMS).exists():
-                kept: dict[str, object] = json.loads((path / _SUMS).read_text())
+                kept: dict[str, object] = document.read_object(path / _SUMS, most=_RECORD_BYTES)
                 damage = integrity.changes(kept, found)
             else:
                 # Made by an earlier version, which recorded sizes only.
-                kept = json.loads((path / _FILES).read_text())
+                kept = document.read_object(path / _FILES, most=_RECORD_BYTES)
                 damage = integrity.changes(kept, _sizes(path, found))
                 if not damage:
                     with suppress(OSError):
@@ -109,6 +124,7 @@ class Store:
         label: str,
         maker: Callable[[Path], None],
         *,
+        check: Check = _no_check,
         need_mib: int = 64,
         waiting: Callable[[str], None] | None = None,
     ) -> Artifact:
@@ -116,15 +132,16 @@ class Store:
 
         If two processes want the same artifact, it is made once: the second calls ``waiting`` with a message
         and waits for the first. An exception of ``maker`` is passed on, and its folder is removed.
-        ``need_mib`` is the free space that must be there before it is made.
+        ``need_mib`` is the free space that must be there before it is made. ``check`` is as in `find`.
         """
         key = digest_of(inputs)
         with lock(self.cache / "locks" / f"{kind}-{key[:16]}", waiting=waiting):
-            artifact = self.find(kind, inputs)
+            artifact = self.find(kind, inputs, check)
             if artifact is None:
                 require_space(self.cache, need_mib, f"{kind} {label}")
                 with self.scratch(f"{kind}-") as folder:
                     maker(folder)
+                    check(folder)
                     self._seal(folder, inputs)
                     target = self._path(kind, key)
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +175,9 @@ class Store:
             return f"damaged in the cache: {damage}"
         latest = self.root / kind / ".latest" / label.replace("/", "_")
         try:
-            old = json.loads((self._path(kind, latest.read_text()) / _INPUTS).read_text())
+            old = document.read_object(
+                self._path(kind, document.read_text(latest, most=128)) / _INPUTS, most=_RECORD_BYTES
+            )
         except (OSError, ValueError):
             return "never made here"
         changed = sorted(name for name in {*old, *inputs} if old.get(name) != _plain(inputs.get(name)))
@@ -220,7 +239,7 @@ def made_as(file: Path) -> str:
     """Return the SHA-256 (hex) that a file of an artifact had when it was made, even if it changed since."""
     for folder in file.parents:
         if (folder / _SUMS).is_file():
-            kept = json.loads((folder / _SUMS).read_text())
+            kept = document.read_object(folder / _SUMS, most=_RECORD_BYTES)
             return str(kept[file.relative_to(folder).as_posix()]).partition(" ")[2]
     return digest_file(file)
 

@@ -26,6 +26,7 @@ from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import Run
 from kmodpipe.source import Unreachable
+from kmodpipe.util import document
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import ExitCode, InfraError
 from kmodpipe.util.files import write_atomically
@@ -143,8 +144,8 @@ class Watch:
             "totals": results.totals(run),
             "facts": facts,
         }
-        document = {"schema": SCHEMA, "version": VERSION, "answer": answer}
-        write_atomically(self._path, json.dumps(document, indent=1, sort_keys=True))
+        made = {"schema": SCHEMA, "version": VERSION, "answer": answer}
+        write_atomically(self._path, json.dumps(made, indent=1, sort_keys=True))
 
     # -- the facts of an answer ------------------------------------------------------------------
     def _facts(self, identity: str, builder: str) -> Mapping[str, str]:
@@ -206,10 +207,10 @@ def _builder_of(workspace: Workspace) -> str:
 def _load(path: Path) -> Answer | None:
     """Return the answer in a file, None if there is none that can be read."""
     try:
-        document = json.loads(path.read_text("utf-8"))
-        if document["schema"] != SCHEMA or document["version"] != VERSION:
+        found = document.read_object(path)
+        if found["schema"] != SCHEMA or found["version"] != VERSION:
             return None
-        answer = document["answer"]
+        answer = found["answer"]
         return Answer(
             str(answer["run"]), str(answer["finished"]), int(answer["exit_code"]),
             {str(k): int(v) for k, v in answer["totals"].items()},

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from kmodpipe import __version__, kconfig, results, series, source
 from kmodpipe.build.configured import RuledOut
@@ -26,11 +26,13 @@ from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import Workspace, control_subject
 from kmodpipe.results import CaseInfo
+from kmodpipe.util import document
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.workers import workers
 
 SCHEMA = "kmodpipe-plan"
 VERSION = 1
+_MOST_MIB = 64
 
 LIMITS: Mapping[str, int] = {"gitlab": 200, "github": 256, "json": 200}
 """The most jobs that a matrix of each CI may have."""
@@ -205,33 +207,36 @@ def _groups(cells: Sequence[PlannedCell], size: int) -> list[list[PlannedCell]]:
 # -- the file -----------------------------------------------------------------------------------------
 def to_json(plan: Plan) -> str:
     """Return the text of ``plan.json``."""
-    document = {
+    made = {
         "schema": SCHEMA,
         "version": VERSION,
         "plan": TypeAdapter(Plan).dump_python(plan, mode="json"),
     }
-    return json.dumps(document, indent=1, ensure_ascii=True)
+    return json.dumps(made, indent=1, ensure_ascii=True)
 
 
 def load(path: Path) -> Plan:
     """Return the plan in a file. Raise UserError if it cannot be read or is of another version."""
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as e:
-        raise UserError(f"the plan cannot be read: {e}", where=str(path)) from None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+    where = str(path)
+    with document.given("the plan", where):
+        found = document.read_json(path, most=_MOST_MIB * document.MIB)
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise UserError(
-            "this is no plan of kmodpipe", where=str(path), hint="invoke matrix --format json makes it"
+            "this is no plan of kmodpipe", where=where, hint="invoke matrix --format json makes it"
         )
-    if document.get("version") != VERSION:
-        raise UserError(f"the plan has version {document.get('version')}, this kmodpipe reads {VERSION}")
+    if found.get("version") != VERSION:
+        version = str(found.get("version"))[:40]
+        raise UserError(f"the plan has version {version}, this kmodpipe reads {VERSION}", where=where)
+    plan = document.validated(Plan, found.get("plan"), "the plan", where)
+    if bad := [job.job for job in plan.jobs if not re.fullmatch(r"[0-9]{1,9}", job.job)]:
+        raise UserError(f"a job is a number, {bad[0][:80]!r} is not", where=where)
+    if any(not job.cells for job in plan.jobs):
+        raise UserError("a job of the plan has no cell", where=where)
+    if bad := [cell.cell for cell in plan.cells if not cell.axes.keys() <= cell.choice.keys()]:
+        raise UserError(f"the cell {bad[0][:80]!r} of the plan has an axis without a value", where=where)
     try:
-        plan = TypeAdapter(Plan).validate_python(document.get("plan"))
-    except (ValidationError, ValueError) as e:
-        detail = "\n".join(str(e).splitlines()[:12])
-        raise UserError("the plan does not match its schema", where=str(path), detail=detail) from None
-    if bad := [job.job for job in plan.jobs if not re.fullmatch(r"[0-9]+", job.job)]:
-        raise UserError(f"a job is a number, {bad[0]!r} is not", where=str(path))
-    # A Run checks that cells and cases are unique: a doubled cell could hide a missing one.
-    results.Run("plan", "", plan.cases, tuple(results.CellResult(c.cell, "", "") for c in plan.cells))
+        # A Run checks that cells and cases are unique: a doubled cell could hide a missing one.
+        results.Run("plan", "", plan.cases, tuple(results.CellResult(c.cell, "", "") for c in plan.cells))
+    except ValueError as e:
+        raise UserError(f"the plan does not match its schema: {e}", where=where) from None
     return plan

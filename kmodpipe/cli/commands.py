@@ -244,8 +244,7 @@ def _test(
     from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.vm import accel
 
-    # A scheduled run tests a branch as it is today, not as it was when it was first fetched.
-    spec, screen = resolve(options, call, cases_too=True, latest=scheduled), call.screen
+    spec, screen = resolve(options, call, cases_too=True), call.screen
     if junit and paths.is_dir(Path(junit)):
         raise UserError("--junit takes the name of a file, this is a folder", where=junit)
     if spec.shuffle:

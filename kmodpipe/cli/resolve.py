@@ -23,11 +23,10 @@ from kmodpipe.util.errors import UserError, unknown_name
 RUNTIMES = ("docker", "host")
 
 
-def resolve(values: Common, call: Invocation, *, cases_too: bool = False, latest: bool = False) -> RunSpec:
+def resolve(values: Common, call: Invocation, *, cases_too: bool = False) -> RunSpec:
     """Return the run that the options describe; nothing is fetched or started.
 
-    *cases_too* loads the cases as well; *latest* makes the run look up a moving branch again. Raise UserError
-    for a name that does not exist, with similar ones.
+    *cases_too* loads the cases as well. Raise UserError for a name that does not exist, with similar ones.
     """
     given = taken_from(RunOptions, values)
     project = call.project()
@@ -58,7 +57,6 @@ def resolve(values: Common, call: Invocation, *, cases_too: bool = False, latest
         runtime=given.runtime,
         share=given.share or project.share,
         head=given.head,
-        latest=latest,
         shuffle=_seed(given.shuffle),
         allow_empty=given.allow_empty,
         command=call.command,

@@ -95,7 +95,7 @@ class StageMaker:
         log = self._folder.log(stage)
         name = f"{stage.kind} {stage.label}"
         share = self._workspace.share
-        artifact = store.find(stage.kind, stage.inputs)
+        artifact = store.find(stage.kind, stage.inputs, stage.check)
         if artifact is None:
             why = store.why_missed(stage.kind, stage.inputs, stage.label)
             with screen.step(name) as step:
@@ -111,7 +111,7 @@ class StageMaker:
                 with os_errors.explained(*self._workspace.places):
                     artifact = store.make(
                         stage.kind, stage.inputs, stage.label, make,
-                        need_mib=stage.need_mib, waiting=screen.say,
+                        check=stage.check, need_mib=stage.need_mib, waiting=screen.say,
                     )  # fmt: skip
                 pulled = origin(artifact)
                 step.finish(f"pulled from {pulled.partition('@')[0]}" if pulled else f"made ({why})")

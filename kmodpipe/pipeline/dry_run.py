@@ -55,7 +55,7 @@ class _Planner:
 
     def look(self, stage: Stage, step: str = "") -> Artifact | None:
         """Add the row of a stage, named ``step`` or after the stage. Return its artifact if it is cached."""
-        artifact = self._store.find(stage.kind, stage.inputs)
+        artifact = self._store.find(stage.kind, stage.inputs, stage.check)
         name = step or f"{stage.kind} {stage.label}"
         if artifact:
             self.add(name, CACHED, artifact.key[:12])
@@ -97,6 +97,9 @@ class _Planner:
         tree = source.locate(spec, self._spec.project.trees, self._cache)
         if tree is None:
             self.add(f"fetch {spec.name}", TODO, "not here yet")
+        elif spec.moves:
+            why = f"a branch or tag is looked up each time; below it is {tree.identity}, as fetched last"
+            self.add(f"fetch {spec.name}", TODO, why)
         else:
             self.add(f"fetch {spec.name}", CACHED, tree.identity)
         return tree
@@ -182,7 +185,7 @@ class _Planner:
         stage = stages.base(spec)
         name, step = f"base {stage.label}", f"module {one.cell.id}"
         if any(row.step == name for row in self.rows):
-            base = self._store.find(stage.kind, stage.inputs)
+            base = self._store.find(stage.kind, stage.inputs, stage.check)
         else:
             base = self.look(stage)
         if base is None:

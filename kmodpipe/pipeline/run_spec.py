@@ -39,8 +39,6 @@ class RunSpec:
     share: str = ""
     # The tree's moving branch head instead of its pinned commit.
     head: bool = False
-    # The latest commit of a moving branch instead of the one in the cache.
-    latest: bool = False
     # Whether the cells are a selection of the matrix.
     selected: bool = False
     cases: tuple[Case, ...] = ()

@@ -51,8 +51,10 @@ def fetch_tree(spec: RunSpec, cache: Path, screen: Screen) -> Tree:
     """Return the tree under test; fetch it if it is not in the cache."""
     declared = spec.project.trees
     os_errors.require_capable(cache)
-    must_fetch = spec.head or (spec.latest and spec.tree.moves)
-    tree = None if must_fetch else source.locate(spec.tree, declared, cache, warn=screen.warn)
+    # A branch or a tag may have moved since the last run, so the server is asked.
+    tree = (
+        None if spec.head or spec.tree.moves else source.locate(spec.tree, declared, cache, warn=screen.warn)
+    )
     if tree is None:
         tree = source.fetch(spec.tree, declared, cache, screen, head=spec.head)
     elif wanted := tree.provenance.get("stand-in-for"):

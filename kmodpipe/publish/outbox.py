@@ -32,6 +32,7 @@ from typing import Any
 
 from kmodpipe.cache.store import Store
 from kmodpipe.publish.payload import DeliveryStatus, Parcel, Part
+from kmodpipe.util import document
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.lock import lock
@@ -184,7 +185,7 @@ class Outbox:
     def receipt(self, key: str, target: str) -> bool:
         """Return whether the parcel *key* has arrived at *target* before."""
         with suppress(OSError, ValueError, AttributeError):
-            found: Any = json.loads(self._receipt(key).read_text("utf-8"))
+            found: Any = document.read_object(self._receipt(key))
             return bool(found.get("target") == target)
         return False
 
@@ -208,7 +209,7 @@ class Outbox:
     def parcel(self, entry: Entry) -> Parcel:
         """Return the parcel of an entry. Raise InfraError if it is not what was spooled."""
         try:
-            head = json.loads((entry.path / "parcel.json").read_text("utf-8"))
+            head = document.read_object(entry.path / "parcel.json")
             parts = tuple(
                 Part(
                     row["name"], (entry.path / f"part-{n}").read_bytes(), row["filename"], row["content_type"]
@@ -266,14 +267,14 @@ def _remove_older(files: Iterable[Path], age_s: float) -> None:
 def _entry(path: Path) -> Entry | None:
     """Return the parcel in a folder, None if it cannot be read."""
     try:
-        head = json.loads((path / "parcel.json").read_text("utf-8"))
+        head = document.read_object(path / "parcel.json")
         made, key = float(head["made"]), str(head["key"])
         receiver, kind, run, about = (str(head[n]) for n in ("receiver", "kind", "run", "about"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     state = State()
     with suppress(OSError, ValueError, TypeError):
-        state = State(**json.loads((path / "state.json").read_text("utf-8")))
+        state = State(**document.read_object(path / "state.json"))
     return Entry(path, key, receiver, kind, run, about, made, state)
 
 

@@ -42,7 +42,7 @@ def _variant(run: Run, variant: str) -> str:
 def headers(run: Run, variant: str) -> str:
     """Return ``Subject``, and the headers that make the mail a reply if the message id is known."""
     known = run.properties
-    subject = one_line(known.get(f"series.{variant}.subject", "")) or f"[PATCH] {variant}"
+    subject = one_line(known.get(f"series.{variant}.subject", "")) or f"[PATCH] {one_line(variant)}"
     lines = [f"Subject: {subject if subject.lower().startswith('re:') else f'Re: {subject}'}"]
     if message := one_line(known.get(f"series.{variant}.message-id", "")):
         message = message if message.startswith("<") else f"<{message}>"

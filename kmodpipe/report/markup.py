@@ -6,7 +6,7 @@ guest, a series or a file. Only `Code` can be hostile; each rendering has one pl
     text       control characters are made visible
     Markdown   it becomes a code span, in which there are no links, mentions, references, headings or HTML
     mail       as in text, and trailers (``Tested-by:`` and the like) are broken up, as tools collect them
-               from replies
+               from replies; a line that would read as a quote, a patch or a signature is indented
 
 A command stands on a line of its own, which is never wrapped.
 """
@@ -88,6 +88,9 @@ def listed(names: Iterable[str], most: int = 8) -> Text:
 
 # -- plain text ---------------------------------------------------------------------------------------
 _TRAILER = re.compile(r"\b([A-Za-z][A-Za-z-]*-by|Fixes|Closes|Link|Cc|Reported-and-\S+)(\s*):", re.IGNORECASE)
+# Programs take a line that begins so for a quote, the next message of a mailbox, a signature or a patch.
+# A word from elsewhere may come to stand there: the line is indented then, as RFC 3676 (4.4) does.
+_SPECIAL = re.compile(r">|From |--|diff |Index: |\+\+\+ |@@ ")
 _ASCII = str.maketrans(
     {"→": "->", "…": "...", "–": "-", "×": "x", "✓": "ok", "✗": "FAIL", "○": "ok", "⚠": "!"}
 )
@@ -113,10 +116,11 @@ class _Plain:
         return _TRAILER.sub(r"\1\2 :", self.own(line)) if self.mail else line
 
     def wrap(self, text: str, first: str = "", rest: str = "") -> list[str]:
-        return textwrap.wrap(
+        lines = textwrap.wrap(
             text, self.width, initial_indent=first, subsequent_indent=rest,
             break_long_words=False, break_on_hyphens=False,
         ) or [""]  # fmt: skip
+        return [f" {line}" if self.mail and _SPECIAL.match(line) else line for line in lines]
 
     def block(self, block: Block) -> list[str]:
         if isinstance(block, Title):
@@ -169,6 +173,11 @@ def _joined(plain: _Plain, blocks: Sequence[Block]) -> str:
 
 
 # -- Markdown -----------------------------------------------------------------------------------------
+_PLAIN = re.compile(r"[\w .,;:?()'\"=/+%|…→×✓✗○⚠–-]*")
+# Addresses, emoji and references of GitHub and GitLab, hashes of commits, emphasis.
+_MEANS_SOMETHING = re.compile(r"://|www\.|:\w+:|\bGH-[0-9]|\b[0-9a-f]{7,}\b|(?<!\w)_|_(?!\w)", re.IGNORECASE)
+
+
 def markdown(blocks: Sequence[Block], limit: int) -> str:
     """Render blocks as the Markdown of GitHub and GitLab, at most *limit* characters.
 
@@ -207,10 +216,18 @@ def _markdown(block: Block) -> list[str]:
 
 
 def _inline(text: Text, *, cell: bool = False) -> str:
-    return "".join(_span(p.text, cell=cell) if isinstance(p, Code) else p for p in text)
+    return "".join(span(p.text, cell=cell) if isinstance(p, Code) else p for p in text)
 
 
-def _span(text: str, *, cell: bool) -> str:
+def sentence(text: str) -> str:
+    """Return *text* for a table's cell: as it is if it means nothing in Markdown, else as a code span."""
+    line = one_line(text)
+    if _PLAIN.fullmatch(line) and not _MEANS_SOMETHING.search(line):
+        return line.replace("|", "\\|")
+    return span(text, cell=True)
+
+
+def span(text: str, *, cell: bool) -> str:
     """Return a code span that holds *text*, whatever is in it."""
     line = one_line(text)
     if cell:

@@ -50,13 +50,18 @@ def title(run: Run) -> Title:
     return Title((f"{_sign(run)} kmodpipe: ", *of, *((" on Linux ", Code(kernel)) if kernel else ())))
 
 
+def _ended_early(run: Run) -> Text:
+    reason = wording.ended_early(run)
+    return ("; the run ended early: ", Code(reason)) if reason else ()
+
+
 def _sign(run: Run) -> str:
     return {ExitCode.OK: "✓", ExitCode.FAILURE: "✗"}.get(exit_code(run), "!")
 
 
 def of_run(run: Run, *, evidence: bool = True) -> list[Block]:
     """Return the verdict on each series, what it changed, and with *evidence* what is not as expected."""
-    blocks: list[Block] = [Paragraph((f"{wording.total(run)}.",))]
+    blocks: list[Block] = [Paragraph((wording.counted(run), *_ended_early(run), "."))]
     blocks += [Paragraph(verdict_text(v)) for v in wording.verdicts(run)]
     if bad := wording.control_failures(run):
         named = listed(dict.fromkeys(r.case for _, r in bad))
@@ -237,7 +242,7 @@ def of_comparison(found: Comparison, run: Run, *, evidence: bool = True) -> list
     """Return what changed, and with *evidence* that of the new failures. *run* is the newer run."""
     blocks: list[Block] = [Paragraph(headline(found))]
     if found.note:
-        blocks.append(Paragraph((f"{found.note}.",)))
+        blocks.append(Paragraph((Code(found.note), ".")))
     for change, heading in _SECTIONS:
         own = found.of(change)
         if not own:

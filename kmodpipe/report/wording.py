@@ -96,16 +96,20 @@ def wrong(run: Run) -> Iterable[tuple[CellResult, CaseResult]]:
 
 
 def total(run: Run) -> str:
+    """Return `counted`, and why the run ended early if it did."""
+    reason = ended_early(run)
+    return counted(run) + (f"; the run ended early: {reason}" if reason else "")
+
+
+def counted(run: Run) -> str:
     """Return ``12 passed (2 known defects), 1 failed, 0 errors, 3 skipped, 1 dead axis: exit 1``."""
     n = totals(run)
     dead = f", {n['dead axes']} dead {'axis' if n['dead axes'] == 1 else 'axes'}" if n["dead axes"] else ""
     known = f" ({count(n['known defects'], 'known defect')})" if n["known defects"] else ""
     flaky = f" ({n['flaky']} flaky)" if n["flaky"] else ""
-    reason = one_line(run.properties.get(ENDED_EARLY, ""))
-    early = f"; the run ended early: {reason}" if reason else ""
     return (
         f"{n['pass']} passed{known}, {n['fail']} failed{flaky}, {count(n['error'], 'error')}, "
-        f"{n['skip']} skipped{dead}: exit {int(exit_code(run))}{early}"
+        f"{n['skip']} skipped{dead}: exit {int(exit_code(run))}"
     )
 
 
@@ -113,6 +117,11 @@ def empty(run: Run) -> tuple[str, ...]:
     """Return a sentence for the run or each series that proves nothing, as every case of it was skipped."""
     accepted = "; --allow-empty accepts that" if may_be_empty(run) else ""
     return tuple(f"{one.message}{accepted}" for one in unjudged(run)) if run.finished else ()
+
+
+def ended_early(run: Run) -> str:
+    """Return why the run ended early, an empty string if it did not."""
+    return one_line(run.properties.get(ENDED_EARLY, ""))
 
 
 def tree(run: Run) -> str:

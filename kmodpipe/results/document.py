@@ -8,20 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from kmodpipe.results.effects import effects
 from kmodpipe.results.model import Run, exit_code, totals, unjudged
+from kmodpipe.util import document
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.files import write_atomically
 
 SCHEMA = "kmodpipe-results"
 VERSION = 1
+# A run of 1000 cells with 100 cases has about 100 MiB if a tenth of them failed.
+_MOST_MIB = 256
 
 
 def to_json(run: Run) -> str:
     """Return the run as JSON, with what readers need not compute: exit code, totals, effects, unjudged."""
-    document = {
+    made = {
         "schema": SCHEMA,
         "version": VERSION,
         "exit_code": int(exit_code(run)),
@@ -30,7 +31,7 @@ def to_json(run: Run) -> str:
         "effects": _plain(effects(run)),
         "run": _plain(run),
     }
-    return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
+    return json.dumps(made, indent=1, ensure_ascii=True) + "\n"
 
 
 def _plain(value: Any) -> Any:
@@ -49,27 +50,21 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def from_json(text: str, *, where: str = "") -> Run:
+def from_json(text: str | bytes, *, where: str = "") -> Run:
     """Return the run in the text of a results.json.
 
     Raise UserError if it is not one, or is of another version. *where* is the file's name for the error.
     """
-    try:
-        document = json.loads(text)
-    except ValueError as e:
-        raise UserError(f"results.json cannot be read: {e}", where=where) from None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+    with document.given("results.json", where):
+        found = document.parse(text)
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise UserError("this is no results.json of kmodpipe", where=where)
-    if document.get("version") != VERSION:
+    if found.get("version") != VERSION:
         raise UserError(
-            f"results.json has version {document.get('version')}, this kmodpipe reads {VERSION}", where=where
+            f"results.json has version {str(found.get('version'))[:40]}, this kmodpipe reads {VERSION}",
+            where=where,
         )
-    try:
-        return TypeAdapter(Run).validate_python(document.get("run"))
-    except (ValidationError, ValueError) as e:
-        raise UserError(
-            "results.json does not match its schema", where=where, detail="\n".join(str(e).splitlines()[:12])
-        ) from None
+    return document.validated(Run, found.get("run"), "results.json", where)
 
 
 def save(run: Run, path: Path) -> None:
@@ -79,8 +74,6 @@ def save(run: Run, path: Path) -> None:
 
 def load(path: Path) -> Run:
     """Return the run in the file *path*. Raise UserError if it cannot be read."""
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"results.json cannot be read: {e}", where=str(path)) from None
-    return from_json(text, where=str(path))
+    with document.given("results.json", str(path)):
+        raw = document.read(path, most=_MOST_MIB * document.MIB)
+    return from_json(raw, where=str(path))

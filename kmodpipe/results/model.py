@@ -10,6 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.logs.evidence import KernelReport
@@ -25,6 +28,12 @@ ALLOW_EMPTY = "allow-empty"
 
 CLOSE_TO_LIMIT = 0.5
 """A case that used more than this part of its time limit was close to it, and may time out another day."""
+
+# What a results.json may say of these, which anyone can have edited. A year 10000 has no date.
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Moment = Annotated[float, Field(ge=0, le=2.5e11, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
+Part = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 class Verdict(StrEnum):
@@ -75,8 +84,8 @@ class Attempt:
     verdict: Verdict
     message: str = ""
     outcome: str = ""
-    duration_s: float = 0.0
-    guest: int = 0
+    duration_s: Seconds = 0.0
+    guest: Count = 0
 
 
 @dataclass(frozen=True)
@@ -111,19 +120,19 @@ class CaseResult:
     # What the case recorded, by name.
     observations: Mapping[str, str] = field(default_factory=dict)
     subtests: tuple[Subtest, ...] = ()
-    duration_s: float = 0.0
+    duration_s: Seconds = 0.0
     # How many boots tried the case.
-    attempts: int = 0
+    attempts: Count = 0
     # How many of several attempts failed.
-    failures: int = 0
+    failures: Count = 0
     # It both failed and passed; a failure of a kind of its own.
     flaky: bool = False
     # The part of its time limit that it used, 1.0 for all of it; of several attempts the largest.
-    limit_used: float = 0.0
+    limit_used: Part = 0.0
     # The attempts one by one, if there were only a few.
     tries: tuple[Attempt, ...] = ()
     # The number, from 1, of the cell's guest that the evidence is from; 0 if there was none.
-    guest: int = 0
+    guest: Count = 0
 
     @property
     def word(self) -> str:
@@ -183,16 +192,19 @@ class Span:
     # The cell, or what else the work was for.
     subject: str
     # Seconds since 1970, so that spans from several machines can be merged.
-    began: float
-    seconds: float
+    began: Moment
+    seconds: Seconds
     outcome: str = ""
     # Seconds from a guest's start to its /init.
-    boot_s: float | None = None
+    boot_s: Seconds | None = None
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run over the matrix. Raise ValueError if two cells or two cases have the same id."""
+    """One run over the matrix.
+
+    Raise ValueError if two cells or two cases have the same id, or a cell has a case that is not among them.
+    """
 
     id: str
     # ISO 8601, UTC.
@@ -211,8 +223,11 @@ class Run:
     def __post_init__(self) -> None:
         _unique("case", (c.id for c in self.cases))
         _unique("cell", (c.cell for c in self.cells))
+        planned = {c.id for c in self.cases}
         for cell in self.cells:
             _unique(f"case in {cell.cell}", (c.case for c in cell.cases))
+            if unplanned := {c.case for c in cell.cases} - planned:
+                raise ValueError(f"case {min(unplanned)} in {cell.cell} was not planned")
 
     def results(self) -> Iterable[tuple[CellResult, CaseResult]]:
         """Yield every case result with its cell."""

@@ -116,7 +116,7 @@ def locate(
 ) -> Tree | None:
     """Return the tree if it is in the cache, else None. Does not use the network.
 
-    A moving ref gives the commit of the last `fetch`. The stand-in is returned only if a `fetch` used it
+    A branch or a tag gives the commit of the last `fetch`. The stand-in is returned only if a `fetch` used it
     because the tree could not be reached. ``warn`` is called for a tree that was changed in the cache, which
     is not returned.
     """

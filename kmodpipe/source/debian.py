@@ -18,7 +18,7 @@ from kmodpipe.cache import store
 from kmodpipe.source import apt, archive, connectivity, tree
 from kmodpipe.source.origin import DebianOrigin
 from kmodpipe.source.tree import Tree
-from kmodpipe.util import process
+from kmodpipe.util import document, process
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 from kmodpipe.util.files import require_space, write_atomically
@@ -137,7 +137,7 @@ def _kept(origin: DebianOrigin, cache: Path) -> tuple[Path, dict[str, str]] | No
     for notes in (cache / "downloads").glob(f"{origin.package}_*.deb.json"):
         deb = notes.with_suffix("")
         try:
-            facts = {str(k): str(v) for k, v in json.loads(notes.read_text()).items()}
+            facts = {str(k): str(v) for k, v in document.read_object(notes).items()}
         except (OSError, ValueError, AttributeError):
             continue
         wanted = {"version": origin.version, "verified-by": str(origin.keyring)}

@@ -24,7 +24,7 @@ from kmodpipe.source import tree, user_git
 from kmodpipe.source.build_products import is_product
 from kmodpipe.source.origin import FolderOrigin
 from kmodpipe.source.tree import Tree
-from kmodpipe.util import paths, process
+from kmodpipe.util import document, paths, process
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import Interrupted, UserError
 from kmodpipe.util.files import require_space, write_atomically
@@ -183,7 +183,7 @@ def locate(origin: FolderOrigin, cache: Path, warn: tree.Warn | None = None) -> 
 def _recognise(seen: _Seen, cache: Path, warn: tree.Warn | None = None) -> Tree | None:
     summary, _ = _index_paths(cache, seen.root)
     try:
-        known = json.loads(summary.read_text())
+        known = document.read_object(summary)
     except (OSError, ValueError):
         return None
     if known.get("stats") != seen.digest or known.get("racy"):
@@ -221,10 +221,13 @@ def fetch(origin: FolderOrigin, cache: Path, screen: Screen) -> Tree:
         return _with_provenance(found, seen)
 
 
+# A row has about 150 bytes, and Linux 90,000 files.
+_INDEX_BYTES = 64 * document.MIB
+
+
 def _old_index(index: Path) -> dict[str, dict[str, list[object]]]:
     try:
-        loaded = json.loads(index.read_text(encoding="utf-8"))
-        return loaded if isinstance(loaded, dict) else {}
+        return document.read_object(index, most=_INDEX_BYTES)
     except (OSError, ValueError):
         return {}
 

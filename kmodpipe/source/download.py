@@ -20,7 +20,7 @@ from pathlib import Path
 import requests
 from urllib3.exceptions import HTTPError
 
-from kmodpipe.util import process
+from kmodpipe.util import document, process
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 from kmodpipe.util.files import require_space, write_atomically
@@ -127,10 +127,10 @@ def _wait(seconds: float, url: str) -> None:
 
 def _notes_of(part: Path, url: str) -> dict[str, str]:
     try:
-        notes = json.loads(_notes(part).read_text())
+        notes = document.read_object(_notes(part))
     except (OSError, ValueError):
         return {}
-    return notes if isinstance(notes, dict) and notes.get("url") == url else {}
+    return notes if notes.get("url") == url else {}
 
 
 def _attempt(

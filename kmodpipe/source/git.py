@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmodpipe.cache import store
@@ -18,6 +18,7 @@ from kmodpipe.source.git_command import (
     QUIET_ENV,
     SAFE,
     raise_for,
+    remove_stale_locks,
     repository,
     run_git,
     run_showing,
@@ -35,6 +36,9 @@ _LINK = b"120000"
 _LINK_BYTES = 4096
 _HASH = re.compile(r"^[0-9a-f]{40}$")
 _HASH_REFUSED = re.compile(r"unadvertised object|does not allow request", re.IGNORECASE)
+# git's remote-curl.c, of a server without git-http-backend.
+_NOT_SHALLOW = re.compile(r"dumb http transport does not support shallow", re.IGNORECASE)
+_WHOLE_S = 2 * 3600.0
 _DAMAGED = re.compile(
     r"object \S+ .*is corrupt|inflate: (?:data stream error|needs dictionary)|unable to unpack \S+ header"
     r"|object file \S+ is empty|unable to read (?:tree|sha1 file|blob|object)|missing (?:blob|tree|commit) "
@@ -51,15 +55,25 @@ def _request(origin: GitOrigin, *, head: bool) -> dict[str, object]:
 def locate(
     origin: GitOrigin, cache: Path, *, head: bool = False, warn: tree.Warn | None = None
 ) -> Tree | None:
-    """Return the tree of the last `fetch` of this origin if it is in the cache, else None."""
-    answer = tree.recall(cache, _request(origin, head=head))
-    return tree.known(cache, answer.get("identity", ""), warn) if answer else None
+    """Return the tree of this origin if it is in the cache, else None.
+
+    Of a branch or a tag it is the commit of the last `fetch`.
+    """
+    request = _request(origin, head=head)
+    if answer := tree.recall(cache, request):
+        found = tree.known(cache, answer.get("identity", ""), warn)
+        return _as_requested(found, origin, request) if found else None
+    if _HASH.match(str(request["want"])) and not request["first-parent"]:
+        # Fetched under another name, or from another server, which its provenance names.
+        return tree.known(cache, f"git:{request['want']}", warn)
+    return None
 
 
 def fetch(origin: GitOrigin, cache: Path, screen: Screen, *, head: bool = False) -> Tree:
     """Fetch the pinned commit, the branch or tag, or with ``head`` the declared moving head.
 
-    Raise Unreachable if the server does not answer, UserError for a ref or commit that it does not have.
+    A branch or a tag is looked up on the server each time. Raise Unreachable if the server does not answer,
+    UserError for a ref or commit that it does not have.
     """
     if head and not origin.head:
         raise UserError(
@@ -73,6 +87,12 @@ def fetch(origin: GitOrigin, cache: Path, screen: Screen, *, head: bool = False)
         with screen.step(f"fetch {origin.name or origin.url}") as step:
             try:
                 result = _get(origin, cache, screen, step, request)
+            except Unreachable as e:
+                last = None if pinned else locate(origin, cache, head=head)
+                if last is not None:
+                    commit = last.identity.removeprefix("git:")
+                    e.hint = f"as it was fetched last, without the network: --tree {origin.url}#{commit}"
+                raise
             except InfraError as e:
                 damage = _DAMAGED.search(f"{e.what}\n{e.detail}")
                 # The data from the server may be damaged instead, so check the repository itself.
@@ -93,10 +113,28 @@ def _is_sound(cache: Path) -> bool:
     return run_git(cache, "fsck", "--no-progress", "--no-dangling", check=False).returncode == 0
 
 
-def _get(origin: GitOrigin, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> Tree:
+def _get(origin: GitOrigin, cache: Path, screen: Screen, step: Step, request: Mapping[str, object]) -> Tree:
     _prepare(cache)
     commit = _commit_of(origin, cache, screen, step, request)
-    return tree.known(cache, f"git:{commit}") or _check_out(origin, cache, step, commit, request)
+    if here := tree.known(cache, f"git:{commit}"):
+        return _as_requested(here, origin, request)
+    return _check_out(origin, cache, step, commit, request)
+
+
+def _as_requested(found: Tree, origin: GitOrigin, request: Mapping[str, object]) -> Tree:
+    """Return a tree that may have been fetched by another name, with the provenance of this request."""
+    commit = found.identity.removeprefix("git:")
+    same = {k: v for k, v in found.provenance.items() if k in ("commit-date", "commit-subject")}
+    return replace(found, provenance={**_provenance(origin, commit, request), **same})
+
+
+def _provenance(origin: GitOrigin, commit: str, request: Mapping[str, object]) -> dict[str, str]:
+    facts = {"source": "git", "url": origin.url, "commit": commit}
+    if request["first-parent"]:
+        facts["first-parent-of"] = str(request["want"])
+    elif request["want"] != commit:
+        facts["ref"] = str(request["want"])
+    return facts
 
 
 def tip(origin: GitOrigin, *, head: bool = False) -> str:
@@ -115,10 +153,7 @@ def tip(origin: GitOrigin, *, head: bool = False) -> str:
     reached, why = (True, "") if connectivity.is_ssh(url) else connectivity.probe(url)
     if not reached:
         raise Unreachable(f"{connectivity.host_of(url)} cannot be reached: {why}", where=url)
-    refs = _advertised(url, want)
-    name = _full_name(url, want, refs)
-    # An annotated tag is an object of its own; the server lists the commit it points to as NAME^{}.
-    return refs.get(f"{name}^{{}}", refs[name])
+    return _looked_up(url, want)[1]
 
 
 def _prepare(cache: Path) -> None:
@@ -127,6 +162,7 @@ def _prepare(cache: Path) -> None:
         repo.parent.mkdir(parents=True, exist_ok=True)
         argv = ["git", *SAFE, "init", "--quiet", "--bare", f"--template={os.devnull}", str(repo)]
         process.run(argv, timeout_s=60, env=QUIET_ENV)
+    remove_stale_locks(cache)
 
 
 def _has(cache: Path, rev: str) -> str | None:
@@ -137,40 +173,60 @@ def _has(cache: Path, rev: str) -> str | None:
     return done.text.strip() if done.returncode == 0 else None
 
 
-def _commit_of(origin: GitOrigin, cache: Path, screen: Screen, step: Step, request: dict[str, object]) -> str:
+def _commit_of(
+    origin: GitOrigin, cache: Path, screen: Screen, step: Step, request: Mapping[str, object]
+) -> str:
     """Fetch the wanted commit into the shared repository, and return its hash."""
-    want = str(request["want"])
+    want, first_parent = str(request["want"]), bool(request["first-parent"])
+    pinned = bool(_HASH.match(want))
     keep = f"refs/kmodpipe/{digest_of(request)[:24]}"
-    # The ref is written once all objects are there, so it proves that an earlier fetch was complete.
-    got = _has(cache, keep) if _HASH.match(want) else None
-    if got is None:
-        # An ssh host may be an alias in ssh's configuration, and ssh has a connect timeout of its own.
-        reached, why = (True, "") if connectivity.is_ssh(origin.url) else connectivity.probe(origin.url)
-        if not reached:
-            step.finish(f"no answer: {why}")
-            raise Unreachable(
-                f"{connectivity.host_of(origin.url)} cannot be reached: {why}",
-                where=origin.url,
-                hint=connectivity.HINT,
-            )
-        remote = want if _HASH.match(want) else _remote_ref(origin.url, want)
-        depth = 2 if request["first-parent"] else 1
-        step.update(f"asking {connectivity.host_of(origin.url)} for {want}")
-        _fetch(origin, cache, screen, step, remote, keep, depth)
-        got = _has(cache, keep)
-    if got is None or (_HASH.match(want) and got != want):
+    kept = f"{keep}-tree" if first_parent else keep
+    # A ref is written once all its objects are there, so it proves that an earlier fetch was complete.
+    if pinned and (got := _has(cache, kept)):
+        return got
+    # An ssh host may be an alias in ssh's configuration, and ssh has a connect timeout of its own.
+    reached, why = (True, "") if connectivity.is_ssh(origin.url) else connectivity.probe(origin.url)
+    if not reached:
+        step.finish(f"no answer: {why}")
+        raise Unreachable(
+            f"{connectivity.host_of(origin.url)} cannot be reached: {why}",
+            where=origin.url,
+            hint=connectivity.HINT,
+        )
+    step.update(f"asking {connectivity.host_of(origin.url)} for {want}")
+    remote = want
+    if not pinned:
+        remote, tip_now = _looked_up(origin.url, want)
+        if tree.known(cache, f"git:{tip_now}"):
+            return tip_now
+    _fetch(origin, cache, screen, step, remote, keep, 2 if first_parent else 1)
+    got = _has(cache, keep)
+    if got is None or (pinned and got != want):
         raise InfraError(f"git fetched {got or 'nothing'} where {want} was requested", where=origin.url)
-    if request["first-parent"]:
-        parent = _has(cache, f"{got}^1")
-        if parent is None:
-            raise UserError(f"commit {got} has no parent", where=origin.url)
-        return parent
+    if first_parent:
+        got = _first_parent(cache, got, origin.url)
+        run_git(cache, "update-ref", kept, got)
     return got
 
 
-def _remote_ref(url: str, want: str) -> str:
-    """Return the full name of a branch or tag on the server, looked up as git does (gitrevisions(7))."""
-    return _full_name(url, want, _advertised(url, want))
+def _first_parent(cache: Path, commit: str, url: str) -> str:
+    """Return the first parent that a commit names, though a shallow fetch may have cut its history there."""
+    # Not COMMIT^1: of a commit at which some fetch was cut, git shows no parents.
+    head = run_git(cache, "cat-file", "commit", commit).text.partition("\n\n")[0]
+    named = re.search(r"(?m)^parent ([0-9a-f]{40})$", head)
+    if named is None:
+        raise UserError(f"commit {commit} has no parent", where=url)
+    if _has(cache, named[1]) is None:
+        raise InfraError(f"the server did not send {named[1]}, the parent of {commit}", where=url)
+    return named[1]
+
+
+def _looked_up(url: str, want: str) -> tuple[str, str]:
+    """Return the full name of a branch or tag on the server, as gitrevisions(7) finds it, and its commit."""
+    refs = _advertised(url, want)
+    name = _full_name(url, want, refs)
+    # An annotated tag is an object of its own; the server lists the commit it points to as NAME^{}.
+    return name, refs.get(f"{name}^{{}}", refs[name])
 
 
 def _advertised(url: str, want: str) -> dict[str, str]:
@@ -191,8 +247,10 @@ def _full_name(url: str, want: str, names: Collection[str]) -> str:
             f"{want} is both a branch and a tag", where=url, hint=f"give #{short[0]} or #{short[1]}"
         )
     if not candidates:
-        if re.fullmatch(r"[0-9a-f]{7,39}", want):
+        if re.fullmatch(r"[0-9a-f]{7,39}|[0-9a-f]{64}", want):
             hint = "servers accept a commit's full hash only: give all 40 digits"
+            if len(want) == 64:
+                hint = "a commit by SHA-256: clone the repository, and name the clone's folder"
             raise UserError(f"no branch or tag {want}", where=url, hint=hint)
         known = (
             n.removeprefix("refs/heads/").removeprefix("refs/tags/") for n in names if n.startswith("refs/")
@@ -208,6 +266,16 @@ def _fetch(
     base += ["--no-write-fetch-head", "--force"]
     argv = [*base, f"--depth={depth}", "--end-of-options", origin.url, f"{remote}:{keep}"]
     status, tail = run_showing(argv, step)
+    silence_s = 0.0
+    if status != 0 and _NOT_SHALLOW.search(tail):
+        screen.warn(
+            f"{connectivity.host_of(origin.url)} serves git as plain files, which cannot be fetched in part: "
+            "fetching the whole history"
+        )
+        # No progress is shown within a pack; git's own limit on slow transfers holds.
+        silence_s = _WHOLE_S
+        argv = [*base, "--end-of-options", origin.url, f"{remote}:{keep}"]
+        status, tail = run_showing(argv, step, silence_s=silence_s)
     if status != 0 and _HASH_REFUSED.search(tail) and _HASH.match(remote):
         screen.warn(
             f"{connectivity.host_of(origin.url)} does not serve single commits: "
@@ -215,7 +283,9 @@ def _fetch(
         )
         every = f"refs/kmodpipe-all/{digest_of(origin.url)[:24]}"
         refspecs = [f"refs/heads/*:{every}/heads/*", f"refs/tags/*:{every}/tags/*"]
-        status, tail = run_showing([*base, "--end-of-options", origin.url, *refspecs], step)
+        status, tail = run_showing(
+            [*base, "--end-of-options", origin.url, *refspecs], step, silence_s=silence_s
+        )
         if status == 0:
             if not _has(cache, remote):
                 tail = "not our ref"
@@ -223,10 +293,14 @@ def _fetch(
             else:
                 run_git(cache, "update-ref", keep, remote)
     if status != 0:
-        raise_for(tail, origin.url, remote)
+        # git's http-walker.c: a plain web server has no such object.
+        missing = f"cannot obtain needed object {remote}" in tail.lower()
+        raise_for("not our ref" if missing else tail, origin.url, remote)
 
 
-def _check_out(origin: GitOrigin, cache: Path, step: Step, commit: str, request: dict[str, object]) -> Tree:
+def _check_out(
+    origin: GitOrigin, cache: Path, step: Step, commit: str, request: Mapping[str, object]
+) -> Tree:
     """Check the files of ``commit``, then make a worktree of it."""
     identity = f"git:{commit}"
     what = f"{origin.url} at {commit}"
@@ -246,11 +320,7 @@ def _check_out(origin: GitOrigin, cache: Path, step: Step, commit: str, request:
             cache, "-c", "checkout.workers=2", "worktree", "add", "--force", "--detach", str(folder), commit
         )
         version = tree.kernel_version(folder, what=what)
-        provenance = {"source": "git", "url": origin.url, "commit": commit, **_about(cache, commit)}
-        if request["first-parent"]:
-            provenance["first-parent-of"] = str(request["want"])
-        elif request["want"] != commit:
-            provenance["ref"] = str(request["want"])
+        provenance = {**_provenance(origin, commit, request), **_about(cache, commit)}
         tree.seal(folder, identity, version, provenance)
     except BaseException:
         tree.discard(folder)

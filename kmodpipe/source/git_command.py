@@ -29,6 +29,36 @@ _NO_NETWORK = re.compile(
     re.IGNORECASE,
 )
 _NO_SUCH_COMMIT = re.compile(r"not our ref|couldn't find remote ref|no such remote ref", re.IGNORECASE)
+# What git says, what it means for the user, and what to do; the first that is found counts.
+_REFUSALS = (
+    (
+        r"mismatched algorithms|unknown repository extension found:\s*objectformat|object format 'sha256'",
+        "the repository names its objects by SHA-256, which trees are not fetched from",
+        "clone it, and name the clone's folder: --tree FOLDER",
+    ),
+    (
+        r"dubious ownership",
+        "the repository belongs to another user, and git does not read it",
+        "if you trust it: git config --global --add safe.directory FOLDER",
+    ),
+    (
+        r"authentication failed|could not read (?:username|password)|permission denied \("
+        r"|returned error: 40[13]",
+        "the server wants a login, or refuses this one",
+        "git has to reach it without questions: a credential helper, ~/.netrc, or an ssh agent",
+    ),
+    (
+        r"repository '?.*not found|does not appear to be a git repository|not a git repository"
+        r"|repository not exported|returned error: 404",
+        "there is no git repository at this address",
+        "check the address; where it is served as plain files, git update-server-info has to be run there",
+    ),
+    (
+        r"from promisor remote|lazy fetching disabled|alternate object path|repository corruption on the",
+        "the repository lacks objects: it is a partial clone, borrows from one that is gone, or is damaged",
+        "complete it (git fetch --refetch, git repack -a -d), or fetch from where it was cloned",
+    ),
+)
 _PROGRESS = re.compile(r"^(?:remote: )?([A-Z][a-z]+ [a-z]+):\s+(\d+)% ")
 
 SAFE = (
@@ -66,12 +96,27 @@ def run_git(
     return process.run(argv, timeout_s=_LOCAL_LIMIT_S, env=QUIET_ENV, stdin=stdin, check=check, whole=whole)
 
 
-def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S) -> tuple[int, str]:
+def remove_stale_locks(cache: Path) -> None:
+    """Remove what a killed git left in the shared repository; the caller holds the lock "git".
+
+    With a left ``shallow.lock`` every fetch fails, and unfinished packs are never removed.
+    """
+    repo = repository(cache)
+    for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/??/tmp_obj_*"):
+        for left in repo.glob(pattern):
+            left.unlink(missing_ok=True)
+
+
+def run_showing(
+    argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S, *, silence_s: float = 0.0
+) -> tuple[int, str]:
     """Run git with its progress on the step's line; return its status and last lines of output.
 
-    Raise InfraError if it takes longer than ``limit_s``, or the server sends nothing for too long: git itself
-    has no such limit for a ``git://`` server. Its progress lines end with carriage returns.
+    Raise InfraError if it takes longer than ``limit_s``, or the server sends nothing for ``silence_s`` (0 for
+    the usual limit): git itself has no such limit for a ``git://`` server. Its progress lines end with
+    carriage returns.
     """
+    silence_s = silence_s or _SILENCE_LIMIT_S
     child = process.spawn_piped(argv, env=NETWORK_ENV)
     lines, tail = LineSplitter(), Tail(20)
     started = heard = time.monotonic()
@@ -89,10 +134,10 @@ def run_showing(argv: Sequence[str], step: Step, limit_s: float = _FETCH_LIMIT_S
                 elif child.poll() is not None:
                     break
                 now = time.monotonic()
-                if now - heard > _SILENCE_LIMIT_S or now - started > limit_s:
+                if now - heard > silence_s or now - started > limit_s:
                     raise InfraError(
                         f"git heard nothing from the server for {now - heard:.0f} s"
-                        if now - heard > _SILENCE_LIMIT_S
+                        if now - heard > silence_s
                         else f"git fetch did not end within {limit_s:.0f} s",
                         where=process.pasteable(argv),
                         hint="nothing half fetched is kept: run the same command again",
@@ -123,6 +168,9 @@ def raise_for(tail: str, url: str, want: str) -> None:
         )
     if os_errors.says_full(tail):
         raise os_errors.full("git fetched", where=url, detail=tail)
+    for pattern, what, hint in _REFUSALS:
+        if re.search(pattern, tail, re.IGNORECASE):
+            raise UserError(what, where=url, detail=tail, hint=hint)
     if _NO_SUCH_COMMIT.search(tail):
         raise UserError(f"the repository has no commit {want}", where=url, detail=tail)
     raise InfraError(

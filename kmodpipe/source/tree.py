@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from kmodpipe.cache import integrity
 from kmodpipe.cache.store import remove
 from kmodpipe.source.origin import DebianOrigin, FolderOrigin, GitOrigin, Origin, TarballOrigin
-from kmodpipe.util import paths
+from kmodpipe.util import document, paths
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 from kmodpipe.util.files import write_atomically
@@ -203,7 +203,7 @@ def whole(folder: Path, warn: Warn | None = None) -> dict[str, Any] | None:
     ``warn`` is called for a damaged one.
     """
     try:
-        record: dict[str, Any] = json.loads(record_path(folder).read_text())
+        record = document.read_object(record_path(folder))
         if not folder.is_dir() or folder.is_symlink():
             return None
         damage = _damage(folder, record)
@@ -293,7 +293,7 @@ def remember(cache: Path, request: Mapping[str, object], answer: Mapping[str, st
 def recall(cache: Path, request: Mapping[str, object]) -> dict[str, str] | None:
     """Return the recorded result of a request, or None."""
     try:
-        answer = json.loads(_pin_path(cache, request).read_text())["answer"]
-    except (OSError, ValueError, KeyError):
+        answer = document.read_object(_pin_path(cache, request))["answer"]
+        return {str(k): str(v) for k, v in answer.items()}
+    except (OSError, ValueError, KeyError, AttributeError):
         return None
-    return {str(k): str(v) for k, v in answer.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,8 +10,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from kmodpipe.util import document
 from kmodpipe.util.errors import UserError
 
+_MOST = document.MIB
+# tomllib keeps every beginning of a dotted key: one of 100,000 parts takes more memory than a machine has.
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -19,20 +24,26 @@ def read(path: Path, what: str, *, missing_hint: str = "") -> dict[str, Any]:
 
     Raises UserError if the file does not exist, cannot be read, or is not TOML.
     """
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError as e:
-        raise UserError(f"{what} does not exist", where=str(path), hint=missing_hint) from e
-    except (OSError, UnicodeDecodeError) as e:
-        raise UserError(f"{what} cannot be read: {e}", where=str(path)) from e
+    with document.given(what, str(path)):
+        try:
+            text = document.read_text(path, most=_MOST)
+        except FileNotFoundError as e:
+            raise UserError(f"{what} does not exist", where=str(path), hint=missing_hint) from e
     return parse(text, what, path)
 
 
 def parse(text: str, what: str, path: Path) -> dict[str, Any]:
     """Return the table in ``text``, which was read from ``path``. Raises UserError if it is not TOML."""
+    if _LONG_KEY.search(text):
+        raise UserError(f"{what} cannot be read: a key in it has more than 64 parts", where=str(path))
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as e:
+        table = tomllib.loads(text, parse_float=document.number)
+        document.check_depth(table)
+        return table
+    except document.Unreadable as e:
+        raise UserError(f"{what} cannot be read: {e}", where=str(path)) from None
+    # A ValueError that is no TOMLDecodeError is about a number of thousands of digits.
+    except (ValueError, RecursionError) as e:
         raise UserError(f"{what} cannot be read: not TOML: {e}", where=str(path)) from e
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from kmodpipe.cache.store import Store
-from kmodpipe.util import process, process_id
+from kmodpipe.util import document, process, process_id
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import write_atomically
@@ -290,10 +290,9 @@ def _key(program: Path, kvm: Path) -> Mapping[str, str]:
 
 def _load(file: Path) -> dict[str, object]:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        return document.read_object(file)
     except (OSError, ValueError):
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _read(file: Path, key: Mapping[str, str]) -> Accel | None:

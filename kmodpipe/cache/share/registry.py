@@ -22,7 +22,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from kmodpipe.util import process
+from kmodpipe.util import document, process
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -30,6 +30,7 @@ _CONNECT_S = 5.0
 _READ_S = 60.0
 _WHOLE_S = 1800.0
 _MANIFEST_BYTES = 4 * 1024 * 1024
+_TOKEN_BYTES = 1024 * 1024
 _CHUNK = 1024 * 1024
 _PLACE = re.compile(
     r"^(?:(?P<scheme>https?)://)?(?P<host>\[[0-9a-fA-F:]+\](?::\d+)?|[A-Za-z0-9.-]+(?::\d+)?)"
@@ -139,12 +140,12 @@ class Registry:
             self._expect(answer, 200)
             raw = b"".join(self._pieces(answer, _MANIFEST_BYTES))
         try:
-            document = json.loads(raw)
+            found = document.parse(raw)
         except ValueError:
-            document = None
-        if not isinstance(document, dict):
+            found = None
+        if not isinstance(found, dict):
             raise RegistryError(f"{self.place}:{tag} is no manifest")
-        return f"sha256:{hashlib.sha256(raw).hexdigest()}", document
+        return f"sha256:{hashlib.sha256(raw).hexdigest()}", found
 
     def has(self, tag: str) -> bool:
         """Whether the repository has the tag."""
@@ -206,9 +207,9 @@ class Registry:
                 self._expect(answer, 201)
         return blob
 
-    def write_manifest(self, tag: str, document: Mapping[str, object]) -> str:
+    def write_manifest(self, tag: str, manifest: Mapping[str, object]) -> str:
         """Upload a manifest under a tag, and return its digest."""
-        raw = json.dumps(document, sort_keys=True).encode()
+        raw = json.dumps(manifest, sort_keys=True).encode()
         with self._request("PUT", f"manifests/{tag}", headers={"Content-Type": MANIFEST}, data=raw) as answer:
             self._expect(answer, 201)
         return f"sha256:{hashlib.sha256(raw).hexdigest()}"
@@ -261,15 +262,16 @@ class Registry:
         repository = self.place.repository
         query = {"service": fields.get("service", ""), "scope": f"repository:{repository}:pull,push"}
         try:
-            answer = requests.get(
-                realm, params=query, timeout=(_CONNECT_S, _READ_S), allow_redirects=False,
+            with requests.get(
+                realm, params=query, timeout=(_CONNECT_S, _READ_S), allow_redirects=False, stream=True,
                 auth=_Authorization(f"Basic {basic}" if basic else ""),
-            )  # fmt: skip
-            document = answer.json() if answer.status_code == 200 else {}
+            ) as answer:  # fmt: skip
+                raw = b"".join(self._pieces(answer, _TOKEN_BYTES)) if answer.status_code == 200 else b"{}"
+            found = document.parse(raw)
         except (requests.RequestException, ValueError) as e:
             raise self._unreachable(e) from e
-        token = document.get("token") or document.get("access_token") if isinstance(document, dict) else None
-        if not token:
+        token = found.get("token") or found.get("access_token") if isinstance(found, dict) else None
+        if not isinstance(token, str) or not token.isprintable() or not token.isascii():
             raise RegistryError(f"{self.place} gives no token (status {answer.status_code})", hint=_LOGIN)
         return f"Bearer {token}"
 

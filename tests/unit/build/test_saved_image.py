@@ -64,7 +64,7 @@ def test_an_image_by_the_digest_of_its_manifest_keeps_its_blobs(tmp_path: Path) 
         ({"manifest.json": MANIFEST.replace(b"c.json", b"../c.json")}, "no file"),
         ({"manifest.json": b"[1]"}, "no saved image"),
         ({"manifest.json": b"{}"}, "no saved image"),
-        ({"manifest.json": b" " * (5 << 20)}, "usual size"),
+        ({"manifest.json": b" " * (5 << 20)}, "larger than 4 MiB"),
         ({"index.json": b"[]"}, "no saved image"),
         ({"../x": b"x"}, "out of the archive"),
     ],

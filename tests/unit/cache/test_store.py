@@ -102,6 +102,27 @@ def test_a_damaged_artifact_is_found_and_made_again(tmp_path: Path, damage: str)
     assert again == path and contents_of(path) == {"link": b"kernel", "sub/vmlinux": b"kernel"}
 
 
+def test_an_artifact_that_lacks_what_its_kind_has_is_made_again(tmp_path: Path) -> None:
+    def check(folder: Path) -> None:
+        if not (folder / "new").exists():
+            raise InfraError("it has no new")
+
+    def fuller(folder: Path) -> None:
+        fill(folder)
+        (folder / "new").touch()
+
+    Store(tmp_path).make("base", INPUTS, "x", fill)
+    store = Store(tmp_path)
+    assert store.find("base", INPUTS) and store.find("base", INPUTS, check) is None
+    assert store.why_missed("base", INPUTS, "x") == "damaged in the cache: it has no new"
+    assert (store.make("base", INPUTS, "x", fuller, check=check).path / "new").exists()
+    assert store.find("base", INPUTS, check)
+    # One that is newly made and lacks it is not kept.
+    with pytest.raises(InfraError, match="it has no new"):
+        store.make("base", {**INPUTS, "other": 1}, "x", fill, check=check)
+    assert store.find("base", {**INPUTS, "other": 1}) is None
+
+
 def age(path: Path) -> None:
     """Wait until the stats of what was just written prove something."""
     deadline = time.monotonic() + 5
