@@ -19,8 +19,9 @@ from kmodpipe.cli.options import (
     CiOptions,
     CleanOptions,
     CollectOptions,
-    Common,
+    DoctorOptions,
     MatrixOptions,
+    PlanOptions,
     PublishOptions,
     ReportOptions,
     RunOptions,
@@ -61,7 +62,7 @@ def _asker(screen: Screen, *, yes: bool) -> Callable[[str], bool] | None:
     return screen.confirm if sys.stdin.isatty() else None
 
 
-def doctor(options: Common, call: Invocation) -> int:
+def doctor(options: DoctorOptions, call: Invocation) -> int:
     """Check what this machine has and lacks, with a fix for each problem; change nothing."""
     from kmodpipe.cache.place import cache_folder
     from kmodpipe.host import doctor as checks
@@ -109,7 +110,7 @@ def patch(options: SourceOptions, call: Invocation) -> int:
 
 
 # -- plan, build ------------------------------------------------------------------------------------
-def plan(options: BuildOptions, call: Invocation) -> int:
+def plan(options: PlanOptions, call: Invocation) -> int:
     """Print every step as cached or to do, and why; fetch, build and boot nothing."""
     from kmodpipe.cache.place import cache_folder
     from kmodpipe.cli.resolve import resolve

@@ -25,6 +25,8 @@ class Invocation:
     root: Path
     # The command as it was typed.
     command: str = ""
+    # The name of the program that was called: kmodpipe or invoke.
+    program: str = "invoke"
     screen: Screen = field(default_factory=Screen)
     # The signals that interrupt it; none if this process has not installed handlers.
     signals: Signals = field(default_factory=Signals)

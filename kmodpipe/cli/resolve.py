@@ -61,7 +61,7 @@ def resolve(values: Common, call: Invocation, *, cases_too: bool = False, latest
         latest=latest,
         shuffle=_seed(given.shuffle),
         command=call.command,
-        repeat_command=process.pasteable(["invoke", "test", *command_line(given, Use.REPEAT)]),
+        repeat_command=process.pasteable([call.program, "test", *command_line(given, Use.REPEAT)]),
         series_arguments={s.name: name for s, name in zip(whole, names, strict=True) if name != s.name},
         question=question(given),
     )

@@ -20,8 +20,7 @@ from typing import Any
 from kmodpipe.cli import commands
 from kmodpipe.cli.exit import guarded
 from kmodpipe.cli.invocation import Invocation
-from kmodpipe.cli.options import options_of
-from kmodpipe.cli.tasks import COMMANDS
+from kmodpipe.cli.options import COMMANDS, options_of
 from kmodpipe.util.screen import Mode, Screen
 from tests.support import REPO
 
