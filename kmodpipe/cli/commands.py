@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
@@ -72,6 +73,8 @@ def doctor(options: DoctorOptions, call: Invocation) -> int:
         project.images, cache_folder(), call.screen, project.trees, default_tree=project.tree
     )
     call.screen.show(checks.table(findings))
+    if options.json:
+        call.screen.document(checks.document(findings))
     return ExitCode.OK if checks.healthy(findings) else ExitCode.INFRA
 
 
@@ -116,7 +119,10 @@ def plan(options: PlanOptions, call: Invocation) -> int:
     from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import dry_run
 
-    call.screen.show(dry_run.table(dry_run.rows(resolve(options, call), cache_folder())))
+    found = dry_run.rows(resolve(options, call), cache_folder())
+    call.screen.show(dry_run.table(found))
+    if options.json:
+        call.screen.document(dry_run.document(found))
     return ExitCode.OK
 
 
@@ -173,7 +179,7 @@ def _report_build(
 # -- test -------------------------------------------------------------------------------------------
 def test(options: TestOptions, call: Invocation) -> int:
     """Build every legal cell, boot it, run the cases, judge them, write the results."""
-    return _test(options, call, junit=options.junit)
+    return _test(options, call, junit=options.junit, json=options.json)
 
 
 def ci(options: CiOptions, call: Invocation) -> int:
@@ -208,6 +214,7 @@ def _test(
     call: Invocation,
     *,
     junit: str,
+    json: bool = False,
     scheduled: bool = False,
     if_changed: bool = False,
     begun: Callable[[Path], None] | None = None,
@@ -247,6 +254,8 @@ def _test(
             if watch:
                 watch.record(workspace, ran)
     reporting.show_end(ran, folder.path, screen, provenance=scheduled)
+    if json:
+        screen.document(results.to_json(ran))
     return results.exit_code(ran)
 
 
@@ -258,7 +267,7 @@ def boot(options: BuildOptions, call: Invocation) -> int:
     from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.vm import accel
 
-    spec = resolve(options, call)
+    spec = resolve(replace(options, no_control=True), call)
     ids = [cell.id for cell in spec.cells]
     if not options.cell or len(ids) != 1:
         raise (

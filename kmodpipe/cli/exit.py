@@ -36,10 +36,13 @@ def guarded(body: Callable[[Options, Invocation], int], options: Options, call: 
             # umask.
             os.umask(0o022)
             return int(body(options, call))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as e:
         call.children.stop_all()
-        what = f"interrupted by {call.signals.cause}; what was running is stopped"
-        return refuse(InfraError(what, hint="the same command goes on"), screen, program=call.program)
+        # A run says how far it came, and where its results are.
+        after, where = (*e.args, "", "")[:2]
+        what = f"interrupted by {call.signals.cause} {after}".rstrip() + "; what was running is stopped"
+        error = InfraError(what, where=where, hint="the same command goes on")
+        return refuse(error, screen, program=call.program)
     except Exception as e:
         return refuse(_error_for(e, options), screen, program=call.program)
     finally:

@@ -25,13 +25,13 @@ class Invocation:
     root: Path
     # The command as it was typed.
     command: str = ""
-    # The name of the program that was called: kmodpipe or invoke.
-    program: str = "invoke"
     screen: Screen = field(default_factory=Screen)
     # The signals that interrupt it; none if this process has not installed handlers.
     signals: Signals = field(default_factory=Signals)
     # The child processes, which an interruption ends.
     children: Children = field(default_factory=Children)
+    # The name of the program that was called: kmodpipe or invoke.
+    program: str = "invoke"
 
     def project(self) -> Project:
         """Read and return what the project declares. Raise UserError if a declaration is wrong."""

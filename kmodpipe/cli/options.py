@@ -220,7 +220,7 @@ class BuildOptions(SourceOptions):
         (), "only this cell; patterns with * work; repeatable", Use.QUESTION, of=Values.CELL
     )
     no_control: bool = option(
-        False, "leave the unpatched tree out: nothing is compared, and every report says so", _EVERYWHERE
+        False, "leave the unpatched tree out: nothing is compared, and every report says so", Use.QUESTION
     )
     runtime: str = option(
         "docker",

@@ -24,7 +24,9 @@ from kmodpipe.results import (
     effects,
     exit_code,
     totals,
+    uncompared,
 )  # fmt: skip
+from kmodpipe.util.text import count as count
 from kmodpipe.util.text import one_line
 
 
@@ -59,11 +61,6 @@ def mark(result: CaseResult) -> Mark:
     if result.verdict is Verdict.PASS:
         return UNMET if result.goal_met is False else PASS
     return {Verdict.FAIL: FAIL, Verdict.ERROR: ERROR, Verdict.SKIP: SKIP}[result.verdict]
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 cell``, ``2 cells``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def some(names: Sequence[str], most: int = 8) -> str:
@@ -172,9 +169,17 @@ _LEADS = (
     (EffectKind.UNKNOWN, "has no verdict in {}", ""),
     (EffectKind.STILL_FAILING, "leaves {} failing as without it", ""),
     (EffectKind.UNCHANGED, "leaves {} working", ""),
+    (EffectKind.NOT_COMPARED, "has {} that nothing was compared with", ""),
     (EffectKind.NOT_APPLICABLE, "cannot be compared in {}", ""),
 )
-_QUIET = (EffectKind.STILL_FAILING, EffectKind.UNCHANGED, EffectKind.NOT_APPLICABLE)
+_QUIET = (
+    EffectKind.STILL_FAILING,
+    EffectKind.UNCHANGED,
+    EffectKind.NOT_COMPARED,
+    EffectKind.NOT_APPLICABLE,
+)
+NOT_COMPARED = "nothing was compared: the unpatched tree did not run beside it"
+"""What every report says of a series without its control."""
 
 
 def verdicts(run: Run) -> tuple[SeriesVerdict, ...]:
@@ -188,6 +193,11 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
     ran = ran_cells(run, variant)
     made = _problems(run, variant, len(ran))
     bad = bool(made)
+    alone = frozenset(uncompared(run).get(variant, ()))
+    if ran and alone == ran:
+        return SeriesVerdict(
+            variant, (Statement(f"ran alone; {NOT_COMPARED}"), *made, *_alone(run, ran)), bad
+        )
     for kind, lead, nothing in _LEADS:
         cells: dict[str, set[str]] = {}
         for effect in own:
@@ -200,6 +210,12 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
         elif nothing and ran:
             made.append(Statement(nothing))
     return SeriesVerdict(variant, tuple(made or [Statement("did not run in any cell")]), bad)
+
+
+def _alone(run: Run, ran: frozenset[str]) -> list[Statement]:
+    """Return what can be said of a series without its control: which results are as expected."""
+    good = {r.case for c, r in run.results() if c.cell in ran and r.verdict is Verdict.PASS}
+    return [Statement(f"is as expected in {count(len(good), 'case')}")] if good else []
 
 
 def _problems(run: Run, variant: str, of: int) -> list[Statement]:

@@ -9,7 +9,7 @@ In: verdicts of the judge. Out: a `Run`, which `kmodpipe.report` turns into HTML
 
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
-from kmodpipe.results.effects import Effect, EffectKind, control_of, effects
+from kmodpipe.results.effects import Effect, EffectKind, control_of, effects, uncompared
 from kmodpipe.results.model import (
     CLOSE_TO_LIMIT,
     ENDED_EARLY,
@@ -25,6 +25,7 @@ from kmodpipe.results.model import (
     exit_code,
     interrupted,
     planned,
+    progress,
     totals,
     with_cell,
 )
@@ -53,8 +54,10 @@ __all__ = [
     "interrupted",
     "load",
     "planned",
+    "progress",
     "save",
     "to_json",
     "totals",
+    "uncompared",
     "with_cell",
 ]

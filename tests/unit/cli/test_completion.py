@@ -98,7 +98,8 @@ def bash(line: str) -> list[str]:
     """What a real bash makes of a line: its function is called as bash calls it at Tab."""
     script = completion.script("bash", "kmodpipe")
     called = (
-        f"{script}\nCOMP_WORDBREAKS=$' \\t\\n\"\\'@><=;|&(:'; COMP_LINE={line!r}; COMP_POINT=${{#COMP_LINE}}\n"
+        f"{script}\nCOMP_WORDBREAKS=$' \\t\\n\"\\'@><=;|&(:'\n"
+        f"COMP_LINE={line!r}; COMP_POINT=${{#COMP_LINE}}\n"
         f'_kmodpipe "$PROGRAM" 2>&1; printf "%s\\n" "${{COMPREPLY[@]}}"\n'
     )
     program = Path(sys.executable).with_name("kmodpipe")
