@@ -185,7 +185,8 @@ def _with_jobs(plan: Plan, arguments: Sequence[str], per_job: int, most: int) ->
     jobs = []
     for number, cells in enumerate(groups, 1):
         ids = tuple(cell.cell for cell in cells)
-        called = (*arguments, *(word for i in ids for word in ("--cell", i)))
+        # A job runs its cells and no other: the control has jobs of its own.
+        called = (*arguments, "--no-control", *(word for i in ids for word in ("--cell", i)))
         jobs.append(PlannedJob(f"{number:0{width}}", ids, called))
     owner = {cell: job.job for job in jobs for cell in job.cells}
     return replace(

@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
@@ -19,8 +20,9 @@ from kmodpipe.cli.options import (
     CiOptions,
     CleanOptions,
     CollectOptions,
-    Common,
+    DoctorOptions,
     MatrixOptions,
+    PlanOptions,
     PublishOptions,
     ReportOptions,
     RunOptions,
@@ -61,7 +63,7 @@ def _asker(screen: Screen, *, yes: bool) -> Callable[[str], bool] | None:
     return screen.confirm if sys.stdin.isatty() else None
 
 
-def doctor(options: Common, call: Invocation) -> int:
+def doctor(options: DoctorOptions, call: Invocation) -> int:
     """Check what this machine has and lacks, with a fix for each problem; change nothing."""
     from kmodpipe.cache.place import cache_folder
     from kmodpipe.host import doctor as checks
@@ -71,6 +73,8 @@ def doctor(options: Common, call: Invocation) -> int:
         project.images, cache_folder(), call.screen, project.trees, default_tree=project.tree
     )
     call.screen.show(checks.table(findings))
+    if options.json:
+        call.screen.document(checks.document(findings))
     return ExitCode.OK if checks.healthy(findings) else ExitCode.INFRA
 
 
@@ -109,13 +113,16 @@ def patch(options: SourceOptions, call: Invocation) -> int:
 
 
 # -- plan, build ------------------------------------------------------------------------------------
-def plan(options: BuildOptions, call: Invocation) -> int:
+def plan(options: PlanOptions, call: Invocation) -> int:
     """Print every step as cached or to do, and why; fetch, build and boot nothing."""
     from kmodpipe.cache.place import cache_folder
     from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import dry_run
 
-    call.screen.show(dry_run.table(dry_run.rows(resolve(options, call), cache_folder())))
+    found = dry_run.rows(resolve(options, call), cache_folder())
+    call.screen.show(dry_run.table(found))
+    if options.json:
+        call.screen.document(dry_run.document(found))
     return ExitCode.OK
 
 
@@ -194,7 +201,7 @@ def _unbuilt(built: Sequence[Built]) -> list[tuple[str, str]]:
 # -- test -------------------------------------------------------------------------------------------
 def test(options: TestOptions, call: Invocation) -> int:
     """Build every legal cell, boot it, run the cases, judge them, write the results."""
-    return _test(options, call, junit=options.junit)
+    return _test(options, call, junit=options.junit, json=options.json)
 
 
 def ci(options: CiOptions, call: Invocation) -> int:
@@ -229,6 +236,7 @@ def _test(
     call: Invocation,
     *,
     junit: str,
+    json: bool = False,
     scheduled: bool = False,
     if_changed: bool = False,
     begun: Callable[[Path], None] | None = None,
@@ -244,7 +252,7 @@ def _test(
     from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.vm import accel
 
-    spec, screen = resolve(options, call, cases_too=True), call.screen
+    spec, screen = resolve(options, call, cases_too=True, skip_illegal=scheduled), call.screen
     if junit and paths.is_dir(Path(junit)):
         raise UserError("--junit takes the name of a file, this is a folder", where=junit)
     if spec.shuffle:
@@ -267,6 +275,8 @@ def _test(
             if watch:
                 watch.record(workspace, ran)
     reporting.show_end(ran, folder.path, screen, provenance=scheduled)
+    if json:
+        screen.document(results.to_json(ran))
     return results.exit_code(ran)
 
 
@@ -278,7 +288,7 @@ def boot(options: BuildOptions, call: Invocation) -> int:
     from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.vm import accel
 
-    spec = resolve(options, call)
+    spec = resolve(replace(options, no_control=True), call)
     ids = [cell.id for cell in spec.cells]
     if not options.cell or len(ids) != 1:
         raise (

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import Common
 from kmodpipe.util import os_errors
-from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError
+from kmodpipe.util.errors import InfraError, KmodpipeError
 from kmodpipe.util.os_errors import from_system
-from kmodpipe.util.screen import Mode
+from kmodpipe.util.screen import Mode, Screen
 
 Options = TypeVar("Options", bound=Common)
 
@@ -23,25 +25,42 @@ def guarded(body: Callable[[Options, Invocation], int], options: Options, call: 
     An error that was not foreseen is a bug of ours: the message says so, and its traceback goes to a file.
     """
     screen = call.screen
+    screen.document_only = getattr(options, "json", False)
     if options.quiet:
         screen.mode = Mode.QUIET
+    if options.verbose:
+        call.children.announce = screen.command
     try:
         with call.children.collecting(), call.signals.window():
             # The builder's user is not ours: what we write must be readable for it, whatever the caller's
             # umask.
             os.umask(0o022)
             return int(body(options, call))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as e:
         call.children.stop_all()
-        what = f"interrupted by {call.signals.cause}; what was running is stopped"
-        screen.error(InfraError(what, hint="the same command goes on"))
-        return int(ExitCode.INFRA)
+        # A run says how far it came, and where its results are.
+        after, where = (*e.args, "", "")[:2]
+        what = f"interrupted by {call.signals.cause} {after}".rstrip() + "; what was running is stopped"
+        error = InfraError(what, where=where, hint="the same command goes on")
+        return refuse(error, screen, program=call.program)
     except Exception as e:
-        error = _error_for(e, options)
-        screen.error(error)
-        return int(error.exit_code)
+        return refuse(_error_for(e, options), screen, program=call.program)
     finally:
         screen.close_log()
+
+
+def refuse(error: KmodpipeError, screen: Screen, *, json: bool = False, program: str = "") -> int:
+    """Show an error, also as the JSON document if one was requested and none came; return the exit code."""
+    screen.document_only |= json
+    if program and program != "invoke":
+        # Hints name commands as they are typed in a checkout.
+        error.hint = re.sub(r"\binvoke(?= [a-z]+\b)", program, error.hint)
+    screen.error(error)
+    if screen.document_only and not screen.documented:
+        shown = {name: getattr(error, name) for name in ("what", "where", "detail", "hint")}
+        with suppress(KmodpipeError):
+            screen.document({"schema": "kmodpipe-error", "exit_code": int(error.exit_code), "error": shown})
+    return int(error.exit_code)
 
 
 def _error_for(error: Exception, options: Common) -> KmodpipeError:

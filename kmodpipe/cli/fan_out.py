@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kmodpipe import results, source
+from kmodpipe.cache.place import cache_folder
 from kmodpipe.ci import collect as collecting
 from kmodpipe.ci import formats, job_plan
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CollectOptions, MatrixOptions, Use, command_line
 from kmodpipe.cli.resolve import resolve
 from kmodpipe.pipeline.run_folder import RunFolder
-from kmodpipe.pipeline.workspace import set_up
+from kmodpipe.pipeline.workspace import set_up, settled
 from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically
 
@@ -48,9 +49,12 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
         options = replace(options, tree=f"{spec.tree.git}#{commit}")
         spec = replace(spec, tree=source.resolve(options.tree, spec.project.trees), head=False)
     options = replace(options, head=False)
+    if tree := source.locate(spec.tree, spec.project.trees, cache_folder()):
+        spec = settled(spec, tree)
     with call.cache() as cache:
         if options.prepare:
             workspace = set_up(spec, cache, call.screen)
+            spec = workspace.spec
             with RunFolder(spec.out) as folder:
                 legality = job_plan.prepare(workspace, folder)
         else:
@@ -87,6 +91,7 @@ def collect(options: CollectOptions, call: Invocation) -> int:
         results.save(found.run, folder.path / "results.json")
         junit.save(found.run, folder.path / "junit.xml")
         html.save(found.run, folder.path / "report.html")
+        folder.complete()
     screen.show(terminal.report(found.run))
     screen.print(
         f"{len(parts)} runs collected: {os.path.relpath(folder.path)}/report.html, junit.xml and results.json"

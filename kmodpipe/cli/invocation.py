@@ -30,6 +30,8 @@ class Invocation:
     signals: Signals = field(default_factory=Signals)
     # The child processes, which an interruption ends.
     children: Children = field(default_factory=Children)
+    # The name of the program that was called: kmodpipe or invoke.
+    program: str = "invoke"
 
     def project(self) -> Project:
         """Read and return what the project declares. Raise UserError if a declaration is wrong."""

@@ -1,9 +1,10 @@
 """The options of every command: one frozen dataclass a group, one field an option.
 
-A field has the option's name, type and default; `option` adds its help, its short form, and where else it
-is used. Three things are made from the fields: the Invoke tasks (`tasks.py`), further command lines
-(`command_line`: that of a fan-out job, and the one that runs a result again), and the question of
---if-changed (`question`). A tuple is an option that may be repeated.
+A field has the option's name, type and default; `option` adds its help, its short form, what its values are,
+and where else it is used. Made from the fields are the Invoke tasks (`tasks.py`), the help and the check of
+a command line (`usage.py`), its completion (`completion.py`), further command lines (`command_line`: that of
+a fan-out job, and the one that runs a result again), and the question of --if-changed (`question`). A tuple
+is an option that may be repeated. `COMMANDS`, at the end, says which command takes which group.
 """
 
 from __future__ import annotations
@@ -26,6 +27,31 @@ class Use(enum.Flag):
     REPEAT = enum.auto()
 
 
+class Values(enum.Enum):
+    """What the values of an option are, as the help calls one; `completion` lists those that it can know."""
+
+    FLAG = ""
+    NUMBER = "N"
+    TEXT = "TEXT"
+    FILE = "FILE"
+    FOLDER = "FOLDER"
+    CELL = "CELL"
+    CASE = "CASE"
+    SERIES = "SERIES"
+    TREE = "TREE"
+    FLAVOUR = "FLAVOUR"
+    RUNTIME = "RUNTIME"
+    RUN = "RUN"
+    AGAINST = "RUN|series:NAME"
+    RECEIVER = "RECEIVER"
+    MODULE = "MODULE"
+    PLAN_FORM = "CI"
+    REPORT_FORM = "FORM"
+    CHANGE = "CHANGE"
+    SEED = "SEED"
+    SHARE = "REPOSITORY"
+
+
 _NOWHERE = Use(0)
 _EVERYWHERE = Use.QUESTION | Use.JOB | Use.REPEAT
 
@@ -44,6 +70,7 @@ class Option:
     exempt: str
     # A file or folder, which is absolute in the command line that runs a result again.
     is_path: bool
+    values: Values
 
     @property
     def flag(self) -> str:
@@ -57,12 +84,24 @@ class Option:
 
 
 def option(
-    default: object, help: str, uses: Use = _NOWHERE, *, exempt: str = "", short: str = "", path: bool = False
+    default: object,
+    help: str,
+    uses: Use = _NOWHERE,
+    *,
+    exempt: str = "",
+    short: str = "",
+    path: bool = False,
+    of: Values = Values.TEXT,
 ) -> Any:
-    """Declare an option as the field of a group."""
-    return field(
-        default=default, metadata={"help": help, "short": short, "uses": uses, "exempt": exempt, "path": path}
-    )
+    """Declare an option as the field of a group. ``of`` is left out for a flag and for a number."""
+    if isinstance(default, bool):
+        of = Values.FLAG
+    elif isinstance(default, int):
+        of = Values.NUMBER
+    elif path and of is Values.TEXT:
+        of = Values.FILE
+    known = {"help": help, "short": short, "uses": uses, "exempt": exempt, "path": path, "values": of}
+    return field(default=default, metadata=known)
 
 
 def options_of(group: type[Common]) -> tuple[Option, ...]:
@@ -76,6 +115,7 @@ def options_of(group: type[Common]) -> tuple[Option, ...]:
             f.metadata["uses"],
             f.metadata["exempt"],
             f.metadata["path"],
+            f.metadata["values"],
         )
         for f in fields(group)
     )
@@ -119,8 +159,19 @@ class Common:
     jobs: int = option(
         0, "how many compilers or guests at once; 0 means one a processor", short="j", exempt=_MACHINE
     )
-    out: str = option("out", "the folder for results", short="o", exempt=_OUTPUT)
+    out: str = option("out", "the folder for results", short="o", exempt=_OUTPUT, of=Values.FOLDER)
     quiet: bool = option(False, "warnings, errors and final tables only", short="q", exempt=_OUTPUT)
+    verbose: bool = option(False, "show each command as it is run", short="v", exempt=_OUTPUT)
+
+
+_JSON = "print one JSON document on stdout, and nothing else there"
+
+
+@dataclass(frozen=True)
+class DoctorOptions(Common):
+    """invoke doctor."""
+
+    json: bool = option(False, _JSON, exempt=_OUTPUT)
 
 
 @dataclass(frozen=True)
@@ -132,6 +183,7 @@ class TreeOptions(Common):
         "a declared tree, a folder, a git URL with #ref, or a tarball by path or URL",
         _EVERYWHERE,
         short="t",
+        of=Values.TREE,
     )
     head: bool = option(False, "the tree's moving branch head instead of its pinned commit", _EVERYWHERE)
 
@@ -142,7 +194,7 @@ class SourceOptions(TreeOptions):
 
     series: tuple[str, ...] = option(
         (), "a name under patches/, a folder of patches, an mbox, or none; repeatable",
-        Use.QUESTION | Use.JOB, short="s",
+        Use.QUESTION | Use.JOB, short="s", of=Values.SERIES,
     )  # fmt: skip
 
 
@@ -154,19 +206,39 @@ class BuildOptions(SourceOptions):
         False, "the series after each of its patches as well, as NAME@1, NAME@2 …", _EVERYWHERE
     )
     matrix: str = option("", "the matrix file, if not the one of pyproject.toml", _EVERYWHERE, path=True)
-    module: str = option("", "the module folder under test, if the series does not name it", _EVERYWHERE)
+    module: str = option(
+        "", "the module folder under test, if the series does not name it", _EVERYWHERE, of=Values.MODULE
+    )
     # A job names its cells, and with them their flavours.
     flavour: tuple[str, ...] = option(
-        (), "only this flavour of the matrix; plain and all are known; repeatable", Use.QUESTION | Use.REPEAT
+        (),
+        "only this flavour of the matrix; plain and all are known; repeatable",
+        Use.QUESTION | Use.REPEAT,
+        of=Values.FLAVOUR,
     )
-    cell: tuple[str, ...] = option((), "only this cell; patterns with * work; repeatable", Use.QUESTION)
+    cell: tuple[str, ...] = option(
+        (), "only this cell; patterns with * work; repeatable", Use.QUESTION, of=Values.CELL
+    )
+    no_control: bool = option(
+        False, "leave the unpatched tree out: nothing is compared, and every report says so", Use.QUESTION
+    )
     runtime: str = option(
-        "docker", "where builds run: docker, or host (own compiler, no isolation)", _EVERYWHERE
+        "docker",
+        "where builds run: docker, or host (own compiler, no isolation)",
+        _EVERYWHERE,
+        of=Values.RUNTIME,
     )
     share: str = option(
         "", "a registry's repository to share built artifacts through, or none", Use.JOB,
-        exempt="artifacts from a registry are the same as built here, by key and digest",
+        exempt="artifacts from a registry are the same as built here, by key and digest", of=Values.SHARE,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PlanOptions(BuildOptions):
+    """invoke plan."""
+
+    json: bool = option(False, _JSON, exempt=_OUTPUT)
 
 
 @dataclass(frozen=True)
@@ -178,10 +250,12 @@ class RunOptions(BuildOptions):
         "only this case or those of a pattern, or a script of your own by its path; repeatable",
         Use.QUESTION | Use.JOB,
         short="c",
+        of=Values.CASE,
     )
     shuffle: str = option(
         "", "run the cases in another order, by this seed, or: random; 0 as declared", Use.JOB,
         exempt="the order of cases changes no verdict, and a random one would differ every night",
+        of=Values.SEED,
     )  # fmt: skip
     allow_empty: bool = option(
         False, "exit 0 also if no case was judged, in the whole run or with a series", Use.QUESTION | Use.JOB
@@ -206,6 +280,7 @@ class TestOptions(RunOptions):
     __test__ = False  # not a test class: the name makes pytest think so
 
     junit: str = option("", _JUNIT, exempt=_OUTPUT, path=True)
+    json: bool = option(False, _JSON, exempt=_OUTPUT)
 
 
 @dataclass(frozen=True)
@@ -218,7 +293,7 @@ class CiOptions(RunOptions):
         exempt="the question is what it compares",
     )  # fmt: skip
     publish: tuple[str, ...] = option(
-        (), "at the end, send the results to this receiver; repeatable", exempt=_OUTPUT
+        (), "at the end, send the results to this receiver; repeatable", exempt=_OUTPUT, of=Values.RECEIVER
     )
 
 
@@ -226,7 +301,12 @@ class CiOptions(RunOptions):
 class MatrixOptions(RunOptions):
     """invoke matrix."""
 
-    format: str = option("json", "for which CI: gitlab, github, or json, which collect reads", exempt=_OUTPUT)
+    format: str = option(
+        "json",
+        "for which CI: gitlab, github, or json, which collect reads",
+        exempt=_OUTPUT,
+        of=Values.PLAN_FORM,
+    )
     per_job: int = option(
         0, "how many cells a job has; 0 means as few as the CI's limit on jobs allows", exempt=_MACHINE
     )
@@ -249,7 +329,10 @@ class SetupOptions(Common):
         False, "also what this project's own integration tests need: nginx, a browser …", exempt=_NO_RUN
     )
     share: str = option(
-        "", "a registry's repository to share built artifacts through, or none", exempt=_NO_RUN
+        "",
+        "a registry's repository to share built artifacts through, or none",
+        exempt=_NO_RUN,
+        of=Values.SHARE,
     )
 
 
@@ -259,7 +342,10 @@ class CollectOptions(Common):
 
     plan: str = option("", "a plan.json that invoke matrix wrote", exempt=_NO_RUN, path=True)
     dir: tuple[str, ...] = option(
-        (), "a folder with the jobs' results in or below it; patterns with * work; repeatable", exempt=_NO_RUN
+        (),
+        "a folder with the jobs' results in or below it; patterns with * work; repeatable",
+        exempt=_NO_RUN,
+        of=Values.FOLDER,
     )
 
 
@@ -267,24 +353,37 @@ class CollectOptions(Common):
 class ReportOptions(Common):
     """invoke report."""
 
-    run: str = option("", "a run's folder or its results.json, if not the latest", exempt=_NO_RUN)
+    run: str = option(
+        "", "a run's folder or its results.json, if not the latest", exempt=_NO_RUN, of=Values.RUN
+    )
     against: str = option(
-        "", "compare with this run (folder, results.json, id), or with series:NAME of it", exempt=_NO_RUN
+        "",
+        "compare with this run (folder, results.json, id), or with series:NAME of it",
+        exempt=_NO_RUN,
+        of=Values.AGAINST,
     )
     format: str = option(
-        "", "findings (without --against), text (with it), markdown, mail or summary", exempt=_NO_RUN
+        "",
+        "findings (without --against), text (with it), markdown, mail or summary",
+        exempt=_NO_RUN,
+        of=Values.REPORT_FORM,
     )
     fail_on: tuple[str, ...] = option(
         (), "exit 1 if the comparison has one: new, flaky, lost (3), skipped, changed, slower, vanished",
-        exempt=_NO_RUN,
+        exempt=_NO_RUN, of=Values.CHANGE,
     )  # fmt: skip
     to: str = option("", "the file to write, instead of the screen", exempt=_NO_RUN, path=True)
     html: str = option("", "write the HTML report to this file", exempt=_NO_RUN, path=True)
     junit: str = option("", _JUNIT, exempt=_NO_RUN, path=True)
     strict: bool = option(False, "only what Jenkins' xunit schema takes", exempt=_NO_RUN)
+    json: bool = option(False, _JSON, exempt=_NO_RUN)
     open: bool = option(False, "show the HTML report in a browser, or print where it is", exempt=_NO_RUN)
     series: tuple[str, ...] = option(
-        (), "the series that --format mail replies to, if there are several", short="s", exempt=_NO_RUN
+        (),
+        "the series that --format mail replies to, if there are several",
+        short="s",
+        exempt=_NO_RUN,
+        of=Values.SERIES,
     )
 
 
@@ -292,8 +391,12 @@ class ReportOptions(Common):
 class PublishOptions(Common):
     """invoke publish."""
 
-    to: tuple[str, ...] = option((), "a receiver declared in pyproject.toml; repeatable", exempt=_NO_RUN)
-    run: str = option("", "a run's folder or its results.json, if not the latest", exempt=_NO_RUN)
+    to: tuple[str, ...] = option(
+        (), "a receiver declared in pyproject.toml; repeatable", exempt=_NO_RUN, of=Values.RECEIVER
+    )
+    run: str = option(
+        "", "a run's folder or its results.json, if not the latest", exempt=_NO_RUN, of=Values.RUN
+    )
     pending: bool = option(False, "send what could not be sent before, to all receivers", exempt=_NO_RUN)
     dry_run: bool = option(
         False,
@@ -308,9 +411,34 @@ class CleanOptions(Common):
     """invoke clean."""
 
     all: bool = option(False, "also the fetched trees and downloads", exempt=_NO_RUN)
+    results: bool = option(
+        False, "instead of the cache: the runs below --out, which are listed first", exempt=_NO_RUN
+    )
+    keep: int = option(0, "with --results: keep so many of the newest runs", exempt=_NO_RUN)
+    yes: bool = option(False, "do not ask before results are removed", exempt=_NO_RUN)
+    dry_run: bool = option(False, "list what would be removed, and remove nothing", exempt=_NO_RUN)
 
 
 def taken_from(group: type[RunOptions], values: Common) -> RunOptions:
     """Return *values* as a *group*; options that they do not have keep their defaults."""
     known: Sequence[str] = [f.name for f in fields(group)]
     return group(**{f.name: getattr(values, f.name) for f in fields(values) if f.name in known})
+
+
+COMMANDS: Mapping[str, type[Common]] = {
+    "setup": SetupOptions,
+    "doctor": DoctorOptions,
+    "fetch": TreeOptions,
+    "patch": SourceOptions,
+    "plan": PlanOptions,
+    "build": BuildOptions,
+    "boot": BuildOptions,
+    "test": TestOptions,
+    "ci": CiOptions,
+    "matrix": MatrixOptions,
+    "collect": CollectOptions,
+    "report": ReportOptions,
+    "publish": PublishOptions,
+    "clean": CleanOptions,
+}
+"""Each command, a function of `commands`, and the group of its options."""

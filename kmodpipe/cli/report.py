@@ -64,7 +64,9 @@ def report(options: ReportOptions, call: Invocation) -> int:
     if options.open:
         _open(run, path.parent, screen)
     found = _comparison(run, options, out)
-    if options.format or found or not (options.html or options.junit or options.open):
+    if options.json:
+        screen.document(compare.document(found) if found else results.to_json(run))
+    elif options.format or found or not (options.html or options.junit or options.open):
         _show(run, found, options, call)
     if not found:
         return ExitCode.OK
@@ -87,6 +89,9 @@ def _check(options: ReportOptions) -> None:
         raise UserError("the page of findings is about one run", hint="--format text or markdown compares")
     if options.series and options.format != "mail":
         raise UserError("--series is for the mail about a series", hint="--format mail --series NAME")
+    if options.json and (options.format or options.to):
+        other = "--format" if options.format else "--to"
+        raise UserError(f"--json and {other} exclude each other", hint="--json prints one document on stdout")
     if options.strict and not options.junit:
         raise UserError("--strict is a profile of the JUnit file", hint="--junit FILE --strict")
 

@@ -13,20 +13,25 @@ from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import Common, RunOptions, Use, command_line, question, taken_from
 from kmodpipe.judge import cases
 from kmodpipe.judge.attempts import MOST_ATTEMPTS, MOST_REPEATS, RetryPolicy
-from kmodpipe.kconfig import Variant
+from kmodpipe.kconfig import Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.logs import known_benign
-from kmodpipe.pipeline.run_spec import RunSpec, choose_cells, only_module
+from kmodpipe.pipeline import cell_choice
+from kmodpipe.pipeline.cell_choice import Choice, choose_cells
+from kmodpipe.pipeline.run_spec import RunSpec, only_module
 from kmodpipe.util import paths, process
 from kmodpipe.util.errors import UserError, unknown_name
 
 RUNTIMES = ("docker", "host")
 
 
-def resolve(values: Common, call: Invocation, *, cases_too: bool = False) -> RunSpec:
+def resolve(
+    values: Common, call: Invocation, *, cases_too: bool = False, skip_illegal: bool = False
+) -> RunSpec:
     """Return the run that the options describe; nothing is fetched or started.
 
-    *cases_too* loads the cases as well. Raise UserError for a name that does not exist, with similar ones.
+    *cases_too* loads the cases as well; with *skip_illegal* a chosen cell that the tree rules out is
+    skipped, as jobs of a plan need it. Raise UserError for a name that does not exist, with similar ones.
     """
     given = taken_from(RunOptions, values)
     project = call.project()
@@ -50,23 +55,30 @@ def resolve(values: Common, call: Invocation, *, cases_too: bool = False) -> Run
         matrix=matrix,
         module=only_module(loaded, matrix, given.module),
         series=loaded,
-        cells=choose_cells(matrix, variants, given.flavour, given.cell),
-        selected=bool(given.cell),
+        choice=_with_controls(choose_cells(matrix, variants, given.flavour, given.cell), matrix, given),
         out=Path(given.out).absolute(),
         jobs=given.jobs or project.jobs,
         runtime=given.runtime,
         share=given.share or project.share,
         head=given.head,
+        skip_illegal=skip_illegal,
         shuffle=_seed(given.shuffle),
         allow_empty=given.allow_empty,
         command=call.command,
-        repeat_command=process.pasteable(["invoke", "test", *command_line(given, Use.REPEAT)]),
+        repeat_command=process.pasteable([call.program, "test", *command_line(given, Use.REPEAT)]),
         series_arguments={s.name: name for s, name in zip(whole, names, strict=True) if name != s.name},
         question=question(given),
     )
     if not cases_too:
         return spec
     return _with_cases(spec, known, scripts, _retries(given))
+
+
+def _with_controls(choice: Choice, matrix: Matrix, given: RunOptions) -> Choice:
+    """Return the choice with what its cells are compared with, or without it as requested."""
+    if given.no_control:
+        return cell_choice.without_controls(choice)
+    return cell_choice.with_controls(choice, matrix, CONTROL_VARIANT)
 
 
 def _with_cases(spec: RunSpec, known: Sequence[str], scripts: Sequence[str], retries: RetryPolicy) -> RunSpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +13,19 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 
-from kmodpipe.cli import commands, options
-from kmodpipe.cli.exit import guarded
+from kmodpipe.cli import commands, options, usage
+from kmodpipe.cli.exit import guarded, refuse
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.util import process, signals
+from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import open_streams
 
-COMMANDS: Mapping[str, type[options.Common]] = {
-    "setup": options.SetupOptions,
-    "doctor": options.Common,
-    "fetch": options.TreeOptions,
-    "patch": options.SourceOptions,
-    "plan": options.BuildOptions,
-    "build": options.BuildOptions,
-    "boot": options.BuildOptions,
-    "test": options.TestOptions,
-    "ci": options.CiOptions,
-    "matrix": options.MatrixOptions,
-    "collect": options.CollectOptions,
-    "report": options.ReportOptions,
-    "publish": options.PublishOptions,
-    "clean": options.CleanOptions,
-}
-"""Each command, a function of `commands`, and the group of its options."""
 
-
-def collection(root: Path) -> Collection:
-    """Return the tasks of the project in *root*, as the namespace of an Invoke program."""
+def collection(root: Path, *, program: str = "invoke") -> Collection:
+    """Return the tasks of the project in *root*, as the namespace of the Invoke program called *program*."""
     open_streams()
     # The short forms are those of `options`: Invoke's own would differ from command to command.
-    return Collection(*(_task(name, group, root) for name, group in COMMANDS.items()))
+    return Collection(*(_task(name, group, root, program) for name, group in options.COMMANDS.items()))
 
 
 class _Task(Task):  # type: ignore[type-arg]
@@ -61,19 +44,26 @@ class _Task(Task):  # type: ignore[type-arg]
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
         """Return Invoke's description of a flag, with its short form."""
         found: dict[str, Any] = super().arg_opts(name, default, taken_names)
+        if found.get("kind") is int:
+            # Read by us: Invoke ends with a traceback where a number is none.
+            found["kind"] = str
         if short := self._short.get(name):
             found["names"] = (*found.get("names", (name,)), short)
         return found
 
 
-def _task(name: str, group: type[options.Common], root: Path) -> _Task:
+def _task(name: str, group: type[options.Common], root: Path, program: str) -> _Task:
     body = getattr(commands, name)
 
     def run(c: Context, **given: Any) -> None:
         taken = signals.install()
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-        call = Invocation(root, process.pasteable(["invoke", *sys.argv[1:]]), signals=taken)
-        if code := guarded(body, group(**values), call):
+        command = process.pasteable([program, *sys.argv[1:]])
+        call = Invocation(root, command, program=program, signals=taken)
+        try:
+            read = usage.values(group, given)
+        except UserError as e:
+            raise Exit(code=refuse(e, call.screen, json=bool(given.get("json")))) from None
+        if code := guarded(body, read, call):
             raise Exit(code=code)
 
     # For Invoke, a default that is a list means that the option may be repeated.

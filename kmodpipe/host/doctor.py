@@ -93,6 +93,15 @@ def examine(
     return (*findings, *network.findings(default_tree))
 
 
+_WORDS = {True: "ok", None: "limited", False: "missing"}
+
+
+def document(findings: tuple[Finding, ...]) -> dict[str, object]:
+    """Return the findings as a JSON document."""
+    rows = [{"need": f.need, "state": _WORDS[f.ok], "found": f.found, "fix": f.fix} for f in findings]
+    return {"schema": "kmodpipe-doctor", "version": 1, "healthy": healthy(findings), "findings": rows}
+
+
 def table(findings: tuple[Finding, ...]) -> Table:
     """Return the findings as a table for the screen, one row a need."""
     from rich.table import Table
@@ -100,13 +109,12 @@ def table(findings: tuple[Finding, ...]) -> Table:
 
     from kmodpipe.util.text import visible
 
-    marks = {True: ("ok", "green"), None: ("limited", "yellow"), False: ("missing", "bold red")}
+    styles = {True: "green", None: "yellow", False: "bold red"}
     shown = Table(box=None, pad_edge=False)
     for heading in ("", "need", "found", "fix"):
         shown.add_column(heading, overflow="fold")
     for f in findings:
-        mark, style = marks[f.ok]
-        shown.add_row(Text(mark, style), f.need, Text(visible(f.found)), Text(visible(f.fix)))
+        shown.add_row(Text(_WORDS[f.ok], styles[f.ok]), f.need, Text(visible(f.found)), Text(visible(f.fix)))
     return shown
 
 

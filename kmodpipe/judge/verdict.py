@@ -18,7 +18,6 @@ from kmodpipe.judge.cases import EXIT_GOAL, Case, CellContext, Expectation
 from kmodpipe.judge.output import EXCERPT_LIMIT, cause, excerpt, last_line
 from kmodpipe.judge.precedence import Setting
 from kmodpipe.judge.script import guest_has_no
-from kmodpipe.kconfig.matrix import CONTROL_DESIGN
 from kmodpipe.logs import ktap
 from kmodpipe.logs.case_record import CaseRecord
 from kmodpipe.logs.evidence import KernelReport
@@ -282,13 +281,7 @@ class _Judge:
         )  # fmt: skip
 
     def by_goal(self, outcome: str, goal_met: bool) -> _Finding:
-        """Judge a cell to which no rule applies.
-
-        For the control that is a gap in the data. A design without rules is judged by the case's goal.
-        """
-        if self.cell.design == CONTROL_DESIGN:
-            text = f"no expectation for this cell: observed {outcome}"
-            return _Finding(Verdict.ERROR, text, outcome=outcome, goal_met=goal_met)
+        """Judge a cell to which no rule applies: by the case's goal."""
         found = f"observed {outcome}" if goal_met else f"expected {self.case.goal}, observed {outcome}"
         text = f"{found}: no expectation for design {one_line(self.cell.design)!r}, judged by the case's goal"
         verdict = Verdict.PASS if goal_met else Verdict.FAIL

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from kmodpipe.kconfig.fragment import SymbolRequest, merge, parse_fragment
 from kmodpipe.util import paths, shipped, toml
+from kmodpipe.util.cell_id import cell_id
 from kmodpipe.util.errors import UserError, unknown_name
 
 CONTROL = "unpatched"
@@ -288,9 +289,8 @@ def _cell(matrix: Matrix, variant: Variant, choice: Mapping[str, str], flavour: 
         )
         for name, value in choice.items()
     }
-    parts = [variant.name, *(f"{n}={v}" for n, v in choice.items()), flavour.name]
     requested = merge([matrix.requested(flavour).values(), axes.values()])
-    name = ".".join(filter(None, parts))
+    name = cell_id(variant.name, choice, flavour.name)
     if len(os.fsencode(name)) > _ID_BYTES:
         raise UserError(
             f"a cell's name would be longer than {_ID_BYTES} bytes: {name[:80]}…",

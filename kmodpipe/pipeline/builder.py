@@ -17,6 +17,7 @@ from kmodpipe.build.stages import BaseSpec, Stage, Subject, common_configuration
 from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell, Flavour
+from kmodpipe.pipeline import cell_choice
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.util import os_errors
@@ -154,23 +155,35 @@ class CellBuilder:
         self._tools: Path | None = None
         self._lock = threading.Lock()
 
-    def prepare(self, pool: Executor) -> list[Row]:
+    def prepare(
+        self, pool: Executor, configured: Callable[[Sequence[Row]], None] = lambda rows: None
+    ) -> list[Row]:
         """Configure every cell, and build what cells share, the guest and each base, in parallel.
 
         A base is started as soon as its configuration is known, and cells are configured while it compiles.
-        A base that does not compile raises no error here, but again in each cell that needs it.
+        A base that does not compile raises no error here, but again in each cell that needs it. Call
+        ``configured`` with the rows as they are known. Raise UserError for chosen cells that are ruled out,
+        before anything is built.
         """
+        # Nothing is begun for a choice that may be refused.
+        choice = self._workspace.spec.choice
+        early = not choice.chosen
         control = next(s for s in self._workspace.subjects if s.variant.is_control)
-        shared: list[Future[Any]] = [pool.submit(self.guest)]
+        shared: list[Future[Any]] = [pool.submit(self.guest)] if early else []
         rows: list[Row] = []
         for flavour in self._workspace.spec.flavours:
-            if spec := self._common_base(control, flavour):
+            if (spec := self._common_base(control, flavour)) and early:
                 shared.append(pool.submit(self.base, spec))
         for subject in (control, *(s for s in self._workspace.subjects if s is not control)):
             for flavour in self._workspace.spec.flavours:
                 more = self._configure(subject, flavour)
-                shared += self._start_bases(pool, more)
+                configured(more)
+                shared += self._start_bases(pool, more) if early else []
                 rows += more
+        if not early:
+            ruled_out = {one.cell.id: one.reason for _, one in rows if isinstance(one, RuledOut)}
+            cell_choice.require_legal(choice, ruled_out, each=not self._workspace.spec.skip_illegal)
+            shared += [pool.submit(self.guest), *self._start_bases(pool, rows)]
         gather(shared, ignore=(KernelFailure,))
         return self._leads_first(rows)
 

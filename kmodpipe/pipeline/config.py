@@ -73,21 +73,12 @@ class Project:
         return self.images / "guest" / "cases"
 
 
-def find_root(folder: Path) -> Path:
-    """Return ``folder`` or the nearest folder above it that declares a project; ``folder`` if none does."""
-    for candidate in (folder, *folder.parents):
-        try:
-            if "[tool.kmodpipe]" in (candidate / "pyproject.toml").read_text("utf-8"):
-                return candidate
-        except (OSError, UnicodeDecodeError):
-            continue
-    return folder
-
-
 def load(root: Path) -> Project:
     """Read ``root/pyproject.toml``. Raises UserError with the name of a wrong field."""
     path = root / "pyproject.toml"
-    table = toml.read(path, "pyproject.toml", missing_hint="run invoke in the checkout").get("tool", {})
+    table = toml.read(
+        path, "pyproject.toml", missing_hint="run it in the checkout, or in a folder below"
+    ).get("tool", {})
     if "kmodpipe" not in table:
         raise UserError("pyproject.toml has no [tool.kmodpipe]", where=str(path))
     settings = toml.validate(_Table, table["kmodpipe"], "[tool.kmodpipe]", path)

@@ -7,7 +7,7 @@ its result cannot be looked up: they are listed as waiting for it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import assert_never
 
@@ -23,7 +23,7 @@ from kmodpipe.build.stages import Stage, Stages, Subject, common_configuration
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline.run_spec import RunSpec
-from kmodpipe.pipeline.workspace import control_subject
+from kmodpipe.pipeline.workspace import control_subject, settled
 from kmodpipe.source import Tree
 from kmodpipe.util.errors import InfraError, KmodpipeError
 
@@ -66,6 +66,8 @@ class _Planner:
     def walk(self) -> None:
         """Add the rows of all steps."""
         tree = self._tree()
+        if tree:
+            self._spec = settled(self._spec, tree)
         subjects = self._subjects(tree) if tree else ()
         runtime = self._runtime()
         if tree is None or runtime is None:
@@ -199,6 +201,13 @@ def rows(spec: RunSpec, cache: Path) -> tuple[Row, ...]:
     planner = _Planner(spec, cache)
     planner.walk()
     return tuple(planner.rows)
+
+
+def document(found: Sequence[Row]) -> dict[str, object]:
+    """Return the plan as a JSON document."""
+    counts = {state: sum(row.state == state for row in found) for state in _STYLE}
+    steps = [asdict(row) for row in found]
+    return {"schema": "kmodpipe-steps", "version": 1, "counts": counts, "steps": steps}
 
 
 def table(found: Sequence[Row]) -> Table:

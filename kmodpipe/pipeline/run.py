@@ -48,7 +48,7 @@ from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report import html, junit
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
+from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State, Verdict
 from kmodpipe.util import os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.util.os_errors import from_system
@@ -106,9 +106,13 @@ def test(
         if shortage is None and isinstance(e, OSError):
             shortage = os_errors.explain(e, workspace.places)
         stopped = "interrupted" if isinstance(e, KeyboardInterrupt) else f"a defect: {type(e).__name__}"
-        test_run.finish(interrupted=shortage.what if shortage else stopped)
+        after = test_run.finish(interrupted=shortage.what if shortage else stopped)
+        if isinstance(e, KeyboardInterrupt):
+            # For the message, which whoever ends the command writes.
+            e.args = (after, str(folder.path))
         raise
     test_run.finish()
+    folder.complete()
     return test_run.results
 
 
@@ -167,7 +171,7 @@ class _TestRun:
         """Build and test all cells."""
         with workers(self._workspace.spec.jobs) as pool:
             self._check_programs()
-            rows = self._builder.prepare(pool)
+            rows = self._builder.prepare(pool, self._note_configured)
             guest = self._builder.guest()
             if self._builder.bases:
                 proof = accel.ProofKernel(self._builder.bases[0].path / "out" / "bzImage", guest.rootfs)
@@ -208,6 +212,13 @@ class _TestRun:
             where=", ".join(lacking),
             hint=ADD_PROGRAMS,
         )
+
+    def _note_configured(self, rows: Sequence[Row]) -> None:
+        """Record the cells that the tree rules out, so that they are skipped even if the run is cut short."""
+        for _, one in rows:
+            if isinstance(one, RuledOut):
+                planned = self._planned(one.cell.id)
+                self._record(replace(planned, state=State.SKIPPED, reason=one.reason))
 
     def _measure_speed(self) -> None:
         """Measure how fast this machine is now, with the accelerator that the guests will use."""
@@ -287,7 +298,9 @@ class _TestRun:
             finally:
                 self._note_guests(cell_id, execution)
             del self._partial[cell_id]
-            step.finish(", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n))
+            bad = any(result.verdict in (Verdict.FAIL, Verdict.ERROR) for result in done.results)
+            text = ", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n)
+            step.finish(text, failed=bad)
         comment = {"cell": cell_id, "flavour": str(flavour), **self.results.properties}
         write_reproduce_scripts(folder, files, done.boots, comment)
         return replace(
@@ -319,17 +332,20 @@ class _TestRun:
     def _save(self) -> None:
         results.save(self.results, self._folder.path / "results.json")
 
-    def finish(self, interrupted: str = "") -> None:
+    def finish(self, interrupted: str = "") -> str:
         """Write the final results and reports. ``interrupted`` is why the run ended early, '' if it did not.
 
-        Cells that were running keep the verdicts that they had.
+        Cells that were running keep the verdicts that they had. Return how far the run came:
+        ``after 12 of 144 results``.
         """
+        after = ""
         with signals.held(), self._lock:
             if interrupted:
                 for cell_id, execution in self._partial.items():
                     partial = replace(self._planned(cell_id), cases=execution.results_so_far())
                     self.results = results.with_cell(self.results, partial)
-                self.results = results.interrupted(self.results, interrupted)
+                after = f"after {results.progress(self.results)}"
+                self.results = results.interrupted(self.results, f"{interrupted} {after}")
             steps = [
                 Span(kind, subject, step.began, step.seconds, step.outcome)
                 for step in self._workspace.screen.done
@@ -347,6 +363,7 @@ class _TestRun:
             self._save()
             junit.save(self.results, self._folder.path / "junit.xml")
             html.save(self.results, self._folder.path / "report.html")
+        return after
 
 
 def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:

@@ -12,17 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kmodpipe.build.stages import Stage
-from kmodpipe.util import os_errors, process_id
+from kmodpipe.util import os_errors, paths, process_id
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.files import part_of, sweep_parts, write_atomically
 
 # The file that marks a run's folder; it holds the id of the process that runs, later `_ENDED`.
 _OWNER = ".kmodpipe-run"
 _ENDED = "ended"
+_LATEST_HINT = "it is a link that kmodpipe makes: move away what has its name"
 
 
 class RunFolder:
-    """Creates ``OUT/<run>`` and points ``OUT/latest`` to it.
+    """Creates ``OUT/<run>``; `complete` points ``OUT/latest`` to it.
 
     As a context manager it marks the run as ended; before that, `remove_runs` does not remove it.
     """
@@ -33,15 +34,23 @@ class RunFolder:
             self.path = out / self.id
         except OSError as e:
             raise _no_folder(e, out, "the results folder", "name another: --out FOLDER") from e
-        latest = part_of(out / "latest")
-        try:
-            latest.symlink_to(self.id)
-            latest.replace(out / "latest")
-        except OSError as e:
-            latest.unlink(missing_ok=True)
-            hint = "it is a link that kmodpipe makes: move away what has its name"
-            raise _no_folder(e, out, str(out / "latest"), hint) from e
+        self._latest = out / "latest"
+        if not self._latest.is_symlink() and paths.exists(self._latest):
+            # Found now, and not when the run has ended.
+            shutil.rmtree(self.path, ignore_errors=True)
+            taken = FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            raise _no_folder(taken, out, str(self._latest), _LATEST_HINT)
         _sweep_runs(out)
+
+    def complete(self) -> None:
+        """Point ``OUT/latest`` to this run, which came to its end. Raise UserError if that cannot be."""
+        part = part_of(self._latest)
+        try:
+            part.symlink_to(self.id)
+            part.replace(self._latest)
+        except OSError as e:
+            part.unlink(missing_ok=True)
+            raise _no_folder(e, self._latest.parent, str(self._latest), _LATEST_HINT) from e
 
     def __enter__(self) -> RunFolder:
         return self

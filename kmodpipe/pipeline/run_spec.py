@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kmodpipe import kconfig
 from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.judge.cases import Case
-from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
+from kmodpipe.kconfig import Cell, Flavour, Matrix
 from kmodpipe.logs.known_benign import Benign
+from kmodpipe.pipeline.cell_choice import Choice
 from kmodpipe.pipeline.config import Project
 from kmodpipe.series import Series
 from kmodpipe.source import TreeSpec
 from kmodpipe.util import paths
-from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class RunSpec:
     # The folder of the module under test, below the tree.
     module: str
     series: tuple[Series, ...]
-    cells: tuple[Cell, ...]
+    choice: Choice
     # The folder for results.
     out: Path
     jobs: int
@@ -39,8 +38,8 @@ class RunSpec:
     share: str = ""
     # The tree's moving branch head instead of its pinned commit.
     head: bool = False
-    # Whether the cells are a selection of the matrix.
-    selected: bool = False
+    # A chosen cell that the tree rules out is skipped, as the jobs of a plan need it, and no usage error.
+    skip_illegal: bool = False
     cases: tuple[Case, ...] = ()
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     # The seed of the cases' order; 0 keeps the declared order.
@@ -60,44 +59,25 @@ class RunSpec:
     question: Mapping[str, object] = field(default_factory=dict)
 
     @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells that run."""
+        return self.choice.cells
+
+    @property
     def flavours(self) -> tuple[Flavour, ...]:
         """The flavours that have a cell."""
         return tuple({cell.flavour.name: cell.flavour for cell in self.cells}.values())
+
+    @property
+    def selected(self) -> bool:
+        """Whether the cells are a selection of the matrix."""
+        return bool(self.choice.chosen)
 
     def cells_of(self, variant: str, flavour: Flavour | None = None) -> tuple[Cell, ...]:
         """Return the cells of one variant, in one flavour or in all of them."""
         return tuple(
             cell for cell in self.cells if cell.variant.name == variant and flavour in (None, cell.flavour)
         )
-
-
-def choose_cells(
-    matrix: Matrix, variants: Sequence[Variant], flavours: Iterable[str], patterns: Sequence[str]
-) -> tuple[Cell, ...]:
-    """Return the cells of ``flavours`` whose ids match one of ``patterns``, or all if there are no patterns.
-
-    Raises UserError with similar ids if a pattern matches no cell.
-    """
-    flavours = tuple(flavours)
-    known = kconfig.expand(matrix, variants, kconfig.flavours_of(matrix, flavours))
-    if not patterns:
-        return known
-    # If no flavour is requested, a pattern that matches no plain cell is tried on cells of all flavours: the
-    # id of a cell is enough to select it.
-    others = () if flavours else kconfig.expand(matrix, variants, tuple(matrix.flavours.values()))
-    wanted: set[str] = set()
-    for pattern in patterns:
-        hits = _hits(pattern, known) or _hits(pattern, others)
-        if not hits:
-            ids = [cell.id for cell in (*known, *others)]
-            raise unknown_name("cell", pattern, ids, hint="patterns with * work; quote them in a shell")
-        wanted.update(hits)
-    return tuple(cell for cell in (*known, *others) if cell.id in wanted)
-
-
-def _hits(pattern: str, cells: Sequence[Cell]) -> list[str]:
-    ids = [cell.id for cell in cells]
-    return [i for i in ids if i == pattern] or fnmatch.filter(ids, pattern)
 
 
 def only_module(series: Iterable[Series], matrix: Matrix, option: str) -> str:

@@ -6,7 +6,7 @@ This fetches and builds what is missing (the tree, patched trees, the builder im
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmodpipe import series, source
@@ -17,7 +17,7 @@ from kmodpipe.build.stages import Stages, Subject
 from kmodpipe.cache.share import Share, open_share
 from kmodpipe.cache.store import Store
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
-from kmodpipe.pipeline import snapshot
+from kmodpipe.pipeline import cell_choice, snapshot
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.source import Tree
 from kmodpipe.util import os_errors
@@ -61,6 +61,12 @@ def fetch_tree(spec: RunSpec, cache: Path, screen: Screen) -> Tree:
         # `fetch` warns itself when it takes a stand-in; a later run that finds it has to warn as well.
         screen.warn(f"testing {tree.provenance.get('tree', tree.name)} as the stand-in for {wanted}")
     return tree
+
+
+def settled(spec: RunSpec, tree: Tree) -> RunSpec:
+    """Return *spec* with the control's cells that its cells are compared with in this tree."""
+    choice = cell_choice.settle(spec.choice, spec.matrix, CONTROL_VARIANT, tree)
+    return replace(spec, choice=choice)
 
 
 def control_subject(tree: Tree) -> Subject:
@@ -114,6 +120,9 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     store = Store(cache)
     store.sweep()
     tree = fetch_tree(spec, cache, screen)
+    spec = settled(spec, tree)
+    if line := cell_choice.describe(spec.choice):
+        screen.say(line)
     subjects = patch_tree(spec, tree, cache, screen)
     images = spec.project.images
     share = open_share(spec.share, store, screen, isolated=spec.runtime != "host")

@@ -154,6 +154,33 @@ class Comparison:
         return tuple(FAIL_ON[name] for name in on if counts.get(FAIL_ON[name], 0))
 
 
+def document(found: Comparison) -> dict[str, object]:
+    """Return what changed as a JSON document; results that are unchanged are only counted."""
+
+    def side(result: CaseResult | None) -> dict[str, str] | None:
+        return {"verdict": result.verdict.value, "outcome": result.outcome} if result else None
+
+    changes = [
+        {
+            "change": d.change.value, "cell": d.cell, "case": d.case,
+            "before": side(d.before), "after": side(d.after),
+        }
+        for d in found.differences
+        if d.change is not Change.SAME
+    ]  # fmt: skip
+    return {
+        "schema": "kmodpipe-comparison",
+        "version": 1,
+        "old": found.old,
+        "new": found.new,
+        "by_goal": found.by_goal,
+        "note": found.note,
+        "counts": {change.value: found.counts.get(change, 0) for change in Change},
+        "changes": changes,
+        "what_ran": [{"name": m.name, "before": m.before, "after": m.after} for m in found.provenance],
+    }
+
+
 _Pair = tuple[CellResult | None, CellResult | None]
 
 

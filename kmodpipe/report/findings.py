@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.report.markup import sentence, span
-from kmodpipe.report.wording import empty, tree
+from kmodpipe.report.wording import NOT_COMPARED, count, empty, ran_cells, tree
 from kmodpipe.results import (
     CaseResult,
     CellResult,
@@ -29,6 +29,7 @@ from kmodpipe.results import (
     Verdict,
     effects,
     totals,
+    uncompared,
 )
 from kmodpipe.util import toml
 from kmodpipe.util.errors import UserError
@@ -119,9 +120,16 @@ def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str
         "",
     ]
     found = effects(run)
+    alone = uncompared(run)
     kinds = (EffectKind.FIXED, EffectKind.KNOWN_DEFECT, EffectKind.REGRESSED)
     for variant in dict.fromkeys(e.variant for e in found):
         changes = []
+        if variant in alone:
+            lines.append(
+                f"- **{sentence(variant)}**: in {count(len(alone[variant]), 'cell')} {NOT_COMPARED}."
+            )
+        if len(alone.get(variant, ())) == len(ran_cells(run, variant)):
+            continue
         for kind in kinds:
             names = dict.fromkeys(e.case for e in found if e.variant == variant and e.kind is kind)
             changes.append(f"{kind.value}: {', '.join(_name(n) for n in names) or 'nothing'}")

@@ -37,14 +37,16 @@ from pathlib import Path
 from junit_xml import TestCase, TestSuite
 
 from kmodpipe.report import rerun, wording
-from kmodpipe.report.wording import close
+from kmodpipe.report.wording import NOT_COMPARED, close
 from kmodpipe.results import (
+    CONTROL,
     CaseInfo,
     CaseResult,
     CellResult,
     Run,
     State,
     Verdict,
+    control_of,
     effects,
     may_be_empty,
     unjudged,
@@ -245,6 +247,7 @@ def _suite(run: Run, cell: CellResult, cases: list[TestCase], notes: dict[str, s
         **{f"axis.{axis}": value for axis, value in cell.choice.items()},
         **({"flavour": cell.flavour} if cell.flavour else {}),
         "state": cell.state.value,
+        **_compared_with(run, cell),
         **({"reason": cell.reason} if cell.reason else {}),
         **run.properties,
         **cell.properties,
@@ -259,6 +262,14 @@ def _suite(run: Run, cell: CellResult, cases: list[TestCase], notes: dict[str, s
         timestamp=shown(run.started, 64),
         properties={_name(k, 256): shown(v, 4096) for k, v in properties.items()},
     )
+
+
+def _compared_with(run: Run, cell: CellResult) -> dict[str, str]:
+    """Return the property that names the control's cell of a series' cell, or says that there is none."""
+    if cell.variant == CONTROL or cell.state is not State.RAN:
+        return {}
+    control = control_of(run, cell)
+    return {"compared-with": control.cell if control else NOT_COMPARED}
 
 
 def _axis_suite(run: Run, variant: str) -> _Suite:

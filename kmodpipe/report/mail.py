@@ -9,7 +9,7 @@ from __future__ import annotations
 from kmodpipe.report import markup, rerun, summary, wording
 from kmodpipe.report.compare import Comparison
 from kmodpipe.report.markup import Block, Code, Command, Items, Paragraph, Title
-from kmodpipe.results import CONTROL, EffectKind, Run, State, effects, exit_code
+from kmodpipe.results import CONTROL, ENDED_EARLY, EffectKind, Run, State, effects, exit_code, uncompared
 from kmodpipe.util.errors import ExitCode, UserError, unknown_name
 from kmodpipe.util.text import one_line
 
@@ -59,10 +59,12 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
             (
                 "I ran this series (", Code(variant), ") on ", Code(wording.tree(run)),
                 f": {wording.count(len(ran), 'Kconfig cell')}, {wording.count(len(run.cases), 'case')}, "
-                "each beside the unpatched tree.",
+                f"{_beside(run, variant, len(ran))}.",
             )
         ),
     ]  # fmt: skip
+    if reason := run.properties.get(ENDED_EARLY, ""):
+        made.append(Paragraph((f"The run is not whole: {one_line(reason)}.",)))
     if verdict:
         made.append(Paragraph(summary.verdict_text(verdict)))
     made += summary.not_judged(run)
@@ -78,6 +80,16 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
     if offered := trailer(run, variant, tester):
         made.append(Paragraph((offered,)))
     return made
+
+
+def _beside(run: Run, variant: str, ran: int) -> str:
+    """Return what the cells of the series were compared with."""
+    alone = len(uncompared(run).get(variant, ()))
+    if not alone:
+        return "each beside the unpatched tree"
+    if alone == ran:
+        return "without the unpatched tree beside them, so that nothing was compared"
+    return f"{wording.count(alone, 'cell')} of them without the unpatched tree beside it, the others compared"
 
 
 def _facts(run: Run, variant: str) -> list[Block]:
@@ -103,7 +115,8 @@ def trailer(run: Run, variant: str, tester: str) -> str:
         exit_code(run) is ExitCode.OK
         and whole
         and EffectKind.FIXED in kinds
-        and not kinds & {EffectKind.REGRESSED, EffectKind.KNOWN_DEFECT, EffectKind.UNKNOWN}
+        and not kinds
+        & {EffectKind.REGRESSED, EffectKind.KNOWN_DEFECT, EffectKind.UNKNOWN, EffectKind.NOT_COMPARED}
         and "@" not in variant
         and not run.properties.get("tree.stand-in-for")
     )

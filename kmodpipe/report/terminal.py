@@ -19,12 +19,25 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from kmodpipe.report.wording import close, count, empty, mark, sentence, some, total, wrong
+from kmodpipe.report.wording import (
+    NOT_COMPARED,
+    close,
+    count,
+    empty,
+    mark,
+    ran_cells,
+    sentence,
+    some,
+    total,
+    wrong,
+)
 from kmodpipe.results import (
     CONTROL,
+    ENDED_EARLY,
     CaseResult,
     CellResult,
     Effect,
@@ -35,6 +48,7 @@ from kmodpipe.results import (
     effects,
     exit_code,
     may_be_empty,
+    uncompared,
 )  # fmt: skip
 from kmodpipe.util.text import one_line
 
@@ -86,7 +100,22 @@ def report(run: Run) -> RenderableType:
     ):
         if part:
             parts += ["", Group(*part)]
-    return Group(*parts, "", total_line(run))
+    whole = Group(*parts, "", total_line(run))
+    return _WithoutGreen(whole) if ENDED_EARLY in run.properties else whole
+
+
+@dataclass(frozen=True)
+class _WithoutGreen:
+    """A report of a run that ended early: what looks like success at a glance is not drawn."""
+
+    report: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.report, options):
+            style = segment.style
+            if style and style.color and "green" in style.color.name:
+                segment = Segment(segment.text, style.without_color, segment.control)
+            yield segment
 
 
 # -- the matrix ---------------------------------------------------------------------------------------
@@ -217,9 +246,13 @@ def series_lines(run: Run) -> list[RenderableType]:
     """Return for each series what it broke, fixed and left, one line per case and change."""
     lines: list[RenderableType] = []
     found = effects(run)
+    alone = {variant: frozenset(cells) for variant, cells in uncompared(run).items()}
     for variant in dict.fromkeys(e.variant for e in found):
         own = [e for e in found if e.variant == variant]
-        lines.append(Text(f"{one_line(variant)} against {CONTROL}:", style="bold"))
+        if ran_cells(run, variant) and alone.get(variant, frozenset()) == ran_cells(run, variant):
+            lines.append(Text(f"{one_line(variant)}: {NOT_COMPARED}", style="bold yellow"))
+        else:
+            lines.append(Text(f"{one_line(variant)} against {CONTROL}:", style="bold"))
         lines += [_effect_line(e) for e in own if e.kind in _KINDS]
         lines += _unhelped(own)
         quiet: Counter[EffectKind] = Counter()

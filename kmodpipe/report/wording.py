@@ -25,8 +25,10 @@ from kmodpipe.results import (
     exit_code,
     may_be_empty,
     totals,
+    uncompared,
     unjudged,
 )  # fmt: skip
+from kmodpipe.util.text import count as count
 from kmodpipe.util.text import one_line
 
 
@@ -61,11 +63,6 @@ def mark(result: CaseResult) -> Mark:
     if result.verdict is Verdict.PASS:
         return UNMET if result.goal_met is False else PASS
     return {Verdict.FAIL: FAIL, Verdict.ERROR: ERROR, Verdict.SKIP: SKIP}[result.verdict]
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 cell``, ``2 cells``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def some(names: Sequence[str], most: int = 8) -> str:
@@ -189,9 +186,17 @@ _LEADS = (
     (EffectKind.UNKNOWN, "has no verdict in {}", ""),
     (EffectKind.STILL_FAILING, "leaves {} failing as without it", ""),
     (EffectKind.UNCHANGED, "leaves {} working", ""),
+    (EffectKind.NOT_COMPARED, "has {} that nothing was compared with", ""),
     (EffectKind.NOT_APPLICABLE, "cannot be compared in {}", ""),
 )
-_QUIET = (EffectKind.STILL_FAILING, EffectKind.UNCHANGED, EffectKind.NOT_APPLICABLE)
+_QUIET = (
+    EffectKind.STILL_FAILING,
+    EffectKind.UNCHANGED,
+    EffectKind.NOT_COMPARED,
+    EffectKind.NOT_APPLICABLE,
+)
+NOT_COMPARED = "nothing was compared: the unpatched tree did not run beside it"
+"""What every report says of a series without its control."""
 
 
 def verdicts(run: Run) -> tuple[SeriesVerdict, ...]:
@@ -209,6 +214,11 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
     if ran and not judged:
         made.append(Statement("was not judged in any case"))
     bad = bool(made)
+    alone = frozenset(uncompared(run).get(variant, ()))
+    if ran and alone == ran:
+        return SeriesVerdict(
+            variant, (Statement(f"ran alone; {NOT_COMPARED}"), *made, *_alone(run, ran)), bad
+        )
     for kind, lead, nothing in _LEADS:
         cells: dict[str, set[str]] = {}
         for effect in own:
@@ -221,6 +231,12 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
         elif nothing and ran and judged:
             made.append(Statement(nothing))
     return SeriesVerdict(variant, tuple(made or [Statement("did not run in any cell")]), bad)
+
+
+def _alone(run: Run, ran: frozenset[str]) -> list[Statement]:
+    """Return what can be said of a series without its control: which results are as expected."""
+    good = {r.case for c, r in run.results() if c.cell in ran and r.verdict is Verdict.PASS}
+    return [Statement(f"is as expected in {count(len(good), 'case')}")] if good else []
 
 
 def _problems(run: Run, variant: str, of: int) -> list[Statement]:

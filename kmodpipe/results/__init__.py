@@ -9,7 +9,7 @@ In: verdicts of the judge. Out: a `Run`, which `kmodpipe.report` turns into HTML
 
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
-from kmodpipe.results.effects import Effect, EffectKind, control_of, effects
+from kmodpipe.results.effects import Effect, EffectKind, control_of, effects, uncompared
 from kmodpipe.results.model import (
     ALLOW_EMPTY,
     CLOSE_TO_LIMIT,
@@ -28,6 +28,7 @@ from kmodpipe.results.model import (
     interrupted,
     may_be_empty,
     planned,
+    progress,
     totals,
     unjudged,
     with_cell,
@@ -60,9 +61,11 @@ __all__ = [
     "load",
     "may_be_empty",
     "planned",
+    "progress",
     "save",
     "to_json",
     "totals",
+    "uncompared",
     "unjudged",
     "with_cell",
 ]

@@ -22,6 +22,8 @@ class EffectKind(StrEnum):
     STILL_FAILING = "still failing"
     UNCHANGED = "unchanged"
     UNKNOWN = "no verdict"
+    # No cell of the control ran beside it.
+    NOT_COMPARED = "not compared"
     NOT_APPLICABLE = "not applicable"
 
 
@@ -105,10 +107,26 @@ def control_of(run: Run, cell: CellResult) -> CellResult | None:
     return next((c for c in controls if known_to_control(c.choice) == wanted), None)
 
 
+def uncompared(run: Run) -> Mapping[str, tuple[str, ...]]:
+    """Return the cells of each series that ran and have no cell of the control to compare with, by variant.
+
+    A series whose cells all have one is left out.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for cell in run.cells:
+        if cell.variant != CONTROL and cell.state is State.RAN and control_of(run, cell) is None:
+            found[cell.variant] = (*found.get(cell.variant, ()), cell.cell)
+    return found
+
+
 def _kind(before: CaseResult | None, after: CaseResult) -> EffectKind:
     if after.known_defect:
         return EffectKind.KNOWN_DEFECT  # checked first: reported whatever the control did
-    if before is None or after.lacking or Verdict.SKIP in (before.verdict, after.verdict):
+    if after.lacking or after.verdict is Verdict.SKIP:
+        return EffectKind.NOT_APPLICABLE
+    if before is None:
+        return EffectKind.NOT_COMPARED
+    if before.verdict is Verdict.SKIP:
         return EffectKind.NOT_APPLICABLE
     if before.goal_met is None or after.goal_met is None:
         return EffectKind.UNKNOWN

@@ -18,7 +18,7 @@ from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.logs.ktap import Subtest
 from kmodpipe.util.errors import ExitCode
-from kmodpipe.util.text import one_line
+from kmodpipe.util.text import count, one_line
 
 ENDED_EARLY = "ended-early"
 """The property of a run that an error or a signal ended, with the reason. Such results are incomplete."""
@@ -282,6 +282,16 @@ def interrupted(run: Run, reason: str = "interrupted") -> Run:
 
     properties = {**run.properties, ENDED_EARLY: one_line(reason)}
     return planned(replace(run, cells=tuple(mark(cell) for cell in run.cells), properties=properties))
+
+
+def progress(run: Run) -> str:
+    """Return how many of the results that can be had are there: ``12 of 144 results``.
+
+    Those of skipped cells do not count.
+    """
+    cells = [cell for cell in run.cells if cell.state is not State.SKIPPED]
+    done = sum(c.attempts > 0 or c.verdict is not Verdict.ERROR for cell in cells for c in cell.cases)
+    return f"{done:,} of {count(len(cells) * len(run.cases), 'result')}"
 
 
 def _filled(cell: CellResult, cases: Iterable[CaseInfo]) -> CellResult:

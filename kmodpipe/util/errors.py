@@ -85,7 +85,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "",
     """Return the error for a name that does not exist, with the nearest names."""
     names = sorted(known)
     near = difflib.get_close_matches(name[:_NAME_SHOWN], names, n=3, cutoff=0.5)
-    near += [n for n in names if name.lower() in n.lower() and n not in near][:3]
+    near += [n for n in names if name and name.lower() in n.lower() and n not in near][:3]
     if near:
         known_text = "did you mean " + " or ".join(near) + "?"
     elif names:

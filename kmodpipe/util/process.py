@@ -85,6 +85,8 @@ class Children:
         self._live: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        # Called with each command that is run, as one line for a shell.
+        self.announce: Callable[[str], None] = lambda line: None
 
     @contextmanager
     def collecting(self) -> Iterator[Children]:
@@ -239,6 +241,7 @@ def _start(
         raise Interrupted("interrupted before a command was started", where=pasteable(argv))
     if cwd is not None and not cwd.is_dir():
         raise InfraError(f"the folder to run {os.fspath(argv[0])} in does not exist", where=str(cwd))
+    ours.announce(pasteable(argv))
     try:
         environment = clean_environment(env) | ({} if may_outlive else reaper.mark())
         child = start([os.fspath(a) for a in argv], environment)

@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -100,7 +100,8 @@ class Step:
 class _Stream(Console):
     """A stream of the screen.
 
-    ``gone`` says why it cannot be written any more: a closed pipe, a full disk, a closed terminal.
+    ``gone`` says why it cannot be written any more: a closed pipe, a full disk, a closed terminal. ``unread``
+    is whether that was a pipe whose reader is gone.
     """
 
     def __init__(self, file: IO[str], width: int | None = None) -> None:
@@ -111,6 +112,7 @@ class _Stream(Console):
             with suppress(ValueError, OSError):
                 file.reconfigure(errors="backslashreplace")
         self.gone = ""
+        self.unread = False
 
     def on_broken_pipe(self) -> None:
         # Rich's default ends the process with status 1, which is a verdict here.
@@ -123,6 +125,7 @@ class _Stream(Console):
             self.print(*what, end=end, soft_wrap=soft_wrap)
         except OSError as e:
             self.gone = e.strerror or str(e)
+            self.unread = e.errno == errno.EPIPE
             self.quiet = True
             # Otherwise its buffer is written, and fails, again when the interpreter exits.
             with suppress(OSError, ValueError):
@@ -158,6 +161,10 @@ class Screen:
         self._log: IO[str] | None = None
         self.done: list[Done] = []
         """The steps that have ended, in the order in which they did."""
+        self.document_only = False
+        """Whether stdout gets one JSON document and nothing else; results in text go to stderr then."""
+        self.documented = False
+        """Whether the document was printed."""
 
     # -- the event log ---------------------------------------------------------------------------
     def log_to(self, path: Path) -> None:
@@ -213,18 +220,35 @@ class Screen:
     def show(self, renderable: RenderableType) -> None:
         """Print a result (table, panel) to stdout, in every mode."""
         with self._lock:
-            self._out.put(renderable)
+            (self._err if self.document_only else self._out).put(renderable)
         self._require_out()
 
     def print(self, text: str) -> None:
         """Print a result in plain text to stdout, in every mode."""
         with self._lock:
-            self._out.put(Text(visible_lines(text)), soft_wrap=True)
+            stream = self._err if self.document_only else self._out
+            stream.put(Text(visible_lines(text)), soft_wrap=True)
         self._require_out()
 
+    def document(self, content: Mapping[str, object] | str) -> None:
+        """Print a JSON document, or its text, to stdout."""
+        text = content if isinstance(content, str) else json.dumps(content, indent=1)
+        self.documented = True
+        with self._lock:
+            self._out.put(Text(text.rstrip("\n")), soft_wrap=True)
+        self._require_out()
+
+    def command(self, line: str) -> None:
+        """Print a command that is run now, as it can be pasted into a shell."""
+        with self._lock:
+            self._err.put(Text(f"+ {one_line(line)}", style="dim"))
+
     def _require_out(self) -> None:
-        """Raise InfraError if stdout is gone: progress may be lost, a result must not be lost silently."""
-        if self._out.gone:
+        """Raise InfraError if stdout is gone: progress may be lost, a result must not be lost silently.
+
+        A reader that has closed its end, such as ``head``, has had enough: that is no error.
+        """
+        if self._out.gone and not self._out.unread:
             raise InfraError(f"the output cannot be written: {self._out.gone.lower()}", where="stdout")
 
     def confirm(self, question: str) -> bool:

@@ -29,3 +29,8 @@ def one_line(text: str) -> str:
 def visible_lines(text: str) -> str:
     """Return ``text`` as printable lines: newlines stay, tabs become spaces, controls are shown as text."""
     return "\n".join(visible(line.replace("\t", "    ")) for line in text.split("\n"))
+
+
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: ``1 cell``, ``2 cells``, ``3 patches`` with that as the plural."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

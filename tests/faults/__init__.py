@@ -87,7 +87,9 @@ class Scene:
 
     @property
     def latest(self) -> Path:
-        return self.out / "latest"
+        """The newest run, also one that did not come to its end."""
+        runs = [path.parent for path in self.out.glob("2*/.kmodpipe-run")]
+        return max(runs, key=lambda run: run.stat().st_ctime_ns, default=self.out / "latest")
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         own = {

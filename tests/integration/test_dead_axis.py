@@ -46,7 +46,17 @@ def test_dead_option_fails_the_build(tmp_path: Path) -> None:
 def test_dead_option_fails_a_run_whose_cells_all_pass(tmp_path: Path) -> None:
     require(shutil.which(facts.QEMU.program) is not None, "no QEMU for x86")
     green = script(tmp_path, "green", "exit 0")
-    ran = invoke(tmp_path / "out", "test", "--series", str(DEAD), "--cell", "dead-option.*", "--case", green)
+    ran = invoke(
+        tmp_path / "out",
+        "test",
+        "--series",
+        str(DEAD),
+        "--no-control",
+        "--cell",
+        "dead-option.*",
+        "--case",
+        green,
+    )
     told(ran)
     run = ran.run()
     assert {c["cases"][0]["verdict"] for c in run["cells"]} == {"pass"}

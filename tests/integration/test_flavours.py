@@ -26,7 +26,7 @@ def machinery() -> None:
 def test_a_changed_uuid_matters_on_other_file_systems_too(tmp_path: Path, flavour: str) -> None:
     cell = f"index-nouuid.INDEX=y.NOUUID=n.{flavour}"
     named = [word for case in CASES for word in ("--case", case)]
-    ran = invoke(tmp_path, "test", "--cell", cell, *named)
+    ran = invoke(tmp_path, "test", "--no-control", "--cell", cell, *named)
     assert ran.code == 0, ran.text
     assert [ran.case(cell, case)["outcome"] for case in CASES] == ["ESTALE", "mounted"]
     for case in CASES:
@@ -43,7 +43,17 @@ def test_a_changed_uuid_matters_on_other_file_systems_too(tmp_path: Path, flavou
 @pytest.mark.flavour("faultinject")
 def test_what_fails_on_demand_is_survived(tmp_path: Path) -> None:
     cell = "index-nouuid.INDEX=y.NOUUID=n.faultinject"
-    ran = invoke(tmp_path, "test", "--cell", cell, "--case", "failing-allocations", "--case", "failing-disk")
+    ran = invoke(
+        tmp_path,
+        "test",
+        "--no-control",
+        "--cell",
+        cell,
+        "--case",
+        "failing-allocations",
+        "--case",
+        "failing-disk",
+    )
     assert ran.code == 0, ran.text
     seen = ran.case(cell, "failing-allocations")["observations"]
     assert int(seen["failed_copy_ups"]) >= 10 and "Cannot allocate memory" in seen["messages"]

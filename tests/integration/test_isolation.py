@@ -131,7 +131,7 @@ def declare(project: Path, names: list[str]) -> None:
 def run(project: Path, *argv: str) -> Any:
     """The cell's results."""
     done = subprocess.run(
-        [sys.executable, "-m", "invoke", "test", "--cell", CELL, *argv],
+        [sys.executable, "-m", "invoke", "test", "--no-control", "--cell", CELL, *argv],
         cwd=project,
         env={**os.environ, "COLUMNS": "200"},
         capture_output=True,

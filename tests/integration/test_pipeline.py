@@ -246,7 +246,7 @@ def test_guests_that_misbehave_never_pass_and_cost_one_case(main_job: Ran, tmp_p
         "good-last": ("exit 0",),
     }
     named = [a for name, lines in scripts.items() for a in ("--case", script(tmp_path, name, *lines))]
-    ran = invoke(tmp_path / "out", "test", "--cell", PATCHED, *named)
+    ran = invoke(tmp_path / "out", "test", "--no-control", "--cell", PATCHED, *named)
     assert ran.code == 1, ran.text
     verdicts = {name: ran.case(PATCHED, name)["verdict"] for name in scripts}
     assert verdicts == {

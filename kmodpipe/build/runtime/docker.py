@@ -141,6 +141,7 @@ class DockerRuntime:
                 os.chown(folder.path, self._uid, self._gid)
         paths = {f.name: f"/{f.name.lower()}" for f in job.folders}
         memory_mib = self._memory_mib
+        process.children().announce(self._as_line(job, paths))
         return self._client.containers.create(
             self.image_id,
             # One stream for both: the log keeps the order of the lines, and none is cut by another.
@@ -211,6 +212,22 @@ class DockerRuntime:
             if not state.get("Running") and state.get("Status") != "created":
                 return state
             time.sleep(0.05)
+
+    def _as_line(self, job: Job, paths: Mapping[str, str]) -> str:
+        """Return the job as a command line that does the same, without its limits."""
+        argv = [
+            "docker",
+            "run",
+            "--rm",
+            "--network=none",
+            "--cap-drop=ALL",
+            f"--user={self._uid}:{self._gid}",
+        ]
+        for folder in job.folders:
+            argv += ["-v", f"{folder.path}:{paths[folder.name]}{'' if folder.writable else ':ro'}"]
+        for name, value in {**paths, **job.env}.items():
+            argv += ["-e", f"{name}={value}"]
+        return process.pasteable([*argv, self.image_id, "sh", f"{paths['RECIPE']}/{job.script}"])
 
     def _require_answer(self, job: Job, within_s: float) -> None:
         """Raise InfraError if the engine accepts connections, but does not answer."""

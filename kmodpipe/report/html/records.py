@@ -169,6 +169,8 @@ class Page:
 
     title: str
     subtitle: str
+    # The run ended early: nothing on the page is green then.
+    early: bool
     state: Mark
     total: str
     # Anchors and names of the sections, for the navigation.

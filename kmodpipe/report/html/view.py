@@ -22,7 +22,7 @@ from kmodpipe.report.html.records import (
     Seen,
 )
 from kmodpipe.report.wording import Mark, count, mark, some
-from kmodpipe.results import CONTROL, CaseInfo, CellResult, Run, State, exit_code
+from kmodpipe.results import CONTROL, ENDED_EARLY, CaseInfo, CellResult, Run, State, exit_code
 from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.text import one_line
 
@@ -65,6 +65,7 @@ def page_of(run: Run, own: Files) -> Page:
     return Page(
         title=_title(run),
         subtitle=_subtitle(run),
+        early=ENDED_EARLY in run.properties,
         state=_state(run),
         total=wording.total(run),
         parts=tuple((anchor, name) for anchor, name, there in sections if there),

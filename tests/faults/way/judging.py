@@ -73,7 +73,8 @@ def whole(scene: Scene) -> Iterator[str]:
                 yield f"{folder.name}: {case} {verdict} {observed}"
         if told == 0 and (not found.finished or verdicts(found) != EXPECTED):
             yield f"{folder.name}: an unfinished run reads as success"
-    if scene.latest.is_symlink() and not scene.latest.exists():
+    link = scene.out / "latest"
+    if link.is_symlink() and not (link / "results.json").exists():
         yield "latest points nowhere"
 
 

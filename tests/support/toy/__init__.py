@@ -20,8 +20,7 @@ from typing import Any
 from kmodpipe.cli import commands
 from kmodpipe.cli.exit import guarded
 from kmodpipe.cli.invocation import Invocation
-from kmodpipe.cli.options import options_of
-from kmodpipe.cli.tasks import COMMANDS
+from kmodpipe.cli.options import COMMANDS, options_of
 from kmodpipe.util.screen import Mode, Screen
 from tests.support import REPO
 
@@ -181,6 +180,8 @@ class World:
             series=flags["series"],
             flavour=flags["flavour"],
             cell=flags["cell"],
+            # A chosen cell alone: most tests are about what happens in one.
+            no_control=bool(flags["cell"]),
             case=flags["case"],
             shuffle="".join(flags["shuffle"]),
             attempts=int("".join(flags["attempts"]) or 1),
@@ -208,7 +209,9 @@ class World:
 
     @property
     def latest(self) -> Path:
-        return self.root / "out" / "latest"
+        """The newest run, also one that was interrupted."""
+        runs = [path.parent for path in (self.root / "out").glob("2*/.kmodpipe-run")]
+        return max(runs, key=lambda run: run.stat().st_ctime_ns, default=self.root / "out" / "latest")
 
     def made(self) -> list[str]:
         """The targets that make was asked for so far, in order."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.cli import commands, options
-from kmodpipe.cli.options import Common, Option, RunOptions, Use, command_line, options_of, question
-from kmodpipe.cli.tasks import COMMANDS, collection
+from kmodpipe.cli import commands, options, usage
+from kmodpipe.cli.options import COMMANDS, Common, Option, RunOptions, Use, command_line, options_of, question
+from kmodpipe.cli.tasks import collection
 
 GROUPS = sorted(set(COMMANDS.values()), key=lambda group: group.__name__)
 
@@ -30,7 +30,7 @@ def test_every_option_is_part_of_the_question_or_exempt_for_a_reason() -> None:
 def test_what_decides_a_verdict_travels_with_a_jobs_command_line() -> None:
     # A job names its cells, and with them their flavours.
     missing = {o.name for o in options_of(RunOptions) if Use.QUESTION in o.uses and Use.JOB not in o.uses}
-    assert missing == {"cell", "flavour"}
+    assert missing == {"cell", "flavour", "no_control"}
 
 
 def test_every_option_has_help_and_one_short_form_everywhere() -> None:
@@ -46,7 +46,7 @@ def test_every_command_has_a_group_and_every_group_a_command() -> None:
     declared = {
         value
         for value in vars(options).values()
-        if isinstance(value, type) and issubclass(value, Common) and value is not RunOptions
+        if isinstance(value, type) and issubclass(value, Common) and value not in (Common, RunOptions)
     }
     assert set(GROUPS) == declared
     assert all(getattr(commands, name).__doc__ for name in COMMANDS)
@@ -72,7 +72,7 @@ def parsed(group: type[Common], words: list[str]) -> Common:
     values = {
         key: tuple(arg.value) if isinstance(arg.value, list) else arg.value for key, arg in found.args.items()
     }
-    return group(**{f.name: values[f.name.replace("_", "-")] for f in fields(group)})
+    return usage.values(group, {f.name: values[f.name.replace("_", "-")] for f in fields(group)})
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda g: g.__name__)

@@ -148,8 +148,10 @@ def test_known_defect_is_named_and_its_disappearance_fails() -> None:
     assert "must be revised" in gone.message
 
 
-def test_no_rule_is_an_error_for_the_control_and_the_goal_for_an_unknown_design() -> None:
-    assert judge(CASE, replace(CONTROL, choice={"INDEX": "n"}), CaseEvidence(GOOD)).verdict is Verdict.ERROR
+def test_without_a_rule_the_goal_decides_in_the_control_and_for_an_unknown_design() -> None:
+    control = replace(CONTROL, choice={"INDEX": "n"})
+    assert judge(CASE, control, CaseEvidence(GOOD)).verdict is Verdict.PASS
+    assert judge(CASE, control, CaseEvidence(observing("EIO"))).verdict is Verdict.FAIL
     unknown = replace(NOUUID, design="new-idea")
     assert judge(CASE, unknown, CaseEvidence(GOOD)).verdict is Verdict.PASS
     bad = judge(CASE, unknown, CaseEvidence(observing("EIO")))

@@ -18,7 +18,24 @@ def test_two_runs_in_one_second_get_a_folder_each(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(run_folder, "secrets", SimpleNamespace(token_hex=lambda _: next(endings)))
     monkeypatch.setattr(run_folder, "datetime", Still)
     assert [RunFolder(tmp_path).id for _ in range(2)] == ["20260203-040506-aaaa", "20260203-040506-bbbb"]
-    assert (tmp_path / "latest").resolve().name == "20260203-040506-bbbb"
+
+
+def test_latest_is_the_last_run_that_came_to_its_end(tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as first:
+        assert not (tmp_path / "latest").exists()
+        first.complete()
+    with RunFolder(tmp_path):
+        pass
+    assert (tmp_path / "latest").resolve() == first.path
+
+
+@pytest.mark.parametrize("taken", ["file", "folder"])
+def test_what_a_user_has_called_latest_stays_and_is_said_at_once(tmp_path: Path, taken: str) -> None:
+    mine = tmp_path / "latest"
+    mine.touch() if taken == "file" else mine.mkdir()
+    with pytest.raises(UserError, match="latest cannot be made: file exists"):
+        RunFolder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["latest"] and not mine.is_symlink()
 
 
 class Still(run_folder.datetime):

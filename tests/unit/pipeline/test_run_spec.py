@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.kconfig import Matrix
-from kmodpipe.pipeline.run_spec import choose_cells
+from kmodpipe.pipeline.cell_choice import choose_cells
 from kmodpipe.util.errors import UserError
 from tests.support.sample_matrix import CONTROL, flavoured
 
@@ -18,7 +18,7 @@ def matrix(tmp_path: Path) -> Matrix:
 
 
 def chosen(matrix: Matrix, cells: tuple[str, ...] = (), flavours: tuple[str, ...] = ()) -> list[str]:
-    return [cell.id for cell in choose_cells(matrix, [CONTROL], flavours, cells)]
+    return [cell.id for cell in choose_cells(matrix, [CONTROL], flavours, cells).cells]
 
 
 def test_only_the_flavours_that_are_named_are_run(matrix: Matrix) -> None:

@@ -153,21 +153,44 @@ def test_progress_stays_between_nothing_and_all() -> None:
 
 
 class Broken(io.StringIO):
-    """A stream that nobody reads any more."""
+    """A stream that cannot be written any more."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self._number = number
 
     def write(self, text: str) -> int:
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        raise OSError(self._number, os.strerror(self._number))
+
+
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    on = Screen(Mode.PLAIN, out=Broken(errno.EPIPE))
+    on.print("what was asked for")
+    on.show("a table")
+    on.document({"all": "of it"})
+
+
+def test_stdout_gets_one_document_and_stderr_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
+    on = Screen(Mode.PLAIN)
+    on.document_only = True
+    on.print("results")
+    on.show("a table")
+    on.say("progress")
+    on.document({"a": ["✓ \x1b[31m", 1]})
+    found = capsys.readouterr()
+    assert json.loads(found.out) == {"a": ["✓ \x1b[31m", 1]}
+    assert all(text in found.err for text in ("results", "a table", "progress"))
 
 
 def test_what_goes_on_needs_no_reader_and_what_was_asked_for_does(tmp_path: Path) -> None:
-    on = Screen(Mode.PLAIN, out=Broken())
+    on = Screen(Mode.PLAIN, out=Broken(errno.EIO))
     on.log_to(tmp_path / "events.jsonl")
     with on.step("goes on"):
         on.say("said")
     on.error(InfraError("told to nobody"))
     on.close_log()
     assert "told to nobody" in (tmp_path / "events.jsonl").read_text()
-    with pytest.raises(InfraError, match=r"the output cannot be written: broken pipe"):
+    with pytest.raises(InfraError, match=r"the output cannot be written: input/output error"):
         on.print("what was asked for")
 
 

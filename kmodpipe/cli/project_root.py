@@ -1,0 +1,16 @@
+"""Find the project that a command is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def find_root(folder: Path) -> Path:
+    """Return ``folder`` or the nearest folder above it that declares a project; ``folder`` if none does."""
+    for candidate in (folder, *folder.parents):
+        try:
+            if "[tool.kmodpipe]" in (candidate / "pyproject.toml").read_text("utf-8"):
+                return candidate
+        except (OSError, UnicodeDecodeError):
+            continue
+    return folder
