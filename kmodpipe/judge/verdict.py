@@ -73,6 +73,7 @@ class _Finding:
     goal_met: bool | None = None
     known_defect: bool = False
     lacking: bool = False
+    by_goal: bool = False
     # None: as the rule has it.
     expected: str | None = None
     # Empty: those of the KTAP report.
@@ -271,15 +272,20 @@ class _Judge:
     def by_goal(self, outcome: str, goal_met: bool) -> _Finding:
         """Judge a cell to which no rule applies.
 
-        For the control that is a gap in the data. A design without rules is judged by the case's goal.
+        For the control that is a gap in the data. A design without rules is judged by the case's goal, and a
+        series without a design by that and the control: see `results.judged_against_control`.
         """
         if self.cell.design == CONTROL_DESIGN:
             text = f"no expectation for this cell: observed {outcome}"
             return _Finding(Verdict.ERROR, text, outcome=outcome, goal_met=goal_met)
         found = f"observed {outcome}" if goal_met else f"expected {self.case.goal}, observed {outcome}"
-        text = f"{found}: no expectation for design {one_line(self.cell.design)!r}, judged by the case's goal"
+        design = self.cell.design
+        why = f"no expectation for design {one_line(design)!r}" if design else "the series has no design"
         verdict = Verdict.PASS if goal_met else Verdict.FAIL
-        return _Finding(verdict, text, outcome=outcome, goal_met=goal_met, expected=self.case.goal)
+        return _Finding(
+            verdict, f"{found}: {why}, judged by the case's goal",
+            outcome=outcome, goal_met=goal_met, expected=self.case.goal, by_goal=not design,
+        )  # fmt: skip
 
     def differences(self, rule: Expectation, outcome: str) -> list[str]:
         """Return how the case differs from a rule; empty if it does not."""
@@ -323,6 +329,7 @@ class _Judge:
             goal_met=goal_met,
             known_defect=found.known_defect,
             lacking=found.lacking,
+            by_goal=found.by_goal,
             evidence=self.details(),
             reports=self.evidence.reports,
             output_excerpt=excerpt(record.output, limit),

@@ -47,7 +47,7 @@ from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report import html, junit
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State
+from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State, Verdict
 from kmodpipe.util import os_errors, signals
 from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.util.os_errors import from_system
@@ -278,7 +278,7 @@ class _TestRun:
     def _record(self, cell: CellResult) -> None:
         """Put a cell's result into the results, and write them."""
         with self._lock:
-            self.results = results.with_cell(self.results, cell)
+            self.results = results.judged_against_control(results.with_cell(self.results, cell))
             self._save()
 
     def _save(self) -> None:
@@ -294,7 +294,7 @@ class _TestRun:
                 for cell_id, execution in self._partial.items():
                     partial = replace(self._planned(cell_id), cases=execution.results_so_far())
                     self.results = results.with_cell(self.results, partial)
-                self.results = results.interrupted(self.results, interrupted)
+                self.results = results.judged_against_control(results.interrupted(self.results, interrupted))
             steps = [
                 Span(kind, subject, step.began, step.seconds, step.outcome)
                 for step in self._workspace.screen.done
@@ -317,5 +317,8 @@ class _TestRun:
 def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
     """Return how many results there are of each kind, for the screen."""
     words = {"pass": "as expected", "fail": "failed", "error": "without verdict", "skip": "skipped"}
+    # Whether these failed shows when they are compared with the control.
+    open_ones = [r for r in found if r.by_goal and r.verdict is Verdict.FAIL and not r.flaky]
     counts = {words[v]: sum(r.verdict.value == v and not r.flaky for r in found) for v in words}
-    return {**counts, "flaky": sum(r.flaky for r in found)}
+    counts["failed"] -= len(open_ones)
+    return {**counts, "to be compared with the control": len(open_ones), "flaky": sum(r.flaky for r in found)}

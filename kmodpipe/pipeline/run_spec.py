@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,7 @@ from kmodpipe.logs.known_benign import Benign
 from kmodpipe.pipeline.config import Project
 from kmodpipe.series import Series
 from kmodpipe.source import TreeSpec
-from kmodpipe.util import paths
-from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.errors import unknown_name
 
 
 @dataclass(frozen=True)
@@ -98,43 +96,3 @@ def choose_cells(
 def _hits(pattern: str, cells: Sequence[Cell]) -> list[str]:
     ids = [cell.id for cell in cells]
     return [i for i in ids if i == pattern] or fnmatch.filter(ids, pattern)
-
-
-def only_module(series: Iterable[Series], matrix: Matrix, option: str) -> str:
-    """Return the one module folder of a run: the option's, else the series', else the matrix's.
-
-    Raises UserError where series disagree or nothing names one.
-    """
-    if option:
-        return _module_folder(option, "--module")
-    named = {s.module.strip("/"): s.name for s in series if s.module}
-    if len(named) > 1:
-        raise UserError(
-            "the series are for different modules: " + ", ".join(f"{s} for {m}" for m, s in named.items()),
-            hint="run them one at a time, or name one with --module",
-        )
-    if named:
-        folder, owner = next(iter(named.items()))
-        return _module_folder(folder, f"series.toml of {owner}")
-    if matrix.module:
-        return _module_folder(matrix.module, str(matrix.path))
-    raise UserError(
-        "no module under test is given",
-        where=str(matrix.path),
-        hint='--module FOLDER, or module = "…" in series.toml or the matrix file',
-    )
-
-
-def _module_folder(folder: str, where: str) -> str:
-    """Return ``folder`` without slashes at its ends. Raises UserError if it cannot be a folder of a tree."""
-    name = folder.strip("/")
-    # It is part of make's targets, and of paths in the tree and in the object folder.
-    if not re.fullmatch(r"[\w.+,-]+(?:/[\w.+,-]+)*", name, re.ASCII) or not paths.is_plain(name):
-        raise UserError(
-            f"not a module folder: {folder!r}",
-            where=where,
-            hint="a folder of the tree, from its top: fs/overlayfs",
-        )
-    if name.startswith("-"):
-        raise UserError(f"a module folder cannot begin with a dash: {folder!r}", where=where)
-    return name

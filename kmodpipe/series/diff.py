@@ -40,9 +40,14 @@ _SOURCE = re.compile(
 )
 
 
+def may_have_diff(data: bytes) -> bool:
+    """Return False if there is certainly no patch in ``data``."""
+    return _MAYBE.search(data) is not None
+
+
 def has_diff(data: bytes) -> bool:
     """Return whether git finds a patch in ``data``, even a damaged one."""
-    if not _MAYBE.search(data):
+    if not may_have_diff(data):
         return False
     with temporary("patch") as folder:
         done = git(folder, "apply", "--numstat", "-z", "-", stdin=data, check=False)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from email.message import Message
 from pathlib import Path
 
-from kmodpipe.series.diff import has_diff
+from kmodpipe.series.diff import has_diff, may_have_diff
 from kmodpipe.series.model import git
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.files import temporary
@@ -160,7 +160,7 @@ def _decoded(part: Message) -> bytes:
 
 def _patch_in(body: bytes, part: Message) -> bytes:
     """Return the patch in the text of a mail, without the message before it; empty if there is none."""
-    if not has_diff(body):
+    if not may_have_diff(body):
         return b""
     # Nothing of the mail's own headers goes to git but whether its lines are flowed (RFC 3676).
     flowed = b""
@@ -171,7 +171,8 @@ def _patch_in(body: bytes, part: Message) -> bytes:
     with temporary("mail") as folder:
         done = git(folder, "mailinfo", "-n", "msg", "diff", stdin=mail, check=False)
         diff = (folder / "diff").read_bytes() if (folder / "diff").is_file() else b""
-    return diff if done.returncode == 0 and has_diff(diff) else body
+    found = diff if done.returncode == 0 else body
+    return found if has_diff(found) else b""
 
 
 def without_transport_cr(diff: bytes) -> bytes:
