@@ -17,7 +17,7 @@ from kmodpipe.util.errors import InfraError, UserError
 
 _LIMIT_S = 300.0
 _ID = re.compile(r"<?[^\s<>/@]+@[^\s<>/@]+>?")
-_NOT_THERE = re.compile(
+_NO_ANSWER = re.compile(
     r"could not retrieve|connection|resolve|timed? ?out|unreachable|max retries|\b5\d\d\b", re.I
 )
 _SAYS = re.compile(r"(?:will use the latest revision|missing|error:|newer|reroll)[^\n]*", re.IGNORECASE)
@@ -32,8 +32,8 @@ def _is_url(arg: str) -> bool:
     return arg.lower().startswith(("http://", "https://"))
 
 
-def fetch(arg: str, folder: Path) -> tuple[Path, tuple[str, ...]]:
-    """Fetch a thread's newest series into ``folder``. Return its mailbox, and what b4 says about it.
+def fetch(arg: str, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """Fetch a thread's newest series into ``folder``. Return its files, and what b4 says about it.
 
     Raise UserError if the thread has no patch, InfraError if b4 is missing or the archive cannot be reached.
     """
@@ -58,7 +58,9 @@ def fetch(arg: str, folder: Path) -> tuple[Path, tuple[str, ...]]:
     made = sorted((folder / "out").glob("series*.mbx"))
     if not made:
         tail = done.tail.replace(str(folder), "…")
-        if _NOT_THERE.search(tail):
+        if re.search(r"error: 4(?:04|10)\b", tail):
+            raise UserError("the archive has no such mail", where=arg, detail=tail)
+        if _NO_ANSWER.search(tail):
             raise InfraError(
                 f"{urlsplit(given).hostname or 'lore.kernel.org'} did not give the thread",
                 where=arg,
@@ -67,15 +69,8 @@ def fetch(arg: str, folder: Path) -> tuple[Path, tuple[str, ...]]:
             )
         raise UserError("b4 finds no series in this thread", where=arg, detail=tail)
     said = tuple(dict.fromkeys(f"b4: {line.strip()}" for line in _SAYS.findall(done.tail)))
-    return _joined(made[0], folder), said
-
-
-def _joined(mailbox: Path, folder: Path) -> Path:
-    """Return a mailbox with the cover letter, which b4 puts into a file of its own, before the patches."""
-    covers = sorted(mailbox.parent.glob("series*.cover"))
-    whole = folder / "whole.mbox"
-    whole.write_bytes(b"\n".join(part.read_bytes() for part in (*covers, mailbox)))
-    return whole
+    # The cover letter is in a file of its own.
+    return [*sorted((folder / "out").glob("series*.cover")), made[0]], said
 
 
 def _program() -> str:

@@ -73,16 +73,18 @@ def load(arg: str, patches_dir: Path) -> Series:
     if paths.is_dir(path) and not from_git.is_checkout(path):
         return _load_folder(_name_of(path.resolve().name), path, str(path))
     if paths.is_file(path):
-        return _load_items(containers.read_file(path, path.name), _name_of(containers.stem(path.name)), path)
+        return _load_items(
+            containers.read_file(path, path.name), _name_of(containers.stem(path.name)), str(path)
+        )
     if from_list.is_message(arg):
         with temporary("list") as folder:
-            file, said = from_list.fetch(arg, folder)
-            found = containers.read_file(file, file.name)
-            loaded = _load_items(found, "", Path(arg))
+            files, said = from_list.fetch(arg, folder)
+            mails = [one for file in files for one in containers.read_file(file, file.name)]
+            loaded = _load_items(mails, "", arg)
         return replace(loaded, notices=(*said, *loaded.notices))
     if paths.is_dir(paths.expanded(from_git.repository_of(arg))):
         name, items, said = from_git.read(arg)
-        loaded = _load_items(items, _name_of(name), Path(arg), Order.LISTED)
+        loaded = _load_items(items, _name_of(name), arg, Order.LISTED)
         return replace(loaded, notices=(*said, *loaded.notices))
     if "/" in arg or arg.startswith((".", "~")):
         raise UserError(f"no such series: {arg} is neither a folder nor a file", where="--series")
@@ -242,14 +244,14 @@ def _read_listing(listing: Path) -> dict[str, int | None]:
 
 
 # -- patches -----------------------------------------------------------------------------------------
-def _load_items(items: list[Item], name: str, path: Path, order: Order = Order.MAILS) -> Series:
+def _load_items(items: list[Item], name: str, origin: str, order: Order = Order.MAILS) -> Series:
     """Return the series in a file, commits or a thread; without ``name`` it is named by its subject."""
-    chosen = select(items, order, str(path))
+    chosen = select(items, order, origin)
     if not chosen.patches:
         hint = "a patch is a mail with a diff, or a diff as git or diff -u make it"
-        raise UserError("no message in it carries a patch", where=str(path), hint=hint)
+        raise UserError("no message in it carries a patch", where=origin, hint=hint)
     first = chosen.cover or chosen.patches[0]
-    return _series(name or _name_of(tag_of(first.subject).bare), chosen, str(path), {}, by_name=False)
+    return _series(name or _name_of(tag_of(first.subject).bare), chosen, origin, {}, by_name=False)
 
 
 def _series(
@@ -262,12 +264,7 @@ def _series(
     ]
     with Pool(os.cpu_count()) as pool:
         patches: Sequence[Patch] = tuple(
-            pool.map(
-                lambda f: read_patch(
-                    f[0], f[1].path, f[1].diff, where=f[1].where, strip=strips.get(f[1].name)
-                ),
-                numbered,
-            )
+            pool.map(lambda row: _patch(row[0], row[1], strips.get(row[1].name)), numbered)
         )
     head = chosen.cover or chosen.patches[0]
     summary = tag_of(chosen.cover.subject).bare if chosen.cover else ""
@@ -286,6 +283,11 @@ def _series(
         text=chosen.cover.text if chosen.cover else "",
         notices=chosen.notices,
     )
+
+
+def _patch(name: str, item: Item, strip: int | None) -> Patch:
+    made = read_patch(name, item.path, item.diff, where=item.where, strip=strip)
+    return replace(made, text=item.text.partition("\n---\n")[0])
 
 
 def _patch_name(number: int, item: Item) -> str:

@@ -11,6 +11,7 @@ import email.message
 import email.policy
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.message import Message
 from pathlib import Path
@@ -232,11 +233,10 @@ def _as_text(message: Message) -> str:
 
 def header(message: Message, name: str) -> str:
     """Return a header decoded and on one line; empty if there is none or it cannot be decoded."""
-    raw = message.get(name, "")
-    try:
-        text = str(raw).encode("ascii", "surrogateescape").decode("utf-8", "replace")
+    # As it is in the mail: `get` would replace what is not ASCII.
+    raw = next((str(value) for key, value in message.raw_items() if key.lower() == name.lower()), "")
+    text = raw.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    # The parser of this policy raises these for some malformed headers.
+    with suppress(ValueError, TypeError, AttributeError, LookupError, RecursionError):
         text = str(email.policy.default.header_factory(name, text))
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, IndexError):
-        # The parser of this policy raises these for some malformed headers.
-        text = str(raw).encode("ascii", "surrogateescape").decode("utf-8", "replace")
     return " ".join(text.split())

@@ -42,6 +42,8 @@ class Patch:
     data: bytes = field(repr=False, default=b"")
     # How many leading folders of its file names are removed: 1 for a/ and b/, 0 for none.
     strip: int = 1
+    # The message of its mail, with the trailers that b4 added; empty for a bare diff.
+    text: str = field(repr=False, default="")
 
 
 @dataclass(frozen=True)

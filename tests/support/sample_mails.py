@@ -48,18 +48,19 @@ class Made:
         return subprocess.run(done, env=_ENV, check=True, capture_output=True).stdout
 
 
-def make(folder: Path) -> Made:
+def make(folder: Path, *, returns: bool = True) -> Made:
     """A series of three patches: UTF-8, trailing blanks, CRs, a new file, a rename, a mode, a removal."""
+    end = b"\r\n" if returns else b"\n"
     base, work = folder / "base", folder / "work"
     for top in (base, work):
         make_tree(top)
         write(top, {"fs/toy/old.c": "old\n" * 30, "fs/toy/gone.c": "gone\n"})
-        (top / "fs/toy/dos.txt").write_bytes(b"one\r\ntwo\r\nthree\r\n")
+        (top / "fs/toy/dos.txt").write_bytes(end.join((b"one", b"two", b"three", b"")))
     first = commit_all(work, "base")
     write(work, {"fs/toy/toy.h": "int a;\nint b = 1; /* é */\nint c;\n", "fs/toy/new.c": "new é\n"})
     commit_all(work, "toy: say hello — café\n\n1/3 of it.\n")
     git(work, "mv", "fs/toy/old.c", "fs/toy/moved.c")
-    (work / "fs/toy/dos.txt").write_bytes(b"one\r\n2\r\nthree\r\n")
+    (work / "fs/toy/dos.txt").write_bytes(end.join((b"one", b"2", b"three", b"")))
     (work / "fs/toy/super.c").chmod(0o755)
     commit_all(
         work, "toy: move things, in a subject that is so long that a mail has to fold it over two lines"
