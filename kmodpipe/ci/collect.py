@@ -206,7 +206,7 @@ def merge(plan: Plan, parts: Sequence[Part], run_id: str, now: str) -> Collected
         dead_axes=_dead_axes(plan, cells),
         timeline=tuple(span for part in parts for span in part.run.timeline),
     )
-    return Collected(results.planned(run), missing, doubled)
+    return Collected(results.judged_against_control(results.planned(run)), missing, doubled)
 
 
 def _blank(cell: PlannedCell) -> CellResult:

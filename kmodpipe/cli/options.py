@@ -193,7 +193,8 @@ class SourceOptions(TreeOptions):
     """Which tree, and which series on it."""
 
     series: tuple[str, ...] = option(
-        (), "a name under patches/, a folder of patches, an mbox, or none; repeatable",
+        (), "a name under patches/, a folder, mailbox or patch, REPOSITORY#BASE..TOPIC, the "
+        "Message-ID of a list, or none; repeatable",
         Use.QUESTION | Use.JOB, short="s", of=Values.SERIES,
     )  # fmt: skip
 
@@ -251,6 +252,9 @@ class RunOptions(BuildOptions):
         Use.QUESTION | Use.JOB,
         short="c",
         of=Values.CASE,
+    )
+    design: str = option(
+        "", "the design whose expectations hold for the series, if it declares none", _EVERYWHERE
     )
     shuffle: str = option(
         "", "run the cases in another order, by this seed, or: random; 0 as declared", Use.JOB,

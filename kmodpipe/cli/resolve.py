@@ -10,17 +10,21 @@ from pathlib import Path
 
 from kmodpipe import kconfig, series, source
 from kmodpipe.cli.invocation import Invocation
-from kmodpipe.cli.options import Common, RunOptions, Use, command_line, question, taken_from
+from kmodpipe.cli.options import BuildOptions, Common, RunOptions, Use, command_line, question, taken_from
 from kmodpipe.judge import cases
 from kmodpipe.judge.attempts import MOST_ATTEMPTS, MOST_REPEATS, RetryPolicy
+from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.logs import known_benign
 from kmodpipe.pipeline import cell_choice
 from kmodpipe.pipeline.cell_choice import Choice, choose_cells
-from kmodpipe.pipeline.run_spec import RunSpec, only_module
+from kmodpipe.pipeline.module_folder import changed_folders, changes, only_module
+from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.series import Series
 from kmodpipe.util import paths, process
 from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.screen import Screen
 
 RUNTIMES = ("docker", "host")
 
@@ -43,17 +47,26 @@ def resolve(
     names = [name for name in given.series or project.series if name != "none"]
     whole = tuple(series.load(name, project.patches) for name in names)
     loaded = tuple(p for one in whole for p in (*one.prefixes(), one)) if given.each_patch else whole
+    for notice in dict.fromkeys(f"series {s.name}: {text}" for s in whole for text in s.notices):
+        call.screen.warn(notice)
+    declared = cases.load(project.cases) if cases_too else ()
+    if cases_too:
+        loaded = tuple(_with_design(s, given.design, cases.designs(declared), call.screen) for s in loaded)
     variants = [CONTROL_VARIANT, *(Variant(s.name, s.design, s.axes, s.partial) for s in loaded)]
     if doubled := _doubled(variant.name for variant in variants):
         raise UserError(f"two variants with one name: {', '.join(doubled)}")
     matrix = kconfig.load_matrix(Path(given.matrix).absolute() if given.matrix else project.matrix)
     known = [name for name in given.case if not _is_script(name)]
     scripts = [name for name in given.case if _is_script(name)]
+    module = only_module(whole, matrix, given.module) if isinstance(values, BuildOptions) else ""
+    for one in whole:
+        if given.module and changed_folders(one) and not changes(one, module):
+            call.screen.warn(f"series {one.name} changes nothing of {module}, which --module names")
     spec = RunSpec(
         project=project,
         tree=tree,
         matrix=matrix,
-        module=only_module(loaded, matrix, given.module),
+        module=module,
         series=loaded,
         choice=_with_controls(choose_cells(matrix, variants, given.flavour, given.cell), matrix, given),
         out=Path(given.out).absolute(),
@@ -71,7 +84,7 @@ def resolve(
     )
     if not cases_too:
         return spec
-    return _with_cases(spec, known, scripts, _retries(given))
+    return _with_cases(spec, declared, known, scripts, _retries(given))
 
 
 def _with_controls(choice: Choice, matrix: Matrix, given: RunOptions) -> Choice:
@@ -81,9 +94,30 @@ def _with_controls(choice: Choice, matrix: Matrix, given: RunOptions) -> Choice:
     return cell_choice.with_controls(choice, matrix, CONTROL_VARIANT)
 
 
-def _with_cases(spec: RunSpec, known: Sequence[str], scripts: Sequence[str], retries: RetryPolicy) -> RunSpec:
-    """Return *spec* with cases: those named and the scripts; all cases if neither is given."""
-    declared = cases.load(spec.project.cases)
+def _with_design(one: Series, option: str, known: frozenset[str], screen: Screen) -> Series:
+    """Return a series with the design whose expectations hold for it; with none if no case has any.
+
+    Raise UserError if the option names a design that no case knows.
+    """
+    if option and option not in known:
+        hint = "a design is what the cases' expectations are given for"
+        raise unknown_name("design", option, known, where="--design", hint=hint)
+    design = option or one.design
+    if design and design not in known:
+        if known and design != one.name:
+            screen.warn(f"series {one.name}: no case has expectations for the design {design!r}")
+        design = ""
+    return replace(one, design=design)
+
+
+def _with_cases(
+    spec: RunSpec,
+    declared: Sequence[Case],
+    known: Sequence[str],
+    scripts: Sequence[str],
+    retries: RetryPolicy,
+) -> RunSpec:
+    """Return *spec* with cases: those named and the scripts; all *declared* ones if neither is given."""
     own = [cases.from_script(Path(name)) for name in scripts]
     named = cases.select(declared, known) if known or not own else ()
     cases.check_axes(named, spec.matrix.axes, spec.matrix.flavours)

@@ -40,6 +40,7 @@ from kmodpipe.vm.guest_root import GuestRoot
 # The goal and the good outcome of a script that is judged by its exit status alone.
 EXIT_GOAL = "exit-0"
 _SCRIPT_TIMEOUT_S = 60
+_NO_DESIGN = "the series has no design, which says what this setting is like"
 _MAX_SCRIPT_MIB = 16
 
 
@@ -50,7 +51,7 @@ class CellContext:
 
     cell_id: str
     variant: str
-    design: str
+    design: str  # empty for a series without one
     choice: Mapping[str, str] = field(default_factory=dict)  # value by axis of the matrix: {"INDEX": "y"}
     config: Mapping[str, str] = field(default_factory=dict)  # the final .config, symbols without CONFIG_
     flavour: str = ""  # empty for plain cells
@@ -128,8 +129,11 @@ class Case:
         """Return the rules of which one has to hold.
 
         That is the rule for the cell. With only some patches of a series applied, it is the rule for the
-        whole series or the one for the tree without it, as the behaviour may still be either.
+        whole series or the one for the tree without it, as the behaviour may still be either. A series
+        without a design has none.
         """
+        if not cell.design:
+            return ()
         designs = (cell.design, CONTROL_DESIGN) if cell.partial else (cell.design,)
         found = [self.expectation(replace(cell, design=design)) for design in designs]
         return tuple(rule for rule in found if rule)
@@ -150,7 +154,7 @@ class Case:
         if self.settings and cell.partial:
             return "between two patches a setting need not be whole"
         if self.settings and not self.setting(cell.design):
-            return f"the design {cell.design} has no such setting"
+            return f"the design {cell.design} has no such setting" if cell.design else _NO_DESIGN
         return ""
 
     def unmet(self, config: Mapping[str, str]) -> tuple[str, ...]:
@@ -331,6 +335,14 @@ def select(cases: Iterable[Case], names: Iterable[str]) -> tuple[Case, ...]:
             raise unknown_name("case", pattern, known, hint=hint)
         wanted.update(hits)
     return tuple(case for case in known.values() if not patterns or case.id in wanted)
+
+
+def designs(cases: Iterable[Case]) -> frozenset[str]:
+    """Return the designs that cases have expectations for; the control's is none of them."""
+    cases = tuple(cases)
+    found = {design for case in cases for rule in case.expect for design in rule.when.get("design", ())}
+    found |= {design for case in cases for setting in case.settings for design in setting.designs}
+    return frozenset(found - {CONTROL_DESIGN})
 
 
 def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collection[str] = ()) -> None:

@@ -73,6 +73,7 @@ class _Finding:
     goal_met: bool | None = None
     known_defect: bool = False
     lacking: bool = False
+    by_goal: bool = False
     # None: as the rule has it.
     expected: str | None = None
     # Empty: those of the KTAP report.
@@ -281,11 +282,18 @@ class _Judge:
         )  # fmt: skip
 
     def by_goal(self, outcome: str, goal_met: bool) -> _Finding:
-        """Judge a cell to which no rule applies: by the case's goal."""
+        """Judge a cell to which no rule applies by the goal; without a design by the control as well.
+
+        The latter is done when all cells have run: see `results.judged_against_control`.
+        """
         found = f"observed {outcome}" if goal_met else f"expected {self.case.goal}, observed {outcome}"
-        text = f"{found}: no expectation for design {one_line(self.cell.design)!r}, judged by the case's goal"
+        design = self.cell.design
+        why = f"no expectation for design {one_line(design)!r}" if design else "the series has no design"
         verdict = Verdict.PASS if goal_met else Verdict.FAIL
-        return _Finding(verdict, text, outcome=outcome, goal_met=goal_met, expected=self.case.goal)
+        return _Finding(
+            verdict, f"{found}: {why}, judged by the case's goal",
+            outcome=outcome, goal_met=goal_met, expected=self.case.goal, by_goal=not design,
+        )  # fmt: skip
 
     def differences(self, rule: Expectation, outcome: str) -> list[str]:
         """Return how the case differs from a rule; empty if it does not."""
@@ -329,6 +337,7 @@ class _Judge:
             goal_met=goal_met,
             known_defect=found.known_defect,
             lacking=found.lacking,
+            by_goal=found.by_goal,
             evidence=self.details(),
             reports=self.evidence.reports,
             output_excerpt=excerpt(record.output, limit),

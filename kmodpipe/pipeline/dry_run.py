@@ -22,6 +22,7 @@ from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_e
 from kmodpipe.build.stages import Stage, Stages, Subject, common_configuration
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
+from kmodpipe.pipeline.module_folder import changes, require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import control_subject, settled
 from kmodpipe.source import Tree
@@ -69,6 +70,9 @@ class _Planner:
         if tree:
             self._spec = settled(self._spec, tree)
         subjects = self._subjects(tree) if tree else ()
+        if tree and not any(changes(one, self._spec.module) for one in self._spec.series):
+            # A series that is not applied yet may bring the folder.
+            require_folder(self._spec.module, [tree.path], tree.name)
         runtime = self._runtime()
         if tree is None or runtime is None:
             first = "fetch" if tree is None else "builder image"

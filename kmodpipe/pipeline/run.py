@@ -326,7 +326,7 @@ class _TestRun:
     def _record(self, cell: CellResult) -> None:
         """Put a cell's result into the results, and write them."""
         with self._lock:
-            self.results = results.with_cell(self.results, cell)
+            self.results = results.judged_against_control(results.with_cell(self.results, cell))
             self._save()
 
     def _save(self) -> None:
@@ -345,7 +345,8 @@ class _TestRun:
                     partial = replace(self._planned(cell_id), cases=execution.results_so_far())
                     self.results = results.with_cell(self.results, partial)
                 after = f"after {results.progress(self.results)}"
-                self.results = results.interrupted(self.results, f"{interrupted} {after}")
+                stopped = results.interrupted(self.results, f"{interrupted} {after}")
+                self.results = results.judged_against_control(stopped)
             steps = [
                 Span(kind, subject, step.began, step.seconds, step.outcome)
                 for step in self._workspace.screen.done
@@ -369,5 +370,8 @@ class _TestRun:
 def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
     """Return how many results there are of each kind, for the screen."""
     words = {"pass": "as expected", "fail": "failed", "error": "without verdict", "skip": "skipped"}
+    # Whether these failed shows when they are compared with the control.
+    open_ones = [r for r in found if r.by_goal and r.verdict is Verdict.FAIL and not r.flaky]
     counts = {words[v]: sum(r.verdict.value == v and not r.flaky for r in found) for v in words}
-    return {**counts, "flaky": sum(r.flaky for r in found)}
+    counts["failed"] -= len(open_ones)
+    return {**counts, "to be compared with the control": len(open_ones), "flaky": sum(r.flaky for r in found)}

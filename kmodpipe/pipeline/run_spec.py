@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from kmodpipe.pipeline.cell_choice import Choice
 from kmodpipe.pipeline.config import Project
 from kmodpipe.series import Series
 from kmodpipe.source import TreeSpec
-from kmodpipe.util import paths
-from kmodpipe.util.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -78,43 +75,3 @@ class RunSpec:
         return tuple(
             cell for cell in self.cells if cell.variant.name == variant and flavour in (None, cell.flavour)
         )
-
-
-def only_module(series: Iterable[Series], matrix: Matrix, option: str) -> str:
-    """Return the one module folder of a run: the option's, else the series', else the matrix's.
-
-    Raises UserError where series disagree or nothing names one.
-    """
-    if option:
-        return _module_folder(option, "--module")
-    named = {s.module.strip("/"): s.name for s in series if s.module}
-    if len(named) > 1:
-        raise UserError(
-            "the series are for different modules: " + ", ".join(f"{s} for {m}" for m, s in named.items()),
-            hint="run them one at a time, or name one with --module",
-        )
-    if named:
-        folder, owner = next(iter(named.items()))
-        return _module_folder(folder, f"series.toml of {owner}")
-    if matrix.module:
-        return _module_folder(matrix.module, str(matrix.path))
-    raise UserError(
-        "no module under test is given",
-        where=str(matrix.path),
-        hint='--module FOLDER, or module = "…" in series.toml or the matrix file',
-    )
-
-
-def _module_folder(folder: str, where: str) -> str:
-    """Return ``folder`` without slashes at its ends. Raises UserError if it cannot be a folder of a tree."""
-    name = folder.strip("/")
-    # It is part of make's targets, and of paths in the tree and in the object folder.
-    if not re.fullmatch(r"[\w.+,-]+(?:/[\w.+,-]+)*", name, re.ASCII) or not paths.is_plain(name):
-        raise UserError(
-            f"not a module folder: {folder!r}",
-            where=where,
-            hint="a folder of the tree, from its top: fs/overlayfs",
-        )
-    if name.startswith("-"):
-        raise UserError(f"a module folder cannot begin with a dash: {folder!r}", where=where)
-    return name

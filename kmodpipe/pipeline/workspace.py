@@ -18,6 +18,7 @@ from kmodpipe.cache.share import Share, open_share
 from kmodpipe.cache.store import Store
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.pipeline import cell_choice, snapshot
+from kmodpipe.pipeline.module_folder import require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.source import Tree
 from kmodpipe.util import os_errors
@@ -116,7 +117,10 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen, share: Sh
 
 
 def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
-    """Fetch the tree, apply the series, open the runtime, and return the workspace."""
+    """Fetch the tree, apply the series, open the runtime, and return the workspace.
+
+    Raise UserError, before anything is built, if the tree has no folder of the module under test.
+    """
     store = Store(cache)
     store.sweep()
     tree = fetch_tree(spec, cache, screen)
@@ -124,6 +128,7 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     if line := cell_choice.describe(spec.choice):
         screen.say(line)
     subjects = patch_tree(spec, tree, cache, screen)
+    require_folder(spec.module, [subject.src for subject in subjects], tree.name)
     images = spec.project.images
     share = open_share(spec.share, store, screen, isolated=spec.runtime != "host")
     runtime = open_runtime(spec.runtime, images, cache, screen, share)

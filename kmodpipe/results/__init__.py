@@ -8,6 +8,7 @@ In: verdicts of the judge. Out: a `Run`, which `kmodpipe.report` turns into HTML
 """
 
 from kmodpipe.kconfig.matrix import CONTROL
+from kmodpipe.results.against_control import judged_against_control
 from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
 from kmodpipe.results.effects import Effect, EffectKind, control_of, effects, uncompared
 from kmodpipe.results.model import (
@@ -58,6 +59,7 @@ __all__ = [
     "exit_code",
     "from_json",
     "interrupted",
+    "judged_against_control",
     "load",
     "may_be_empty",
     "planned",

@@ -109,6 +109,8 @@ class CaseResult:
     known_defect: bool = False
     # The design does not have the feature that the case is about.
     lacking: bool = False
+    # The series has no design: the verdict is by the case's goal, compared with the control.
+    by_goal: bool = False
     # Text that supports the verdict: the kernel's report, decoded, and the like.
     evidence: str = ""
     # The kernel's reports during the case, known benign ones included.

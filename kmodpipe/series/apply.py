@@ -7,6 +7,7 @@ git replaces the files it changes instead of writing to them, so the original tr
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -21,9 +22,10 @@ from kmodpipe.util.hardlinks import make_farm
 from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Mode, Screen
 
-_STRICT = ("apply", "--whitespace=nowarn", "-p1")
+_STRICT = ("apply", "--whitespace=nowarn")
 # Bounds the search for the place of a hunk, which compares each line of a file with each line of the hunk.
 _LINES_COMPARED = 40
+_FROM_THE_TOP = "make the patch at the top of the tree: names are as in a/fs/overlayfs/super.c"
 _HUNK = re.compile(r"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@.*$")
 
 
@@ -75,7 +77,9 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
 
 
 def _apply_one(series: Series, tree: Tree, patch: Patch, farm: Path) -> None:
-    done = git(farm, *_STRICT, "-", stdin=patch.data, check=False)
+    new = [name for name in patch.touched if not os.path.lexists(farm / name)]
+    tops = {name for name in os.listdir(farm)}  # noqa: PTH208
+    done = git(farm, *_STRICT, f"-p{patch.strip}", "-", stdin=patch.data, check=False)
     if done.returncode < 0:
         raise UserError(
             f"series {series.name}: {patch.name} makes a file larger than any source: "
@@ -86,6 +90,28 @@ def _apply_one(series: Series, tree: Tree, patch: Patch, farm: Path) -> None:
         raise os_errors.full(f"{patch.name} was applied", where=str(farm), detail=done.tail)
     if done.returncode != 0:
         raise _rejected(series, tree, patch, farm, done.tail)
+    _refuse_misplaced(series, patch, [name for name in new if os.path.lexists(farm / name)], tops, farm)
+
+
+def _refuse_misplaced(series: Series, patch: Patch, made: list[str], tops: set[str], farm: Path) -> None:
+    """Raise UserError for a new file where no kernel tree has one: its patch was made in another folder.
+
+    ``tops`` is what the tree had at its top before.
+    """
+    if {"Makefile", "Kbuild"} & {*series.touched}:
+        # What makes a new folder at the top adds it to the build.
+        return
+    for name in made:
+        top, _, below = name.partition("/")
+        if below and top not in tops:
+            like = sorted(p.relative_to(farm).as_posix() for p in farm.glob(f"*/{top}") if p.is_dir())
+            hint = f"is it meant to be in {' or '.join(like[:3])}?" if like else _FROM_THE_TOP
+            what = f"would make the folder {top} at the top of the tree, for {name}"
+        elif not below and name.endswith((".c", ".h", ".S")):
+            hint, what = _FROM_THE_TOP, f"would make {name} at the top of the tree"
+        else:
+            continue
+        raise UserError(f"series {series.name}: {patch.name} {what}", where=patch.name, hint=hint)
 
 
 def _refuse_escaping_links(series: Series, tree: Path, farm: Path) -> None:
@@ -108,7 +134,9 @@ def _rejected(series: Series, tree: Tree, patch: Patch, farm: Path, output: str)
     """
     what = f"series {series.name}: {patch.name} does not apply to {tree.name} ({tree.kernel_version})"
     hint = mismatch(series, tree) or "rebase the patch on this tree"
-    reverse = git(farm, *_STRICT, "--reverse", "--check", "-", stdin=patch.data, check=False)
+    reverse = git(
+        farm, *_STRICT, f"-p{patch.strip}", "--reverse", "--check", "-", stdin=patch.data, check=False
+    )
     if reverse.returncode == 0:
         where = ", ".join(patch.touched)
         return UserError(f"{what}: its change is already there", where=where, hint="drop it from the series")
@@ -133,13 +161,13 @@ def _is_there(patch: Patch, name: str, farm: Path) -> bool:
     """Whether the patch's change to the file ``name`` is in the tree already."""
     # --include takes a pattern: brackets and stars in a name are escaped.
     pattern = re.sub(r"([\[\]*?\\])", r"\\\1", name)
-    argv = (*_STRICT, "--reverse", "--check", f"--include={pattern}", "-")
+    argv = (*_STRICT, f"-p{patch.strip}", "--reverse", "--check", f"--include={pattern}", "-")
     return git(farm, *argv, stdin=patch.data, check=False).returncode == 0
 
 
 def _reject_files(patch: Patch, farm: Path) -> list[tuple[str, list[list[str]]]]:
     """Apply the hunks that do apply, and return the rejected ones of each file, as lists of lines."""
-    git(farm, *_STRICT, "--reject", "-", stdin=patch.data, check=False)
+    git(farm, *_STRICT, f"-p{patch.strip}", "--reject", "-", stdin=patch.data, check=False)
     found: list[tuple[str, list[list[str]]]] = []
     for name in patch.touched:
         path = farm / f"{name}.rej"

@@ -1,22 +1,32 @@
-"""Read a series from a quilt folder, a folder of patches, a mailbox, or a single patch.
+"""Read a series from whatever people keep it in.
 
-patches/<name>/series        patch file names in order; blank lines and # comments are allowed
-patches/<name>/series.toml   summary, module, design, applies-to, axes; subject and message-id of the mail
-                             to reply to, if it is not the first patch
+    NAME                    a folder below patches/: a quilt ``series`` file, the patches, series.toml
+    FOLDER                  the same anywhere, a folder of patches or mails, or a maildir
+    FILE                    a mailbox, mail, patch or diff, packed or not
+    REPOSITORY#BASE..TOPIC  commits of a git repository
+    TREE, TREE#REF          what the working tree of a kernel checkout has on top of HEAD, or of REF
+    MESSAGE-ID, URL         a thread of a public-inbox archive such as lore.kernel.org, by b4
+
+patches/<name>/series.toml has summary, module, design, applies-to, axes; subject and message-id of the mail
+to reply to, if it is not the cover letter or the first patch.
 """
 
 from __future__ import annotations
 
-import email
-import email.policy
 import os
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kmodpipe.series.model import Patch, Series, git, is_diff, read_patch
+from kmodpipe.series import containers, from_git, from_list
+from kmodpipe.series.diff import read_patch
+from kmodpipe.series.mail import Item
+from kmodpipe.series.model import Patch, Series
+from kmodpipe.series.numbering import Order, Selection, select, tag_of
 from kmodpipe.util import paths, toml
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.files import temporary
@@ -24,10 +34,9 @@ from kmodpipe.util.workers import Pool
 
 UNPATCHED = "unpatched"
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
-_NUMBERED = re.compile(r"\[[^\]]*\bPATCH\b[^\]]*?\b(\d+)/(\d+)[^\]]*\]", re.IGNORECASE)
-_MAX_BYTES = 64 * 1024 * 1024
-_MAX_MESSAGES = 1000
 _NAME_LENGTH = 60
+# The subject of a cover letter as git format-patch leaves it to be written.
+_UNWRITTEN = "*** SUBJECT HERE ***"
 
 
 class _Meta(BaseModel):
@@ -52,20 +61,34 @@ def available(patches_dir: Path) -> tuple[str, ...]:
 
 
 def load(arg: str, patches_dir: Path) -> Series:
-    """Return the series named ``arg`` below ``patches_dir``, or read from the folder or file of that path.
+    """Return the series that ``--series ARG`` names; see above.
 
-    Raise UserError for an unknown name (with similar ones), and for a series that is malformed.
+    Raise UserError for an unknown name (with similar ones), and for a series that is malformed or not whole;
+    InfraError if a list's archive cannot be reached.
     """
     if arg in available(patches_dir):
-        return _load_folder(arg, patches_dir / arg, f"{patches_dir.name}/{arg}")
+        loaded = _load_folder(arg, patches_dir / arg, f"{patches_dir.name}/{arg}")
+        return loaded if loaded.design else replace(loaded, design=arg)
     path = paths.expanded(arg)
-    if paths.is_dir(path):
+    if paths.is_dir(path) and not from_git.is_checkout(path):
         return _load_folder(_name_of(path.resolve().name), path, str(path))
     if paths.is_file(path):
-        return _load_file(path)
+        return _load_items(
+            containers.read_file(path, path.name), _name_of(containers.stem(path.name)), str(path)
+        )
+    if from_list.is_message(arg):
+        with temporary("list") as folder:
+            files, said = from_list.fetch(arg, folder)
+            mails = [one for file in files for one in containers.read_file(file, file.name)]
+            loaded = _load_items(mails, "", arg)
+        return replace(loaded, notices=(*said, *loaded.notices))
+    if paths.is_dir(paths.expanded(from_git.repository_of(arg))):
+        name, items, said = from_git.read(arg)
+        loaded = _load_items(items, _name_of(name), arg, Order.LISTED)
+        return replace(loaded, notices=(*said, *loaded.notices))
     if "/" in arg or arg.startswith((".", "~")):
         raise UserError(f"no such series: {arg} is neither a folder nor a file", where="--series")
-    hint = "or give a folder of patches, or an mbox file"
+    hint = "or give a folder of patches, a mailbox, REPOSITORY#BASE..TOPIC, or a Message-ID of a list"
     raise unknown_name("series", arg, available(patches_dir), where=str(patches_dir), hint=hint)
 
 
@@ -92,30 +115,64 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
         if paths.exists(own) and not paths.is_file(own):
             raise UserError(f"{own.name} is not a file", where=str(own))
     meta = _read_meta(folder / "series.toml")
-    if listing.is_file():
-        names = _read_listing(listing)
-    else:
-        names = sorted(p.name for p in folder.iterdir() if p.suffix == ".patch")
-    if not names:
-        raise UserError("the series holds no patch", where=str(folder))
     where = str(listing if listing.is_file() else folder)
-    files = [(patch_name, _patch_file(folder, patch_name, where)) for patch_name in names]
-    # In parallel: each patch takes a run of git.
-    with Pool(os.cpu_count()) as pool:
-        patches = tuple(pool.map(lambda f: read_patch(f[0], f[1], _read_bytes(f[1]), where=str(f[1])), files))
-    subject, message_id = _head(patches[0].data)
-    return Series(
-        name=name,
-        design=meta.design or name,
-        summary=meta.summary,
+    strips: dict[str, int | None] = {}
+    if listing.is_file():
+        strips = _read_listing(listing)
+        items, order = _files(folder, strips, where), Order.LISTED
+    elif containers.is_maildir(folder):
+        items, order = containers.read_maildir(folder), Order.MAILS
+    else:
+        names = sorted(p.name for p in folder.iterdir() if containers.is_patch_name(p.name))
+        items, order = _files(folder, names, where), Order.NAMED
+    chosen = select(items, order, where)
+    if not chosen.patches:
+        raise UserError("the series holds no patch", where=str(folder))
+    made = _series(name, chosen, origin, strips, by_name=order is not Order.MAILS)
+    return replace(
+        made,
+        design=meta.design or "",
+        summary=meta.summary or made.summary,
         module=meta.module,
         applies_to=meta.applies_to,
-        patches=patches,
-        origin=origin,
         axes=meta.axes,
-        subject=meta.subject or subject,
-        message_id=meta.message_id or message_id,
+        subject=meta.subject or made.subject,
+        message_id=meta.message_id or made.message_id,
+        notices=(*made.notices, *_not_read(folder, strips or None, order)),
     )
+
+
+def _files(folder: Path, names: Iterable[str], where: str) -> list[Item]:
+    """Return the patches and mails in the files of a folder, in this order."""
+    files = [(name, _patch_file(folder, name, where)) for name in names]
+    # In parallel: each patch takes some runs of git.
+    with Pool(os.cpu_count()) as pool:
+        found = list(pool.map(lambda f: containers.read_file(f[1], f[0]), files))
+    items: list[Item] = []
+    for (name, _), own in zip(files, found, strict=True):
+        # The order of several patches in one file is that of the file's name.
+        items += [replace(one, name=name) for one in own]
+    return items
+
+
+def _not_read(folder: Path, listed: Iterable[str] | None, order: Order) -> tuple[str, ...]:
+    """Return a notice that names the files of a folder that are no part of the series."""
+    if order is Order.MAILS:
+        return ()
+    known = {*listed} if listed is not None else set()
+    left = sorted(
+        p.name
+        for p in folder.iterdir()
+        if p.name not in ("series", "series.toml")
+        and p.name not in known
+        and not p.name.startswith(".")
+        and (listed is None) != containers.is_patch_name(p.name)
+    )
+    if not left:
+        return ()
+    more = f" and {len(left) - 6} more" if len(left) > 6 else ""
+    why = "not in the series file" if listed is not None else "not of a kind that is read"
+    return (f"{', '.join(left[:6])}{more}: {why}, and not part of the series",)
 
 
 def _patch_file(folder: Path, name: str, where: str) -> Path:
@@ -142,27 +199,9 @@ def _resolved(path: Path, where: str) -> Path:
         raise UserError(f"{path.name} cannot be read: {e}", where=where) from e
 
 
-def _head(mail: bytes) -> tuple[str, str]:
-    """Return Subject and Message-ID of a mail; each is empty if the mail has none."""
-    head = mail.partition(b"\n\n")[0] + b"\n\n"
-    subject, message_id = (" ".join(_header(head, name).split()) for name in ("Subject", "Message-ID"))
-    return subject, message_id
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as f:
-            data = f.read(_MAX_BYTES + 1)
-    except OSError as e:
-        raise UserError(f"{path.name} cannot be read: {e.strerror}", where=str(path)) from e
-    if len(data) > _MAX_BYTES:
-        raise UserError(f"larger than {_MAX_BYTES >> 20} MiB: no patch is", where=str(path))
-    return data
-
-
 def _read_text(path: Path) -> str:
     try:
-        return _read_bytes(path).decode()
+        return containers.read_bytes(path).decode()
     except UnicodeDecodeError as e:
         raise UserError(f"{path.name} is not text in UTF-8: {e}", where=str(path)) from e
 
@@ -176,110 +215,83 @@ def _read_meta(path: Path) -> _Meta:
     return meta
 
 
-def _read_listing(listing: Path) -> list[str]:
-    names: list[str] = []
-    for number, raw in enumerate(_read_text(listing).splitlines(), 1):
+def _read_listing(listing: Path) -> dict[str, int | None]:
+    """Return the names in a quilt series file in order, each with the ``-p`` that is given for it."""
+    names: dict[str, int | None] = {}
+    for number, raw in enumerate(_read_text(listing).removeprefix("\ufeff").splitlines(), 1):
         words = re.sub(r"(^|\s)#.*$", "", raw).split()
         if not words:
             continue
         where = f"{listing}:{number}"
         name, *options = words
+        if name.startswith(("+", "-")) and options:
+            raise UserError(
+                f"guards such as {name} are not supported", where=where, hint="list what is to be applied"
+            )
+        strip = None
         for option in options:
-            if option != "-p1":
-                raise UserError(f"{option} is not supported, patches are applied with -p1", where=where)
+            if option not in ("-p0", "-p1"):
+                raise UserError(
+                    f"{option} is not supported: patches are applied with -p0 or -p1", where=where
+                )
+            strip = int(option[2])
         if name.startswith("/") or ".." in name.split("/"):
             raise UserError(f"patch {name} lies outside the series' folder", where=where)
         if name in names:
             raise UserError(f"patch {name} is listed twice", where=where)
-        names.append(name)
+        names[name] = strip
     return names
 
 
-# -- mailboxes and single patches --------------------------------------------------------------------
-def _load_file(path: Path) -> Series:
-    data = _read_bytes(path)
-    plain = path.suffix in (".patch", ".diff") and not data.startswith(b"From ")
-    if plain or re.match(rb"\s*(diff --git |--- )", data):
-        patches: tuple[Patch, ...] = (read_patch(path.name, path, data, where=str(path)),)
-        head = _head(data)
-    else:
-        patches, head = _load_mailbox(path, data)
-    name, summary = _name_of(path.stem), f"{len(patches)} patches from {path.name}"
-    return Series(name, name, summary, None, (), patches, str(path), subject=head[0], message_id=head[1])
+# -- patches -----------------------------------------------------------------------------------------
+def _load_items(items: list[Item], name: str, origin: str, order: Order = Order.MAILS) -> Series:
+    """Return the series in a file, commits or a thread; without ``name`` it is named by its subject."""
+    chosen = select(items, order, origin)
+    if not chosen.patches:
+        hint = "a patch is a mail with a diff, or a diff as git or diff -u make it"
+        raise UserError("no message in it carries a patch", where=origin, hint=hint)
+    first = chosen.cover or chosen.patches[0]
+    return _series(name or _name_of(tag_of(first.subject).bare), chosen, origin, {}, by_name=False)
 
 
-def _load_mailbox(path: Path, data: bytes) -> tuple[tuple[Patch, ...], tuple[str, str]]:
-    """Return a mailbox's patches, and Subject and Message-ID of its cover letter or else its first patch.
-
-    The patches are the messages with a diff that are no replies, in the order of their [PATCH n/m].
-    """
-    found: list[tuple[str, bytes]] = []
-    heads: list[tuple[str, str]] = []
-    with temporary("mbox") as folder:
-        # git parses the mails as git am does: transfer encodings, >From, line ends.
-        split = git(folder, "mailsplit", "-b", f"-o{folder}", stdin=data, check=False)
-        if split.returncode != 0:
-            raise UserError("git cannot read this mailbox", where=str(path), detail=split.tail)
-        messages = sorted(folder.glob("[0-9]*"))
-        if len(messages) > _MAX_MESSAGES:
-            raise UserError(f"it holds more than {_MAX_MESSAGES} messages", where=str(path))
-        for message in messages:
-            raw = message.read_bytes()
-            diff = folder / "diff"
-            done = git(folder, "mailinfo", "msg", "diff", stdin=raw, check=False)
-            if done.returncode != 0 or not diff.is_file():
-                raise UserError(f"git cannot read message {message.name}", where=str(path), detail=done.tail)
-            subject = _header(raw, "Subject")
-            heads.append(_head(raw))
-            content = diff.read_bytes()
-            if content.strip() and is_diff(content):
-                found.append((" ".join(subject.split()), content))
-    fresh = [one for one in found if not re.match(r"re:", one[0], re.IGNORECASE)]
-    ordered = _in_order(fresh or found, path)
-    if not ordered:
-        raise UserError("no message in it carries a patch", where=str(path))
-    patches = tuple(
-        read_patch(_patch_name(number, subject), path, content, where=f"{path}: {subject}")
-        for number, (subject, content) in enumerate(ordered, 1)
-    )
-    return patches, _first_mail(heads, ordered[0][0])
-
-
-def _first_mail(heads: list[tuple[str, str]], first_patch: str) -> tuple[str, str]:
-    """Return the cover letter among these mails, else the one with the first patch."""
-    covers = [
-        head
-        for head in heads
-        if (match := _NUMBERED.search(head[0]))
-        and int(match[1]) == 0
-        and not head[0].lower().startswith("re:")
+def _series(
+    name: str, chosen: Selection, origin: str, strips: dict[str, int | None], *, by_name: bool
+) -> Series:
+    """Return the series of the chosen patches, which are named by their files or by their subjects."""
+    numbered = [
+        (one.name if by_name else _patch_name(number, one), one)
+        for number, one in enumerate(chosen.patches, 1)
     ]
-    own = [head for head in heads if head[0] == first_patch]
-    return next(iter([*covers, *own]), ("", ""))
+    with Pool(os.cpu_count()) as pool:
+        patches: Sequence[Patch] = tuple(
+            pool.map(lambda row: _patch(row[0], row[1], strips.get(row[1].name)), numbered)
+        )
+    head = chosen.cover or chosen.patches[0]
+    summary = tag_of(chosen.cover.subject).bare if chosen.cover else ""
+    if summary == _UNWRITTEN:
+        summary = ""
+    return Series(
+        name=name,
+        design="",
+        summary=summary or f"{len(patches)} patch{'es' * (len(patches) != 1)} from {Path(origin).name}",
+        module=None,
+        applies_to=(),
+        patches=tuple(patches),
+        origin=origin,
+        subject=head.subject,
+        message_id=head.message_id,
+        text=chosen.cover.text if chosen.cover else "",
+        notices=chosen.notices,
+    )
 
 
-def _header(message: bytes, name: str) -> str:
-    try:
-        return str(email.message_from_bytes(message, policy=email.policy.default).get(name, ""))
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        # The parser of this policy raises these for some malformed headers.
-        return ""
+def _patch(name: str, item: Item, strip: int | None) -> Patch:
+    made = read_patch(name, item.path, item.diff, where=item.where, strip=strip)
+    return replace(made, text=item.text.partition("\n---\n")[0])
 
 
-def _in_order(found: list[tuple[str, bytes]], path: Path) -> list[tuple[str, bytes]]:
-    """Return the patches in the order of their [PATCH n/m], or unchanged if not all have one."""
-    numbered = [(_NUMBERED.search(subject), (subject, content)) for subject, content in found]
-    if not all(match for match, _ in numbered):
-        return found
-    keyed = [(int(match[1]), one) for match, one in numbered if match]
-    numbers = [n for n, _ in keyed]
-    twice = next((n for n in numbers if numbers.count(n) > 1), None)
-    if twice is not None:
-        hint = "keep one version of the series in the file"
-        raise UserError(f"it holds patch number {twice} more than once", where=str(path), hint=hint)
-    return [one for _, one in sorted(keyed, key=lambda pair: pair[0])]
-
-
-def _patch_name(number: int, subject: str) -> str:
-    words = re.sub(r"^(\s*\[[^\]]*\])+", "", subject)
-    return f"{number:04}-{re.sub(r'[^A-Za-z0-9._]+', '-', words).strip('-.')[:52] or 'patch'}.patch"
+def _patch_name(number: int, item: Item) -> str:
+    if not item.subject:
+        return item.name
+    words = re.sub(r"[^A-Za-z0-9._]+", "-", tag_of(item.subject).bare).strip("-.")
+    return f"{number:04}-{words[:52] or 'patch'}.patch"

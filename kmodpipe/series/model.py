@@ -1,27 +1,22 @@
-"""Define a series, and read a patch with git.
+"""Define a series and its patches, and run git on untrusted patches.
 
-Only git parses patches (whether it is one, which files it touches). It runs outside any repository and
-without the user's configuration: with ``apply.ignoreWhitespace`` set, say, patches would apply with fuzz.
+git runs outside any repository and without the user's configuration: with ``apply.ignoreWhitespace`` set,
+say, patches would apply with fuzz.
 """
 
 from __future__ import annotations
 
-import codecs
 import errno
-import hashlib
 import os
-import re
 import resource
 import signal
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kmodpipe.util import paths, process
+from kmodpipe.util import process
 from kmodpipe.util.digest import digest_of
-from kmodpipe.util.errors import InfraError, UserError
-from kmodpipe.util.files import temporary
+from kmodpipe.util.errors import InfraError
 from kmodpipe.util.os_errors import from_system
 
 RECIPE = 1
@@ -45,6 +40,10 @@ class Patch:
     touched: tuple[str, ...]
     # The diff, as it is applied.
     data: bytes = field(repr=False, default=b"")
+    # How many leading folders of its file names are removed: 1 for a/ and b/, 0 for none.
+    strip: int = 1
+    # The message of its mail, with the trailers that b4 added; empty for a bare diff.
+    text: str = field(repr=False, default="")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Series:
     """Patches in order, with what series.toml declares about them."""
 
     name: str
-    # Cases give their expected outcomes by design; several series may share one.
+    # Cases give their expected outcomes by design; several series may share one. Empty if it is not declared.
     design: str
     summary: str
     # The module under test: a folder of the tree.
@@ -69,6 +68,10 @@ class Series:
     # Subject and Message-ID of the mail to reply to; empty if unknown.
     subject: str = ""
     message_id: str = ""
+    # The text of the cover letter; empty if there is none.
+    text: str = field(default="", repr=False)
+    # What a reader of the results should know: which version was taken, which files were not read.
+    notices: tuple[str, ...] = ()
 
     def prefixes(self) -> tuple[Series, ...]:
         """Return the series up to each of its patches but the last, as ``name@1``, ``name@2`` …"""
@@ -79,8 +82,8 @@ class Series:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 (hex) of the patches' bytes in order, and of RECIPE."""
-        return digest_of([RECIPE, [p.sha256 for p in self.patches]])
+        """The SHA-256 (hex) of the patches' bytes in order, of how they are applied, and of RECIPE."""
+        return digest_of([RECIPE, [p.sha256 if p.strip == 1 else [p.sha256, p.strip] for p in self.patches]])
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -123,65 +126,3 @@ def _at_most(limit: int, wanted: int) -> int:
     """Return ``wanted``, or this process's hard limit if that is lower."""
     hard = resource.getrlimit(limit)[1]
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-
-
-_SOURCE = re.compile(
-    rb"^diff --git [^\n]*\n(?:(?!diff --git |--- |@@ )[^\n]*\n)*?(?:copy|rename) from ([^\n]*)$", re.MULTILINE
-)
-_ODD_MODE = re.compile(rb"^new (?:file )?mode (?!100[0-7]{3}\b|120000\b)([0-7]{5,7})\s*$", re.MULTILINE)
-
-
-def _sources(data: bytes) -> set[str]:
-    """Return the source files of the patch's copies and renames: git's list of touched files omits them."""
-    found = set()
-    for raw in _SOURCE.findall(data):
-        name = raw.rstrip(b"\r")
-        if name.startswith(b'"'):
-            # git does not accept invalid escapes either.
-            with suppress(ValueError):
-                name = codecs.escape_decode(name.strip(b'"'))[0]
-        found.add(os.fsdecode(name))
-    return found
-
-
-def is_diff(data: bytes) -> bool:
-    """Whether git finds a patch in ``data``, even a damaged one."""
-    with temporary("patch") as folder:
-        done = git(folder, "apply", "--numstat", "-z", "-", stdin=data, check=False)
-    return bool(done.stdout) or "No valid patches" not in done.tail
-
-
-def read_patch(name: str, path: Path, data: bytes, *, where: str) -> Patch:
-    """Return the patch in ``data``. Raise UserError if git cannot read it, or it touches a forbidden file."""
-    touched: set[str] = set()
-    with temporary("patch") as folder:
-        # git lists a renamed file under its new name only: reading the patch in reverse gives the old one.
-        renames = b"rename " in data or b"diff --git " not in data
-        for direction in [(), ("--reverse",)] if renames else [()]:
-            argv = ("apply", *direction, "--numstat", "-z", "-")
-            done = git(folder, *argv, stdin=data, check=False)
-            if done.returncode != 0 or not done.stdout:
-                detail = done.tail if not done.stdout else ""
-                raise UserError(
-                    f"git cannot read patch {name}",
-                    where=where,
-                    detail=detail,
-                    hint="is it complete, and as git format-patch or diff -up made it?",
-                )
-            rows = [row for row in done.stdout.split(b"\0") if row]
-            touched |= {os.fsdecode(row.split(b"\t", 2)[2]) for row in rows}
-    for file in sorted(touched | _sources(data)):
-        if not paths.is_plain(file):
-            raise UserError(
-                f"patch {name} names a file that no patch may touch: {file!r}",
-                where=where,
-                hint="names are relative to the tree's top: a/fs/overlayfs/super.c",
-            )
-    if match := _ODD_MODE.search(data):
-        line = data.count(b"\n", 0, match.start()) + 1
-        raise UserError(
-            f"patch {name} makes something other than a file: mode {match[1].decode()}",
-            where=f"{where}:{line}",
-            hint="a tree has files (100644, 100755) and symbolic links (120000)",
-        )
-    return Patch(name, path, hashlib.sha256(data).hexdigest(), tuple(sorted(touched)), data)

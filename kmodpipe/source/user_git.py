@@ -22,8 +22,9 @@ def run_git(
     check: bool = True,
     stdin: bytes | None = None,
     env: Mapping[str, str] | None = None,
+    whole: bool = False,
 ) -> process.Completed:
-    """Run git in the user's folder.
+    """Run git in the user's folder; ``whole`` is as in `process.run`.
 
     It runs no program that the folder's git configuration names, and fetches no missing objects.
     """
@@ -46,6 +47,7 @@ def run_git(
         env={**QUIET_ENV, **_OFFLINE, **(env or {})},
         check=check,
         stdin=stdin,
+        whole=whole,
     )
 
 
@@ -58,7 +60,7 @@ def state(root: Path) -> dict[str, str]:
     if compared.returncode != 0:
         return {"git-head": head, "git-state": "cannot be told: its repository is not whole"}
     staged = _raw(compared.stdout)
-    worktree = _raw(run_git(root, "diff-files", "--raw", "-z", env=_without_filters(root)).stdout)
+    worktree = _raw(run_git(root, "diff-files", "--raw", "-z", env=without_filters(root)).stdout)
     changed = {name for name, _ in staged} | _really_changed(root, worktree)
     listed = run_git(root, "ls-files", "-o", "-z", "--exclude-standard").stdout.split(b"\0")
     untracked = [n for n in listed if n and not n.endswith(b"/") and not is_product(os.fsdecode(n))]
@@ -66,8 +68,8 @@ def state(root: Path) -> dict[str, str]:
     return {"git-head": head, "git-state": "modified: " + ", ".join(parts) if parts else "clean"}
 
 
-def _without_filters(root: Path) -> dict[str, str]:
-    """Return an environment with which git runs no filter program of the folder's configuration."""
+def without_filters(root: Path) -> dict[str, str]:
+    """Return an environment for `run_git` in which no filter of the folder's configuration runs."""
     listed = run_git(root, "config", "-z", "--name-only", "--get-regexp", r"^filter\.", check=False)
     names = sorted({os.fsdecode(n) for n in listed.stdout.split(b"\0") if n})
     env = {"GIT_CONFIG_COUNT": str(len(names))}

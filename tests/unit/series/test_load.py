@@ -41,7 +41,7 @@ def test_a_quilt_folder_is_read_in_its_order_with_its_declaration(tmp_path: Path
 @pytest.mark.parametrize(
     ("listing", "toml", "said"),
     [
-        ("a.patch -p0\n", "", "-p0 is not supported"),
+        ("a.patch -p0\n", "", "listed with -p0, and has a/ and b/"),
         ("a.patch -R\n", "", "-R is not supported"),
         ("../../outside.patch\n", "", "outside the series' folder"),
         ("link.patch\n", "", "outside the series' folder"),
@@ -120,8 +120,9 @@ def test_a_mailbox_gives_its_patches_by_number_and_decoded(tmp_path: Path) -> No
     assert b'+mainmenu "x=y"' in loaded.patches[1].data
 
     (tmp_path / "twice.mbox").write_text(text + mail("[PATCH 1/2] toy: B", diff(first, tmp_path / "w4")))
-    with pytest.raises(UserError, match="number 1 more than once"):
-        series.load(str(tmp_path / "twice.mbox"), tmp_path)
+    newest = series.load(str(tmp_path / "twice.mbox"), tmp_path)
+    assert newest.digest == loaded.digest
+    assert "v1 and v2 are there: v2 is tested" in newest.notices
     (tmp_path / "none.mbox").write_text(mail("hello", "No patch here."))
     with pytest.raises(UserError, match="no message in it carries a patch"):
         series.load(str(tmp_path / "none.mbox"), tmp_path)
@@ -129,7 +130,7 @@ def test_a_mailbox_gives_its_patches_by_number_and_decoded(tmp_path: Path) -> No
 
 def test_what_a_reply_goes_to_is_the_cover_letter_or_what_the_series_says(tmp_path: Path) -> None:
     patch = diff(toy_header("int B;"), tmp_path / "w1")
-    one = mail("[PATCH 1/1] toy: B", "Why.\n---\n" + patch)
+    one = mail("[PATCH v3 1/1] toy: B", "Why.\n---\n" + patch)
     cover = mail("[PATCH v3 0/1] toy:\n things", "A letter.").replace(
         "Date:", "Message-ID: <cover@x>\nDate:", 1
     )
@@ -138,13 +139,13 @@ def test_what_a_reply_goes_to_is_the_cover_letter_or_what_the_series_says(tmp_pa
     )
     for name, text, wanted in (
         ("covered", reply + cover + one, ("[PATCH v3 0/1] toy: things", "<cover@x>")),
-        ("bare", reply + one, ("[PATCH 1/1] toy: B", "")),
+        ("bare", reply + one, ("[PATCH v3 1/1] toy: B", "")),
     ):
         (tmp_path / f"{name}.mbox").write_text(text)
         loaded = series.load(str(tmp_path / f"{name}.mbox"), tmp_path)
         assert (loaded.subject, loaded.message_id) == wanted
     root = folder_of(tmp_path / "patches", {"a.patch": one, "b.patch": patch})
-    assert series.load("fix", root).subject == "[PATCH 1/1] toy: B"
+    assert series.load("fix", root).subject == "[PATCH v3 1/1] toy: B"
     folder_of(root, {"a.patch": one}, 'subject = "[PATCH 0/1] mine"\nmessage-id = "<m@x>"\n')
     loaded = series.load("fix", root)
     assert (loaded.subject, loaded.message_id) == ("[PATCH 0/1] mine", "<m@x>")

@@ -1,0 +1,56 @@
+"""Judge the results of a series without a design by comparison with the control. Pure.
+
+No rule says what such a series is expected to do. A case of it whose goal is not met fails, unless the tree
+without the series shows the same: what was broken before is no failure of the series.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kmodpipe.kconfig.matrix import CONTROL
+from kmodpipe.results.effects import control_of
+from kmodpipe.results.model import CaseResult, CellResult, Run, Verdict
+from kmodpipe.util.text import one_line
+
+
+def judged_against_control(run: Run) -> Run:
+    """Return *run* with these results judged anew; others stay. Judging twice changes nothing more."""
+    return replace(run, cells=tuple(_cell(run, cell) for cell in run.cells))
+
+
+def _cell(run: Run, cell: CellResult) -> CellResult:
+    if cell.variant == CONTROL or not any(case.by_goal for case in cell.cases):
+        return cell
+    control = control_of(run, cell)
+    cases = tuple(_case(case, control.case(case.case) if control else None) for case in cell.cases)
+    return replace(cell, cases=cases)
+
+
+def _case(after: CaseResult, before: CaseResult | None) -> CaseResult:
+    # A flaky case has no goal_met: it is a failure of its own kind.
+    if not after.by_goal or after.goal_met is None:
+        return after
+    seen, wanted = one_line(after.outcome), one_line(after.expected)
+    if before is None or before.verdict is Verdict.SKIP:
+        if after.goal_met:
+            return after
+        text = f"expected {wanted}, observed {seen}; nothing to compare with: not run without the series"
+        return replace(after, verdict=Verdict.FAIL, message=text)
+    then = one_line(before.word)
+    if before.goal_met is None:
+        if after.goal_met:
+            return after
+        text = f"expected {wanted}, observed {seen}; no verdict to compare with: {then} without the series"
+        return replace(after, verdict=Verdict.ERROR, message=text)
+    if after.goal_met:
+        how = "as without the series" if before.goal_met else f"fixed: {then} without the series"
+        return replace(after, message=f"observed {seen}, the case's goal; {how}")
+    if before.goal_met:
+        text = f"expected {wanted}, observed {seen}: regressed, the tree without the series observed {then}"
+        return replace(after, verdict=Verdict.FAIL, message=text)
+    if before.word == after.word:
+        text = f"still failing as before: observed {seen}, as without the series, where {wanted} is the goal"
+        return replace(after, verdict=Verdict.PASS, message=text, failures=0)
+    text = f"expected {wanted}, or {then} as without the series; observed {seen}"
+    return replace(after, verdict=Verdict.FAIL, message=text)
