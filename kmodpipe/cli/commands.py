@@ -31,7 +31,7 @@ from kmodpipe.cli.options import (
     TreeOptions,
 )
 from kmodpipe.util import paths
-from kmodpipe.util.errors import ExitCode, KernelFailure, UserError, unknown_name
+from kmodpipe.util.errors import ExitCode, InfraError, KernelFailure, UserError, unknown_name
 from kmodpipe.util.screen import Mode, Screen
 
 if TYPE_CHECKING:

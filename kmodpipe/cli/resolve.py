@@ -52,6 +52,7 @@ def resolve(
         raise UserError(f"two variants with one name: {', '.join(doubled)}")
     with _declared("matrix", project, given.matrix):
         matrix = kconfig.load_matrix(Path(given.matrix).absolute() if given.matrix else project.matrix)
+    choice = _with_controls(choose_cells(matrix, variants, given.flavour, given.cell), matrix, given)
     known = [name for name in given.case if not _is_script(name)]
     scripts = [name for name in given.case if _is_script(name)]
     spec = RunSpec(
@@ -60,7 +61,9 @@ def resolve(
         matrix=matrix,
         module=only_module(loaded, matrix, given.module),
         series=loaded,
-        choice=_with_controls(choose_cells(matrix, variants, given.flavour, given.cell), matrix, given),
+        cells=choice.cells,
+        chosen=choice.chosen,
+        companions=choice.companions,
         out=Path(given.out).absolute(),
         jobs=given.jobs or project.jobs,
         runtime=given.runtime,
