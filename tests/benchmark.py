@@ -205,7 +205,7 @@ def starved(report: Report, work: Path) -> None:
         with (project / "pyproject.toml").open("a") as settings:
             settings.write(f"\n[tool.kmodpipe.deadlines]\npatience = {patience}\n")
         out = work / f"starved-{patience}"
-        argv = [sys.executable, "-m", "invoke", "test", "--cell", CELL, "--out", str(out)]
+        argv = [sys.executable, "-m", "invoke", "test", "--no-control", "--cell", CELL, "--out", str(out)]
         argv += ["--case", str(REPO / "tests/faults/kernel/use.sh"), "--repeat", str(STARVED)]
         subprocess.run(argv, cwd=project, env={**os.environ, **path}, capture_output=True, check=False)
         (case,) = (c["cases"][0] for c in cells(out / "latest") if c["cell"] == CELL)
@@ -224,7 +224,7 @@ def small(report: Report, cache: Path, work: Path) -> None:
         shutil.rmtree(cache / "store" / "module" / key)
         modules += step_seconds(invoke(cache, work / "modules", "build").out, "module")
     report.row("one more cell of the series, build", modules, 5)
-    case = ("--cell", CELL, "--case", "uuid-remount-index-nouuid")
+    case = ("--no-control", "--cell", CELL, "--case", "uuid-remount-index-nouuid")
     runs = [invoke(cache, work / "case", "test", *case).out.resolve() for _ in range(5)]
     report.row("kernel to /init", [s for r in runs for s in cell_property(r, "kernel-to-init-seconds")], 2)
     report.row(
@@ -238,7 +238,7 @@ def small(report: Report, cache: Path, work: Path) -> None:
     report.console.print(f"containers started by those: {containers_started(began, time.time())}")
     script = work / "flood.sh"
     script.write_text(FLOOD)
-    flooded = invoke(cache, work / "flood", "test", "--cell", CELL, "--case", str(script))
+    flooded = invoke(cache, work / "flood", "test", "--no-control", "--cell", CELL, "--case", str(script))
     report.row("our process while a guest prints", [flooded.peak_mib], 150, "MiB")
 
 

@@ -71,8 +71,11 @@ def remove_old(
     screen: Screen,
     *,
     names: builder_image.Names | None = None,
+    dry_run: bool = False,
 ) -> int:
     """Remove unused builder images and nameless images below them; return how many builder images.
+
+    With ``dry_run`` they stay, and are listed.
 
     Prints which images that this checkout does not use are kept, and why. Raises InfraError if the engine
     fails.
@@ -92,13 +95,17 @@ def remove_old(
             if why := _reason_to_keep(str(one.id), images, cache, busy):
                 screen.say(f"kept {name_and_size}: {why}")
                 continue
+            removed += 1
+            if dry_run:
+                screen.say(f"would remove {name_and_size}")
+                continue
             for name in one.tags:
                 # Without force: the engine refuses if a container was created from it meanwhile.
                 client.images.remove(name)
             shutil.rmtree(_notes(cache, str(one.id)), ignore_errors=True)
             screen.say(f"removed {name_and_size}")
-            removed += 1
-        _prune(client)
+        if not dry_run:
+            _prune(client)
     return removed
 
 

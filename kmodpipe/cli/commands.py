@@ -6,7 +6,6 @@ cached `invoke build` answer at once.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -353,41 +352,14 @@ def _publisher(call: Invocation) -> Publisher:
 
 # -- clean ------------------------------------------------------------------------------------------
 def clean(options: CleanOptions, call: Invocation) -> int:
-    """Remove built artifacts and leftovers from the cache (--all: everything), results, old builder images.
+    """Free the cache: built artifacts, leftovers, old builder images (--all: fetched trees, too).
+
+    Results stay. --results removes runs instead: it lists them and asks first; --keep N keeps the newest, and
+    the last complete one with them. --dry-run lists only.
 
     A builder image is old if this cache has used it, and it is not used now by this checkout or a container,
     nor was in the last two weeks by another checkout. The others are kept, and listed with the reason.
     """
-    from kmodpipe import source
-    from kmodpipe.build import image_cleanup
-    from kmodpipe.build.runtime import DockerRuntime, docker_engine
-    from kmodpipe.cache import users
-    from kmodpipe.cache.place import cache_folder
-    from kmodpipe.cache.store import Store
-    from kmodpipe.pipeline.run_folder import remove_runs
-    from kmodpipe.util.files import size_mib
+    from kmodpipe.cli import clean as cleaning
 
-    cache, screen = cache_folder(), call.screen
-    with users.alone(cache, screen.say):
-        freed = size_mib(cache)
-        store = Store(cache)
-        swept = old = 0
-        try:
-            client = docker_engine.connect()
-            swept += DockerRuntime(client, "").sweep()
-            old = image_cleanup.remove_old(client, call.project().images, cache, screen)
-        except InfraError as e:
-            screen.warn(f"containers and builder images were not cleaned: {e.what}")
-        swept += store.sweep()
-        shutil.rmtree(store.root, ignore_errors=True)
-        runs = remove_runs(Path(options.out))
-        if options.all:
-            source.remove_trees(cache)
-            for name in ("git", "downloads"):
-                shutil.rmtree(cache / name, ignore_errors=True)
-        freed -= size_mib(cache)
-    screen.print(
-        f"{freed} MiB freed in {cache}; {swept} leftovers of dead runs, {runs} results and "
-        f"{old} old builder images removed"
-    )
-    return ExitCode.OK
+    return cleaning.clean(options, call)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.logs import known_benign
 from kmodpipe.pipeline import cell_choice
 from kmodpipe.pipeline.cell_choice import Choice, choose_cells
+from kmodpipe.pipeline.config import Project
 from kmodpipe.pipeline.module_folder import changed_folders, changes, only_module
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.series import Series
-from kmodpipe.util import paths, process
+from kmodpipe.util import paths, process, toml
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.screen import Screen
 
@@ -43,9 +45,11 @@ def resolve(
         raise UserError("--jobs is a number from 1 up", hint="0 means one a processor")
     if given.runtime not in RUNTIMES:
         raise unknown_name("runtime", given.runtime, RUNTIMES)
-    tree = source.resolve(given.tree or project.tree, project.trees)
+    with _declared("tree", project, given.tree):
+        tree = source.resolve(given.tree or project.tree, project.trees)
     names = [name for name in given.series or project.series if name != "none"]
-    whole = tuple(series.load(name, project.patches) for name in names)
+    with _declared("series", project, given.series):
+        whole = tuple(series.load(name, project.patches) for name in names)
     loaded = tuple(p for one in whole for p in (*one.prefixes(), one)) if given.each_patch else whole
     for notice in dict.fromkeys(f"series {s.name}: {text}" for s in whole for text in s.notices):
         call.screen.warn(notice)
@@ -55,7 +59,9 @@ def resolve(
     variants = [CONTROL_VARIANT, *(Variant(s.name, s.design, s.axes, s.partial) for s in loaded)]
     if doubled := _doubled(variant.name for variant in variants):
         raise UserError(f"two variants with one name: {', '.join(doubled)}")
-    matrix = kconfig.load_matrix(Path(given.matrix).absolute() if given.matrix else project.matrix)
+    with _declared("matrix", project, given.matrix):
+        matrix = kconfig.load_matrix(Path(given.matrix).absolute() if given.matrix else project.matrix)
+    choice = _with_controls(choose_cells(matrix, variants, given.flavour, given.cell), matrix, given)
     known = [name for name in given.case if not _is_script(name)]
     scripts = [name for name in given.case if _is_script(name)]
     module = only_module(whole, matrix, given.module) if isinstance(values, BuildOptions) else ""
@@ -68,7 +74,9 @@ def resolve(
         matrix=matrix,
         module=module,
         series=loaded,
-        choice=_with_controls(choose_cells(matrix, variants, given.flavour, given.cell), matrix, given),
+        cells=choice.cells,
+        chosen=choice.chosen,
+        companions=choice.companions,
         out=Path(given.out).absolute(),
         jobs=given.jobs or project.jobs,
         runtime=given.runtime,
@@ -85,6 +93,19 @@ def resolve(
     if not cases_too:
         return spec
     return _with_cases(spec, declared, known, scripts, _retries(given))
+
+
+@contextmanager
+def _declared(field: str, project: Project, given: object) -> Iterator[None]:
+    """Name the line of the project's file in an error about a default, which was not *given* as an option."""
+    try:
+        yield
+    except UserError as e:
+        if given:
+            raise
+        line = toml.place(project.file, ("tool", "kmodpipe", field))
+        where = f"{e.where}, named in {line}" if e.where else line
+        raise UserError(e.what, where=where, detail=e.detail, hint=e.hint) from None
 
 
 def _with_controls(choice: Choice, matrix: Matrix, given: RunOptions) -> Choice:

@@ -31,7 +31,7 @@ class Choice:
     # The cells that each pattern of --cell chose, by the pattern; empty if there is none.
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # The control's cells that were not chosen: some of them are compared with.
-    companions: frozenset[str] = frozenset()
+    companions: tuple[str, ...] = ()
 
 
 def choose_cells(
@@ -72,7 +72,7 @@ def with_controls(choice: Choice, matrix: Matrix, control: Variant) -> Choice:
     have = {cell.id for cell in choice.cells}
     found = {one.id: one for own in choice.cells for one in controls.of(own) if one.id not in have}
     cells = sorted((*found.values(), *choice.cells), key=lambda cell: not cell.variant.is_control)
-    return replace(choice, cells=tuple(cells), companions=frozenset(found))
+    return replace(choice, cells=tuple(cells), companions=tuple(found))
 
 
 def without_controls(choice: Choice) -> Choice:
@@ -123,7 +123,7 @@ def settle(choice: Choice, matrix: Matrix, control: Variant, tree: Tree) -> Choi
             if kconfig.illegal(one.own_requests, one.requested, index) is None:
                 needed.add(one.id)
                 break
-    kept = choice.companions & needed
+    kept = tuple(i for i in choice.companions if i in needed)
     cells = tuple(c for c in choice.cells if c.id not in choice.companions or c.id in kept)
     return replace(choice, cells=cells, companions=kept)
 

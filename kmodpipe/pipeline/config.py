@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kmodpipe.source import TreeSpec
 from kmodpipe.util import paths, shipped, toml
-from kmodpipe.util.errors import UserError
+from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.vm.limits import Deadlines
 
 
@@ -81,18 +81,22 @@ def load(root: Path) -> Project:
     ).get("tool", {})
     if "kmodpipe" not in table:
         raise UserError("pyproject.toml has no [tool.kmodpipe]", where=str(path))
-    settings = toml.validate(_Table, table["kmodpipe"], "[tool.kmodpipe]", path)
+    settings = toml.validate(_Table, table["kmodpipe"], "[tool.kmodpipe]", path, at=("tool", "kmodpipe"))
     trees = {
-        name: toml.validate(TreeSpec, {"name": name, **given}, f"[tool.kmodpipe.trees.{name}]", path)
+        name: toml.validate(
+            TreeSpec,
+            {"name": name, **given},
+            f"[tool.kmodpipe.trees.{name}]",
+            path,
+            at=("tool", "kmodpipe", "trees", name),
+        )
         for name, given in settings.trees.items()
     }
     known = [f.name for f in fields(Deadlines)]
-    if set(settings.deadlines) - set(known):
-        raise UserError(
-            "[tool.kmodpipe.deadlines] names a deadline that does not exist",
-            where=str(path),
-            hint=f"there are: {', '.join(known)}",
-        )
+    for name in settings.deadlines:
+        if name not in known:
+            place = ("tool", "kmodpipe", "deadlines", name)
+            raise unknown_name("deadline", name, known, where=toml.place(path, place))
     deadlines = Deadlines(**settings.deadlines)
     return Project(
         root=root,

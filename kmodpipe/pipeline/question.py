@@ -37,7 +37,8 @@ EXEMPT: Mapping[type, Mapping[str, str]] = {
     RunSpec: {
         "tree": "where the tree comes from; its identity is compared",
         "head": "which commit the tree is; its identity is compared",
-        "latest": "which commit the tree is; its identity is compared",
+        "companions": "how cells came to be chosen; the cells themselves are compared",
+        "skip_illegal": "a cell that is ruled out runs no case either way",
         "out": _PLACE,
         "jobs": _WORK,
         "share": "artifacts from a registry are the same as built here, by key and digest",
@@ -77,7 +78,7 @@ EXEMPT: Mapping[type, Mapping[str, str]] = {
 
 OF_A_JOB: Mapping[str, str] = {
     "cells": "a job has some of the plan's; each is made of the matrix and the series, which are compared",
-    "selected": "a job's cells are always a selection; the plan says whether its own are",
+    "chosen": "a job's cells are always a selection; the plan says whether its own are",
     "allow_empty": "a job may have cells without a case for them; the plan says whether the whole run may",
 }
 """The fields of a `RunSpec` that differ between the jobs of one plan, and why these are parts of one run."""
@@ -91,7 +92,7 @@ WORDS: Mapping[str, str] = {
     "benign": "the known benign reports",
     "retries": "how often cases run",
     "runtime": "where builds run",
-    "selected": "whether cells were chosen",
+    "chosen": "how cells were chosen",
     "allow_empty": "whether a run may be empty",
     "program": "kmodpipe itself",
     "recipes": "the recipes for kernels and guests",

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ _LATEST_HINT = "it is a link that kmodpipe makes: move away what has its name"
 class RunFolder:
     """Creates ``OUT/<run>``; `complete` points ``OUT/latest`` to it.
 
-    As a context manager it marks the run as ended; before that, `remove_runs` does not remove it.
+    As a context manager it marks the run as ended; before that, `ended_runs` leaves it out.
     """
 
     def __init__(self, out: Path) -> None:
@@ -126,20 +126,28 @@ def _sweep_runs(out: Path) -> None:
                 (run / _OWNER).write_text(_ENDED)
 
 
-def remove_runs(out: Path) -> int:
-    """Remove the folders of ended runs below ``out``, and return how many there were.
+def ended_runs(out: Path, *, keep: int = 0) -> tuple[Path, ...]:
+    """Return the folders of ended runs below ``out`` that may be removed, the oldest first.
+
+    The newest ``keep`` stay, and the last complete one if any stays.
+    """
+    ended = [run for run, owner in _run_folders(out) if not process_id.runs(owner)]
+    if keep:
+        last = (out / "latest").resolve()
+        ended = [run for run in ended[:-keep] if run.resolve() != last]
+    return tuple(ended)
+
+
+def remove(runs: Iterable[Path], out: Path) -> None:
+    """Remove folders of runs below ``out``, as far as they can be removed.
 
     Other files in ``out`` stay; ``out`` itself is removed if it is empty then.
     """
-    removed = 0
-    for run, owner in _run_folders(out):
-        if not process_id.runs(owner):
-            shutil.rmtree(run, ignore_errors=True)
-            removed += 1
+    for run in runs:
+        paths.remove(run)
     sweep_parts(out)
     latest = out / "latest"
     if latest.is_symlink() and not latest.exists():
         latest.unlink()
     with suppress(OSError):
         out.rmdir()
-    return removed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kmodpipe.judge.attempts import RetryPolicy
@@ -26,7 +26,7 @@ class RunSpec:
     # The folder of the module under test, below the tree.
     module: str
     series: tuple[Series, ...]
-    choice: Choice
+    cells: tuple[Cell, ...]
     # The folder for results.
     out: Path
     jobs: int
@@ -35,6 +35,10 @@ class RunSpec:
     share: str = ""
     # The tree's moving branch head instead of its pinned commit.
     head: bool = False
+    # The cells that each pattern of --cell chose, by the pattern; empty if there is none.
+    chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # The control's cells that were not chosen, and may be compared with.
+    companions: tuple[str, ...] = ()
     # A chosen cell that the tree rules out is skipped, as the jobs of a plan need it, and no usage error.
     skip_illegal: bool = False
     cases: tuple[Case, ...] = ()
@@ -56,11 +60,6 @@ class RunSpec:
     question: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def cells(self) -> tuple[Cell, ...]:
-        """The cells that run."""
-        return self.choice.cells
-
-    @property
     def flavours(self) -> tuple[Flavour, ...]:
         """The flavours that have a cell."""
         return tuple({cell.flavour.name: cell.flavour for cell in self.cells}.values())
@@ -68,7 +67,16 @@ class RunSpec:
     @property
     def selected(self) -> bool:
         """Whether the cells are a selection of the matrix."""
-        return bool(self.choice.chosen)
+        return bool(self.chosen)
+
+    @property
+    def choice(self) -> Choice:
+        """The cells, and how they were chosen."""
+        return Choice(self.cells, self.chosen, self.companions)
+
+    def with_choice(self, choice: Choice) -> RunSpec:
+        """Return the run with these cells."""
+        return replace(self, cells=choice.cells, chosen=choice.chosen, companions=choice.companions)
 
     def cells_of(self, variant: str, flavour: Flavour | None = None) -> tuple[Cell, ...]:
         """Return the cells of one variant, in one flavour or in all of them."""

@@ -6,7 +6,7 @@ This fetches and builds what is missing (the tree, patched trees, the builder im
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe import series, source
@@ -67,7 +67,7 @@ def fetch_tree(spec: RunSpec, cache: Path, screen: Screen) -> Tree:
 def settled(spec: RunSpec, tree: Tree) -> RunSpec:
     """Return *spec* with the control's cells that its cells are compared with in this tree."""
     choice = cell_choice.settle(spec.choice, spec.matrix, CONTROL_VARIANT, tree)
-    return replace(spec, choice=choice)
+    return spec.with_choice(choice)
 
 
 def control_subject(tree: Tree) -> Subject:

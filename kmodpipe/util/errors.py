@@ -81,11 +81,17 @@ class Interrupted(InfraError):
     """A signal ended the command: what was running is stopped, and nothing is half written."""
 
 
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return the names that are most like ``name``, the nearest first; none if none is like it."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name[:_NAME_SHOWN], names, n=3, cutoff=0.5)
+    return near + [n for n in names if name and name.lower() in n.lower() and n not in near][:3]
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], *, where: str = "", hint: str = "") -> UserError:
     """Return the error for a name that does not exist, with the nearest names."""
     names = sorted(known)
-    near = difflib.get_close_matches(name[:_NAME_SHOWN], names, n=3, cutoff=0.5)
-    near += [n for n in names if name and name.lower() in n.lower() and n not in near][:3]
+    near = nearest(name, names)
     if near:
         known_text = "did you mean " + " or ".join(near) + "?"
     elif names:

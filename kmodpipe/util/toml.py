@@ -1,21 +1,27 @@
-"""Read TOML files into validated models, and report errors by file and field."""
+"""Read TOML files into validated models, and report errors by file, line and field, in words."""
 
 from __future__ import annotations
 
+import datetime
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from kmodpipe.util import document
-from kmodpipe.util.errors import UserError
+from kmodpipe.util.errors import UserError, nearest
 
 _MOST = document.MIB
 # tomllib keeps every beginning of a dotted key: one of 100,000 parts takes more memory than a machine has.
 _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){64}""")
+# So many lines are looked through for the place of a fault.
+_LINES = 2000
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -47,14 +53,25 @@ def parse(text: str, what: str, path: Path) -> dict[str, Any]:
         raise UserError(f"{what} cannot be read: not TOML: {e}", where=str(path)) from e
 
 
-def validate(model: type[Model], table: object, what: str, path: Path, *, hint: str = "") -> Model:
-    """Return ``table`` as a ``model``. Raises UserError with one line for each field that is wrong."""
+def validate(
+    model: type[Model], table: object, what: str, path: Path, *, hint: str = "", at: Sequence[str] = ()
+) -> Model:
+    """Return ``table`` as a ``model``; ``at`` is where the table stands in the file.
+
+    Raises UserError with one line for each field that is wrong.
+    """
     try:
         return model.model_validate(table)
     except ValidationError as e:
-        detail = "\n".join(faults(table, e))
+        text = ""
+        with suppress(OSError, document.Unreadable):
+            text = document.read_text(path, most=_MOST)
+        found = [(line_of(text, (*at, *_place(one))), fault) for one, fault in _faults(model, table, e)]
+        detail = "\n".join(f"line {line}: {fault}" if line else fault for line, fault in found)
+        line = next((line for line, _ in found if line), 0)
+        where = f"{path}:{line}" if line else str(path)
         # Without the cause: pydantic quotes wrong values, and one may be a secret.
-        raise UserError(f"{what} is not valid", where=str(path), detail=detail, hint=hint) from None
+        raise UserError(f"{what} is not valid", where=where, detail=detail, hint=hint) from None
 
 
 def load(path: Path, model: type[Model], what: str, *, hint: str = "") -> Model:
@@ -62,26 +79,185 @@ def load(path: Path, model: type[Model], what: str, *, hint: str = "") -> Model:
     return validate(model, read(path, what), what, path, hint=hint)
 
 
-def faults(table: object, error: ValidationError) -> Iterator[str]:
-    """Yield a line for each error of a validation: ``case.mount.expect[2].outcome: Field required``.
+# -- lines --------------------------------------------------------------------------------------------
+def line_of(text: str, place: Sequence[str | int]) -> int:
+    """Return the line, from 1, where a field of TOML begins; 0 if that is not known.
 
-    An entry of a list that has an ``id`` is named by it, others by their number from 1.
+    ``place`` leads to it: names of tables and fields, and numbers of entries from 0. For a field that is not
+    there it is the line of the table that should have it. tomllib knows no lines, so the file is read up to
+    more and more lines, until the field is in what was read.
     """
-    for fault in error.errors():
-        text = ""
-        place: Any = table
-        for part in fault["loc"]:
-            place = _entry(place, part)
-            if isinstance(part, str):
-                text += f".{part}" if text else part
+    lines, wanted = [] if _LONG_KEY.search(text) else text.splitlines(), list(place)
+    while wanted:
+        begin = 0
+        for end in range(1, min(len(lines), _LINES) + 1):
+            try:
+                known = tomllib.loads("\n".join(lines[:end]))
+            # A ValueError that is no TOMLDecodeError is about a number of thousands of digits.
+            except (ValueError, RecursionError):
                 continue
-            name = place.get("id") if isinstance(place, Mapping) else None
-            text += f".{name}" if isinstance(name, str) else f"[{part + 1}]"
-        yield f"{text or 'file'}: {fault['msg']}"
+            if _has(known, wanted):
+                return _first_of(lines, begin, end)
+            begin = end
+        # Not there: the next table outside of it.
+        wanted.pop()
+    return 0
+
+
+def place(path: Path, field: Sequence[str | int]) -> str:
+    """Return ``FILE:LINE`` of a field, for an error that is about it; the file alone if it cannot be read."""
+    with suppress(OSError, document.Unreadable):
+        if line := line_of(document.read_text(path, most=_MOST), field):
+            return f"{path}:{line}"
+    return str(path)
+
+
+def _first_of(lines: Sequence[str], begin: int, end: int) -> int:
+    """Return the number, from 1, of the first line in a range that is neither empty nor a comment."""
+    return next(n for n in range(begin + 1, end + 1) if lines[n - 1].split("#")[0].strip() or n == end)
+
+
+def _has(table: object, place: Sequence[str | int]) -> bool:
+    for part in place:
+        table, missing = _entry(table, part), _MISSING
+        if table is missing:
+            return False
+    return True
+
+
+_MISSING = object()
 
 
 def _entry(place: Any, part: str | int) -> Any:
     try:
         return place[part]
     except (KeyError, IndexError, TypeError):
-        return None
+        return _MISSING
+
+
+# -- faults in words ----------------------------------------------------------------------------------
+def _faults(
+    model: type[BaseModel], table: object, error: ValidationError
+) -> Iterator[tuple[ErrorDetails, str]]:
+    """Yield each error of a validation, with its text: ``case.mount.expect[2].outcome: is missing``.
+
+    An entry of a list that has an ``id`` is named by it, others by their number from 1. No text has a value
+    of the table in it.
+    """
+    for fault in error.errors():
+        text, place = "", table
+        for part in _place(fault):
+            place = _entry(place, part)
+            if isinstance(part, str):
+                text += f".{part}" if text else part
+                continue
+            name = place.get("id") if isinstance(place, Mapping) else None
+            text += f".{name}" if isinstance(name, str) else f"[{part + 1}]"
+        yield fault, f"{text or 'file'}: {_in_words(model, fault)}"
+
+
+def _place(fault: ErrorDetails) -> tuple[str | int, ...]:
+    """Return where a fault is. The last part of a wrong key of a mapping is not of the file: ``[key]``."""
+    return tuple(part for part in fault["loc"] if part != "[key]")
+
+
+_PLAIN = {
+    "missing": "is missing",
+    "bool_type": "takes true or false",
+    "bool_parsing": "takes true or false",
+    "int_type": "takes a whole number",
+    "int_parsing": "takes a whole number",
+    "int_from_float": "takes a whole number",
+    "float_type": "takes a number",
+    "float_parsing": "takes a number",
+    "string_type": "takes text",
+    "dict_type": "takes a table",
+    "model_type": "takes a table",
+    "model_attributes_type": "takes a table",
+}
+_WITH_BOUND = {
+    "greater_than_equal": "takes a number from {ge} up",
+    "greater_than": "takes a number above {gt}",
+    "less_than_equal": "takes a number up to {le}",
+    "less_than": "takes a number below {lt}",
+    "string_too_short": "takes at least {min_length} characters",
+    "string_too_long": "takes at most {max_length} characters",
+    "too_short": "takes at least {min_length}",
+    "too_long": "takes at most {max_length}",
+    "string_pattern_mismatch": "takes only text of the form {pattern}",
+    "literal_error": "takes one of: {expected}",
+    "enum": "takes one of: {expected}",
+}
+
+
+def _in_words(model: type[BaseModel], fault: ErrorDetails) -> str:
+    """Return what is wrong with a field, for someone who has never seen the validator."""
+    kind, place = fault["type"], _place(fault)
+    if kind == "extra_forbidden":
+        known = [] if not place else _fields(_model_at(model, place[:-1]))
+        near = nearest(str(place[-1]), known)
+        return "there is no such field; " + (
+            f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        )
+    if kind in ("list_type", "tuple_type", "set_type"):
+        text = "takes a list of names" if _has_text(_annotation_at(model, place)) else "takes a list"
+    elif kind == "value_error":
+        return fault["msg"].removeprefix("Value error, ")
+    elif kind in _WITH_BOUND:
+        return _WITH_BOUND[kind].format(**fault.get("ctx", {}))
+    elif kind in _PLAIN:
+        text = _PLAIN[kind]
+    else:
+        return fault["msg"]
+    given = "" if kind == "missing" else _kind_of(fault["input"])
+    return f"{text}, not {given}" if given else text
+
+
+def _kind_of(value: object) -> str:
+    """Return what a value of TOML is; nothing of the value itself."""
+    for kinds, name in (
+        (bool, "true or false"),
+        (str, "text"),
+        ((int, float), "a number"),
+        (Mapping, "a table"),
+        ((list, tuple), "a list"),
+        ((datetime.date, datetime.time), "a date"),
+    ):
+        if isinstance(value, kinds):
+            return name
+    return ""
+
+
+def _fields(model: type[BaseModel] | None) -> list[str]:
+    return [one.alias or name for name, one in model.model_fields.items()] if model else []
+
+
+def _annotation_at(model: type[BaseModel], place: Sequence[str | int]) -> Any:
+    """Return the type that a model has at a place, as far as it can be followed."""
+    found: Any = model
+    for part in place:
+        inner = _model_in(found)
+        if isinstance(part, int):
+            continue
+        if inner is None:
+            # The name of an entry of a mapping: the type of its values.
+            continue
+        known = {one.alias or name: one.annotation for name, one in inner.model_fields.items()}
+        if part in known:
+            found = known[part]
+    return found
+
+
+def _model_at(model: type[BaseModel], place: Sequence[str | int]) -> type[BaseModel] | None:
+    return _model_in(_annotation_at(model, place))
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model in a type such as ``tuple[Model, ...]`` or ``dict[str, Model]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for arg in typing.get_args(annotation) if (found := _model_in(arg))), None)
+
+
+def _has_text(annotation: Any) -> bool:
+    return annotation is str or any(_has_text(arg) for arg in typing.get_args(annotation))

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from junitparser import JUnitXml
 
+from kmodpipe.cli import commands
 from tests.support import toy
 from tests.support.toy import World
 
@@ -188,7 +189,7 @@ def test_command_line_gives_the_exit_status(world: World) -> None:
     assert ran.code == 2
     assert "unknown runtime 'podman'" in ran.err
     ran = world.invoke(
-        "test", "--runtime", "host", "--cell", FIXED, "--quiet", "--junit", "ci/j.xml",
+        "test", "--runtime", "host", "--no-control", "--cell", FIXED, "--quiet", "--junit", "ci/j.xml",
         GITHUB_STEP_SUMMARY=str(world.root / "summary.md"),
     )  # fmt: skip
     assert ran.code == 0, ran.text
@@ -370,15 +371,17 @@ def test_a_run_leaves_a_report_and_when_it_did_what(tested: tuple[World, toy.Ran
     assert run["properties"]["repeat-with"] == "invoke test --runtime host"
 
 
-def test_clean_removes_runs_and_nothing_else(world: World) -> None:
+def test_clean_frees_the_cache_and_leaves_results_alone(world: World) -> None:
     world.test("--cell", FIXED)
-    keep = world.root / "out" / "notes.txt"
-    keep.write_text("mine")
-    cleaned = world.invoke("clean")
+    runs = sorted(p.name for p in (world.root / "out").iterdir())
+    tried = world.command(commands.clean, dry_run=True, all=True)
+    assert tried.code == 0 and "would be removed" in tried.text
+    assert list((world.cache / "store").glob("module/*")) and list((world.cache / "trees").iterdir())
+    cleaned = world.command(commands.clean)
     assert cleaned.code == 0, cleaned.text
-    assert sorted(p.name for p in (world.root / "out").iterdir()) == ["notes.txt"]
     assert not list((world.cache / "store").glob("module/*"))
-    assert world.invoke("clean", "--out", str(world.root)).code == 0
+    assert sorted(p.name for p in (world.root / "out").iterdir()) == runs
+    assert world.command(commands.clean, out=str(world.root)).code == 0
     assert (world.root / "pyproject.toml").is_file()
 
 
@@ -406,7 +409,7 @@ def test_each_patch_is_a_variant_judged_by_before_and_after(tmp_path: Path) -> N
 def test_limits_are_scaled_by_a_speed_that_is_measured_at_the_start(world: World) -> None:
     """A machine that takes 0.4 s for what the reference does in 0.25: the rest is in the record."""
     script = world.script("loop.sh", "hang")
-    argv = ("test", "--runtime", "host", "--cell", CELL, "--case", script)
+    argv = ("test", "--runtime", "host", "--no-control", "--cell", CELL, "--case", script)
     Path(f"{world.calls}.speed").write_text("0.4")
     ran = world.invoke(*argv)
     assert ran.code == 1, ran.text

@@ -27,7 +27,16 @@ def test_a_receiver_that_is_down_changes_nothing_of_a_run(tmp_path: Path) -> Non
             'token-env = "TOKEN"\n'
             '[tool.kmodpipe.receivers.file]\nkind = "kcidb"\norigin = "kmodpipe"\nfile = "kcidb-{run}.json"\n'
         )
-    asked = ("ci", "--runtime", "host", "--cell", "toy-fix.INDEX=y.NOUUID=n", "--publish", "down")
+    asked = (
+        "ci",
+        "--runtime",
+        "host",
+        "--no-control",
+        "--cell",
+        "toy-fix.INDEX=y.NOUUID=n",
+        "--publish",
+        "down",
+    )
     ran = world.invoke(*asked, "--publish", "file")
     assert ran.code == 2, ran.text  # the token is not there: told before anything is built
     assert "TOKEN is not set" in ran.text

@@ -89,7 +89,18 @@ def test_a_soak_has_as_many_guests_at_once_as_it_has_jobs(world: World) -> None:
     """Five that take a second each, in less than five."""
     script = world.script("slow.sh", "sleep 1", "exit 0")
     ran = world.invoke(
-        "test", "--runtime", "host", "--cell", CELL, "--case", script, "--repeat", "5", "--jobs", "5"
+        "test",
+        "--runtime",
+        "host",
+        "--no-control",
+        "--cell",
+        CELL,
+        "--case",
+        script,
+        "--repeat",
+        "5",
+        "--jobs",
+        "5",
     )
     assert ran.code == 0, ran.text
     events = [json.loads(line) for line in (world.latest / "events.jsonl").read_text().splitlines()]

@@ -55,7 +55,6 @@ ELSEWHERE: Mapping[str, str] = {
     "util/cell_id": "tests/unit/cli/test_completion.py",
     "util/hardlinks": "tests/unit/series/test_apply.py",
     "util/sudo": "tests/unit/host/test_setup.py",
-    "util/toml": "tests/unit/kconfig/test_matrix.py",
     "vm/accel_rom": "tests/unit/vm/test_accel.py",
     "vm/boot_record": "tests/unit/vm/test_boot.py",
     "vm/capped_log": "tests/unit/vm/test_boot.py",

@@ -67,4 +67,6 @@ def _receiver(name: str, table: Mapping[str, object], path: Path) -> Receiver:
             where=str(path),
             hint=f"kind = one of: {', '.join(kinds())}",
         )
-    return toml.validate(_class_of(kind), {"name": name, **table}, section, path)
+    return toml.validate(
+        _class_of(kind), {"name": name, **table}, section, path, at=("tool", "kmodpipe", "receivers", name)
+    )

@@ -169,7 +169,7 @@ def entry(
 def run(project: Path, *words: str) -> Ran:
     """The run of a project of `make_project`, with more words on the command line."""
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, project / "peak", "test", "--cell", CELL, *words],
+        [sys.executable, "-c", DRIVER, project / "peak", "test", "--no-control", "--cell", CELL, *words],
         cwd=project,
         env={**os.environ, "COLUMNS": "200"},
         capture_output=True,

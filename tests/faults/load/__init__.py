@@ -119,7 +119,7 @@ def told(found: dict[str, Any]) -> str:
 def soak_clean(scene: Scene) -> Outcome:
     """One clean cell, again and again."""
     size = soak_size()
-    ran = invoke(scene, "--cell", CELL, "--case", CLEAN, "--repeat", str(size))
+    ran = invoke(scene, "--no-control", "--cell", CELL, "--case", CLEAN, "--repeat", str(size))
     found = result(scene, CELL)
     problems = judged(ran, found, (0, "pass", "mounted"))
     if found["attempts"] != size or found["failures"]:
@@ -138,7 +138,18 @@ def soak_racy(scene: Scene) -> Outcome:
     listing = made / "series"
     listing.write_text(f"{listing.read_text().rstrip()}\nlost-count.patch\n")
     size, cell = soak_size(), f"lost-count.{CHOICE}"
-    ran = invoke(scene, "--series", made, "--cell", cell, "--case", HERE / "count.sh", "--repeat", str(size))
+    ran = invoke(
+        scene,
+        "--series",
+        made,
+        "--no-control",
+        "--cell",
+        cell,
+        "--case",
+        HERE / "count.sh",
+        "--repeat",
+        str(size),
+    )
     found = result(scene, cell)
     problems = judged(ran, found, (1, "fail", "flaky"))
     if found["attempts"] != size or not 0 < found["failures"] < size:
@@ -157,7 +168,7 @@ def on_a_busy_machine(scene: Scene) -> Outcome:
     stopper.start()
     try:
         cases = [word for name in limits.CASES for word in ("--case", name)]
-        ran = invoke(scene, "--cell", CELL, *cases, "--jobs", "1", cwd=project)
+        ran = invoke(scene, "--no-control", "--cell", CELL, *cases, "--jobs", "1", cwd=project)
     finally:
         stopper.end()
     cell = cell_of(scene, CELL)

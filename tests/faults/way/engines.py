@@ -161,7 +161,7 @@ def private(*more: str) -> Iterator[Private]:
 
 def warm(scene: Scene) -> None:
     """Fill the scene's cache with all that the cell takes but for its module."""
-    fill(scene, ("--cell", CELL), without=("module",))
+    fill(scene, ("--no-control", "--cell", CELL), without=("module",))
 
 
 @contextmanager
@@ -173,7 +173,7 @@ def stage(scene: Scene) -> Iterator[Private]:
 
 
 def command(*more: str) -> tuple[str, ...]:
-    return ("test", "--cell", CELL, "--case", CASE, *more)
+    return ("test", "--no-control", "--cell", CELL, "--case", CASE, *more)
 
 
 def disturbed(scene: Scene, one: Private, harm: Callable[[Container], object]) -> Ended:
@@ -316,7 +316,15 @@ def without(scene: Scene, line: str, controller: str, settings: Mapping[str, str
     series = greedy(scene, line)
     with limited(controller, settings) as one:
         done = scene.invoke(
-            "test", "--series", series, "--cell", "greedy.INDEX=y*", "--case", CASE, env=one.env
+            "test",
+            "--series",
+            series,
+            "--no-control",
+            "--cell",
+            "greedy.INDEX=y*",
+            "--case",
+            CASE,
+            env=one.env,
         )
         told, found = blamed(scene, done, word)
         found += one.left()

@@ -49,7 +49,7 @@ def send(marked: str, number: signal.Signals, within_s: float = 30) -> bool:
 
 def begin(play: Toys, *scripts: str) -> subprocess.Popen[str]:
     named = [part for script in scripts for part in ("--case", script)]
-    return play.start("test", "--cell", FIXED, *named)
+    return play.start("test", "--no-control", "--cell", FIXED, *named)
 
 
 def case(run: Run, name: str) -> CaseResult:

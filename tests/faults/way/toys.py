@@ -13,7 +13,7 @@ from tests.support import toy
 
 # One cell with a module to build, and the run of it.
 CELL = "toy-fix.INDEX=y.NOUUID=y"
-ONE = ("test", "--cell", CELL)
+ONE = ("test", "--no-control", "--cell", CELL)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def test_the_parts_make_the_whole_with_the_control_of_another_job(tested: tuple[
     _, made, run = tested
     single = parts(run)
     fixed = next(p for p in single if p.run.cells[0].cell == FIXED)
-    assert {e.kind for e in results.effects(fixed.run)} == {EffectKind.NOT_APPLICABLE}
+    assert {e.kind for e in results.effects(fixed.run)} == {EffectKind.NOT_COMPARED}
     found = collect.merge(made, single, "whole", NOW)
     assert not found.missing and not found.doubled
     assert results.effects(found.run) == results.effects(run)

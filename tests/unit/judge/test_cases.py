@@ -66,13 +66,17 @@ def test_load_reads_every_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ('goal = "mounted"', "", "case.remount.goal: Field required"),
+        ('goal = "mounted"', "", "case.remount.goal: is missing"),
         ("timeout_s = 30", 'timeout_s = "30"', "case.remount.timeout_s"),
-        ("timeout_s = 30", "timeout = 30", "case.remount.timeout: Extra"),
+        (
+            "timeout_s = 30",
+            "timeout = 30",
+            "case.remount.timeout: there is no such field; did you mean timeout_s",
+        ),
         ('needs = ["EXT4_FS"]', 'needs = ["CONFIG_EXT4_FS"]', "case.remount.needs[1]"),
         ('script = "run.sh"', 'script = "../run.sh"', "case.remount.script"),
         ('script = "run.sh"', 'script = "gone.sh"', "no script 'gone.sh'"),
-        ('outcome = "ESTALE"', "", "case.remount.expect[3].outcome: Field required"),
+        ('outcome = "ESTALE"', "", "case.remount.expect[3].outcome: is missing"),
         ("defect = true", "defekt = true", "case.remount.expect[2].defekt"),
         ('observe = { nlink = "2" }', "observe = { nlink = 2 }", "case.remount.expect[2].observe.nlink"),
         ('NOUUID = ["y", "m"]', "NOUUID = []", "case.remount.expect[1].when.NOUUID"),

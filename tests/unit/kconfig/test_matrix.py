@@ -75,7 +75,7 @@ def test_a_bad_matrix_names_file_and_field(tmp_path: Path, text: str, told: str)
     with pytest.raises(UserError) as caught:
         kconfig.load_matrix(path)
     assert told in str(caught.value)
-    assert caught.value.where == str(path)
+    assert caught.value.where.partition(":")[0] == str(path)
 
 
 def test_a_bad_fragment_is_named_with_its_line(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_matrix_that_cannot_be_read_is_a_user_error_too(tmp_path: Path) -> Non
     for path in (tmp_path / "gone.toml", tmp_path, tmp_path / "binary"):
         with pytest.raises(UserError) as caught:
             kconfig.load_matrix(path)
-        assert caught.value.where == str(path)
+        assert caught.value.where.partition(":")[0] == str(path)
 
 
 def test_the_projects_own_matrix_loads() -> None:

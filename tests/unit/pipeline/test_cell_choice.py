@@ -72,10 +72,10 @@ def test_without_any_axis_in_the_tree_there_is_one_control(matrix: Matrix, tmp_p
 
 def test_what_was_chosen_is_not_brought_along(matrix: Matrix, tmp_path: Path) -> None:
     every = cell_choice.with_controls(choice(matrix), matrix, CONTROL)
-    assert every.companions == frozenset() and len(every.cells) == 8
+    assert every.companions == () and len(every.cells) == 8
     both = cell_choice.with_controls(choice(matrix, "*.A=y.B=n"), matrix, CONTROL)
     kept = cell_choice.settle(both, matrix, CONTROL, tree(tmp_path / "t", "AAA", "BBB"))
-    assert kept.companions == frozenset() and ids(kept) == ["unpatched.A=y.B=n", "s.A=y.B=n"]
+    assert kept.companions == () and ids(kept) == ["unpatched.A=y.B=n", "s.A=y.B=n"]
     assert cell_choice.describe(kept) == ""
     alone = cell_choice.with_controls(choice(matrix, "unpatched.A=y.B=n"), matrix, CONTROL)
     assert ids(alone) == ["unpatched.A=y.B=n"]

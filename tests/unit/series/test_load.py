@@ -50,7 +50,7 @@ def test_a_quilt_folder_is_read_in_its_order_with_its_declaration(tmp_path: Path
         ("# none\n", "", "holds no patch"),
         ("text.patch\n", "", "git cannot read patch text.patch"),
         ("cut.patch\n", "", "git cannot read patch cut.patch"),
-        ("a.patch\n", 'modul = "fs/toy"\n', "modul: Extra inputs"),
+        ("a.patch\n", 'modul = "fs/toy"\n', "modul: there is no such field; did you mean module"),
         ("a.patch\n", 'applies-to = ["v5"]\n', "not VERSION.PATCHLEVEL"),
     ],
 )

@@ -30,8 +30,8 @@ from tests.support.sample_receivers import TOKEN, http
         ({"token-env": "T", "token-file": "t"}, "exclude each other"),
         ({"file": "../secret"}, "name of a file in the run's folder"),
         ({"kind": TOKEN}, "no kind that is known"),
-        ({"tokn-env": TOKEN}, "Extra inputs"),
-        ({"attempts": 0}, "greater than or equal to 1"),
+        ({"tokn-env": TOKEN}, "there is no such field"),
+        ({"attempts": 0}, "takes a number from 1 up"),
     ],
 )
 def test_a_wrong_declaration_is_refused_and_shows_no_value(table: dict[str, object], told: str) -> None:
