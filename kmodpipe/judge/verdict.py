@@ -201,6 +201,10 @@ class _Judge:
             return _Finding(Verdict.FAIL, text, outcome="subtests-failed", goal_met=False)
         if self.record.status not in (0, EXIT_SKIP):
             return None  # it failed anyway: `by_status` gives the reason
+        if self.ktap.stray:
+            quoted = repr(one_line(self.ktap.stray[0]))
+            text = f"the output says {quoted}, which is part of no TAP or KTAP report"
+            return _Finding(Verdict.FAIL, text, outcome="subtests-failed", goal_met=False)
         problems = [*self.ktap.problems]
         if self.record.dropped.get("out"):
             problems.append(f"{self.record.dropped['out']} bytes of output were dropped")
@@ -223,8 +227,7 @@ class _Judge:
                 text = f"{one_line(line[:300])} ({text})"
             word = observed[-1] if observed else f"exit-{status}"
             return _Finding(Verdict.FAIL, text, outcome=one_line(word), goal_met=False)
-        skipped = self.ktap and all(s.verdict == "skip" for s in self.ktap.subtests)
-        if skipped:
+        if self.ktap and self.ktap.verdict == "skip":
             return _Finding(Verdict.SKIP, "the case skips all its subtests")
         if self.case.by_exit and len(observed) < 2:
             word = one_line(observed[0]) if observed else EXIT_GOAL
@@ -377,8 +380,7 @@ class _Judge:
         lines += [f"dropped: {n} bytes of {one_line(stream)}" for stream, n in record.dropped.items()]
         lines += [f"guest: {one_line(text)}" for text in (self.evidence.ending, self.evidence.infra) if text]
         if self.ktap:
-            lines.append(f"subtests: {self.ktap.counts}")
-            lines += [one_line(f"not ok: {s.name} {s.note}".rstrip()) for s in self.ktap.failed]
+            lines += [one_line(line) for line in self.ktap.details]
         lines += [line for report in self.evidence.reports for line in report.format()]
         return "\n".join(lines)
 

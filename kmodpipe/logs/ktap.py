@@ -1,4 +1,4 @@
-"""Parse KTAP (and TAP 12 to 14) in a case's output into subtests. Pure.
+"""Parse KTAP (and TAP 12 to 14) in a case's output into subtests. Pure, linear, bounded.
 
 The format is defined in the kernel tree: Documentation/dev-tools/ktap.rst.
 
@@ -12,29 +12,24 @@ The format is defined in the kernel tree: Documentation/dev-tools/ktap.rst.
 
 Lines that are not KTAP are ignored, as kernel messages may be mixed in. Missing parts are not: a plan that
 was not fulfilled, a nested report without its parent's result, and a `Bail out!` are problems, since a
-report that was cut must never count as a pass.
+report that was cut must never count as a pass. Nor must a `not ok` that is part of no report.
+
+The kernel's own reader is tools/testing/kunit/kunit_parser.py. docs/verdicts.md says where this is stricter.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-_VERSION = re.compile(r"^(\s*)K?TAP version \d+\s*$")
-_PLAN = re.compile(r"^(\s*)1\.\.(\d+)(?:\s*#\s*(.*))?\s*$")
-_RESULT = re.compile(r"^(\s*)(not )?ok(?=\s|$)(?:\s+(\d+))?(?:\s+-)?\s*(.*)$")
-_DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|TODO|XFAIL|TIMEOUT|ERROR)\b:?\s*(.*)$", re.IGNORECASE)
-_BAIL = re.compile(r"^\s*Bail out!\s*(.*)$")
-_MAX_PROBLEMS = 20
+from kmodpipe.logs.ktap_lines import Kind, Line, is_sentence, lines
+from kmodpipe.logs.ktap_result import Subtest
+from kmodpipe.logs.ktap_section import MAX_PROBLEMS, Section
 
+__all__ = ["Report", "Subtest", "parse"]
 
-@dataclass(frozen=True)
-class Subtest:
-    """One leaf of a report."""
-
-    name: str  # the path from the outermost test: "outer / inner"
-    verdict: str  # pass, fail or skip; an expected failure is a pass
-    note: str = ""  # the directive with its text
+_MAX_QUOTES = 5
+_MAX_STREAMS = 1000
+_MAX_DETAILS = 200
 
 
 @dataclass(frozen=True)
@@ -42,11 +37,25 @@ class Report:
     """The subtests of one output."""
 
     subtests: tuple[Subtest, ...]
-    problems: tuple[str, ...]  # empty if the report is whole
+    # Empty if the report is whole.
+    problems: tuple[str, ...] = ()
+    # Failed results that are part of no report, as they were printed; the first few.
+    stray: tuple[str, ...] = ()
+    # How many planned results did not come.
+    missing: int = 0
 
     @property
     def failed(self) -> tuple[Subtest, ...]:
         return tuple(s for s in self.subtests if s.verdict == "fail")
+
+    @property
+    def verdict(self) -> str:
+        """The whole report's: fail, error, skip or pass; a report that is not whole is an error."""
+        if self.failed or self.stray:
+            return "fail"
+        if self.problems or not self.subtests:
+            return "error"
+        return "skip" if all(s.verdict == "skip" for s in self.subtests) else "pass"
 
     @property
     def counts(self) -> str:
@@ -55,125 +64,98 @@ class Report:
         passed, failed, skipped = (verdicts.count(v) for v in ("pass", "fail", "skip"))
         return f"{passed} passed, {failed} failed, {skipped} skipped"
 
+    @property
+    def details(self) -> tuple[str, ...]:
+        """The numbers, each failed subtest, and what is wrong with the report, a line each."""
+        found = [f"not ok: {s.name} {s.note}".rstrip() for s in self.failed]
+        found += [
+            f"expected to fail: {s.name} {s.note}"
+            for s in self.subtests
+            if s.verdict == "pass" and s.note.startswith(("TODO", "XFAIL"))
+        ]
+        more = [f"… {len(found) - _MAX_DETAILS} more"] if len(found) > _MAX_DETAILS else []
+        found = [*found[:_MAX_DETAILS], *more]
+        found += [f"not ok, in no report: {text}" for text in self.stray]
+        found += [f"KTAP: {problem}" for problem in self.problems]
+        return (f"subtests: {self.counts}", *found)
 
-@dataclass
-class _Level:
-    indent: int
-    planned: int | None = None
-    skip_all: str | None = None
-    numbers: list[int] = field(default_factory=list)
-    leaves: list[Subtest] = field(default_factory=list)
 
-    def all_leaves(self) -> list[Subtest]:
-        """Return the leaves; for the empty plan ``1..0`` one skipped leaf with the reason."""
-        if self.skip_all is not None and not self.leaves:
-            return [Subtest("(all)", "skip", self.skip_all)]
-        return self.leaves
+class _Stream:
+    """The reports behind one stem, one after another, at one depth of comment marks."""
 
-
-class _Parser:
-    def __init__(self) -> None:
-        self.levels: list[_Level] = []
-        self.finished: list[Subtest] = []
+    def __init__(self, stem: str, depth: int = 0) -> None:
+        self.stem = stem
+        self.depth = depth
+        self.section = Section(stem, depth)
+        self.below: _Stream | None = None  # the lines with one comment mark more
+        self.has_results = False
+        self.has_report = False
+        self.subtests: list[Subtest] = []
         self.problems: list[str] = []
+        self.stray: list[str] = []
+        self.missing = 0
 
-    def problem(self, text: str) -> None:
-        if len(self.problems) < _MAX_PROBLEMS:
-            self.problems.append(text)
-
-    def version(self, indent: int) -> None:
-        while self.levels and self.levels[-1].indent > indent:
-            self.close(self.levels.pop(), orphan=True)
-        if self.levels and self.levels[-1].indent == indent:
-            # Another report, as when a script runs several programs.
-            self.close(self.levels.pop(), orphan=bool(self.levels))
-        self.levels.append(_Level(indent))
-
-    def plan(self, indent: int, count: int, note: str) -> None:
-        while self.levels[-1].indent > indent and len(self.levels) > 1:
-            self.close(self.levels.pop(), orphan=True)
-        if self.levels[-1].indent < indent:
-            self.levels.append(_Level(indent))  # kunit's older nested reports begin with their plan
-        level = self.levels[-1]
-        if level.planned is not None:
-            self.problem(f"two plans in one report: 1..{level.planned} and 1..{count}")
-        level.planned = count
-        if count == 0:
-            level.skip_all = note
-
-    def result(self, indent: int, number: int | None, ok: bool, rest: str) -> None:
-        nested: list[Subtest] = []
-        while self.levels[-1].indent > indent and len(self.levels) > 1:
-            level = self.levels.pop()
-            self.check(level)
-            nested = level.all_leaves() + nested
-        if self.levels[-1].indent < indent:
-            self.levels.append(_Level(indent))
-        level = self.levels[-1]
-        level.numbers.append(number if number is not None else len(level.numbers) + 1)
-        own = _leaf(ok, rest, number)
-        level.leaves += [Subtest(f"{own.name} / {s.name}", s.verdict, s.note) for s in nested]
-        covered = own.verdict == "pass" or own.verdict in {s.verdict for s in nested}
-        if not nested or not covered:
-            level.leaves.append(own)
-
-    def check(self, level: _Level) -> None:
-        if level.planned is None:
-            self.problem("the report has no plan line (1..N)")
+    def feed(self, line: Line) -> None:
+        if line.comments > self.depth:
+            self.below = self.below or _Stream(self.stem, self.depth + 1)
+            self.below.feed(line)
             return
-        seen = set(level.numbers)
-        missing = [n for n in range(1, min(level.planned, 100_000) + 1) if n not in seen]
-        if missing:
-            names = ", ".join(str(n) for n in missing[:8]) + (" …" if len(missing) > 8 else "")
-            self.problem(f"{len(missing)} of {level.planned} planned results are missing: {names}")
-        if len(level.numbers) > level.planned or len(seen) != len(level.numbers):
-            self.problem(f"{len(level.numbers)} results for a plan of {level.planned}")
+        self.has_results |= line.kind is Kind.RESULT and line.ok and line.number is not None
+        if self.section.is_over(line):
+            self._settle()
+        if line.kind is Kind.RESULT and self.below and self.section.takes(line):
+            below, self.below = self.below.finish(), None
+            self.section.feed(line, below)
+        else:
+            self.section.feed(line)
 
-    def close(self, level: _Level, *, orphan: bool) -> None:
-        self.check(level)
-        if orphan:
-            self.problem("a nested report ended without its parent's result")
-        self.finished += level.all_leaves()
+    def _settle(self) -> None:
+        """Take over what the section holds; of one that is no report, only what failed."""
+        section, self.section = self.section, Section(self.stem, self.depth)
+        section.close()
+        if section.is_report:
+            self.has_report = True
+            self.subtests += section.leaves
+            self.problems += section.problems
+            self.missing += section.missing
+        elif self.has_results or not is_sentence(self.stem):
+            self.stray += section.stray[: _MAX_QUOTES - len(self.stray)]
 
     def finish(self) -> Report:
-        while self.levels:
-            level = self.levels.pop()
-            self.close(level, orphan=bool(self.levels))
-        return Report(tuple(self.finished), tuple(self.problems))
-
-
-def _leaf(ok: bool, rest: str, number: int | None) -> Subtest:
-    directive = _DIRECTIVE.search(rest)
-    name = (rest[: directive.start()] if directive else rest).strip() or f"test {number or '?'}"
-    if not directive:
-        return Subtest(name, "pass" if ok else "fail")
-    kind, text = directive.group(1).upper(), directive.group(2).strip()
-    note = f"{kind} {text}".strip()
-    if kind == "SKIP":
-        return Subtest(name, "skip", note)
-    if kind in ("TODO", "XFAIL"):
-        return Subtest(name, "pass", note)
-    return Subtest(name, "fail", note)
+        self._settle()
+        if self.below:
+            below = self.below.finish()
+            # Comments behind the last result: passes that no result stands for are not counted.
+            self.subtests += below.failed if self.has_report else below.subtests
+            self.problems += below.problems
+            self.stray += below.stray
+            self.missing += below.missing
+        problems = tuple(self.problems[:MAX_PROBLEMS])
+        return Report(tuple(self.subtests), problems, tuple(self.stray[:_MAX_QUOTES]), self.missing)
 
 
 def parse(text: str) -> Report | None:
-    """Return the report in ``text``, or None if there is no version line.
+    """Return the reports in ``text`` as one, or None if nothing in it reads as one.
 
-    The indentation of the first version line is the outermost level.
+    A report has a version line or, as in TAP 12, a plan. A failed result outside of any is in `Report.stray`.
     """
-    parser: _Parser | None = None
-    for line in text.split("\n"):
-        line = line.expandtabs(8).rstrip()
-        if match := _VERSION.match(line):
-            parser = parser or _Parser()
-            parser.version(len(match.group(1)))
-        elif parser is None or not parser.levels:
-            continue
-        elif match := _PLAN.match(line):
-            parser.plan(len(match.group(1)), int(match.group(2)[:9]), match.group(3) or "")
-        elif match := _RESULT.match(line):
-            number = int(match.group(3)[:9]) if match.group(3) else None
-            parser.result(len(match.group(1)), number, not match.group(2), match.group(4))
-        elif match := _BAIL.match(line):
-            parser.problem(f"bail out: {match.group(1)}".rstrip(": "))
-    return parser.finish() if parser else None
+    streams: dict[str, _Stream] = {}
+    for line in lines(text):
+        stem = line.stem
+        if stem not in streams:
+            if stem and line.kind is Kind.RESULT and line.number is None:
+                continue
+            # Those beyond the bound share one.
+            stem = stem if len(streams) < _MAX_STREAMS else "…"
+            streams.setdefault(stem, _Stream(stem))
+        streams[stem].feed(line)
+    reports = [stream.finish() for stream in streams.values()]
+    reports = [report for report in reports if report.subtests or report.problems or report.stray]
+    if not reports:
+        return None
+    return Report(
+        tuple(s for report in reports for s in report.subtests),
+        tuple(p for report in reports for p in report.problems)[:MAX_PROBLEMS],
+        tuple(q for report in reports for q in report.stray)[:_MAX_QUOTES],
+        sum(report.missing for report in reports),
+    )
