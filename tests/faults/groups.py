@@ -12,6 +12,7 @@ from tests.faults.way import (  # noqa: F401
     guests,
     interruptions,
     processes,
+    reports,
     servers,
     surroundings,
 )

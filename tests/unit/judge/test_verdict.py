@@ -105,6 +105,38 @@ def test_the_control_shows_its_bug_as_expected() -> None:
             "the KTAP report is not whole: 1 of 2 planned",
         ),
         ({"output": b"KTAP version 1\n1..0 # SKIP no fs\n"}, "skip", "the case skips all its subtests"),
+        (
+            {"output": b"hello\n[    1.000000] not ok 2 b\n"},
+            "fail",
+            "the output says 'not ok 2 b', which is part of no TAP or KTAP report",
+        ),
+        (
+            {"output": b"ok 1 a\nnot ok 2 \x1bb\n"},
+            "fail",
+            "the output says 'not ok 2 b', which is part of no",
+        ),
+        (
+            {"output": b"KTAP version 1\n1..1\nok 1 a\n# not ok 1 y\n"},
+            "fail",
+            "the output says 'not ok 1 y', which is part of no",
+        ),
+        (
+            {"output": b"not ok 2 b\n", "status": 4, "outcomes": ()},
+            "fail",
+            "the output says 'not ok 2 b', which is part of no",
+        ),
+        (
+            {"output": b"not ok 2 b\n", "status": 1},
+            "fail",
+            "not ok 2 b (the script ended with exit status 1)",
+        ),
+        ({"output": b"this is not ok\n"}, "pass", "observed mounted as expected"),
+        ({"output": b"KTAP version 1\n1..0\n"}, "error", "the KTAP report is not whole: no tests were run"),
+        (
+            {"output": b"[    1.000000] 1..2\n[    1.000000] ok 1 a\n[    1.000000] not ok 2 b\n"},
+            "fail",
+            "1 of 2 subtests failed: b",
+        ),
     ],
 )
 def test_messages_start_with_the_sentence(change: dict[str, object], verdict: str, message: str) -> None:
@@ -183,7 +215,9 @@ def test_a_pass_needs_all_conditions_at_once() -> None:
         "observations": (GOOD.observations, {"nlink": "33"}),
         "case_id": ("remount", "other"),
         "problems": ((), ("it starts twice",)),
-        "output": (b"", ktap_of(b"1..1\nok 1"), ktap_of(b"1..2\nok 1"), ktap_of(b"1..1\nnot ok 1")),
+        "output": (
+            b"", ktap_of(b"1..1\nok 1"), ktap_of(b"1..2\nok 1"), ktap_of(b"1..1\nnot ok 1"), b"# not ok 1 a",
+        ),
     }  # fmt: skip
     passes = 0
     for values in itertools.product(*switches.values()):
