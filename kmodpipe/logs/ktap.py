@@ -130,6 +130,7 @@ class _Stream:
             self.problems += below.problems
             self.stray += below.stray
             self.missing += below.missing
+            self.has_report |= self.below.has_report
         problems = tuple(self.problems[:MAX_PROBLEMS])
         return Report(tuple(self.subtests), problems, tuple(self.stray[:_MAX_QUOTES]), self.missing)
 
@@ -149,8 +150,8 @@ def parse(text: str) -> Report | None:
             stem = stem if len(streams) < _MAX_STREAMS else "…"
             streams.setdefault(stem, _Stream(stem))
         streams[stem].feed(line)
-    reports = [stream.finish() for stream in streams.values()]
-    reports = [report for report in reports if report.subtests or report.problems or report.stray]
+    finished = [(stream, stream.finish()) for stream in streams.values()]
+    reports = [report for stream, report in finished if stream.has_report or report.stray]
     if not reports:
         return None
     return Report(

@@ -21,7 +21,7 @@ from enum import Enum
 _JUNK = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f\ufeff]")
 # Where the newline before a message of the kernel was lost.
 _EMBEDDED = re.compile(r"(?<=[^\s>])(?=(?:<[0-9]{1,3}>)?\[ {0,5}[0-9]{1,7}\.[0-9]{6}\])")
-_HINTS = re.compile(r"ok|1\.\.|TAP version|# Subtest:|# Totals:|Bail out!")
+_HINTS = re.compile(r"ok|1\.\.|TAP version|# Subtest:|# Totals:|Bail out!|kunit executor:")
 # Not within a word, a quotation or a number.
 _BODY = re.compile(
     r"(?<![\w'\"`‘“])(?:"
@@ -30,7 +30,7 @@ _BODY = re.compile(
     r"|(?P<result>(?:not[ \t]+)?ok(?=\s|$))"
     r"|(?P<subtest># Subtest:(?=\s))"
     r"|(?P<totals># Totals:(?=\s))"
-    r"|(?P<bail>Bail out!)"
+    r"|(?P<bail>Bail out!|kunit executor:)"
     r")"
 )
 _NUMBERED = re.compile(r"(?:not[ \t]+)?ok\s+[0-9]++(?![A-Za-z_%])(?!\.[0-9])")
@@ -38,6 +38,7 @@ _NUMBER = r"([0-9]++)(?![A-Za-z_%])(?!\.[0-9])"
 _RESULT = re.compile(rf"(?:not[ \t]+)?ok(?:\s+{_NUMBER})?(\s*:?-(?=\s|$))?\s*(.*)$")
 _PLAN = re.compile(r"1\.\.([0-9]+)\s*(.*)$")
 _VERSION = re.compile(r"K?TAP version ([0-9]+)\s*(.*)$")
+_MARK = re.compile(r"# \w+:|Bail out!")
 _ALONE = re.compile(r"\s*(?:#.*)?$")
 _COUNT = re.compile(r"\b([a-z]+):([0-9]{1,9})\b")
 _DIGITS = re.compile(r"[0-9]+")
@@ -98,6 +99,11 @@ class Line:
         return self.ok and self.number is None and not self.dash and not bare
 
     @property
+    def is_prose(self) -> bool:
+        """Whether words follow a plan, ``1..3 rounds``: only behind a version line is that one."""
+        return bool(self.rest) and not self.rest.lower().startswith(("#", "skip", "todo"))
+
+    @property
     def counts(self) -> dict[str, int]:
         """The numbers of a totals line, by name."""
         return {name: int(digits) for name, digits in _COUNT.findall(self.text)}
@@ -151,7 +157,7 @@ def _line(kind: Kind, text: str, at: int) -> Line:
         match = (_PLAN if kind is Kind.PLAN else _VERSION).match(body)
         assert match
         return Line(*place, body, _number(match.group(1)), match.group(2))
-    return Line(*place, body, None, body.partition(":" if kind is Kind.SUBTEST else "!")[2].strip())
+    return Line(*place, body, None, _MARK.sub("", body).strip())
 
 
 def _number(digits: str | None) -> int | None:

@@ -152,7 +152,7 @@ class Section:
         if outermost.numbers or outermost.orphans or outermost.leaves:
             return outermost.is_report
         # Without any result it may be a sentence about TAP.
-        if outermost.version and outermost.planned is not None:
+        if outermost.version:
             return not is_sentence(self.stem)
         return outermost.is_report and not self.commented and (not self.stem or self.stem[-1] in "]>|")
 
@@ -245,6 +245,8 @@ class Section:
             level.header = name
 
     def _plan(self, line: Line) -> None:
+        if line.is_prose and not any(level.version or level.name for level in self.levels):
+            return
         while len(self.levels) > 1 and self.levels[-1].indent > line.indent:
             self._pop()
         if not self.levels or self.levels[-1].indent < line.indent:
@@ -266,9 +268,10 @@ class Section:
             level.skip_all = match.group(1)[:NOTE_CHARS]
 
     def _bail(self, line: Line) -> None:
-        if not self.stem or any(level.is_report for level in self.levels):
+        if not is_sentence(self.stem) or any(level.is_report for level in self.levels):
             self.bailed = True
-            self._problem(f"bail out: {line.rest[:NOTE_CHARS]}".rstrip(": "))
+            what = "" if line.rest.startswith("kunit") else "bail out: "
+            self._problem(f"{what}{line.rest[:NOTE_CHARS]}".rstrip(": "))
 
     def _totals(self, line: Line) -> None:
         """Hold the counts of kselftest or kunit against the results."""
@@ -303,6 +306,7 @@ class Section:
         level.numbered |= line.number is not None
         own = read_result(line, number)
         if below:
+            level.report |= bool(below.problems)
             own = self._held_against(own, below)
         if inner:
             self._check(inner, own)

@@ -54,6 +54,7 @@ def test_ktap_nested() -> None:
         ("TAP version 13\n", "no plan"),
         ("KTAP version 1\n# nothing but a comment\n", "no results and no plan"),
         ("KTAP version 1\n1..0\n", "no tests were run"),
+        ("# KTAP version 1\n# 1..0\n", "no tests were run"),
         ("TAP version 13\n1..3\nok 1\nok 3\n", "1 of 3 planned results are missing: 2"),
         ("TAP version 13\n1..1\nok 1\nok 1\n", "2 results for a plan of 1"),
         ("TAP version 13\n1..1\nok 1\nok 2\n", "2 results for a plan of 1"),
@@ -65,6 +66,9 @@ def test_ktap_nested() -> None:
         ("KTAP version 1\n1..1\n  KTAP version 1\n  1..2\n  ok 1 a\nok 1 p\n", "1 of 2 planned"),
         ("TAP version 13\n1..1\nok 1\nBail out! disk full\n", "bail out: disk full"),
         ("Bail out! no root\n", "bail out: no root"),
+        ("[    1.000000] Bail out! no root\n", "bail out: no root"),
+        ("[    1.000000] kunit executor: no such suite\n", "kunit executor: no such suite"),
+        ("KTAP version 1\n1..3 rounds\nok 1\n", "2 of 3 planned"),
         ("KTAP version 1\n1..999999999\nok 1\n", "missing"),
         ("KTAP version 1\n1..99999999999999999999\nok 1\n", "missing"),
         ("KTAP version 1\n1..2\nok 1 a\nok computer\n", "1 of 2 planned"),
@@ -81,6 +85,11 @@ def test_ktap_problems(text: str, problem: str) -> None:
     report = ktap.parse(text)
     assert report and any(problem in p for p in report.problems), report
     assert report.verdict == "error"
+
+
+def test_a_report_without_results_is_no_pass() -> None:
+    assert verdict("# TAP version 13\n") == verdict("[    1.000000] # TAP version 13\nhello\n") == "error"
+    assert verdict("kunit: KTAP version 1\n") == "error"
 
 
 def test_a_parent_that_fails_alone_is_reported() -> None:
@@ -247,6 +256,8 @@ def test_a_failure_in_no_report_is_quoted_and_no_pass(text: str, quoted: str) ->
         "a TAP version 13\n",
         "expecting TAP version 13\n1.5..2\n",
         "testing 1..3\n",
+        "1..3 rounds\n",
+        "he said Bail out! and left\n",
         "it was notok 1\nnook 1\n",
         "+ echo TAP version 13\n+ echo 1..3\n+ printf not ok 1 a\n",
         "# Totals: pass:3 fail:0 xfail:0 xpass:0 skip:0 error:0\n",
@@ -521,8 +532,17 @@ def test_whatever_is_done_to_a_report_no_failure_passes(seed: int) -> None:
     assert not fails or verdict(text) in ("fail", "error"), text
 
 
-# Found by fuzzing, which read them wrongly or not at all.
-SEEDS: tuple[tuple[str, str], ...] = ()
+# Texts that chance made and that were read wrongly, or otherwise than by the kernel's reader.
+SEEDS = (
+    ("[    1.000000] # TAP version 13\n[    1.000000] ok 1 gamma", "none"),
+    ("# KTAP version 1\n1..1ok 1 delta", "error"),
+    ("# TAP version 13\n# 1..3\n# ok 1 a\nok 1 x\n", "error"),
+    ("TAP version 13\n1..2ok 1 alpha\nok 2 beta\n", "error"),
+    ("KTAP version 1\n1..1not ok 1 delta\n", "error"),
+    ("1..\nTAP version 13\nok 1 alpha\n1..\nTAP version 13\nok 1 alpha\nok 2 gamma\n", "pass"),
+    ("TAP version 14\n  TAP version 14\n  ok 1 - delta\nok 1 - delta\nok 2 - beta\n", "pass"),
+    ("KTAP version 1\n1..1\n  ok 1 a\n  # ok 1 gamma\n  not ok 2 b\nok 1 - beta\n", "fail"),
+)
 
 
 @pytest.mark.parametrize(("text", "expected"), SEEDS)
