@@ -104,17 +104,18 @@ def _from_nothing(
 
 def compare_all(folder: Path, *, most: int = sys.maxsize, whole: bool = False) -> list[Compared]:
     """Build the cells of this project as any command does, and a sample of them from nothing."""
-    call = Invocation(REPO, "", Screen(Mode.QUIET))
+    call = Invocation(REPO, "", Screen(Mode.PLAIN))
     with call.cache() as cache:
         spec = resolve(RunOptions(out=str(folder / "run")), call)
         workspace = set_up(spec, cache, call.screen)
         with RunFolder(spec.out) as run_folder:
             cells, _ = run.build(workspace, run_folder)
         built = [one for one in cells if isinstance(one, BuiltCell)]
-        return [
-            compare(workspace, one, folder / str(number), whole=whole)
-            for number, one in enumerate(sample(built, most))
-        ]
+        found = []
+        for number, one in enumerate(sample(built, most)):
+            found.append(compare(workspace, one, folder / str(number), whole=whole))
+            call.screen.print(str(found[-1]))
+        return found
 
 
 def table(found: Sequence[Compared]) -> Table:

@@ -203,7 +203,7 @@ class Readings:
 
     @staticmethod
     def of(base: Artifact) -> Readings:
-        """Read them from an artifact. Raise InfraError if they are missing."""
+        """Read them from an artifact. Raise InfraError if they are missing or too large."""
         out = base.path / "out"
         try:
             symbols, files = (

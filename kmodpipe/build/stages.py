@@ -29,12 +29,12 @@ from kmodpipe.build.recipes import (
     ModuleOrder,
     WorkDir,
 )
-from kmodpipe.build.sharing import BaseSpec, Readings, Sharing, Subject
+from kmodpipe.build.sharing import BaseSpec, Readings, Sharing, Subject, content
 from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix
 from kmodpipe.source import Tree
 from kmodpipe.util import document
-from kmodpipe.util.digest import digest_file, digest_of, digest_tree
+from kmodpipe.util.digest import digest_of, digest_tree
 from kmodpipe.util.errors import KernelFailure, UserError
 
 # Raise one when the meaning of a key changes, so that no artifact of an earlier version is taken.
@@ -78,7 +78,7 @@ class Stages:
         # Cases and their library are packed for each cell: changing one makes no new guest.
         self._guest_recipe = digest_of(
             {
-                p.relative_to(guest).as_posix(): _content(p)
+                p.relative_to(guest).as_posix(): content(p)
                 for p in sorted(guest.rglob("*"))
                 if p.is_file() and p.relative_to(guest).parts[0] not in ("cases", "lib.sh")
             }
@@ -257,10 +257,9 @@ class Stages:
 
         def check(folder: Path) -> None:
             require_files(folder, "out/vmlinux", "out/bzImage")
-            require_files(folder, "out/System.map", "obj/Module.symvers", empty=True)
-            require_texts(
-                folder, "out/base.config", "obj/.config", f"out/{SYMBOLS_READ}", f"out/{FILES_READ}"
-            )
+            texts = ("out/System.map", "obj/Module.symvers", f"out/{SYMBOLS_READ}", f"out/{FILES_READ}")
+            require_files(folder, *texts, empty=True)
+            require_texts(folder, "out/base.config", "obj/.config")
             build_id(folder / "out" / "vmlinux")
 
         label = digest_of([self.tree.name, spec.config_digest])[:12]
