@@ -4,27 +4,51 @@
 #   ASK/base.config            the final configuration
 #   TOOLS                      optional: host tools built from the same sources (configure.sh)
 #   OUT/bzImage vmlinux System.map base.config
-#   OBJ                        becomes the kit: the object folder without what only vmlinux needed
+#   OUT/symbols-read files-read   what vmlinux was compiled from, as fixdep recorded it, one a line
+#   OBJ                        becomes the kit: what modules_prepare makes, and the exported symbols
 set -eu
 export PROBES="$OBJ/.probes"
 
 [ -z "${TOOLS:-}" ] || cp -a "$TOOLS/." "$OBJ/"
 cp "$ASK/base.config" "$OBJ/.config"
+make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" -j"$JOBS" modules_prepare
+cd "$OBJ"
+find . ! -type d -print0 | LC_ALL=C sort -z > .prepared
 make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" -j"$JOBS" bzImage modules
 
 cp "$OBJ/arch/x86/boot/bzImage" "$OBJ/vmlinux" "$OBJ/System.map" "$OUT/"
 cp "$OBJ/.config" "$OUT/base.config"
 
-# Kept: configuration, generated headers, host tools, Module.symvers, and the objects of modules, from which a
-# cell of the same source goes on (module.sh).
-cd "$OBJ"
+# Each .cmd file lists the symbols (include/config/…) and the files that one object depends on. Objects of modules
+# are no part of vmlinux; host programs are counted, since some of them generate sources of vmlinux, but those of
+# tools/, which read their own headers.
+find . -path ./tools -prune -o -name '.*.cmd' -type f -print0 | xargs -0 -r awk '
+    FNR == 1 { of_module = / -DMODULE( |$)/ }
+    of_module { next }
+    match($0, /\$\(wildcard include\/config\/[^)]*\)/) {
+        name = substr($0, RSTART + 26, RLENGTH - 27)
+        sub(/\.h$/, "", name)
+        gsub(/\//, "_", name)
+        print "symbol " toupper(name)
+        next
+    }
+    /^source_[^ ]* := / { print "file " $3 }
+    /^[ \t]+[^ \t$]/ { print "file " $1 }
+' | LC_ALL=C sort -u > .reads
+sed -n 's/^symbol //p' .reads > "$OUT/symbols-read"
+# By its name and, where a link leads to it, by its real name, relative to the tree or the object folder.
+sed -n 's/^file //p' .reads | { cat; sed -n 's/^file //p' .reads | xargs -r -d '\n' realpath -m; } |
+    awk -v src="$SRC/" -v real="$(realpath "$SRC")/" -v obj="$(realpath "$OBJ")/" '
+        index($0, src) == 1 { print substr($0, length(src) + 1); next }
+        index($0, real) == 1 { print substr($0, length(real) + 1); next }
+        index($0, obj) == 1 { print substr($0, length(obj) + 1); next }
+        !/^\// { print }
+    ' | LC_ALL=C sort -u > "$OUT/files-read"
+
+# Nothing is kept that a rule of a module's folder made, neither objects nor generated files: each cell makes its
+# own (module.sh), so that it does not depend on the configuration of the base, and none on another's.
 [ -e Module.symvers ] || cp vmlinux.symvers Module.symvers
-set -- -path ./scripts -o -path ./tools -o -path './arch/*/tools'
-for folder in $(sed 's|/[^/]*$||' modules.order | sort -u); do
-    set -- "$@" -o -path "./$folder"
-done
-find . \( "$@" \) -prune -o -type f \( -name '*.o' -o -name '*.a' -o -name '.*.o.cmd' -o -name '.*.a.cmd' \) \
-    -exec rm -f {} +
-rm -rf vmlinux .tmp_vmlinux* .vmlinux* System.map arch/x86/boot arch/x86/realmode/rm usr
+find . ! -type d ! -name '*.symvers' -print0 | LC_ALL=C sort -z | LC_ALL=C comm -z -13 .prepared - | xargs -0 -r rm -f
+rm -f .prepared .reads
 # A folder of the source tree that is empty now: each cell's copy would make it again, and kbuild does.
-find . -depth -mindepth 1 -type d -empty -exec rmdir {} +
+find . -depth -mindepth 1 -type d -empty -delete

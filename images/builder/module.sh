@@ -1,16 +1,15 @@
 #!/bin/sh
-# The module under test for one cell, against a kit (base.sh): nothing of vmlinux is compiled again.
+# The module under test for one cell, against the kit of its base (base.sh): nothing of vmlinux is compiled again.
 #
-#   KIT  the kit, read-only: the base's, or what another cell of the same variant left in its OBJ
-#   ASK/cell.config  the cell's final configuration        FOLDER  the module's folder
+#   KIT  the kit, read-only        ASK/cell.config  the cell's final configuration        FOLDER  the module's folder
 #   OUT  gets the modules named in $TARGETS, and cell.config as it really was
 set -eu
 export PROBES="$OBJ/.probes"
 
 cp -a "$KIT/." "$OBJ/"
-# Objects of the same source are gone on from: kbuild compiles again what a changed symbol reaches. Those of
-# another source are worth nothing, and make would trust their times.
-[ "$SAME_SOURCE" = yes ] || rm -rf "${OBJ:?}/$FOLDER"
+# The folder is compiled from nothing: kbuild would keep a generated file whose rule has no FORCE, and an object that
+# reads a symbol by a name which a macro pastes together, as another configuration made it; and make trusts times.
+rm -rf "${OBJ:?}/$FOLDER"
 cp "$ASK/cell.config" "$OBJ/.config"
 make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" -j"$JOBS" $TARGETS
 for target in $TARGETS; do

@@ -5,11 +5,12 @@ Keys and caching are in `stages`, the order is in ``pipeline``.
 
     configuration    out/base.config out/<cell>.config                        obj/…host tools
     base             out/bzImage out/vmlinux out/System.map out/base.config   obj/…the kit   lines
-    module           out/<name>.ko out/cell.config                            obj/… if kept
+                     out/symbols-read out/files-read
+    module           out/<name>.ko out/cell.config
     guest            out/…the root file system…
     toolset          out/…programs that a flavour adds to it…
 
-The kit is what modules are built against: headers, scripts and objects of the base.
+The kit is what modules are built against: configuration, generated headers, host tools and exported symbols.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _CONFIGURE_S = 600
 _BASE_S = 4 * 3600
 _MODULE_S = 1800
 _GUEST_S = 600
+# Products of a base: the symbols that vmlinux's objects read, and the files that they were compiled from.
+SYMBOLS_READ = "symbols-read"
+FILES_READ = "files-read"
 
 
 @dataclass(frozen=True)
@@ -68,12 +72,10 @@ class ModuleOrder:
 
     name: str
     src: Path
-    kit: Path  # the objects of the base, or of another cell of the same variant and base
+    kit: Path  # the object folder of the base
     config: str
     folder: str  # of the module, relative to the tree
     targets: tuple[str, ...]
-    same_source: bool  # the module's objects in ``kit`` were built from ``src``: kbuild may reuse them
-    keep_objects: bool  # for other cells
     make: Mapping[str, str] = field(default_factory=dict)  # variables for make
 
 
@@ -120,7 +122,7 @@ class Builder:
         recipe = _Recipe(
             "base.sh", "the kernel base", order.src, _BASE_S,
             requests={"base.config": order.config},
-            products=("bzImage", "vmlinux", "System.map", "base.config"),
+            products=("bzImage", "vmlinux", "System.map", "base.config", SYMBOLS_READ, FILES_READ),
             read_only={"TOOLS": order.tools},
             env=order.make,
             expected_lines=order.expected_lines,
@@ -139,9 +141,8 @@ class Builder:
                 **order.make,
                 "TARGETS": " ".join(order.targets),
                 "FOLDER": order.folder,
-                "SAME_SOURCE": "yes" if order.same_source else "no",
             },
-            keep_objects=order.keep_objects,
+            keep_objects=False,
         )  # fmt: skip
         self._run(recipe, work)
 

@@ -10,8 +10,9 @@ A `Stage` is one cached step: its kind, its label, all inputs of its key, and th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe import kconfig
@@ -19,18 +20,32 @@ from kmodpipe.build.complete import require_configurations, require_files, requi
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
 from kmodpipe.build.elf import build_id, require_elf
 from kmodpipe.build.kbuild import make_flags, module_targets
-from kmodpipe.build.recipes import BaseOrder, Builder, ConfigOrder, ModuleOrder, WorkDir
+from kmodpipe.build.recipes import (
+    FILES_READ,
+    SYMBOLS_READ,
+    BaseOrder,
+    Builder,
+    ConfigOrder,
+    ModuleOrder,
+    WorkDir,
+)
+from kmodpipe.build.sharing import BaseSpec, Readings, Sharing, Subject, content
 from kmodpipe.cache.store import Artifact, Inputs
-from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
-from kmodpipe.series import Series
+from kmodpipe.kconfig import Cell, Flavour, Matrix
 from kmodpipe.source import Tree
 from kmodpipe.util import document
-from kmodpipe.util.digest import digest_file, digest_of, digest_tree
+from kmodpipe.util.digest import digest_of, digest_tree
 from kmodpipe.util.errors import KernelFailure, UserError
 
-_RECIPE_VERSION = 1
-# Files that no compiler reads: a series that touches only such files shares the base.
-_INERT = ("Documentation/", "MAINTAINERS", "CREDITS", "tools/testing/")
+# Raise one when the meaning of a key changes, so that no artifact of an earlier version is taken.
+_RECIPE_VERSION = 2
+_GUEST_VERSION = 1
+# Files that Kconfig does not read, but see `configuring_files`.
+_PLAIN = (".c", ".h", ".S", ".rst")
+# What lets a Kconfig file read another one: a macro with arguments, such as $(shell,…), or a source line.
+_MACRO = re.compile(r"\$\([^)\s]*,")
+_SOURCE = re.compile(r"^\s*\w*source\b(.*)", re.MULTILINE)
+_KNOWN_MACRO = re.compile(r"\$\((?:srctree|SRCARCH)\)|\$SRCARCH")
 
 
 @dataclass(frozen=True)
@@ -46,36 +61,6 @@ class Stage:
     check: Callable[[Path], None] = lambda folder: None
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A variant with its source: the pristine tree for the control, the patched one for a series."""
-
-    variant: Variant
-    series: Series | None
-    src: Path
-
-    @property
-    def touched(self) -> tuple[str, ...]:
-        """The files that the series changes."""
-        return self.series.touched if self.series else ()
-
-
-@dataclass(frozen=True)
-class BaseSpec:
-    """The kernel base that a cell needs."""
-
-    src: Path
-    source: str  # the identity of the files below ``src``
-    config: str  # the text of the .config that it is built from
-    config_digest: str  # without the symbols that are the module's own
-    make: Mapping[str, str] = field(default_factory=dict)  # variables for make
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """The same for all cells that share a base."""
-        return self.source, digest_of([self.config_digest, dict(self.make)])
-
-
 class Stages:
     """Makes the stages of one run: one tree, one matrix, one runtime."""
 
@@ -85,12 +70,15 @@ class Stages:
         self.module = module.strip("/")
         self._builder = builder
         self._identity = identity
+        self._sharing = Sharing(tree, self.module)
+        # By the base's key.
+        self._readings: dict[str, Readings] = {}
         self._recipes = digest_tree(builder.images / "builder")
         guest = builder.images / "guest"
         # Cases and their library are packed for each cell: changing one makes no new guest.
         self._guest_recipe = digest_of(
             {
-                p.relative_to(guest).as_posix(): _content(p)
+                p.relative_to(guest).as_posix(): content(p)
                 for p in sorted(guest.rglob("*"))
                 if p.is_file() and p.relative_to(guest).parts[0] not in ("cases", "lib.sh")
             }
@@ -133,9 +121,9 @@ class Stages:
 
         ``tools`` are the pristine tree's host tools, which are used if the variant does not change them.
         """
-        tools = None if self._touched(subject, _is_host_tool) else tools
+        tools = None if subject.contents_of(_is_host_tool) else tools
         requests = {cell.id: kconfig.render(cell.requested) for cell in cells}
-        inputs = self._config_inputs(self._touched(subject, _is_kconfig), requests)
+        inputs = self._config_inputs(configuring_files(subject), requests)
 
         def make(work: WorkDir) -> None:
             symbols = {symbol for cell in cells for symbol in cell.requested}
@@ -187,7 +175,7 @@ class Stages:
             )
 
     # -- base ------------------------------------------------------------------------------------
-    def common_spec(self, cells: Sequence[Cell], common: str) -> BaseSpec | None:
+    def common_spec(self, control: Subject, cells: Sequence[Cell], common: str) -> BaseSpec | None:
         """Return the base of the ``common`` configuration if one of the control's ``cells`` needs it for
         certain, before any cell is configured; else None.
 
@@ -195,36 +183,59 @@ class Stages:
         cell differs from the common configuration in nothing that vmlinux is built from. A symbol that the
         tree does not have changes nothing.
         """
-        owned = kconfig.owned_symbols(self.tree.path, self.module)
+        config = kconfig.parse_config(common)
+        owned = self._sharing.owned(control, config)
         plain = next((cell for cell in cells if set(cell.choice.values()) <= {"n"}), None)
         if plain is None:
             return None
         beyond = {entry.symbol for entry in plain.axes.values()} - set(owned)
         if beyond and any(kconfig.index_symbols(self.tree.path, beyond).definitions.values()):
             return None
-        config = kconfig.parse_config(common)
         make = {**make_flags(config), **plain.flavour.base_make}
         digest = kconfig.digest(config, without=owned)
         return BaseSpec(self.tree.path, self.tree.identity, common, digest, make)
 
     def base_spec(self, subject: Subject, configured: Buildable, common: str) -> BaseSpec:
-        """Return the base that a cell's module is built against and runs on.
+        """Return the base that a cell's module is built against and runs on, by what the sources say.
 
-        ``common`` is the text of its flavour's common configuration (`Stages.common`).
+        ``common`` is the text of its flavour's common configuration (`Stages.common`). See `own_base_spec`.
         """
-        outside = self._touched(subject, lambda name: not self._is_module_file(name) and not _is_inert(name))
-        source = self.tree.identity if not outside else digest_of([self.tree.identity, outside])
-        owned = kconfig.owned_symbols(subject.src, self.module)
-        wanted = kconfig.digest(configured.final, without=owned)
+        final = configured.final
+        owned = self._sharing.owned(subject, final)
+        wanted = kconfig.digest(final, without=owned)
         # Built from the common configuration if only the module's own symbols differ: then the order of the
         # cells does not matter.
         same = kconfig.digest(kconfig.parse_config(common), without=owned) == wanted
+        return self._spec(
+            subject, configured, self._sharing.patched(subject, final), common if same else "", wanted
+        )
+
+    def own_base_spec(
+        self, subject: Subject, configured: Buildable, spec: BaseSpec, base: Artifact
+    ) -> BaseSpec | None:
+        """Return a base for this cell alone if it must not boot ``base``, made for ``spec``; else None.
+
+        Decided by what the compiler read when it was built. Raises InfraError if that was not recorded.
+        """
+        if base.key not in self._readings:
+            self._readings[base.key] = Readings.of(base)
+        final = configured.final
+        if not self._readings[base.key].misfit(spec, subject, final, self.module):
+            return None
+        own = self._spec(subject, configured, subject.contents, "", kconfig.digest(final))
+        return None if own.key == spec.key else own
+
+    def _spec(
+        self, subject: Subject, configured: Buildable, patched: Mapping[str, str], common: str, digest: str
+    ) -> BaseSpec:
+        """Return the spec of a base with the ``patched`` files and the ``common`` or the cell's .config."""
         return BaseSpec(
-            src=subject.src if outside else self.tree.path,
-            source=source,
-            config=common if same else configured.text,
-            config_digest=wanted,
+            src=subject.src if patched else self.tree.path,
+            source=digest_of([self.tree.identity, dict(patched)]) if patched else self.tree.identity,
+            config=common or configured.text,
+            config_digest=digest,
             make={**make_flags(configured.final), **configured.cell.flavour.base_make},
+            patched=frozenset(patched),
         )
 
     def base(self, spec: BaseSpec, tools: Path | None = None, expected_lines: int | None = None) -> Stage:
@@ -246,7 +257,8 @@ class Stages:
 
         def check(folder: Path) -> None:
             require_files(folder, "out/vmlinux", "out/bzImage")
-            require_files(folder, "out/System.map", "obj/Module.symvers", empty=True)
+            texts = ("out/System.map", "obj/Module.symvers", f"out/{SYMBOLS_READ}", f"out/{FILES_READ}")
+            require_files(folder, *texts, empty=True)
             require_texts(folder, "out/base.config", "obj/.config")
             build_id(folder / "out" / "vmlinux")
 
@@ -258,33 +270,25 @@ class Stages:
         self,
         subject: Subject,
         configured: Buildable,
-        spec: BaseSpec,
         base: Artifact,
-        lead: Artifact | None = None,
-        *,
-        keep_objects: bool = False,
     ) -> Stage:
         """Return the stage of one cell's module.
 
-        ``lead`` is the module of another cell of this variant and base, whose objects kbuild may reuse. The
-        result is the same, so it is not in the key.
+        Its key covers every file that the series changes, documentation included: a source can include any.
         """
         targets = module_targets(subject.src, self.module, configured.final)
-        lead_objects = lead.path / "obj" if lead and (lead.path / "obj").is_dir() else None
         order = ModuleOrder(
             name=configured.cell.id,
             src=subject.src,
-            kit=lead_objects or base.path / "obj",
+            kit=base.path / "obj",
             config=configured.text,
             folder=self.module,
             targets=targets,
-            same_source=lead_objects is not None or spec.src == subject.src,
-            keep_objects=keep_objects,
             make=make_flags(configured.final),
         )
         inputs: Inputs = {
             "base": base.key,
-            "source": self._touched(subject, self._is_module_file),
+            "source": dict(subject.contents),
             "configuration": kconfig.digest(configured.final),
             "targets": list(targets),
             "make variables": dict(order.make),
@@ -311,7 +315,7 @@ class Stages:
     # -- guest -----------------------------------------------------------------------------------
     def guest(self) -> Stage:
         """Return the stage of the root file system that every cell boots."""
-        inputs: Inputs = {"builder": dict(self._identity), "recipe": [_RECIPE_VERSION, self._guest_recipe]}
+        inputs: Inputs = {"builder": dict(self._identity), "recipe": [_GUEST_VERSION, self._guest_recipe]}
 
         def make(work: WorkDir) -> None:
             from kmodpipe.vm.initramfs import pack_rootfs
@@ -343,44 +347,41 @@ class Stages:
 
         return Stage("toolset", name, inputs, make, need_mib=128, check=check)
 
-    # -- the files that a series changes ---------------------------------------------------------
-    def _is_module_file(self, name: str) -> bool:
-        return name.startswith(f"{self.module}/")
-
-    @staticmethod
-    def _touched(subject: Subject, wanted: Callable[[str], bool]) -> dict[str, str]:
-        """Return the content (see `_content`) of each touched file whose name is ``wanted``."""
-        return {name: _content(subject.src / name) for name in sorted(set(subject.touched)) if wanted(name)}
-
 
 def common_configuration(common: Artifact) -> str:
     """Return the text of a flavour's common configuration, from the artifact of `Stages.common`."""
     return (common.path / "out" / "base.config").read_text("utf-8", "replace")
 
 
-def _content(path: Path) -> str:
-    """Return a file's digest, marked if it is executable; a link's target; or ``deleted``."""
+def configuring_files(subject: Subject) -> dict[str, str]:
+    """Return the content of the touched files that can change the outcome of Kconfig.
+
+    Sources and documentation cannot, unless a Kconfig file of the series sources one or runs commands, or
+    the series changes what any Kconfig file may run: then all touched files count.
+    """
+    plain = {name for name in subject.touched if name.endswith(_PLAIN)}
+    others = [name for name in subject.touched if name not in plain]
+    if any(_is_host_tool(name) or _may_read(subject.src / name, plain) for name in others):
+        return dict(subject.contents)
+    return subject.contents_of(lambda name: name not in plain)
+
+
+def _may_read(path: Path, names: Collection[str]) -> bool:
+    """Whether a file that may be a Kconfig file may read one of ``names`` by a source line or a macro."""
     if path.is_symlink():
-        return f"link to {path.readlink()}"
-    if not path.is_file():
-        return "deleted"
-    return digest_file(path) + (" executable" if path.stat().st_mode & 0o100 else "")
-
-
-def _is_kconfig(name: str) -> bool:
-    """Return whether a file can change the outcome of Kconfig: its own files, and scripts that it runs."""
-    last = name.rsplit("/", 1)[-1]
-    return (
-        last.startswith(("Kconfig", "Makefile", "Kbuild"))
-        or name.startswith("scripts/")
-        or "defconfig" in last
+        return True
+    try:
+        text = path.read_text("utf-8", "replace")
+    except OSError:
+        return False
+    if path.name.startswith(("Makefile", "Kbuild")):
+        return False
+    sourced = [_KNOWN_MACRO.sub("", words) for words in _SOURCE.findall(text)]
+    return _MACRO.search(text) is not None or any(
+        "$" in words or any(name.rpartition("/")[2] in words for name in names) for words in sourced
     )
 
 
 def _is_host_tool(name: str) -> bool:
     """Return whether the tree's host tools (conf, fixdep) are built from or by a file."""
     return name.startswith(("scripts/", "tools/")) or name in ("Makefile", "Kbuild")
-
-
-def _is_inert(name: str) -> bool:
-    return name.startswith(_INERT)

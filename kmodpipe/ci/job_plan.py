@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from kmodpipe import __version__, kconfig, results, series, source
 from kmodpipe.build.configured import RuledOut
-from kmodpipe.build.stages import Subject
+from kmodpipe.build.sharing import Subject
 from kmodpipe.kconfig import Cell
 from kmodpipe.pipeline import question
 from kmodpipe.pipeline.builder import CellBuilder, StageMaker

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from kmodpipe import kconfig
 from kmodpipe.build.elf import digest_of_code
-from kmodpipe.build.stages import Subject
+from kmodpipe.build.sharing import Subject
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell
 from kmodpipe.kconfig.matrix import CONTROL

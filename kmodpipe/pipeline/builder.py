@@ -13,7 +13,8 @@ from typing import Any, assert_never
 
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
 from kmodpipe.build.recipes import WorkDir
-from kmodpipe.build.stages import BaseSpec, Stage, Subject, common_configuration
+from kmodpipe.build.sharing import BaseSpec, Subject
+from kmodpipe.build.stages import Stage, common_configuration
 from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell, Flavour
@@ -147,8 +148,6 @@ class CellBuilder:
         self._maker = maker
         # By `BaseSpec.key`.
         self._bases: dict[tuple[str, str], Future[Artifact]] = {}
-        # The first module of each variant and base: by the variant's name and the base's key.
-        self._leads: dict[tuple[str, str], Future[Artifact]] = {}
         # The text of the common configuration, by the flavour's name.
         self._common: dict[str, str] = {}
         # The pristine tree's host tools.
@@ -185,7 +184,7 @@ class CellBuilder:
             cell_choice.require_legal(choice, ruled_out, each=not self._workspace.spec.skip_illegal)
             shared += [pool.submit(self.guest), *self._start_bases(pool, rows)]
         gather(shared, ignore=(KernelFailure,))
-        return self._leads_first(rows)
+        return rows
 
     def _common_base(self, control: Subject, flavour: Flavour) -> BaseSpec | None:
         """Make a flavour's common configuration. Return its base if a cell needs it for certain."""
@@ -194,7 +193,7 @@ class CellBuilder:
         self._tools = self._tools or artifact.path / "obj"
         text = self._common[flavour.name] = common_configuration(artifact)
         stages.require_common(control, flavour, text)
-        return stages.common_spec(cells, text)
+        return stages.common_spec(control, cells, text)
 
     def _configure(self, subject: Subject, flavour: Flavour) -> list[Row]:
         stages, cells = self._workspace.stages, self._workspace.spec.cells_of(subject.variant.name, flavour)
@@ -220,19 +219,6 @@ class CellBuilder:
             origin(guest),
         )
 
-    @staticmethod
-    def _leads_first(rows: Sequence[Row]) -> list[Row]:
-        """Return the rows with the first buildable cell of each variant and flavour before all others.
-
-        The others reuse its objects, and a worker that waits for those is idle.
-        """
-        leads: dict[tuple[str, str], Row] = {}
-        for subject, one in rows:
-            if isinstance(one, Buildable):
-                leads.setdefault((subject.variant.name, one.cell.flavour.name), (subject, one))
-        first = list(leads.values())
-        return first + [row for row in rows if row not in first]
-
     def _start_bases(self, pool: Executor, rows: Sequence[Row]) -> list[Future[object]]:
         specs = [self._base_spec(subject, one) for subject, one in rows if isinstance(one, Buildable)]
         return [pool.submit(self.base, spec) for spec in {spec.key: spec for spec in specs}.values()]
@@ -250,45 +236,14 @@ class CellBuilder:
     def base(self, spec: BaseSpec) -> Artifact:
         """Return the base of a spec. The first caller makes it, the others wait for it."""
         stage = self._workspace.stages.base(spec, self._tools, expected_lines(self._workspace))
-        return self._once(self._bases, spec.key, lambda: self._maker.ensure(stage))
-
-    def _module(self, subject: Subject, configured: Buildable, spec: BaseSpec, base: Artifact) -> Artifact:
-        """Return a cell's module. The first of a variant and base keeps its objects, which others reuse."""
-
-        leading = False
-
-        def whole() -> Artifact:
-            nonlocal leading
-            leading = True
-            stage = self._workspace.stages.module_of(subject, configured, spec, base, keep_objects=True)
-            return self._maker.ensure(stage)
-
-        lead: Artifact | None = None
-        try:
-            lead = self._once(self._leads, (subject.variant.name, base.key), whole)
-        except KernelFailure:
-            # That is the result of the lead's own cell; this one may compile nevertheless.
-            if leading:
-                raise
-        if lead and leading:
-            return lead
-        return self._maker.ensure(self._workspace.stages.module_of(subject, configured, spec, base, lead))
-
-    def _once(
-        self,
-        known: dict[tuple[str, str], Future[Artifact]],
-        key: tuple[str, str],
-        make: Callable[[], Artifact],
-    ) -> Artifact:
-        """Return the artifact of ``key``. The first caller makes it; others wait, and get its error too."""
         with self._lock:
-            future = known.get(key)
+            future = self._bases.get(spec.key)
             mine = future is None
             if future is None:
-                future = known[key] = Future()
+                future = self._bases[spec.key] = Future()
         if mine:
             try:
-                future.set_result(make())
+                future.set_result(self._maker.ensure(stage))
             except BaseException as e:
                 future.set_exception(e)
         return future.result()
@@ -306,10 +261,13 @@ class CellBuilder:
                 assert_never(configured)
 
     def _build(self, subject: Subject, configured: Buildable) -> BuiltCell | BuildFailed:
+        stages = self._workspace.stages
         try:
             spec = self._base_spec(subject, configured)
             base = self.base(spec)
-            module = self._module(subject, configured, spec, base)
+            if own := stages.own_base_spec(subject, configured, spec, base):
+                base = self.base(own)
+            module = self._maker.ensure(stages.module_of(subject, configured, base))
         except (Interrupted, UserError):
             raise
         except KmodpipeError as e:

@@ -19,13 +19,15 @@ from kmodpipe.build import builder_image
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
 from kmodpipe.build.recipes import Builder
 from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine
-from kmodpipe.build.stages import Stage, Stages, Subject, common_configuration
+from kmodpipe.build.sharing import Subject
+from kmodpipe.build.stages import Stage, Stages, common_configuration
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline.module_folder import changes, require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import control_subject, settled
 from kmodpipe.source import Tree
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, KmodpipeError
 
 CACHED, TODO, WAITS, SKIPPED, FAILS = "cached", "to do", "waits", "skipped", "fails"
@@ -49,6 +51,8 @@ class _Planner:
         self._cache = cache
         self._store = Store(cache)
         self.rows: list[Row] = []
+        # The keys of the bases that have a row.
+        self._bases: set[str] = set()
 
     def add(self, step: str, state: str, why: str) -> None:
         """Add a row."""
@@ -187,17 +191,23 @@ class _Planner:
 
     def _module(self, stages: Stages, subject: Subject, one: Buildable, common: str) -> None:
         """Add the rows of a cell's base, unless it has one already, and of the cell's module."""
+        step = f"module {one.cell.id}"
         spec = stages.base_spec(subject, one, common)
-        stage = stages.base(spec)
-        name, step = f"base {stage.label}", f"module {one.cell.id}"
-        if any(row.step == name for row in self.rows):
-            base = self._store.find(stage.kind, stage.inputs, stage.check)
-        else:
-            base = self.look(stage)
+        base = self._base(stages.base(spec), step)
+        if base and (own := stages.own_base_spec(subject, one, spec, base)):
+            base = self._base(stages.base(own), step)
+        if base:
+            self.look(stages.module_of(subject, one, base), step)
+
+    def _base(self, stage: Stage, step: str) -> Artifact | None:
+        """Add the row of a base, unless it has one already. If it is not cached, ``step`` waits for it."""
+        key = digest_of(stage.inputs)
+        found = key in self._bases
+        base = self._store.find(stage.kind, stage.inputs, stage.check) if found else self.look(stage)
+        self._bases.add(key)
         if base is None:
-            self.add(step, WAITS, f"for {name}")
-        else:
-            self.look(stages.module_of(subject, one, spec, base), step)
+            self.add(step, WAITS, f"for base {stage.label}")
+        return base
 
 
 def rows(spec: RunSpec, cache: Path) -> tuple[Row, ...]:

@@ -21,7 +21,7 @@ from typing import assert_never
 
 from kmodpipe import results
 from kmodpipe.build.configured import RuledOut
-from kmodpipe.build.stages import Subject
+from kmodpipe.build.sharing import Subject
 from kmodpipe.judge import dead_axes
 from kmodpipe.judge.cases import CellContext
 from kmodpipe.judge.script import ADD_PROGRAMS

@@ -13,7 +13,8 @@ from kmodpipe import series, source
 from kmodpipe.build import builder_image, image_cleanup, shared_image
 from kmodpipe.build.recipes import Builder
 from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine, memory_mib
-from kmodpipe.build.stages import Stages, Subject
+from kmodpipe.build.sharing import Subject
+from kmodpipe.build.stages import Stages
 from kmodpipe.cache.share import Share, open_share
 from kmodpipe.cache.store import Store
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT

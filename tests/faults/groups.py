@@ -11,6 +11,7 @@ from tests.faults.way import (  # noqa: F401
     engines,
     guests,
     interruptions,
+    keys,
     processes,
     reports,
     servers,

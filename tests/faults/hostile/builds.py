@@ -36,7 +36,7 @@ bzImage:
 \t@echo kernel > $(O)/arch/x86/boot/bzImage
 \t@touch $(O)/System.map $(O)/Module.symvers
 \t@echo fs/tiny/tiny.ko > $(O)/modules.order
-modules: ;
+modules modules_prepare: ;
 %.ko:
 \t@mkdir -p $(O)/fs/tiny
 \t@gcc -c $(CURDIR)/$*.c -o $(O)/$@
@@ -199,7 +199,7 @@ do
     if cat "$path" >/dev/null 2>&1 || ls "$path"/* >/dev/null 2>&1; then echo "OPEN read $path"; fi
 done 2>/dev/null | grep -v 'read /proc/1/environ'
 own='HOME|PATH|HOSTNAME|MAKEFLAGS|KCFLAGS|KBUILD.*|LOCALVERSION|SOURCE_DATE_EPOCH|LC_ALL|JOBS|BASE'
-own="$own|RECIPE|SRC|ASK|OBJ|OUT|TOOLS|KIT|TARGETS|FOLDER|SAME_SOURCE"
+own="$own|RECIPE|SRC|ASK|OBJ|OUT|TOOLS|KIT|TARGETS|FOLDER"
 tr '\0' '\n' < /proc/1/environ 2>/dev/null | grep -v -E "^($own)=" | sed 's/^/OPEN environment /'
 for path in /src /src/fs/tiny/tiny.c /recipe /recipe/cc /ask /kit / /etc/passwd /usr/bin/gcc {outside}/victim
 do

@@ -29,20 +29,12 @@ def test_a_module_is_built_against_a_read_only_kit_and_leaves_its_products_alone
         "RECIPE": False, "SRC": False, "KIT": False, "ASK": False, "OBJ": True, "OUT": True,
     }  # fmt: skip
     assert job.env == {
-        "JOBS": "3", "TARGETS": "fs/a/a.ko fs/a/b.ko", "FOLDER": "fs/a", "SAME_SOURCE": "no",
+        "JOBS": "3", "TARGETS": "fs/a/a.ko fs/a/b.ko", "FOLDER": "fs/a",
     }  # fmt: skip
     assert job.log == world.log
     assert runtime.asked == {"cell.config": "CONFIG_A=y\n"}
     assert (world.folder / "out" / "a.ko").read_text() == "elf"
     assert not (world.folder / "obj").exists()
-
-
-def test_a_module_that_others_go_on_from_keeps_its_objects(world: World) -> None:
-    runtime = Scripted()
-    order = world.order(same_source=True, keep_objects=True)
-    world.builder(runtime).module(order, world.work())
-    assert runtime.jobs[0].env["SAME_SOURCE"] == "yes"
-    assert (world.folder / "obj" / "rubbish.o").exists()
 
 
 def test_all_requests_are_configured_in_one_job(world: World) -> None:
@@ -83,31 +75,100 @@ def test_a_guest_that_cannot_be_built_is_our_trouble(world: World) -> None:
     assert "cannot stat busybox" in caught.value.detail
 
 
-@pytest.mark.parametrize(("same_source", "kept"), [("yes", True), ("no", False)])
-def test_objects_of_another_source_are_never_gone_on_from(
-    tmp_path: Path, same_source: str, kept: bool
-) -> None:
-    """make trusts times: an object that is newer than a patched file would stay, and half a patch with it."""
-    for name in ("src", "kit/fs/a", "ask", "obj", "out", "bin"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "kit/fs/a/old.o").write_text("compiled from something")
-    (tmp_path / "ask/cell.config").write_text("CONFIG_A=m\n")
-    make = tmp_path / "bin/make"
-    make.write_text('#!/bin/sh\nmkdir -p "$OBJ/fs/a"\nls "$OBJ/fs/a" > "$OUT/seen"\n: > "$OBJ/fs/a/a.ko"\n')
-    make.chmod(0o755)
-    recipe = REPO / "images/builder/module.sh"
-    folders = {name.upper(): str(tmp_path / name) for name in ("src", "kit", "ask", "obj", "out")}
-    subprocess.run(
-        ["sh", str(recipe)],
-        env={
-            "PATH": f"{make.parent}:/usr/bin:/bin",
-            "RECIPE": str(recipe.parent),
-            "JOBS": "1",
-            "TARGETS": "fs/a/a.ko",
-            "FOLDER": "fs/a",
-            "SAME_SOURCE": same_source,
-            **folders,
-        },
-        check=True,
-    )  # fmt: skip
-    assert ("old.o" in (tmp_path / "out/seen").read_text()) is kept
+def recipe(folder: Path, script: str, make: str, **env: str) -> Path:
+    """Run a recipe of images/builder in ``folder`` with a program that plays make; return OUT."""
+    for name in ("src", "kit", "ask", "obj", "out", "bin"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    program = folder / "bin/make"
+    program.write_text(f"#!/bin/sh\n{make}")
+    program.chmod(0o755)
+    path = REPO / "images/builder" / script
+    folders = {name.upper(): str(folder / name) for name in ("src", "kit", "ask", "obj", "out")}
+    given = {
+        "PATH": f"{program.parent}:/usr/bin:/bin",
+        "RECIPE": str(path.parent),
+        "JOBS": "1",
+        **folders,
+        **env,
+    }
+    subprocess.run(["sh", str(path)], env=given, check=True)
+    return folder / "out"
+
+
+def put(path: Path, text: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_a_module_is_compiled_from_an_empty_folder(tmp_path: Path) -> None:
+    """make trusts times, and kbuild keeps a generated file whose rule has no FORCE."""
+    put(tmp_path / "kit/fs/a/old.o", "compiled from something")
+    put(tmp_path / "kit/fs/a/gen.h", "generated for another configuration")
+    put(tmp_path / "kit/include/generated/autoconf.h")
+    put(tmp_path / "ask/cell.config", "CONFIG_A=m\n")
+    make = 'mkdir -p "$OBJ/fs/a"\nfind "$OBJ" -type f > "$OUT/seen"\n: > "$OBJ/fs/a/a.ko"\n'
+    out = recipe(tmp_path, "module.sh", make, TARGETS="fs/a/a.ko", FOLDER="fs/a")
+    seen = {
+        Path(line).relative_to(tmp_path / "obj").as_posix() for line in (out / "seen").read_text().split()
+    }
+    assert seen == {".config", "include/generated/autoconf.h"}
+
+
+# Plays make of a base: modules_prepare makes a header, the rest objects, and generated files anywhere.
+MAKE_BASE = r"""
+case " $* " in
+*" modules_prepare "*) mkdir -p "$OBJ/include/generated" && : > "$OBJ/include/generated/autoconf.h"; exit ;;
+esac
+mkdir -p "$OBJ/arch/x86/boot" "$OBJ/init" "$OBJ/fs/a"
+: > "$OBJ/arch/x86/boot/bzImage"; : > "$OBJ/vmlinux"; : > "$OBJ/System.map"; : > "$OBJ/vmlinux.symvers"
+: > "$OBJ/init/main.o"; : > "$OBJ/fs/a/a.o"; : > "$OBJ/fs/a/gen.h"; : > "$OBJ/fs/made-by-a.h"
+cat > "$OBJ/init/.main.o.cmd" <<END
+cmd_init/main.o := gcc -DKBUILD -c -o init/main.o $SRC/init/main.c
+
+source_init/main.o := $SRC/init/main.c
+
+deps_init/main.o := \\
+    \$(wildcard include/config/old/style.h) \\
+  $SRC/init/../Documentation/kp.h \\
+    \$(wildcard include/config/NEW_STYLE) \\
+  $SRC/init/link.h \\
+  include/generated/autoconf.h \\
+  /usr/lib/gcc/include/stdarg.h \\
+
+init/main.o: \$(deps_init/main.o)
+END
+cat > "$OBJ/fs/a/.a.o.cmd" <<END
+cmd_fs/a/a.o := gcc -DMODULE -c -o fs/a/a.o $SRC/fs/a/a.c
+
+source_fs/a/a.o := $SRC/fs/a/a.c
+
+deps_fs/a/a.o := \\
+    \$(wildcard include/config/A_OPTION) \\
+END
+"""
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """The folder of a base that ``MAKE_BASE`` made."""
+    put(tmp_path / "ask/base.config", "CONFIG_A=m\n")
+    put(tmp_path / "src/Documentation/kp.h")
+    put(tmp_path / "src/fs/a/real.h")
+    (tmp_path / "src/init").mkdir()
+    (tmp_path / "src/init/link.h").symlink_to("../fs/a/real.h")
+    recipe(tmp_path, "base.sh", MAKE_BASE)
+    return tmp_path
+
+
+def test_a_kit_has_nothing_that_a_module_made(base: Path) -> None:
+    left = {p.relative_to(base / "obj").as_posix() for p in (base / "obj").rglob("*") if p.is_file()}
+    assert left == {".config", "include/generated/autoconf.h", "vmlinux.symvers", "Module.symvers"}
+
+
+def test_a_base_records_what_vmlinux_was_compiled_from_and_no_module(base: Path) -> None:
+    out = base / "out"
+    assert (out / "symbols-read").read_text().split() == ["NEW_STYLE", "OLD_STYLE"]
+    assert (out / "files-read").read_text().split() == [
+        "Documentation/kp.h", "fs/a/real.h", "include/generated/autoconf.h", "init/../Documentation/kp.h",
+        "init/link.h", "init/main.c",
+    ]  # fmt: skip

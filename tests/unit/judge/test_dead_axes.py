@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import kconfig
-from kmodpipe.build.stages import Subject
+from kmodpipe.build.sharing import Subject
 from kmodpipe.judge import dead_axes
 from kmodpipe.judge.dead_axes import Product
 from kmodpipe.kconfig import Cell, Matrix, Variant

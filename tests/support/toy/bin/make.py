@@ -53,7 +53,9 @@ def parse(text: str) -> dict[str, str]:
 
 def base(src: Path, obj: Path) -> None:
     print("  CC      init/main.o", flush=True)
-    content = (src / "init/main.c").read_bytes()
+    content = compiled(src / "init/main.c", obj).encode()
+    (obj / "init").mkdir(exist_ok=True)
+    (obj / "init/.main.o.cmd").write_text(dependencies("init/main.o", src / "init/main.c"))
     (obj / "arch/x86/boot").mkdir(parents=True, exist_ok=True)
     (obj / "vmlinux").write_bytes(elf(content, b""))
     identity = hashlib.sha1(content).hexdigest()
@@ -70,13 +72,35 @@ def module(src: Path, obj: Path, target: str) -> bool:
         if "BROKEN" in line:
             print(f"{source}:{number}:3: error: 'BROKEN' undeclared (first use in this function)")
             return False
-    # Of the configuration, a module has in it what its source reads.
-    values = parse((obj / ".config").read_text())
-    text = re.sub(r"\bCONFIG_(\w+)", lambda m: values.get(m[1], "n"), source.read_text())
-    content = text.encode()
+    content = compiled(source, obj).encode()
     (obj / target).parent.mkdir(parents=True, exist_ok=True)
     (obj / target).write_bytes(elf(content, content))
     return True
+
+
+def compiled(source: Path, obj: Path) -> str:
+    """What an object has in it: its source, what that includes, and of the configuration what they read."""
+    values = parse((obj / ".config").read_text())
+    text = re.sub(r'#include "(.+)"', lambda m: header(source, m[1], obj).read_text(), source.read_text())
+    return re.sub(r"\bCONFIG_(\w+)", lambda m: values.get(m[1], "n"), text)
+
+
+def header(source: Path, name: str, obj: Path) -> Path:
+    """The file that a source includes: one of the tree, or else one that was generated beside the object."""
+    tree_file = source.parent / name
+    return tree_file if tree_file.exists() else obj / "fs/toy" / name
+
+
+def dependencies(name: str, source: Path) -> str:
+    """A .cmd file as fixdep writes it."""
+    texts = [source.read_text()]
+    included = [source.parent / other for other in re.findall(r'#include "(.+)"', texts[0])]
+    files = [f"  {path} \\\n" for path in included]
+    texts += [path.read_text() for path in included]
+    symbols = re.findall(r"\bCONFIG_(\w+)", "".join(texts))
+    read = [f"    $(wildcard include/config/{symbol}) \\\n" for symbol in symbols]
+    lists = f"deps_{name} := \\\n{''.join((*read, *files))}\n"
+    return f"cmd_{name} := gcc -c -o {name} {source}\n\nsource_{name} := {source}\n\n{lists}"
 
 
 def elf(identity: bytes, payload: bytes) -> bytes:
