@@ -29,6 +29,12 @@ EXIT_SKIP = 4
 # What the agent reports to be left behind after an error in the kernel, even if no report of it was printed:
 # taint by a machine check, a bad page, an oops, a warning or a lockup; lockdep that turned itself off.
 _TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")
+# How lib/ratelimit.c reports what it did not print.
+_SUPPRESSED = re.compile(r": \d+ callbacks suppressed$")
+# What the numbers of `CaseRecord.dropped` count.
+_STREAMS = {"out": "bytes of output", "kmsg": "bytes of kernel messages", "obs": "observations"}
+# Kernel messages of a case that a result keeps, of its beginning and its end alike.
+_RESULT_KMSG = 1000
 # Bytes of output that a result keeps.
 EXCERPT_LIMIT = 64 * 1024
 _PASS_EXCERPT_LIMIT = 8 * 1024
@@ -109,10 +115,25 @@ class _Judge:
             or self.by_status()
             or self.by_outcome()
         )
-        if self.evidence.unseen and found.verdict in (Verdict.PASS, Verdict.SKIP):
-            text = f"a report of the kernel may have been missed: {self.evidence.unseen}"
-            found = _Finding(Verdict.ERROR, text)
+        if found.verdict in (Verdict.PASS, Verdict.SKIP) and (unknown := self.not_known()):
+            found = _Finding(Verdict.ERROR, f"no verdict: {unknown}")
         return self.result(found)
+
+    def not_known(self) -> str:
+        """Return why evidence against a pass may have been missed; empty if there is all of it."""
+        found = []
+        if self.evidence.unseen:
+            found.append(f"a report of the kernel may have been missed: {self.evidence.unseen}")
+        for stream, count in self.record.dropped.items():
+            what = _STREAMS.get(stream, f"bytes of {one_line(stream)}")
+            found.append(f"at least {count} {what} were dropped, as there was too much of it")
+        if self.rule and self.rule.no_kmsg and (line := self.suppressed()):
+            found.append(f"the kernel suppressed messages of its own: {one_line(line)}")
+        return "; ".join(found)
+
+    def suppressed(self) -> str:
+        """Return the message by which the kernel says that a rate limit kept messages back; empty if none."""
+        return next((line for line in self.record.kmsg if _SUPPRESSED.search(line)), "")
 
     def crashed(self) -> _Finding | None:
         if self.crash is None:
@@ -232,6 +253,13 @@ class _Judge:
             return self.by_goal(outcome, goal_met)
         self.rule = next((r for r in self.rules if not self.differences(r, outcome)), self.rule)
         differences = self.differences(self.rule, outcome)
+        if (
+            differences
+            and self.record.dropped.get("kmsg")
+            and not self.differences(self.rule, outcome, kmsg=False)
+        ):
+            text = f"no verdict: {'; '.join(differences)}, and kernel messages were dropped"
+            return _Finding(Verdict.ERROR, text, outcome=outcome)
         if not differences:
             found = (
                 f"known defect: observed {outcome}" if self.rule.defect else f"observed {outcome} as expected"
@@ -281,8 +309,11 @@ class _Judge:
         verdict = Verdict.PASS if goal_met else Verdict.FAIL
         return _Finding(verdict, text, outcome=outcome, goal_met=goal_met, expected=self.case.goal)
 
-    def differences(self, rule: Expectation, outcome: str) -> list[str]:
-        """Return how the case differs from a rule; empty if it does not."""
+    def differences(self, rule: Expectation, outcome: str, *, kmsg: bool = True) -> list[str]:
+        """Return how the case differs from a rule; empty if it does not.
+
+        ``kmsg``: kernel messages that did not come are differences.
+        """
         found = []
         if outcome != rule.outcome:
             found.append(f"expected {rule.outcome}, observed {outcome}")
@@ -291,10 +322,9 @@ class _Judge:
             if own != value:
                 shown = "nothing" if own is None else one_line(own[:200])
                 found.append(f"expected {key} {value}, observed {shown}")
-        cut = " (some were dropped)" if self.record.dropped.get("kmsg") else ""
-        for text in rule.kmsg:
+        for text in rule.kmsg if kmsg else ():
             if not any(text in line for line in self.record.kmsg):
-                found.append(f"expected the kernel message {text!r}, which did not come{cut}")
+                found.append(f"expected the kernel message {text!r}, which did not come")
         for text in rule.no_kmsg:
             if any(text in line for line in self.record.kmsg):
                 found.append(f"the kernel message {text!r} came, and must not")
@@ -326,7 +356,7 @@ class _Judge:
             evidence=self.details(),
             reports=self.evidence.reports,
             output_excerpt=excerpt(record.output, limit),
-            kmsg=tuple(one_line(line) for line in record.kmsg),
+            kmsg=tuple(_shortened([one_line(line) for line in record.kmsg])),
             observations={one_line(k): visible_lines(v) for k, v in record.observations.items()},
             subtests=tuple(_printable(s) for s in subtests),
             duration_s=record.duration_ms / 1000,
@@ -359,7 +389,9 @@ class _Judge:
             lines.append(f"close to its limit: {used}; {spent}")
         if record.left:
             lines.append(f"left behind: {one_line(record.left)}")
-        lines += [f"dropped: {n} bytes of {one_line(stream)}" for stream, n in record.dropped.items()]
+        lines += [
+            f"dropped: {n} {_STREAMS.get(stream, one_line(stream))}" for stream, n in record.dropped.items()
+        ]
         lines += [f"guest: {one_line(text)}" for text in (self.evidence.ending, self.evidence.infra) if text]
         if self.ktap:
             lines.append(f"subtests: {self.ktap.counts}")
@@ -375,6 +407,14 @@ def excerpt(data: bytes, limit: int = EXCERPT_LIMIT) -> str:
     half = limit // 2
     head, tail = (visible_lines(part.decode("utf-8", "replace")) for part in (data[:half], data[-half:]))
     return f"{head}\n[… {len(data) - 2 * half} bytes left out …]\n{tail}"
+
+
+def _shortened(lines: Sequence[str]) -> Sequence[str]:
+    """Return the lines without their middle if there are very many."""
+    left_out = len(lines) - 2 * _RESULT_KMSG
+    if left_out <= 0:
+        return lines
+    return [*lines[:_RESULT_KMSG], f"[… {left_out} messages left out …]", *lines[-_RESULT_KMSG:]]
 
 
 def _printable(subtest: ktap.Subtest) -> ktap.Subtest:
