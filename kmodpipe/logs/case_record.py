@@ -115,7 +115,7 @@ class _Draft:
     def bounded(self, stream: str, value: str) -> str:
         """Return a value, or its beginning if it is too long."""
         if len(value) > _VALUE_LIMIT:
-            self.drop(stream, len(value) - _VALUE_LIMIT)
+            self.drop(stream, 1 if stream == "obs" else len(value) - _VALUE_LIMIT)
         return value[:_VALUE_LIMIT]
 
     def add_output(self, data: bytes) -> None:
@@ -133,7 +133,7 @@ class _Draft:
             self.drop("kmsg", len(text))
 
     def drop(self, stream: str, count: int) -> None:
-        self.dropped[stream] = self.dropped.get(stream, 0) + count
+        self.dropped[stream] = self.dropped.get(stream, 0) + max(count, 1)
 
     def end(self, fields: Mapping[str, str]) -> None:
         self.ended, self.how, self.left = True, fields.get("how", ""), fields.get("left", "")

@@ -464,10 +464,13 @@ void survey_accept(void)
 {
 	for (size_t i = 0; i < item_count; i++) {
 		struct item *item = &items[i];
-		struct found found = look_at(item);
+		struct found found;
 		int fd;
 
-		if (item->map || (found.says == item->says && found.is == item->is))
+		if (item->map)
+			continue;
+		found = look_at(item);
+		if (found.says == item->says && found.is == item->is)
 			continue;
 		/* What was open may be what is gone. */
 		if (item->fd >= 0 && item->tree) {
