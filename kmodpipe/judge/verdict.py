@@ -9,12 +9,20 @@ else is a failure, an error or a skip, with the sentence that a developer needs 
 from __future__ import annotations
 
 import re
-import signal
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kmodpipe.judge import precedence
 from kmodpipe.judge.cases import EXIT_GOAL, Case, CellContext, Expectation
+from kmodpipe.judge.excerpts import (
+    EXCERPT_LIMIT,
+    PASS_EXCERPT_LIMIT,
+    excerpt,
+    last_line_of,
+    printable,
+    shortened,
+    signal_name,
+    words,
+)
 from kmodpipe.judge.precedence import Setting
 from kmodpipe.kconfig.matrix import CONTROL_DESIGN
 from kmodpipe.logs import ktap
@@ -33,11 +41,6 @@ _TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")
 _SUPPRESSED = re.compile(r": \d+ callbacks suppressed$")
 # What the numbers of `CaseRecord.dropped` count.
 _STREAMS = {"out": "bytes of output", "kmsg": "bytes of kernel messages", "obs": "observations"}
-# Kernel messages of a case that a result keeps, of its beginning and its end alike.
-_RESULT_KMSG = 1000
-# Bytes of output that a result keeps.
-EXCERPT_LIMIT = 64 * 1024
-_PASS_EXCERPT_LIMIT = 8 * 1024
 
 
 @dataclass(frozen=True)
@@ -193,7 +196,7 @@ class _Judge:
         if record.how == "exit":
             return None
         if record.how == "signal":
-            text, word = f"the script was killed by {_signal_name(record.status)}", "killed"
+            text, word = f"the script was killed by {signal_name(record.status)}", "killed"
         elif record.how == "timeout":
             had = f"; {self.evidence.spent.describe()}" if self.evidence.spent else ""
             text, word = f"the script did not end within {self.time_limit()}{had}", "timeout"
@@ -224,8 +227,8 @@ class _Judge:
         status, observed = self.record.status, self.record.outcomes
         if status == EXIT_SKIP:
             if observed:
-                return _Finding(Verdict.FAIL, f"the script skips, yet observed {_words(observed)}")
-            why = self.record.observations.get("skip") or _last_line(self.record.output) or "exit status 4"
+                return _Finding(Verdict.FAIL, f"the script skips, yet observed {words(observed)}")
+            why = self.record.observations.get("skip") or last_line_of(self.record.output) or "exit status 4"
             return _Finding(Verdict.SKIP, f"the case skips itself: {one_line(why)}")
         if status != 0:
             text = f"the script ended with exit status {status}{self.last_line()}"
@@ -242,7 +245,7 @@ class _Judge:
     def by_outcome(self) -> _Finding:
         outcomes = self.record.outcomes
         if len(outcomes) > 1:
-            return _Finding(Verdict.FAIL, f"the case contradicts itself: it observed {_words(outcomes)}")
+            return _Finding(Verdict.FAIL, f"the case contradicts itself: it observed {words(outcomes)}")
         if not outcomes or not outcomes[0]:
             return _Finding(Verdict.FAIL, "the script ended well and observed no outcome")
         outcome = one_line(outcomes[0])
@@ -342,7 +345,7 @@ class _Judge:
         if expected is None:
             expected = rule.outcome if rule else EXIT_GOAL if self.case.by_exit else ""
         subtests = found.subtests or (self.ktap.subtests if self.ktap else ())
-        limit = _PASS_EXCERPT_LIMIT if found.verdict is Verdict.PASS else EXCERPT_LIMIT
+        limit = PASS_EXCERPT_LIMIT if found.verdict is Verdict.PASS else EXCERPT_LIMIT
         return CaseResult(
             case=self.case.id,
             verdict=found.verdict,
@@ -356,9 +359,9 @@ class _Judge:
             evidence=self.details(),
             reports=self.evidence.reports,
             output_excerpt=excerpt(record.output, limit),
-            kmsg=tuple(_shortened([one_line(line) for line in record.kmsg])),
+            kmsg=tuple(shortened([one_line(line) for line in record.kmsg])),
             observations={one_line(k): visible_lines(v) for k, v in record.observations.items()},
-            subtests=tuple(_printable(s) for s in subtests),
+            subtests=tuple(printable(s) for s in subtests),
             duration_s=record.duration_ms / 1000,
             attempts=1 if record.started else 0,
             limit_used=round(self.limit_used(), 3),
@@ -374,7 +377,7 @@ class _Judge:
         return self.evidence.time_scale.format(self.case.timeout_s)
 
     def last_line(self) -> str:
-        line = _last_line(self.record.output)
+        line = last_line_of(self.record.output)
         return f"; its last line: {one_line(line[:300])}" if line else ""
 
     def details(self) -> str:
@@ -398,40 +401,3 @@ class _Judge:
             lines += [one_line(f"not ok: {s.name} {s.note}".rstrip()) for s in self.ktap.failed]
         lines += [line for report in self.evidence.reports for line in report.format()]
         return "\n".join(lines)
-
-
-def excerpt(data: bytes, limit: int = EXCERPT_LIMIT) -> str:
-    """Return ``data`` as printable text, without its middle if it has more than ``limit`` bytes."""
-    if len(data) <= limit:
-        return visible_lines(data.decode("utf-8", "replace"))
-    half = limit // 2
-    head, tail = (visible_lines(part.decode("utf-8", "replace")) for part in (data[:half], data[-half:]))
-    return f"{head}\n[… {len(data) - 2 * half} bytes left out …]\n{tail}"
-
-
-def _shortened(lines: Sequence[str]) -> Sequence[str]:
-    """Return the lines without their middle if there are very many."""
-    left_out = len(lines) - 2 * _RESULT_KMSG
-    if left_out <= 0:
-        return lines
-    return [*lines[:_RESULT_KMSG], f"[… {left_out} messages left out …]", *lines[-_RESULT_KMSG:]]
-
-
-def _printable(subtest: ktap.Subtest) -> ktap.Subtest:
-    return ktap.Subtest(one_line(subtest.name), subtest.verdict, one_line(subtest.note))
-
-
-def _words(outcomes: Sequence[str]) -> str:
-    return " and ".join(one_line(word) or "nothing" for word in outcomes)
-
-
-def _last_line(output: bytes) -> str:
-    lines = output.decode("utf-8", "replace").rstrip().rsplit("\n", 1)
-    return lines[-1].strip()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

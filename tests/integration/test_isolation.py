@@ -86,7 +86,7 @@ sleep 0.2
 }
 RETIRE = {
     "taints": "the kernel is tainted (U)",
-    "clings": "a module is not what it was (EAGAIN), a loop device cannot be detached",
+    "clings": "a module is not what it was (EAGAIN), a loop device cannot be detached, /dev was written to",
     "freezes": "a loop device cannot be detached",
     "wedges": "a process is stuck in the kernel",
     "writes-root": "the root file system was written to: /written",
@@ -102,6 +102,9 @@ SURVIVES = {
     ),
     "disk-ioctl": ("blockdev --setro /dev/loop5", "/sys/block/loop5/ro"),
     "attribute-mode": ("chmod 600 /sys/block/loop3/queue/iostats", "/queue/iostats"),
+    "mount-option": ("mount -o remount,hidepid=2 /proc", "/proc/self/mountinfo"),
+    "cleared-log": ("dmesg -c > /dev/null", "the kernel log"),
+    "serial-port": ("stty -F /dev/ttyS0 -opost", "a serial port"),
     "clock": ("date -s @2000000000", "the clock"),
     "priority": ("renice -n 5 -p 1", "the agent's priority"),
     "oom-score": ("echo 500 > /proc/1/oom_score_adj", "/proc/self/oom_score_adj"),
@@ -209,21 +212,25 @@ def test_every_look_around_finds_a_guest_as_it_was(declared: Any) -> None:
         ("leaves-all", "mounts:2,loops:2,procs:1"),
         ("hangs", "mounts:0,loops:0,procs:2"),
         ("taints", "mounts:0,loops:0,procs:0,taint:U"),
-        ("clings", "mounts:2,loops:2,procs:0,module:busy,loops:kept"),
-        ("freezes", "mounts:2,loops:1,procs:0,loops:kept"),
+        ("clings", "mounts:2,loops:2,procs:0,module:busy,loops:kept,dev:changed,kernel:changed"),
+        ("freezes", "mounts:2,loops:1,procs:0,loops:kept,kernel:changed"),
         ("writes-root", "mounts:0,loops:0,procs:0,files:changed"),
     ],
 )
 def test_what_a_case_left_is_in_its_evidence(declared: Any, name: str, left: str) -> None:
-    assert f"left behind: {left}" in case(declared, name)["evidence"].splitlines()
+    (line,) = (
+        line for line in case(declared, name)["evidence"].splitlines() if line.startswith("left behind")
+    )
+    assert line.partition(",differs:")[0] == f"left behind: {left}"
+    assert ("changed" in left) == ("differs:" in line)
 
 
 def test_a_guest_is_given_up_where_it_has_to_be_and_nowhere_else(declared: Any) -> None:
     ends = {k: v for k, v in declared["properties"].items() if k.startswith("boot.")}
     assert declared["properties"]["boots"] == str(len(RETIRE) + 2)
-    assert [v for v in ends.values() if v.startswith("retired")] == [
-        f"retired: after case {name}: {why}" for name, why in RETIRE.items()
-    ]
+    retired = [v for v in ends.values() if v.startswith("retired")]
+    for told, (name, why) in zip(retired, RETIRE.items(), strict=True):
+        assert told.startswith(f"retired: after case {name}: {why}"), told
     assert next(v for v in ends.values() if not v.startswith("retired")).startswith("panic")
 
 

@@ -28,6 +28,7 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/fan_out": "tests/unit/ci/test_job_plan.py",
     "cli/invocation": "tests/unit/cli/test_resolve.py",
     "cli/tasks": "tests/unit/cli/test_options.py",
+    "judge/excerpts": "tests/unit/judge/test_verdict.py",
     "logs/crash_report": "tests/unit/logs/test_kernel_log.py",
     "logs/signatures": "tests/unit/logs/test_kernel_log.py",
     "pipeline/builder": "tests/pipeline/test_pipeline.py",

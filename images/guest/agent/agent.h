@@ -13,7 +13,10 @@
  *   modules.c  the modules under test: loaded, described, loaded anew
  *   leaks.c    what a case leaked, where the kernel has kmemleak
  *   state.c    what of the guest outlives a case, compared with the start
- *   survey.c   the part of it that stands in file systems
+ *   places.c   the part of it that stands in file systems, by name
+ *   facts.c    the part of it that is in no file
+ *   survey.c   what is read out of file systems, and compared
+ *   item.c     one look at one folder or file of that
  *   hash.c     a fast hash for that
  *   system.c   small looks into /proc and /sys
  */

@@ -340,7 +340,7 @@ static bool make_good(struct running *r, struct aftermath *after)
 	int error = 0;
 
 	/* A taint, lockdep off, or files where every case sees them, cannot be undone: the guest ends. */
-	if (found && !(found & (CHANGED_TAINT | CHANGED_LOCKDEP | CHANGED_FILES | CHANGED_DEVICES))) {
+	if (found && !(found & (CHANGED_TAINT | CHANGED_LOCKDEP | CHANGED_FILES))) {
 		if (!in_child(r, &chore, &error, sizeof(error)))
 			return false;
 		if (found & CHANGED_MODULES && !error)

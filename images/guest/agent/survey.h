@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What is read out of the guest's file systems, shared by survey.c, state.c and trees.c. */
+/* What is read out of the guest's file systems, shared by survey.c, places.c, facts.c and state.c. */
 #ifndef KMODPIPE_SURVEY_H
 #define KMODPIPE_SURVEY_H
 
@@ -31,6 +31,15 @@ void survey_file(const char *path, unsigned int bit);
 unsigned int survey_look(char *names, size_t size);
 /* The modules were loaded anew: what is the same again but for inode number and address is what counts now. */
 void survey_accept(void);
+
+/* ---- places.c ---- */
+/* Lists all that stands in file systems and outlives a case. */
+void survey_places(void);
+
+/* ---- facts.c ---- */
+size_t fact_count(void);                /* 16 at most */
+const char *fact_name(size_t number);
+uint64_t fact_now(size_t number);
 
 /* ---- hash.c: for what is compared within one boot, under keys that no case knows ---- */
 void hash_seed(void);

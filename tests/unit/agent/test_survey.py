@@ -46,7 +46,7 @@ int main(int argc, char **argv)
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_with(tmp_path_factory.mktemp("survey"), PROGRAM, "survey.c", "hash.c")
+    return compile_with(tmp_path_factory.mktemp("survey"), PROGRAM, "survey.c", "item.c", "hash.c")
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 
 from kmodpipe.judge import cases
 from kmodpipe.judge.cases import CellContext, Expectation
-from kmodpipe.judge.verdict import EXCERPT_LIMIT, CaseEvidence, excerpt, judge
+from kmodpipe.judge.excerpts import EXCERPT_LIMIT, excerpt
+from kmodpipe.judge.verdict import CaseEvidence, judge
 from kmodpipe.logs.case_record import CaseRecord, case_records
 from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.results import Verdict
