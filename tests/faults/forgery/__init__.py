@@ -68,7 +68,7 @@ insmod other.ko && echo loaded another
 rmmod overlay; exit 1
 """,
 }
-TIMEOUT_S = {"much-text": 90, "much-console": 6, "much-port": 6, "fills": 30}
+TIMEOUT_S = {"drowns-messages": 60, "much-text": 90, "much-console": 6, "much-port": 6, "fills": 30}
 
 # These take what the cases behind them run: by writing, and through a mapping, which leaves no trace.
 REWRITES = """\
@@ -110,7 +110,7 @@ observe outcome through
 # These say the opposite behind so much else that it cannot all be sent.
 DROWNS = {
     "drowns-messages": """\
-n=0; while [ $n -lt 600 ]; do echo h > /proc/sysrq-trigger; n=$((n+1)); done
+n=0; while [ $n -lt 1200 ]; do echo h > /proc/sysrq-trigger; n=$((n+1)); done
 must mkdir merged; try_mount overlay overlay "$PWD/merged" "lowerdir=$PWD,nosuchoption"
 observe outcome through
 """,
@@ -127,7 +127,7 @@ observe outcome through
     "half-observation": "observe outcome through; printf 'outcome\tother' >&3\n",
     "long-observation": """\
 observe outcome through
-printf 'outcome\tother%s\n' "$(head -c 2000 /dev/zero | tr '\0' x)" >&3
+printf 'outcome\\tother%s\\n' "$(printf '%2000s' x)" >&3
 """,
     "no-observation": "observe outcome through; printf 'outcome other\n' >&3\n",
 }
@@ -191,7 +191,7 @@ def make_project(root: Path) -> Path:
         if name in SCRIBBLES:
             table += entry(name, "thief", arguments=SCRIBBLES[name]) + EXPECT
         else:
-            table += declare(folder, name, scripts.get(name, VICTIM))
+            table += declare(folder, name, scripts.get(name, VICTIM), timeout_s=TIMEOUT_S.get(name, 20))
     source = HERE / "thief.c"
     subprocess.run(["gcc", "-O1", "-static", "-o", folder / "thief", source], check=True)
     table += entry("thief", "thief", alone=True) + EXPECT
