@@ -259,8 +259,10 @@ class _Charges:
             known = {(one.title, one.benign) for one in self.by_case.get(index, ())}
             # /dev/kmsg escapes newlines within a message like this.
             ring = "".join(f"{text}\n" for text in record.kmsg).replace(r"\x0a", "\n")
-            for report in kernel_log.parse(ring.encode("utf-8", "surrogateescape")):
-                reason = self.benign_reason(report)
+            reports = kernel_log.parse(ring.encode("utf-8", "surrogateescape"))
+            all_found = len(reports) < kernel_log.MAX_REPORTS
+            for report in reports:
+                reason = self.benign_reason(report) if all_found else ""
                 if (one_line(report.title), reason) not in known:
                     self.charge(index, replace(report, offset=0), reason, self.boot.record.channel_path)
 

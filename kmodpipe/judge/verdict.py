@@ -9,13 +9,21 @@ else is a failure, an error or a skip, with the sentence that a developer needs 
 from __future__ import annotations
 
 import re
-import signal
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kmodpipe.judge import not_found, precedence
 from kmodpipe.judge.cases import EXIT_GOAL, Case, CellContext, Expectation
-from kmodpipe.judge.output import EXCERPT_LIMIT, cause, excerpt, last_line
+from kmodpipe.judge.cause import cause
+from kmodpipe.judge.excerpts import (
+    EXCERPT_LIMIT,
+    PASS_EXCERPT_LIMIT,
+    excerpt,
+    last_line_of,
+    printable,
+    shortened,
+    signal_name,
+    words,
+)
 from kmodpipe.judge.precedence import Setting
 from kmodpipe.judge.script import guest_has_no
 from kmodpipe.logs import ktap
@@ -30,8 +38,10 @@ EXIT_SKIP = 4
 # What the agent reports to be left behind after an error in the kernel, even if no report of it was printed:
 # taint by a machine check, a bad page, an oops, a warning or a lockup; lockdep that turned itself off.
 _TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")
-# Bytes of output that the result of a case that passed keeps.
-_PASS_EXCERPT_LIMIT = 8 * 1024
+# How lib/ratelimit.c reports what it did not print.
+_SUPPRESSED = re.compile(r": \d+ callbacks suppressed$")
+# What the numbers of `CaseRecord.dropped` count.
+_STREAMS = {"out": "bytes of output", "kmsg": "bytes of kernel messages", "obs": "observations"}
 
 
 @dataclass(frozen=True)
@@ -111,10 +121,25 @@ class _Judge:
             or self.by_status()
             or self.by_outcome()
         )
-        if self.evidence.unseen and found.verdict in (Verdict.PASS, Verdict.SKIP):
-            text = f"a report of the kernel may have been missed: {self.evidence.unseen}"
-            found = _Finding(Verdict.ERROR, text)
+        if found.verdict in (Verdict.PASS, Verdict.SKIP) and (unknown := self.not_known()):
+            found = _Finding(Verdict.ERROR, f"no verdict: {unknown}")
         return self.result(found)
+
+    def not_known(self) -> str:
+        """Return why evidence against a pass may have been missed; empty if there is all of it."""
+        found = []
+        if self.evidence.unseen:
+            found.append(f"a report of the kernel may have been missed: {self.evidence.unseen}")
+        for stream, count in self.record.dropped.items():
+            what = _STREAMS.get(stream, f"bytes of {one_line(stream)}")
+            found.append(f"at least {count} {what} were dropped, as there was too much of it")
+        if self.rule and self.rule.no_kmsg and (line := self.suppressed()):
+            found.append(f"the kernel suppressed messages of its own: {one_line(line)}")
+        return "; ".join(found)
+
+    def suppressed(self) -> str:
+        """Return the message by which the kernel says that a rate limit kept messages back; empty if none."""
+        return next((line for line in self.record.kmsg if _SUPPRESSED.search(line)), "")
 
     def crashed(self) -> _Finding | None:
         if self.crash is None:
@@ -183,7 +208,7 @@ class _Judge:
         if record.how == "exit":
             return None
         if record.how == "signal":
-            text, word = f"the script was killed by {_signal_name(record.status)}", "killed"
+            text, word = f"the script was killed by {signal_name(record.status)}", "killed"
         elif record.how == "timeout":
             had = f"; {self.evidence.spent.describe()}" if self.evidence.spent else ""
             text, word = f"the script did not end within {self.time_limit()}{had}", "timeout"
@@ -218,8 +243,8 @@ class _Judge:
         status, observed = self.record.status, self.record.outcomes
         if status == EXIT_SKIP:
             if observed:
-                return _Finding(Verdict.FAIL, f"the script skips, yet observed {_words(observed)}")
-            why = self.record.observations.get("skip") or last_line(self.record.output) or "exit status 4"
+                return _Finding(Verdict.FAIL, f"the script skips, yet observed {words(observed)}")
+            why = self.record.observations.get("skip") or last_line_of(self.record.output) or "exit status 4"
             return _Finding(Verdict.SKIP, f"the case skips itself: {one_line(why)}")
         if status != 0:
             text = f"the script ended with exit status {status}"
@@ -237,7 +262,7 @@ class _Judge:
     def by_outcome(self) -> _Finding:
         outcomes = self.record.outcomes
         if len(outcomes) > 1:
-            return _Finding(Verdict.FAIL, f"the case contradicts itself: it observed {_words(outcomes)}")
+            return _Finding(Verdict.FAIL, f"the case contradicts itself: it observed {words(outcomes)}")
         if not outcomes or not outcomes[0]:
             return _Finding(Verdict.FAIL, "the script ended well and observed no outcome")
         outcome = one_line(outcomes[0])
@@ -248,6 +273,13 @@ class _Judge:
             return self.by_goal(outcome, goal_met)
         self.rule = next((r for r in self.rules if not self.differences(r, outcome)), self.rule)
         differences = self.differences(self.rule, outcome)
+        if (
+            differences
+            and self.record.dropped.get("kmsg")
+            and not self.differences(self.rule, outcome, kmsg=False)
+        ):
+            text = f"no verdict: {'; '.join(differences)}, and kernel messages were dropped"
+            return _Finding(Verdict.ERROR, text, outcome=outcome)
         if not differences:
             found = (
                 f"known defect: observed {outcome}" if self.rule.defect else f"observed {outcome} as expected"
@@ -298,8 +330,11 @@ class _Judge:
             outcome=outcome, goal_met=goal_met, expected=self.case.goal, by_goal=not design,
         )  # fmt: skip
 
-    def differences(self, rule: Expectation, outcome: str) -> list[str]:
-        """Return how the case differs from a rule; empty if it does not."""
+    def differences(self, rule: Expectation, outcome: str, *, kmsg: bool = True) -> list[str]:
+        """Return how the case differs from a rule; empty if it does not.
+
+        ``kmsg``: kernel messages that did not come are differences.
+        """
         found = []
         if outcome != rule.outcome:
             found.append(f"expected {rule.outcome}, observed {outcome}")
@@ -308,10 +343,9 @@ class _Judge:
             if own != value:
                 shown = "nothing" if own is None else one_line(own[:200])
                 found.append(f"expected {key} {value}, observed {shown}")
-        cut = " (some were dropped)" if self.record.dropped.get("kmsg") else ""
-        for text in rule.kmsg:
+        for text in rule.kmsg if kmsg else ():
             if not any(text in line for line in self.record.kmsg):
-                found.append(f"expected the kernel message {text!r}, which did not come{cut}")
+                found.append(f"expected the kernel message {text!r}, which did not come")
         for text in rule.no_kmsg:
             if any(text in line for line in self.record.kmsg):
                 found.append(f"the kernel message {text!r} came, and must not")
@@ -329,7 +363,7 @@ class _Judge:
         if expected is None:
             expected = rule.outcome if rule else EXIT_GOAL if self.case.by_exit else ""
         subtests = found.subtests or (self.ktap.subtests if self.ktap else ())
-        limit = _PASS_EXCERPT_LIMIT if found.verdict is Verdict.PASS else EXCERPT_LIMIT
+        limit = PASS_EXCERPT_LIMIT if found.verdict is Verdict.PASS else EXCERPT_LIMIT
         return CaseResult(
             case=self.case.id,
             verdict=found.verdict,
@@ -344,9 +378,9 @@ class _Judge:
             evidence=self.details(),
             reports=self.evidence.reports,
             output_excerpt=excerpt(record.output, limit),
-            kmsg=tuple(one_line(line) for line in record.kmsg),
+            kmsg=tuple(shortened([one_line(line) for line in record.kmsg])),
             observations={one_line(k): visible_lines(v) for k, v in record.observations.items()},
-            subtests=tuple(_printable(s) for s in subtests),
+            subtests=tuple(printable(s) for s in subtests),
             duration_s=record.duration_ms / 1000,
             attempts=1 if record.started else 0,
             limit_used=round(self.limit_used(), 3),
@@ -377,24 +411,11 @@ class _Judge:
             lines.append(f"close to its limit: {used}; {spent}")
         if record.left:
             lines.append(f"left behind: {one_line(record.left)}")
-        lines += [f"dropped: {n} bytes of {one_line(stream)}" for stream, n in record.dropped.items()]
+        lines += [
+            f"dropped: {n} {_STREAMS.get(stream, one_line(stream))}" for stream, n in record.dropped.items()
+        ]
         lines += [f"guest: {one_line(text)}" for text in (self.evidence.ending, self.evidence.infra) if text]
         if self.ktap:
             lines += [one_line(line) for line in self.ktap.details]
         lines += [line for report in self.evidence.reports for line in report.format()]
         return "\n".join(lines)
-
-
-def _printable(subtest: ktap.Subtest) -> ktap.Subtest:
-    return ktap.Subtest(one_line(subtest.name), subtest.verdict, one_line(subtest.note))
-
-
-def _words(outcomes: Sequence[str]) -> str:
-    return " and ".join(one_line(word) or "nothing" for word in outcomes)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-# Bytes of a case's output that are kept, from its beginning. The guest's agent sends fewer.
-OUTPUT_LIMIT = 128 * 1024
-# Kernel messages of a case that are kept, from its beginning.
-KMSG_LIMIT = 2000
-# Characters of one value.
-_VALUE_LIMIT = 4096
-# Observations of one case.
+# Bytes of a case's output that are kept, from its beginning. The guest's agent sends half of that.
+OUTPUT_LIMIT = 512 * 1024
+# Kernel messages of a case that are kept, from its beginning, and their characters. Likewise.
+KMSG_LIMIT = 20_000
+_KMSG_CHARACTERS = 512 * 1024
+# Characters of one value; the agent's longest is a kernel message of 8 KiB.
+_VALUE_LIMIT = 8192
+# Observations of one case, as many as the agent sends.
 _KEYS_LIMIT = 500
 _ENDINGS = ("exit", "signal", "timeout", "stuck")
 
@@ -51,7 +52,7 @@ class CaseRecord:
     kmsg: tuple[str, ...] = ()
     # What the case left behind in the guest, as the agent words it.
     left: str = ""
-    # Bytes that were dropped, by stream.
+    # What was dropped, by stream: bytes of "out" and "kmsg", lines of "obs". A lower bound.
     dropped: Mapping[str, int] = field(default_factory=dict)
     # Contradictions in the stream about this case.
     problems: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ class _Draft:
     outcomes: list[str] = field(default_factory=list)
     output: bytearray = field(default_factory=bytearray)
     kmsg: list[str] = field(default_factory=list)
+    kmsg_characters: int = 0
     left: str = ""
     dropped: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -90,7 +92,9 @@ class _Draft:
         if not self.started or self.ended:
             self.problem(f"a record {record.type!r} {'after its end' if self.ended else 'before its start'}")
         if record.type == "obs":
-            self.observe(fields.get("key", "")[:_VALUE_LIMIT], fields.get("value", "")[:_VALUE_LIMIT])
+            self.observe(
+                self.bounded("obs", fields.get("key", "")), self.bounded("obs", fields.get("value", ""))
+            )
         elif record.type == "out":
             self.add_output(_raw(fields.get("data", "")))
         elif record.type == "kmsg":
@@ -106,7 +110,13 @@ class _Draft:
         if key in self.observations or len(self.observations) < _KEYS_LIMIT:
             self.observations[key] = value
         else:
-            self.drop("observations", len(value))
+            self.drop("obs", 1)
+
+    def bounded(self, stream: str, value: str) -> str:
+        """Return a value, or its beginning if it is too long."""
+        if len(value) > _VALUE_LIMIT:
+            self.drop(stream, 1 if stream == "obs" else len(value) - _VALUE_LIMIT)
+        return value[:_VALUE_LIMIT]
 
     def add_output(self, data: bytes) -> None:
         room = OUTPUT_LIMIT - len(self.output)
@@ -115,14 +125,15 @@ class _Draft:
             self.drop("out", len(data) - max(room, 0))
 
     def add_kmsg(self, fields: Mapping[str, str]) -> None:
-        text = fields.get("text", "")[:_VALUE_LIMIT]
-        if len(self.kmsg) < KMSG_LIMIT:
+        text = self.bounded("kmsg", fields.get("text", ""))
+        self.kmsg_characters += len(text)
+        if len(self.kmsg) < KMSG_LIMIT and self.kmsg_characters <= _KMSG_CHARACTERS:
             self.kmsg.append(text)
         else:
             self.drop("kmsg", len(text))
 
     def drop(self, stream: str, count: int) -> None:
-        self.dropped[stream] = self.dropped.get(stream, 0) + count
+        self.dropped[stream] = self.dropped.get(stream, 0) + max(count, 1)
 
     def end(self, fields: Mapping[str, str]) -> None:
         self.ended, self.how, self.left = True, fields.get("how", ""), fields.get("left", "")

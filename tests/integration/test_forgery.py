@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import forgery
-from tests.faults.forgery import CELL, LIARS, NAMES, SCRIBBLES, Ran
+from tests.faults.forgery import CELL, DROWNS, LIARS, NAMES, SCRIBBLES, Ran
 from tests.integration.conftest import require, require_machinery
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
@@ -52,14 +52,31 @@ def test_what_is_written_over_is_noticed_and_the_next_case_gets_a_fresh_guest(ra
 
 
 @pytest.mark.thorough
-def test_what_is_written_over_through_a_mapping_is_not_believed(ran: Ran) -> None:
-    for name in SCRIBBLES:
+def test_what_is_written_over_through_a_mapping_is_named_and_the_next_case_gets_a_fresh_guest(
+    ran: Ran,
+) -> None:
+    for name, (path, _, _) in SCRIBBLES.items():
         assert ran.problems(name) == []
-    assert "module:refused" in ran.case("scribbles-module")["evidence"]
-    assert any("EKEYREJECTED" in value for value in ran.cell["properties"].values())
-    for name in ("scribbled", "looks-in-vain"):
-        assert ran.case(name)["verdict"] == "error"
-        assert "not the script and lib.sh that were packed" in ran.case(name)["message"]
+        evidence = ran.case(name)["evidence"]
+        assert "files:changed" in evidence and f"differs:{path}" in evidence
+    for name in ("scribbled", "runs-program"):
+        assert ran.case(name)["message"].startswith("the script ended with exit status 1")
+
+
+@pytest.mark.thorough
+def test_what_was_left_is_named_and_the_next_case_never_finds_it(ran: Ran) -> None:
+    assert "module:reloaded" in ran.case("swaps-module")["evidence"]
+    assert "/dev/kmsg" in ran.case("swaps-kmsg")["evidence"]
+    assert "differs:/proc/sys/kernel/modprobe" in ran.case("sets-helper")["evidence"]
+    for name in ("mounts-swapped", "called-helper"):
+        assert ran.case(name)["message"].startswith("the script ended with exit status 1")
+    assert "out of memory" in ran.case("out-of-memory")["message"]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("name", DROWNS)
+def test_dropped_evidence_is_no_evidence(ran: Ran, name: str) -> None:
+    assert ran.case(name)["message"].startswith("no verdict: at least ")
 
 
 @pytest.mark.thorough

@@ -86,11 +86,42 @@ sleep 0.2
 }
 RETIRE = {
     "taints": "the kernel is tainted (U)",
-    "clings": "a module is not what it was (EAGAIN), a loop device cannot be detached",
+    "clings": "a module is not what it was (EAGAIN), a loop device cannot be detached, /dev was written to",
     "freezes": "a loop device cannot be detached",
     "wedges": "a process is stuck in the kernel",
-    "writes-root": "/ or /dev was written to",
+    "writes-root": "the root file system was written to: /written",
 }
+# What survives a case by itself, by kind: what is done, and what has to be named.
+SURVIVES = {
+    "sysctl": ("echo /bin/false > /proc/sys/kernel/modprobe", "/proc/sys/kernel/modprobe"),
+    "hostname": ("hostname other", "/proc/sys/kernel/hostname"),
+    "console-level": ("dmesg -n 1", "/proc/sys/kernel/printk"),
+    "disk-setting": (
+        "echo 64 > /sys/block/loop3/queue/read_ahead_kb",
+        "/sys/devices/virtual/block/loop3/queue/read_ahead_kb",
+    ),
+    "disk-ioctl": ("blockdev --setro /dev/loop5", "/sys/block/loop5/ro"),
+    "attribute-mode": ("chmod 600 /sys/block/loop3/queue/iostats", "/queue/iostats"),
+    "mount-option": ("mount -o remount,hidepid=2 /proc", "/proc/self/mountinfo"),
+    "cleared-log": ("dmesg -c > /dev/null", "the kernel log"),
+    "serial-port": ("stty -F /dev/ttyS0 -opost", "a serial port"),
+    "clock": ("date -s @2000000000", "the clock"),
+    "priority": ("renice -n 5 -p 1", "the agent's priority"),
+    "oom-score": ("echo 500 > /proc/1/oom_score_adj", "/proc/self/oom_score_adj"),
+    "other-node": ("rm /dev/zero && mknod -m 666 /dev/zero c 1 7", "/dev/zero"),
+    "more-nodes": ("mknod /dev/more c 1 3", "/dev/more"),
+    "fewer-nodes": ("rm /dev/full", "/dev/full"),
+    "node-mode": ("chmod 600 /dev/null", "/dev/null"),
+    "file-mode": ("mount -o remount,rw / && chmod 600 /etc/passwd", "/etc/passwd"),
+    "file-owner": ("mount -o remount,rw / && chown 1 /etc/group", "/etc/group"),
+    "other-link": ("mount -o remount,rw / && ln -sf sh /bin/cat", "/bin/cat"),
+    "fewer-files": ("mount -o remount,rw / && rm /etc/mtab", "/etc/mtab"),
+}
+
+
+def survivors() -> dict[str, str]:
+    """Name → script, of `SURVIVES`."""
+    return {name: f"{done} || die 'not done'\n" for name, (done, _) in SURVIVES.items()}
 
 
 def cases() -> dict[str, str]:
@@ -115,12 +146,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def declare(project: Path, names: list[str]) -> None:
+    scripts = cases() | survivors()
     folder = project / "images/guest/cases/isolation"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     table = ""
     for name in names:
-        script = f'#!/bin/sh\n. "$KMODPIPE_LIB"\n{cases()[name]}observe outcome through\n'
+        script = f'#!/bin/sh\n. "$KMODPIPE_LIB"\n{scripts[name]}observe outcome through\n'
         (folder / f"{name}.sh").write_text(script)
         table += f'[[case]]\nid = "{name}"\nsummary = "misbehaves, or looks"\nscript = "{name}.sh"\n'
         table += f'timeout_s = {2 if name == "hangs" else 20}\ngoal = "through"\n'
@@ -128,7 +160,7 @@ def declare(project: Path, names: list[str]) -> None:
     (folder / "case.toml").write_text(table)
 
 
-def run(project: Path, *argv: str) -> Any:
+def run(project: Path, *argv: str, code: int = 1) -> Any:
     """The cell's results."""
     done = subprocess.run(
         [sys.executable, "-m", "invoke", "test", "--no-control", "--cell", CELL, *argv],
@@ -139,7 +171,7 @@ def run(project: Path, *argv: str) -> Any:
         timeout=2300,
         check=False,
     )
-    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     found = json.loads((project / "out/latest/results.json").read_text())["run"]["cells"]
     return next(c for c in found if c["cell"] == CELL)
 
@@ -181,22 +213,39 @@ def test_every_look_around_finds_a_guest_as_it_was(declared: Any) -> None:
         ("leaves-all", "mounts:2,loops:2,procs:1"),
         ("hangs", "mounts:0,loops:0,procs:2"),
         ("taints", "mounts:0,loops:0,procs:0,taint:U"),
-        ("clings", "mounts:2,loops:2,procs:0,module:busy,loops:kept"),
-        ("freezes", "mounts:2,loops:1,procs:0,loops:kept"),
+        ("clings", "mounts:2,loops:2,procs:0,module:busy,loops:kept,dev:changed,kernel:changed"),
+        ("freezes", "mounts:2,loops:1,procs:0,loops:kept,kernel:changed"),
         ("writes-root", "mounts:0,loops:0,procs:0,files:changed"),
     ],
 )
 def test_what_a_case_left_is_in_its_evidence(declared: Any, name: str, left: str) -> None:
-    assert f"left behind: {left}" in case(declared, name)["evidence"].splitlines()
+    (line,) = (
+        line for line in case(declared, name)["evidence"].splitlines() if line.startswith("left behind")
+    )
+    assert line.partition(",differs:")[0] == f"left behind: {left}"
+    assert ("changed" in left) == ("differs:" in line)
 
 
 def test_a_guest_is_given_up_where_it_has_to_be_and_nowhere_else(declared: Any) -> None:
     ends = {k: v for k, v in declared["properties"].items() if k.startswith("boot.")}
     assert declared["properties"]["boots"] == str(len(RETIRE) + 2)
-    assert [v for v in ends.values() if v.startswith("retired")] == [
-        f"retired: after case {name}: {why}" for name, why in RETIRE.items()
-    ]
+    retired = [v for v in ends.values() if v.startswith("retired")]
+    for told, (name, why) in zip(retired, RETIRE.items(), strict=True):
+        assert told.startswith(f"retired: after case {name}: {why}"), told
     assert next(v for v in ends.values() if not v.startswith("retired")).startswith("panic")
+
+
+@pytest.mark.thorough
+def test_what_survives_a_case_is_named_and_ends_the_guest(declared: Any, project: Path) -> None:
+    declare(project, list(survivors()))
+    cell = run(project, code=0)
+    for name, (_, differs) in SURVIVES.items():
+        (left,) = (
+            line for line in case(cell, name)["evidence"].splitlines() if line.startswith("left behind")
+        )
+        assert re.search(rf"differs:.*{re.escape(differs)}", left), (name, left)
+    assert cell["properties"]["boots"] == str(len(SURVIVES))
+    declare(project, list(cases()))
 
 
 @pytest.mark.thorough

@@ -29,6 +29,7 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/invocation": "tests/unit/cli/test_resolve.py",
     "cli/project_root": "tests/unit/cli/test_completion.py",
     "cli/tasks": "tests/unit/cli/test_options.py",
+    "judge/excerpts": "tests/unit/judge/test_verdict.py",
     "logs/crash_report": "tests/unit/logs/test_kernel_log.py",
     "logs/ktap_lines": "tests/unit/logs/test_ktap.py",
     "logs/ktap_result": "tests/unit/logs/test_ktap.py",

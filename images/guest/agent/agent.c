@@ -2,10 +2,10 @@
 /* Start, modules, the cases in turn, end. */
 #define _GNU_SOURCE
 #include "agent.h"
+#include "survey.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,8 +38,9 @@ static void mount_system(void)
 }
 
 /*
- * Programs that the kernel starts by itself (modprobe) have all rights, and a case can say which program that
- * is. They lose what a case does not have either: to look into the agent, and at I/O ports.
+ * Programs that the kernel starts by itself (modprobe) run outside of the case's mount namespace, and a case can
+ * say which program that is. They have no rights but those of a file's owner: they cannot look into the agent or
+ * a case (whose observations are on descriptor 3), mount anything, or make the root writable.
  */
 static void bind_helpers(void)
 {
@@ -47,12 +48,10 @@ static void bind_helpers(void)
 		"/proc/sys/kernel/usermodehelper/bset",
 		"/proc/sys/kernel/usermodehelper/inheritable",
 	};
-	uint64_t kept = ~(1ULL << CAP_SYS_PTRACE | 1ULL << CAP_SYS_RAWIO);
-	char text[32];
+	static const char text[] = "0 0";
 
-	snprintf(text, sizeof(text), "%u %u", (unsigned int)kept, (unsigned int)(kept >> 32));
 	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
-		int fd = open(sets[i], O_WRONLY | O_CLOEXEC);
+		int fd = own_open(sets[i], O_WRONLY | O_CLOEXEC);
 
 		/* Without the file the kernel has no such helpers. */
 		if (fd < 0)
@@ -138,11 +137,13 @@ int main(void)
 	}
 	prctl(PR_SET_DUMPABLE, 0);
 	mount_system();
+	own_begin();
 	bind_helpers();
 	plan_load(&plan);
 	block_child_signal();
 	channel_open(plan.nonce);
 	seed_randomness();
+	hash_seed();
 	say_hello();
 	leaks_begin();
 	loaded = load_modules(&plan);

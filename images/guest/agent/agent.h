@@ -13,11 +13,17 @@
  *   modules.c  the modules under test: loaded, described, loaded anew
  *   leaks.c    what a case leaked, where the kernel has kmemleak
  *   state.c    what of the guest outlives a case, compared with the start
+ *   places.c   the part of it that stands in file systems, by name
+ *   facts.c    the part of it that is in no file
+ *   survey.c   what is read out of file systems, and compared
+ *   item.c     one look at one folder or file of that
+ *   hash.c     a fast hash for that
  *   system.c   small looks into /proc and /sys
  */
 #ifndef KMODPIPE_AGENT_H
 #define KMODPIPE_AGENT_H
 
+#include <dirent.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -31,8 +37,9 @@
 #define SEARCH_PATH "/usr/sbin:/usr/bin:/sbin:/bin"
 
 #define CHUNK 1024                      /* raw bytes in one out record */
-#define STREAM_LIMIT (64 * 1024)        /* of a case's output, and of its kernel messages */
-#define OBSERVATION_LIMIT 256           /* records a case */
+#define STREAM_LIMIT (256 * 1024)       /* of a case's output, and of its kernel messages: the rest is counted */
+#define OBSERVATION_LIMIT 500          /* records a case; likewise */
+#define GUEST_LIMIT (8 * 1024 * 1024)   /* bytes on the channel, after which the guest takes no more cases */
 #define MAC_SIZE 16                     /* bytes of a signature that are sent */
 #define MAC_HEX (2 * MAC_SIZE + 1)
 
@@ -93,6 +100,8 @@ bool sha256_of_file(int fd, char hex[SHA256_HEX]);
 void channel_open(const char *nonce);
 void channel_drain(void);
 int channel_fd(void);
+/* Bytes of all records so far. */
+size_t channel_sent(void);
 /* The signature of a text under the nonce. */
 void channel_sign(const char *text, size_t size, char hex[MAC_HEX]);
 void rec_begin(const char *type);
@@ -117,8 +126,6 @@ const char *run_case(const struct planned *planned, const struct plan *plan, con
 /* ---- modules.c ---- */
 /* Loads the planned modules and reports each. False: the kernel refused one. */
 bool load_modules(const struct plan *plan);
-/* A line for each module: state, references, build id, parameters. Built-in ones too, for their parameters. */
-void describe_modules(char *text, size_t size);
 /* Takes every module out and loads the planned ones. 0, or an errno: the call may be repeated. */
 int reload_modules(const struct plan *plan);
 
@@ -129,11 +136,17 @@ int reload_modules(const struct plan *plan);
 #define CHANGED_LOOPS 8u
 #define CHANGED_FILES 16u
 #define CHANGED_LOCKDEP 32u
+#define CHANGED_DEVICES 64u
+#define CHANGED_KERNEL 128u
 
-/* The guest as it is now is what every case is to find. */
+/* The guest as it is now is what every case is to find. After `own_begin`, and after the modules. */
 void state_remember(const struct plan *plan);
 /* What differs from that. */
 unsigned int state_changed(void);
+/* Gives the calling process the limits that the agent itself was started with. */
+void state_inherit(void);
+/* The modules were loaded anew, in another process: they are what they were. */
+void state_reloaded(void);
 /* Undoes what can be undone. May hang: for a child. 0, or the errno that kept the modules. */
 int state_restore(void);
 /* Adds what still differs to a list for the case's end record, and to a phrase for people. */
@@ -148,6 +161,12 @@ int leaks_scan(void);
 
 /* ---- system.c ---- */
 int64_t uptime_ms(void);
+/* /proc, /sys and /dev as they are now: what is mounted there later is not what the agent reads. */
+void own_begin(void);
+/* The descriptor of one of these; -1 for any other folder. */
+int own_folder(const char *path);
+int own_open(const char *path, int flags);
+DIR *own_list(const char *path);
 /* Reads at most size - 1 bytes and ends them with NUL; -1 where the file cannot be read. */
 long read_file(const char *path, char *buffer, size_t size);
 /* Hex digits of the GNU build id in a file of ELF notes; "" where there is none. */
@@ -155,8 +174,8 @@ void read_build_id(const char *path, char *hex, size_t size);
 void module_params(const char *name, char *text, size_t size);
 /* Gives the calling process the environment of a case: the plan's variables, and the agent's over them. */
 void set_environment(const char *case_id, const char *module_path, const char *terminal);
-/* User processes other than the agent; zombies do not count. */
-int count_processes(void);
+/* User processes other than the agent; zombies do not count. Adds up the kernel threads' names in `threads`. */
+int count_processes(uint64_t *threads);
 /* Mounts in the caller's namespace; the first `room` mount points, as mountinfo escapes them. */
 int count_mounts(char points[][256], int room);
 /* Attached loop devices; `detach` takes them away. */

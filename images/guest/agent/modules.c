@@ -3,7 +3,6 @@
 #define _GNU_SOURCE
 #include "agent.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -84,51 +83,6 @@ bool load_modules(const struct plan *plan)
 		if (!load_module(&plan->modules[i]))
 			return false;
 	return true;
-}
-
-/* ---- what is there ---------------------------------------------------------------------------------- */
-
-/* A word out of /sys/module/NAME; "-" where there is none. */
-static void module_word(const char *name, const char *what, char *word, size_t size)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "/sys/module/%s/%s", name, what);
-	read_file(path, word, size);
-	word[strcspn(word, "\n")] = '\0';
-	if (!word[0])
-		snprintf(word, size, "-");
-}
-
-/* One line; nothing for what is built in and takes no parameters. Returns how much it would take. */
-static size_t describe_module(const char *name, char *text, size_t size)
-{
-	char state[32], references[32], path[PATH_MAX], id[129], params[4096];
-
-	module_word(name, "initstate", state, sizeof(state));
-	module_word(name, "refcnt", references, sizeof(references));
-	module_params(name, params, sizeof(params));
-	if (!strcmp(state, "-") && !params[0])
-		return 0;
-	snprintf(path, sizeof(path), "/sys/module/%s/notes/.note.gnu.build-id", name);
-	read_build_id(path, id, sizeof(id));
-	return snprintf(text, size, "%s %s %s %s %s\n", name, state, references, id, params);
-}
-
-void describe_modules(char *text, size_t size)
-{
-	struct dirent **entries;
-	int count = scandir("/sys/module", &entries, NULL, alphasort);
-	size_t used = 0;
-
-	text[0] = '\0';
-	for (int i = 0; i < count; i++) {
-		if (entries[i]->d_name[0] != '.' && used < size)
-			used += describe_module(entries[i]->d_name, text + used, size - used);
-		free(entries[i]);
-	}
-	if (count >= 0)
-		free(entries);
 }
 
 /* ---- anew ------------------------------------------------------------------------------------------- */

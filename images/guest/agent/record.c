@@ -18,9 +18,9 @@
 #include <termios.h>
 #include <unistd.h>
 
-/* Enough for hello with a command line of 4 KiB, each byte as %XX. */
-static char body[20 * 1024];
-static size_t used;
+/* Enough for a kernel message of 8 KiB, each byte as %XX. */
+static char body[28 * 1024];
+static size_t used, sent;
 static unsigned long sequence;
 static struct hmac signature;
 static char mark[MAC_HEX];
@@ -78,6 +78,11 @@ int channel_fd(void)
 	return channel;
 }
 
+size_t channel_sent(void)
+{
+	return sent;
+}
+
 void rec_begin(const char *type)
 {
 	used = snprintf(body, sizeof(body), "%lu %s", sequence, type);
@@ -125,5 +130,6 @@ void rec_end(void)
 	channel_sign(body, used, mac);
 	size = snprintf(line, sizeof(line), "KP %s %.*s %s%s\n", mark, (int)digits, body, mac, body + digits);
 	write_all(line, size);
+	sent += size;
 	sequence++;
 }

@@ -38,8 +38,8 @@ struct leftovers {
 /* How the guest came out of a case. */
 struct aftermath {
 	struct leftovers left;
-	char words[256];                /* what else was left, or restored: for the end record */
-	char why[256];                  /* the guest is of no more use; "" where it is */
+	char words[1024];               /* what else was left, or restored: for the end record */
+	char why[1024];                 /* the guest is of no more use; "" where it is */
 };
 
 /* ---- waiting ---------------------------------------------------------------------------------------- */
@@ -175,6 +175,7 @@ static _Noreturn void become_case(const struct planned *planned, const char *mod
 	sigprocmask(SIG_SETMASK, &nothing_blocked, NULL);
 	setsid();
 	umask(022);
+	state_inherit();
 	/* Root may look into other processes and at I/O ports, and the nonce is in the agent's memory. */
 	prctl(PR_CAPBSET_DROP, CAP_SYS_PTRACE);
 	prctl(PR_CAPBSET_DROP, CAP_SYS_RAWIO);
@@ -212,9 +213,7 @@ static void start_case(struct running *r, const char *module_path, int *namespac
 
 	if (home < 0)
 		home = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	r->kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	if (r->kmsg >= 0)
-		lseek(r->kmsg, 0, SEEK_END);
+	begin_kmsg(r);
 	make_pipe(out);
 	make_pipe(obs);
 	begin_record(r, "start");
@@ -344,6 +343,8 @@ static bool make_good(struct running *r, struct aftermath *after)
 	if (found && !(found & (CHANGED_TAINT | CHANGED_LOCKDEP | CHANGED_FILES))) {
 		if (!in_child(r, &chore, &error, sizeof(error)))
 			return false;
+		if (found & CHANGED_MODULES && !error)
+			state_reloaded();
 		changed = state_changed();
 		if (found & ~changed & CHANGED_MODULES)
 			snprintf(after->words, sizeof(after->words), "module:reloaded");
@@ -402,7 +403,7 @@ static void send_cut(struct running *r, const char *stream, size_t dropped)
 
 static void send_end(struct running *r, const char *how, int processes, const struct aftermath *after)
 {
-	char text[400];
+	char text[1200];
 	int status = 0;
 
 	if (leader_ended(r))
@@ -420,7 +421,7 @@ static void send_end(struct running *r, const char *how, int processes, const st
 /* Where the survivors of SIGKILL hang: their stacks go to the console and into this case's messages. */
 static void show_blocked(void)
 {
-	int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+	int fd = own_open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
 
 	if (fd >= 0 && write(fd, "w", 1) != 1)
 		perror("kmodpipe-agent: sysrq-trigger");
@@ -430,7 +431,7 @@ static void show_blocked(void)
 
 const char *run_case(const struct planned *planned, const struct plan *plan, const char *module_path)
 {
-	static char why[512];
+	static char why[1200];
 	struct running r = { .planned = planned, .slow = plan->slow, .out = -1, .obs = -1, .kmsg = -1 };
 	struct aftermath after = { 0 };
 	bool in_time, stuck;
@@ -440,12 +441,9 @@ const char *run_case(const struct planned *planned, const struct plan *plan, con
 	start_case(&r, module_path, &namespace);
 	in_time = serve_until(&r, leader_ended, planned->timeout_ms);
 	how = !in_time ? "timeout" : WIFEXITED(r.status) ? "exit" : "signal";
-	processes = count_processes();
+	processes = count_processes(NULL);
 	kill(-1, SIGKILL);
 	stuck = !serve_until(&r, all_ended, KILL_GRACE_MS * r.slow);
-	/* What was written before the end is in the pipes still. */
-	drain_pipe(&r, &r.obs);
-	drain_pipe(&r, &r.out);
 	if (!stuck)
 		stuck = !take_leftovers(&r, namespace, &after.left) || !make_good(&r, &after) ||
 			!find_leaks(&r, &after);
@@ -453,13 +451,17 @@ const char *run_case(const struct planned *planned, const struct plan *plan, con
 		show_blocked();
 		snprintf(after.why, sizeof(after.why), "a process is stuck in the kernel");
 	}
-	drain_kmsg(&r);
+	/* What was written before the end is in the pipes still. */
+	drain_all(&r);
 	if (r.told_once)
 		add_why(&after, "ubsan:told", "UBSAN does not report a place twice");
 	send_cut(&r, "out", r.out_dropped);
 	send_cut(&r, "kmsg", r.kmsg_dropped);
+	send_cut(&r, "obs", r.obs_dropped);
+	if (channel_sent() > GUEST_LIMIT)
+		add_why(&after, "channel:full", "much was sent");
 	send_end(&r, stuck ? "stuck" : how, processes, &after);
-	for (int *fd = (int[]){ r.out, r.obs, r.kmsg, -2 }; *fd != -2; fd++)
+	for (int *fd = (int[]){ r.out, r.obs, -2 }; *fd != -2; fd++)
 		if (*fd >= 0)
 			close(*fd);
 	if (!after.why[0])

@@ -1,66 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What of the guest outlives a case, compared with what it was before the first one.
+ * What of the guest outlives a case, compared with what it was before the first one: what root can reach in the
+ * kernel, see places.c and facts.c.
  *
  * Modules and their parameters are made again what they were; a mount or a loop device that clings is given a
- * moment. Whatever cannot be undone (a module in use, a taint, lockdep that is off) ends the guest, not only the
- * case.
+ * moment, and so is what the kernel does later. Whatever differs then ends the guest, not only the case.
  */
 #define _GNU_SOURCE
-#include "agent.h"
+#include "survey.h"
 
 #include <errno.h>
-#include <ftw.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
 #define PATIENCE_MS 1000
+#define CLOCK_SLACK_NS (20 * 1000000)   /* between two readings, the guest may wait for a processor */
+#define KEPT_OPEN 32768                 /* files of the survey */
+#define MOST_FACTS 16
+#define UNDOABLE (CHANGED_MODULES | CHANGED_MOUNTS | CHANGED_LOOPS | CHANGED_KERNEL)
 
-/* File systems that every case sees: what one adds or removes, all find. */
-static const char *const shared[] = { "/", "/dev" };
-#define SHARED (sizeof(shared) / sizeof(shared[0]))
-
-struct state {
-	char modules[32 * 1024];
-	unsigned long long taint;
-	bool lockdep;
-	int mounts, loops;
-	struct room {
-		fsblkcnt_t blocks;
-		fsfilcnt_t files;
-	} room[SHARED];
-	uint64_t files;                 /* of the root file system: what is there, and when it was last written */
-};
-
-static const struct plan *plan;
-static struct state before, now;
-
-static uint64_t files_seen;
-
-static void mix(const void *data, size_t size)
+/* How far the time of day is ahead of the time since boot, in ns. */
+static int64_t clock_ahead(void)
 {
-	const unsigned char *bytes = data;
+	struct timespec day, boot;
 
-	for (size_t i = 0; i < size; i++)       /* FNV-1a */
-		files_seen = (files_seen ^ bytes[i]) * 0x100000001b3;
-}
-
-/* Nobody can set a file's change time. What is written through a mapping does not set it: see the digests. */
-static int see_file(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-	(void)type;
-	(void)at;
-	mix(path, strlen(path));
-	mix(&st->st_ino, sizeof(st->st_ino));
-	mix(&st->st_mode, sizeof(st->st_mode));
-	mix(&st->st_size, sizeof(st->st_size));
-	mix(&st->st_ctim.tv_sec, sizeof(st->st_ctim.tv_sec));
-	mix(&st->st_ctim.tv_nsec, sizeof(st->st_ctim.tv_nsec));
-	return 0;
+	clock_gettime(CLOCK_MONOTONIC, &boot);
+	clock_gettime(CLOCK_REALTIME, &day);
+	return (day.tv_sec - boot.tv_sec) * 1000000000LL + day.tv_nsec - boot.tv_nsec;
 }
 
 /* Whether lockdep watches: it turns itself off with its first report. */
@@ -75,16 +44,37 @@ static bool lockdep_watches(void)
 	return line && strtol(line + strlen("debug_locks:"), NULL, 10);
 }
 
+/* ---- all of it -------------------------------------------------------------------------------------- */
+
+/* File systems that every case sees: what one adds or removes, all find, were it a file without a name. */
+static const char *const shared[] = { "/", "/dev" };
+#define SHARED (sizeof(shared) / sizeof(shared[0]))
+
+struct state {
+	unsigned long long taint;
+	bool lockdep;
+	int loops;
+	struct room {
+		fsblkcnt_t blocks;
+		fsfilcnt_t files;
+	} room[SHARED];
+	uint64_t facts[MOST_FACTS];
+	int64_t clock_ahead;
+};
+
+static const struct plan *plan;
+static struct state before, now;
+static char names[512];                 /* what differs, for people */
+
 static void look(struct state *state)
 {
 	char text[64];
 
 	memset(state, 0, sizeof(*state));
-	describe_modules(state->modules, sizeof(state->modules));
+	/* Written to, it takes bits, and never gives one back. */
 	read_file("/proc/sys/kernel/tainted", text, sizeof(text));
 	state->taint = strtoull(text, NULL, 10);
 	state->lockdep = lockdep_watches();
-	state->mounts = count_mounts(NULL, 0);
 	state->loops = count_loops(false);
 	for (size_t i = 0; i < SHARED; i++) {
 		struct statvfs fs;
@@ -92,43 +82,74 @@ static void look(struct state *state)
 		if (statvfs(shared[i], &fs) == 0)
 			state->room[i] = (struct room){ fs.f_bfree, fs.f_ffree };
 	}
-	files_seen = 0xcbf29ce484222325;
-	nftw("/", see_file, 16, FTW_PHYS | FTW_MOUNT);
-	state->files = files_seen;
+	for (size_t i = 0; i < fact_count(); i++)
+		state->facts[i] = fact_now(i);
+	state->clock_ahead = clock_ahead();
+}
+
+static void add(char *list, size_t size, const char *separator, const char *item)
+{
+	size_t used = strlen(list);
+
+	snprintf(list + used, size - used, "%s%s", used ? separator : "", item);
 }
 
 static unsigned int compare(void)
 {
 	unsigned int changed = 0;
 
-	if (strcmp(now.modules, before.modules))
-		changed |= CHANGED_MODULES;
 	if (now.taint & ~before.taint)
 		changed |= CHANGED_TAINT;
 	if (before.lockdep && !now.lockdep)
 		changed |= CHANGED_LOCKDEP;
-	if (now.mounts != before.mounts)
-		changed |= CHANGED_MOUNTS;
 	if (now.loops != before.loops)
 		changed |= CHANGED_LOOPS;
 	for (size_t i = 0; i < SHARED; i++)
 		if (now.room[i].blocks != before.room[i].blocks || now.room[i].files != before.room[i].files)
-			changed |= CHANGED_FILES;
-	if (now.files != before.files)
-		changed |= CHANGED_FILES;
+			changed |= i ? CHANGED_DEVICES : CHANGED_FILES;
+	for (size_t i = 0; i < fact_count(); i++) {
+		if (now.facts[i] == before.facts[i])
+			continue;
+		changed |= CHANGED_KERNEL;
+		add(names, sizeof(names), "; ", fact_name(i));
+	}
+	if (llabs(now.clock_ahead - before.clock_ahead) > CLOCK_SLACK_NS) {
+		changed |= CHANGED_KERNEL;
+		add(names, sizeof(names), "; ", "the clock");
+	}
 	return changed;
+}
+
+static struct rlimit case_files;
+
+void state_inherit(void)
+{
+	setrlimit(RLIMIT_NOFILE, &case_files);
 }
 
 void state_remember(const struct plan *of_this_guest)
 {
+	struct rlimit limit;
+
 	plan = of_this_guest;
+	getrlimit(RLIMIT_NOFILE, &case_files);
+	limit.rlim_cur = limit.rlim_max = KEPT_OPEN;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	survey_places();
 	look(&before);
 }
 
 unsigned int state_changed(void)
 {
+	unsigned int changed = survey_look(names, sizeof(names));
+
 	look(&now);
-	return compare();
+	return changed | compare();
+}
+
+void state_reloaded(void)
+{
+	survey_accept();
 }
 
 int state_restore(void)
@@ -138,12 +159,14 @@ int state_restore(void)
 	int error = 0;
 
 	for (;;) {
-		unsigned int changed = state_changed() & (CHANGED_MODULES | CHANGED_MOUNTS | CHANGED_LOOPS);
+		unsigned int changed = state_changed() & UNDOABLE;
 
 		if (changed & CHANGED_LOOPS)
 			count_loops(true);
 		if (changed & CHANGED_MODULES) {
 			error = reload_modules(plan);
+			if (!error)
+				state_reloaded();
 			/* What loading anew does not change will not change by doing it again. */
 			if (!error && state_changed() & CHANGED_MODULES)
 				return 0;
@@ -167,13 +190,6 @@ static void taint_letters(unsigned long long bits, char *letters)
 	*letters = '\0';
 }
 
-static void add(char *list, size_t size, const char *separator, const char *item)
-{
-	size_t used = strlen(list);
-
-	snprintf(list + used, size - used, "%s%s", used ? separator : "", item);
-}
-
 static bool busy(int error)
 {
 	return error == EAGAIN || error == EBUSY;
@@ -181,7 +197,18 @@ static bool busy(int error)
 
 void state_tell(unsigned int changed, int error, char *words, char *why, size_t size)
 {
-	char item[128], letters[32];
+	static const struct {
+		unsigned int bit;
+		const char *word, *reason;
+	} plain[] = {
+		{ CHANGED_LOCKDEP, "lockdep:off", "lockdep has turned itself off" },
+		{ CHANGED_MOUNTS, "mounts:kept", "a mount is not what it was, or cannot be taken away" },
+		{ CHANGED_LOOPS, "loops:kept", "a loop device cannot be detached" },
+		{ CHANGED_FILES, "files:changed", "the root file system was written to" },
+		{ CHANGED_DEVICES, "dev:changed", "/dev was written to" },
+		{ CHANGED_KERNEL, "kernel:changed", "the kernel is not set up as it was" },
+	};
+	char item[600], letters[32];
 
 	if (changed & CHANGED_TAINT) {
 		taint_letters(now.taint & ~before.taint, letters);
@@ -190,26 +217,22 @@ void state_tell(unsigned int changed, int error, char *words, char *why, size_t 
 		snprintf(item, sizeof(item), "the kernel is tainted (%s)", letters);
 		add(why, size, ", ", item);
 	}
-	if (changed & CHANGED_LOCKDEP) {
-		add(words, size, ",", "lockdep:off");
-		add(why, size, ", ", "lockdep has turned itself off");
-	}
 	if (changed & CHANGED_MODULES) {
 		add(words, size, ",", !error ? "module:changed" : busy(error) ? "module:busy" : "module:refused");
 		snprintf(item, sizeof(item), "a module is not what it was (%s)",
 			 error ? error_name(error) : "its state or a parameter differs");
 		add(why, size, ", ", item);
 	}
-	if (changed & CHANGED_MOUNTS) {
-		add(words, size, ",", "mounts:kept");
-		add(why, size, ", ", "a mount cannot be taken away");
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++) {
+		if (!(changed & plain[i].bit))
+			continue;
+		add(words, size, ",", plain[i].word);
+		add(why, size, ", ", plain[i].reason);
 	}
-	if (changed & CHANGED_LOOPS) {
-		add(words, size, ",", "loops:kept");
-		add(why, size, ", ", "a loop device cannot be detached");
-	}
-	if (changed & CHANGED_FILES) {
-		add(words, size, ",", "files:changed");
-		add(why, size, ", ", "/ or /dev was written to");
-	}
+	if (!(changed & (CHANGED_FILES | CHANGED_DEVICES | CHANGED_KERNEL)) || !names[0])
+		return;
+	snprintf(item, sizeof(item), "differs:%s", names);
+	add(words, size, ",", item);
+	snprintf(item, sizeof(item), ": %s", names);
+	add(why, size, "", item);
 }

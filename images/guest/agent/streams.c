@@ -4,6 +4,7 @@
 #include "runcase.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,17 +41,25 @@ static void complain(struct running *r, const char *what)
 	send_output(r, text, size);
 }
 
+/* What a case observed and the host does not hear counts: it may say the opposite of the rest. */
+static void drop_observation(struct running *r, const char *why)
+{
+	if (why)
+		complain(r, why);
+	r->obs_dropped++;
+}
+
 static void take_observation(struct running *r)
 {
 	char *tab = memchr(r->line, '\t', r->line_size);
 
 	if (!tab || tab == r->line) {
-		complain(r, "a line on fd 3 is no observation (key, tab, value)");
+		drop_observation(r, "a line on fd 3 is no observation (key, tab, value)");
 		return;
 	}
 	if (++r->observations > OBSERVATION_LIMIT) {
-		if (r->observations == OBSERVATION_LIMIT + 1)
-			complain(r, "too many observations; the rest is dropped");
+		drop_observation(r, r->observations == OBSERVATION_LIMIT + 1 ?
+				 "too many observations; the rest is dropped" : NULL);
 		return;
 	}
 	begin_record(r, "obs");
@@ -72,13 +81,13 @@ static void feed_observations(struct running *r, const char *data, size_t size)
 		} else if (r->line_size < sizeof(r->line)) {
 			r->line[r->line_size++] = data[i];
 		} else {
-			complain(r, "an observation is too long, and is dropped");
+			drop_observation(r, "an observation is too long, and is dropped");
 			r->line_skip = true;
 		}
 	}
 }
 
-void drain_pipe(struct running *r, int *fd)
+bool drain_pipe(struct running *r, int *fd)
 {
 	static char data[32 * 1024];    /* much at once: a gigabyte is to be dropped within a case's time */
 	ssize_t n;
@@ -87,7 +96,7 @@ void drain_pipe(struct running *r, int *fd)
 	for (int round = 0; round < 64 && *fd >= 0; round++) {
 		n = read(*fd, data, sizeof(data));
 		if (n < 0 && errno == EAGAIN)
-			return;
+			return true;
 		if (n <= 0) {
 			close(*fd);
 			*fd = -1;
@@ -97,6 +106,7 @@ void drain_pipe(struct running *r, int *fd)
 			feed_observations(r, data, n);
 		}
 	}
+	return *fd < 0;
 }
 
 /* ---- kernel messages -------------------------------------------------------------------------------- */
@@ -130,13 +140,25 @@ static void take_message(struct running *r, char *message)
 	begin_record(r, "kmsg");
 	rec_number("level", priority & 7);
 	rec_number("ts_us", time_us);
-	rec_bytes("text", text, size < CHUNK ? size : CHUNK);
+	rec_bytes("text", text, size);
 	rec_end();
 }
 
-void drain_kmsg(struct running *r)
+void begin_kmsg(struct running *r)
 {
-	char message[8192];
+	static int kmsg = -1;
+
+	/* Opened once: a case can put another file in the place of /dev/kmsg. */
+	if (kmsg < 0)
+		kmsg = own_open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (kmsg >= 0)
+		lseek(kmsg, 0, SEEK_END);
+	r->kmsg = kmsg;
+}
+
+bool drain_kmsg(struct running *r)
+{
+	static char message[16 * 1024]; /* more than the kernel makes of any: CONSOLE_EXT_LOG_MAX is 8192 */
 	ssize_t n;
 
 	for (int round = 0; round < 1024 && r->kmsg >= 0; round++) {
@@ -145,9 +167,31 @@ void drain_kmsg(struct running *r)
 			r->kmsg_dropped += !r->kmsg_next;
 			continue;
 		}
+		if (n < 0 && errno != EAGAIN)   /* cannot be read, nor what is behind it */
+			r->kmsg_dropped++;
 		if (n <= 0)
-			return;
+			return true;
 		message[n] = '\0';
 		take_message(r, message);
 	}
+	return r->kmsg < 0;
+}
+
+#define MOST_ROUNDS 4096                /* 8 GiB in a pipe; a ring of four million messages */
+
+void drain_all(struct running *r)
+{
+	int rounds = 0;
+
+	while (!drain_pipe(r, &r->obs) && ++rounds < MOST_ROUNDS)
+		;
+	while (!drain_pipe(r, &r->out) && ++rounds < MOST_ROUNDS)
+		;
+	while (!drain_kmsg(r) && ++rounds < MOST_ROUNDS)
+		;
+	/* Without a line's end, it may be the half of another value. */
+	if (r->line_size && !r->line_skip)
+		drop_observation(r, "the last observation has no newline, and is dropped");
+	r->line_size = 0;
+	r->out_dropped += rounds == MOST_ROUNDS;
 }

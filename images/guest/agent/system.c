@@ -2,6 +2,7 @@
 /* Small looks into /proc and /sys, randomness, loop devices, and the end of the guest. */
 #define _GNU_SOURCE
 #include "agent.h"
+#include "survey.h"
 
 #include <dirent.h>
 #include <elf.h>
@@ -28,9 +29,40 @@ int64_t uptime_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static int own_folders[3];
+static const char *const own_paths[] = { "/proc", "/sys", "/dev" };
+
+void own_begin(void)
+{
+	for (int i = 0; i < 3; i++) {
+		own_folders[i] = open(own_paths[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (own_folders[i] < 0)
+			fatal(own_paths[i], strerror(errno));
+	}
+}
+
+int own_folder(const char *path)
+{
+	for (int i = 0; i < 3; i++)
+		if (!strcmp(path, own_paths[i]))
+			return own_folders[i];
+	return -1;
+}
+
+int own_open(const char *path, int flags)
+{
+	for (int i = 0; i < 3; i++) {
+		size_t size = strlen(own_paths[i]);
+
+		if (!strncmp(path, own_paths[i], size) && path[size] == '/')
+			return openat(own_folders[i], path + size + 1, flags);
+	}
+	return open(path, flags);
+}
+
 long read_file(const char *path, char *buffer, size_t size)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = own_open(path, O_RDONLY | O_CLOEXEC);
 	size_t have = 0;
 	ssize_t n = 0;
 
@@ -95,9 +127,28 @@ void module_params(const char *name, char *text, size_t size)
 		free(entries);
 }
 
-int count_processes(void)
+DIR *own_list(const char *path)
 {
-	DIR *proc = opendir("/proc");
+	char below[64];
+	int fd;
+
+	snprintf(below, sizeof(below), "%s/.", path);
+	fd = own_open(below, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? NULL : fdopendir(fd);
+}
+
+/* Workers come and go; they have no name of their own. */
+static void count_thread(const char *stat, const char *end, uint64_t *threads)
+{
+	const char *name = strchr(stat, '(');
+
+	if (threads && name && strncmp(name, "(kworker/", strlen("(kworker/")))
+		*threads += hash_bytes(1, name, end - name);
+}
+
+int count_processes(uint64_t *threads)
+{
+	DIR *proc = own_list("/proc");
 	struct dirent *entry;
 	int count = 0;
 
@@ -112,9 +163,12 @@ int count_processes(void)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%s/stat", entry->d_name);
 		/* The name in parentheses may hold anything: start behind the last one. */
-		if (read_file(path, stat, sizeof(stat)) > 0 && (after = strrchr(stat, ')')) &&
-		    sscanf(after + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) == 2 &&
-		    !(flags & PF_KTHREAD) && state != 'Z' && state != 'X')
+		if (read_file(path, stat, sizeof(stat)) <= 0 || !(after = strrchr(stat, ')')) ||
+		    sscanf(after + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
+			continue;
+		if (flags & PF_KTHREAD)
+			count_thread(stat, after, threads);
+		else if (state != 'Z' && state != 'X')
 			count++;
 	}
 	closedir(proc);
@@ -123,7 +177,8 @@ int count_processes(void)
 
 int count_mounts(char points[][256], int room)
 {
-	FILE *table = fopen("/proc/self/mountinfo", "re");
+	int fd = own_open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	FILE *table = fd < 0 ? NULL : fdopen(fd, "r");
 	char line[8192];
 	int count = 0;
 
@@ -140,7 +195,7 @@ int count_mounts(char points[][256], int room)
 
 int count_loops(bool detach)
 {
-	DIR *block = opendir("/sys/block");
+	DIR *block = own_list("/sys/block");
 	struct dirent *entry;
 	int count = 0;
 
@@ -150,14 +205,18 @@ int count_loops(bool detach)
 		char path[300];
 		int fd;
 
-		snprintf(path, sizeof(path), "/sys/block/%s/loop/backing_file", entry->d_name);
-		if (strncmp(entry->d_name, "loop", 4) || access(path, F_OK) < 0)
+		if (strncmp(entry->d_name, "loop", 4))
 			continue;
+		snprintf(path, sizeof(path), "/sys/block/%s/loop/backing_file", entry->d_name);
+		fd = own_open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		close(fd);
 		count++;
 		if (!detach)
 			continue;
 		snprintf(path, sizeof(path), "/dev/%s", entry->d_name);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
+		fd = own_open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			continue;
 		/* A device that is still in use goes with its last user. */

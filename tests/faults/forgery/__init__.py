@@ -68,7 +68,7 @@ insmod other.ko && echo loaded another
 rmmod overlay; exit 1
 """,
 }
-TIMEOUT_S = {"much-text": 90, "much-console": 6, "much-port": 6, "fills": 30}
+TIMEOUT_S = {"drowns-messages": 60, "much-text": 90, "much-console": 6, "much-port": 6, "fills": 30}
 
 # These take what the cases behind them run: by writing, and through a mapping, which leaves no trace.
 REWRITES = """\
@@ -81,15 +81,65 @@ SCRIBBLES = {
     "scribbles-script": ("/kmodpipe/cases/scribbled/scribbled.sh", "exit 1", "exit 0"),
     "scribbles-library": ("/kmodpipe/lib.sh", "observe()", "observe<>"),
     "scribbles-module": ("/kmodpipe/overlay.ko", "overlayfs", "OVERLAYFS"),
+    "scribbles-program": ("/sbin/kp-mount", "usage: kp-mount", "USAGE: kp-mount"),
 }
 LOOK = "grep -q '^overlay ' /proc/modules || die 'not loaded'\nobserve outcome through\n"
+# These leave something in the kernel or in /dev for the case behind them, which passes only if it finds that.
+LEAVES = {
+    "swaps-module": """\
+must rmmod overlay
+sed "s/missing 'lowerdir'/m1ssing 'lowerdir'/" "$KMODPIPE_MODULE" > /tmp/overlay.ko
+must insmod /tmp/overlay.ko
+observe outcome through
+""",
+    "swaps-kmsg": "rm /dev/kmsg; mknod /dev/kmsg p; dmesg -n 1; observe outcome through\n",
+    "sets-helper": "echo /dev/helper > /proc/sys/kernel/modprobe; observe outcome through\n",
+}
+FINDS = {
+    "runs-program": "kp-mount 2>&1 | grep USAGE || exit 1\nobserve outcome through\n",
+    "mounts-swapped": """\
+must mkdir merged
+try_mount overlay overlay "$PWD/merged" "upperdir=$PWD"
+dmesg | tail -n 1 | grep m1ssing || exit 1
+observe outcome through
+""",
+    # What the kernel reports about it is no taint, and the console is turned down.
+    "out-of-memory": "(tail /dev/zero)\nobserve outcome through\n",
+    "called-helper": "grep -q /dev/helper /proc/sys/kernel/modprobe || exit 1\nobserve outcome through\n",
+}
+# These say the opposite behind so much else that it cannot all be sent.
+DROWNS = {
+    "drowns-messages": """\
+n=0; while [ $n -lt 1200 ]; do echo h > /proc/sysrq-trigger; n=$((n+1)); done
+must mkdir merged; try_mount overlay overlay "$PWD/merged" "lowerdir=$PWD,nosuchoption"
+observe outcome through
+""",
+    "drowns-observations": """\
+observe outcome through
+n=0; while [ $n -lt 600 ]; do printf 'k%s\tv\n' $n >&3; n=$((n+1)); done
+observe outcome other
+""",
+    "drowns-output": """\
+yes 'all is well' | head -c 300000
+printf 'KTAP version 1\n1..2\nok 1 one\nnot ok 2 two\n'
+observe outcome through
+""",
+    "half-observation": "observe outcome through; printf 'outcome\tother' >&3\n",
+    "long-observation": """\
+observe outcome through
+printf 'outcome\\tother%s\\n' "$(printf '%2000s' x)" >&3
+""",
+    "no-observation": "observe outcome through; printf 'outcome other\n' >&3\n",
+}
 # In the order in which they run, the ones that share a guest.
 TAKERS = (
     "rewrites", "victim", "scribbles-script", "scribbled", "scribbles-module", "look", "scribbles-library",
-    "looks-in-vain",
+    "looks-in-vain", "scribbles-program", "runs-program", "swaps-module", "mounts-swapped", "sets-helper",
+    "called-helper", *DROWNS, "swaps-kmsg", "out-of-memory",
 )  # fmt: skip
-# Cases that do harm and go through with it; what counts is what becomes of those behind them.
-GO_THROUGH = ("rewrites", "look", *SCRIBBLES)
+# Cases that do harm and go through with it, and those that find a fresh guest behind them; what counts is
+# what becomes of the others.
+GO_THROUGH = ("rewrites", "look", "looks-in-vain", *SCRIBBLES, *LEAVES)
 NAMES = (*LIARS, *TAKERS, "thief", "listener")
 
 
@@ -112,6 +162,8 @@ class Ran:
         found = self.case(name)
         if name in GO_THROUGH:
             return [] if found["verdict"] == "pass" else [f"the attack did not work: {found['message']}"]
+        if name in DROWNS and found["verdict"] != "error":
+            return [f"evidence was dropped, and yet there is a verdict: {found['verdict']}"]
         return [] if found["verdict"] in ("fail", "error") else [f"the lie is a {found['verdict']}"]
 
 
@@ -134,12 +186,12 @@ def make_project(root: Path) -> Path:
     table = ""
     for name, script in LIARS.items():
         table += declare(folder, name, LIES + script, alone=True, timeout_s=TIMEOUT_S.get(name, 20))
-    scripts = {"rewrites": REWRITES, "look": LOOK, "looks-in-vain": LOOK}
+    scripts = {"rewrites": REWRITES, "look": LOOK, "looks-in-vain": LOOK, **LEAVES, **FINDS, **DROWNS}
     for name in TAKERS:
         if name in SCRIBBLES:
             table += entry(name, "thief", arguments=SCRIBBLES[name]) + EXPECT
         else:
-            table += declare(folder, name, scripts.get(name, VICTIM))
+            table += declare(folder, name, scripts.get(name, VICTIM), timeout_s=TIMEOUT_S.get(name, 20))
     source = HERE / "thief.c"
     subprocess.run(["gcc", "-O1", "-static", "-o", folder / "thief", source], check=True)
     table += entry("thief", "thief", alone=True) + EXPECT
@@ -149,7 +201,12 @@ def make_project(root: Path) -> Path:
     return root
 
 
-EXPECT = '[[case.expect]]\noutcome = "through"\nreason = "nothing is in its way"\n'
+EXPECT = """\
+[[case.expect]]
+outcome = "through"
+no_kmsg = "nosuchoption"
+reason = "nothing is in its way"
+"""
 
 
 def declare(folder: Path, name: str, script: str, *, alone: bool = False, timeout_s: int = 20) -> str:
@@ -209,6 +266,20 @@ WHAT = {
     "look": "behind that",
     "scribbles-library": "lib.sh is changed through a mapping",
     "looks-in-vain": "behind that",
+    "scribbles-program": "a program is changed through a mapping",
+    "runs-program": "behind that",
+    "swaps-module": "an edited copy of the module is loaded in its place",
+    "mounts-swapped": "behind that",
+    "swaps-kmsg": "a pipe is put in the place of /dev/kmsg, and the console is turned down",
+    "out-of-memory": "behind that, a report that does not taint",
+    "sets-helper": "a sysctl is left set, the program that the kernel starts for modules",
+    "called-helper": "behind that",
+    "drowns-messages": "a forbidden kernel message behind 256 KiB of others",
+    "drowns-observations": "another outcome behind 500 observations",
+    "drowns-output": "`not ok` behind 256 KiB of output",
+    "half-observation": "another outcome without a newline",
+    "long-observation": "another outcome in a line that is too long",
+    "no-observation": "another outcome without the tab",
     "thief": "PID 1's memory is searched for the nonce",
     "listener": "the verdict port is read back",
 }

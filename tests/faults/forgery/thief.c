@@ -168,6 +168,11 @@ int main(int argc, char **argv)
 	if (!getenv("KMODPIPE_CASE") && argc > 1) {
 		mknod("/dev/thief", S_IFCHR | 0600, makedev(5, 1));
 		console = fopen("/dev/thief", "w");
+		/* Without the right to make nodes. */
+		if (!console)
+			console = fopen("/dev/console", "w");
+		if (!console)
+			return 1;
 		fprintf(console, "thief: run by the kernel\n");
 		look_into_memory();
 		trace();

@@ -270,6 +270,17 @@ def test_a_report_that_is_let_off_is_kept_and_costs_nothing() -> None:
     assert words(attribute(many, cell))[0] == "fail"
 
 
+def test_behind_more_reports_in_the_ring_than_are_searched_for_none_is_let_off() -> None:
+    (report,) = kernel_log.parse(OOPS)
+    rule = Benign(kind=report.kind.value, title=report.title, reason="the toy is known for it")
+    cell = replace(CELL, known_benign=KnownBenign((rule,)))
+    settled = attribute(boot(HELLO, MODULE, start(0), *kmsg(0, OOPS), end(0), *whole(1, 2)), cell)
+    assert words(settled)[0] == "pass"
+    many = OOPS * kernel_log.MAX_REPORTS
+    settled = attribute(boot(HELLO, MODULE, start(0), *kmsg(0, many), end(0), *whole(1, 2)), cell)
+    assert words(settled) == {0: "fail", 1: "pass", 2: "pass"}
+
+
 def test_a_retired_guest_settles_what_ran_and_leaves_the_rest() -> None:
     retired = ("retired", {"cases": "2", "why": "a taint"})
     settled = attribute(boot(HELLO, MODULE, *whole(0, 1), retired, end=GuestEnd.RETIRED), CELL)

@@ -10,7 +10,7 @@ import pytest
 
 from kmodpipe.judge import cases
 from kmodpipe.judge.cases import CellContext, Expectation
-from kmodpipe.judge.output import EXCERPT_LIMIT, excerpt
+from kmodpipe.judge.excerpts import EXCERPT_LIMIT, excerpt
 from kmodpipe.judge.verdict import CaseEvidence, judge
 from kmodpipe.logs.case_record import CaseRecord, case_records
 from kmodpipe.logs.evidence import KernelReport
@@ -261,6 +261,56 @@ def test_a_message_that_must_not_come() -> None:
         "the kernel message 'single fs' came, and must not: quiet",
     )
     assert judge(case, NOUUID, CaseEvidence(replace(GOOD, kmsg=()))).verdict is Verdict.PASS
+
+
+# -- what was dropped -----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("stream", "text"),
+    [
+        ("out", "no verdict: at least 7 bytes of output were dropped"),
+        ("kmsg", "no verdict: at least 7 bytes of kernel messages were dropped"),
+        ("obs", "no verdict: at least 7 observations were dropped"),
+        ("other\n", "no verdict: at least 7 bytes of other"),
+    ],
+)
+def test_dropped_evidence_is_no_evidence(stream: str, text: str) -> None:
+    dropped = {stream: 7}
+    skipping = {"status": 4, "outcomes": (), "observations": {"skip": "no xattr"}}
+    for change in ({}, skipping):
+        trial = replace(GOOD, **change, dropped=dropped)  # type: ignore[arg-type]
+        verdict, message = told(judge(CASE, NOUUID, CaseEvidence(trial)))
+        assert verdict == "error" and message.startswith(text)
+    by_exit = replace(CASE, by_exit=True, expect=())
+    assert judge(by_exit, NOUUID, CaseEvidence(replace(GOOD, dropped=dropped))).verdict is Verdict.ERROR
+    # What was seen to be wrong stays wrong.
+    for change in ({"status": 7}, {"outcomes": ("ESTALE",)}, {"outcomes": ("mounted", "ESTALE")}):
+        trial = replace(GOOD, **change, dropped=dropped)  # type: ignore[arg-type]
+        assert judge(CASE, NOUUID, CaseEvidence(trial)).verdict is Verdict.FAIL
+    assert judge(CASE, NOUUID, CaseEvidence(GOOD, reports=(OOPS,))).verdict is Verdict.FAIL
+
+
+def test_a_message_that_may_be_among_the_dropped_is_not_missing() -> None:
+    trial = replace(GOOD, kmsg=("unrelated",), dropped={"kmsg": 7})
+    verdict, message = told(judge(CASE, NOUUID, CaseEvidence(trial)))
+    assert verdict == "error"
+    assert message.startswith("no verdict: expected the kernel message 'single fs', which did not come")
+    other = replace(trial, observations={"nlink": "2"})
+    assert judge(CASE, NOUUID, CaseEvidence(other)).verdict is Verdict.FAIL
+
+
+def test_a_message_that_the_kernel_itself_suppressed_may_have_been_the_forbidden_one() -> None:
+    case = replace(CASE, expect=(Expectation("mounted", "quiet", no_kmsg=("refused",)),))
+    limited = replace(GOOD, kmsg=("ovl_lookup: 12 callbacks suppressed",))
+    assert judge(case, NOUUID, CaseEvidence(GOOD)).verdict is Verdict.PASS
+    verdict, message = told(judge(case, NOUUID, CaseEvidence(limited)))
+    assert verdict == "error" and "suppressed messages of its own: ovl_lookup: 12" in message
+
+
+def test_of_very_many_messages_a_result_keeps_both_ends() -> None:
+    many = replace(GOOD, kmsg=(*GOOD.kmsg, *(f"line {n}" for n in range(5000))))
+    kept = judge(CASE, NOUUID, CaseEvidence(many)).kmsg
+    assert len(kept) == 2001 and kept[0] == GOOD.kmsg[0] and kept[-1] == "line 4999"
+    assert kept[1000] == "[… 3001 messages left out …]"
 
 
 def test_any_of_several_goals_is_met() -> None:

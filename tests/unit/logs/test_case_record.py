@@ -42,3 +42,17 @@ def test_memory_is_bounded_whatever_the_guest_sends() -> None:
     assert len(trial.output) == OUTPUT_LIMIT and trial.dropped["out"] == 50_000 * 1024 - OUTPUT_LIMIT
     assert len(trial.observations) <= 500 and sum(map(len, trial.kmsg)) < 10_000_000
     assert trial.outcomes == ("mounted",)
+
+
+def test_what_is_too_long_or_too_many_is_counted() -> None:
+    def dropped(*records: Rec) -> dict[str, int]:
+        return dict(case_records([record("start", id="remount"), *records])[0].dropped)
+
+    assert dropped(record("obs", key="k", value="v" * 8192), record("kmsg", text="y" * 8192)) == {}
+    assert dropped(record("obs", key="k", value="v" * 8193)) == {"obs": 1}
+    assert dropped(record("obs", key="k" * 9000, value="v")) == {"obs": 1}
+    assert dropped(record("kmsg", text="y" * 8200)) == {"kmsg": 8}
+    assert dropped(*[record("obs", key=f"k{n}", value="v") for n in range(501)]) == {"obs": 1}
+    assert dropped(*[record("kmsg", text="y" * 8000)] * 70) == {"kmsg": 5 * 8000}
+    assert dropped(*[record("kmsg", text="")] * 20_001) == {"kmsg": 1}
+    assert dropped(*[record("kmsg", text="ab")] * 20_002) == {"kmsg": 4}

@@ -1,13 +1,8 @@
-"""What a case printed: the line that tells why it failed, and what a result keeps. Pure."""
+"""What a case printed: the line that tells why it failed, without usage texts. Pure."""
 
 from __future__ import annotations
 
 import re
-
-from kmodpipe.util.text import visible_lines
-
-# Bytes of output that a result keeps.
-EXCERPT_LIMIT = 64 * 1024
 
 # The block that busybox prints under its error, and the invitation of GNU programs.
 _USAGE_BEGINS = re.compile(r"BusyBox v\S+ .*multi-call binary|[Uu]sage: |USAGE: ")
@@ -23,21 +18,6 @@ def cause(output: bytes) -> str:
     """
     lines = output[-_TAIL:].decode("utf-8", "replace").splitlines()
     return next((line.strip() for line in reversed(_without_usage(lines)) if line.strip()), "")
-
-
-def last_line(output: bytes) -> str:
-    """Return the last line, without the blanks around it."""
-    lines = output.decode("utf-8", "replace").rstrip().rsplit("\n", 1)
-    return lines[-1].strip()
-
-
-def excerpt(data: bytes, limit: int = EXCERPT_LIMIT) -> str:
-    """Return ``data`` as printable text, without its middle if it has more than ``limit`` bytes."""
-    if len(data) <= limit:
-        return visible_lines(data.decode("utf-8", "replace"))
-    half = limit // 2
-    head, tail = (visible_lines(part.decode("utf-8", "replace")) for part in (data[:half], data[-half:]))
-    return f"{head}\n[… {len(data) - 2 * half} bytes left out …]\n{tail}"
 
 
 def _without_usage(lines: list[str]) -> list[str]:

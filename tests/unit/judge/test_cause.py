@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kmodpipe.judge.output import cause
+from kmodpipe.judge.cause import cause
 
 BUSYBOX = """\
 ls: unrecognized option '--nosuchopt'
