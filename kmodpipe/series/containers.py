@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from kmodpipe.series.diff import has_diff
+from kmodpipe.series.diff import has_diff, may_have_diff
 from kmodpipe.series.mail import Item, is_mail, read_mail, without_transport_cr
 from kmodpipe.series.model import git
 from kmodpipe.util import paths
@@ -120,8 +120,8 @@ def read_file(path: Path, name: str) -> list[Item]:
     raw = read_bytes(path)
     items = _read(plain(raw, str(path)), name, path, str(path), 0)
     if len(items) == 1 and (diff := items[0].diff) and diff in raw:
-        before = raw[: raw.index(diff)]
-        if not re.search(rb"^@@ -", before, re.MULTILINE):
+        before, _, after = raw.partition(diff)
+        if not may_have_diff(before) and not after.strip():
             # A file that needs no decoding is applied as it is: its digest is that of the file on the disk.
             items = [replace(items[0], diff=raw)]
     return items
