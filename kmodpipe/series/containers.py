@@ -33,16 +33,19 @@ _PACKED_SUFFIXES = (".gz", ".xz", ".bz2")
 
 def is_patch_name(name: str) -> bool:
     """Return whether a file of this name in a folder of a series is taken for a patch or a mail."""
-    return stem(name) != name and not name.startswith(".")
+    return not name.startswith(".") and _unpacked_name(name).lower().endswith(SUFFIXES)
 
 
 def stem(name: str) -> str:
     """Return a file's name without the suffixes of its kind: ``v2`` for ``v2.mbox.gz``."""
-    for suffix in (*_PACKED_SUFFIXES, *SUFFIXES):
-        shorter = name[: -len(suffix)]
-        if name.lower().endswith(suffix) and shorter and (suffix in SUFFIXES or stem(shorter) != shorter):
-            return stem(shorter) if suffix not in SUFFIXES else shorter
-    return name
+    name = _unpacked_name(name)
+    suffix = next((s for s in SUFFIXES if name.lower().endswith(s)), "")
+    return name[: len(name) - len(suffix)] or name
+
+
+def _unpacked_name(name: str) -> str:
+    suffix = next((s for s in _PACKED_SUFFIXES if name.lower().endswith(s)), "")
+    return name[: len(name) - len(suffix)]
 
 
 class _Stream(Protocol):
