@@ -61,7 +61,11 @@ def read(arg: str) -> tuple[str, list[Item], tuple[str, ...]]:
         raise UserError("the commits of a series are given as REPOSITORY#BASE..TOPIC", where=arg)
     commit = _commit(root, wanted or "HEAD", arg)
     item = _working_tree(root, commit, wanted or "HEAD", arg)
-    return root.name, [item], (f"the series is what {root} has on top of {wanted or 'HEAD'} ({commit[:12]})",)
+    return (
+        root.name,
+        [item],
+        (f"the series is what {root.name}'s working tree has on top of {wanted or 'HEAD'} ({commit[:12]})",),
+    )
 
 
 def _commit(root: Path, ref: str, where: str) -> str:
