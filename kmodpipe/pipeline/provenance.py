@@ -14,7 +14,7 @@ from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report.rerun import PROPERTY, argument_property
 from kmodpipe.results import ALLOW_EMPTY
 from kmodpipe.util import process
-from kmodpipe.util.text import one_line
+from kmodpipe.util.text import one_line, visible_lines
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot_record import GuestEnd
 
@@ -33,8 +33,13 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
     for one in spec.series:
         found[f"series.{one.name}"] = one.digest
         found |= {f"series.{one.name}.{p.name}": p.sha256 for p in one.patches}
-        mail = {"subject": one.subject, "message-id": one.message_id}
-        found |= {f"series.{one.name}.{name}": value for name, value in mail.items() if value}
+        mail = {
+            "subject": one.subject,
+            "message-id": one.message_id,
+            "summary": one.summary,
+            "text": one.text,
+        }
+        found |= {f"series.{one.name}.{name}": visible_lines(value) for name, value in mail.items() if value}
     found |= {f"builder.{k}": v for k, v in workspace.identity.items()}
     found["builder.isolation"] = workspace.runtime.isolation
     image = workspace.identity.get("image", "")

@@ -230,6 +230,8 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
             bad = bad or kind is EffectKind.REGRESSED
         elif nothing and ran and judged:
             made.append(Statement(nothing))
+    if any(c.variant == variant and r.by_goal for c, r in run.results()):
+        made.append(Statement("declares no design, and is judged by the cases' goals against the control"))
     return SeriesVerdict(variant, tuple(made or [Statement("did not run in any cell")]), bad)
 
 

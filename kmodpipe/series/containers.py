@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from kmodpipe.series.diff import has_diff
+from kmodpipe.series.diff import has_diff, may_have_diff
 from kmodpipe.series.mail import Item, is_mail, read_mail, without_transport_cr
 from kmodpipe.series.model import git
 from kmodpipe.util import paths
@@ -33,16 +33,19 @@ _PACKED_SUFFIXES = (".gz", ".xz", ".bz2")
 
 def is_patch_name(name: str) -> bool:
     """Return whether a file of this name in a folder of a series is taken for a patch or a mail."""
-    return stem(name) != name and not name.startswith(".")
+    return not name.startswith(".") and _unpacked_name(name).lower().endswith(SUFFIXES)
 
 
 def stem(name: str) -> str:
     """Return a file's name without the suffixes of its kind: ``v2`` for ``v2.mbox.gz``."""
-    for suffix in (*_PACKED_SUFFIXES, *SUFFIXES):
-        shorter = name[: -len(suffix)]
-        if name.lower().endswith(suffix) and shorter and (suffix in SUFFIXES or stem(shorter) != shorter):
-            return stem(shorter) if suffix not in SUFFIXES else shorter
-    return name
+    name = _unpacked_name(name)
+    suffix = next((s for s in SUFFIXES if name.lower().endswith(s)), "")
+    return name[: len(name) - len(suffix)] or name
+
+
+def _unpacked_name(name: str) -> str:
+    suffix = next((s for s in _PACKED_SUFFIXES if name.lower().endswith(s)), "")
+    return name[: len(name) - len(suffix)]
 
 
 class _Stream(Protocol):
@@ -120,8 +123,8 @@ def read_file(path: Path, name: str) -> list[Item]:
     raw = read_bytes(path)
     items = _read(plain(raw, str(path)), name, path, str(path), 0)
     if len(items) == 1 and (diff := items[0].diff) and diff in raw:
-        before = raw[: raw.index(diff)]
-        if not re.search(rb"^@@ -", before, re.MULTILINE):
+        before, _, after = raw.partition(diff)
+        if not may_have_diff(before) and not after.strip():
             # A file that needs no decoding is applied as it is: its digest is that of the file on the disk.
             items = [replace(items[0], diff=raw)]
     return items

@@ -28,7 +28,7 @@ _TOP = frozenset((
     "tools", "usr", "virt", "COPYING", "CREDITS", "Kbuild", "Kconfig", "MAINTAINERS", "Makefile",
     "README",
 ))  # fmt: skip
-_MAYBE = re.compile(rb"^(?:diff --git |--- |Index: )", re.MULTILINE)
+_MAYBE = re.compile(rb"^(?:diff --git |--- |Index: |@@ -)", re.MULTILINE)
 _HUNK = re.compile(rb"^@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _DATE = re.compile(
     r"\s+(?:\d{4}-\d\d-\d\d|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d) .*$|\s+\((?:revision|working).*$"

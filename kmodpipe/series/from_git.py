@@ -11,6 +11,7 @@ import re
 import shutil
 from pathlib import Path
 
+from kmodpipe.series.containers import is_patch_name
 from kmodpipe.series.mail import Item
 from kmodpipe.source import user_git
 from kmodpipe.source.build_products import is_product
@@ -60,7 +61,11 @@ def read(arg: str) -> tuple[str, list[Item], tuple[str, ...]]:
         raise UserError("the commits of a series are given as REPOSITORY#BASE..TOPIC", where=arg)
     commit = _commit(root, wanted or "HEAD", arg)
     item = _working_tree(root, commit, wanted or "HEAD", arg)
-    return root.name, [item], (f"the series is what {root} has on top of {wanted or 'HEAD'} ({commit[:12]})",)
+    return (
+        root.name,
+        [item],
+        (f"the series is what {root.name}'s working tree has on top of {wanted or 'HEAD'} ({commit[:12]})",),
+    )
 
 
 def _commit(root: Path, ref: str, where: str) -> str:
@@ -138,11 +143,7 @@ def _working_tree(root: Path, commit: str, ref: str, where: str) -> Item:
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": '"' + objects.replace("\\", "\\\\").replace('"', '\\"') + '"',
         }
         listed = user_git.run_git(root, "ls-files", "-o", "-z", "--exclude-standard", env=env, whole=True)
-        new = [
-            n
-            for n in listed.stdout.split(b"\0")
-            if n and not n.endswith(b"/") and not is_product(os.fsdecode(n))
-        ]
+        new = [n for n in listed.stdout.split(b"\0") if n and _is_source(os.fsdecode(n))]
         user_git.run_git(root, "add", "-u", "--", ".", env=env)
         if new:
             added = b"".join(name + b"\0" for name in new)
@@ -155,3 +156,8 @@ def _working_tree(root: Path, commit: str, ref: str, where: str) -> Item:
             hint="name what it is compared with, --series TREE#v5.10, or commits: --series TREE#v5.10..HEAD",
         )
     return Item("working-tree.diff", root, where, f"the working tree of {root.name} against {ref}", diff=diff)
+
+
+def _is_source(name: str) -> bool:
+    """Return whether a new file is part of the change: no repository, build product or formatted patch."""
+    return not (name.endswith("/") or is_product(name) or is_patch_name(name.rpartition("/")[2]))

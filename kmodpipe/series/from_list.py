@@ -40,6 +40,12 @@ def fetch(arg: str, folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     given = arg.strip("<>")
     if _is_url(arg):
         parts = urlsplit(arg)
+        if parts.fragment:
+            raise UserError(
+                "a series from git is read from a repository on this machine",
+                where=arg,
+                hint="clone or fetch it, and give its folder: ~/linux#base..topic",
+            )
         if "@" not in parts.path or "@" in parts.netloc:
             raise UserError(
                 "the URL names no mail of a list",

@@ -150,8 +150,12 @@ def _files(folder: Path, names: Iterable[str], where: str) -> list[Item]:
         found = list(pool.map(lambda f: containers.read_file(f[1], f[0]), files))
     items: list[Item] = []
     for (name, _), own in zip(files, found, strict=True):
-        # The order of several patches in one file is that of the file's name.
-        items += [replace(one, name=name) for one in own]
+        carried = [one for one in own if one.diff] or own
+        # The body of a mail whose patches are attached is none, but may be the cover letter.
+        rest = [one for one in own if one not in carried and tag_of(one.subject).is_cover]
+        items += [replace(one, name=name) for one in rest]
+        names_of = [name] if len(carried) == 1 else [f"{name}:{n}" for n in range(1, len(carried) + 1)]
+        items += [replace(one, name=named) for one, named in zip(carried, names_of, strict=True)]
     return items
 
 

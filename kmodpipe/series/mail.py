@@ -32,7 +32,8 @@ _CHARSET = re.compile(
 _HEADER_LINE = re.compile(rb"^(?:diff --git |@@ -|--- |\+\+\+ )[^\n]*$", re.MULTILINE)
 _PARTS = 200
 _DEPTH = 3
-_TEXT_CHARS = 64 * 1024
+# Of the text of a mail, which results keep.
+_TEXT_CHARS = 8 * 1024
 
 
 @dataclass(frozen=True)

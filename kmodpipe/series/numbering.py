@@ -112,16 +112,16 @@ def select(items: Sequence[Item], order: Order, where: str) -> Selection:
                 hint="was an attachment lost? A patch that changes nothing cannot be applied",
             )
     rows = [(tag, one) for tag, one in tags if one.diff or (order is not Order.MAILS and one not in covers)]
+    if covers and not rows:
+        raise UserError(
+            f"it holds a cover letter without its patches: {_quoted(covers)}", where=where, hint=_HINT
+        )
     if covers and not any(tag.count for tag, _ in rows):
         count = tag_of(covers[0].subject).count
         if count and count != len(rows):
             raise UserError(
                 f"its cover letter counts {count} patches, and {len(rows)} are there", where=where
             )
-    if covers and not rows:
-        raise UserError(
-            f"it holds a cover letter without its patches: {_quoted(covers)}", where=where, hint=_HINT
-        )
     patches = _ordered(rows, order, where)
     return Selection(tuple(patches), covers[0] if covers else None, tuple(notices))
 

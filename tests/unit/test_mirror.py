@@ -48,6 +48,7 @@ ELSEWHERE: Mapping[str, str] = {
     "report/html/records": "tests/unit/report/html/test_init.py",
     "report/html/view": "tests/unit/report/html/test_init.py",
     "report/wording": "tests/unit/report/test_summary.py",
+    "series/from_list": "tests/integration/test_series_from_list.py",
     "series/model": "tests/unit/series/test_load.py",
     "source/build_products": "tests/unit/source/test_directory.py",
     "source/connectivity": "tests/unit/source/test_init.py",

@@ -159,3 +159,26 @@ def test_a_copy_of_a_file_outside_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"no patch may touch: '\.\./\.\./etc/passwd'"):
         series.load("fix", folder_of(tmp_path, {"1.patch": text}))
+
+
+def test_a_mailbox_in_a_folder(tmp_path: Path) -> None:
+    first = mail("[PATCH 1/2] toy: B", "Why.\n---\n" + diff(toy_header("int B;"), tmp_path / "w1"))
+    second = mail("[PATCH 2/2] toy: new", "Why.\n---\n" + diff({"fs/toy/new.c": "new\n"}, tmp_path / "w2"))
+    write(tmp_path / "posted", {"thread.mbox": second + first, "notes.txt": "hello\n"})
+    loaded = series.load(str(tmp_path / "posted"), tmp_path)
+    assert [p.touched for p in loaded.patches] == [("fs/toy/toy.h",), ("fs/toy/new.c",)]
+    assert len({p.name for p in loaded.patches}) == 2
+    assert loaded.notices == ("notes.txt: not of a kind that is read, and not part of the series",)
+    assert (loaded.name, loaded.design) == ("posted", "")
+    write(tmp_path / "posted", {"series": "thread.mbox\n"})
+    with pytest.raises(UserError, match="contradicts"):
+        series.load(str(tmp_path / "posted"), tmp_path)
+
+
+def test_a_cover_letter_is_the_subject_and_the_text(tmp_path: Path) -> None:
+    patch = mail("[PATCH 1/1] toy: B", "Why.\n---\n" + diff(toy_header("int B;"), tmp_path / "w1"))
+    cover = mail("[PATCH 0/1] toy: all of it", "A letter.\n\nIts end.")
+    folder = write(tmp_path / "posted", {"0000-cover-letter.patch": cover, "0001-x.patch": patch})
+    loaded = series.load(str(folder), tmp_path)
+    assert (loaded.summary, loaded.subject) == ("toy: all of it", "[PATCH 0/1] toy: all of it")
+    assert loaded.text == "A letter.\n\nIts end." and loaded.patches[0].text == "Why."
