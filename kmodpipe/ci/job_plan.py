@@ -21,9 +21,11 @@ from kmodpipe.build.configured import RuledOut
 from kmodpipe.build.sharing import Subject
 from kmodpipe.kconfig import Cell
 from kmodpipe.pipeline import question
+from kmodpipe.pipeline.axis_values import Planned, require_possible
 from kmodpipe.pipeline.builder import CellBuilder, StageMaker
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.workspace import Workspace, control_subject
 from kmodpipe.results import CaseInfo
 from kmodpipe.util import document
@@ -135,7 +137,10 @@ def _planned(cell: Cell, skip: str) -> PlannedCell:
 
 # -- legality -----------------------------------------------------------------------------------------
 def check_legality(spec: RunSpec, cache: Path) -> Legality:
-    """Return what the Kconfig files of trees in the cache rule out. Nothing is fetched."""
+    """Return what the Kconfig files of trees in the cache rule out. Nothing is fetched.
+
+    Raise UserError for a value of an axis that no cell can have.
+    """
     wanted = spec.tree
     tree = source.locate(wanted, spec.project.trees, cache)
     if tree is None:
@@ -148,12 +153,21 @@ def check_legality(spec: RunSpec, cache: Path) -> Legality:
         if path:
             subjects.append(Subject(cells[0].variant, one, path))
     reasons = {}
+    planned: list[Planned] = []
+    found = look(subjects, tree.path)
     for subject in subjects:
         cells = spec.cells_of(subject.variant.name)
+        if found.get(subject.variant.name, Found()).failure:
+            # Its jobs fail, and say why.
+            planned += [Planned(subject, cell) for cell in cells]
+            continue
         index = kconfig.index_symbols(subject.src, {symbol for cell in cells for symbol in cell.requested})
         for cell in cells:
             if reason := kconfig.illegal(cell.own_requests, cell.requested, index):
                 reasons[cell.id] = reason
+        planned += [Planned(subject, cell, reasons.get(cell.id, "")) for cell in cells]
+    if len(planned) == len(spec.cells):
+        require_possible(spec, planned)
     return Legality(tree.identity, reasons)
 
 

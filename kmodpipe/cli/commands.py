@@ -31,7 +31,14 @@ from kmodpipe.cli.options import (
     TreeOptions,
 )
 from kmodpipe.util import paths
-from kmodpipe.util.errors import ExitCode, InfraError, KernelFailure, UserError, unknown_name
+from kmodpipe.util.errors import (
+    ExitCode,
+    InfraError,
+    KernelFailure,
+    KmodpipeError,
+    UserError,
+    unknown_name,
+)
 from kmodpipe.util.screen import Mode, Screen
 
 if TYPE_CHECKING:
@@ -151,12 +158,16 @@ def _report_build(
     from kmodpipe.pipeline.builder import BuildFailed, BuiltCell
 
     code = ExitCode.OK
+    told: list[KmodpipeError] = []
     for one in built:
         match one:
             case RuledOut(cell, reason):
                 screen.print(f"– {cell.id}: skipped, {reason}")
             case BuildFailed(_, failure):
-                screen.error(failure)
+                if failure not in told:
+                    # One of the series stops all of its cells.
+                    told.append(failure)
+                    screen.error(failure)
                 code = max(code, failure.exit_code) if code != ExitCode.FAILURE else code
                 if failure.exit_code == ExitCode.FAILURE:
                     code = ExitCode.FAILURE

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kmodpipe.kconfig.statements import statements
 from kmodpipe.util.errors import UserError
 
 Known = Mapping[str, str]
@@ -246,30 +247,12 @@ class _Reader:
         if "source" not in text and not any(name in text for name in self.wanted):
             return
         self._open.append(path)
-        self._file(_joined(text.split("\n")), path.relative_to(self.root).as_posix())
+        self._file(text, path.relative_to(self.root).as_posix())
         self._open.pop()
 
-    def _file(self, lines: list[str], file: str) -> None:
+    def _file(self, text: str, file: str) -> None:
         entry: _Entry | None = None
-        help_indent: int | None = None
-        in_help = False
-        for number, raw in enumerate(lines, 1):
-            expanded = raw.expandtabs()
-            line = expanded.strip()
-            if not line:
-                continue
-            if in_help:
-                indent = len(expanded) - len(expanded.lstrip())
-                if help_indent is None and indent > 0:
-                    help_indent = indent
-                if help_indent is not None and indent >= help_indent:
-                    continue
-                in_help = False
-            if line.startswith("#"):
-                continue
-            if line in ("help", "---help---"):
-                in_help, help_indent = True, None
-                continue
+        for number, line in statements(text):
             entry = self._line(line, entry, file, number)
 
     def _line(self, line: str, entry: _Entry | None, file: str, number: int) -> _Entry | None:
@@ -284,7 +267,7 @@ class _Reader:
             # A comment's "depends on" must not be added to the entry before it: it gets an unused entry.
             return _Entry("", file, number) if word in ("comment", "mainmenu") else None
         if word == "depends":
-            condition = _expr(rest.removeprefix("on").strip())
+            condition = _dependency(rest.removeprefix("on").strip())
             if entry is not None:
                 entry.depends.append(condition)
             elif self._blocks:
@@ -311,20 +294,6 @@ class _Reader:
             self.read(match[1])
 
 
-def _joined(lines: Iterable[str]) -> list[str]:
-    """Join continued lines, and add empty lines behind them, so that line numbers stay right."""
-    joined: list[str] = []
-    parts: list[str] = []
-    for line in lines:
-        if line.endswith("\\"):
-            parts.append(line[:-1])
-            continue
-        joined.append(" ".join((*parts, line)))
-        joined += [""] * len(parts)
-        parts.clear()
-    return [*joined, *parts]
-
-
 def _expr(text: str) -> Expr:
     if len(text) > _MAX_EXPRESSION:
         return Expr("sym", ("$(a very long expression)",))
@@ -334,6 +303,12 @@ def _expr(text: str) -> Expr:
     except (ValueError, RecursionError):
         # An expression that cannot be parsed is unknown; the tree's own conf decides.
         return Expr("sym", (f"$({text})",))
+
+
+def _dependency(text: str) -> Expr:
+    """Return the condition of a ``depends on``; of ``A if B`` (Linux 6.19), which is ``A || !B``."""
+    condition, word, when = re.sub(r"\s#.*$", "", text).partition(" if ")
+    return Expr("||", (_expr(condition), Expr("!", (_expr(when),)))) if word else _expr(text)
 
 
 def index_symbols(root: Path, symbols: Iterable[str], srcarch: str = "x86") -> Index:

@@ -66,6 +66,11 @@ def undefined(root: Path, files: Iterable[str], like: str) -> tuple[Place, ...]:
     return tuple(sorted(lost, key=lambda p: -_likeness(p.symbol, like)))
 
 
+def nearest(root: Path, symbol: str) -> str:
+    """Return the symbol of the tree whose name is most similar to ``symbol``; empty if none is similar."""
+    return next(iter(difflib.get_close_matches(symbol, sorted(_defined(root)), n=1, cutoff=_ALIKE)), "")
+
+
 def alike(one: str, other: str) -> bool:
     """Whether two names are so similar that one may be a misspelling of the other."""
     return _likeness(one, other) >= _ALIKE

@@ -19,7 +19,9 @@ from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell, Flavour
 from kmodpipe.pipeline import cell_choice
+from kmodpipe.pipeline.axis_values import Planned, require_possible
 from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_of
@@ -152,6 +154,8 @@ class CellBuilder:
         self._common: dict[str, str] = {}
         # The pristine tree's host tools.
         self._tools: Path | None = None
+        # By the variant's name; None until it is looked for.
+        self._found: Mapping[str, Found] | None = None
         self._lock = threading.Lock()
 
     def prepare(
@@ -179,6 +183,11 @@ class CellBuilder:
                 configured(more)
                 shared += self._start_bases(pool, more) if early else []
                 rows += more
+        planned = [
+            Planned(subject, one.cell, one.reason if isinstance(one, RuledOut) else "")
+            for subject, one in rows
+        ]
+        require_possible(self._workspace.spec, planned)
         if not early:
             ruled_out = {one.cell.id: one.reason for _, one in rows if isinstance(one, RuledOut)}
             cell_choice.require_legal(choice, ruled_out, each=not self._workspace.spec.skip_illegal)
@@ -199,6 +208,8 @@ class CellBuilder:
         stages, cells = self._workspace.stages, self._workspace.spec.cells_of(subject.variant.name, flavour)
         if not cells:
             return []
+        if failure := self._series_kconfig().get(subject.variant.name, Found()).failure:
+            return [(subject, Unconfigurable(cell, failure)) for cell in cells]
         try:
             artifact = self._maker.ensure(stages.configuration(subject, cells, flavour, self._tools))
         except KernelFailure as e:
@@ -207,6 +218,14 @@ class CellBuilder:
                 raise
             return [(subject, Unconfigurable(cell, e)) for cell in cells]
         return [(subject, one) for one in stages.configured(subject, cells, artifact)]
+
+    def _series_kconfig(self) -> Mapping[str, Found]:
+        """Return what is wrong with the Kconfig files of each series; warn once of what is only odd."""
+        if self._found is None:
+            self._found = look(self._workspace.subjects, self._workspace.tree.path)
+            for note in (note for one in self._found.values() for note in one.notes):
+                self._workspace.screen.warn(note)
+        return self._found
 
     def guest(self) -> GuestParts:
         """Return the archives that guests are made of, from the store or newly made."""

@@ -25,6 +25,7 @@ from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline.module_folder import changes, require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.workspace import control_subject, settled
 from kmodpipe.source import Tree
 from kmodpipe.util.digest import digest_of
@@ -93,9 +94,14 @@ class _Planner:
                 self.add(f"guest tools {name}", WAITS, "for guest root file system")
             else:
                 self.look(stages.toolset(name, guest), f"guest tools {name}")
+        found = look(subjects, tree.path)
         for flavour in self._spec.flavours:
             common = self._common(stages, subjects[0], flavour)
             for subject in subjects:
+                if failure := found.get(subject.variant.name, Found()).failure:
+                    for cell in self._spec.cells_of(subject.variant.name, flavour):
+                        self.add(f"module {cell.id}", FAILS, failure.what)
+                    continue
                 self._variant(stages, subject, flavour, common)
         self.add("boot and judge every cell", TODO, "verdicts are never taken from the cache")
 

@@ -69,8 +69,10 @@ EXEMPT: Mapping[type, Mapping[str, str]] = {
         "origin": _PLACE,
         "subject": _PEOPLE,
         "message_id": _PEOPLE,
+        "text": _PEOPLE,
+        "notices": _PEOPLE,
     },
-    Patch: {"name": _PEOPLE, "path": _PLACE},
+    Patch: {"name": _PEOPLE, "path": _PLACE, "text": _PEOPLE},
     Case: {"summary": _PEOPLE, "proves": _PEOPLE},
     Expectation: {"reason": _PEOPLE},
 }

@@ -9,6 +9,7 @@ from tests.faults.way import (  # noqa: F401
     cache,
     disks,
     engines,
+    green,
     guests,
     interruptions,
     keys,

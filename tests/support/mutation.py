@@ -40,6 +40,8 @@ def sample(hint: Any, folder: Path) -> Any:
         return args[0]
     if origin is tuple:
         return tuple(sample(a, folder) for a in args if a is not Ellipsis)
+    if origin in (frozenset, set):
+        return frozenset((sample(args[0], folder),))
     if origin is not None and issubclass(origin, Mapping):
         return {sample(args[0], folder): sample(args[1], folder)}
     if is_record(hint):
@@ -67,6 +69,9 @@ def mutations(value: Any, folder: Path, way: Way = ()) -> Iterator[tuple[Way, An
             rest = {k: v for k, v in value.items() if k != key}
             yield way, {**rest, f"{key}2": one}
             yield from ((there, {**rest, key: other}) for there, other in mutations(one, folder, way))
+    elif isinstance(value, frozenset):
+        yield way, frozenset()
+        yield way, value | {"another"}
     elif isinstance(value, tuple):
         yield way, ()
         for at, one in enumerate(value):
