@@ -110,15 +110,25 @@ def _has(client: DockerClient, image_id: str) -> bool:
 def _load(client: DockerClient, saved: Path, scratch: Path, image_id: str) -> None:
     loadable = saved_image.without_names(saved, scratch, image_id)
     refused = "the engine does not load the shared builder image"
+    before = _ids(client)
     with _wrapped(refused), loadable.open("rb") as f:
         for event in client.api.load_image(f, quiet=True):  # type: ignore[no-untyped-call]
             if isinstance(event, Mapping) and "error" in event:
                 raise InfraError(f"{refused}: {event['error']}")
     if not _has(client, image_id):
+        # Nothing names it, and nothing would use it.
+        for other in _ids(client) - before:
+            with docker_errors.ignored():
+                client.images.remove(other)
         raise InfraError(
             f"the shared builder image has another id than its manifest gives ({image_id[:19]})",
             hint="another kind of engine gives the same image another id",
         )
+
+
+def _ids(client: DockerClient) -> set[str]:
+    with _wrapped("Docker failed while its images were listed"):
+        return {str(row["Id"]) for row in client.api.images(all=False)}
 
 
 def _name(client: DockerClient, images: Path, image_id: str) -> None:

@@ -69,6 +69,11 @@ def _error_for(error: Exception, options: Common) -> KmodpipeError:
         return error
     if shortage := from_system(error):
         return shortage
+    if isinstance(error, UnicodeEncodeError) and error.encoding.lower() != "utf-8":
+        return InfraError(
+            f"a name cannot be written in this locale's encoding, {error.encoding}: {error.object!r:.200}",
+            hint="set LC_ALL=C.UTF-8, or PYTHONUTF8=1",
+        )
     return (os_errors.explain(error, _places(options)) if isinstance(error, OSError) else None) or _defect(
         error
     )

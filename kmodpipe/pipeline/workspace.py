@@ -12,7 +12,7 @@ from pathlib import Path
 from kmodpipe import series, source
 from kmodpipe.build import builder_image, image_cleanup, shared_image
 from kmodpipe.build.recipes import Builder
-from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine, memory_mib
+from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine, memory_mib, same_files
 from kmodpipe.build.sharing import Subject
 from kmodpipe.build.stages import Stages
 from kmodpipe.cache.share import Share, open_share
@@ -114,7 +114,9 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen, share: Sh
             e.what, where=e.where, detail=e.detail, hint=f"{e.hint}; or build without Docker: --runtime host"
         ) from e
     image_cleanup.note_use(cache, images, image_id)
-    return DockerRuntime(client, image_id, memory_mib=memory_mib(), warn=screen.warn)
+    runtime = DockerRuntime(client, image_id, memory_mib=memory_mib(), warn=screen.warn)
+    same_files.require(runtime, Store(cache))
+    return runtime
 
 
 def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:

@@ -10,6 +10,8 @@ only to the folders marked writable.
     docker_engine  find this machine's engine, connect to it, start it
     docker_errors  turn exceptions of the SDK into our errors
     job_output     write a container's log, and watch the disk that it writes to
+    docker_users   whose files containers can use, by the kind of engine
+    same_files     try whether containers have the files of this machine
     host           run jobs on this machine, with its own compiler
 """
 

@@ -6,10 +6,11 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kmodpipe.build.outputs import OBJECT_BYTES
-from kmodpipe.build.runtime import docker_engine, docker_errors
+from kmodpipe.build.runtime import docker_engine, docker_errors, docker_users
 from kmodpipe.build.runtime.job import REPRODUCIBLE, Ended, EngineWentAway, Job
 from kmodpipe.build.runtime.job_output import DiskGuard, Log
 from kmodpipe.util import process, process_id
@@ -31,8 +32,6 @@ _ANSWER_S = 20.0
 _BACK_S = 15.0
 _PIDS = 4096
 
-# The user and group "nobody" of the builder image.
-_NOBODY = 65534
 _TMP_MIB = 2048
 
 
@@ -70,9 +69,11 @@ class DockerRuntime:
         self._warn = warn
         # The engine did not answer in time, or stopped and did not come back.
         self._silent = self._gone = False
-        # Containers of root run as nobody; those of a user run as the user, who owns the folders.
-        self._uid = os.getuid() or _NOBODY
-        self._gid = os.getgid() if os.getuid() else _NOBODY
+
+    @cached_property
+    def users(self) -> docker_users.Users:
+        """The users of containers on this engine. Raises InfraError if it does not answer."""
+        return docker_users.of(self._client)
 
     def identity(self) -> Mapping[str, str]:
         return {"runtime": self.name, "image": self.image_id}
@@ -136,9 +137,10 @@ class DockerRuntime:
     def _create(self, job: Job) -> Container:
         from docker.types import LogConfig, Mount, Ulimit
 
+        users = self.users
         for folder in job.folders:
             if folder.writable and os.getuid() == 0:
-                os.chown(folder.path, self._uid, self._gid)
+                os.chown(folder.path, users.uid, users.gid)
         paths = {f.name: f"/{f.name.lower()}" for f in job.folders}
         memory_mib = self._memory_mib
         process.children().announce(self._as_line(job, paths))
@@ -146,7 +148,8 @@ class DockerRuntime:
             self.image_id,
             # One stream for both: the log keeps the order of the lines, and none is cut by another.
             ["sh", "-c", 'exec sh "$0" 2>&1', f"{paths['RECIPE']}/{job.script}"],
-            user=f"{self._uid}:{self._gid}",
+            user=str(users),
+            userns_mode=users.userns,
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
             read_only=True,

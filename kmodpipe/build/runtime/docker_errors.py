@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.text import visible
 
+_LONGEST = 300
+
 
 def sdk_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """Return the exceptions of the SDK, those of the HTTP library that it uses, and ``others``."""
@@ -21,8 +23,15 @@ def sdk_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an exception's message, or its type if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    """Return the first line of an exception's message, or its type if it has none.
+
+    Of an answer of the engine it is what the engine says, without the address of the request.
+    """
+    if said := str(getattr(error, "explanation", None) or "").strip():
+        line = said.splitlines()[0]
+        # The cause is at the end: "preparing container …: runc create failed: …".
+        return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:_LONGEST]
 
 
 def type_name(error: Exception) -> str:

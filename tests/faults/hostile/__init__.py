@@ -6,13 +6,14 @@
     names      names of everything that has one
     builds     Makefiles and Kconfig files that run commands of their own
     registry   artifacts and images in the shared registry
+    documents  results, plans and TOML files
 
 Nothing outside the work folder is read or written, and each gets a clear error.
 """
 
 from __future__ import annotations
 
-from tests.faults.hostile import archives, builds, folders, names, patches, registry
+from tests.faults.hostile import archives, builds, documents, folders, names, patches, registry
 from tests.faults.hostile.base import fault
 
-__all__ = ["archives", "builds", "fault", "folders", "names", "patches", "registry"]
+__all__ = ["archives", "builds", "documents", "fault", "folders", "names", "patches", "registry"]
