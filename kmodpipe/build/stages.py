@@ -165,7 +165,10 @@ class Stages:
         own = {entry.symbol for entry in flavour.requested}
         requested = self.matrix.requested(flavour)
         common = {symbol: entry for symbol, entry in requested.items() if symbol not in own}
-        if lost := kconfig.verify(common, base):
+        lost = kconfig.verify(common, base)
+        # What the tree does not define, a series brings: a typo was refused before.
+        index = kconfig.index_symbols(control.src, [m.requested.symbol for m in lost]) if lost else None
+        if index and (lost := tuple(m for m in lost if index.definitions[m.requested.symbol])):
             more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
             raise UserError(
                 f"a symbol did not survive: {lost[0]}{more}",

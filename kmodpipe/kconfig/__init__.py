@@ -20,11 +20,11 @@ from kmodpipe.kconfig.matrix import (
     load_matrix,
 )  # fmt: skip
 from kmodpipe.kconfig.parser import Definition, Expr, Index, Selection, index_symbols, owned_symbols
-from kmodpipe.kconfig.symbol_uses import Place, alike, is_code, readers, undefined
+from kmodpipe.kconfig.symbol_uses import Place, alike, defined_symbols, is_code, readers, undefined
 
 __all__ = [
     "MEMORY_MIB", "Cell", "Definition", "Expr", "Flavour", "Index", "Matrix", "Mismatch", "Place",
-    "Selection", "SymbolRequest", "Variant", "alike", "digest", "expand", "explain", "flavours_of", "illegal",
-    "index_symbols", "is_code", "load_matrix", "merge", "owned_symbols", "parse_config", "readers", "render",
-    "undefined", "verify", "why_not",
+    "Selection", "SymbolRequest", "Variant", "alike", "defined_symbols", "digest", "expand", "explain",
+    "flavours_of", "illegal", "index_symbols", "is_code", "load_matrix", "merge", "owned_symbols",
+    "parse_config", "readers", "render", "undefined", "verify", "why_not",
 ]  # fmt: skip

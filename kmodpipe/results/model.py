@@ -292,7 +292,9 @@ def progress(run: Run) -> str:
     Those of skipped cells do not count.
     """
     cells = [cell for cell in run.cells if cell.state is not State.SKIPPED]
-    done = sum(c.attempts > 0 or c.verdict is not Verdict.ERROR for cell in cells for c in cell.cases)
+    done = sum(
+        c.verdict is not Verdict.ERROR or cell.state is State.RAN for cell in cells for c in cell.cases
+    )
     return f"{done:,} of {count(len(cells) * len(run.cases), 'result')}"
 
 

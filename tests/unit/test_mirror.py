@@ -39,6 +39,7 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/config": "tests/unit/util/test_shipped.py",
     "pipeline/dry_run": "tests/pipeline/test_pipeline.py",
     "pipeline/provenance": "tests/pipeline/test_pipeline.py",
+    "pipeline/requested_symbols": "tests/pipeline/test_command_line.py",
     "pipeline/run": "tests/pipeline/test_pipeline.py",
     "pipeline/shell": "tests/integration/test_machine.py",  # its machine; no test plays a terminal
     "publish/http_client": "tests/integration/test_publish.py",
