@@ -36,6 +36,7 @@ from kmodpipe.source import Tree
 from kmodpipe.util import document
 from kmodpipe.util.digest import digest_of, digest_tree
 from kmodpipe.util.errors import KernelFailure, UserError
+from kmodpipe.util.text import count
 
 # Raise one when the meaning of a key changes, so that no artifact of an earlier version is taken.
 _RECIPE_VERSION = 2
@@ -131,7 +132,7 @@ class Stages:
             reasons = {cell.id: kconfig.illegal(cell.own_requests, cell.requested, index) for cell in cells}
             legal = {cell.id: requests[cell.id] for cell in cells if reasons[cell.id] is None}
             if work.step:
-                work.step.update(f"{len(legal)} of {len(cells)} cells are legal")
+                work.step.update(f"{len(legal)} of {count(len(cells), 'cell')} can be had")
             if legal:
                 self._builder.configure(ConfigOrder(subject.src, self.matrix.base, legal, tools), work)
             else:

@@ -33,6 +33,7 @@ from kmodpipe.cli.options import (
 from kmodpipe.util import paths
 from kmodpipe.util.errors import ExitCode, InfraError, KernelFailure, UserError, unknown_name
 from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.util.text import count
 
 if TYPE_CHECKING:
     from kmodpipe.pipeline.builder import Built, Tally
@@ -104,7 +105,9 @@ def patch(options: SourceOptions, call: Invocation) -> int:
         subjects = workspace.patch_tree(spec, tree, cache, screen)
     for subject in subjects:
         if subject.series:
-            screen.print(f"{subject.series.name}: {len(subject.series.patches)} patches apply to {tree.name}")
+            number = len(subject.series.patches)
+            apply = f"{count(number, 'patch', 'patches')} {'applies' if number == 1 else 'apply'}"
+            screen.print(f"{subject.series.name}: {apply} to {tree.name}")
             for one in subject.series.patches:
                 screen.print(f"  {one.name}")
             screen.print(f"  path: {subject.src}")
@@ -175,7 +178,9 @@ def _report_build(
         else:
             screen.print(f"· {axis.message}")
     pulled = f"{len(tally.pulled)} pulled, " if tally.pulled else ""
-    screen.print(f"{len(tally.made)} steps made, {pulled}{len(tally.cached)} cached, in {seconds:.1f} s")
+    screen.print(
+        f"{count(len(tally.made), 'step')} made, {pulled}{len(tally.cached)} cached, in {seconds:.1f} s"
+    )
     return code
 
 

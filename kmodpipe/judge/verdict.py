@@ -22,7 +22,7 @@ from kmodpipe.logs import ktap
 from kmodpipe.logs.case_record import CaseRecord
 from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.results import CLOSE_TO_LIMIT, CaseResult, Verdict
-from kmodpipe.util.text import one_line, visible_lines
+from kmodpipe.util.text import count, one_line, visible_lines
 from kmodpipe.vm.cpu_time import Reading
 from kmodpipe.vm.limits import TimeScale
 
@@ -197,7 +197,7 @@ class _Judge:
         failed = self.ktap.failed
         if failed:
             names = ", ".join(one_line(s.name) for s in failed[:5]) + (" …" if len(failed) > 5 else "")
-            text = f"{len(failed)} of {len(self.ktap.subtests)} subtests failed: {names}"
+            text = f"{len(failed)} of {count(len(self.ktap.subtests), 'subtest')} failed: {names}"
             return _Finding(Verdict.FAIL, text, outcome="subtests-failed", goal_met=False)
         if self.record.status not in (0, EXIT_SKIP):
             return None  # it failed anyway: `by_status` gives the reason
