@@ -175,7 +175,7 @@ ROWS = (
 
 @contextlib.contextmanager
 def _inside(world: World) -> Iterator[None]:
-    """Run the block in the project and its environment; the signal handlers are those from before after it."""
+    """Run the block in the project, with its environment; signal handlers are restored."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     handlers = [signal.getsignal(number) for number in numbers]
     before = dict(os.environ), Path.cwd(), handlers, os.umask(0o022)
