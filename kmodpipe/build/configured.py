@@ -47,6 +47,8 @@ def check(cell: Cell, text: str, src: Path) -> Configured:
     """Compare ``text``, the final .config of ``cell``, with the requested symbols; ``src`` is its source."""
     final = kconfig.parse_config(text)
     lost = kconfig.verify(cell.requested, final)
+    if lost and (cell.variant.is_control or cell.variant.partial):
+        lost = _without_brought(cell, lost, src)
     if not lost:
         return Buildable(cell, text)
     reasons = [(m, explain(src, m, final)) for m in lost]
@@ -63,6 +65,15 @@ def check(cell: Cell, text: str, src: Path) -> Configured:
             hint="look at the symbol's depends and select lines in the patched tree",
         ),
     )
+
+
+def _without_brought(
+    cell: Cell, lost: tuple[kconfig.Mismatch, ...], src: Path
+) -> tuple[kconfig.Mismatch, ...]:
+    """Return ``lost`` without the common requests for symbols that only a whole series brings."""
+    own = {entry.symbol for entry in cell.own_requests}
+    index = kconfig.index_symbols(src, [m.requested.symbol for m in lost])
+    return tuple(m for m in lost if m.requested.symbol in own or index.definitions[m.requested.symbol])
 
 
 def explain(src: Path, mismatch: kconfig.Mismatch, final: Mapping[str, str]) -> str | None:

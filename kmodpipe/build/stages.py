@@ -36,6 +36,7 @@ from kmodpipe.source import Tree
 from kmodpipe.util import document
 from kmodpipe.util.digest import digest_of, digest_tree
 from kmodpipe.util.errors import KernelFailure, UserError
+from kmodpipe.util.text import count
 
 # Raise one when the meaning of a key changes, so that no artifact of an earlier version is taken.
 _RECIPE_VERSION = 2
@@ -131,7 +132,7 @@ class Stages:
             reasons = {cell.id: kconfig.illegal(cell.own_requests, cell.requested, index) for cell in cells}
             legal = {cell.id: requests[cell.id] for cell in cells if reasons[cell.id] is None}
             if work.step:
-                work.step.update(f"{len(legal)} of {len(cells)} cells are legal")
+                work.step.update(f"{len(legal)} of {count(len(cells), 'cell')} can be had")
             if legal:
                 self._builder.configure(ConfigOrder(subject.src, self.matrix.base, legal, tools), work)
             else:
@@ -165,7 +166,10 @@ class Stages:
         own = {entry.symbol for entry in flavour.requested}
         requested = self.matrix.requested(flavour)
         common = {symbol: entry for symbol, entry in requested.items() if symbol not in own}
-        if lost := kconfig.verify(common, base):
+        lost = kconfig.verify(common, base)
+        # What the tree does not define, a series brings: a typo was refused before.
+        index = kconfig.index_symbols(control.src, [m.requested.symbol for m in lost]) if lost else None
+        if index and (lost := tuple(m for m in lost if index.definitions[m.requested.symbol])):
             more = f" (and {len(lost) - 1} more)" if len(lost) > 1 else ""
             raise UserError(
                 f"a symbol did not survive: {lost[0]}{more}",

@@ -30,6 +30,7 @@ from kmodpipe.pipeline.workspace import Workspace, control_subject
 from kmodpipe.results import CaseInfo
 from kmodpipe.util import document
 from kmodpipe.util.errors import UserError
+from kmodpipe.util.text import count
 from kmodpipe.util.workers import workers
 
 SCHEMA = "kmodpipe-plan"
@@ -192,7 +193,7 @@ def _with_jobs(plan: Plan, arguments: Sequence[str], per_job: int, most: int) ->
         groups = _groups(todo, per_job)
     if len(groups) > most:
         raise UserError(
-            f"{len(todo)} cells make {len(groups)} jobs, and {most} are allowed",
+            f"{count(len(todo), 'cell')} make {count(len(groups), 'job')}, and {most} are allowed",
             hint="put more cells into each job: --per-job N; 0 takes as few as fit",
         )
     width = max(2, len(str(len(groups))))

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from kmodpipe.cli.invocation import Invocation, receivers_of
+from kmodpipe.cli.invocation import Invocation, receivers_of, spelled
 from kmodpipe.cli.options import (
     BuildOptions,
     CiOptions,
@@ -40,6 +40,7 @@ from kmodpipe.util.errors import (
     unknown_name,
 )
 from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.util.text import count
 
 if TYPE_CHECKING:
     from kmodpipe.pipeline.builder import Built, Tally
@@ -78,6 +79,7 @@ def doctor(options: DoctorOptions, call: Invocation) -> int:
     findings = checks.examine(
         project.images, cache_folder(), call.screen, project.trees, default_tree=project.tree
     )
+    findings = tuple(replace(f, fix=spelled(f.fix, call.program)) for f in findings)
     call.screen.show(checks.table(findings))
     if options.json:
         call.screen.document(checks.document(findings))
@@ -111,7 +113,9 @@ def patch(options: SourceOptions, call: Invocation) -> int:
         subjects = workspace.patch_tree(spec, tree, cache, screen)
     for subject in subjects:
         if subject.series:
-            screen.print(f"{subject.series.name}: {len(subject.series.patches)} patches apply to {tree.name}")
+            number = len(subject.series.patches)
+            apply = f"{count(number, 'patch', 'patches')} {'applies' if number == 1 else 'apply'}"
+            screen.print(f"{subject.series.name}: {apply} to {tree.name}")
             for one in subject.series.patches:
                 screen.print(f"  {one.name}")
             screen.print(f"  path: {subject.src}")
@@ -186,7 +190,9 @@ def _report_build(
         else:
             screen.print(f"· {axis.message}")
     pulled = f"{len(tally.pulled)} pulled, " if tally.pulled else ""
-    screen.print(f"{len(tally.made)} steps made, {pulled}{len(tally.cached)} cached, in {seconds:.1f} s")
+    screen.print(
+        f"{count(len(tally.made), 'step')} made, {pulled}{len(tally.cached)} cached, in {seconds:.1f} s"
+    )
     return code
 
 
@@ -298,7 +304,7 @@ def boot(options: BuildOptions, call: Invocation) -> int:
     from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.vm import accel
 
-    spec = resolve(replace(options, no_control=True), call)
+    spec = resolve(options, call, compared=False)
     ids = [cell.id for cell in spec.cells]
     if not options.cell or len(ids) != 1:
         raise (

@@ -18,6 +18,7 @@ from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import set_up, settled
 from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically
+from kmodpipe.util.text import count
 
 
 def matrix(options: MatrixOptions, call: Invocation) -> int:
@@ -30,7 +31,7 @@ def matrix(options: MatrixOptions, call: Invocation) -> int:
     made = job_plan.load(Path(options.plan)) if options.plan else _plan(options, call)
     most = job_plan.LIMITS[form]
     if len(made.jobs) > most:
-        raise UserError(f"the plan has {len(made.jobs)} jobs, a {form} matrix {most} at most")
+        raise UserError(f"the plan has {count(len(made.jobs), 'job')}, a {form} matrix {most} at most")
     text = formats.FORMATS[form](made)
     if options.to:
         write_atomically(Path(options.to), text + "\n")
@@ -68,7 +69,9 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
 def _show_plan(options: MatrixOptions, call: Invocation, made: job_plan.Plan) -> None:
     skipped = sum(bool(cell.skip) for cell in made.cells)
     known = f", {skipped} ruled out by the tree" if "tree.identity" in made.properties else ""
-    call.screen.say(f"{options.to}: {len(made.cells)} cells{known}, in {len(made.jobs)} jobs")
+    call.screen.say(
+        f"{options.to}: {count(len(made.cells), 'cell')}{known}, in {count(len(made.jobs), 'job')}"
+    )
 
 
 def collect(options: CollectOptions, call: Invocation) -> int:
@@ -93,9 +96,8 @@ def collect(options: CollectOptions, call: Invocation) -> int:
         html.save(found.run, folder.path / "report.html")
         folder.complete()
     screen.show(terminal.report(found.run))
-    screen.print(
-        f"{len(parts)} runs collected: {os.path.relpath(folder.path)}/report.html, junit.xml and results.json"
-    )
+    where = f"{os.path.relpath(folder.path)}/report.html, junit.xml and results.json"
+    screen.print(f"{count(len(parts), 'run')} collected: {where}")
     code = results.exit_code(found.run)
     if wrong := collecting.problem(found, len(made.cells)):
         screen.error(wrong)

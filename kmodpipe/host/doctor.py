@@ -84,11 +84,11 @@ def examine(
         docker(seen),
         examine_image(seen, images_dir, names),
         rights(os.getuid(), facts.user_name(), seen),
-        qemu(),
-        *running(cache, screen, probe),
         disk(cache),
         memory(_meminfo()),
         git(),
+        qemu(),
+        *running(cache, screen, probe),
     ]
     return (*findings, *network.findings(default_tree))
 

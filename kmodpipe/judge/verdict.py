@@ -30,7 +30,7 @@ from kmodpipe.logs import ktap
 from kmodpipe.logs.case_record import CaseRecord
 from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.results import CLOSE_TO_LIMIT, CaseResult, Verdict
-from kmodpipe.util.text import one_line, visible_lines
+from kmodpipe.util.text import count, one_line, visible_lines
 from kmodpipe.vm.cpu_time import Reading
 from kmodpipe.vm.limits import TimeScale
 
@@ -130,9 +130,9 @@ class _Judge:
         found = []
         if self.evidence.unseen:
             found.append(f"a report of the kernel may have been missed: {self.evidence.unseen}")
-        for stream, count in self.record.dropped.items():
+        for stream, number in self.record.dropped.items():
             what = _STREAMS.get(stream, f"bytes of {one_line(stream)}")
-            found.append(f"at least {count} {what} were dropped, as there was too much of it")
+            found.append(f"at least {number} {what} were dropped, as there was too much of it")
         if self.rule and self.rule.no_kmsg and (line := self.suppressed()):
             found.append(f"the kernel suppressed messages of its own: {one_line(line)}")
         return "; ".join(found)
@@ -222,7 +222,7 @@ class _Judge:
         failed = self.ktap.failed
         if failed:
             names = ", ".join(one_line(s.name) for s in failed[:5]) + (" …" if len(failed) > 5 else "")
-            text = f"{len(failed)} of {len(self.ktap.subtests)} subtests failed: {names}"
+            text = f"{len(failed)} of {count(len(self.ktap.subtests), 'subtest')} failed: {names}"
             return _Finding(Verdict.FAIL, text, outcome="subtests-failed", goal_met=False)
         if self.record.status not in (0, EXIT_SKIP):
             return None  # it failed anyway: `by_status` gives the reason

@@ -22,12 +22,12 @@ from kmodpipe.kconfig.matrix import (
 from kmodpipe.kconfig.parser import Definition, Expr, Index, Selection, index_symbols, owned_symbols
 from kmodpipe.kconfig.references import Undefined
 from kmodpipe.kconfig.references import undefined as undefined_references
-from kmodpipe.kconfig.symbol_uses import Place, alike, is_code, nearest, readers, undefined
+from kmodpipe.kconfig.symbol_uses import Place, alike, defined_symbols, is_code, nearest, readers, undefined
 
 __all__ = [
     "MEMORY_MIB", "Cell", "Definition", "Expr", "Flavour", "Index", "Matrix", "Mismatch", "Place",
-    "Selection", "SymbolRequest", "Undefined", "Variant", "alike", "digest", "expand", "explain",
-    "flavours_of", "illegal", "index_symbols", "is_code", "load_matrix", "merge", "nearest",
+    "Selection", "SymbolRequest", "Undefined", "Variant", "alike", "defined_symbols", "digest", "expand",
+    "explain", "flavours_of", "illegal", "index_symbols", "is_code", "load_matrix", "merge", "nearest",
     "owned_symbols", "parse_config", "readers", "render", "undefined", "undefined_references",
     "verify", "why_not",
 ]  # fmt: skip

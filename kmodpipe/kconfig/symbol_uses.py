@@ -61,14 +61,16 @@ def undefined(root: Path, files: Iterable[str], like: str) -> tuple[Place, ...]:
     tested = [place for name in sorted(set(files)) for place in _tested(root, name)]
     if not tested:
         return ()
-    known = _defined(root)
+    known = defined_symbols(root)
     lost = [p for p in tested if p.symbol not in known and p.symbol.removesuffix("_MODULE") not in known]
     return tuple(sorted(lost, key=lambda p: -_likeness(p.symbol, like)))
 
 
 def nearest(root: Path, symbol: str) -> str:
     """Return the symbol of the tree whose name is most similar to ``symbol``; empty if none is similar."""
-    return next(iter(difflib.get_close_matches(symbol, sorted(_defined(root)), n=1, cutoff=_ALIKE)), "")
+    return next(
+        iter(difflib.get_close_matches(symbol, sorted(defined_symbols(root)), n=1, cutoff=_ALIKE)), ""
+    )
 
 
 def alike(one: str, other: str) -> bool:
@@ -159,5 +161,6 @@ def _tested(root: Path, name: str) -> list[Place]:
     return sorted(found, key=lambda p: (p.line, p.symbol))
 
 
-def _defined(root: Path) -> set[str]:
+def defined_symbols(root: Path) -> set[str]:
+    """Return the symbols that any Kconfig file of the tree defines, those of all architectures."""
     return {name for path in _files(root) if _is_kconfig(path.name) for name in _DEFINED.findall(_read(path))}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe import kconfig
-from kmodpipe.build.stages import Subject
+from kmodpipe.build.sharing import Subject
 from kmodpipe.kconfig import Cell, Index
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.util.errors import UserError

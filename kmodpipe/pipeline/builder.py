@@ -211,7 +211,8 @@ class CellBuilder:
         if failure := self._series_kconfig().get(subject.variant.name, Found()).failure:
             return [(subject, Unconfigurable(cell, failure)) for cell in cells]
         try:
-            artifact = self._maker.ensure(stages.configuration(subject, cells, flavour, self._tools))
+            known = self._workspace.spec.to_configure(subject.variant, flavour)
+            artifact = self._maker.ensure(stages.configuration(subject, known, flavour, self._tools))
         except KernelFailure as e:
             # The series breaks Kconfig: that is the result of its cells, and does not stop the others.
             if subject.variant.is_control:

@@ -44,6 +44,7 @@ from kmodpipe.pipeline.cell_folder import (
     write_reproduce_scripts,
 )
 from kmodpipe.pipeline.cell_run import CellJob, Execution
+from kmodpipe.pipeline.progress import Progress, last_times
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
@@ -129,6 +130,8 @@ class _TestRun:
         self._lock = threading.Lock()
         self._began, self._clock = datetime.now(UTC), time.monotonic()
         self._partial: dict[str, Execution] = {}
+        # How long the guests of each cell took.
+        self._seconds: dict[str, float] = {}
         self._guests: list[Span] = []
         self._accel = accel
         self._speed = Speed()
@@ -137,6 +140,10 @@ class _TestRun:
         self._snapshot = snapshot.take(workspace.spec.cases, lib, folder.shared)
         self._copies = GuestCopies(folder, self._snapshot.lib)
         self.results = results.planned(self._plan())
+        spec = workspace.spec
+        self._progress = Progress(
+            [cell.id for cell in spec.cells], len(spec.cases), spec.jobs, last_times(spec.out)
+        )
         self._save()
 
     def _plan(self) -> Run:
@@ -178,6 +185,7 @@ class _TestRun:
                 workspace = self._workspace
                 self._accel = accel.confirm(self._accel, proof, workspace.store.cache, workspace.screen)
             self._measure_speed()
+            self._workspace.screen.progress(self._progress.describe())
             # All builds are submitted before the boots, so that no boot waits for a build that has not begun.
             # A build and a boot are two tasks: with shorter tasks fewer workers are idle at the end.
             builds = [pool.submit(self._build, row) for row in rows]
@@ -219,6 +227,7 @@ class _TestRun:
             if isinstance(one, RuledOut):
                 planned = self._planned(one.cell.id)
                 self._record(replace(planned, state=State.SKIPPED, reason=one.reason))
+                self._progress.skip(one.cell.id)
 
     def _measure_speed(self) -> None:
         """Measure how fast this machine is now, with the accelerator that the guests will use."""
@@ -258,6 +267,9 @@ class _TestRun:
             case _:
                 assert_never(built)
         self._record(ended)
+        if ended.state is not State.SKIPPED:
+            self._progress.finish(ended.cell, self._seconds.get(ended.cell, 0.0))
+            self._workspace.screen.progress(self._progress.describe())
 
     def _unfinished(self, planned: CellResult, state: State, error: KmodpipeError) -> CellResult:
         """Return the result of a cell that ``error`` stopped, with the files that are in its folder."""
@@ -297,6 +309,7 @@ class _TestRun:
                 done = execution.run()
             finally:
                 self._note_guests(cell_id, execution)
+                self._seconds[cell_id] = step.elapsed_s
             del self._partial[cell_id]
             bad = any(result.verdict in (Verdict.FAIL, Verdict.ERROR) for result in done.results)
             text = ", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n)
@@ -345,7 +358,7 @@ class _TestRun:
                     partial = replace(self._planned(cell_id), cases=execution.results_so_far())
                     self.results = results.with_cell(self.results, partial)
                 after = f"after {results.progress(self.results)}"
-                stopped = results.interrupted(self.results, f"{interrupted} {after}")
+                stopped = results.interrupted(self.results, interrupted, after)
                 self.results = results.judged_against_control(stopped)
             steps = [
                 Span(kind, subject, step.began, step.seconds, step.outcome)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kmodpipe import kconfig
 from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.judge.cases import Case
-from kmodpipe.kconfig import Cell, Flavour, Matrix
+from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.logs.known_benign import Benign
 from kmodpipe.pipeline.cell_choice import Choice
 from kmodpipe.pipeline.config import Project
 from kmodpipe.series import Series
 from kmodpipe.source import TreeSpec
+
+# So many cells of one variant and flavour are configured though fewer were chosen: a minute at most.
+_CONFIGURED = 64
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,17 @@ class RunSpec:
     def with_choice(self, choice: Choice) -> RunSpec:
         """Return the run with these cells."""
         return replace(self, cells=choice.cells, chosen=choice.chosen, companions=choice.companions)
+
+    def to_configure(self, variant: Variant, flavour: Flavour) -> tuple[Cell, ...]:
+        """Return the cells of a variant and flavour that are configured, of which some run.
+
+        They are all that the matrix has, so that a choice of fewer cells finds its configurations; not so for
+        a large matrix, where that would take longer than the run.
+        """
+        whole = math.prod(len(axis.values) for axis in self.matrix.axes.values())
+        if not self.chosen or whole > _CONFIGURED:
+            return self.cells_of(variant.name, flavour)
+        return kconfig.expand(self.matrix, [variant], [flavour])
 
     def cells_of(self, variant: str, flavour: Flavour | None = None) -> tuple[Cell, ...]:
         """Return the cells of one variant, in one flavour or in all of them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe import kconfig
-from kmodpipe.build.stages import Subject
+from kmodpipe.build.sharing import Subject
 from kmodpipe.util.errors import KernelFailure
 
 _SHOWN = 12

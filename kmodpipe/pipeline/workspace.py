@@ -17,8 +17,9 @@ from kmodpipe.build.sharing import Subject
 from kmodpipe.build.stages import Stages
 from kmodpipe.cache.share import Share, open_share
 from kmodpipe.cache.store import Store
+from kmodpipe.host import doctor
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
-from kmodpipe.pipeline import cell_choice, snapshot
+from kmodpipe.pipeline import cell_choice, requested_symbols, snapshot
 from kmodpipe.pipeline.module_folder import require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.source import Tree
@@ -65,6 +66,24 @@ def fetch_tree(spec: RunSpec, cache: Path, screen: Screen) -> Tree:
     return tree
 
 
+def require_able(spec: RunSpec, cache: Path) -> None:
+    """Raise InfraError for what would stop the run once a tree is fetched: no engine, no room on the disk."""
+    if spec.runtime != "host":
+        seen = docker_engine.look(3)
+        if seen.state is not docker_engine.State.ANSWERS:
+            raise with_way_out(docker_engine.unusable(seen))
+    if source.locate(spec.tree, spec.project.trees, cache) is None:
+        found = doctor.disk(cache)
+        if found.ok is False:
+            raise InfraError(f"not enough disk for a tree and its kernels: {found.found}", hint=found.fix)
+
+
+def with_way_out(error: InfraError) -> InfraError:
+    """Return an error of the engine with a hint at building without it, which is the user's decision."""
+    hint = f"{error.hint}; or build without Docker: --runtime host"
+    return InfraError(error.what, where=error.where, detail=error.detail, hint=hint)
+
+
 def settled(spec: RunSpec, tree: Tree) -> RunSpec:
     """Return *spec* with the control's cells that its cells are compared with in this tree."""
     choice = cell_choice.settle(spec.choice, spec.matrix, CONTROL_VARIANT, tree)
@@ -109,10 +128,7 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen, share: Sh
             if share:
                 shared_image.push(client, images, image_id, share, Store(cache), screen)
     except InfraError as e:
-        # Only a hint: building without isolation is the user's decision.
-        raise InfraError(
-            e.what, where=e.where, detail=e.detail, hint=f"{e.hint}; or build without Docker: --runtime host"
-        ) from e
+        raise with_way_out(e) from e
     image_cleanup.note_use(cache, images, image_id)
     runtime = DockerRuntime(client, image_id, memory_mib=memory_mib(), warn=screen.warn)
     same_files.require(runtime, Store(cache))
@@ -126,7 +142,9 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     """
     store = Store(cache)
     store.sweep()
+    require_able(spec, cache)
     tree = fetch_tree(spec, cache, screen)
+    requested_symbols.require_known(spec, tree)
     spec = settled(spec, tree)
     if line := cell_choice.describe(spec.choice):
         screen.say(line)

@@ -113,8 +113,9 @@ def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str
     """Return the totals, and a line for each series with what it changed compared with the control."""
     n = totals(run)
     flaky = f" ({n['flaky']} of them flaky)" if n["flaky"] else ""
+    cells = count(sum(map(len, variants.values())), "cell")
     lines = [
-        f"{sum(map(len, variants.values()))} cells, {len(run.cases)} cases: {n['pass']} as expected"
+        f"{cells}, {count(len(run.cases), 'case')}: {n['pass']} as expected"
         f" ({n['known defects']} of them known defects), {n['fail']} failed{flaky},"
         f" {n['error']} without verdict, {n['skip']} skipped.",
         "",

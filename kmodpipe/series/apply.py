@@ -21,6 +21,7 @@ from kmodpipe.util.errors import UserError
 from kmodpipe.util.hardlinks import make_farm
 from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.util.text import count
 
 _STRICT = ("apply", "--whitespace=nowarn")
 # Bounds the search for the place of a hunk, which compares each line of a file with each line of the hunk.
@@ -72,7 +73,7 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
             _refuse_escaping_links(series, tree.path, farm)
             provenance = {"series": series.name, "series-digest": series.digest, "tree": tree.identity}
             made = trees.install(cache, farm, identity, provenance, what=f"{tree.name} with {series.name}")
-            step.finish(f"{len(series.patches)} patches")
+            step.finish(count(len(series.patches), "patch", "patches"))
         return made.path
 
 

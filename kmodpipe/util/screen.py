@@ -22,7 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -158,6 +158,7 @@ class Screen:
         self._lock = threading.RLock()
         self._steps: list[Step] = []
         self._live: Live | None = None
+        self._overall = ""
         self._log: IO[str] | None = None
         self.done: list[Done] = []
         """The steps that have ended, in the order in which they did."""
@@ -257,6 +258,14 @@ class Screen:
             self._err.put(Text(visible_lines(question)), Text(" [y/N] ", style="bold"), end="")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
+    def progress(self, text: str) -> None:
+        """Show how far the command as a whole is: below the steps on a terminal, as a line elsewhere."""
+        self._event("progress", text=text)
+        with self._lock:
+            self._overall = one_line(text)
+        if self.mode is Mode.PLAIN:
+            self.line(f"    {text}", style="dim")
+
     # -- steps -----------------------------------------------------------------------------------
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
@@ -314,4 +323,4 @@ class Screen:
             if step.fraction is not None:
                 bar = ProgressBar(total=1.0, completed=step.fraction, width=20)
             table.add_row(Spinner("dots"), Text(step.name), bar, middle, Text(f"{step.elapsed_s:.0f} s"))
-        return table
+        return Group(table, Text(f"  {self._overall}", style="dim")) if self._overall else table

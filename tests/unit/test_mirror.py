@@ -27,6 +27,7 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/exit": "tests/pipeline/test_pipeline.py",
     "cli/fan_out": "tests/unit/ci/test_job_plan.py",
     "cli/invocation": "tests/unit/cli/test_resolve.py",
+    "cli/option": "tests/unit/cli/test_options.py",
     "cli/project_root": "tests/unit/cli/test_completion.py",
     "cli/tasks": "tests/unit/cli/test_options.py",
     "judge/excerpts": "tests/unit/judge/test_verdict.py",
@@ -42,6 +43,7 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/config": "tests/unit/util/test_shipped.py",
     "pipeline/dry_run": "tests/pipeline/test_pipeline.py",
     "pipeline/provenance": "tests/pipeline/test_pipeline.py",
+    "pipeline/requested_symbols": "tests/pipeline/test_command_line.py",
     "pipeline/run": "tests/pipeline/test_pipeline.py",
     "pipeline/series_kconfig": "tests/pipeline/test_series_kconfig.py",
     "pipeline/shell": "tests/integration/test_machine.py",  # its machine; no test plays a terminal

@@ -224,7 +224,7 @@ class DockerRuntime:
             "--rm",
             "--network=none",
             "--cap-drop=ALL",
-            f"--user={self._uid}:{self._gid}",
+            f"--user={self.users}",
         ]
         for folder in job.folders:
             argv += ["-v", f"{folder.path}:{paths[folder.name]}{'' if folder.writable else ':ro'}"]

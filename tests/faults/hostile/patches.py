@@ -133,7 +133,7 @@ def kinds(scene: Scene) -> Outcome:
         "binary": (binary(64 * 1024**3), f"{unreadable}|larger than any source"),
         "cut": (new("fs/new.c").replace("+1 @@", "+1,9 @@"), unreadable),
         "nul": (b"diff --git a/\0 b/\0\n" + bytes(99), unreadable),
-        "returns": (new("fs/new.c").replace("\n", "\r\n"), f"{unreadable}|does not apply|patches apply"),
+        "returns": (new("fs/new.c").replace("\n", "\r\n"), f"{unreadable}|does not apply|patch applies"),
         "empty": ("", unreadable),
     }
     tries = [

@@ -185,7 +185,7 @@ def cache_module(scene: Scene) -> Outcome:
     before = digest_file(module)
     flip(module)
     got = scene.invoke("build", *cell)
-    found += problems(got, 0, "damaged in the cache: out/overlay.ko changed", "1 steps made")
+    found += problems(got, 0, "damaged in the cache: out/overlay.ko changed", "1 step made")
     found += [] if digest_file(module) == before else ["what was built again is not what it was"]
     told = [line.strip() for line in got.err.splitlines() if "damaged in the cache" in line]
     return Outcome((told or [got.sentence()])[0], got.code, "built again, byte for byte", tuple(found))

@@ -1,0 +1,83 @@
+"""Find requested symbols that no variant's Kconfig has: typos, which would rule cells out without a word.
+
+A symbol that a series brings is fine, also for the cells of the control. Symbols are requested by fragments,
+by the axes of the matrix, and by the ``axes`` of a series.toml.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from kmodpipe import kconfig
+from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.source import Tree
+from kmodpipe.util import toml
+from kmodpipe.util.errors import UserError, nearest
+
+_BROUGHT = re.compile(rb"^\+[ \t]*(?:menu)?config[ \t]+(\w+)", re.M)
+# A patch of the project that is larger is no help for a typo.
+_PATCH_BYTES = 4 << 20
+
+
+def require_known(spec: RunSpec, tree: Tree) -> None:
+    """Raise UserError for requested symbols that neither the tree nor a series defines, with near ones."""
+    requested = dict(_requests(spec))
+    brought = _brought(patch.data for one in spec.series for patch in one.patches)
+    index = kconfig.index_symbols(tree.path, requested)
+    lost = [s for s in requested if not index.definitions[s] and s not in brought]
+    if not lost:
+        return
+    # What other series of the project bring is no typo: not every run has all of them. Nor is a symbol that
+    # other architectures have: that is the tree's to say.
+    brought |= _brought(_patches(spec.project.patches))
+    defined = kconfig.defined_symbols(tree.path)
+    lost = [s for s in lost if s not in brought | defined and not _respelled(spec, s, brought | defined)]
+    if not lost:
+        return
+    known = defined | brought
+    found = [f"{requested[s]}: no Kconfig file defines {s}{_near(s, known)}" for s in lost]
+    first = lost[0]
+    raise UserError(
+        f"the symbol {first} does not exist{_near(first, known)}",
+        where=requested[first],
+        detail="\n".join(found) if len(found) > 1 else "",
+        hint=f"no variant has it: looked in {tree.name} and in every series",
+    )
+
+
+def _near(symbol: str, known: Iterable[str]) -> str:
+    near = nearest(symbol, known)
+    return f"; did you mean {' or '.join(near[:3])}?" if near else ""
+
+
+def _requests(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    """Yield the requested symbols, each with file and line."""
+    matrix = spec.matrix
+    for axis, one in matrix.axes.items():
+        yield one.symbol, toml.place(matrix.path, ("axes", axis, "symbol"))
+    for entry in (*matrix.common, *(entry for flavour in spec.flavours for entry in flavour.requested)):
+        yield entry.symbol, entry.origin
+    for series in spec.series:
+        for axis, symbol in series.axes.items():
+            if axis in matrix.axes:
+                yield symbol, toml.place(spec.project.root / series.origin / "series.toml", ("axes", axis))
+
+
+def _brought(patches: Iterable[bytes]) -> set[str]:
+    """Return the symbols that patches define in lines that they add."""
+    return {name.decode("ascii", "replace") for data in patches for name in _BROUGHT.findall(data)}
+
+
+def _patches(folder: Path) -> Iterator[bytes]:
+    for path in sorted(folder.glob("*/*")):
+        if path.is_file() and path.stat().st_size <= _PATCH_BYTES:
+            yield path.read_bytes()
+
+
+def _respelled(spec: RunSpec, symbol: str, known: set[str]) -> bool:
+    """Return whether an axis has this symbol, and a series another one in its place that exists."""
+    spelled: Mapping[str, str] = {a: one.symbol for a, one in spec.matrix.axes.items()}
+    axes = [axis for axis, own in spelled.items() if own == symbol]
+    return any(series.axes.get(axis, symbol) in known for axis in axes for series in spec.series)
