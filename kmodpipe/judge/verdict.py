@@ -8,12 +8,12 @@ else is a failure, an error or a skip, with the sentence that a developer needs 
 
 from __future__ import annotations
 
-import re
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kmodpipe.judge import not_found, precedence
+from kmodpipe.judge.backstop import unheard
 from kmodpipe.judge.cases import EXIT_GOAL, Case, CellContext, Expectation
 from kmodpipe.judge.output import EXCERPT_LIMIT, cause, excerpt, last_line
 from kmodpipe.judge.precedence import Setting
@@ -27,9 +27,6 @@ from kmodpipe.vm.cpu_time import Reading
 from kmodpipe.vm.limits import TimeScale
 
 EXIT_SKIP = 4
-# What the agent reports to be left behind after an error in the kernel, even if no report of it was printed:
-# taint by a machine check, a bad page, an oops, a warning or a lockup; lockdep that turned itself off.
-_TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")
 # Bytes of output that the result of a case that passed keeps.
 _PASS_EXCERPT_LIMIT = 8 * 1024
 
@@ -161,14 +158,11 @@ class _Judge:
         return None
 
     def crashed_silently(self) -> _Finding | None:
-        """Fail a case that left traces of an error without a report.
-
-        A case can turn the console off, and a flood of messages can push out others.
-        """
-        if self.evidence.reports or not _TROUBLE.search(self.record.left):
+        """Fail a case that left traces of an error that no report explains."""
+        traces = unheard(self.record.left, self.evidence.reports, self.record.dropped)
+        if not traces:
             return None
-        left = one_line(self.record.left)
-        text = f"something went wrong in the kernel, and its report was not heard: {left}"
+        text = f"something went wrong in the kernel, and its report was not heard: {one_line(traces)}"
         return _Finding(Verdict.FAIL, text, outcome="unheard", goal_met=False)
 
     def lacked_programs(self) -> _Finding | None:

@@ -30,7 +30,23 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/project_root": "tests/unit/cli/test_completion.py",
     "cli/tasks": "tests/unit/cli/test_options.py",
     "logs/crash_report": "tests/unit/logs/test_kernel_log.py",
-    "logs/signatures": "tests/unit/logs/test_kernel_log.py",
+    "logs/event": "tests/unit/logs/test_kernel_log.py",
+    **{
+        f"logs/signatures/{name}": "tests/unit/logs/signatures/test_init.py"
+        for name in (
+            "exceptions",
+            "general",
+            "locking",
+            "memory",
+            "messengers",
+            "model",
+            "progress",
+            "unknown",
+            "watched",
+        )
+    },
+    "logs/trace_lines": "tests/unit/logs/test_kernel_log.py",
+    "logs/watch": "tests/unit/judge/test_cases.py",
     "pipeline/cell_folder": "tests/pipeline/test_pipeline.py",
     "pipeline/cell_run": "tests/pipeline/test_isolation.py",
     "pipeline/config": "tests/unit/util/test_shipped.py",
