@@ -8,7 +8,7 @@ verdict channel, and they are compared here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -59,6 +59,8 @@ class CellUnderTest:
     known_benign: KnownBenign = field(default_factory=KnownBenign)
     # The factors on the cases' time limits.
     time_scale: TimeScale = field(default_factory=TimeScale)
+    # The groups of messages that every case watches for, beside its own.
+    watch: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,7 @@ class _Charges:
         self.boot, self.cell, self.records = boot, cell, records
         self.by_case: dict[int, tuple[KernelReport, ...]] = {}
         # The search stops at so many reports. As there may be more, no report counts as benign then.
-        all_found = len(boot.console_reports) < kernel_log.MAX_REPORTS
+        all_found = sum(not report.watch for report in boot.console_reports) < kernel_log.MAX_REPORTS
         self.known = cell.known_benign if all_found else KnownBenign()
 
     def charge_console(self) -> None:
@@ -267,8 +269,13 @@ class _Charges:
                     self.charge(index, replace(report, offset=0), reason, self.boot.record.channel_path)
 
     def charge(self, owner: int, report: Report, reason: str, log: Path) -> None:
-        """Add a report of ``log`` to a case, unless the case has enough; ``reason``: why it is benign."""
+        """Add a report of ``log`` to a case, unless the case has enough; ``reason``: why it is benign.
+
+        A report that counts only where it is watched for is left out elsewhere.
+        """
         own = self.by_case.get(owner, ())
+        if report.watch and report.watch not in (*self.cell.watch, *self.cell.cases[owner].watch):
+            return
         if not evidence.has_room(own, benign=bool(reason)):
             return
         made = evidence.of(
@@ -287,13 +294,13 @@ class _Charges:
     def owner(self, report: Report) -> int | None:
         """Return the case during which a report on the console was printed; None if there was none.
 
-        Of several it is the one whose kernel messages have the first line; if none has, as the guest died
+        Of several it is the one whose kernel messages have the header; if none has, as the guest died
         before it sent them, the last one that began.
         """
         boot = self.boot.record
         possible = boot.owners(boot.stream_offset(report.offset))
         for index in possible:
-            if index in self.records and any(report.lines[0] in text for text in self.records[index].kmsg):
+            if index in self.records and any(report.header in text for text in self.records[index].kmsg):
                 return index
         return possible[0] if possible else None
 

@@ -32,6 +32,7 @@ from kmodpipe.judge import precedence
 from kmodpipe.judge.precedence import Setting
 from kmodpipe.judge.script import Needs, needs_of
 from kmodpipe.kconfig.matrix import CONTROL_DESIGN, PLAIN
+from kmodpipe.logs.watch import WatchName
 from kmodpipe.util import paths, toml
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError, unknown_name
@@ -115,6 +116,8 @@ class Case:
     settings: tuple[Setting, ...] = ()
     # It gets a guest of its own, with no case before or after it.
     alone: bool = False
+    # Groups of kernel messages that fail it (`kmodpipe.logs.signatures.Watch`).
+    watch: tuple[str, ...] = ()
 
     @property
     def goal(self) -> str:
@@ -272,6 +275,7 @@ class _CaseTable(_Table):
     timeout_s: Annotated[int, Field(ge=1, le=3600)] = 30
     needs: list[_Symbol] = []
     alone: bool = False
+    watch: Annotated[list[WatchName], BeforeValidator(_as_list)] = []
     expect: list[_ExpectTable] = []
     proves: list[_Line] = []
     setting: list[_SettingTable] = []
@@ -288,6 +292,7 @@ class _CaseTable(_Table):
             goals=tuple(self.goal), needs=tuple(self.needs), expect=tuple(t.record() for t in rules),
             proves=tuple(self.proves), settings=tuple(t.record() for t in self.setting), alone=self.alone,
             script=needs_of(path),
+            watch=tuple(self.watch),
         )  # fmt: skip
 
 

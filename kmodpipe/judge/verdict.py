@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 
 from kmodpipe.judge import not_found, precedence
+from kmodpipe.judge.backstop import unheard
 from kmodpipe.judge.cases import EXIT_GOAL, Case, CellContext, Expectation
 from kmodpipe.judge.cause import cause
 from kmodpipe.judge.excerpts import (
@@ -35,9 +36,6 @@ from kmodpipe.vm.cpu_time import Reading
 from kmodpipe.vm.limits import TimeScale
 
 EXIT_SKIP = 4
-# What the agent reports to be left behind after an error in the kernel, even if no report of it was printed:
-# taint by a machine check, a bad page, an oops, a warning or a lockup; lockdep that turned itself off.
-_TROUBLE = re.compile(r"\btaint:[A-Z?]*[MBDWL]|\blockdep:off\b")
 # How lib/ratelimit.c reports what it did not print.
 _SUPPRESSED = re.compile(r": \d+ callbacks suppressed$")
 # What the numbers of `CaseRecord.dropped` count.
@@ -186,14 +184,11 @@ class _Judge:
         return None
 
     def crashed_silently(self) -> _Finding | None:
-        """Fail a case that left traces of an error without a report.
-
-        A case can turn the console off, and a flood of messages can push out others.
-        """
-        if self.evidence.reports or not _TROUBLE.search(self.record.left):
+        """Fail a case that left traces of an error that no report explains."""
+        traces = unheard(self.record.left, self.evidence.reports, self.record.dropped)
+        if not traces:
             return None
-        left = one_line(self.record.left)
-        text = f"something went wrong in the kernel, and its report was not heard: {left}"
+        text = f"something went wrong in the kernel, and its report was not heard: {one_line(traces)}"
         return _Finding(Verdict.FAIL, text, outcome="unheard", goal_met=False)
 
     def lacked_programs(self) -> _Finding | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kmodpipe.logs.kernel_log import Frame, Report, plain_symbol
-from kmodpipe.logs.signatures import MESSENGER
+from kmodpipe.logs.signatures import is_messenger
 from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.util.text import one_line
 
@@ -167,6 +167,6 @@ def fingerprint(report: Report) -> str:
 
     That is kind, title, the first functions of the trace that are not part of the reporting, and modules.
     """
-    names = dict.fromkeys(plain_symbol(name) for name in report.call_trace if not MESSENGER.fullmatch(name))
+    names = dict.fromkeys(plain_symbol(name) for name in report.call_trace if not is_messenger(name))
     functions = " < ".join(list(names)[:_FINGERPRINT_FUNCTIONS])
     return " | ".join(filter(None, (report.kind, report.title, functions, ", ".join(report.modules))))

@@ -8,14 +8,17 @@
     module = "foo"                               # optional: the trace has a frame of this module
     flavours = ["lockdep"]                       # optional: only in these flavours; "plain" is none
     versions = ["5.10"]                          # optional: only on these kernels; 5.10 includes 5.10.223
+    says = ["too many inodes"]                   # optional: the report has all of these texts
 
-A benign report stays in the results, with the reason. A report that led to a panic is never benign.
+A benign report stays in the results, with the reason. Never benign are a report that led to a panic, and one
+whose function the log does not tell: its title is that of different defects.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -36,6 +39,7 @@ class Benign(BaseModel):
     module: str = ""
     flavours: tuple[str, ...] = ()
     versions: tuple[str, ...] = ()
+    says: tuple[Annotated[str, Field(min_length=3)], ...] = ()
 
     @field_validator("title", "reason")
     @classmethod
@@ -57,6 +61,8 @@ class Benign(BaseModel):
         return (
             (self.kind, self.title) == (report.kind, report.title)
             and not report.consequence
+            and not report.vague
+            and all(any(text in line for line in report.lines) for text in self.says)
             and all(name in trace for name in self.functions)
             and (not self.module or self.module in report.modules)
             and (not self.flavours or (flavour or PLAIN) in self.flavours)

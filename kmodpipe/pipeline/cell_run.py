@@ -93,6 +93,7 @@ class CellJob:
     retries: RetryPolicy = field(default_factory=RetryPolicy)
     speed: float = 1.0  # how many times longer than on the reference machine everything takes here
     known_benign: KnownBenign = field(default_factory=KnownBenign)
+    watch: tuple[str, ...] = ()  # groups of kernel messages that fail every case
 
     @property
     def time_scale(self) -> TimeScale:
@@ -110,7 +111,9 @@ class CellJob:
             lib_digest=digest_file(files.lib),
         )
         decoder = Decoder(files.vmlinux, {p.stem.replace("-", "_"): p for p in files.modules})
-        return CellUnderTest(self.context, self.cases, packed, decoder, self.known_benign, self.time_scale)
+        return CellUnderTest(
+            self.context, self.cases, packed, decoder, self.known_benign, self.time_scale, self.watch
+        )
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from kmodpipe.logs.watch import WatchName
 from kmodpipe.source import TreeSpec
 from kmodpipe.util import paths, shipped, toml
 from kmodpipe.util.errors import UserError, unknown_name
@@ -23,6 +24,7 @@ class _Table(BaseModel):
     series: tuple[str, ...] = ()
     matrix: str = "kconfigs/matrix.toml"
     benign: str = ""
+    watch: tuple[WatchName, ...] = ()
     jobs: int | None = Field(default=None, ge=1)
     share: str = ""
     trees: dict[str, dict[str, object]] = Field(default_factory=dict)
@@ -51,6 +53,8 @@ class Project:
     receivers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     # The repository of a registry for shared artifacts, or "".
     share: str = ""
+    # Groups of kernel messages that fail every case.
+    watch: tuple[str, ...] = ()
 
     @property
     def file(self) -> Path:
@@ -109,6 +113,7 @@ def load(root: Path) -> Project:
         deadlines=deadlines,
         receivers=settings.receivers,
         share=os.environ.get("KMODPIPE_SHARE") or settings.share,
+        watch=settings.watch,
     )
 
 

@@ -86,7 +86,7 @@ OF_A_JOB: Mapping[str, str] = {
 """The fields of a `RunSpec` that differ between the jobs of one plan, and why these are parts of one run."""
 
 WORDS: Mapping[str, str] = {
-    "project": "the project's deadlines",
+    "project": "the project's deadlines, or what it watches for",
     "matrix": "the matrix",
     "module": "the module under test",
     "series": "a series, or what its series.toml declares",

@@ -302,6 +302,7 @@ class _TestRun:
                 retries=spec.retries,
                 speed=self._speed.factor,
                 known_benign=KnownBenign(spec.benign, self._workspace.tree.kernel_version),
+                watch=spec.project.watch,
             )  # fmt: skip
             execution = Execution(job, step.update, self._slots)
             self._partial[cell_id] = execution

@@ -36,8 +36,24 @@ ELSEWHERE: Mapping[str, str] = {
     "logs/ktap_lines": "tests/unit/logs/test_ktap.py",
     "logs/ktap_result": "tests/unit/logs/test_ktap.py",
     "logs/ktap_section": "tests/unit/logs/test_ktap.py",
-    "logs/signatures": "tests/unit/logs/test_kernel_log.py",
     "pipeline/axis_values": "tests/pipeline/test_series_kconfig.py",
+    "logs/event": "tests/unit/logs/test_kernel_log.py",
+    **{
+        f"logs/signatures/{name}": "tests/unit/logs/signatures/test_init.py"
+        for name in (
+            "exceptions",
+            "general",
+            "locking",
+            "memory",
+            "messengers",
+            "model",
+            "progress",
+            "unknown",
+            "watched",
+        )
+    },
+    "logs/trace_lines": "tests/unit/logs/test_kernel_log.py",
+    "logs/watch": "tests/unit/judge/test_cases.py",
     "pipeline/cell_folder": "tests/pipeline/test_pipeline.py",
     "pipeline/cell_run": "tests/pipeline/test_isolation.py",
     "pipeline/config": "tests/unit/util/test_shipped.py",

@@ -285,3 +285,79 @@ def test_a_retired_guest_settles_what_ran_and_leaves_the_rest() -> None:
     retired = ("retired", {"cases": "2", "why": "a taint"})
     settled = attribute(boot(HELLO, MODULE, *whole(0, 1), retired, end=GuestEnd.RETIRED), CELL)
     assert words(settled) == {0: "pass", 1: "pass"}
+
+
+# -- the backstops -------------------------------------------------------------------------------------
+WARNED = b"""\
+[    2.000000] ------------[ cut here ]------------
+[    2.000001] WARNING: CPU: 0 PID: 24 at fs/toy.c:10 toy_write+0x5/0x20 [toy]
+[    2.000002] CPU: 0 PID: 24 Comm: run.sh Not tainted 5.10.223 #1
+[    2.000003] Call Trace:
+[    2.000004]  toy_write+0x5/0x20 [toy]
+[    2.000005] ---[ end trace 0000000000000000 ]---
+"""
+LET_OFF = replace(
+    CELL,
+    known_benign=KnownBenign(
+        (Benign(kind="WARNING", title="WARNING in toy_write", reason="the toy is known for it"),)
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("left", "verdict"),
+    [("taint:W", "pass"), ("taint:DW", "fail"), ("taint:W,lockdep:off", "fail"), ("taint:?W", "fail")],
+)
+def test_a_benign_report_does_not_hide_one_that_was_not_heard(left: str, verdict: str) -> None:
+    rows = (HELLO, MODULE, start(0), *kmsg(0, WARNED), end(0, left=left), *whole(1, 2))
+    settled = attribute(boot(*rows), LET_OFF)
+    assert words(settled) == {0: verdict, 1: "pass", 2: "pass"}
+    assert [one.title for one in settled[0].reports] == ["WARNING in toy_write"]
+    assert verdict == "pass" or settled[0].outcome == "unheard"
+
+
+def test_a_report_under_an_unknown_header_behind_a_benign_one_fails_the_case() -> None:
+    """Both leave the same taint, so that the taint alone would not show the second."""
+    second = WARNED.replace(b"WARNING: CPU: 0 PID: 24 at fs/toy.c:10 toy_write+0x5/0x20 [toy]", b"toy: odd")
+    rows = (HELLO, MODULE, start(0), *kmsg(0, WARNED + second), end(0, left="taint:W"), *whole(1, 2))
+    settled = attribute(boot(*rows), LET_OFF)
+    assert words(settled)[0] == "fail"
+    assert [one.kind for one in settled[0].reports] == ["WARNING", "unknown report"]
+
+
+# -- what is watched for ---------------------------------------------------------------------------------
+FS_ERROR = (
+    b"[    2.000000] EXT4-fs error (device loop0): ext4_lookup:1613: inode #2: comm ls: deleted inode\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("own", "project", "verdict"),
+    [
+        ((), (), "pass"),
+        (("fs-errors",), (), "fail"),
+        ((), ("fs-errors",), "fail"),
+        (("irq-errors",), (), "pass"),
+    ],
+)
+@pytest.mark.parametrize("console", [True, False])
+def test_an_error_counts_where_it_is_watched_for(
+    own: tuple[str, ...], project: tuple[str, ...], verdict: str, console: bool
+) -> None:
+    cases = (replace(CASES[0], watch=own), *CASES[1:])
+    rows = (HELLO, MODULE, start(0), *([] if console else kmsg(0, FS_ERROR)), end(0), *whole(1, 2))
+    log = FS_ERROR if console else b""
+    settled = attribute(
+        boot(*rows, console=log, console_offsets={0: (0, len(log))}),
+        replace(CELL, cases=cases, watch=project),
+    )
+    assert words(settled) == {0: verdict, 1: "pass", 2: "pass"}
+
+
+def test_errors_that_are_not_watched_for_fill_no_bound() -> None:
+    """Behind many of them a benign report is still let off, and a crash is still found."""
+    flood = FS_ERROR * 2 * kernel_log.MAX_REPORTS
+    for last, verdict in ((WARNED, "pass"), (OOPS, "fail")):
+        rows = (HELLO, MODULE, start(0), end(0, left=""), *whole(1, 2))
+        one = boot(*rows, console=flood + last, console_offsets={0: (0, len(flood + last))})
+        assert words(attribute(one, LET_OFF))[0] == verdict

@@ -92,6 +92,14 @@ def test_bad_file_names_file_and_field(tmp_path: Path, old: str, new: str, told:
     assert "case.toml" in e.value.where
 
 
+def test_watch_names_groups_of_messages(tmp_path: Path) -> None:
+    text = CASE_TOML.replace('id = "remount"', 'id = "remount"\nwatch = ["fs-errors", "irq-errors"]', 1)
+    assert cases.load(write_case(tmp_path, text))[0].watch == ("fs-errors", "irq-errors")
+    with pytest.raises(UserError, match="did you mean fs-errors") as e:
+        cases.load(write_case(tmp_path / "other", text.replace("fs-errors", "fs-error")))
+    assert "case.remount.watch[1]" in str(e.value)
+
+
 def test_ids_are_unique_and_an_empty_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no case is defined"):
         cases.load(tmp_path)

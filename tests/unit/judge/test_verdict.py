@@ -98,7 +98,7 @@ def test_the_control_shows_its_bug_as_expected() -> None:
         ({"ended": False, "how": ""}, "fail", "the guest died in this case: its end never came"),
         ({"started": False}, "error", "not run: the guest never came to it"),
         ({"case_id": "other"}, "error", "the verdict stream speaks of case 'other' in this one's place"),
-        ({"output": b"TAP version 13\n1..1\nnot ok 1 - a\n"}, "fail", "1 of 1 subtests failed: a"),
+        ({"output": b"TAP version 13\n1..1\nnot ok 1 - a\n"}, "fail", "1 of 1 subtest failed: a"),
         (
             {"output": b"TAP version 13\n1..2\nok 1 - a\n"},
             "error",

@@ -114,6 +114,24 @@ def test_a_panic_that_follows_from_something_is_its_consequence() -> None:
     assert "Fatal exception" in report.consequence
 
 
+@pytest.mark.parametrize("registers", [0, 17, 400])
+@pytest.mark.parametrize("text", ["Fatal exception", "Fatal exception in interrupt", "Oops: Fatal exception"])
+def test_a_panic_is_the_consequence_however_many_registers_stand_between(registers: int, text: str) -> None:
+    trace = b"RIP: 0010:f+0x1/0x2\nCall Trace:\n g+0x1/0x2\n---[ end trace 0 ]---\n"
+    between = b"RAX: 0000000000000000 RBX: 0000000000000000 RCX: 0000000000000000\n" * registers
+    (report,) = parse(NULL + trace + between + f"Kernel panic - not syncing: {text}\n".encode())
+    assert report.consequence == f"Kernel panic - not syncing: {text}"
+
+
+def test_a_panic_on_warn_is_the_warnings_though_its_trace_follows() -> None:
+    log = b"WARNING: CPU: 0 PID: 1 at a.c:1 foo_put+0x1/0x2\n"
+    log += PANIC.replace(b"Fatal exception", b"panic_on_warn set")
+    trace = b"CPU: 0 PID: 1 Comm: mount Not tainted 4.19.0 #1\nCall Trace:\n panic+0x1/0x2\n caller+0x1/0x2\n"
+    (report,) = parse(log + trace)
+    assert (report.title, report.task) == ("WARNING in foo_put", "mount")
+    assert "panic_on_warn" in report.consequence and report.call_trace[-1] == "caller"
+
+
 def test_a_panic_of_its_own_is_not_the_end_of_an_old_warning() -> None:
     warning = b"WARNING: CPU: 0 PID: 1 at a.c:1 f+0x1/0x2\n---[ end trace 0 ]---\n"
     reports = parse(warning + b"all is well\n" * 50 + b"Kernel panic - not syncing: no reason\n")
