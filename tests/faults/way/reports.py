@@ -54,14 +54,14 @@ def _all_behind_time(scene: Scene) -> Outcome:
 @fault("report-directive-in-name", "a failed test with #skip-list in its name")
 def _directive_in_name(scene: Scene) -> Outcome:
     lines = ("TAP version 13", "1..1", "not ok 1 honours #skip-list")
-    return printed(scene, lines, Verdict.FAIL, "1 of 1 subtests failed: honours #skip-list")
+    return printed(scene, lines, Verdict.FAIL, "1 of 1 subtest failed: honours #skip-list")
 
 
 @fault("report-contradicted", "kselftest: ok, above what its program says: not ok")
 def _contradicted(scene: Scene) -> Outcome:
     inner = ("# selftests: a: b", "# TAP version 13", "# 1..2", "# ok 1 x", "# not ok 2 y")
     lines = ("TAP version 13", "1..1", *inner, "ok 1 selftests: a: b")
-    return printed(scene, lines, Verdict.FAIL, "1 of 1 subtests failed: selftests: a: b")
+    return printed(scene, lines, Verdict.FAIL, "1 of 1 subtest failed: selftests: a: b")
 
 
 @fault("report-totals", "kselftest: totals that the results do not add up to")
