@@ -80,6 +80,7 @@ def test_a_header_in_documentation_that_vmlinux_includes_is_part_of_its_key(worl
 
 @pytest.mark.parametrize("name", ["Documentation/kp.h", "tools/testing/kp.h", "samples/kp.h", "MAINTAINERS"])
 def test_a_header_anywhere_that_the_module_includes_is_part_of_its_key(world: World, name: str) -> None:
+    write(world.tree, {f"{Path(name).parent}/index": ""})
     patch(world, name, "", "outcome: mounted")
     path = world.root / "patches/toy-fix/0001-toy-mount.patch"
     path.write_text(
@@ -93,6 +94,7 @@ def test_a_header_anywhere_that_the_module_includes_is_part_of_its_key(world: Wo
 
 
 def test_documentation_alone_makes_no_base(world: World) -> None:
+    write(world.tree, {"Documentation/index.rst": ""})
     patch(world, "Documentation/toy.rst", "", "TOY_FS_INDEX")
     assert world.test().code == 0
     assert bases(world) == 1

@@ -76,6 +76,7 @@ def vmlinux_includes_documentation(scene: Scene) -> Outcome:
 @fault("module-includes-docs", "the second of two series that differ in a header in Documentation/")
 def module_includes_documentation(scene: Scene) -> Outcome:
     play = toys(scene)
+    write(play.world.tree, {"Documentation/index.rst": ""})
     patch(play, HEADER, "", "outcome: mounted")
     edit(play, "+outcome: mounted\n index", f'+#include "../../{HEADER}"\n index')
     words = ("test", "--cell", FIXED.format("y"))
