@@ -39,12 +39,13 @@ static const char *const unlisted_in_sys[] = {
 static const char *const unread_in_debugfs[] = {
 	"kmemleak",                     /* see leaks.c */
 	"tracing",                      /* a file system of its own */
-	"gcov",                         /* counts */
+	"gcov",                         /* counts; and so do the next two, of disks and file systems that come and go */
+	"bdi",
+	"block",
 	NULL,
 };
-static const char *const unlisted_in_debugfs[] = { "bdi", "block", "block/*", NULL };
 static const char *const unread_in_tracefs[] = {
-	"events/*",                     /* thousands: events/enable says whether any is on, set_event which */
+	"events/*/*",                   /* thousands: events/enable says whether any is on, set_event which */
 	"per_cpu",
 	NULL,
 };
@@ -61,7 +62,7 @@ static const struct tree trees[] = {
 
 /* File systems of which there is one, whoever mounts it. */
 static const struct tree others[] = {
-	{ .path = "debugfs", .bit = CHANGED_KERNEL, .unread = unread_in_debugfs, .unlisted = unlisted_in_debugfs },
+	{ .path = "debugfs", .bit = CHANGED_KERNEL, .unread = unread_in_debugfs },
 	{ .path = "tracefs", .bit = CHANGED_KERNEL, .unread = unread_in_tracefs },
 	{ .path = "configfs", .bit = CHANGED_KERNEL },
 	{ .path = "securityfs", .bit = CHANGED_KERNEL, .unread = unread_in_securityfs },
