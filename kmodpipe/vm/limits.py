@@ -56,7 +56,7 @@ class Limits:
     total_bytes: int = 1024 * 1024 * 1024
     rate_bytes: int = 256 * 1024 * 1024
     rate_window_s: float = 120.0
-    # Of all records but the beats.
+    # Of all records but the beats. The agent retires its guest long before (GUEST_LIMIT in agent.h).
     record_bytes: int = 16 * 1024 * 1024
     records: int = 40_000
 

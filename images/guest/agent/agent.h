@@ -39,7 +39,7 @@
 #define CHUNK 1024                      /* raw bytes in one out record */
 #define STREAM_LIMIT (256 * 1024)       /* of a case's output, and of its kernel messages: the rest is counted */
 #define OBSERVATION_LIMIT 500          /* records a case; likewise */
-#define GUEST_LIMIT (8 * 1024 * 1024)   /* bytes on the channel, after which the guest takes no more cases */
+#define GUEST_LIMIT (2 * 1024 * 1024)   /* bytes on the channel, after which no other case begins: the host has bounds */
 #define MAC_SIZE 16                     /* bytes of a signature that are sent */
 #define MAC_HEX (2 * MAC_SIZE + 1)
 

@@ -19,9 +19,11 @@ static const char *const unread_in_proc[] = {
 	"sys/vm/stat_refresh",          /* likewise; to read it is to do it */
 	"sys/kernel/ns_last_pid",
 	"sys/kernel/tainted",           /* has a word of its own */
+	"pressure",                     /* counts */
 	NULL,
 };
 static const char *const unread_in_sys[] = {
+	"uevent",                       /* a report; to write to it is to have it sent */
 	"power/wakeup_count",           /* waits */
 	"firmware/acpi/interrupts",     /* counts */
 	/* What a loop device takes from the file that it is attached to, each time. */
@@ -37,10 +39,17 @@ static const char *const unlisted_in_sys[] = {
 static const char *const unread_in_debugfs[] = {
 	"kmemleak",                     /* see leaks.c */
 	"tracing",                      /* a file system of its own */
-	"gcov",                         /* counts */
+	"gcov",                         /* counts; and so do the next two, of disks and file systems that come and go */
+	"bdi",
+	"block",
 	NULL,
 };
-static const char *const unlisted_in_debugfs[] = { "bdi", "block", "block/*", NULL };
+static const char *const unread_in_tracefs[] = {
+	"events/*/*",                   /* thousands: events/enable says whether any is on, set_event which */
+	"per_cpu",
+	NULL,
+};
+static const char *const unread_in_securityfs[] = { "tomoyo", NULL };  /* counts, and sums up what ran */
 static const char *const unread_in_cgroups[] = { "cgroup.procs", "cgroup.threads", NULL };
 
 static const struct tree trees[] = {
@@ -53,10 +62,10 @@ static const struct tree trees[] = {
 
 /* File systems of which there is one, whoever mounts it. */
 static const struct tree others[] = {
-	{ .path = "debugfs", .bit = CHANGED_KERNEL, .unread = unread_in_debugfs, .unlisted = unlisted_in_debugfs },
-	{ .path = "tracefs", .bit = CHANGED_KERNEL },
+	{ .path = "debugfs", .bit = CHANGED_KERNEL, .unread = unread_in_debugfs },
+	{ .path = "tracefs", .bit = CHANGED_KERNEL, .unread = unread_in_tracefs },
 	{ .path = "configfs", .bit = CHANGED_KERNEL },
-	{ .path = "securityfs", .bit = CHANGED_KERNEL },
+	{ .path = "securityfs", .bit = CHANGED_KERNEL, .unread = unread_in_securityfs },
 	{ .path = "binfmt_misc", .bit = CHANGED_KERNEL },
 	{ .path = "cgroup2", .bit = CHANGED_KERNEL, .unread = unread_in_cgroups },
 	{ .path = "mqueue", .bit = CHANGED_KERNEL },

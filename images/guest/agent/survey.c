@@ -43,10 +43,13 @@ static struct item *add_item(const struct tree *tree, int root, const char *path
 	return item;
 }
 
+/* A pattern without a slash is one for names at any depth. */
 static bool listed_in(const char *const *patterns, const char *path)
 {
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+
 	for (; patterns && *patterns; patterns++)
-		if (!fnmatch(*patterns, path, FNM_PATHNAME))
+		if (!fnmatch(*patterns, strchr(*patterns, '/') ? path : name, FNM_PATHNAME))
 			return true;
 	return false;
 }

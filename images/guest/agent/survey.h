@@ -20,7 +20,7 @@ struct tree {
 	} content;
 	bool opened;                    /* files stay open: not where that holds a module */
 	const char *const *unlisted;    /* folders that may grow and shrink */
-	const char *const *unread;      /* what is not looked at, folders with all below; patterns */
+	const char *const *unread;      /* what is not looked at, folders with all below; patterns, see survey.c */
 };
 
 /* Lists what is there now: later looks compare with it. `root` is the tree's folder, which stays open. */

@@ -28,8 +28,9 @@ _Noreturn void fatal(const char *what, const char *detail) { printf("%s: %s\n", 
 int main(int argc, char **argv)
 {
     char names[512], line[16];
-    if (!strcmp(argv[2], "knobs"))
-        tree = (struct tree){ .path = "/sys", .bit = CHANGED_KERNEL, .numbers = true, .opened = true };
+    if (strstr(argv[2], "knobs"))
+        tree = (struct tree){ .path = "/sys", .bit = CHANGED_KERNEL, .numbers = true, .opened = true,
+            .unread = unread };
     hash_seed();
     survey_tree(&tree, open(argv[1], O_RDONLY | O_DIRECTORY));
     puts("ready"), fflush(stdout);
@@ -58,7 +59,8 @@ def root(tmp_path: Path) -> Path:
     (root / "bin/link").symlink_to("program")
     (root / "etc/file").write_text("1\n")
     (root / "etc/deep/empty").write_text("")
-    (root / "volatile-file").write_text("1\n")
+    for name in ("volatile-file", "etc/deep/volatile-file"):
+        (root / name).write_text("1\n")
     return root
 
 
