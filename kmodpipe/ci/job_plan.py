@@ -34,7 +34,7 @@ from kmodpipe.util.text import count
 from kmodpipe.util.workers import workers
 
 SCHEMA = "kmodpipe-plan"
-VERSION = 1
+VERSION = 2
 _MOST_MIB = 64
 
 LIMITS: Mapping[str, int] = {"gitlab": 200, "github": 256, "json": 200}
