@@ -10,7 +10,7 @@ import pytest
 from tests.support import toy
 from tests.support.toy import World
 
-CELL = "*.INDEX=y.NOUUID=n"
+CELL = "posted.INDEX=y.NOUUID=n"
 HARMLESS = """\
 From: toy <toy@localhost.invalid>
 Subject: [PATCH] toy: a note
@@ -39,6 +39,11 @@ def mbox(world: World, text: str, name: str = "posted.mbox") -> str:
     return str(path)
 
 
+def beside_control(world: World, series: str, **more: str | bool) -> toy.Ran:
+    """One cell of the series, with its control."""
+    return world.command(toy.commands.test, series=[series], cell=[CELL], **more)
+
+
 def result(world: World) -> tuple[str, str, str]:
     """Verdict, message and design of the series' cell."""
     run = json.loads((world.latest / "results.json").read_text())["run"]
@@ -47,7 +52,7 @@ def result(world: World) -> tuple[str, str, str]:
 
 
 def test_still_failing_as_before_is_no_failure_of_a_series_without_a_design(world: World) -> None:
-    ran = world.test("--series", mbox(world, HARMLESS), "--cell", CELL)
+    ran = beside_control(world, mbox(world, HARMLESS))
     said = "still failing as before: observed ESTALE, as without the series, where mounted is the goal"
     assert result(world) == ("pass", said, "")
     assert ran.code == 0, ran.text
@@ -58,23 +63,27 @@ def test_still_failing_as_before_is_no_failure_of_a_series_without_a_design(worl
 
 def test_a_fix_and_a_change_for_the_worse_without_a_design(world: World) -> None:
     fix = mbox(world, toy.SERIES_PATCH)
-    assert world.test("--series", fix, "--cell", CELL).code == 0
+    assert beside_control(world, fix).code == 0
     assert result(world)[:2] == (
         "pass",
         "observed mounted, the case's goal; fixed: ESTALE without the series",
     )
-    worse = mbox(world, toy.SERIES_PATCH.replace("+outcome: mounted", "+outcome: EINVAL"), "worse.mbox")
-    assert world.test("--series", worse, "--cell", CELL).code == 1
+    worse = mbox(world, toy.SERIES_PATCH.replace("+outcome: mounted", "+outcome: EINVAL"), "posted.mbox")
+    assert beside_control(world, worse).code == 1
     assert result(world)[1] == "expected mounted, or ESTALE as without the series; observed EINVAL"
 
 
+def test_without_its_control_a_goal_that_is_not_met_is_a_failure(world: World) -> None:
+    assert beside_control(world, mbox(world, HARMLESS), no_control=True).code == 1
+    assert "nothing to compare with: not run without the series" in result(world)[1]
+
+
 def test_a_design_by_name(world: World) -> None:
-    given = {"series": [mbox(world, HARMLESS)], "cell": [CELL]}
-    ran = world.command(toy.commands.test, design="toy-fix", **given)
+    ran = beside_control(world, mbox(world, HARMLESS), design="toy-fix")
     assert ran.code == 1 and result(world)[1].startswith(
         "expected mounted, observed ESTALE: the series makes"
     )
-    wrong = world.command(toy.commands.test, design="toy-fxi", **given)
+    wrong = beside_control(world, mbox(world, HARMLESS), design="toy-fxi")
     assert wrong.code == 2 and "unknown design 'toy-fxi'; did you mean toy-fix" in wrong.text
 
 
