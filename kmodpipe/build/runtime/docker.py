@@ -224,7 +224,8 @@ class DockerRuntime:
             "--rm",
             "--network=none",
             "--cap-drop=ALL",
-            f"--user={self._uid}:{self._gid}",
+            f"--user={self.users}",
+            *([f"--userns={self.users.userns}"] if self.users.userns else []),
         ]
         for folder in job.folders:
             argv += ["-v", f"{folder.path}:{paths[folder.name]}{'' if folder.writable else ':ro'}"]
