@@ -66,7 +66,9 @@ def validate(
         text = ""
         with suppress(OSError, document.Unreadable):
             text = document.read_text(path, most=_MOST)
-        found = [(line_of(text, (*at, *_place(one))), fault) for one, fault in _faults(model, table, e)]
+        # A field that is misspelt first: that another one is missing often follows from it.
+        faults = sorted(_faults(model, table, e), key=lambda found: found[0]["type"] != "extra_forbidden")
+        found = [(line_of(text, (*at, *_place(one))), fault) for one, fault in faults]
         detail = "\n".join(f"line {line}: {fault}" if line else fault for line, fault in found)
         line = next((line for line, _ in found if line), 0)
         where = f"{path}:{line}" if line else str(path)
