@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from kmodpipe.cli.invocation import Invocation, receivers_of
+from kmodpipe.cli.invocation import Invocation, receivers_of, spelled
 from kmodpipe.cli.options import (
     BuildOptions,
     CiOptions,
@@ -72,6 +72,7 @@ def doctor(options: DoctorOptions, call: Invocation) -> int:
     findings = checks.examine(
         project.images, cache_folder(), call.screen, project.trees, default_tree=project.tree
     )
+    findings = tuple(replace(f, fix=spelled(f.fix, call.program)) for f in findings)
     call.screen.show(checks.table(findings))
     if options.json:
         call.screen.document(checks.document(findings))
@@ -292,7 +293,7 @@ def boot(options: BuildOptions, call: Invocation) -> int:
     from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.vm import accel
 
-    spec = resolve(replace(options, no_control=True), call)
+    spec = resolve(options, call, compared=False)
     ids = [cell.id for cell in spec.cells]
     if not options.cell or len(ids) != 1:
         raise (

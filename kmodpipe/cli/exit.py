@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.invocation import Invocation, spelled
 from kmodpipe.cli.options import Common
 from kmodpipe.util import os_errors
 from kmodpipe.util.errors import InfraError, KmodpipeError
@@ -52,9 +51,7 @@ def guarded(body: Callable[[Options, Invocation], int], options: Options, call: 
 def refuse(error: KmodpipeError, screen: Screen, *, json: bool = False, program: str = "") -> int:
     """Show an error, also as the JSON document if one was requested and none came; return the exit code."""
     screen.document_only |= json
-    if program and program != "invoke":
-        # Hints name commands as they are typed in a checkout.
-        error.hint = re.sub(r"\binvoke(?= [a-z]+\b)", program, error.hint)
+    error.hint = spelled(error.hint, program)
     screen.error(error)
     if screen.document_only and not screen.documented:
         shown = {name: getattr(error, name) for name in ("what", "where", "detail", "hint")}

@@ -32,7 +32,12 @@ RUNTIMES = ("docker", "host")
 
 
 def resolve(
-    values: Common, call: Invocation, *, cases_too: bool = False, skip_illegal: bool = False
+    values: Common,
+    call: Invocation,
+    *,
+    cases_too: bool = False,
+    skip_illegal: bool = False,
+    compared: bool = True,
 ) -> RunSpec:
     """Return the run that the options describe; nothing is fetched or started.
 
@@ -61,7 +66,8 @@ def resolve(
         raise UserError(f"two variants with one name: {', '.join(doubled)}")
     with _declared("matrix", project, given.matrix):
         matrix = kconfig.load_matrix(Path(given.matrix).absolute() if given.matrix else project.matrix)
-    choice = _with_controls(choose_cells(matrix, variants, given.flavour, given.cell), matrix, given)
+    choice = choose_cells(matrix, variants, given.flavour, given.cell)
+    choice = _with_controls(choice, matrix, given) if compared else choice
     known = [name for name in given.case if not _is_script(name)]
     scripts = [name for name in given.case if _is_script(name)]
     module = only_module(whole, matrix, given.module) if isinstance(values, BuildOptions) else ""
