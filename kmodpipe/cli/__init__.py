@@ -1,8 +1,10 @@
 """The command line: turn it into a call, and an exception into a message and an exit code.
 
-    options      the options of every command, as dataclasses
+    entry        where the program begins; program is Invoke's Program with our errors and help
+    usage        check the words, each with the nearest right one; completion: what Tab offers
+    options      the options of every command, as dataclasses; option declares one
     tasks        Invoke tasks made from them
-    commands     the commands; report and fan_out have those of `invoke report`, `matrix` and `collect`
+    commands     the commands; report, fan_out and clean have the larger ones
     invocation   one call: project, command line, screen
     resolve      from options to a `RunSpec`
     exit         how an exception ends a command

@@ -9,99 +9,15 @@ is an option that may be repeated. `COMMANDS`, at the end, says which command ta
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-
-class Use(enum.Flag):
-    """Where else an option is used."""
-
-    # The question of --if-changed: another value may lead to another verdict.
-    QUESTION = enum.auto()
-    # The command line of a fan-out job.
-    JOB = enum.auto()
-    # The command line that runs one result again.
-    REPEAT = enum.auto()
-
-
-class Values(enum.Enum):
-    """What the values of an option are, as the help calls one; `completion` lists those that it can know."""
-
-    FLAG = ""
-    NUMBER = "N"
-    TEXT = "TEXT"
-    FILE = "FILE"
-    FOLDER = "FOLDER"
-    CELL = "CELL"
-    CASE = "CASE"
-    SERIES = "SERIES"
-    TREE = "TREE"
-    FLAVOUR = "FLAVOUR"
-    RUNTIME = "RUNTIME"
-    RUN = "RUN"
-    AGAINST = "RUN|series:NAME"
-    RECEIVER = "RECEIVER"
-    MODULE = "MODULE"
-    PLAN_FORM = "CI"
-    REPORT_FORM = "FORM"
-    CHANGE = "CHANGE"
-    SEED = "SEED"
-    SHARE = "REPOSITORY"
-
-
-_NOWHERE = Use(0)
-_EVERYWHERE = Use.QUESTION | Use.JOB | Use.REPEAT
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of a group."""
-
-    name: str
-    default: object
-    help: str
-    # One letter, or "".
-    short: str
-    uses: Use
-    # Why no verdict depends on it; empty if it is part of the question.
-    exempt: str
-    # A file or folder, which is absolute in the command line that runs a result again.
-    is_path: bool
-    values: Values
-
-    @property
-    def flag(self) -> str:
-        """The option as it is typed: ``--each-patch``."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether it may be given several times."""
-        return isinstance(self.default, tuple)
-
-
-def option(
-    default: object,
-    help: str,
-    uses: Use = _NOWHERE,
-    *,
-    exempt: str = "",
-    short: str = "",
-    path: bool = False,
-    of: Values = Values.TEXT,
-) -> Any:
-    """Declare an option as the field of a group. ``of`` is left out for a flag and for a number."""
-    if isinstance(default, bool):
-        of = Values.FLAG
-    elif isinstance(default, int):
-        of = Values.NUMBER
-    elif path and of is Values.TEXT:
-        of = Values.FILE
-    known = {"help": help, "short": short, "uses": uses, "exempt": exempt, "path": path, "values": of}
-    return field(default=default, metadata=known)
+from kmodpipe.cli.option import EVERYWHERE, option
+from kmodpipe.cli.option import Option as Option
+from kmodpipe.cli.option import Use as Use
+from kmodpipe.cli.option import Values as Values
 
 
 def options_of(group: type[Common]) -> tuple[Option, ...]:
@@ -181,11 +97,11 @@ class TreeOptions(Common):
     tree: str = option(
         "",
         "a declared tree, a folder, a git URL with #ref, or a tarball by path or URL",
-        _EVERYWHERE,
+        EVERYWHERE,
         short="t",
         of=Values.TREE,
     )
-    head: bool = option(False, "the tree's moving branch head instead of its pinned commit", _EVERYWHERE)
+    head: bool = option(False, "the tree's moving branch head instead of its pinned commit", EVERYWHERE)
 
 
 @dataclass(frozen=True)
@@ -204,11 +120,11 @@ class BuildOptions(SourceOptions):
     """Which cells are built, and where."""
 
     each_patch: bool = option(
-        False, "the series after each of its patches as well, as NAME@1, NAME@2 …", _EVERYWHERE
+        False, "the series after each of its patches as well, as NAME@1, NAME@2 …", EVERYWHERE
     )
-    matrix: str = option("", "the matrix file, if not the one of pyproject.toml", _EVERYWHERE, path=True)
+    matrix: str = option("", "the matrix file, if not the one of pyproject.toml", EVERYWHERE, path=True)
     module: str = option(
-        "", "the module folder under test, if the series does not name it", _EVERYWHERE, of=Values.MODULE
+        "", "the module folder under test, if the series does not name it", EVERYWHERE, of=Values.MODULE
     )
     # A job names its cells, and with them their flavours.
     flavour: tuple[str, ...] = option(
@@ -226,7 +142,7 @@ class BuildOptions(SourceOptions):
     runtime: str = option(
         "docker",
         "where builds run: docker, or host (own compiler, no isolation)",
-        _EVERYWHERE,
+        EVERYWHERE,
         of=Values.RUNTIME,
     )
     share: str = option(
@@ -254,7 +170,7 @@ class RunOptions(BuildOptions):
         of=Values.CASE,
     )
     design: str = option(
-        "", "the design whose expectations hold for the series, if it declares none", _EVERYWHERE
+        "", "the design whose expectations hold for the series, if it declares none", EVERYWHERE
     )
     shuffle: str = option(
         "", "run the cases in another order, by this seed, or: random; 0 as declared", Use.JOB,

@@ -27,6 +27,7 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/exit": "tests/pipeline/test_pipeline.py",
     "cli/fan_out": "tests/unit/ci/test_job_plan.py",
     "cli/invocation": "tests/unit/cli/test_resolve.py",
+    "cli/option": "tests/unit/cli/test_options.py",
     "cli/project_root": "tests/unit/cli/test_completion.py",
     "cli/tasks": "tests/unit/cli/test_options.py",
     "logs/crash_report": "tests/unit/logs/test_kernel_log.py",
