@@ -358,7 +358,7 @@ class _TestRun:
                     partial = replace(self._planned(cell_id), cases=execution.results_so_far())
                     self.results = results.with_cell(self.results, partial)
                 after = f"after {results.progress(self.results)}"
-                stopped = results.interrupted(self.results, f"{interrupted} {after}")
+                stopped = results.interrupted(self.results, interrupted, after)
                 self.results = results.judged_against_control(stopped)
             steps = [
                 Span(kind, subject, step.began, step.seconds, step.outcome)

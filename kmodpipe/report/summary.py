@@ -38,6 +38,7 @@ from kmodpipe.results import (
 from kmodpipe.util.errors import ExitCode
 
 _ROWS, _CELLS, _COMMANDS, _EVIDENCE_LINES = 40, 4, 5, 12
+_NOT_RUN = "not run"
 _SHOWN_EFFECTS = (EffectKind.REGRESSED, EffectKind.FIXED, EffectKind.KNOWN_DEFECT)
 
 
@@ -100,8 +101,8 @@ def effect_table(run: Run) -> Table | None:
     for effect in effects(run):
         if effect.kind in _SHOWN_EFFECTS:
             row: tuple[Text, ...] = (
-                (Code(effect.case),), (effect.kind.value,), (Code(effect.before),), (Code(effect.after),),
-                (str(len(effect.cells)),),
+                (Code(effect.case),), (effect.kind.value,), (Code(effect.before or _NOT_RUN),),
+                (Code(effect.after),), (str(len(effect.cells)),),
             )  # fmt: skip
             rows.append(((Code(effect.variant),), *row) if several else row)
     if not rows:
@@ -116,7 +117,7 @@ def effect_tables(run: Run, variant: str) -> list[Block]:
     made: list[Block] = []
     for kind in _SHOWN_EFFECTS:
         rows: list[tuple[Text, ...]] = [
-            ((Code(e.case),), (Code(e.before),), (Code(e.after),), (str(len(e.cells)),))
+            ((Code(e.case),), (Code(e.before or _NOT_RUN),), (Code(e.after),), (str(len(e.cells)),))
             for e in effects(run)
             if e.kind is kind and e.variant == variant
         ]

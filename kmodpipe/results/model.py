@@ -270,10 +270,11 @@ def with_cell(run: Run, cell: CellResult) -> Run:
     return replace(run, cells=tuple(filled if c.cell == cell.cell else c for c in run.cells))
 
 
-def interrupted(run: Run, reason: str = "interrupted") -> Run:
+def interrupted(run: Run, reason: str = "interrupted", after: str = "") -> Run:
     """Return *run* marked as ended early, and every cell that has not run as interrupted.
 
-    Existing verdicts stay. *reason* becomes the property `ENDED_EARLY`.
+    Existing verdicts stay. *reason*, and how far the run came (``after 12 of 144 results``), become the
+    property `ENDED_EARLY`.
     """
 
     def mark(cell: CellResult) -> CellResult:
@@ -282,7 +283,7 @@ def interrupted(run: Run, reason: str = "interrupted") -> Run:
         settled = tuple(c for c in cell.cases if c.attempts or c.verdict is not Verdict.ERROR)
         return replace(cell, state=State.INTERRUPTED, reason=cell.reason or reason, cases=settled)
 
-    properties = {**run.properties, ENDED_EARLY: one_line(reason)}
+    properties = {**run.properties, ENDED_EARLY: one_line(f"{reason} {after}".rstrip())}
     return planned(replace(run, cells=tuple(mark(cell) for cell in run.cells), properties=properties))
 
 

@@ -48,7 +48,6 @@ ELSEWHERE: Mapping[str, str] = {
     "report/html/failures": "tests/unit/report/html/test_init.py",
     "report/html/records": "tests/unit/report/html/test_init.py",
     "report/html/view": "tests/unit/report/html/test_init.py",
-    "report/wording": "tests/unit/report/test_summary.py",
     "series/model": "tests/unit/series/test_load.py",
     "source/build_products": "tests/unit/source/test_directory.py",
     "source/connectivity": "tests/unit/source/test_init.py",

@@ -1,0 +1,79 @@
+"""What reports say of a series without its control, and of a run that was interrupted."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from kmodpipe import results
+from kmodpipe.report import findings, html, junit, mail, markup, summary, terminal, wording
+from kmodpipe.results import CONTROL, Run, State
+from tests.support import sample_run
+
+
+@pytest.fixture
+def alone() -> Run:
+    run = sample_run.finished()
+    return replace(run, cells=tuple(c for c in run.cells if c.variant != CONTROL))
+
+
+@pytest.fixture
+def stopped() -> Run:
+    """A run that was interrupted when one cell had not begun."""
+    run = sample_run.finished()
+    last = run.cells[-1]
+    open_cell = replace(last, state=State.NOT_RUN, cases=())
+    half = results.planned(replace(run, cells=(*run.cells[:-1], open_cell), finished=""))
+    return results.interrupted(half, after=f"after {results.progress(half)}")
+
+
+def shown(run: Run) -> str:
+    out = io.StringIO()
+    Console(file=out, width=120, force_terminal=True, color_system="standard").print(terminal.report(run))
+    return out.getvalue()
+
+
+def test_nothing_is_said_to_be_fixed_or_broken(alone: Run) -> None:
+    texts = (
+        shown(alone),
+        mail.text(alone),
+        markup.text(summary.whole(alone, None)),
+        findings.page(alone, (), ()),
+        html.text(alone),
+    )
+    for text in texts:
+        plain = " ".join(text.split())
+        assert "nothing was compared" in plain
+        assert not any(word in plain for word in ("breaks nothing", "fixes", "Tested-by", "fixed:"))
+    assert results.exit_code(alone) == 0
+
+
+def test_junit_names_the_control_of_each_cell_or_that_there_is_none(alone: Run) -> None:
+    assert junit.text(alone).count(wording.NOT_COMPARED) == 3
+    text = junit.text(sample_run.finished())
+    assert wording.NOT_COMPARED not in text
+    assert text.count('name="compared-with" value="unpatched.INDEX=y.NOUUID=n"') == 2
+
+
+def test_a_part_without_control_is_counted(alone: Run) -> None:
+    run = sample_run.finished()
+    part = replace(run, cells=tuple(c for c in run.cells if c.cell != "unpatched.INDEX=n.NOUUID=n"))
+    assert results.uncompared(part) == {"index-nouuid": ("index-nouuid.INDEX=n.NOUUID=n",)}
+    assert "1 cell of them without the unpatched tree" in " ".join(mail.text(part).split())
+    assert "Tested-by" not in mail.text(part)
+
+
+def test_an_interrupted_run_has_no_green_and_says_how_far_it_came(stopped: Run) -> None:
+    green = ("\x1b[32m", "\x1b[1;32m")
+    text = shown(stopped)
+    assert not any(code in text for code in green)
+    assert any(code in shown(sample_run.finished()) for code in green)
+    assert "interrupted after 16 of 20 results" in wording.total(stopped)
+    said = " ".join(mail.text(stopped).split())
+    assert "The run is not whole: interrupted after 16 of 20 results." in said
+    assert "interrupted: interrupted" not in said + junit.text(stopped) and "Tested-by" not in said
+    states = [c.state for c in stopped.cells]
+    assert states.count(State.SKIPPED) == 2 and states.count(State.INTERRUPTED) == 1
