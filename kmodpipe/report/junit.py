@@ -318,7 +318,8 @@ def _effect_properties(run: Run) -> dict[str, dict[str, str]]:
 def _cell_case(cell: CellResult) -> TestCase:
     """Return the test case for a cell that went wrong and has no failed case."""
     case = TestCase("(cell)", classname=_name(cell.cell), elapsed_sec=0.0)
-    message = _name(f"{_BAD_STATES[cell.state]}: {cell.reason or 'no reason was recorded'}")
+    state, reason = _BAD_STATES[cell.state], cell.reason or "no reason was recorded"
+    message = _name(state if reason == state else f"{state}: {reason}")
     if cell.state is State.BUILD_FAILED:
         case.add_failure_info(message, message, "build")
     else:

@@ -170,7 +170,7 @@ def _unfinished(run: Run, cells: Sequence[CellResult]) -> list[Block]:
     for (state, reason), own in list(groups.items())[:_COMMANDS]:
         where = listed([c.cell for c in own], _CELLS)
         blocks += [
-            Paragraph((*where, f": {state.value}: ", Code(reason))),
+            Paragraph((*where, ": " if reason == state.value else f": {state.value}: ", Code(reason))),
             Command(rerun.command(run, own[0])),
         ]
     hidden = sum(map(len, list(groups.values())[_COMMANDS:]))
