@@ -225,6 +225,7 @@ class DockerRuntime:
             "--network=none",
             "--cap-drop=ALL",
             f"--user={self.users}",
+            *([f"--userns={self.users.userns}"] if self.users.userns else []),
         ]
         for folder in job.folders:
             argv += ["-v", f"{folder.path}:{paths[folder.name]}{'' if folder.writable else ':ro'}"]
