@@ -229,7 +229,7 @@ void state_tell(unsigned int changed, int error, char *words, char *why, size_t 
 		add(words, size, ",", plain[i].word);
 		add(why, size, ", ", plain[i].reason);
 	}
-	if (!(changed & (CHANGED_FILES | CHANGED_DEVICES | CHANGED_KERNEL)) || !names[0])
+	if (!(changed & ~(CHANGED_TAINT | CHANGED_LOCKDEP | CHANGED_LOOPS)) || !names[0])
 		return;
 	snprintf(item, sizeof(item), "differs:%s", names);
 	add(words, size, ",", item);
