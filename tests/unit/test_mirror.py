@@ -54,7 +54,6 @@ ELSEWHERE: Mapping[str, str] = {
     },
     "logs/trace_lines": "tests/unit/logs/test_kernel_log.py",
     "logs/watch": "tests/unit/judge/test_cases.py",
-    "pipeline/builder": "tests/pipeline/test_pipeline.py",
     "pipeline/cell_folder": "tests/pipeline/test_pipeline.py",
     "pipeline/cell_run": "tests/pipeline/test_isolation.py",
     "pipeline/config": "tests/unit/util/test_shipped.py",
@@ -64,7 +63,6 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/run": "tests/pipeline/test_pipeline.py",
     "pipeline/series_kconfig": "tests/pipeline/test_series_kconfig.py",
     "pipeline/shell": "tests/integration/test_machine.py",  # its machine; no test plays a terminal
-    "pipeline/workspace": "tests/pipeline/test_pipeline.py",
     "publish/http_client": "tests/integration/test_publish.py",
     "publish/payload": "tests/unit/publish/test_outbox.py",
     "report/html/failures": "tests/unit/report/html/test_init.py",
