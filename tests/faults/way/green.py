@@ -93,7 +93,7 @@ def axis_misspelt(scene: Scene) -> Outcome:
     play = toys(scene)
     edit(play, MATRIX, '"TOY_FS_NOUUID"', '"TOY_FS_NOUID"')
     got = play.invoke("test")
-    told = ("axis NOUUID=y (TOY_FS_NOUID): no cell of any variant can have it", "TOY_FS_NOUUID")
+    told = ("the symbol TOY_FS_NOUID does not exist; did you mean TOY_FS_NOUUID",)
     return outcome(got, "nothing was booted", problems(got, 2, *told, hint=True))
 
 
