@@ -239,8 +239,8 @@ class Parser:
     # -- reports under a header that is not known -----------------------------------------------------
     def _unknown(self, found: Found, message: _Message, current: Draft | None) -> None:
         """Take a line that stands in reports of every kind: part of a known report, or of an unknown one."""
-        if current is not None and not current.ended and current.timed and not message.timed:
-            current = None
+        if current is not None and not current.ended and current.timed != message.timed:
+            current = None  # one of them is the output of a process
         if current is not None and not current.ended and _takes(current, found):
             current.add(message.text)
         elif found.signature is unknown.CUT_HERE or not self._explained(found, message, current):
