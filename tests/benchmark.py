@@ -3,8 +3,9 @@
 The reference is a bare ``make`` of the same base configuration, in the same container, from the same source.
 Everything is measured as a user meets it, by running the commands; needs Docker and QEMU, the default tree
 fetched (it is, if it is not here), and about twice the time of a cold kernel build. ``--quick`` leaves out
-what compiles the base. ``--starved`` does nothing but boot guests that get hardly any processor, for some ten
-minutes: how many run into a limit that counts seconds on the wall, and how many into ours.
+what compiles the base. ``--logs`` only parses kernel logs of 50 MiB, three times each. ``--starved`` does
+nothing but boot guests that get hardly any processor, for some ten minutes: how many run into a limit that
+counts seconds on the wall, and how many into ours.
 """
 
 from __future__ import annotations
@@ -34,11 +35,13 @@ from kmodpipe.cli.options import RunOptions
 from kmodpipe.cli.resolve import resolve
 from kmodpipe.pipeline import config, workspace
 from kmodpipe.util.screen import Mode, Screen
+from tests import log_benchmark
 from tests.faults.load import limits
 
 REPO = Path(__file__).resolve().parents[1]
 CELL = "index-nouuid.INDEX=y.NOUUID=n"
 STARVED, SHARE = 4, 100
+LOG_MIB, LOG_SECONDS, LOG_PEAK_MIB = 50, 30, 16
 # Stops QEMU most of the time, so that it does not matter who else is here; what is measured is left alone.
 STARVER = """\
 #!/bin/sh
@@ -156,6 +159,9 @@ class Report:
 
 
 def main(argv: Sequence[str]) -> int:
+    if "--logs" in argv:
+        parsing()
+        return 0
     quick = "--quick" in argv
     project = config.load(REPO)
     asked = resolve(RunOptions(), Invocation(REPO))
@@ -190,6 +196,16 @@ def main(argv: Sequence[str]) -> int:
     report.console.print()
     report.console.print(report.table)
     return 0
+
+
+def parsing() -> None:
+    """Kernel logs of each kind, parsed: the time, and the memory of a tenth of it."""
+    report = Report()
+    for name, text in log_benchmark.texts().items():
+        spent = [log_benchmark.seconds(text, LOG_MIB) for _ in range(3)]
+        report.row(f"{LOG_MIB} MiB of {name}", spent, LOG_SECONDS)
+        report.row("  memory", [log_benchmark.peak_mib(text, LOG_MIB // 10)], LOG_PEAK_MIB, "MiB")
+    report.console.print(report.table)
 
 
 def starved(report: Report, work: Path) -> None:

@@ -3,7 +3,8 @@
 Logs are put together from lines of the corpus, their parts, headers that are almost right, long runs and
 bytes. Whatever the log, a parser raises nothing, keeps to its bounds, takes no more time a byte for a
 longer log, and finds the same however the log is cut into pieces, unless it has overlong lines, which are
-cut themselves. `tests/unit/logs/test_fuzz.py` runs some of it, and keeps what was found as examples.
+cut themselves. `tests/unit/logs/test_kernel_log_fuzz.py` runs some of it, and keeps what was found as
+examples.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ _CHUNK = 1024 * 1024
 _CONSEQUENCE_GAP = 12
 _NEAR_BYTES = 64 * 1024
 
-_TIME = r"\[ {0,5}\d{1,7}\.\d{6}\]"
+_TIME = r"\[ {0,5}\d{1,7}\.\d{1,9}\]"
 _CALLER = r"\[ {0,6}(?P<caller>[TC]\d+)(?:@C\d+)?\]"
 _DATE = r"\[?(?:\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}|\d{4}-\d\d-\d\dT[\d:,.+-]{8,25})\]?"
 _LEVEL = r"<\d{1,3}>|(?:kern|user|daemon|syslog|local\d) {0,4}:\w{3,6} {0,4}: "
@@ -209,6 +209,7 @@ class Parser:
             return False
         if current.kind is Kind.UNKNOWN:
             current.rename(found.signature, found.groups, message.text)
+            current.timed = message.timed
             if unknown.CUT_HERE.pattern.search(current.lines[0]):
                 del current.lines[0]
         elif found.signature.kind in (Kind.REFCOUNT, Kind.LIST, Kind.KMEMLEAK):
@@ -239,8 +240,8 @@ class Parser:
     # -- reports under a header that is not known -----------------------------------------------------
     def _unknown(self, found: Found, message: _Message, current: Draft | None) -> None:
         """Take a line that stands in reports of every kind: part of a known report, or of an unknown one."""
-        if current is not None and not current.ended and current.timed and not message.timed:
-            current = None
+        if current is not None and not current.ended and not _alike(current, message):
+            current = None  # one of them is the output of a process
         if current is not None and not current.ended and _takes(current, found):
             current.add(message.text)
         elif found.signature is unknown.CUT_HERE or not self._explained(found, message, current):
@@ -278,6 +279,11 @@ class Parser:
 _NOT_ONE_TRACE = (
     Kind.SOFT_LOCKUP, Kind.HARD_LOCKUP, Kind.RCU_STALL, Kind.HUNG_TASK, Kind.OOM, Kind.PANIC, Kind.BOOT,
 )  # fmt: skip
+
+
+def _alike(current: Draft, message: _Message) -> bool:
+    """Return whether a message has a time as its report has; a requested dump is not begun by a process."""
+    return current.timed == message.timed or (message.timed and not current.signature.watch)
 
 
 def _takes(current: Draft, found: Found) -> bool:

@@ -38,7 +38,7 @@ WARNINGS = (
     # The unwinder's, which stand within other reports.
     sig(
         K.WARNING,
-        r"WARNING: kernel stack (?P<what>regs|frame pointer) at \S+ in .{1,40} has bad",
+        r"WARNING: kernel stack (?P<what>regs|frame pointer) at +\S+ in .{1,40} has bad",
         "WARNING: kernel stack {what} has a bad value",
         token="WARNING: kernel stack",
         single=True,

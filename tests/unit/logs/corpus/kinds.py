@@ -87,7 +87,7 @@ def _dies(
     def lines(kernel: Kernel) -> list[str]:
         name = {"arm64": "Oops", "arm": "Oops", "riscv": "Oops"}.get(kernel.arch, what)
         return [*header(kernel), kernel.die(name, code), "Modules linked in: foo(O)", *kernel.who("Tainted: G           O     "),
-                *kernel.at(FUNCTION, MODULE), *kernel.trace()[1 if kernel.arch == "none" else 0:], kernel.end()]  # fmt: skip
+                *kernel.at(FUNCTION, MODULE), *kernel.trace(), kernel.end()]  # fmt: skip
 
     return lines
 
@@ -407,6 +407,7 @@ _SAMPLES: tuple[tuple[object, ...], ...] = (
     ("task that cannot die", Kind.HUNG_TASK, "task can't die in {function}", _hung(f"INFO: task {TASK}:{PID} can't die for more than 143 seconds.")),
     # -- stacks
     ("stack guard", Kind.STACK, "stack overflow in {function}", lambda k: [f"BUG: {'TASK ' if k.since('6.1') else ''}stack guard page was hit at 00000000f0f0f0f0 (stack is 0000000012345678..0000000087654321)", k.die("stack guard page" if k.since("6.12") else "kernel stack overflow (page fault)"), *k.who(), *k.at(FUNCTION, MODULE), *k.trace(), k.end()], _X86),
+    ("unwinder", Kind.WARNING, "WARNING: kernel stack regs has a bad value", _single(f"WARNING: kernel stack regs at         (____ptrval____) in {TASK}:{PID} has bad 'bp' value         (____ptrval____)"), _X86),
     ("stack protector", Kind.STACK, "kernel stack is corrupted in {function}", _dumped("Kernel panic - not syncing: stack-protector: Kernel stack is corrupted in: foo_sync+0x12/0x30 [foo]", before=("panic", "__stack_chk_fail"))),
     ("no stack left", Kind.STACK, "stack overflow in {function}", lambda k: ["Insufficient stack space to handle exception!", "Task stack:     [0xffff800010d38000..0xffff800010d3c000]", *k.who(), *k.at(FUNCTION, MODULE), "Kernel panic - not syncing: kernel stack overflow", *k.who(), *k.trace("dump_stack", "panic")], ("arm64", "riscv"), "5.10", "7.0", "kernel stack overflow"),
     # -- memory that is used up, panics
