@@ -213,6 +213,9 @@ def _read_text(path: Path) -> str:
 def _read_meta(path: Path) -> _Meta:
     table = toml.parse(_read_text(path), "series.toml", path) if path.is_file() else {}
     meta = toml.validate(_Meta, table, "series.toml", path)
+    if meta.module and not paths.is_plain(meta.module.strip("/")):
+        hint = "a folder of the tree, from its top: fs/overlayfs"
+        raise UserError(f"not a module folder: {meta.module!r}", where=str(path), hint=hint)
     for version in meta.applies_to:
         if not re.fullmatch(r"\d+\.\d+", version):
             raise UserError(f"applies-to: not VERSION.PATCHLEVEL: {version!r}", where=str(path))

@@ -191,10 +191,10 @@ def files(scene: Scene) -> Outcome:
             for number, (text, says) in enumerate(
                 {
                     'module = "fs/../../outside"': "not a module folder: 'fs/../../outside'",
-                    'module = "fs/toy; touch victim"': r"series.toml is not valid[\s\S]*\| module",
-                    'module = "$(touch victim)"': r"series.toml is not valid[\s\S]*\| module",
-                    'design = "../x"': r"series.toml is not valid[\s\S]*\| design",
-                    'axes = { INDEX = "X=y\\nCONFIG_EVIL" }': r"series.toml is not valid[\s\S]*\| axes",
+                    'module = "fs/toy; touch victim"': r"series.toml is not valid[\s\S]*\| line 1: module",
+                    'module = "$(touch victim)"': r"series.toml is not valid[\s\S]*\| line 1: module",
+                    'design = "../x"': r"series.toml is not valid[\s\S]*\| line 1: design",
+                    'axes = { INDEX = "X=y\\nCONFIG_EVIL" }': r"series.toml is not valid[\s\S]*line 1: axes",
                     "axes = " + "[" * 5000: "not TOML",
                 }.items()
             )

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from kmodpipe.results import CaseResult, CellResult, Run, State, Verdict, exit_code, judged_against_control
+from kmodpipe.results import (
+    CaseInfo,
+    CaseResult,
+    CellResult,
+    Run,
+    State,
+    Verdict,
+    exit_code,
+    judged_against_control,
+)
 
 
 def run(before: CaseResult | None, after: CaseResult) -> Run:
     cells = [CellResult("fix.A=y", "fix", "", {"A": "y"}, State.RAN, cases=(after,))]
     if before:
         cells.append(CellResult("unpatched.A=y", "unpatched", "none", {"A": "y"}, State.RAN, cases=(before,)))
-    return Run("r", "now", (), tuple(cells), finished="then")
+    return Run("r", "now", (CaseInfo("c", "", "mounted"),), tuple(cells), finished="then")
 
 
 def seen(outcome: str, verdict: Verdict = Verdict.PASS, goal: str = "mounted") -> CaseResult:
