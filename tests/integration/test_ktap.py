@@ -11,7 +11,12 @@ from kmodpipe.util.errors import InfraError
 from tests.integration.conftest import require, show
 from tests.support import kunit
 
-pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(1800)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.thorough,
+    pytest.mark.kernels,
+    pytest.mark.timeout(1800),
+]
 
 
 def test_agrees_with_the_kernels_reader_or_is_stricter(
