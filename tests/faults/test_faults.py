@@ -7,7 +7,7 @@ from pathlib import Path
 from kmodpipe import kconfig, series
 from kmodpipe.judge import cases
 from kmodpipe.logs.kernel_log import Kind
-from kmodpipe.series.model import read_patch
+from kmodpipe.series.diff import read_patch
 from tests.faults import REPO, kernel
 from tests.faults.kernel import HERE
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kmodpipe import series
 from kmodpipe.judge import cases
-from kmodpipe.series.model import read_patch
+from kmodpipe.series.diff import read_patch
 from tests import mutants
 from tests.mutants import HERE, REPO
 
