@@ -149,13 +149,11 @@ def _line(kind: Kind, text: str, at: int) -> Line:
     shape = _CALLER.sub("[T0]", "".join(_DIGITS.sub("0", stem).split()))
     place = kind, shape, min(marks.count("#"), _MAX_COMMENTS), indent
     body = text[at:]
-    if kind is Kind.RESULT:
-        match = _RESULT.match(body)
-        assert match
+    if kind is Kind.RESULT and (match := _RESULT.match(body)):
         return Line(*place, body, _number(match.group(1)), match.group(3), match.group(2) is not None)
-    if kind in (Kind.PLAN, Kind.VERSION):
-        match = (_PLAN if kind is Kind.PLAN else _VERSION).match(body)
-        assert match
+    if kind in (Kind.PLAN, Kind.VERSION) and (
+        match := (_PLAN if kind is Kind.PLAN else _VERSION).match(body)
+    ):
         return Line(*place, body, _number(match.group(1)), match.group(2))
     return Line(*place, body, None, _MARK.sub("", body).strip())
 
