@@ -20,7 +20,7 @@ env = { TOY_DISK = "big" }
 memory_mib = 300
 slow = 1.5
 [flavours.gone]
-summary = "a file system that this tree does not have"
+summary = "a file system that this tree has on 32 bits only"
 fragments = ["gone.config"]
 """
 CASE = """\
@@ -31,13 +31,21 @@ observe = { TOY_DISK = "big" }
 reason = "the series does nothing for this file system, and the control knows nothing of it"
 [[case.expect]]
 """
+OF_THE_FLAVOURS = """
+config BIG_FS
+\tbool "big"
+
+config GONE_FS
+\tbool "gone"
+\tdepends on !64BIT
+"""
 BIG = "unpatched.INDEX=y.NOUUID=n.big"
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world = toy.build(tmp_path_factory.mktemp("flavours"))
-    (world.tree / "Kconfig").write_text(toy.KCONFIG + '\nconfig BIG_FS\n\tbool "big"\n')
+    (world.tree / "Kconfig").write_text(toy.KCONFIG + OF_THE_FLAVOURS)
     kconfigs, case = world.root / "kconfigs", world.root / "images/guest/cases/remount"
     (kconfigs / "matrix.toml").write_text(toy.MATRIX + FLAVOURS)
     (kconfigs / "big.config").write_text("CONFIG_BIG_FS=y\n")
@@ -87,7 +95,8 @@ def test_a_flavour_that_the_tree_rules_out_is_skipped_with_the_reason(world: Wor
     assert ran.code == 0, ran.text
     gone = [c for c in cells(world).values() if c["flavour"] == "gone"]
     assert len(gone) == 8
-    assert {(c["state"], c["reason"]) for c in gone} == {("skipped", "the tree has no symbol GONE_FS")}
+    reason = "GONE_FS depends on !64BIT, but 64BIT=y (Kconfig:11)"
+    assert {(c["state"], c["reason"]) for c in gone} == {("skipped", reason)}
 
 
 def test_the_plan_shows_a_flavours_steps(world: World) -> None:

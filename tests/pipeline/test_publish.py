@@ -91,7 +91,7 @@ def test_a_run_that_a_signal_ended_is_spooled_and_says_that_it_is_not_whole(tmp_
     assert (ran.code, "1 still pending" in ran.text) == (3, True), ran.text
     written = json.loads(sent.read_text())
     assert LATEST.is_valid(written)
-    assert {c["misc"]["ended-early"] for c in written["checkouts"]} == {"interrupted"}
+    assert {c["misc"]["ended-early"] for c in written["checkouts"]} == {"interrupted after 0 of 2 results"}
     assert len(written["tests"]) == 2
     assert not {t["status"] for t in written["tests"]} & {"PASS", "FAIL", "SKIP"}
 
@@ -113,11 +113,13 @@ def test_a_run_that_an_error_ended_is_sent_with_the_reason(
     run = results.load(world.latest / "results.json")
     assert "the run ended early: the disk is full" in wording.total(run)
     written = json.loads((world.root / f"kcidb-{run.id}.json").read_text())
-    assert [t["status"] for t in written["tests"]] == ["PASS"]  # what was found is not taken back
-    assert {c["misc"]["ended-early"] for c in written["checkouts"]} == {"the disk is full"}
+    assert [t["status"] for t in written["tests"]] == ["PASS", "PASS"]  # what was found is not taken back
+    assert {c["misc"]["ended-early"] for c in written["checkouts"]} == {
+        "the disk is full after 2 of 2 results"
+    }
     suites = ET.parse(world.latest / "junit.xml").getroot()
     told = {p.get("value") for p in suites.iter("property") if p.get("name") == "ended-early"}
-    assert told == {"the disk is full"}
+    assert told == {"the disk is full after 2 of 2 results"}
 
 
 def test_a_job_that_ends_before_its_run_has_nothing_to_publish(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ class World:
             flavour=flags["flavour"],
             cell=flags["cell"],
             # A chosen cell alone: most tests are about what happens in one.
-            no_control=bool(flags["cell"]),
+            no_control=any(not pattern.startswith("*") for pattern in flags["cell"]),
             case=flags["case"],
             shuffle="".join(flags["shuffle"]),
             attempts=int("".join(flags["attempts"]) or 1),
