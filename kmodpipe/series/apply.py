@@ -79,7 +79,8 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
 
 def _apply_one(series: Series, tree: Tree, patch: Patch, farm: Path) -> None:
     new = [name for name in patch.touched if not os.path.lexists(farm / name)]
-    tops = {name for name in os.listdir(farm)}  # noqa: PTH208
+    # A folder that an earlier patch emptied, or made, has its place as well.
+    tops = {path.name for root in (tree.path, farm) for path in root.iterdir()}
     done = git(farm, *_STRICT, f"-p{patch.strip}", "-", stdin=patch.data, check=False)
     if done.returncode < 0:
         raise UserError(

@@ -269,7 +269,16 @@ def slow_tree(tmp_path: Path) -> Path:
     (tree / "scripts").mkdir(parents=True)
     (tree / "scripts" / "none").write_text("")
     (tree / "Makefile").write_text("VERSION = 5\nPATCHLEVEL = 10\nSUBLEVEL = 0\n%:\n\tsleep 300\n")
-    (tree / "Kconfig").write_text('mainmenu "slow"\n')
+    requested = {
+        symbol
+        for file in [REPO / "kconfigs/matrix.toml", *sorted((REPO / "kconfigs").glob("*.config"))]
+        for symbol in re.findall(r'(?:CONFIG_|symbol = ")([A-Z0-9_]+)', file.read_text())
+    }
+    symbols = "".join(f'config {symbol}\n\tbool "{symbol}"\n' for symbol in sorted(requested))
+    (tree / "Kconfig").write_text(f'mainmenu "slow"\n{symbols}')
+    module = tree / "fs" / "overlayfs"
+    module.mkdir(parents=True)
+    (module / "Makefile").write_text("obj-$(CONFIG_OVERLAY_FS) += overlay.o\n")
     return tree
 
 
