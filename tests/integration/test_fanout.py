@@ -238,6 +238,8 @@ KILLED, FAILING, CONTROL = (
     f"{MUTANT}.INDEX=y.NOUUID=n",
     "unpatched.INDEX=y.NOUUID=n",
 )
+# It comes along: what the killed one is compared with.
+COMPANION = "unpatched.INDEX=n.NOUUID=n"
 CASES = ("remount-on-to-on", "uuid-remount-index-nouuid")
 
 
@@ -311,7 +313,7 @@ def test_a_gitlab_pipeline_with_a_failing_cell_and_one_that_never_reported(
         start_new_session=True,
     )  # fmt: skip
     killed: list[bool] = []
-    killer = threading.Thread(target=lambda: killed.append(kill_job(clone, "03")))
+    killer = threading.Thread(target=lambda: killed.append(kill_job(clone, "04")))
     killer.start()
     try:
         said, _ = pipeline.communicate(timeout=600)
@@ -322,13 +324,13 @@ def test_a_gitlab_pipeline_with_a_failing_cell_and_one_that_never_reported(
         # The killed job's container, as the next run on that machine would.
         DockerRuntime(docker_engine.connect(), "").sweep()
     assert killed == [True], said[-5000:]
-    assert re.search(rf"PASS .*01 {re.escape(CONTROL)}", said), said[-5000:]
-    assert re.search(rf"FAIL .*02 {re.escape(FAILING)}", said)
-    assert re.search(rf"FAIL .*03 {re.escape(KILLED)}", said)
+    assert re.search(rf"PASS .*02 {re.escape(CONTROL)}", said), said[-5000:]
+    assert re.search(rf"FAIL .*03 {re.escape(FAILING)}", said)
+    assert re.search(rf"FAIL .*04 {re.escape(KILLED)}", said)
     (latest,) = (clone / "collected").glob("2*")
     run = results.load(latest / "results.json")
     cells = {cell.cell: cell for cell in run.cells}
-    assert list(cells) == [CONTROL, FAILING, KILLED]
+    assert list(cells) == [COMPANION, CONTROL, FAILING, KILLED]
     assert "began and did not end it" in cells[KILLED].reason
     assert f"missing: {KILLED}" in said
     kinds = {e.case: e.kind for e in results.effects(run) if e.cells == (FAILING,)}
