@@ -118,6 +118,7 @@ def test_a_machine_with_an_empty_cache_compiles_modules_only(tmp_path: Path, reg
     assert "0 steps made" in again.out, again.text
 
 
+@pytest.mark.thorough
 def test_what_is_not_sealed_with_our_key_is_not_taken(tmp_path: Path, registry: Registry) -> None:
     first, second = machine(tmp_path, "first"), machine(tmp_path, "second")
     run_cells(first, registry.share, key="the key of somebody else")
@@ -136,6 +137,7 @@ def test_what_is_not_sealed_with_our_key_is_not_taken(tmp_path: Path, registry: 
     assert third.made().count("bzImage modules") == 1
 
 
+@pytest.mark.thorough
 def test_a_registry_that_lies_or_fails_costs_nothing_but_the_build(
     tmp_path: Path, registry: Registry
 ) -> None:

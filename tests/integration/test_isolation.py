@@ -18,7 +18,7 @@ import pytest
 
 from tests.integration.conftest import require_machinery
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(2400)]
 
 REPO = Path(__file__).resolve().parents[2]
 CELL = "unpatched.INDEX=y.NOUUID=n"
@@ -191,7 +191,6 @@ def case(cell: Any, name: str) -> Any:
     return next(c for c in cell["cases"] if c["case"] == name)
 
 
-@pytest.mark.thorough
 def test_every_look_around_finds_a_guest_as_it_was(declared: Any) -> None:
     verdicts = {c["case"]: (c["verdict"], c["message"]) for c in declared["cases"]}
     failed = {name: v for name, v in verdicts.items() if v[0] != "pass"}
@@ -235,7 +234,6 @@ def test_a_guest_is_given_up_where_it_has_to_be_and_nowhere_else(declared: Any) 
     assert next(v for v in ends.values() if not v.startswith("retired")).startswith("panic")
 
 
-@pytest.mark.thorough
 def test_what_survives_a_case_is_named_and_ends_the_guest(declared: Any, project: Path) -> None:
     declare(project, list(survivors()))
     cell = run(project, code=0)
@@ -248,7 +246,6 @@ def test_what_survives_a_case_is_named_and_ends_the_guest(declared: Any, project
     declare(project, list(cases()))
 
 
-@pytest.mark.thorough
 def test_the_order_does_not_matter(declared: Any, project: Path) -> None:
     wanted = told(declared)
     declare(project, list(reversed(cases())))

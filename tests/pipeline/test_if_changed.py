@@ -9,6 +9,7 @@ import pytest
 from kmodpipe import results
 from kmodpipe.cli import commands
 from tests.support import toy
+from tests.support.sampled import sampled
 from tests.support.toy import Ran, World
 
 
@@ -74,11 +75,11 @@ FLAVOUR = '[flavours.two]\nsummary = "two processors"\ncpus = 2\n[axes.INDEX]'
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
-    [
+    sampled([
         ("patches/toy-fix/series.toml", "module", 'design = "toy"\nmodule', "series toy-fix"),
         ("pyproject.toml", "boot_s = 20", "boot_s = 21", "the project's deadlines"),
         ("kconfigs/matrix.toml", "[axes.INDEX]", FLAVOUR, "the matrix"),
-    ],
+    ]),
 )  # fmt: skip
 def test_what_no_build_depends_on_is_run_again_as_well(
     world: World, file: str, old: str, new: str, told: str

@@ -19,6 +19,7 @@ from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Mode, Screen
 from tests.support import toy
 from tests.support.planned_jobs import planned
+from tests.support.sampled import sampled
 from tests.support.toy import World
 
 CONTROL = "unpatched.INDEX=y.NOUUID=n"
@@ -131,13 +132,13 @@ FLAVOUR = '[flavours.two]\nsummary = "two processors"\ncpus = 2\n[axes.INDEX]'
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
-    [
+    sampled([
         ("images/guest/cases/remount/case.toml", '"ESTALE"', '"EINVAL"', "the cases, or what is expected"),
         ("kconfigs/benign.toml", "", BENIGN, "the known benign reports"),
         ("pyproject.toml", "case_grace_s = 1", "case_grace_s = 2", "the project's deadlines"),
         ("patches/toy-fix/series.toml", "module", 'design = "t"\nmodule', "a series, or what"),
         ("kconfigs/matrix.toml", "[axes.INDEX]", FLAVOUR, "the matrix"),
-    ],
+    ]),
 )  # fmt: skip
 def test_jobs_that_were_judged_by_something_else_are_not_merged(
     tmp_path: Path, file: str, old: str, new: str, told: str
