@@ -244,7 +244,8 @@ class _Judge:
         if status != 0:
             text = f"the script ended with exit status {status}"
             if line := cause(self.record.output):
-                text = f"{one_line(line[:300])} ({text})"
+                # Behind our own words: what a case prints must not look like a verdict.
+                text = f"{text}: {one_line(line[:300])}"
             word = observed[-1] if observed else f"exit-{status}"
             return _Finding(Verdict.FAIL, text, outcome=one_line(word), goal_met=False)
         if self.ktap and self.ktap.verdict == "skip":

@@ -45,7 +45,7 @@ def test_scripts_as_people_have_them(tmp_path: Path) -> None:
     assert "no verdict: the guest has no /bin/bash; " in found["bash"][1]
     assert "no verdict: the guest has no setfattr, getfattr; " in found["goes-on"][1]
     assert "no verdict: the guest has no fio; " in found["starts-it"][1]
-    assert found["usage"][1].startswith("ls: unrecognized option '--no-such-option' (the script ended with")
-    assert found["traced"][1].startswith("+ '[' -e nothing ] (the script ended with exit status 1)")
+    assert found["usage"][1].startswith("the script ended with exit status 1: ls: unrecognized option")
+    assert found["traced"][1].startswith("the script ended with exit status 1: + '[' -e nothing ]")
     whole = (ran.latest / CELL / "output" / "usage.txt").read_text()
     assert "multi-call binary" in whole

@@ -166,10 +166,10 @@ int main(int argc, char **argv)
 	};
 
 	if (!getenv("KMODPIPE_CASE") && argc > 1) {
-		mknod("/dev/thief", S_IFCHR | 0600, makedev(5, 1));
-		console = fopen("/dev/thief", "w");
-		/* Without the right to make nodes. */
-		if (!console)
+		/* Without the right to make nodes it must not become a file. */
+		if (mknod("/dev/thief", S_IFCHR | 0600, makedev(5, 1)) == 0)
+			console = fopen("/dev/thief", "w");
+		else
 			console = fopen("/dev/console", "w");
 		if (!console)
 			return 1;

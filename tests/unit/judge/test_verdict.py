@@ -85,7 +85,7 @@ def test_the_control_shows_its_bug_as_expected() -> None:
         ),
         ({"observations": {"nlink": "2"}}, "fail", "expected nlink 3, observed 2: because"),
         ({"observations": {}}, "fail", "expected nlink 3, observed nothing: because"),
-        ({"status": 7}, "fail", "hello (the script ended with exit status 7)"),
+        ({"status": 7}, "fail", "the script ended with exit status 7: hello"),
         ({"status": 4}, "fail", "the script skips, yet observed mounted"),
         (
             {"status": 4, "outcomes": (), "observations": {"skip": "no xattr"}},
@@ -128,7 +128,7 @@ def test_the_control_shows_its_bug_as_expected() -> None:
         (
             {"output": b"not ok 2 b\n", "status": 1},
             "fail",
-            "not ok 2 b (the script ended with exit status 1)",
+            "the script ended with exit status 1: not ok 2 b",
         ),
         ({"output": b"this is not ok\n"}, "pass", "observed mounted as expected"),
         ({"output": b"KTAP version 1\n1..0\n"}, "error", "the KTAP report is not whole: no tests were run"),
