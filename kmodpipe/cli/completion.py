@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kmodpipe.cli.options import COMMANDS, Common, Option, Values, options_of
+from kmodpipe.cli.options import COMMANDS, Common, Option, Values, forms_of, options_of
 from kmodpipe.cli.project_root import find_root
 from kmodpipe.util import shipped
 from kmodpipe.util.cell_id import cell_id
@@ -139,7 +139,7 @@ def candidates(words: Sequence[str], folder: Path) -> Iterator[Candidate]:
         else:
             yield from _starting(COMMANDS, current)
         return
-    known = _forms(COMMANDS[command])
+    known = forms_of(COMMANDS[command])
     given = _given(before[at + 1 :], known)
     name, equals, value = current.partition("=")
     last = known.get(before[-1])
@@ -158,11 +158,6 @@ def _options(group: type[Common], given: Mapping[str, Sequence[str]], current: s
             yield one.flag, one.help
     if "--help".startswith(current):
         yield "--help", "print what the command does and takes"
-
-
-def _forms(group: type[Common]) -> dict[str, Option]:
-    found = {one.flag: one for one in options_of(group)}
-    return found | {f"-{one.short}": one for one in found.values() if one.short}
 
 
 def _given(words: Sequence[str], known: Mapping[str, Option]) -> dict[str, list[str]]:

@@ -37,6 +37,12 @@ def options_of(group: type[Common]) -> tuple[Option, ...]:
     )
 
 
+def forms_of(group: type[Common]) -> dict[str, Option]:
+    """Return the options of a group by each form in which they are typed: ``--jobs`` and ``-j``."""
+    found = {one.flag: one for one in options_of(group)}
+    return found | {f"-{one.short}": one for one in found.values() if one.short}
+
+
 def _given(values: Common, use: Use) -> Iterator[tuple[Option, Any]]:
     """Yield the options with this use, and their values."""
     for one in options_of(type(values)):

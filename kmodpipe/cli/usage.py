@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kmodpipe.cli.completion import SHELLS
-from kmodpipe.cli.options import COMMANDS, Common, Option, Values, options_of
+from kmodpipe.cli.options import COMMANDS, Common, Option, Values, forms_of, options_of
 from kmodpipe.util.errors import UserError, unknown_name
 
 HELP = ("-h", "--help")
@@ -60,7 +60,7 @@ class _Words:
                 raise unknown_name("shell", shell, SHELLS, where=COMPLETION, hint=self._help())
             yield from (COMPLETION, shell)
         else:
-            owners = [c for c, group in COMMANDS.items() if name in _forms(group)]
+            owners = [c for c, group in COMMANDS.items() if name in forms_of(group)]
             if owners:
                 raise UserError(
                     f"{name} is an option of a command, and stands behind its name",
@@ -70,7 +70,7 @@ class _Words:
 
     def _begin(self, word: str) -> str:
         if word in COMMANDS:
-            self._command, self._known = word, _forms(COMMANDS[word])
+            self._command, self._known = word, forms_of(COMMANDS[word])
             return word
         if not self._command:
             raise unknown_name("command", word, COMMANDS, hint=self._help())
@@ -108,7 +108,7 @@ class _Words:
         return self._words.pop(0)
 
     def _unknown(self, name: str) -> UserError:
-        owners = [c for c, group in COMMANDS.items() if name in _forms(group)]
+        owners = [c for c, group in COMMANDS.items() if name in forms_of(group)]
         if owners:
             text = f"{self._command} has no option {name}; {', '.join(owners)} {_have(owners)} it"
             return UserError(text, hint=self._help())
@@ -122,12 +122,6 @@ class _Words:
 
 def _have(owners: Sequence[str]) -> str:
     return "has" if len(owners) == 1 else "have"
-
-
-def _forms(group: type[Common]) -> dict[str, Option]:
-    """Return the options of a group by each form in which they are typed: ``--jobs`` and ``-j``."""
-    found = {one.flag: one for one in options_of(group)}
-    return found | {f"-{one.short}": one for one in found.values() if one.short}
 
 
 def _described(one: Option) -> str:
