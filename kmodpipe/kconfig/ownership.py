@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kmodpipe.kconfig.symbol_uses import is_kconfig
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
 
@@ -85,7 +86,7 @@ def search_files(root: Path, folder: str, symbols: Iterable[str], names: Iterabl
     wanted = sorted(set(symbols))
     found = Outside()
     for name in sorted(set(names)):
-        if not _is_below(name, folder) and not _is_kconfig(name):
+        if not _is_below(name, folder) and not is_kconfig(name):
             found = _merged(found, _read_in(root, name, folder, wanted))
             if _READS_ALL.search(_bytes(root / name)):
                 found = _merged(found, Outside(reads_all=name))
@@ -132,15 +133,11 @@ def _is_below(name: str, folder: str) -> bool:
     return name.startswith(f"{folder}/")
 
 
-def _is_kconfig(name: str) -> bool:
-    return name.rpartition("/")[2].startswith("Kconfig")
-
-
 def _is_searched(name: str, folder: str) -> bool:
     """Whether a file of an unpatched tree can have a part in vmlinux."""
     parts = name.split("/")
     settings = parts[-1].endswith("defconfig") or (name.endswith(".config") and "configs" in parts)
-    return not (settings or _is_below(name, folder) or _is_kconfig(name) or name.startswith(INERT))
+    return not (settings or _is_below(name, folder) or is_kconfig(name) or name.startswith(INERT))
 
 
 def _bytes(path: Path) -> bytes:

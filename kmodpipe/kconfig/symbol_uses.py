@@ -83,7 +83,8 @@ def is_code(name: str) -> bool:
     return name.endswith(_SOURCE_SUFFIXES) or name.rsplit("/", 1)[-1].startswith(_MAKE_NAMES)
 
 
-def _is_kconfig(name: str) -> bool:
+def is_kconfig(name: str) -> bool:
+    """Whether a file of this name is one of Kconfig's."""
     return name.rsplit("/", 1)[-1].startswith("Kconfig")
 
 
@@ -95,7 +96,7 @@ def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != ".git")
         for name in sorted(names):
-            if is_code(name) or _is_kconfig(name):
+            if is_code(name) or is_kconfig(name):
                 yield Path(parent, name)
 
 
@@ -118,7 +119,7 @@ def _readers(root: Path, folder: Path, symbol: str) -> tuple[Place, ...]:
         if not text:
             continue
         name = path.relative_to(root).as_posix()
-        if _is_kconfig(name):
+        if is_kconfig(name):
             rows = (n for n, line in enumerate(text.splitlines(), 1) if bare.search(_condition(line)))
             found += [Place(name, n, symbol, code=False) for n in rows]
         else:
@@ -163,4 +164,4 @@ def _tested(root: Path, name: str) -> list[Place]:
 
 def defined_symbols(root: Path) -> set[str]:
     """Return the symbols that any Kconfig file of the tree defines, those of all architectures."""
-    return {name for path in _files(root) if _is_kconfig(path.name) for name in _DEFINED.findall(_read(path))}
+    return {name for path in _files(root) if is_kconfig(path.name) for name in _DEFINED.findall(_read(path))}
