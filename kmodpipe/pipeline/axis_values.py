@@ -12,10 +12,11 @@ from pathlib import Path
 from kmodpipe import kconfig
 from kmodpipe.build.sharing import Subject
 from kmodpipe.kconfig import Cell, Index
+from kmodpipe.pipeline.requested_symbols import brought_by_project
 from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.util import document
 from kmodpipe.util.errors import UserError
 
-_DEFINES = re.compile(rb"^\+\s*(?:menu)?config[ \t]+(\w+)", re.MULTILINE)
 _SHOWN = 6
 
 
@@ -76,21 +77,12 @@ def _look(spec: RunSpec, axis: str, own: Sequence[Planned]) -> None:
 
 def _brought(patches: Path, axis: str, symbols: Iterable[str]) -> bool:
     """Return whether a series of the project defines one of the symbols, or its own spelling of the axis."""
-    wanted = {*symbols, *_spellings(patches, axis)}
-    for path in _files(patches, "*"):
-        with suppress(OSError):
-            if wanted & {name.decode() for name in _DEFINES.findall(path.read_bytes())}:
-                return True
-    return False
+    return not brought_by_project(patches).isdisjoint({*symbols, *_spellings(patches, axis)})
 
 
 def _spellings(patches: Path, axis: str) -> Iterator[str]:
-    for path in _files(patches, "series.toml"):
+    for path in sorted(patches.glob("*/series.toml")):
         with suppress(OSError, ValueError):
-            axes = tomllib.loads(path.read_text("utf-8")).get("axes", {})
+            axes = tomllib.loads(document.read_text(path)).get("axes", {})
             if isinstance(axes, Mapping) and isinstance(axes.get(axis), str):
                 yield axes[axis]
-
-
-def _files(patches: Path, pattern: str) -> Iterator[Path]:
-    yield from (path for path in sorted(patches.glob(f"*/{pattern}")) if path.is_file())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from kmodpipe import kconfig
@@ -16,8 +17,8 @@ from kmodpipe.source import Tree
 from kmodpipe.util import toml
 from kmodpipe.util.errors import UserError, nearest
 
-_BROUGHT = re.compile(rb"^\+[ \t]*(?:menu)?config[ \t]+(\w+)", re.M)
-# A patch of the project that is larger is no help for a typo.
+_DEFINES = re.compile(rb"^\+[ \t]*(?:menu)?config[ \t]+(\w+)", re.M)
+# A larger patch of the project is not read: it is no help for a typo.
 _PATCH_BYTES = 4 << 20
 
 
@@ -31,7 +32,7 @@ def require_known(spec: RunSpec, tree: Tree) -> None:
         return
     # What other series of the project bring is no typo: not every run has all of them. Nor is a symbol that
     # other architectures have: that is the tree's to say.
-    brought |= _brought(_patches(spec.project.patches))
+    brought |= brought_by_project(spec.project.patches)
     defined = kconfig.defined_symbols(tree.path)
     lost = [s for s in lost if s not in brought | defined and not _respelled(spec, s, brought | defined)]
     if not lost:
@@ -65,15 +66,21 @@ def _requests(spec: RunSpec) -> Iterator[tuple[str, str]]:
                 yield symbol, toml.place(spec.project.root / series.origin / "series.toml", ("axes", axis))
 
 
+def brought_by_project(patches: Path) -> set[str]:
+    """Return the symbols that series in the project's folder ``patches`` define, also those of no run."""
+    return _brought(_patches(patches))
+
+
 def _brought(patches: Iterable[bytes]) -> set[str]:
     """Return the symbols that patches define in lines that they add."""
-    return {name.decode("ascii", "replace") for data in patches for name in _BROUGHT.findall(data)}
+    return {name.decode("ascii", "replace") for data in patches for name in _DEFINES.findall(data)}
 
 
 def _patches(folder: Path) -> Iterator[bytes]:
     for path in sorted(folder.glob("*/*")):
-        if path.is_file() and path.stat().st_size <= _PATCH_BYTES:
-            yield path.read_bytes()
+        with suppress(OSError):
+            if path.is_file() and path.stat().st_size <= _PATCH_BYTES:
+                yield path.read_bytes()
 
 
 def _respelled(spec: RunSpec, symbol: str, known: set[str]) -> bool:
