@@ -207,17 +207,21 @@ class _TestRun:
         if not cases:
             return
         guest = self._builder.guest()
-        for flavour in self._workspace.spec.flavours:
-            root = guest.root(flavour)
-            lacking = {case.id: missing for case in cases if (missing := case.script.missing_from(root))}
-            for case_id, missing in lacking.items():
-                self._workspace.screen.say(f"no verdict on {case_id}: the guest has no {', '.join(missing)}")
-            if len(lacking) < len(self._snapshot.cases):
-                return
-        names = ", ".join(dict.fromkeys(name for missing in lacking.values() for name in missing))
+        roots = [guest.root(flavour) for flavour in self._workspace.spec.flavours]
+        lacking = [
+            (case.id, missing)
+            for root in roots
+            for case in cases
+            if (missing := case.script.missing_from(root))
+        ]
+        for case_id, missing in dict.fromkeys(lacking):
+            self._workspace.screen.say(f"no verdict on {case_id}: the guest has no {', '.join(missing)}")
+        if len(lacking) < len(roots) * len(self._snapshot.cases):
+            return
+        names = ", ".join(dict.fromkeys(name for _, missing in lacking for name in missing))
         raise InfraError(
             f"no verdict: the guest has no {names}, and no case can do without",
-            where=", ".join(lacking),
+            where=", ".join(dict.fromkeys(case_id for case_id, _ in lacking)),
             hint=ADD_PROGRAMS,
         )
 

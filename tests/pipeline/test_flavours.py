@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,6 +98,15 @@ def test_a_flavour_that_the_tree_rules_out_is_skipped_with_the_reason(world: Wor
     assert len(gone) == 8
     reason = "GONE_FS depends on !64BIT, but 64BIT=y (Kconfig:11)"
     assert {(c["state"], c["reason"]) for c in gone} == {("skipped", reason)}
+
+
+def test_what_no_flavours_guest_has_is_said_once(world: World) -> None:
+    needy = Path(world.script("needy.sh", "exit 0"))
+    needy.write_text("#!/bin/sh\n# needs: setfattr\n")
+    ran = world.test("--flavour", "plain", "--flavour", "big", "--case", str(needy))
+    assert ran.code == 3, ran.text
+    assert ran.text.count("no verdict on needy: the guest has no setfattr") == 1
+    assert "no verdict: the guest has no setfattr, and no case can do without" in ran.text
 
 
 def test_the_plan_shows_a_flavours_steps(world: World) -> None:
