@@ -29,6 +29,7 @@ from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Variant, ownership
 from kmodpipe.series import Series
 from kmodpipe.source import Tree
+from kmodpipe.util import document
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import write_atomically
@@ -174,7 +175,7 @@ class Sharing:
 
     def _recall(self) -> None:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            found = json.loads(self._memory.read_bytes())
+            found = document.read_object(self._memory)
             if found["identity"] == self._tree.identity and found["module"] == self._module:
                 readers = {str(symbol): str(name) for symbol, name in found["readers"].items()}
                 self._outside = ownership.Outside(readers, str(found["user"]))
@@ -203,7 +204,7 @@ class Readings:
 
     @staticmethod
     def of(base: Artifact) -> Readings:
-        """Read them from an artifact. Raise InfraError if they are missing or too large."""
+        """Read them from an artifact. Raise InfraError if they are missing."""
         out = base.path / "out"
         try:
             symbols, files = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from kmodpipe.cache.store import Store
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CleanOptions
 from kmodpipe.pipeline import run_folder
+from kmodpipe.results.document import MOST_BYTES
+from kmodpipe.util import document
 from kmodpipe.util.errors import ExitCode, InfraError, UserError
 from kmodpipe.util.files import size_mib
 from kmodpipe.util.text import count, one_line
@@ -71,11 +72,11 @@ def _removed(runs: Sequence[Path], out: Path) -> int:
 def _described(run: Path) -> str:
     """Return what a run was, from its results."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        document = json.loads((run / "results.json").read_text("utf-8"))
-        variants = dict.fromkeys(cell["variant"] for cell in document["run"]["cells"])
-        totals = document["totals"]
+        known = document.read_object(run / "results.json", most=MOST_BYTES)
+        variants = dict.fromkeys(cell["variant"] for cell in known["run"]["cells"])
+        totals = known["totals"]
         text = f"{', '.join(variants)}: {totals['pass']} passed, {totals['fail']} failed, "
-        return one_line(f"{text}{totals['error']} without verdict, exit {document['exit_code']}")
+        return one_line(f"{text}{totals['error']} without verdict, exit {known['exit_code']}")
     return "no results"
 
 

@@ -8,17 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 
+from kmodpipe.results.document import MOST_BYTES
 from kmodpipe.util import document
 from kmodpipe.util.text import count
-
-_RESULTS_BYTES = 256 << 20
 
 
 def last_times(out: Path) -> Mapping[str, float]:
     """Return how many seconds the guests of each cell took in the last complete run; empty if unknown."""
     found: dict[str, float] = {}
     with suppress(OSError, document.Unreadable, KeyError, TypeError, AttributeError):
-        known = document.read_object(out / "latest" / "results.json", most=_RESULTS_BYTES)
+        known = document.read_object(out / "latest" / "results.json", most=MOST_BYTES)
         for span in known["run"]["timeline"]:
             if span["kind"] == "test":
                 found[str(span["subject"])] = float(span["seconds"])

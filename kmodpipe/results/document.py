@@ -16,8 +16,9 @@ from kmodpipe.util.files import write_atomically
 
 SCHEMA = "kmodpipe-results"
 VERSION = 1
-# A run of 1000 cells with 100 cases has about 100 MiB if a tenth of them failed.
-_MOST_MIB = 256
+# A larger results.json is not read. A run of 1000 cells with 100 cases has about 100 MiB if a tenth of them
+# failed.
+MOST_BYTES = 256 * document.MIB
 
 
 def to_json(run: Run) -> str:
@@ -75,5 +76,5 @@ def save(run: Run, path: Path) -> None:
 def load(path: Path) -> Run:
     """Return the run in the file *path*. Raise UserError if it cannot be read."""
     with document.given("results.json", str(path)):
-        raw = document.read(path, most=_MOST_MIB * document.MIB)
+        raw = document.read(path, most=MOST_BYTES)
     return from_json(raw, where=str(path))
