@@ -50,15 +50,19 @@ class Workspace:
         return (self.store.cache, self.spec.out)
 
 
-def fetch_tree(spec: RunSpec, cache: Path, screen: Screen) -> Tree:
-    """Return the tree under test; fetch it if it is not in the cache."""
+def fetch_tree(spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool = False) -> Tree:
+    """Return the tree under test; fetch it if it is not in the cache.
+
+    Raise InfraError before anything is fetched if the cache cannot hold it, or with ``to_build``
+    has no room for what is built of it.
+    """
     declared = spec.project.trees
     os_errors.require_capable(cache)
+    tree = source.locate(spec.tree, declared, cache, head=spec.head, warn=screen.warn)
+    if tree is None and to_build:
+        require_room(cache)
     # A branch or a tag may have moved since the last run, so the server is asked.
-    tree = (
-        None if spec.head or spec.tree.moves else source.locate(spec.tree, declared, cache, warn=screen.warn)
-    )
-    if tree is None:
+    if tree is None or spec.head or spec.tree.moves:
         tree = source.fetch(spec.tree, declared, cache, screen, head=spec.head)
     elif wanted := tree.provenance.get("stand-in-for"):
         # `fetch` warns itself when it takes a stand-in; a later run that finds it has to warn as well.
@@ -66,16 +70,20 @@ def fetch_tree(spec: RunSpec, cache: Path, screen: Screen) -> Tree:
     return tree
 
 
-def require_able(spec: RunSpec, cache: Path) -> None:
-    """Raise InfraError for what would stop the run once a tree is fetched: no engine, no room on the disk."""
-    if spec.runtime != "host":
-        seen = docker_engine.look(3)
-        if seen.state is not docker_engine.State.ANSWERS:
-            raise with_way_out(docker_engine.unusable(seen))
-    if source.locate(spec.tree, spec.project.trees, cache) is None:
-        found = doctor.disk(cache)
-        if found.ok is False:
-            raise InfraError(f"not enough disk for a tree and its kernels: {found.found}", hint=found.fix)
+def require_room(cache: Path) -> None:
+    """Raise InfraError if there is no room for a tree and its kernels."""
+    found = doctor.disk(cache)
+    if found.ok is False:
+        raise InfraError(f"not enough disk for a tree and its kernels: {found.found}", hint=found.fix)
+
+
+def require_engine(spec: RunSpec) -> None:
+    """Raise InfraError if the run builds in Docker and no engine answers."""
+    if spec.runtime == "host":
+        return
+    seen = docker_engine.look(3)
+    if seen.state is not docker_engine.State.ANSWERS:
+        raise with_way_out(docker_engine.unusable(seen))
 
 
 def with_way_out(error: InfraError) -> InfraError:
@@ -142,8 +150,8 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     """
     store = Store(cache)
     store.sweep()
-    require_able(spec, cache)
-    tree = fetch_tree(spec, cache, screen)
+    require_engine(spec)
+    tree = fetch_tree(spec, cache, screen, to_build=True)
     requested_symbols.require_known(spec, tree)
     spec = settled(spec, tree)
     if line := cell_choice.describe(spec.choice):

@@ -155,10 +155,21 @@ def full_unpack(scene: Scene) -> Outcome:
     return outcome(got, "no half tree; with more room it is there", found)
 
 
+@fault("full-before", "there is too little room for a tree and its kernels from the start", as_root=True)
+def full_before(scene: Scene) -> Outcome:
+    play = toys(scene)
+    with disk(scene.cache, 512):
+        got = play.invoke(*ONE)
+        found = problems(got, 3, "not enough disk for a tree", str(scene.cache), hint=True)
+        found += [f"fetched: {p.name}" for p in (scene.cache / "trees").glob("*")]
+    return outcome(got, "refused before anything was fetched", found)
+
+
 @fault("full-refused", "there is too little room for the base from the start", as_root=True)
 def full_refused(scene: Scene) -> Outcome:
     play = toys(scene)
     with disk(scene.cache, 512):
+        play.invoke("fetch")
         got = play.invoke(*ONE)
         found = problems(got, 3, "not enough disk for base", "2048 MiB needed", hint=True)
     found += [] if latest(scene).finished else ["the results were not completed"]
