@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kmodpipe.judge import rate_limits
 from kmodpipe.judge.cases import Case, CellContext
 from kmodpipe.judge.verdict import CaseEvidence, judge
 from kmodpipe.logs import evidence, kernel_log
@@ -20,7 +21,7 @@ from kmodpipe.logs.evidence import FEWER_LINES, LINES, KernelReport
 from kmodpipe.logs.kernel_log import Report
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.symbolize import Decoder
-from kmodpipe.results import CaseResult
+from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.util.text import one_line
 from kmodpipe.vm.boot_record import BootRecord, GuestEnd
 from kmodpipe.vm.limits import TimeScale
@@ -110,7 +111,7 @@ class _Attribution:
         settled = self.judge_batch()
         if self.end is GuestEnd.DONE:
             # The agent completed its plan, so another guest would not run these cases either.
-            rest = [index for index in self.boot.batch if index not in settled]
+            rest = [i for i in self.boot.batch if i not in settled and i not in self.records]
             settled |= self.give_up(rest, prevented="the guest ended without it")
         return settled
 
@@ -126,15 +127,25 @@ class _Attribution:
         reports = charge_reports(self.boot, self.cell, self.records)
         crashed = {i for i, own in reports.items() if any(not report.benign for report in own)}
         whole_until = -1 if self.boot.record.damaged else self.whole_until(crashed)
-        return {
-            index: judge(
-                self.cell.cases[index],
-                self.cell.context,
-                self.case_evidence(index, reports.get(index, ()), whole=place <= whole_until),
-            )
-            for place, index in enumerate(self.boot.batch)
-            if index in self.records or index in crashed
-        }
+        settled: dict[int, CaseResult] = {}
+        for place, index in enumerate(self.boot.batch):
+            if index not in self.records and index not in crashed:
+                continue
+            found = self.case_evidence(index, reports.get(index, ()), whole=place <= whole_until)
+            result = judge(self.cell.cases[index], self.cell.context, found)
+            # The first settles, so that each boot brings the cell forward.
+            if not settled or not self.lacks_messages(index, found, result):
+                settled[index] = result
+        return settled
+
+    def lacks_messages(self, index: int, found: CaseEvidence, result: CaseResult) -> bool:
+        """Return whether all that speaks against a verdict is that the kernel's rate limits, which earlier
+        cases in this guest may have used up, kept messages back. Another guest can tell."""
+        if result.verdict is not Verdict.ERROR or found.record is None:
+            return False
+        heard = tuple(line for line in found.record.kmsg if line not in rate_limits.told([line]))
+        without = replace(found, record=replace(found.record, kmsg=heard), told_later=())
+        return judge(self.cell.cases[index], self.cell.context, without).verdict is not Verdict.ERROR
 
     def whole_until(self, crashed: Iterable[int]) -> int:
         """Return the position in the batch up to which the stream is whole: the end, or the last case to
@@ -159,8 +170,18 @@ class _Attribution:
             time_scale=self.cell.time_scale,
             spent=self.boot.record.case_spent.get(index),
             unseen=_unseen(self.boot.record, index),
+            told_later=self.told_after(index),
             guest=self.boot.guest,
         )
+
+    def told_after(self, index: int) -> tuple[str, ...]:
+        """Return what later cases heard of messages that were kept back while this or an earlier one ran.
+
+        For the first case there is none: a limit that it used up itself let its messages through before.
+        """
+        place = self.boot.batch.index(index)
+        later = (self.records[i] for i in self.boot.batch[place + 1 :] if i in self.records and place)
+        return tuple(line for record in later for line in rate_limits.told(record.kmsg))
 
 
 # -- did the guest run what was built? ------------------------------------------------------------------

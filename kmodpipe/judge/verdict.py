@@ -8,10 +8,9 @@ else is a failure, an error or a skip, with the sentence that a developer needs 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-from kmodpipe.judge import not_found, precedence
+from kmodpipe.judge import not_found, precedence, rate_limits
 from kmodpipe.judge.backstop import unheard
 from kmodpipe.judge.cases import EXIT_GOAL, Case, CellContext, Expectation
 from kmodpipe.judge.cause import cause
@@ -36,8 +35,6 @@ from kmodpipe.vm.cpu_time import Reading
 from kmodpipe.vm.limits import TimeScale
 
 EXIT_SKIP = 4
-# How lib/ratelimit.c reports what it did not print.
-_SUPPRESSED = re.compile(r": \d+ callbacks suppressed$")
 # What the numbers of `CaseRecord.dropped` count.
 _STREAMS = {"out": "bytes of output", "kmsg": "bytes of kernel messages", "obs": "observations"}
 
@@ -66,6 +63,8 @@ class CaseEvidence:
     spent: Reading | None = None
     # Which kernel messages during the case were not kept. If there are any, the case cannot pass.
     unseen: str = ""
+    # What later cases in the same guest heard of messages that the kernel kept back (`rate_limits.told`).
+    told_later: tuple[str, ...] = ()
     # The number of the guest in its cell; 0 if there was none.
     guest: int = 0
 
@@ -131,13 +130,13 @@ class _Judge:
         for stream, number in self.record.dropped.items():
             what = _STREAMS.get(stream, f"bytes of {one_line(stream)}")
             found.append(f"at least {number} {what} were dropped, as there was too much of it")
-        if self.rule and self.rule.no_kmsg and (line := self.suppressed()):
+        if self.rule and (line := self.kept_back(self.rule.no_kmsg)):
             found.append(f"the kernel suppressed messages of its own: {one_line(line)}")
         return "; ".join(found)
 
-    def suppressed(self) -> str:
-        """Return the message by which the kernel says that a rate limit kept messages back; empty if none."""
-        return next((line for line in self.record.kmsg if _SUPPRESSED.search(line)), "")
+    def kept_back(self, texts: tuple[str, ...]) -> str:
+        """Return the line by which the kernel says that it may have kept back one of the texts, else ''."""
+        return rate_limits.may_hide((*rate_limits.told(self.record.kmsg), *self.evidence.told_later), texts)
 
     def crashed(self) -> _Finding | None:
         if self.crash is None:
@@ -269,13 +268,14 @@ class _Judge:
             return self.by_goal(outcome, goal_met)
         self.rule = next((r for r in self.rules if not self.differences(r, outcome)), self.rule)
         differences = self.differences(self.rule, outcome)
-        if (
-            differences
-            and self.record.dropped.get("kmsg")
-            and not self.differences(self.rule, outcome, kmsg=False)
-        ):
-            text = f"no verdict: {'; '.join(differences)}, and kernel messages were dropped"
-            return _Finding(Verdict.ERROR, text, outcome=outcome)
+        if differences and not self.differences(self.rule, outcome, kmsg=False):
+            line = self.kept_back(self.rule.kmsg)
+            lost = f"the kernel suppressed some: {one_line(line)}" if line else ""
+            if self.record.dropped.get("kmsg"):
+                lost = "kernel messages were dropped"
+            if lost:
+                text = f"no verdict: {'; '.join(differences)}, and {lost}"
+                return _Finding(Verdict.ERROR, text, outcome=outcome)
         if not differences:
             found = (
                 f"known defect: observed {outcome}" if self.rule.defect else f"observed {outcome} as expected"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kmodpipe.judge.attribution import BootEvidence, CellUnderTest, Packed, attribute
-from kmodpipe.judge.cases import Case, CellContext
+from kmodpipe.judge.cases import Case, CellContext, Expectation
 from kmodpipe.logs import kernel_log
 from kmodpipe.logs.known_benign import Benign, KnownBenign
 from kmodpipe.results import CaseResult, Verdict
@@ -361,3 +361,29 @@ def test_errors_that_are_not_watched_for_fill_no_bound() -> None:
         rows = (HELLO, MODULE, start(0), end(0, left=""), *whole(1, 2))
         one = boot(*rows, console=flood + last, console_offsets={0: (0, len(flood + last))})
         assert words(attribute(one, LET_OFF))[0] == verdict
+
+
+# -- rate limits ---------------------------------------------------------------------------------------
+LIMIT = b"[    2.000000] toy_read: 4 callbacks suppressed\n"
+QUIET = replace(
+    CELL,
+    cases=tuple(replace(c, expect=(Expectation("exit-0", "quiet", no_kmsg=("refused",)),)) for c in CASES),
+)
+
+
+def test_what_a_limit_kept_back_after_other_cases_is_for_another_guest_to_tell() -> None:
+    rows = [HELLO, MODULE, *whole(0), start(1), end(1), start(2), *kmsg(2, LIMIT), end(2)]
+    # Heard by the third: of the second a message may be lost as well. The first had the limit for itself.
+    assert words(attribute(boot(*rows), QUIET)) == {0: "pass"}
+    assert words(attribute(boot(*rows), CELL)) == {0: "pass", 1: "pass", 2: "pass"}
+
+
+def test_what_a_limit_kept_back_of_the_first_case_is_no_verdict() -> None:
+    rows = [HELLO, MODULE, start(1), *kmsg(1, LIMIT), end(1), *whole(2)]
+    settled = attribute(boot(*rows, batch=(1, 2)), QUIET)
+    assert words(settled) == {1: "error", 2: "pass"}
+
+
+def test_a_limit_does_not_hide_that_a_case_failed() -> None:
+    rows = [HELLO, MODULE, *whole(0), start(1), *kmsg(1, LIMIT), end(1, status="1"), *whole(2)]
+    assert words(attribute(boot(*rows), QUIET)) == {0: "pass", 1: "fail", 2: "pass"}

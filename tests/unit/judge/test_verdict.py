@@ -304,6 +304,16 @@ def test_a_message_that_the_kernel_itself_suppressed_may_have_been_the_forbidden
     assert judge(case, NOUUID, CaseEvidence(GOOD)).verdict is Verdict.PASS
     verdict, message = told(judge(case, NOUUID, CaseEvidence(limited)))
     assert verdict == "error" and "suppressed messages of its own: ovl_lookup: 12" in message
+    later = CaseEvidence(GOOD, told_later=limited.kmsg)
+    assert judge(case, NOUUID, later).verdict is Verdict.ERROR
+
+
+def test_a_message_that_the_kernel_itself_suppressed_is_not_missing() -> None:
+    limited = CaseEvidence(replace(GOOD, kmsg=("unrelated", "ovl_fill_super: 1 callbacks suppressed")))
+    verdict, message = told(judge(CASE, NOUUID, limited))
+    assert verdict == "error" and "and the kernel suppressed some: ovl_fill_super: 1" in message
+    plain = CaseEvidence(replace(GOOD, kmsg=("unrelated",)))
+    assert judge(CASE, NOUUID, plain).verdict is Verdict.FAIL
 
 
 def test_of_very_many_messages_a_result_keeps_both_ends() -> None:
