@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from kmodpipe.cli.invocation import Invocation, receivers_of, spelled
+from kmodpipe.cli.invocation import Invocation, receivers_of
 from kmodpipe.cli.options import (
     BuildOptions,
     CiOptions,
@@ -40,7 +40,7 @@ from kmodpipe.util.errors import (
     unknown_name,
 )
 from kmodpipe.util.screen import Mode, Screen
-from kmodpipe.util.text import count
+from kmodpipe.util.text import count, spelled
 
 if TYPE_CHECKING:
     from kmodpipe.pipeline.builder import Built, Tally

@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from kmodpipe.cli.invocation import Invocation, spelled
+from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import Common
 from kmodpipe.util import os_errors
 from kmodpipe.util.errors import InfraError, KmodpipeError
 from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.util.text import spelled
 
 Options = TypeVar("Options", bound=Common)
 
@@ -24,6 +25,7 @@ def guarded(body: Callable[[Options, Invocation], int], options: Options, call: 
     An error that was not foreseen is a bug of ours: the message says so, and its traceback goes to a file.
     """
     screen = call.screen
+    screen.program = call.program
     screen.document_only = getattr(options, "json", False)
     if options.quiet:
         screen.mode = Mode.QUIET

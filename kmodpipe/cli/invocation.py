@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,11 +50,6 @@ class Invocation:
         cache = cache_folder()
         with users.using(cache, self.screen.say):
             yield cache
-
-
-def spelled(text: str, program: str) -> str:
-    """Return a hint with commands as they are typed with *program*; hints are written for a checkout."""
-    return re.sub(r"\binvoke(?= [a-z]+\b)", program, text) if program else text
 
 
 def receivers_of(project: Project) -> Mapping[str, Receiver]:

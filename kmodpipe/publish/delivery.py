@@ -23,6 +23,14 @@ from kmodpipe.util.screen import Screen, Step
 from kmodpipe.util.text import visible
 
 
+@dataclass(frozen=True)
+class Problem:
+    """Why a parcel stays in the outbox, and what to do about it."""
+
+    text: str
+    hint: str = ""
+
+
 @dataclass
 class Tally:
     """The result of sending the pending parcels of a receiver, counted in parcels."""
@@ -32,8 +40,8 @@ class Tally:
     known: int = 0
     # Still in the outbox, for any reason.
     pending: int = 0
-    # Why, as messages for the user.
-    problems: list[str] = field(default_factory=list)
+    # Why.
+    problems: list[Problem] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -147,7 +155,7 @@ def send(sender: Sender, outbox: Outbox, *, again: bool = False, wanted: Set[str
         outbox.sending_to(receiver.name, sender.screen.say),
     ):
         entries = outbox.pending(receiver.name)
-        stopped = ""
+        stopped = False
         for number, found in enumerate(entries):
             step.update(f"{found.run} {found.about}", done=number, total=len(entries))
             entry = outbox.refreshed(found)
@@ -168,38 +176,37 @@ def send(sender: Sender, outbox: Outbox, *, again: bool = False, wanted: Set[str
     return tally
 
 
-def _one(sender: Sender, outbox: Outbox, entry: Entry, step: Step, tally: Tally) -> str:
-    """Deliver one parcel; return why the rest need not be tried, or an empty string."""
+def _one(sender: Sender, outbox: Outbox, entry: Entry, step: Step, tally: Tally) -> bool:
+    """Deliver one parcel; return whether its problem is one of all parcels, so that none need be tried."""
     try:
         reply = sender.deliver(outbox, entry, step)
     except InfraError as e:
-        reply = Reply(DeliveryStatus.REFUSED, str(e))
+        reply = Reply(DeliveryStatus.REFUSED, f"{e.what} ({e.where})" if e.where else e.what, hint=e.hint)
     if reply.status is DeliveryStatus.DELIVERED:
         tally.delivered += 1
         if reply.warning:
             sender.screen.warn(f"{entry.receiver}: {entry.run} {entry.about}: {reply.text}")
-        return ""
+        return False
     tally.pending += 1
-    problem = f"{entry.run} {entry.about}: {reply.text}" + (f"\n  hint: {reply.hint}" if reply.hint else "")
-    tally.problems.append(problem)
-    return problem if reply.everyone or reply.status is not DeliveryStatus.REFUSED else ""
+    tally.problems.append(Problem(f"{entry.run} {entry.about}: {reply.text}", reply.hint))
+    return reply.everyone or reply.status is not DeliveryStatus.REFUSED
 
 
-def _held(receiver: Receiver, entry: Entry, *, again: bool, wanted: Set[str] | None) -> str:
-    """Return why this parcel is not to be tried, or an empty string."""
+def _held(receiver: Receiver, entry: Entry, *, again: bool, wanted: Set[str] | None) -> Problem | None:
+    """Return why this parcel is not to be tried, or None."""
     if entry.kind != receiver.kind:
-        return (
-            f"{entry.run} {entry.about} was made when {receiver.name} was of the kind {entry.kind}\n"
-            f"  hint: publish the run again, and remove {entry.path}"
+        return Problem(
+            f"{entry.run} {entry.about} was made when {receiver.name} was of the kind {entry.kind}",
+            f"publish the run again, and remove {entry.path}",
         )
     if entry.state.unclear and not receiver.repeatable and not again:
-        return (
-            f"{entry.run} {entry.about}: it may have arrived, and {receiver.name} would keep both\n"
-            f"  hint: look there; then send it again with --again, or remove {entry.path}"
+        return Problem(
+            f"{entry.run} {entry.about}: it may have arrived, and {receiver.name} would keep both",
+            f"look there; then send it again with --again, or remove {entry.path}",
         )
     if entry.state.fate == DeliveryStatus.REFUSED and wanted is not None and entry.key not in wanted:
-        return f"{entry.run} {entry.about} was refused before: {entry.state.text}"
-    return ""
+        return Problem(f"{entry.run} {entry.about} was refused before: {entry.state.text}")
+    return None
 
 
 def _words(tally: Tally) -> str:

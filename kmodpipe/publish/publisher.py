@@ -13,7 +13,7 @@ from kmodpipe.publish.outbox import Outbox, Spooled, place
 from kmodpipe.publish.payload import Parcel
 from kmodpipe.publish.receivers.base import Receiver
 from kmodpipe.publish.secret import Secret
-from kmodpipe.util.errors import ExitCode, InfraError, Interrupted, KmodpipeError, UserError, unknown_name
+from kmodpipe.util.errors import ExitCode, Interrupted, KmodpipeError, UserError, unknown_name
 from kmodpipe.util.screen import Screen
 
 AGAIN = "invoke publish --pending"
@@ -86,7 +86,7 @@ class Publisher:
         """Print the results by receiver; return the exit code."""
         for name, tally in tallies.items():
             for problem in tally.problems[:3]:
-                self.screen.warn(f"{name}: {problem}")
+                self.screen.warn(f"{name}: {problem.text}", hint=problem.hint)
             if len(tally.problems) > 3:
                 self.screen.warn(f"{name}: and {len(tally.problems) - 3} more")
             counts = f"{tally.delivered} delivered" if tally != Tally() else "nothing to send"
@@ -217,11 +217,13 @@ def _attempt(
     try:
         act(publisher, names, ending.folder)
     except KmodpipeError as e:
-        publisher.screen.warn(f"not published: {e}\n  hint: invoke publish --to NAME --run {ending.folder}")
+        what = f"{e.what} ({e.where})" if e.where else e.what
+        publisher.screen.warn(
+            f"not published: {what}", hint=f"invoke publish --to NAME --run {ending.folder}"
+        )
     except Exception as e:
         # Only the type: a library's message may hold a secret.
-        error = InfraError(f"a defect in kmodpipe while publishing: {type(e).__name__}")
-        publisher.screen.warn(f"not published: {error}")
+        publisher.screen.warn(f"not published: a defect in kmodpipe: {type(e).__name__}")
 
 
 def _send(publisher: Publisher, names: Sequence[str], folder: Path) -> None:

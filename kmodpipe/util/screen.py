@@ -29,7 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kmodpipe.util.errors import InfraError, KmodpipeError
-from kmodpipe.util.text import one_line, visible_lines
+from kmodpipe.util.text import one_line, spelled, visible_lines
 
 _SIGN_OF_LIFE_S = 15.0
 # The width of tables in a file or CI log, which has none of its own.
@@ -166,6 +166,8 @@ class Screen:
         """Whether stdout gets one JSON document and nothing else; results in text go to stderr then."""
         self.documented = False
         """Whether the document was printed."""
+        self.program = "invoke"
+        """The program that was called: commands in warnings are spelled with it."""
 
     # -- the event log ---------------------------------------------------------------------------
     def log_to(self, path: Path) -> None:
@@ -206,11 +208,14 @@ class Screen:
         self._event("say", text=text)
         self.line(text)
 
-    def warn(self, text: str) -> None:
-        """Print a warning, in every mode."""
-        self._event("warning", text=text)
+    def warn(self, text: str, *, hint: str = "") -> None:
+        """Print a warning, in every mode, and what to do about it."""
+        text, hint = spelled(text, self.program), spelled(hint, self.program)
+        self._event("warning", text=text, **({"hint": hint} if hint else {}))
         with self._lock:
             self._err.put(Text(f"warning: {one_line(text)}", style="yellow"))
+            if hint:
+                self._err.put(Text(f"  hint: {one_line(hint)}", style="yellow"))
 
     def error(self, error: KmodpipeError) -> None:
         """Print what happened, where, the evidence, and what to do next."""

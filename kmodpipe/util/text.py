@@ -34,3 +34,8 @@ def visible_lines(text: str) -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: ``1 cell``, ``2 cells``, ``3 patches`` with that as the plural."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def spelled(text: str, program: str) -> str:
+    """Return a hint with commands as they are typed with *program*; hints are written for a checkout."""
+    return re.sub(r"\binvoke(?= [a-z]+\b)", program, text) if program else text

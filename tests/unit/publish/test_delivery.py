@@ -110,7 +110,7 @@ def test_what_was_made_for_another_kind_is_held(box: Outbox) -> None:
     sender = scripted(receiver(kind="kcidb", origin="kmodpipe", file="k.json"))
     tally = send(sender, box)
     assert (tally.pending, sender.seen) == (1, [])
-    assert "of the kind http" in tally.problems[0]
+    assert "of the kind http" in tally.problems[0].text
 
 
 def test_what_a_library_says_of_its_defect_is_not_passed_on(
@@ -124,8 +124,8 @@ def test_what_a_library_says_of_its_defect_is_not_passed_on(
     text = io.StringIO()
     tally = send(Sender(http(attempts=1), Secret(TOKEN), Path(), Screen(Mode.PLAIN, out=text)), box)
     assert tally.pending == 1
-    assert "RuntimeError in test_delivery.py" in tally.problems[0]
-    assert TOKEN not in tally.problems[0] + text.getvalue()
+    assert "RuntimeError in test_delivery.py" in tally.problems[0].text
+    assert TOKEN not in tally.problems[0].text + text.getvalue()
 
 
 def test_death_between_success_and_receipt_is_a_repeat_and_between_receipt_and_removal_nothing(

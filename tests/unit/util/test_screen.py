@@ -50,6 +50,13 @@ def test_quiet_mode_keeps_warnings_errors_and_what_was_asked_for() -> None:
     ]
 
 
+def test_a_command_in_a_warning_is_spelled_as_it_is_typed() -> None:
+    on, out = screen(Mode.PLAIN)
+    on.program = "kmodpipe"
+    on.warn("not\npublished", hint="invoke publish --pending")
+    assert out.getvalue() == "warning: not\\npublished\n  hint: kmodpipe publish --pending\n"
+
+
 def test_without_a_terminal_the_mode_is_plain() -> None:
     assert Screen(out=io.StringIO()).mode is Mode.PLAIN
 
