@@ -357,16 +357,18 @@ def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collectio
     """
     known = {"variant", "design", "flavour", *axes}
     for case in cases:
-        where = f"{case.path.parent}/case.toml, case {case.id}"
+        file = case.path.parent / "case.toml"
         # The default of a setting is Kconfig's, so only axes decide it.
         conditions = [(rule.when, known) for rule in case.expect]
         conditions += [(d.when, set(axes)) for setting in case.settings for d in setting.defaults]
         for when, keys in conditions:
             for key in when:
                 if key not in keys:
+                    where = f"{toml.place_within(file, 'when', key)}, case {case.id}"
                     raise unknown_name("axis", key, keys, where=where)
             for name in when.get("flavour", ()):
                 if name not in (PLAIN, *flavours):
+                    where = f"{toml.place_within(file, 'when', 'flavour', name)}, case {case.id}"
                     raise unknown_name("flavour", name, (PLAIN, *flavours), where=where)
 
 

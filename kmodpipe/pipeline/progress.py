@@ -31,6 +31,7 @@ class Progress:
         """``jobs`` cells run at once; ``last`` has the seconds that cells took in an earlier run."""
         self._left = dict.fromkeys(cells)
         self._done: dict[str, float] = {}
+        self._built: dict[str, float] = {}
         self._cases = cases
         self._jobs = max(jobs, 1)
         self._last = dict(last)
@@ -40,6 +41,11 @@ class Progress:
         """Leave out a cell that does not run."""
         with self._lock:
             self._left.pop(cell, None)
+
+    def built(self, cell: str, seconds: float) -> None:
+        """Note how long a cell's module took to build, or to be found in the cache."""
+        with self._lock:
+            self._built[cell] = seconds
 
     def finish(self, cell: str, seconds: float) -> None:
         """Count a cell that has all its results, after so many seconds in guests; 0 if it did not run."""
@@ -60,8 +66,8 @@ class Progress:
     def _seconds_left(self) -> float:
         """Return a guess; 0 if there is nothing to guess from, or nothing left.
 
-        Cells of which nothing is known count as the mean of the others. This run may be slower or faster than
-        the last one: what both have run tells how much.
+        Cells of which nothing is known count as the mean of the others, and so do builds to come. This run may
+        be slower or faster than the last one: what both have run tells how much.
         """
         both = [(self._done[c], self._last[c]) for c in self._done if self._last.get(c) and self._done[c]]
         factor = sum(now for now, _ in both) / sum(before for _, before in both) if both else 1.0
@@ -70,6 +76,8 @@ class Progress:
         if not times or not self._left:
             return 0.0
         total = sum(known.get(cell, fmean(times)) for cell in self._left)
+        if self._built:
+            total += fmean(self._built.values()) * len(self._left.keys() - self._built.keys())
         return total / min(self._jobs, len(self._left))
 
 

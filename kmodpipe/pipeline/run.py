@@ -247,8 +247,11 @@ class _TestRun:
             self.results = replace(self.results, properties=found)
 
     def _build(self, row: Row) -> Built:
+        began = time.monotonic()
         write_configuration(self._folder, row[1])
-        return self._builder.cell(*row)
+        built = self._builder.cell(*row)
+        self._progress.built(built.cell.id, time.monotonic() - began)
+        return built
 
     def _test_cell(self, subject: Subject, build: Future[Built], guest: GuestParts) -> None:
         """Wait for a cell's build, run its cases, and record the result."""

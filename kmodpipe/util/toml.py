@@ -114,6 +114,30 @@ def place(path: Path, field: Sequence[str | int]) -> str:
     return str(path)
 
 
+def place_within(path: Path, table: str, key: str, value: str = "") -> str:
+    """Return ``FILE:LINE`` of the first ``key`` in a table called ``table``, wherever that stands.
+
+    With ``value``, of the first that is or lists it. The file alone if there is none.
+    """
+    with suppress(OSError, document.Unreadable, ValueError):
+        whole = tomllib.loads(document.read_text(path, most=_MOST))
+        for at, content in _tables(whole):
+            if not (at and at[-1] == table and key in content):
+                continue
+            if not value or value in (content[key] if isinstance(content[key], list) else [content[key]]):
+                return place(path, (*at, key))
+    return str(path)
+
+
+def _tables(table: object, at: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yield each table in ``table``, itself included, with the way to it."""
+    if isinstance(table, dict):
+        yield at, table
+    inner = table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list) else ()
+    for name, content in inner:
+        yield from _tables(content, (*at, name))
+
+
 def _first_of(lines: Sequence[str], begin: int, end: int) -> int:
     """Return the number, from 1, of the first line in a range that is neither empty nor a comment."""
     return next(n for n in range(begin + 1, end + 1) if lines[n - 1].split("#")[0].strip() or n == end)

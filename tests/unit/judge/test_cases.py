@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,8 +116,9 @@ def test_select_and_axes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean remount"):
         cases.select(loaded, ["remont"])
     cases.check_axes(loaded, ["INDEX", "NOUUID"])
-    with pytest.raises(UserError, match="unknown axis 'NOUUID'"):
+    with pytest.raises(UserError, match="unknown axis 'NOUUID'") as failure:
         cases.check_axes(loaded, ["INDEX", "NO_UUID"])
+    assert re.search(r"/case\.toml:\d+, case remount$", failure.value.where)
 
 
 def test_a_rule_may_speak_of_a_flavour_and_no_flavour_is_plain() -> None:

@@ -31,6 +31,19 @@ def test_the_last_runs_times_tell_how_long_it_takes() -> None:
     assert progress.describe() == "1 of 3 cells, 1 of 3 results, about 10 min left"
 
 
+def test_builds_to_come_take_as_long_as_those_before() -> None:
+    progress = Progress("abcd", cases=1, jobs=1, last=dict.fromkeys("abcd", 30.0))
+    progress.built("a", 20.0)
+    progress.built("b", 0.0)
+    assert progress.describe() == "0 of 4 cells, 0 of 4 results, about 2 min left"
+    progress.finish("a", 30.0)
+    progress.built("c", 10.0)
+    # Three guests, and one build of 10 s.
+    assert progress.describe() == "1 of 4 cells, 1 of 4 results, about 2 min left"
+    progress.finish("b", 30.0)
+    assert progress.describe() == "2 of 4 cells, 2 of 4 results, about 70 s left"
+
+
 def test_one_is_no_plural() -> None:
     assert Progress("a", cases=1, jobs=4, last={}).describe() == "0 of 1 cell, 0 of 1 result"
 

@@ -108,3 +108,17 @@ def test_a_table_inside_a_file_has_the_files_lines(tmp_path: Path) -> None:
     assert raised.value.detail == "line 4: outcomes: there is no such field; did you mean outcome?"
     assert toml.place(path, ("tool", "mine", "id")) == f"{path}:3"
     assert toml.place(tmp_path / "none", ("x",)) == str(tmp_path / "none")
+
+
+def test_a_field_is_found_in_whatever_table_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "case.toml"
+    path.write_text(
+        '[[case]]\nid = "a"\n[[case.expect]]\nwhen = { flavour = "kasan" }\n'
+        '[[expect]]\noutcome = "x"\nwhen = { flavour = ["xfs", "lockdep"], INDX = "y" }\n'
+    )
+    assert toml.place_within(path, "when", "INDX") == f"{path}:7"
+    assert toml.place_within(path, "when", "flavour") == f"{path}:4"
+    assert toml.place_within(path, "when", "flavour", "lockdep") == f"{path}:7"
+    assert toml.place_within(path, "when", "flavour", "lock") == str(path)
+    assert toml.place_within(path, "case", "INDX") == str(path)
+    assert toml.place_within(tmp_path / "none", "when", "INDX") == str(tmp_path / "none")
