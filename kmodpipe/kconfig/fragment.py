@@ -11,6 +11,8 @@ from kmodpipe.util.errors import UserError
 
 _SET = re.compile(r"CONFIG_(\w+)=(.*)")
 _UNSET = re.compile(r"# CONFIG_(\w+) is not set")
+# A comment to the kernel's own tools, a request to us.
+_IF_KNOWN = re.compile(r"#\s*if known:\s*(.*)")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class SymbolRequest:
     value: str
     # FRAGMENT:LINE, or "axis NAME=VALUE".
     origin: str
+    # It holds only in trees whose Kconfig defines the symbol.
+    if_known: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,23 +56,27 @@ def parse_config(text: str) -> dict[str, str]:
 def parse_fragment(text: str, name: str) -> tuple[SymbolRequest, ...]:
     """Return the requests of the fragment ``text``; ``name`` is its file's name, for messages.
 
-    Raise UserError, naming file and line, for a line that is no setting and for a symbol that is set twice.
+    ``# if known: CONFIG_X=y`` is a request that only trees which define the symbol are held to. Raise
+    UserError, naming file and line, for a line that is no setting and for a symbol that is set twice.
     """
     requests: dict[str, SymbolRequest] = {}
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         origin = f"{name}:{number}"
+        conditional = _IF_KNOWN.fullmatch(line)
+        line = conditional[1] if conditional else line
         if match := _UNSET.fullmatch(line):
-            entry = SymbolRequest(match[1], "n", origin)
+            entry = SymbolRequest(match[1], "n", origin, bool(conditional))
         elif match := _SET.fullmatch(line):
-            entry = SymbolRequest(match[1], match[2], origin)
-        elif not line or line.startswith("#"):
+            entry = SymbolRequest(match[1], match[2], origin, bool(conditional))
+        elif not conditional and (not line or line.startswith("#")):
             continue
         else:
             raise UserError(
                 f"not a configuration line: {line!r}",
                 where=origin,
-                hint="a line is CONFIG_X=y (m, a number, a \"string\") or '# CONFIG_X is not set'",
+                hint="a line is CONFIG_X=y (m, a number, a \"string\") or '# CONFIG_X is not set'; a symbol "
+                "that only some trees have is asked for with '# if known: CONFIG_X=y'",
             )
         if entry.symbol in requests:
             raise UserError(

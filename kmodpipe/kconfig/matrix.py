@@ -6,8 +6,8 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -141,6 +141,20 @@ class Matrix:
         """Return what is requested for every cell of a flavour, by symbol; the axes are left out."""
         return merge([self.common, flavour.requested])
 
+    @property
+    def conditional(self) -> tuple[SymbolRequest, ...]:
+        """The requests that hold only in trees which define their symbol."""
+        layers = (self.common, *(flavour.requested for flavour in self.flavours.values()))
+        return tuple(entry for layer in layers for entry in layer if entry.if_known)
+
+    def without(self, unknown: Collection[str]) -> Matrix:
+        """Return the matrix without the conditional requests for symbols that are ``unknown`` to a tree."""
+        flavours = {
+            name: replace(flavour, requested=_held(flavour.requested, unknown))
+            for name, flavour in self.flavours.items()
+        }
+        return replace(self, common=_held(self.common, unknown), flavours=flavours)
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -157,6 +171,10 @@ class Variant:
     @property
     def is_control(self) -> bool:
         return self.name == CONTROL
+
+
+def _held(requests: Iterable[SymbolRequest], unknown: Collection[str]) -> tuple[SymbolRequest, ...]:
+    return tuple(entry for entry in requests if not (entry.if_known and entry.symbol in unknown))
 
 
 CONTROL_VARIANT = Variant(CONTROL, CONTROL_DESIGN, {})
@@ -180,6 +198,12 @@ class Cell:
     def own_requests(self) -> tuple[SymbolRequest, ...]:
         """The requests that not every cell has: if the tree rules one of them out, the cell is skipped."""
         return (*self.flavour.requested, *self.axes.values())
+
+    def without(self, unknown: Collection[str]) -> Cell:
+        """Return the cell without the conditional requests for symbols that are ``unknown`` to a tree."""
+        requested = {entry.symbol: entry for entry in _held(self.requested.values(), unknown)}
+        flavour = replace(self.flavour, requested=_held(self.flavour.requested, unknown))
+        return replace(self, requested=requested, flavour=flavour)
 
 
 def load_matrix(path: Path) -> Matrix:

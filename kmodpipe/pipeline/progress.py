@@ -66,8 +66,8 @@ class Progress:
     def _seconds_left(self) -> float:
         """Return a guess; 0 if there is nothing to guess from, or nothing left.
 
-        Cells of which nothing is known count as the mean of the others, and so do builds to come. This run may
-        be slower or faster than the last one: what both have run tells how much.
+        Cells of which nothing is known count as the mean of the others, and so do builds to come. This run
+        may be slower or faster than the last one: what both have run tells how much.
         """
         both = [(self._done[c], self._last[c]) for c in self._done if self._last.get(c) and self._done[c]]
         factor = sum(now for now, _ in both) / sum(before for _, before in both) if both else 1.0

@@ -1,7 +1,8 @@
 """Find requested symbols that no variant's Kconfig has: typos, which would rule cells out without a word.
 
 A symbol that a series brings is fine, also for the cells of the control. Symbols are requested by fragments,
-by the axes of the matrix, and by the ``axes`` of a series.toml.
+by the axes of the matrix, and by the ``axes`` of a series.toml. A conditional request of a fragment is no
+typo in a tree that does not know the symbol: it does not hold there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from kmodpipe import kconfig
@@ -48,6 +50,17 @@ def require_known(spec: RunSpec, tree: Tree) -> None:
     )
 
 
+def held_to(spec: RunSpec, tree: Tree) -> RunSpec:
+    """Return ``spec`` without the conditional requests for symbols that the tree does not define."""
+    wanted = {entry.symbol for entry in spec.matrix.conditional}
+    if not wanted:
+        return spec
+    index = kconfig.index_symbols(tree.path, wanted)
+    unknown = {symbol for symbol in wanted if not index.definitions[symbol]}
+    cells = tuple(cell.without(unknown) for cell in spec.cells)
+    return replace(spec, matrix=spec.matrix.without(unknown), cells=cells)
+
+
 def _near(symbol: str, known: Iterable[str]) -> str:
     near = nearest(symbol, known)
     return f"; did you mean {' or '.join(near[:3])}?" if near else ""
@@ -59,7 +72,8 @@ def _requests(spec: RunSpec) -> Iterator[tuple[str, str]]:
     for axis, one in matrix.axes.items():
         yield one.symbol, toml.place(matrix.path, ("axes", axis, "symbol"))
     for entry in (*matrix.common, *(entry for flavour in spec.flavours for entry in flavour.requested)):
-        yield entry.symbol, entry.origin
+        if not entry.if_known:
+            yield entry.symbol, entry.origin
     for series in spec.series:
         for axis, symbol in series.axes.items():
             if axis in matrix.axes:

@@ -93,7 +93,9 @@ def with_way_out(error: InfraError) -> InfraError:
 
 
 def settled(spec: RunSpec, tree: Tree) -> RunSpec:
-    """Return *spec* with the control's cells that its cells are compared with in this tree."""
+    """Return *spec* for this tree: with the requests that it is held to, and with the control's cells that
+    its cells are compared with."""
+    spec = requested_symbols.held_to(spec, tree)
     choice = cell_choice.settle(spec.choice, spec.matrix, CONTROL_VARIANT, tree)
     return spec.with_choice(choice)
 

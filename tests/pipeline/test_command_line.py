@@ -219,3 +219,17 @@ def test_a_case_without_an_expectation_is_judged_by_its_goal(world: World) -> No
     assert ran.code == 1
     found = {c["cell"]: c["cases"][0]["verdict"] for c in document(world)["run"]["cells"]}
     assert found == {CONTROL: "fail", FIXED: "pass"}
+
+
+def test_a_request_that_only_some_trees_know_holds_in_those(world: World) -> None:
+    fragment = world.root / "kconfigs/guest.config"
+    text = fragment.read_text()
+    assert world.command(commands.build, cell=[FIXED], no_control=True).code == 0
+    made = world.made()
+    # This tree has none of it: nothing changes, and nothing is a typo.
+    fragment.write_text(f"{text}# if known: CONFIG_OF_ANOTHER_KERNEL=y\n")
+    ran = world.command(commands.build, cell=[FIXED], no_control=True)
+    assert ran.code == 0 and world.made() == made, ran.text
+    fragment.write_text(text.replace("CONFIG_64BIT=y", "# if known: # CONFIG_64BIT is not set"))
+    ran = world.command(commands.build, cell=[FIXED], no_control=True)
+    assert ran.code == 0 and "config toy-fix: made (changed: requests)" in ran.text, ran.text

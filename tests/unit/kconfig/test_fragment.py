@@ -28,6 +28,18 @@ def test_a_line_that_means_nothing_is_refused_with_its_place(line: str) -> None:
     assert caught.value.where == f"x.config:{1 + line.count(chr(10))}"
 
 
+def test_what_only_some_trees_know_is_a_comment_to_others() -> None:
+    text = "# if known: CONFIG_A=y\n#if known:   # CONFIG_B is not set\nCONFIG_C=m\n# if known, then not\n"
+    found = parse_fragment(text, "f")
+    assert [(e.symbol, e.value, e.if_known) for e in found] == [
+        ("A", "y", True),
+        ("B", "n", True),
+        ("C", "m", False),
+    ]
+    with pytest.raises(UserError, match="not a configuration line: 'A=y'"):
+        parse_fragment("# if known: A=y\n", "f")
+
+
 def test_a_symbol_asked_twice_in_one_fragment_is_refused_with_both_places() -> None:
     with pytest.raises(UserError, match="A is set twice") as caught:
         parse_fragment("CONFIG_A=y\n# CONFIG_A is not set\n", "x.config")
