@@ -154,8 +154,8 @@ def fetch(
     A missing commit or a wrong digest is an error even so, and so is an unreachable server with ``head``.
     Raise UserError for a request that cannot be met, InfraError for failures of network, apt and disk.
     """
-    if head and spec.kind != "git":
-        raise UserError(f"tree {spec.name} has no moving head: it is not from git", where="--head")
+    if head and not (spec.kind == "git" or (spec.kind == "debian" and not spec.version)):
+        raise UserError(f"tree {spec.name} has no moving head: it is pinned", where="--head")
     try:
         return _fetch_own(spec, cache, screen, head=head).named(spec.name)
     except Unreachable as e:
@@ -175,7 +175,7 @@ def _fetch_own(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = Fals
         case GitOrigin() as origin:
             return git.fetch(origin, cache, screen, head=head)
         case DebianOrigin() as origin:
-            return debian.fetch(origin, cache, screen)
+            return debian.fetch(origin, cache, screen, head=head)
         case TarballOrigin() as origin:
             return tarball.fetch(origin, cache, screen)
         case FolderOrigin() as origin:
@@ -190,8 +190,6 @@ def tip(spec: TreeSpec, *, head: bool = False) -> str:
     match spec.origin:
         case GitOrigin() as origin:
             return git.tip(origin, head=head)
-        case _ if head:
-            raise UserError(f"tree {spec.name} has no moving head: it is not from git", where="--head")
         case _:
             return ""
 

@@ -26,6 +26,8 @@ from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen, Step
 
 _APT_LIMIT_S = 1800.0
+# A metapackage: it depends on the package of the newest kernel in its suite.
+_NEWEST = "linux-source"
 _MEMBER = re.compile(r"^(?:\./)?usr/src/linux-source-[^/]+\.tar\.(?:xz|bz2|gz)$")
 
 # The file given with ``-c`` is read after the machine's own, and clears the settings that must not hold here.
@@ -115,15 +117,19 @@ def locate(origin: DebianOrigin, cache: Path, warn: tree.Warn | None = None) -> 
     return tree.known(cache, answer.get("identity", ""), warn) if answer else None
 
 
-def fetch(origin: DebianOrigin, cache: Path, screen: Screen) -> Tree:
-    """Download, verify and unpack the package. Raise InfraError if apt cannot get or verify it."""
+def fetch(origin: DebianOrigin, cache: Path, screen: Screen, *, head: bool = False) -> Tree:
+    """Download, verify and unpack the package. Raise InfraError if apt cannot get or verify it.
+
+    Without a version it is the newest one when it is fetched for the first time, and with ``head`` now.
+    """
     request = _request(origin)
     lock_file = cache / "locks" / f"deb-{digest_of(request)[:16]}"
     with lock(lock_file, waiting=screen.say):
-        if here := locate(origin, cache):
+        if not head and (here := locate(origin, cache)):
             return here
-        deb, facts = _kept(origin, cache) or _download(origin, cache, screen)
-        identity = f"deb:{origin.package}={origin.version}:{facts['sha256']}"
+        kept = _kept(origin, cache) if origin.version else None
+        deb, facts = kept or _download(origin, cache, screen)
+        identity = f"deb:{origin.package}={facts['version']}:{facts['sha256']}"
         made = tree.known(cache, identity)
         if made is None:
             provenance = {"source": "debian-package", **facts}
@@ -160,7 +166,8 @@ def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, 
         what = "this machine's apt sources name no Debian archive over http(s)"
         raise InfraError(what, where=origin.describe(), hint=hint)
     failures: list[str] = []
-    with screen.step(f"fetch {origin.package} {origin.version}") as step:
+    name = f"{origin.package} {origin.version}".rstrip()
+    with screen.step(f"fetch {name}") as step:
         for suite, uri in candidates:
             with store.Store(cache).scratch("apt-") as root:
                 try:
@@ -172,7 +179,7 @@ def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, 
                     continue
                 facts = {
                     "package": origin.package,
-                    "version": origin.version,
+                    "version": origin.version or _version_of(deb),
                     "sha256": digest_file(deb),
                     "suite": suite,
                     "verified-by": str(origin.keyring),
@@ -181,13 +188,27 @@ def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, 
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 deb.replace(kept)
                 write_atomically(kept.with_name(kept.name + ".json"), json.dumps(facts, indent=1))
-                step.finish(f"{kept.stat().st_size >> 20} MiB, signature verified")
+                step.finish(f"{facts['version']}, {kept.stat().st_size >> 20} MiB, signature verified")
                 return kept, facts
         step.finish("failed")
     raise InfraError(
-        f"apt could not fetch and verify {origin.package} {origin.version}",
+        f"apt could not fetch and verify {name}",
         where=origin.describe(), detail="\n".join(failures), hint=hint,
     )  # fmt: skip
+
+
+def _newest(root: Path) -> str:
+    """Return the package that Debian's metapackage of kernel sources depends on."""
+    shown = process.run(
+        ["apt-cache", "-c", str(root / "apt.conf"), "--no-all-versions", "show", _NEWEST], timeout_s=60
+    ).text
+    if found := re.search(r"^Depends:.*?\b(linux-source-[0-9][\w.+-]*)", shown, re.MULTILINE):
+        return found[1]
+    raise InfraError(f"the metapackage {_NEWEST} names no package of sources", detail=shown[-500:])
+
+
+def _version_of(deb: Path) -> str:
+    return process.run(["dpkg-deb", "--field", deb, "Version"], timeout_s=60).text.strip()
 
 
 def _first_complaint(error: InfraError) -> str:
@@ -218,7 +239,8 @@ def _apt(origin: DebianOrigin, suite: str, uri: str, root: Path, step: Step) -> 
     process.run(
         [*command, "update", "-o", "APT::Update::Error-Mode=any"], timeout_s=_APT_LIMIT_S, on_line=show
     )
-    wanted = f"{origin.package}={origin.version}"
+    package = _newest(root) if origin.package == _NEWEST else origin.package
+    wanted = f"{package}={origin.version}" if origin.version else package
     process.run([*command, "download", wanted], timeout_s=_APT_LIMIT_S, cwd=root / "download", on_line=show)
     debs = list((root / "download").glob("*.deb"))
     if len(debs) != 1:

@@ -28,13 +28,13 @@ class DebianOrigin:
     """A ``linux-source-*`` package of Debian."""
 
     package: str
-    version: str
+    version: str  # empty: the newest that the first of the suites that answers has
     suites: tuple[str, ...]  # of the archive, tried in this order
     keyring: Path  # apt verifies signatures with it
 
     def describe(self) -> str:
         """Return the package, its version and its suites in a phrase."""
-        return f"{self.package} {self.version} from {', '.join(self.suites)}"
+        return f"{self.package} {self.version or '(the newest)'} from {', '.join(self.suites)}"
 
 
 @dataclass(frozen=True)

@@ -117,9 +117,9 @@ class TreeSpec(BaseModel):
             return TarballOrigin(self.tarball, self.sha256)
         if self.path is not None:
             return FolderOrigin(self.name, self.path)
-        if self.debian_package and self.version and self.suites and self.keyring:
-            return DebianOrigin(self.debian_package, self.version, self.suites, self.keyring)
-        raise ValueError("debian-package needs version, suites and keyring")
+        if self.debian_package and self.suites and self.keyring:
+            return DebianOrigin(self.debian_package, self.version or "", self.suites, self.keyring)
+        raise ValueError("debian-package needs suites and keyring")
 
     def describe(self) -> str:
         """Return the address and the pin in a phrase."""
