@@ -1,7 +1,8 @@
 """``python -m tests.faults [GROUP | GROUP/NAME ...]``: inject faults, print what came of each.
 
 Patterns with * work. ``--list`` names them; ``--keep FOLDER`` leaves there what the runs left, logs included;
-``--corpus`` puts the consoles of the kernel's faults into tests/corpus/console (see README there).
+``--corpus`` puts the consoles of the kernel's faults into tests/corpus/console (see README there);
+``--tree NAME`` seeds the kernel's faults into that declared tree, as far as its code is alike.
 The exit status is 1 where any was not reported as it must be, lost a result, or left something behind.
 """
 
@@ -17,9 +18,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from kmodpipe import source
+from kmodpipe.cache.place import cache_folder
+from kmodpipe.pipeline import config
+from kmodpipe.util.screen import Screen
 from tests import faults
-from tests.faults import Injection, Outcome, Row, forgery, kernel
+from tests.faults import REPO, Injection, Outcome, Row, forgery, kernel
 from tests.faults.groups import INJECTIONS
+from tests.faults.kernel.port import ported
 
 
 def chosen(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
@@ -27,10 +33,31 @@ def chosen(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
     return [n for n in names if not patterns or any(fnmatch(n, p) or n.startswith(f"{p}/") for p in patterns)]
 
 
-def kernel_rows(seeded: Sequence[kernel.Fault], folder: Path, *, corpus: bool = False) -> list[Row]:
+def kernel_rows(
+    seeded: Sequence[kernel.Fault], folder: Path, *, corpus: bool = False, tree: str = ""
+) -> list[Row]:
     if not seeded:
         return []
-    ran = kernel.run_faults(seeded, folder)
+    if tree:
+        seeded, homeless = ported(seeded, _path_of(tree), folder / "ported")
+        rest = [
+            Row("kernel", str(one), one.fault, Outcome("no place in this tree", 0, "")) for one in homeless
+        ]
+        return [*_seeded_rows(seeded, folder, tree=tree), *rest]
+    return _seeded_rows(seeded, folder, corpus=corpus)
+
+
+def _path_of(tree: str) -> Path:
+    """Where the declared tree is, fetched if it was not."""
+    project = config.load(REPO)
+    spec = source.resolve(tree, project.trees)
+    return source.fetch(spec, project.trees, cache_folder(), Screen()).path
+
+
+def _seeded_rows(
+    seeded: Sequence[kernel.Fault], folder: Path, *, corpus: bool = False, tree: str = ""
+) -> list[Row]:
+    ran = kernel.run_faults(seeded, folder, tree=tree)
     if ran.code != 1:
         broken = Outcome(ran.said.strip()[-400:], ran.code, "", ("the run of the seeded faults broke",))
         return [Row("kernel", "*", "all of them", broken)]
@@ -66,6 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--corpus", action="store_true")
+    parser.add_argument("--tree", default="")
     asked = parser.parse_args(arguments)
     screen = Console(width=None if sys.stdout.isatty() else 200)
     seeded = {f"kernel/{one}": one for one in kernel.load()}
@@ -77,7 +105,8 @@ def main(arguments: Sequence[str]) -> int:
         return 0 if names else 2
     with tempfile.TemporaryDirectory(prefix="kmodpipe-faults-") as made:
         folder = asked.keep.absolute() if asked.keep else Path(made)
-        rows = kernel_rows([seeded[n] for n in names if n in seeded], folder / "kernel", corpus=asked.corpus)
+        wanted = [seeded[n] for n in names if n in seeded]
+        rows = kernel_rows(wanted, folder / "kernel", corpus=asked.corpus, tree=asked.tree)
         rows += forgery_rows([n for n in names if n in lies], folder / "forgery")
         for name in (n for n in names if n in injected):
             screen.print(f"· {name}", markup=False, highlight=False)

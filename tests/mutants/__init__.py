@@ -131,9 +131,13 @@ def named_cases(mutants: Iterable[Mutant]) -> list[str]:
     return sorted({catch.case for mutant in mutants for catch in mutant.caught})
 
 
-def invoke_test(series: Iterable[str], cells: Iterable[str], cases: Iterable[str], out: Path) -> Ran:
+def invoke_test(
+    series: Iterable[str], cells: Iterable[str], cases: Iterable[str], out: Path, *, tree: str = ""
+) -> Ran:
     """``invoke test`` with these series, cells and cases, in a process of its own."""
-    chosen = (("--series", series), ("--cell", cells), ("--case", cases))
+    chosen = (
+        ("--series", series), ("--cell", cells), ("--case", cases), ("--tree", [tree] if tree else []),
+    )  # fmt: skip
     argv = [word for flag, names in chosen for name in names for word in (flag, name)]
     done = subprocess.run(
         [sys.executable, "-m", "invoke", "test", *argv, "--out", str(out)],

@@ -47,15 +47,18 @@ class Fault(BaseModel):
     title: str
     guests: int
     by: str = CHARGED
+    # The shipped series that it is put on, or "": it is a series of its own (port.py).
     series: str
     choice: str
+    # Of its patch.
+    folder: Path = HERE
 
     def __str__(self) -> str:
         return f"{self.name}.{self.flavour}"
 
     @property
     def patch(self) -> Path:
-        return HERE / f"{self.name}.patch"
+        return self.folder / f"{self.name}.patch"
 
     def places(self) -> set[str]:
         """The lines that the fault consists of, as ``file:line`` of the patched tree."""
@@ -78,6 +81,8 @@ class Fault(BaseModel):
 
     def make_series(self, folder: Path) -> Path:
         """A copy of the shipped series below ``folder``, with the fault as its last patch."""
+        if not self.series:
+            return self.folder
         return one_patch_more(self.series, self.patch, folder / self.name)
 
 
@@ -87,10 +92,10 @@ def load() -> tuple[Fault, ...]:
     return tuple(Fault.model_validate(one | common) for one in table["fault"])
 
 
-def run_faults(faults: Sequence[Fault], folder: Path) -> Ran:
-    """All these faults in one run."""
+def run_faults(faults: Sequence[Fault], folder: Path, *, tree: str = "") -> Ran:
+    """All these faults in one run, on the default tree or another."""
     made = dict.fromkeys(str(fault.make_series(folder / "series")) for fault in faults)
-    return _test(faults, made, [fault.cell_id() for fault in faults], folder / "out")
+    return _test(faults, made, [fault.cell_id() for fault in faults], folder / "out", tree)
 
 
 def run_sound(faults: Sequence[Fault], folder: Path) -> Ran:
@@ -99,10 +104,12 @@ def run_sound(faults: Sequence[Fault], folder: Path) -> Ran:
     return _test(faults, dict.fromkeys(fault.series for fault in faults), cells, folder / "out")
 
 
-def _test(faults: Sequence[Fault], series: Iterable[str], cells: Iterable[str], out: Path) -> Ran:
+def _test(
+    faults: Sequence[Fault], series: Iterable[str], cells: Iterable[str], out: Path, tree: str = ""
+) -> Ran:
     cases = [str(HERE / f"{case}.sh") for case in CASES]
     cases += sorted({fault.by for fault in faults} - set(CASES))
-    return invoke_test(series, cells, cases, out)
+    return invoke_test(series, cells, cases, out, tree=tree)
 
 
 # -- what came of it ----------------------------------------------------------------------------------

@@ -170,12 +170,18 @@ def _two_runs(scene: Scene) -> Outcome:
     )  # fmt: skip
 
 
-@fault("clean-beside-run", "invoke clean, and invoke clean --all, while a test runs")
+@fault(
+    "clean-beside-run", "invoke clean, and invoke clean --all, while a test runs; also from another checkout"
+)
 def _clean_beside_run(scene: Scene) -> Outcome:
     play = toys(scene, waits=True)
     running = play.start(*COMMAND)
     wait_for(lambda: reached(play, "boot"))
-    cleaning = [play.start("clean", *more) for more in ((), ("--all",))]
+    elsewhere, shared = toys(scene, "another"), {"KMODPIPE_CACHE": str(scene.cache)}
+    cleaning = [
+        *(play.start("clean", *more) for more in ((), ("--all",))),
+        *(elsewhere.start("clean", *more, **shared) for more in ((), ("--all",))),
+    ]
     refused = [ended(child, 60) for child in cleaning]
     play.let_go()
     found = [problem for done in refused for problem in problems(done, 3)]
