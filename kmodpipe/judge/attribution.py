@@ -77,6 +77,8 @@ class BootEvidence:
     left: tuple[int, ...]
     # The guest's number in its cell.
     guest: int = 0
+    # What the kernel said of the module that it refused.
+    refusal: tuple[str, ...] = ()
 
 
 # -- attribution --------------------------------------------------------------------------------------
@@ -106,7 +108,9 @@ class _Attribution:
         if difference := _other_build(records, self.cell.packed):
             return self.give_up(self.boot.left, infra=difference)
         if not self.records:
-            prevented = _refusal(records) or self.ending or "the guest ended before its first case"
+            prevented = (
+                _refusal(records, self.boot.refusal) or self.ending or "the guest ended before its first case"
+            )
             return self.give_up(self.boot.left, infra=self.infra, prevented=prevented)
         settled = self.judge_batch()
         if self.end is GuestEnd.DONE:
@@ -196,13 +200,19 @@ def _checked(index: int, record: CaseRecord, packed: Packed) -> CaseRecord:
     return replace(record, problems=(*record.problems, text))
 
 
-def _refusal(records: Iterable[Record]) -> str:
-    """Return which module the kernel refused and why; empty if it refused none."""
+def refused_module(records: Iterable[Record]) -> str:
+    """Return the name of the module that the kernel refused; empty if it refused none."""
+    return next((r.fields.get("name", "?") for r in records if r.type == "refused"), "")
+
+
+def _refusal(records: Iterable[Record], said: Sequence[str]) -> str:
+    """Return which module the kernel refused and why, with what it said; empty if it refused none."""
     refused = next((r for r in records if r.type == "refused"), None)
     if refused is None:
         return ""
     name, errno = refused.fields.get("name", "?"), refused.fields.get("errno", "?")
-    return f"the kernel refused the module {name}: {errno}"
+    quoted = f" ({'; '.join(said)})" if said else ""
+    return f"the kernel refused the module {name}: {errno}{quoted}"
 
 
 def _other_build(records: Sequence[Record], packed: Packed) -> str:
@@ -352,4 +362,4 @@ def _unseen(boot: BootRecord, index: int) -> str:
     return f"{cut_to - cut_from} bytes were cut out of the console, as there was too much of it"
 
 
-__all__ = ["BootEvidence", "CellUnderTest", "Packed", "attribute"]
+__all__ = ["BootEvidence", "CellUnderTest", "Packed", "attribute", "refused_module"]

@@ -18,13 +18,14 @@ from pathlib import Path
 
 from kmodpipe.judge import attempts
 from kmodpipe.judge.attempts import RetryPolicy
-from kmodpipe.judge.attribution import BootEvidence, CellUnderTest, Packed, attribute
+from kmodpipe.judge.attribution import BootEvidence, CellUnderTest, Packed, attribute, refused_module
 from kmodpipe.judge.cases import Case, CellContext
 from kmodpipe.judge.verdict import CaseEvidence, judge
 from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.logs import kernel_log
 from kmodpipe.logs.case_record import case_records
 from kmodpipe.logs.known_benign import KnownBenign
+from kmodpipe.logs.module_lines import about_module
 from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.pipeline import soak
 from kmodpipe.pipeline.soak import GuestSlots, LogRetention, Progress
@@ -192,8 +193,12 @@ class Execution:
     def _one_guest(self, number: int, batch: Sequence[int], left: Sequence[int]) -> Mapping[int, CaseResult]:
         """Boot once; record and return the results that this settled, by index of the case."""
         boot = self._boot(number, batch)
-        reports = kernel_log.parse_file(boot.record.console_path)
-        evidence = BootEvidence(boot.record, reports, tuple(batch), tuple(left), number)
+        console = boot.record.console_path
+        refused = refused_module(boot.record.records)
+        evidence = BootEvidence(
+            boot.record, kernel_log.parse_file(console), tuple(batch), tuple(left), number,
+            about_module(console, refused) if refused else (),
+        )  # fmt: skip
         settled = attribute(evidence, self._cell)
         records = boot.record.records
         # There may be thousands of guests: what they sent is dropped as soon as it is judged.

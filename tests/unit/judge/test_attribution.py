@@ -165,6 +165,8 @@ def test_a_module_that_the_kernel_refuses_fails_every_case_that_is_left() -> Non
     settled = attribute(boot(HELLO, refused), CELL)
     assert words(settled) == {0: "fail", 1: "fail", 2: "fail"}
     assert settled[0].message == "could not begin: the kernel refused the module toy: ENOEXEC"
+    said = replace(boot(HELLO, refused), refusal=("toy: Unknown symbol a (err -2)", "toy: b"))
+    assert attribute(said, CELL)[0].message.endswith(": ENOEXEC (toy: Unknown symbol a (err -2); toy: b)")
 
 
 def test_a_kernel_that_never_came_to_a_case_fails_them() -> None:
