@@ -129,6 +129,11 @@ class BuildOptions(SourceOptions):
         False, "the series after each of its patches as well, as NAME@1, NAME@2 …", EVERYWHERE
     )
     matrix: str = option("", "the matrix file, if not the one of pyproject.toml", EVERYWHERE, path=True)
+    config: tuple[str, ...] = option(
+        (),
+        "a symbol for every cell, SYMBOL=y, over what the fragments say; or a fragment's path; repeatable",
+        EVERYWHERE,
+    )
     module: str = option(
         "", "the module folder under test, if the series does not name it", EVERYWHERE, of=Values.MODULE
     )

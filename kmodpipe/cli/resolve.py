@@ -66,6 +66,7 @@ def resolve(
         raise UserError(f"two variants with one name: {', '.join(doubled)}")
     with _declared("matrix", project, given.matrix):
         matrix = kconfig.load_matrix(Path(given.matrix).absolute() if given.matrix else project.matrix)
+    matrix = matrix.asking(entry for one in given.config for entry in kconfig.requests_of(one))
     choice = choose_cells(matrix, variants, given.flavour, given.cell)
     choice = _with_controls(choice, matrix, given) if compared else choice
     known = [name for name in given.case if not _is_script(name)]

@@ -7,7 +7,16 @@ The tree's own ``conf``, run in the container, makes the final configuration; no
 
 from __future__ import annotations
 
-from kmodpipe.kconfig.fragment import Mismatch, SymbolRequest, digest, merge, parse_config, render, verify
+from kmodpipe.kconfig.fragment import (
+    Mismatch,
+    SymbolRequest,
+    digest,
+    merge,
+    parse_config,
+    render,
+    requests_of,
+    verify,
+)  # fmt: skip
 from kmodpipe.kconfig.legality import explain, illegal, why_not
 from kmodpipe.kconfig.matrix import (
     MEMORY_MIB,
@@ -28,6 +37,6 @@ __all__ = [
     "MEMORY_MIB", "Cell", "Definition", "Expr", "Flavour", "Index", "Matrix", "Mismatch", "Place",
     "Selection", "SymbolRequest", "Undefined", "Variant", "alike", "defined_symbols", "digest", "expand",
     "explain", "flavours_of", "illegal", "index_symbols", "is_code", "load_matrix", "merge", "nearest",
-    "owned_symbols", "parse_config", "readers", "render", "undefined", "undefined_references",
+    "owned_symbols", "parse_config", "readers", "render", "requests_of", "undefined", "undefined_references",
     "verify", "why_not",
 ]  # fmt: skip

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from kmodpipe.util import document, paths
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError
 
 _SET = re.compile(r"CONFIG_(\w+)=(.*)")
 _UNSET = re.compile(r"# CONFIG_(\w+) is not set")
+_OPTION = re.compile(r"(?:CONFIG_)?(\w+)=(.+)", re.ASCII)
 # A comment to the kernel's own tools, a request to us.
 _IF_KNOWN = re.compile(r"#\s*if known:\s*(.*)")
 
@@ -85,6 +88,23 @@ def parse_fragment(text: str, name: str) -> tuple[SymbolRequest, ...]:
             )
         requests[entry.symbol] = entry
     return tuple(requests.values())
+
+
+def requests_of(option: str) -> tuple[SymbolRequest, ...]:
+    """Return the requests of one ``--config``: SYMBOL=VALUE, with or without CONFIG_, or a fragment's path.
+
+    Raise UserError for a file that cannot be read, and as `parse_fragment` does.
+    """
+    if match := _OPTION.fullmatch(option):
+        return (SymbolRequest(match[1], match[2], f"--config {option}"),)
+    path = Path(option)
+    hint = '--config takes SYMBOL=y (m, n, a number, a "string"), or a file with such lines'
+    if not paths.is_file(path):
+        what = "is not a file" if paths.exists(path) else "is neither SYMBOL=VALUE nor a file"
+        raise UserError(f"{option!r} {what}", where="--config", hint=hint)
+    with document.given("the fragment", option):
+        text = document.read_text(path, most=document.MIB)
+    return parse_fragment(text, option)
 
 
 def merge(layers: Iterable[Iterable[SymbolRequest]]) -> dict[str, SymbolRequest]:

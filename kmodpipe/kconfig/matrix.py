@@ -141,6 +141,26 @@ class Matrix:
         """Return what is requested for every cell of a flavour, by symbol; the axes are left out."""
         return merge([self.common, flavour.requested])
 
+    def asking(self, requests: Iterable[SymbolRequest]) -> Matrix:
+        """Return the matrix with these requests for every cell, over those of fragments and flavours.
+
+        Raise UserError for the symbol of an axis.
+        """
+        layer = merge([requests])
+        for name, axis in self.axes.items():
+            if entry := layer.get(axis.symbol):
+                raise UserError(
+                    f"{axis.symbol} is the axis {name} of the matrix",
+                    where=entry.origin,
+                    hint=f"choose its cells: --cell '*.{name}={entry.value}*'",
+                )
+        flavours = {
+            name: replace(one, requested=tuple(e for e in one.requested if e.symbol not in layer))
+            for name, one in self.flavours.items()
+        }
+        common = tuple(merge([self.common, layer.values()]).values())
+        return replace(self, common=common, flavours=flavours)
+
     @property
     def conditional(self) -> tuple[SymbolRequest, ...]:
         """The requests that hold only in trees which define their symbol."""

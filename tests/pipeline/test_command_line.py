@@ -233,3 +233,21 @@ def test_a_request_that_only_some_trees_know_holds_in_those(world: World) -> Non
     fragment.write_text(text.replace("CONFIG_64BIT=y", "# if known: # CONFIG_64BIT is not set"))
     ran = world.command(commands.build, cell=[FIXED], no_control=True)
     assert ran.code == 0 and "config toy-fix: made (changed: requests)" in ran.text, ran.text
+
+
+def test_a_symbol_for_every_cell_goes_over_what_the_fragments_say(world: World) -> None:
+    more = {"cell": [FIXED], "no_control": True}
+    assert world.command(commands.build, **more).code == 0
+    ran = world.command(commands.build, config=["64BIT=n"], **more)
+    assert ran.code == 0 and "config toy-fix: made (changed: requests)" in ran.text, ran.text
+    ran = world.command(commands.test, config=["64BIT=n"], **more)
+    assert ran.code == 0, ran.text
+    known = json.loads((world.root / "out/latest/results.json").read_text())["run"]
+    assert "--config 64BIT=n" in known["properties"]["repeat-with"]
+    for config, told in (
+        ("64BITS=y", "the symbol 64BITS does not exist; did you mean 64BIT"),
+        ("TOY_FS_INDEX=y", "TOY_FS_INDEX is the axis INDEX of the matrix"),
+        ("nowhere.config", "neither SYMBOL=VALUE nor a file"),
+    ):
+        ran = world.command(commands.test, config=[config], **more)
+        assert ran.code == 2 and told in ran.text, ran.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kmodpipe import kconfig
@@ -84,3 +86,15 @@ def test_a_digest_holds_unset_and_absent_equal_and_can_leave_symbols_out() -> No
     assert base == kconfig.digest({"C": "m", "A": "y"})
     assert base != kconfig.digest({"A": "y", "C": "y"})
     assert kconfig.digest({"A": "y", "C": "y"}, without=["C"]) == kconfig.digest({"A": "y"})
+
+
+def test_an_option_is_a_symbol_or_a_fragment(tmp_path: Path) -> None:
+    one = kconfig.requests_of("CONFIG_FOO=m")[0]
+    assert (one.symbol, one.value, one.origin) == ("FOO", "m", "--config CONFIG_FOO=m")
+    assert kconfig.requests_of('NAME="a=b"')[0].value == '"a=b"'
+    path = tmp_path / "extra.config"
+    path.write_text("CONFIG_A=y\n# CONFIG_B is not set\n")
+    assert [(e.symbol, e.value) for e in kconfig.requests_of(str(path))] == [("A", "y"), ("B", "n")]
+    for wrong, told in ((str(tmp_path), "is not a file"), ("FOO", "neither SYMBOL=VALUE nor a file")):
+        with pytest.raises(UserError, match=told):
+            kconfig.requests_of(wrong)
