@@ -5,6 +5,7 @@
 #   TOOLS                      optional: host tools built from the same sources (configure.sh)
 #   OUT/bzImage vmlinux System.map base.config
 #   OUT/symbols-read files-read   what vmlinux was compiled from, as fixdep recorded it, one a line
+#   OUT/modules                the modules that this configuration has: "PATH.ko NEEDED,…", what has to be loaded before
 #   OBJ                        becomes the kit: what modules_prepare makes, and the exported symbols
 set -eu
 export PROBES="$OBJ/.probes"
@@ -45,10 +46,31 @@ sed -n 's/^file //p' .reads | { cat; sed -n 's/^file //p' .reads | xargs -r -d '
         !/^\// { print }
     ' | LC_ALL=C sort -u > "$OUT/files-read"
 
+# Older kernels write kernel/PATH.ko to modules.order, later ones PATH.ko, then PATH.o.
+: > "$OUT/modules"
+if [ -e modules.order ]; then
+    sed 's,^kernel/,,; s/\.o$/.ko/' modules.order | LC_ALL=C sort -u | while read -r module; do
+        objcopy -O binary --only-section=.modinfo "$module" .modinfo
+        # "depends=a,b" and "softdep=pre: c d post: e" (modinfo(8))
+        needs=$(tr '\0' '\n' < .modinfo | sed -n 's/^depends=//p; /^softdep=.*pre:/{ s/.*pre: *//; s/ *post:.*//; p; }' |
+            tr -s ' \n' ',')
+        echo "$module $needs"
+    done > "$OUT/modules"
+fi
+
+# Later kernels' modpost reads what vmlinux exports from vmlinux.o, whenever a module of the tree is made alone
+# (scripts/Makefile.modpost). Without it 6.1 lets a call to a function pass that nobody exports, and for 6.12 no symbol
+# is exported at all.
+objects=
+if [ -e vmlinux.o ] && grep -q 'wildcard vmlinux\.o' "$SRC/scripts/Makefile.modpost"; then
+    strip --strip-debug vmlinux.o
+    objects=vmlinux.o
+fi
+
 # Nothing is kept that a rule of a module's folder made, neither objects nor generated files: each cell makes its
 # own (module.sh), so that it does not depend on the configuration of the base, and none on another's.
 [ -e Module.symvers ] || cp vmlinux.symvers Module.symvers
-find . ! -type d ! -name '*.symvers' -print0 | LC_ALL=C sort -z | LC_ALL=C comm -z -13 .prepared - | xargs -0 -r rm -f
-rm -f .prepared .reads
+find . ! -type d ! -name '*.symvers' ! -path "./${objects:-.}" -print0 | LC_ALL=C sort -z | LC_ALL=C comm -z -13 .prepared - | xargs -0 -r rm -f
+rm -f .prepared .reads .modinfo
 # A folder of the source tree that is empty now: each cell's copy would make it again, and kbuild does.
 find . -depth -mindepth 1 -type d -empty -delete

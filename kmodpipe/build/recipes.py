@@ -5,7 +5,7 @@ Keys and caching are in `stages`, the order is in ``pipeline``.
 
     configuration    out/base.config out/<cell>.config                        obj/…host tools
     base             out/bzImage out/vmlinux out/System.map out/base.config   obj/…the kit   lines
-                     out/symbols-read out/files-read
+                     out/symbols-read out/files-read out/modules
     module           out/<name>.ko out/cell.config
     guest            out/…the root file system…
     toolset          out/…programs that a flavour adds to it…
@@ -34,6 +34,8 @@ _GUEST_S = 600
 # Products of a base: the symbols that vmlinux's objects read, and the files that they were compiled from.
 SYMBOLS_READ = "symbols-read"
 FILES_READ = "files-read"
+# The modules of its configuration, a line each: the path, and the names of those that it needs.
+MODULES = "modules"
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class Builder:
         recipe = _Recipe(
             "base.sh", "the kernel base", order.src, _BASE_S,
             requests={"base.config": order.config},
-            products=("bzImage", "vmlinux", "System.map", "base.config", SYMBOLS_READ, FILES_READ),
+            products=("bzImage", "vmlinux", "System.map", "base.config", SYMBOLS_READ, FILES_READ, MODULES),
             read_only={"TOOLS": order.tools},
             env=order.make,
             expected_lines=order.expected_lines,

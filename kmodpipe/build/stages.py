@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe import kconfig
+from kmodpipe.build import module_order
 from kmodpipe.build.complete import require_configurations, require_files, require_folders, require_texts
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
 from kmodpipe.build.elf import build_id, require_elf
 from kmodpipe.build.kbuild import make_flags, module_targets
 from kmodpipe.build.recipes import (
     FILES_READ,
+    MODULES,
     SYMBOLS_READ,
     BaseOrder,
     Builder,
@@ -261,8 +263,8 @@ class Stages:
 
         def check(folder: Path) -> None:
             require_files(folder, "out/vmlinux", "out/bzImage")
-            texts = ("out/System.map", "obj/Module.symvers", f"out/{SYMBOLS_READ}", f"out/{FILES_READ}")
-            require_files(folder, *texts, empty=True)
+            read = (f"out/{name}" for name in (SYMBOLS_READ, FILES_READ, MODULES))
+            require_files(folder, "out/System.map", "obj/Module.symvers", *read, empty=True)
             require_texts(folder, "out/base.config", "obj/.config")
             build_id(folder / "out" / "vmlinux")
 
@@ -278,9 +280,12 @@ class Stages:
     ) -> Stage:
         """Return the stage of one cell's module.
 
-        Its key covers every file that the series changes, documentation included: a source can include any.
+        With it come the modules of other folders that it needs. Its key covers every file that the series
+        changes, documentation included: a source can include any.
         """
-        targets = module_targets(subject.src, self.module, configured.final)
+        known = module_order.parse((base.path / "out" / MODULES).read_text("utf-8", "replace"))
+        own = module_targets(subject.src, self.module, configured.final)
+        targets = module_order.with_needed(own, known)
         order = ModuleOrder(
             name=configured.cell.id,
             src=subject.src,

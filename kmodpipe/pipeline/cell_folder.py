@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from kmodpipe.build import module_order
 from kmodpipe.build.configured import Buildable, Configured
 from kmodpipe.build.elf import kernel_build_ids
 from kmodpipe.cache.store import made_as
@@ -45,7 +46,7 @@ class GuestCopies:
         """Return the files that a cell's guests boot, after copying those that are not there yet."""
         base, module, flavour = built.base, built.module, built.cell.flavour
         kernel_id, module_ids = kernel_build_ids(base, module)
-        modules = tuple(sorted((module.path / "out").glob("*.ko")))
+        modules = module_order.in_order((module.path / "out").glob("*.ko"))
         digests = {p.stem.replace("-", "_"): made_as(p) for p in modules}
         with self._lock:
             kernel = _copy(base.path / "out" / "bzImage", self._shared / f"bzImage-{base.key[:12]}")

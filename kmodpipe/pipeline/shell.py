@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import assert_never
 
+from kmodpipe.build import module_order
 from kmodpipe.build.configured import RuledOut
 from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, GuestParts, StageMaker
 from kmodpipe.pipeline.cell_run import cmdline
@@ -44,7 +45,7 @@ def _boot(workspace: Workspace, built: BuiltCell, guest: GuestParts, accel: Acce
         contents = BootContents(
             nonce=secrets.token_hex(16),
             lib=workspace.spec.project.images / "guest" / "lib.sh",
-            modules=sorted((built.module.path / "out").glob("*.ko")),
+            modules=module_order.in_order((built.module.path / "out").glob("*.ko")),
             env=flavour.env,
             with_shell=True,
         )

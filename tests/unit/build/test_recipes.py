@@ -122,6 +122,15 @@ esac
 mkdir -p "$OBJ/arch/x86/boot" "$OBJ/init" "$OBJ/fs/a"
 : > "$OBJ/arch/x86/boot/bzImage"; : > "$OBJ/vmlinux"; : > "$OBJ/System.map"; : > "$OBJ/vmlinux.symvers"
 : > "$OBJ/init/main.o"; : > "$OBJ/fs/a/a.o"; : > "$OBJ/fs/a/gen.h"; : > "$OBJ/fs/made-by-a.h"
+# As older kernels name a module there, and as later ones do.
+printf 'kernel/fs/b/b-b.ko\nfs/a/a.o\n' > "$OBJ/modules.order"
+mkdir -p "$OBJ/fs/b"
+printf 'depends=b-b,zlib\0softdep=pre: crc32c nls post: late\0' > "$OBJ/info"
+gcc -c -x c /dev/null -o "$OBJ/fs/a/a.ko" && cp "$OBJ/fs/a/a.ko" "$OBJ/fs/b/b-b.ko"
+as_info='--set-section-flags .modinfo=alloc,readonly'
+objcopy --add-section ".modinfo=$OBJ/info" $as_info "$OBJ/fs/a/a.ko"
+printf 'license=GPL\0depends=\0' > "$OBJ/info"
+objcopy --add-section ".modinfo=$OBJ/info" $as_info "$OBJ/fs/b/b-b.ko"
 cat > "$OBJ/init/.main.o.cmd" <<END
 cmd_init/main.o := gcc -DKBUILD -c -o init/main.o $SRC/init/main.c
 
@@ -172,3 +181,21 @@ def test_a_base_records_what_vmlinux_was_compiled_from_and_no_module(base: Path)
         "Documentation/kp.h", "fs/a/real.h", "include/generated/autoconf.h", "init/../Documentation/kp.h",
         "init/link.h", "init/main.c",
     ]  # fmt: skip
+
+
+def test_a_base_records_what_its_modules_need(base: Path) -> None:
+    assert (base / "out/modules").read_text() == "fs/a/a.ko b-b,zlib,crc32c,nls,\nfs/b/b-b.ko ,\n"
+
+
+def test_a_kit_keeps_what_modpost_reads_of_vmlinux(tmp_path: Path) -> None:
+    keeps = {}
+    for name, modpost in {
+        "old": "vmlinux.symvers",
+        "new": "vmlinux.o-if-present := $(wildcard vmlinux.o)",
+    }.items():
+        root = tmp_path / name
+        put(root / "ask/base.config", "CONFIG_A=m\n")
+        put(root / "src/scripts/Makefile.modpost", modpost)
+        recipe(root, "base.sh", f'{MAKE_BASE}gcc -g -c -x c /dev/null -o "$OBJ/vmlinux.o"\n')
+        keeps[name] = (root / "obj/vmlinux.o").exists()
+    assert keeps == {"old": False, "new": True}

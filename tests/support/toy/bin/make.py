@@ -62,7 +62,6 @@ def base(src: Path, obj: Path) -> None:
     (obj / "arch/x86/boot/bzImage").write_text(f"toy kernel {identity}\n")
     (obj / "System.map").write_text("")
     (obj / "Module.symvers").write_text("")
-    (obj / "modules.order").write_text("fs/toy/toy.ko\n")
 
 
 def module(src: Path, obj: Path, target: str) -> bool:

@@ -1,0 +1,98 @@
+"""Which modules a module needs, and in which order they are loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+from elftools.common.exceptions import ELFError
+from elftools.elf.elffile import ELFFile
+
+from kmodpipe.build.elf import DAMAGE
+from kmodpipe.util.errors import InfraError, KernelFailure
+
+# A line of `parse`; anything else in the file is not ours.
+_LINE = re.compile(r"((?:[\w+-][\w.+-]*/)*[\w+-][\w.+-]*\.ko) ([\w,-]*)", re.ASCII)
+# A module's information is some hundred bytes; with a parameter's description each, some thousand.
+_INFO_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Known:
+    """A module that a kernel's configuration has."""
+
+    target: str  # for make: fs/fuse/fuse.ko
+    needs: tuple[str, ...]  # names of modules: those of ``depends`` and of soft dependencies before it
+
+
+def name_of(target: str | Path) -> str:
+    """Return a module's name as the kernel has it: that of its file, with _ for -."""
+    return Path(target).stem.replace("-", "_")
+
+
+def parse(text: str) -> Mapping[str, Known]:
+    """Return the modules of a base by name, from its file ``modules`` (images/builder/base.sh)."""
+    found = {}
+    for line in text.splitlines():
+        if match := _LINE.fullmatch(line):
+            names = (name.replace("-", "_") for name in match[2].split(",") if name)
+            found[name_of(match[1])] = Known(match[1], tuple(names))
+    return found
+
+
+def with_needed(targets: Sequence[str], known: Mapping[str, Known]) -> tuple[str, ...]:
+    """Return the targets and, behind them, those of all modules that they need."""
+    found = dict.fromkeys(targets)
+    left = [name_of(target) for target in targets]
+    while left:
+        for name in known[left[0]].needs if left[0] in known else ():
+            if name in known and known[name].target not in found:
+                found[known[name].target] = None
+                left.append(name)
+        left.pop(0)
+    return tuple(found)
+
+
+def in_order(modules: Iterable[Path]) -> tuple[Path, ...]:
+    """Return built modules in an order in which they can be loaded: each after those that it needs.
+
+    Among modules that do not need one another, the order is that of their names. Raises KernelFailure for
+    modules that need each other, and InfraError for a file that is no module.
+    """
+    by_name = {name_of(path): path for path in sorted(modules)}
+    graph = {name: [n for n in needs_of(path) if n in by_name] for name, path in by_name.items()}
+    sorter = TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except CycleError as e:
+        raise KernelFailure(f"modules need each other: {' → '.join(e.args[1])}") from None
+    found: list[Path] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        found += [by_name[name] for name in ready]
+        sorter.done(*ready)
+    return tuple(found)
+
+
+def needs_of(module: Path) -> tuple[str, ...]:
+    """Return the names of the modules that a built one needs, by soft dependencies (modinfo(8)) as well.
+
+    Raises InfraError if the file is not ELF.
+    """
+    try:
+        with module.open("rb") as f:
+            section = ELFFile(f).get_section_by_name(".modinfo")
+            fields = bytes(section.data()[:_INFO_BYTES]).split(b"\0") if section else []
+    except (ELFError, OSError, *DAMAGE) as e:
+        raise InfraError(f"not a readable module: {str(e) or type(e).__name__}", where=str(module)) from e
+    names: list[str] = []
+    for field in fields:
+        key, _, value = field.decode("ascii", "replace").partition("=")
+        if key == "depends":
+            names += value.split(",")
+        elif key == "softdep" and "pre:" in value:
+            names += value.partition("pre:")[2].partition("post:")[0].split()
+    return tuple(dict.fromkeys(name.strip().replace("-", "_") for name in names if name.strip()))

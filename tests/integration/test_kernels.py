@@ -1,0 +1,63 @@
+"""Other kernels than the one that the shipped series is for: a base, a module, a boot each.
+
+They take minutes to compile: ``pytest -m kernels``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import pytest
+
+from kmodpipe import source
+from kmodpipe.cache.place import cache_folder
+from kmodpipe.pipeline import config
+from kmodpipe.util.screen import Screen
+from tests.integration.conftest import require_machinery
+from tests.integration.test_pipeline import REPO, invoke
+
+pytestmark = [pytest.mark.integration, pytest.mark.kernels, pytest.mark.timeout(2400)]
+
+TREES = ("debian-6.1", "debian-6.12", "debian-sid")
+CONTROL = "unpatched.INDEX=y.NOUUID=n"
+# Every kernel has this function, and none exports it (fs/sync.c).
+UNEXPORTED = """
+void ksys_sync(void);
+void ovl_sync_all(void);
+
+void ovl_sync_all(void)
+{
+	ksys_sync();
+}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machinery() -> None:
+    require_machinery()
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_a_module_of_it_is_built_loaded_and_judged(tree: str, tmp_path: Path) -> None:
+    cases = ("remount-on-to-on", "remount-on-to-off", "uuid-remount-index-on", "two-fs-on-upper")
+    argv = [word for case in cases for word in ("--case", case)]
+    ran = invoke(tmp_path, "test", "--tree", tree, "--cell", CONTROL, *argv)
+    assert ran.code == 0, ran.text
+    assert {ran.case(CONTROL, case)["verdict"] for case in cases} == {"pass"}
+    assert "unresolved" not in (ran.latest / CONTROL / "build.log").read_text()
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_a_call_to_what_nobody_exports_does_not_build(tree: str, tmp_path: Path) -> None:
+    project = config.load(REPO)
+    found = source.fetch(source.resolve(tree, project.trees), project.trees, cache_folder(), Screen())
+    name = "fs/overlayfs/super.c"
+    before = (found.path / name).read_text().splitlines(keepends=True)
+    after = [*before, *UNEXPORTED.splitlines(keepends=True)]
+    patch = tmp_path / "unexported.diff"
+    patch.write_text("".join(difflib.unified_diff(before, after, f"a/{name}", f"b/{name}")))
+    cell = "unexported.INDEX=y.NOUUID=n"
+    ran = invoke(tmp_path / "out", "build", "--tree", tree, "--series", str(patch), "--cell", cell)
+    assert ran.code == 1, ran.text
+    assert '"ksys_sync"' in ran.text and "undefined" in ran.text
