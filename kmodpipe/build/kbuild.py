@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from kmodpipe.util import paths
@@ -16,7 +16,7 @@ _HERE = "-fdebug-prefix-map=$(SRC)/= -fdebug-prefix-map=$(OBJ)=."
 # uses with CONFIG_DEBUG_INFO_REDUCED.
 _LINES = "-g -gdwarf-4 -femit-struct-debug-baseonly -fno-var-tracking"
 _PLAIN_OBJECT = re.compile(r"[\w+.-]+(?:/[\w+.-]+)*\.o", re.ASCII)
-_OBJECTS = re.compile(r"^obj-\$\(CONFIG_(\w+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
+_OBJECTS = re.compile(r"^[ \t]*obj-\$\(CONFIG_(\w+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
 
 
 def make_flags(config: Mapping[str, str]) -> dict[str, str]:
@@ -35,12 +35,19 @@ def make_flags(config: Mapping[str, str]) -> dict[str, str]:
     return {"MAKEFLAGS": lines}
 
 
-def module_targets(src: Path, folder: str, config: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the modules that the folder's Makefile makes under ``config``, as make targets (``fs/x/x.ko``).
+def module_targets(
+    src: Path, folder: str, config: Mapping[str, str], built: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return the modules that are made in the folder under ``config``, as make targets (``fs/x/x.ko``).
 
-    Raises UserError if there is none: the module under test is then built in, or off.
+    The folder's Makefile names most; others it names by expressions of make, or they are in folders below.
+    Those are known from ``built``, the modules that kbuild made for the base. Raises UserError if there is
+    none: the module under test is then built in, or off.
     """
-    makefile = src / folder / "Makefile"
+    # kbuild reads a Kbuild file rather than the Makefile beside it (Documentation/kbuild/modules.rst).
+    makefile = src / folder / "Kbuild"
+    if not makefile.is_file():
+        makefile = src / folder / "Makefile"
     try:
         text = makefile.read_text("utf-8", "replace").replace("\\\n", " ")
     except OSError as e:
@@ -57,6 +64,7 @@ def module_targets(src: Path, folder: str, config: Mapping[str, str]) -> tuple[s
                 symbols[symbol] = config.get(symbol, "n")
                 values.setdefault(f"{folder}/{name[:-2]}.ko", set()).add(symbols[symbol])
     targets = tuple(target for target, found in values.items() if "m" in found and "y" not in found)
+    targets += tuple(t for t in sorted(built) if t.startswith(f"{folder}/") and t not in values)
     if not targets:
         found_symbols = ", ".join(f"{s}={value}" for s, value in symbols.items()) or "no obj-$(CONFIG_…)"
         raise UserError(

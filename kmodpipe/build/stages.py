@@ -284,7 +284,8 @@ class Stages:
         changes, documentation included: a source can include any.
         """
         known = module_order.parse((base.path / "out" / MODULES).read_text("utf-8", "replace"))
-        own = module_targets(subject.src, self.module, configured.final)
+        built = [one.target for one in known.values()]
+        own = module_targets(subject.src, self.module, configured.final, built)
         targets = module_order.with_needed(own, known)
         order = ModuleOrder(
             name=configured.cell.id,

@@ -60,3 +60,22 @@ def test_a_folder_that_makes_no_module_says_what_its_symbols_are(makefile: World
 def test_a_folder_without_a_makefile_is_a_user_error(world: World) -> None:
     with pytest.raises(UserError, match="fs/none has no Makefile"):
         module_targets(world.src, "fs/none", {})
+
+
+def test_what_a_makefile_does_not_show_is_known_from_the_base(makefile: World) -> None:
+    text = MAKEFILE.replace("obj-$(CONFIG_TOY_FS) += sub/", "obj-$(subst m,m,$(CONFIG_TOY_X)) += hidden.o")
+    (makefile.src / "fs/toy/Makefile").write_text(
+        f"ifdef CONFIG_64BIT\n\tobj-$(CONFIG_TOY_Y) += in.o\nendif\n{text}"
+    )
+    built = ["fs/toy/hidden.ko", "fs/toy/sub/deep.ko", "fs/toy/both.ko", "fs/toyota/x.ko", "mm/zsmalloc.ko"]
+    config = {"TOY_FS": "y", "TOY_Y": "m", "TOY_A": "n", "TOY_B": "n"}
+    # What the Makefile names is for the cell's own configuration to say.
+    found = module_targets(makefile.src, "fs/toy", config, built)
+    assert found == ("fs/toy/in.ko", "fs/toy/hidden.ko", "fs/toy/sub/deep.ko")
+
+
+def test_a_kbuild_file_is_read_in_place_of_the_makefile(makefile: World) -> None:
+    (makefile.src / "fs/toy/Kbuild").write_text("obj-$(CONFIG_TOY_K) += kept.o\n")
+    assert module_targets(makefile.src, "fs/toy", {"TOY_FS": "m", "TOY_K": "m"}) == ("fs/toy/kept.ko",)
+    (makefile.src / "fs/toy/Makefile").unlink()
+    assert module_targets(makefile.src, "fs/toy", {"TOY_K": "m"}) == ("fs/toy/kept.ko",)
