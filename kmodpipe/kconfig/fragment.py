@@ -129,12 +129,13 @@ def render(requested: Mapping[str, SymbolRequest]) -> str:
 def verify(requested: Mapping[str, SymbolRequest], final: Mapping[str, str]) -> tuple[Mismatch, ...]:
     """Return the requested symbols that have another value in the final configuration.
 
-    A request for "not set" is compared as well.
+    A request for "not set" is compared as well; of a number, 0 is that: some symbols were a bool in one
+    kernel and are a number in the next.
     """
     return tuple(
         Mismatch(entry, final.get(symbol, "n"))
         for symbol, entry in sorted(requested.items())
-        if final.get(symbol, "n") != entry.value
+        if not (final.get(symbol, "n") == entry.value or (entry.value, final.get(symbol)) == ("n", "0"))
     )
 
 

@@ -81,6 +81,12 @@ def test_verify_compares_both_what_was_asked_for_and_what_was_asked_to_stay_off(
     ]
 
 
+def test_a_number_of_nought_is_off_and_no_other() -> None:
+    asked = kconfig.merge([parse_fragment("# CONFIG_A is not set\n# CONFIG_B is not set\nCONFIG_C=y\n", "f")])
+    final = kconfig.parse_config("CONFIG_A=0\nCONFIG_B=1\nCONFIG_C=0\n")
+    assert [m.requested.symbol for m in kconfig.verify(asked, final)] == ["B", "C"]
+
+
 def test_a_digest_holds_unset_and_absent_equal_and_can_leave_symbols_out() -> None:
     base = kconfig.digest({"A": "y", "B": "n", "C": "m"})
     assert base == kconfig.digest({"C": "m", "A": "y"})
