@@ -50,7 +50,8 @@ sed -n 's/^file //p' .reads | { cat; sed -n 's/^file //p' .reads | xargs -r -d '
 : > "$OUT/modules"
 if [ -e modules.order ]; then
     sed 's,^kernel/,,; s/\.o$/.ko/' modules.order | LC_ALL=C sort -u | while read -r module; do
-        objcopy -O binary --only-section=.modinfo "$module" .modinfo
+        [ -f "./$module" ] || continue
+        objcopy -O binary --only-section=.modinfo "./$module" .modinfo
         # "depends=a,b" and "softdep=pre: c d post: e" (modinfo(8))
         needs=$(tr '\0' '\n' < .modinfo | sed -n 's/^depends=//p; /^softdep=.*pre:/{ s/.*pre: *//; s/ *post:.*//; p; }' |
             tr -s ' \n' ',')

@@ -18,11 +18,12 @@ from typing import Protocol
 from kmodpipe.series.diff import has_diff, may_have_diff
 from kmodpipe.series.mail import Item, is_mail, read_mail, without_transport_cr
 from kmodpipe.series.model import git
-from kmodpipe.util import paths
-from kmodpipe.util.errors import UserError
+from kmodpipe.util import os_errors, paths
+from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.files import temporary
 
 _MAX_BYTES = 64 * 1024 * 1024
+_FREE_TMP = "free some space there, or set TMPDIR to a folder elsewhere"
 _MAX_MESSAGES = 1000
 _COMMIT = re.compile(rb"^commit [0-9a-f]{40,64}\b[^\n]*$", re.MULTILINE)
 _PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7z"}
@@ -182,12 +183,19 @@ def _messages(data: bytes, where: str) -> list[bytes]:
         raise too_many
     with temporary("mbox") as folder:
         split = git(folder, "mailsplit", "--keep-cr", "-b", f"-o{folder}", stdin=data, check=False)
+        no_room = InfraError("there is no room to take a mailbox apart", where=str(folder), hint=_FREE_TMP)
+        if split.returncode != 0 and os_errors.is_full(folder):
+            raise no_room
         if split.returncode != 0:
             raise UserError("git cannot read this mailbox", where=where, detail=split.tail)
         messages = sorted(folder.glob("[0-9]*"), key=lambda p: int(p.name))
         if len(messages) > _MAX_MESSAGES:
             raise too_many
-        return [re.sub(rb"^From [^\n]*\n", b"", message.read_bytes(), count=1) for message in messages]
+        read = [message.read_bytes() for message in messages]
+        # git does not look whether what it writes arrives.
+        if sum(map(len, read)) < len(data.strip()):
+            raise no_room
+        return [re.sub(rb"^From [^\n]*\n", b"", message, count=1) for message in read]
 
 
 def _commits(data: bytes, name: str, path: Path, where: str) -> list[Item]:

@@ -19,7 +19,6 @@ from pathlib import Path
 from kmodpipe.series.model import Patch, git
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError
-from kmodpipe.util.files import temporary
 
 # What a kernel tree has at its top (6.12); plain diffs show by it where their names begin.
 _TOP = frozenset((
@@ -49,8 +48,7 @@ def has_diff(data: bytes) -> bool:
     """Return whether git finds a patch in ``data``, even a damaged one."""
     if not may_have_diff(data):
         return False
-    with temporary("patch") as folder:
-        done = git(folder, "apply", "--numstat", "-z", "-", stdin=data, check=False)
+    done = git(Path("/"), "apply", "--numstat", "-z", "-", stdin=data, check=False)
     return bool(done.stdout) or "No valid patches" not in done.tail
 
 
@@ -192,16 +190,15 @@ def read_patch(name: str, path: Path, data: bytes, *, where: str, strip: int | N
     """
     own = _strip_of_given(name, data, where, strip)
     touched: set[str] = set()
-    with temporary("patch") as folder:
-        # git lists a renamed file under its new name only: reading the patch in reverse gives the old one.
-        renames = b"rename " in data or b"diff --git " not in data
-        for direction in [(), ("--reverse",)] if renames else [()]:
-            argv = ("apply", *direction, f"-p{own}", "--numstat", "-z", "-")
-            done = git(folder, *argv, stdin=data, check=False)
-            if done.returncode != 0 or not done.stdout:
-                raise _unreadable(name, where, done.tail if not done.stdout else "")
-            rows = [row for row in done.stdout.split(b"\0") if row]
-            touched |= {os.fsdecode(row.split(b"\t", 2)[2]) for row in rows}
+    # git lists a renamed file under its new name only: reading the patch in reverse gives the old one.
+    renames = b"rename " in data or b"diff --git " not in data
+    for direction in [(), ("--reverse",)] if renames else [()]:
+        argv = ("apply", *direction, f"-p{own}", "--numstat", "-z", "-")
+        done = git(Path("/"), *argv, stdin=data, check=False)
+        if done.returncode != 0 or not done.stdout:
+            raise _unreadable(name, where, done.tail if not done.stdout else "")
+        rows = [row for row in done.stdout.split(b"\0") if row]
+        touched |= {os.fsdecode(row.split(b"\t", 2)[2]) for row in rows}
     _refuse_odd(name, sorted(touched | _sources(data)), data, where)
     return Patch(name, path, hashlib.sha256(data).hexdigest(), tuple(sorted(touched)), data, own)
 

@@ -9,6 +9,7 @@ import email
 import email.errors
 import email.message
 import email.policy
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,7 +20,6 @@ from pathlib import Path
 from kmodpipe.series.diff import has_diff, may_have_diff
 from kmodpipe.series.model import git
 from kmodpipe.util.errors import UserError
-from kmodpipe.util.files import temporary
 
 _REPLY = re.compile(r"(?:re|aw|sv|vs|antw|fwd?|wg)(?:\[\d+\])?:", re.IGNORECASE)
 _MAIL_FIELDS = frozenset(("from", "subject", "date", "message-id"))
@@ -170,10 +170,11 @@ def _patch_in(body: bytes, part: Message) -> bytes:
         delsp = b"; delsp=yes" if str(part.get_param("delsp", "")).lower() == "yes" else b""
         flowed = b"Content-Type: text/plain; format=flowed" + delsp + b"\n"
     mail = b"From: a <a@b>\nSubject: a\n" + flowed + b"\n" + body
-    with temporary("mail") as folder:
-        done = git(folder, "mailinfo", "-n", "msg", "diff", stdin=mail, check=False)
-        diff = (folder / "diff").read_bytes() if (folder / "diff").is_file() else b""
-    found = diff if done.returncode == 0 else body
+    # In memory: git does not look whether what it writes arrives, and a full disk would cut the patch short.
+    with os.fdopen(os.memfd_create("diff"), "rb") as diff:
+        place = f"/proc/{os.getpid()}/fd/{diff.fileno()}"
+        done = git(Path("/"), "mailinfo", "-n", os.devnull, place, stdin=mail, check=False)
+        found = diff.read() if done.returncode == 0 else body
     return found if has_diff(found) else b""
 
 

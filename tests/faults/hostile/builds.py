@@ -45,6 +45,7 @@ TREE = {
     "Makefile": MAKEFILE,
     "Kconfig": 'mainmenu "tiny"\nsource "fs/tiny/Kconfig"\n',
     "scripts/nothing": "",
+    "init/nothing": "",
     "fs/tiny/Kconfig": "config TINY\n\ttristate\n",
     "fs/tiny/Makefile": "obj-$(CONFIG_TINY) += tiny.o\n",
     "fs/tiny/tiny.c": "int tiny;\n",
@@ -95,6 +96,9 @@ class Tiny:
             self.root / "tiny",
             "--matrix",
             self.root / "m/matrix.toml",
+            # Some series are about the kernel around it.
+            "--module",
+            "fs/tiny",
         ]
         for name, text in patches.items():
             words += ["--series", series(self.root / name, {"1.patch": text})]
@@ -123,6 +127,7 @@ def untold(ended: Ended, wanted: Mapping[str, tuple[str, str]]) -> list[str]:
 
 # The build fails where the script did.
 FAILING = "$(if $(filter-out 0,$(.SHELLSTATUS)),$(error the script failed))"
+DEEP = "cd /obj; i=0; while mkdir deeper && cd deeper && [ $i -lt 1500 ]; do i=$((i+1)); done"
 ODD_OBJECTS = """\
 cd /obj
 cp /bin/true suid && chmod 6755 suid
@@ -163,13 +168,9 @@ def products(scene: Scene) -> Outcome:
         "folder": (hooked("module", "mkdir /out/tiny.ko"), "is a folder|does not build"),
         "unasked": (hooked("module", "cp /bin/true /out/b.ko"), "'b.ko' is a product that was not requested"),
         "other-config": (hooked("module", "echo CONFIG_EVIL=y >> /obj/.config"), "the configuration changed"),
-        "deep": (
-            hooked(
-                "module",
-                "cd /obj; i=0; while mkdir deeper && cd deeper && [ $i -lt 1500 ]; do i=$((i+1)); done",
-            ),
-            "has a path of more than 4000 bytes",
-        ),
+        # Objects of a module are not kept, those of a configuration are.
+        "deep": (hooked("module", DEEP), "built"),
+        "far-down": (hooked("configure", DEEP), "has a path of more than 4000 bytes"),
         "odd-objects": (hooked("module", ODD_OBJECTS.format(outside.canary)), "built"),
     }
     ended = scene.invoke(*tiny.words({name: patch for name, (patch, _) in wanted.items()}))

@@ -18,6 +18,7 @@ from tests.faults.way import fault
 from tests.faults.way.judging import latest, outcome, problems
 from tests.faults.way.servers import fetch, site, sound, tarball
 from tests.faults.way.toys import ONE, Toys, toys
+from tests.support import toy
 
 _FILL = """\
 dd if=/dev/zero of="{folder}/.filler" bs=64k 2>/dev/null
@@ -270,11 +271,22 @@ def full_out_inodes(scene: Scene) -> Outcome:
 def full_tmp(scene: Scene) -> Outcome:
     play = toys(scene)
     with disk(scene.root / "tmp", 16) as full:
+        posted = scene.root / "posted.mbox"
+        text = toy.SERIES_PATCH.replace("\n---\n", "\nSaid at length.\n" + "word " * 50_000 + "\n---\n", 1)
+        posted.write_text(f"From 0 Mon Sep 17 00:00:00 2001\n{text}")
         full.fill()
         got = play.invoke(*ONE)
+        # Where nothing at all can be written, Python takes another folder.
+        largest = max((scene.root / "tmp").glob(".filler*"), key=lambda path: path.stat().st_size)
+        os.truncate(largest, largest.stat().st_size - (100 << 10))
+        refused = play.invoke("patch", "--series", posted)
         full.free()
     found = problems(got, 0)
-    return outcome(got, "all: builds and boots take their room in the cache", found)
+    found += problems(refused, 3, "there is no room to take a mailbox apart", hint=True)
+    found += problems(play.invoke("patch", "--series", posted), 0, "1 patch applies")
+    return outcome(
+        got, "all: builds and boots take their room in the cache; a mailbox is whole or none", found
+    )
 
 
 @fault(
