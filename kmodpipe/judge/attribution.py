@@ -99,6 +99,8 @@ class _Attribution:
             for index, record in case_records(boot.record.records).items()
             if index in boot.batch
         }
+        heard = ((index, rate_limits.told(record.kmsg)) for index, record in self.records.items())
+        self.told = {index: lines for index, lines in heard if lines}
         early = self.end not in _BELIEVED_ENDS
         self.ending = f"{self.end.value}: {boot.record.detail}" if early else ""
         self.infra = boot.record.detail if self.end in _INFRA_ENDS else ""
@@ -184,8 +186,8 @@ class _Attribution:
         For the first case there is none: a limit that it used up itself let its messages through before.
         """
         place = self.boot.batch.index(index)
-        later = (self.records[i] for i in self.boot.batch[place + 1 :] if i in self.records and place)
-        return tuple(line for record in later for line in rate_limits.told(record.kmsg))
+        later = self.boot.batch[place + 1 :] if place else ()
+        return tuple(line for i in later for line in self.told.get(i, ()))
 
 
 # -- did the guest run what was built? ------------------------------------------------------------------
