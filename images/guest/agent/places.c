@@ -26,6 +26,8 @@ static const char *const unread_in_sys[] = {
 	"uevent",                       /* a report; to write to it is to have it sent */
 	"power/wakeup_count",           /* waits */
 	"firmware/acpi/interrupts",     /* counts */
+	"devices/virtual/bdi/*/min_bytes",     /* min_ratio_fine of what may be dirty now: since 6.2 */
+	"devices/virtual/bdi/*/max_bytes",
 	/* What a loop device takes from the file that it is attached to, each time. */
 	"devices/virtual/block/loop*/queue/rotational",
 	"devices/virtual/block/loop*/queue/discard_max_bytes",

@@ -170,7 +170,8 @@ def _strange_reports(fault: Fault, ran: Ran) -> list[str]:
         f"{log.name}: {report.title}"
         for log in consoles(fault, ran)
         for report in kernel_log.parse_file(log)
-        if report.kind != fault.observed
+        # What counts only where it is watched for is no report of another kind.
+        if report.kind != fault.observed and not report.watch
     ]
 
 

@@ -1,19 +1,19 @@
-"""The seeded faults on another kernel: each patch moved to where the same code is there.
+"""The seeded faults on another kernel: what each patch adds, put where the same code is there.
 
-A hunk goes where patch(1) finds its context, however far. Where a function's head is another one there, lines
-that stood before it go before it, and headers before the module's own.
+A block of added lines goes behind the two lines that stand before it, or before the two behind it, where they
+are there once. Else before the function that follows it, and headers before the module's own.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.kernel import Fault
 
-_FUZZ = 3
 _HUNK = re.compile(r"^@@ .*(?:\n(?!@@|diff |-- ).*)*", re.MULTILINE)
 _FILE = re.compile(r"^\+\+\+ b/(\S+)", re.MULTILINE)
 
@@ -30,10 +30,11 @@ def port(fault: Fault, tree: Path, folder: Path) -> Fault | None:
         (work / side / name).parent.mkdir(parents=True, exist_ok=True)
         (work / side / name).write_bytes((tree / name).read_bytes())
     for hunk in _HUNK.findall(text):
-        if not (_patched(work / "b", name, hunk) or _placed(work / "b" / name, hunk)):
-            return None
+        for block in _blocks(hunk.splitlines()[1:]):
+            if not block.put_into(work / "b" / name):
+                return None
     made = subprocess.run(
-        ["git", "diff", "--no-index", "--no-color", f"a/{name}", f"b/{name}"],
+        ["git", "diff", "--no-index", "--no-color", "--no-prefix", f"a/{name}", f"b/{name}"],
         cwd=work, capture_output=True, text=True, check=False,
     )  # fmt: skip
     series = folder / "series" / fault.name
@@ -50,29 +51,53 @@ def ported(faults: Sequence[Fault], tree: Path, folder: Path) -> tuple[list[Faul
     return [new for _, new in made if new], [old for old, new in made if new is None]
 
 
-def _patched(root: Path, name: str, hunk: str) -> bool:
-    patch = f"--- a/{name}\n+++ b/{name}\n{hunk}\n"
-    argv = ["patch", "-p1", f"-F{_FUZZ}", "--quiet", "--no-backup-if-mismatch", "--reject-file=-"]
-    done = subprocess.run(argv, cwd=root, input=patch, capture_output=True, text=True, check=False)
-    return done.returncode == 0
+@dataclass(frozen=True)
+class _Block:
+    """Lines that a patch adds, and the lines of code around them."""
+
+    before: tuple[str, ...]
+    added: str
+    behind: tuple[str, ...]
+
+    def put_into(self, path: Path) -> bool:
+        """Add the lines to a file; return whether there was a place for them."""
+        text = path.read_text()
+        at = self._place(text)
+        if at is not None:
+            path.write_text(f"{text[:at]}{self.added}{text[at:]}")
+        return at is not None
+
+    def _place(self, text: str) -> int | None:
+        for number in (2, 1):
+            if found := _once(self.before[-number:], text):
+                return found.end()
+            if found := _once(self.behind[:number], text):
+                return found.start()
+        if self.added.lstrip().startswith("#include"):
+            found = re.search(r'^#include "overlayfs\.h"', text, re.MULTILINE)
+        else:
+            head = re.match(r"(?:static )?int (\w+)\(", self.behind[0] if self.behind else "")
+            found = head and re.search(rf"^(?:static )?int {head[1]}\((?![^)]*\);)", text, re.MULTILINE)
+        return found.start() if found else None
 
 
-def _placed(path: Path, hunk: str) -> bool:
-    """Put the lines that a hunk adds before the line of the file that stands for the one behind them."""
-    lines = hunk.splitlines()[1:]
-    last = max(n for n, line in enumerate(lines) if line.startswith("+"))
-    added = "".join(f"{line[1:]}\n" for line in lines if line.startswith("+"))
-    behind = next((line[1:] for line in lines[last + 1 :] if line.strip()), "")
-    function = re.match(r"(?:static )?int (\w+)\(", behind)
-    if added.lstrip().startswith("#include"):
-        pattern = r'^#include "overlayfs\.h"'
-    elif function:
-        pattern = rf"^(?:static )?int {function[1]}\((?![^)]*\);)"
-    else:
-        return False
-    text = path.read_text()
-    place = re.search(pattern, text, re.MULTILINE)
-    if place is None:
-        return False
-    path.write_text(f"{text[: place.start()]}{added}{text[place.start() :]}")
-    return True
+def _once(lines: Sequence[str], text: str) -> re.Match[str] | None:
+    """Where these lines stand in a text, empty ones between them or not; None where not exactly once."""
+    pattern = "".join(rf"^{re.escape(line)}\n\n*" for line in lines).removesuffix("\n*")
+    found = list(re.finditer(pattern, text, re.MULTILINE)) if lines else []
+    return found[0] if len(found) == 1 else None
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[_Block]:
+    at = 0
+    while at < len(lines):
+        end = at
+        while end < len(lines) and lines[end].startswith("+"):
+            end += 1
+        if end > at:
+            context = [
+                [x[1:] for x in part if x[:1] == " " and x.strip()] for part in (lines[:at], lines[end:])
+            ]
+            added = "".join(f"{line[1:]}\n" for line in lines[at:end])
+            yield _Block(tuple(context[0]), added, tuple(context[1]))
+        at = end + 1
