@@ -42,6 +42,7 @@ from kmodpipe.util.text import count
 
 # Raise one when the meaning of a key changes, so that no artifact of an earlier version is taken.
 _RECIPE_VERSION = 2
+_LEGALITY_VERSION = 1  # of what `kconfig.illegal` decides, which a configuration's artifact holds
 _GUEST_VERSION = 1
 # Files that Kconfig does not read, but see `configuring_files`.
 _PLAIN = (".c", ".h", ".S", ".rst")
@@ -114,7 +115,7 @@ class Stages:
             "requests": digest_of(dict(requests)),
             "base configuration": self.matrix.base,
             "builder": dict(self._identity),
-            "recipe": [_RECIPE_VERSION, self._recipes],
+            "recipe": [_RECIPE_VERSION, _LEGALITY_VERSION, self._recipes],
         }
 
     def configuration(

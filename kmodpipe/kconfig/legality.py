@@ -30,8 +30,9 @@ def why_not(symbol: str, value: str, index: Index, known: Mapping[str, str]) -> 
             if (level := part.value(known)) is not None and level < min(wanted, 1)
         ]
         if not unmet:
-            # All dependencies of this definition may hold, so with a prompt the value can be set.
-            if definition.prompt:
+            # All dependencies of this definition may hold, so with a prompt the value can be set, and another
+            # symbol that is requested can select it.
+            if definition.prompt or _forced_on(symbol, index, known):
                 return None
             reasons.append(
                 f"{symbol} has no prompt, only its defaults set it ({definition.file}:{definition.line})"

@@ -97,6 +97,12 @@ def test_a_symbol_without_a_prompt_is_told_as_such(tmp_path: Path) -> None:
     assert kconfig.why_not("EXPORTFS", "y", index, {}) == (
         "EXPORTFS has no prompt, only its defaults set it (Kconfig:1)"
     )
+    # As DEBUG_INFO is of one kernel's choice of formats, which the next has a prompt for.
+    asked = 'config FORMAT\n\tbool "format"\n\tselect EXPORTFS if WANTED\n'
+    index = overlay_index(tmp_path / "u", f"config EXPORTFS\n\tbool\n{asked}{OVERLAY}")
+    assert kconfig.why_not("EXPORTFS", "y", index, {"FORMAT": "y", "WANTED": "y"}) is None
+    for known in ({}, {"FORMAT": "n", "WANTED": "y"}, {"FORMAT": "y", "WANTED": "n"}):
+        assert kconfig.why_not("EXPORTFS", "y", index, known) is not None
 
 
 def test_explain_finds_the_dependency_that_the_final_configuration_lacks(tmp_path: Path) -> None:
