@@ -19,7 +19,12 @@ from kmodpipe.util.screen import Screen
 from tests.integration.conftest import require_machinery
 from tests.integration.test_pipeline import REPO, invoke
 
-pytestmark = [pytest.mark.integration, pytest.mark.kernels, pytest.mark.timeout(2400)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.thorough,
+    pytest.mark.kernels,
+    pytest.mark.timeout(2400),
+]
 
 TREES = ("debian-6.1", "debian-6.12", "debian-sid")
 CONTROL = "unpatched.INDEX=y.NOUUID=n"
