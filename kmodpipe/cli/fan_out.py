@@ -49,6 +49,12 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
     if commit := source.tip(spec.tree, head=spec.head):
         options = replace(options, tree=f"{spec.tree.git}#{commit}")
         spec = replace(spec, tree=source.resolve(options.tree, spec.project.trees), head=False)
+    elif spec.head:
+        raise UserError(
+            f"a plan cannot pin the newest package of tree {spec.tree.name}",
+            where="--head",
+            hint=f"invoke fetch --tree {spec.tree.name} --head on each machine, then plan without --head",
+        )
     options = replace(options, head=False)
     if tree := source.locate(spec.tree, spec.project.trees, cache_folder()):
         spec = settled(spec, tree)

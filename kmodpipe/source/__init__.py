@@ -154,8 +154,7 @@ def fetch(
     A missing commit or a wrong digest is an error even so, and so is an unreachable server with ``head``.
     Raise UserError for a request that cannot be met, InfraError for failures of network, apt and disk.
     """
-    if head and not (spec.kind == "git" or (spec.kind == "debian" and not spec.version)):
-        raise UserError(f"tree {spec.name} has no moving head: it is pinned", where="--head")
+    _require_head(spec, head)
     try:
         return _fetch_own(spec, cache, screen, head=head).named(spec.name)
     except Unreachable as e:
@@ -182,11 +181,18 @@ def _fetch_own(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = Fals
             return directory.fetch(origin, cache, screen)
 
 
+def _require_head(spec: TreeSpec, head: bool) -> None:
+    """Raise UserError if the head of a tree is wanted that has none: a pinned one, a file or a folder."""
+    if head and not (spec.kind == "git" or (spec.kind == "debian" and not spec.version)):
+        raise UserError(f"tree {spec.name} has no moving head: it is pinned", where="--head")
+
+
 def tip(spec: TreeSpec, *, head: bool = False) -> str:
     """Return the commit of a branch or tag on its server now; '' for a tree that is pinned or not from git.
 
     Raise Unreachable if the server does not answer, UserError for a ref that it does not have.
     """
+    _require_head(spec, head)
     match spec.origin:
         case GitOrigin() as origin:
             return git.tip(origin, head=head)

@@ -251,3 +251,15 @@ def test_a_symbol_for_every_cell_goes_over_what_the_fragments_say(world: World) 
     ):
         ran = world.command(commands.test, config=[config], **more)
         assert ran.code == 2 and told in ran.text, ran.text
+
+
+def test_a_head_that_a_tree_does_not_have_is_refused_by_every_command(world: World) -> None:
+    for body in (commands.fetch, commands.build, commands.matrix):
+        ran = world.command(body, head=True)
+        assert ran.code == 2 and "tree toy has no moving head" in ran.text, ran.text
+    # The newest package has one, which a plan of many jobs cannot pin.
+    project = world.root / "pyproject.toml"
+    newest = 'debian-package = "linux-source"\nsuites = ["sid"]\nkeyring = "/none"\n'
+    project.write_text(project.read_text().replace(f'path = "{world.tree}"\n', newest))
+    ran = world.command(commands.matrix, head=True)
+    assert ran.code == 2 and "a plan cannot pin the newest package of tree toy" in ran.text, ran.text
