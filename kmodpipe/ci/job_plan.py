@@ -20,7 +20,7 @@ from kmodpipe import __version__, kconfig, results, series, source
 from kmodpipe.build.configured import RuledOut
 from kmodpipe.build.sharing import Subject
 from kmodpipe.kconfig import Cell
-from kmodpipe.pipeline import question, requested_symbols
+from kmodpipe.pipeline import question
 from kmodpipe.pipeline.axis_values import Planned, require_possible
 from kmodpipe.pipeline.builder import CellBuilder, StageMaker
 from kmodpipe.pipeline.run_folder import RunFolder
@@ -140,14 +140,14 @@ def _planned(cell: Cell, skip: str) -> PlannedCell:
 def check_legality(spec: RunSpec, cache: Path) -> Legality:
     """Return what the Kconfig files of trees in the cache rule out. Nothing is fetched.
 
-    Raise UserError for a symbol that no variant has, and for a value of an axis that no cell can have.
+    The spec is settled where its tree is in the cache. Raise UserError for a value of an axis that no cell
+    can have.
     """
     wanted = spec.tree
     tree = source.locate(wanted, spec.project.trees, cache)
     if tree is None:
         # The commit of a tree that was pinned for this plan is its identity.
         return Legality(f"git:{wanted.commit}" if wanted.commit and not wanted.first_parent else "")
-    requested_symbols.require_known(spec, tree)
     subjects = [control_subject(tree)]
     for one in spec.series:
         cells = spec.cells_of(one.name)

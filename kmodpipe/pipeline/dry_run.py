@@ -23,7 +23,6 @@ from kmodpipe.build.sharing import Subject
 from kmodpipe.build.stages import Stage, Stages, common_configuration
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
-from kmodpipe.pipeline import requested_symbols
 from kmodpipe.pipeline.module_folder import changes, require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.series_kconfig import Found, look
@@ -74,7 +73,6 @@ class _Planner:
         """Add the rows of all steps."""
         tree = self._tree()
         if tree:
-            requested_symbols.require_known(self._spec, tree)
             self._spec = settled(self._spec, tree)
         subjects = self._subjects(tree) if tree else ()
         if tree and not any(changes(one, self._spec.module) for one in self._spec.series):

@@ -24,12 +24,28 @@ _DEFINES = re.compile(rb"^\+[ \t]*(?:menu)?config[ \t]+(\w+)", re.M)
 _PATCH_BYTES = 4 << 20
 
 
-def require_known(spec: RunSpec, tree: Tree) -> None:
-    """Raise UserError for requested symbols that neither the tree nor a series defines, with near ones."""
+def settled(spec: RunSpec, tree: Tree) -> RunSpec:
+    """Return ``spec`` without the conditional requests for symbols that the tree does not define.
+
+    Raise UserError for other requested symbols that neither the tree nor a series defines, with near ones.
+    """
     requested = dict(_requests(spec))
+    conditional = {entry.symbol for entry in spec.matrix.conditional}
+    index = kconfig.index_symbols(tree.path, {*requested, *conditional})
+    undefined = {symbol for symbol, definitions in index.definitions.items() if not definitions}
+    _require_known(spec, tree, {s: where for s, where in requested.items() if s in undefined})
+    absent = conditional & undefined
+    cells = tuple(cell.without(absent) for cell in spec.cells)
+    return replace(spec, matrix=spec.matrix.without(absent), cells=cells) if absent else spec
+
+
+def _require_known(spec: RunSpec, tree: Tree, requested: Mapping[str, str]) -> None:
+    """Raise UserError for the first of the symbols, which the tree does not define, that no series brings.
+
+    ``requested`` has the file and line of each.
+    """
     brought = _brought(patch.data for one in spec.series for patch in one.patches)
-    index = kconfig.index_symbols(tree.path, requested)
-    lost = [s for s in requested if not index.definitions[s] and s not in brought]
+    lost = [s for s in requested if s not in brought]
     if not lost:
         return
     # What other series of the project bring is no typo: not every run has all of them. Nor is a symbol that
@@ -48,17 +64,6 @@ def require_known(spec: RunSpec, tree: Tree) -> None:
         detail="\n".join(found) if len(found) > 1 else "",
         hint=f"no variant has it: looked in {tree.name} and in every series",
     )
-
-
-def held_to(spec: RunSpec, tree: Tree) -> RunSpec:
-    """Return ``spec`` without the conditional requests for symbols that the tree does not define."""
-    wanted = {entry.symbol for entry in spec.matrix.conditional}
-    if not wanted:
-        return spec
-    index = kconfig.index_symbols(tree.path, wanted)
-    unknown = {symbol for symbol in wanted if not index.definitions[symbol]}
-    cells = tuple(cell.without(unknown) for cell in spec.cells)
-    return replace(spec, matrix=spec.matrix.without(unknown), cells=cells)
 
 
 def _near(symbol: str, known: Iterable[str]) -> str:

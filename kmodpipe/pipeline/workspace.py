@@ -94,8 +94,11 @@ def with_way_out(error: InfraError) -> InfraError:
 
 def settled(spec: RunSpec, tree: Tree) -> RunSpec:
     """Return *spec* for this tree: with the requests that it is held to, and with the control's cells that
-    its cells are compared with."""
-    spec = requested_symbols.held_to(spec, tree)
+    its cells are compared with.
+
+    Raise UserError for a symbol that no variant has.
+    """
+    spec = requested_symbols.settled(spec, tree)
     choice = cell_choice.settle(spec.choice, spec.matrix, CONTROL_VARIANT, tree)
     return spec.with_choice(choice)
 
@@ -154,7 +157,6 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     store.sweep()
     require_engine(spec)
     tree = fetch_tree(spec, cache, screen, to_build=True)
-    requested_symbols.require_known(spec, tree)
     spec = settled(spec, tree)
     if line := cell_choice.describe(spec.choice):
         screen.say(line)
