@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from kmodpipe.build.kbuild import make_flags, module_targets
+from kmodpipe.build.kbuild import make_flags
 from kmodpipe.build.runtime import Folder, Job
 from kmodpipe.build.sharing import Subject
 from kmodpipe.cli.invocation import Invocation
@@ -92,7 +92,7 @@ def _from_nothing(
             **make_flags(final),
             **(built.cell.flavour.base_make if whole else {}),
             "JOBS": str(workspace.spec.jobs),
-            "TARGETS": " ".join(module_targets(subject.src, workspace.spec.module, final)),
+            "TARGETS": " ".join(workspace.stages.targets(subject, built.configured, built.base)),
             "WHOLE": "yes" if whole else "no",
         },
     )

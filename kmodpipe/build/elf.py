@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -14,6 +15,11 @@ from elftools.elf.sections import NoteSection
 from kmodpipe.cache.store import Artifact
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, KernelFailure
+
+
+def module_name(file: str | Path) -> str:
+    """Return the name that the kernel has for a module: that of its file, with _ for -."""
+    return Path(file).stem.replace("-", "_")
 
 
 def require_elf(built: Path, log: Path) -> None:
@@ -26,7 +32,7 @@ def require_elf(built: Path, log: Path) -> None:
 
 def kernel_build_ids(base: Artifact, module: Artifact) -> tuple[str, Mapping[str, str]]:
     """Return the build ids of vmlinux and of each module by name, which the guest's must equal."""
-    modules = {p.stem.replace("-", "_"): build_id(p) for p in sorted((module.path / "out").glob("*.ko"))}
+    modules = {module_name(p): build_id(p) for p in sorted((module.path / "out").glob("*.ko"))}
     return build_id(base.path / "out" / "vmlinux"), modules
 
 
@@ -36,20 +42,27 @@ _MAX_SECTIONS = 1_000_000
 DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError, RecursionError)
 
 
+@contextmanager
+def opened(path: Path, what: str = "ELF file") -> Iterator[ELFFile]:
+    """Yield an ELF file for reading. Raise InfraError, which calls it no ``what``, for a damaged one."""
+    try:
+        with path.open("rb") as f:
+            yield ELFFile(f)
+    except (ELFError, OSError, *DAMAGE) as e:
+        raise InfraError(f"not a readable {what}: {str(e) or type(e).__name__}", where=str(path)) from e
+
+
 def digest_of_code(path: Path) -> str:
     """Return a digest of a module without its debugging information and its build id, which covers that.
 
     Two modules with equal digests do the same. Raises InfraError if the file is not ELF.
     """
-    try:
-        with path.open("rb") as f:
-            kept = {
-                f"{number} {section.name}": hashlib.sha256(section.data()).hexdigest()
-                for number, section in enumerate(ELFFile(f).iter_sections())
-                if not section.name.startswith(_NO_CODE)
-            }
-    except (ELFError, OSError) as e:
-        raise InfraError(f"not a readable ELF file: {e}", where=str(path)) from e
+    with opened(path) as elf:
+        kept = {
+            f"{number} {section.name}": hashlib.sha256(section.data()).hexdigest()
+            for number, section in enumerate(elf.iter_sections())
+            if not section.name.startswith(_NO_CODE)
+        }
     return digest_of(kept)
 
 
@@ -60,16 +73,12 @@ def build_id(path: Path) -> str:
     The running kernel has the same bytes in /sys/kernel/notes and /sys/module/<name>/notes. Results are
     cached by path: artifacts do not change. Raises InfraError if the file is not ELF.
     """
-    try:
-        with path.open("rb") as f:
-            elf = ELFFile(f)
-            if elf.num_sections() > _MAX_SECTIONS:
-                raise ELFError(f"{elf.num_sections()} sections")
-            for section in elf.iter_sections():
-                if isinstance(section, NoteSection):
-                    for note in section.iter_notes():
-                        if note["n_type"] == "NT_GNU_BUILD_ID":
-                            return str(note["n_desc"])
-    except (ELFError, OSError, *DAMAGE) as e:
-        raise InfraError(f"not a readable ELF file: {str(e) or type(e).__name__}", where=str(path)) from e
+    with opened(path) as elf:
+        if elf.num_sections() > _MAX_SECTIONS:
+            raise ELFError(f"{elf.num_sections()} sections")
+        for section in elf.iter_sections():
+            if isinstance(section, NoteSection):
+                for note in section.iter_notes():
+                    if note["n_type"] == "NT_GNU_BUILD_ID":
+                        return str(note["n_desc"])
     return ""

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-
-from kmodpipe.build.elf import DAMAGE
-from kmodpipe.util.errors import InfraError, KernelFailure
+from kmodpipe.build.elf import module_name, opened
+from kmodpipe.util.errors import KernelFailure
 
 # A line of `parse`; anything else in the file is not ours.
 _LINE = re.compile(r"((?:[\w+-][\w.+-]*/)*[\w+-][\w.+-]*\.ko) ([\w,-]*)", re.ASCII)
@@ -28,25 +25,20 @@ class Known:
     needs: tuple[str, ...]  # names of modules: those of ``depends`` and of soft dependencies before it
 
 
-def name_of(target: str | Path) -> str:
-    """Return a module's name as the kernel has it: that of its file, with _ for -."""
-    return Path(target).stem.replace("-", "_")
-
-
 def parse(text: str) -> Mapping[str, Known]:
     """Return the modules of a base by name, from its file ``modules`` (images/builder/base.sh)."""
     found = {}
     for line in text.splitlines():
         if match := _LINE.fullmatch(line):
             names = (name.replace("-", "_") for name in match[2].split(",") if name)
-            found[name_of(match[1])] = Known(match[1], tuple(names))
+            found[module_name(match[1])] = Known(match[1], tuple(names))
     return found
 
 
 def with_needed(targets: Sequence[str], known: Mapping[str, Known]) -> tuple[str, ...]:
     """Return the targets and, behind them, those of all modules that they need."""
     found = dict.fromkeys(targets)
-    left = [name_of(target) for target in targets]
+    left = [module_name(target) for target in targets]
     while left:
         for name in known[left[0]].needs if left[0] in known else ():
             if name in known and known[name].target not in found:
@@ -62,7 +54,7 @@ def in_order(modules: Iterable[Path]) -> tuple[Path, ...]:
     Among modules that do not need one another, the order is that of their names. Raises KernelFailure for
     modules that need each other, and InfraError for a file that is no module.
     """
-    by_name = {name_of(path): path for path in sorted(modules)}
+    by_name = {module_name(path): path for path in sorted(modules)}
     graph = {name: [n for n in needs_of(path) if n in by_name] for name, path in by_name.items()}
     sorter = TopologicalSorter(graph)
     try:
@@ -82,12 +74,9 @@ def needs_of(module: Path) -> tuple[str, ...]:
 
     Raises InfraError if the file is not ELF.
     """
-    try:
-        with module.open("rb") as f:
-            section = ELFFile(f).get_section_by_name(".modinfo")
-            fields = bytes(section.data()[:_INFO_BYTES]).split(b"\0") if section else []
-    except (ELFError, OSError, *DAMAGE) as e:
-        raise InfraError(f"not a readable module: {str(e) or type(e).__name__}", where=str(module)) from e
+    with opened(module, "module") as elf:
+        section = elf.get_section_by_name(".modinfo")
+        fields = bytes(section.data()[:_INFO_BYTES]).split(b"\0") if section else []
     names: list[str] = []
     for field in fields:
         key, _, value = field.decode("ascii", "replace").partition("=")

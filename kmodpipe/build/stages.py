@@ -273,6 +273,16 @@ class Stages:
         return Stage("base", label, inputs, make, need_mib=2048, check=check)
 
     # -- module ----------------------------------------------------------------------------------
+    def targets(self, subject: Subject, configured: Buildable, base: Artifact) -> tuple[str, ...]:
+        """Return what make has to make for a cell: its modules, and those of other folders that they need.
+
+        Raises UserError if the module's folder makes none.
+        """
+        known = module_order.parse((base.path / "out" / MODULES).read_text("utf-8", "replace"))
+        built = [one.target for one in known.values()]
+        own = module_targets(subject.src, self.module, configured.final, built)
+        return module_order.with_needed(own, known)
+
     def module_of(
         self,
         subject: Subject,
@@ -281,13 +291,9 @@ class Stages:
     ) -> Stage:
         """Return the stage of one cell's module.
 
-        With it come the modules of other folders that it needs. Its key covers every file that the series
-        changes, documentation included: a source can include any.
+        Its key covers every file that the series changes, documentation included: a source can include any.
         """
-        known = module_order.parse((base.path / "out" / MODULES).read_text("utf-8", "replace"))
-        built = [one.target for one in known.values()]
-        own = module_targets(subject.src, self.module, configured.final, built)
-        targets = module_order.with_needed(own, known)
+        targets = self.targets(subject, configured, base)
         order = ModuleOrder(
             name=configured.cell.id,
             src=subject.src,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kmodpipe.build import module_order
 from kmodpipe.build.configured import Buildable, Configured
-from kmodpipe.build.elf import kernel_build_ids
+from kmodpipe.build.elf import kernel_build_ids, module_name
 from kmodpipe.cache.store import made_as
 from kmodpipe.pipeline.builder import BuiltCell, GuestParts
 from kmodpipe.pipeline.cell_run import Boot, GuestFiles
@@ -47,7 +47,7 @@ class GuestCopies:
         base, module, flavour = built.base, built.module, built.cell.flavour
         kernel_id, module_ids = kernel_build_ids(base, module)
         modules = module_order.in_order((module.path / "out").glob("*.ko"))
-        digests = {p.stem.replace("-", "_"): made_as(p) for p in modules}
+        digests = {module_name(p): made_as(p) for p in modules}
         with self._lock:
             kernel = _copy(base.path / "out" / "bzImage", self._shared / f"bzImage-{base.key[:12]}")
             rootfs = _copy(guest.rootfs, self._shared / "guest.cpio")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
+from kmodpipe.build.elf import module_name
 from kmodpipe.judge import attempts
 from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.judge.attribution import BootEvidence, CellUnderTest, Packed, attribute, refused_module
@@ -111,7 +112,7 @@ class CellJob:
             script_digests=tuple(digest_file(case.path) for case in self.cases),
             lib_digest=digest_file(files.lib),
         )
-        decoder = Decoder(files.vmlinux, {p.stem.replace("-", "_"): p for p in files.modules})
+        decoder = Decoder(files.vmlinux, {module_name(p): p for p in files.modules})
         return CellUnderTest(
             self.context, self.cases, packed, decoder, self.known_benign, self.time_scale, self.watch
         )
