@@ -43,17 +43,17 @@ def guarded(body: Callable[[Options, Invocation], int], options: Options, call: 
         after, where = (*e.args, "", "")[:2]
         what = f"interrupted by {call.signals.cause} {after}".rstrip() + "; what was running is stopped"
         error = InfraError(what, where=where, hint="the same command goes on")
-        return refuse(error, screen, program=call.program)
+        return refuse(error, screen)
     except Exception as e:
-        return refuse(_error_for(e, options), screen, program=call.program)
+        return refuse(_error_for(e, options), screen)
     finally:
         screen.close_log()
 
 
-def refuse(error: KmodpipeError, screen: Screen, *, json: bool = False, program: str = "") -> int:
+def refuse(error: KmodpipeError, screen: Screen, *, json: bool = False) -> int:
     """Show an error, also as the JSON document if one was requested and none came; return the exit code."""
     screen.document_only |= json
-    error.hint = spelled(error.hint, program)
+    error.hint = spelled(error.hint, screen.program)
     screen.error(error)
     if screen.document_only and not screen.documented:
         shown = {name: getattr(error, name) for name in ("what", "where", "detail", "hint")}

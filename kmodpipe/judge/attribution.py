@@ -149,7 +149,8 @@ class _Attribution:
         cases in this guest may have used up, kept messages back. Another guest can tell."""
         if result.verdict is not Verdict.ERROR or found.record is None:
             return False
-        heard = tuple(line for line in found.record.kmsg if line not in rate_limits.told([line]))
+        told = rate_limits.told(found.record.kmsg)
+        heard = tuple(line for line in found.record.kmsg if line not in told)
         without = replace(found, record=replace(found.record, kmsg=heard), told_later=())
         return judge(self.cell.cases[index], self.cell.context, without).verdict is not Verdict.ERROR
 

@@ -181,7 +181,7 @@ def _one(sender: Sender, outbox: Outbox, entry: Entry, step: Step, tally: Tally)
     try:
         reply = sender.deliver(outbox, entry, step)
     except InfraError as e:
-        reply = Reply(DeliveryStatus.REFUSED, f"{e.what} ({e.where})" if e.where else e.what, hint=e.hint)
+        reply = Reply(DeliveryStatus.REFUSED, e.sentence, hint=e.hint)
     if reply.status is DeliveryStatus.DELIVERED:
         tally.delivered += 1
         if reply.warning:

@@ -217,9 +217,8 @@ def _attempt(
     try:
         act(publisher, names, ending.folder)
     except KmodpipeError as e:
-        what = f"{e.what} ({e.where})" if e.where else e.what
         publisher.screen.warn(
-            f"not published: {what}", hint=f"invoke publish --to NAME --run {ending.folder}"
+            f"not published: {e.sentence}", hint=f"invoke publish --to NAME --run {ending.folder}"
         )
     except Exception as e:
         # Only the type: a library's message may hold a secret.

@@ -183,19 +183,17 @@ def _messages(data: bytes, where: str) -> list[bytes]:
         raise too_many
     with temporary("mbox") as folder:
         split = git(folder, "mailsplit", "--keep-cr", "-b", f"-o{folder}", stdin=data, check=False)
-        no_room = InfraError("there is no room to take a mailbox apart", where=str(folder), hint=_FREE_TMP)
-        if split.returncode != 0 and os_errors.is_full(folder):
-            raise no_room
-        if split.returncode != 0:
+        failed = split.returncode != 0
+        # git does not always look whether what it writes arrives.
+        written = sum(p.stat().st_size for p in folder.iterdir())
+        if os_errors.is_full(folder) if failed else written < len(data.strip()):
+            raise InfraError("there is no room to take a mailbox apart", where=str(folder), hint=_FREE_TMP)
+        if failed:
             raise UserError("git cannot read this mailbox", where=where, detail=split.tail)
         messages = sorted(folder.glob("[0-9]*"), key=lambda p: int(p.name))
         if len(messages) > _MAX_MESSAGES:
             raise too_many
-        read = [message.read_bytes() for message in messages]
-        # git does not look whether what it writes arrives.
-        if sum(map(len, read)) < len(data.strip()):
-            raise no_room
-        return [re.sub(rb"^From [^\n]*\n", b"", message, count=1) for message in read]
+        return [re.sub(rb"^From [^\n]*\n", b"", message.read_bytes(), count=1) for message in messages]
 
 
 def _commits(data: bytes, name: str, path: Path, where: str) -> list[Item]:

@@ -42,6 +42,11 @@ class KmodpipeError(Exception):
         self.hint = hint
         self.detail = detail
 
+    @property
+    def sentence(self) -> str:
+        """What happened, and where, for a line of something else."""
+        return f"{self.what} ({self.where})" if self.where else self.what
+
     def __str__(self) -> str:
         text = _one_line(self.what)
         if self.where:

@@ -38,4 +38,4 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 def spelled(text: str, program: str) -> str:
     """Return a hint with commands as they are typed with *program*; hints are written for a checkout."""
-    return re.sub(r"\binvoke(?= [a-z]+\b)", program, text) if program else text
+    return re.sub(r"\binvoke(?= [a-z]+\b)", program, text)

@@ -18,14 +18,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from kmodpipe import source
-from kmodpipe.cache.place import cache_folder
-from kmodpipe.pipeline import config
-from kmodpipe.util.screen import Screen
 from tests import faults
-from tests.faults import REPO, Injection, Outcome, Row, forgery, kernel
+from tests.faults import Injection, Outcome, Row, forgery, kernel
 from tests.faults.groups import INJECTIONS
 from tests.faults.kernel.port import ported
+from tests.support.trees import declared
 
 
 def chosen(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
@@ -39,19 +36,12 @@ def kernel_rows(
     if not seeded:
         return []
     if tree:
-        seeded, homeless = ported(seeded, _path_of(tree), folder / "ported")
+        seeded, homeless = ported(seeded, declared(tree).path, folder / "ported")
         rest = [
             Row("kernel", str(one), one.fault, Outcome("no place in this tree", 0, "")) for one in homeless
         ]
         return [*_seeded_rows(seeded, folder, tree=tree), *rest]
     return _seeded_rows(seeded, folder, corpus=corpus)
-
-
-def _path_of(tree: str) -> Path:
-    """Where the declared tree is, fetched if it was not."""
-    project = config.load(REPO)
-    spec = source.resolve(tree, project.trees)
-    return source.fetch(spec, project.trees, cache_folder(), Screen()).path
 
 
 def _seeded_rows(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe import kconfig, source
+from kmodpipe import kconfig
 from kmodpipe.build.recipes import Builder, ConfigOrder, WorkDir
 from kmodpipe.cache.place import cache_folder
 from kmodpipe.kconfig.fragment import parse_fragment
@@ -18,6 +18,7 @@ from kmodpipe.pipeline import config, workspace
 from kmodpipe.util.screen import Screen
 from tests.integration.conftest import require_machinery
 from tests.integration.test_pipeline import REPO, invoke
+from tests.support.trees import declared
 
 pytestmark = [
     pytest.mark.integration,
@@ -61,8 +62,7 @@ def test_a_module_of_it_is_built_loaded_and_judged(tree: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("tree", TREES)
 def test_a_call_to_what_nobody_exports_does_not_build(tree: str, tmp_path: Path) -> None:
-    project = config.load(REPO)
-    found = source.fetch(source.resolve(tree, project.trees), project.trees, cache_folder(), Screen())
+    found = declared(tree)
     name = "fs/overlayfs/super.c"
     before = (found.path / name).read_text().splitlines(keepends=True)
     after = [*before, *UNEXPORTED.splitlines(keepends=True)]
@@ -76,9 +76,7 @@ def test_a_call_to_what_nobody_exports_does_not_build(tree: str, tmp_path: Path)
 
 @pytest.mark.parametrize("tree", ("debian-5.10", *TREES))
 def test_every_fragment_survives(tree: str, tmp_path: Path) -> None:
-    project = config.load(REPO)
-    screen, cache = Screen(), cache_folder()
-    found = source.fetch(source.resolve(tree, project.trees), project.trees, cache, screen)
+    images, found = config.load(REPO).images, declared(tree)
     common = ("guest.config", "storage.config")
     requests = {}
     for path in sorted((REPO / "kconfigs").glob("*.config")):
@@ -90,9 +88,9 @@ def test_every_fragment_survives(tree: str, tmp_path: Path) -> None:
             for symbol, entry in merged.items()
             if not (entry.if_known and not index.definitions[symbol])
         }
-    runtime = workspace.open_runtime("docker", project.images, cache, screen)
+    runtime = workspace.open_runtime("docker", images, cache_folder(), Screen())
     order = ConfigOrder(found.path, "tinyconfig", {name: kconfig.render(r) for name, r in requests.items()})
-    Builder(runtime, project.images, 2).configure(order, WorkDir(tmp_path, tmp_path / "log"))
+    Builder(runtime, images, 2).configure(order, WorkDir(tmp_path, tmp_path / "log"))
     lost = {}
     for name, wanted in requests.items():
         final = kconfig.parse_config((tmp_path / f"out/{name}.config").read_text())

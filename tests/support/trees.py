@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kmodpipe import source
+from kmodpipe.cache.place import cache_folder
+from kmodpipe.pipeline import config
 from kmodpipe.util.screen import Screen
+from tests.support import REPO
 
 FILES: Mapping[str, str] = {
     "Makefile": "# toy\nVERSION = 5\nPATCHLEVEL = 10\nSUBLEVEL = 7\nEXTRAVERSION = -toy\n",
@@ -72,6 +75,13 @@ def contents(folder: Path) -> dict[str, str]:
             s = path.stat()
             found[name] = f"{oct(s.st_mode)} {s.st_mtime_ns} {path.read_bytes()!r}"
     return found
+
+
+def declared(name: str) -> source.Tree:
+    """A tree that this project declares, from the user's cache or fetched into it."""
+    project = config.load(REPO)
+    spec = source.resolve(name, project.trees)
+    return source.fetch(spec, project.trees, cache_folder(), Screen())
 
 
 def get(arg: str, cache: Path, screen: Screen) -> source.Tree:
