@@ -46,7 +46,7 @@ from kmodpipe.results import (
     Run,
     State,
     Verdict,
-    control_of,
+    compared_with,
     effects,
     may_be_empty,
     unjudged,
@@ -268,7 +268,7 @@ def _compared_with(run: Run, cell: CellResult) -> dict[str, str]:
     """Return the property that names the control's cell of a series' cell, or says that there is none."""
     if cell.variant == CONTROL or cell.state is not State.RAN:
         return {}
-    control = control_of(run, cell)
+    control = compared_with(run, cell)
     return {"compared-with": control.cell if control else NOT_COMPARED}
 
 

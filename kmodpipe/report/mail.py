@@ -85,6 +85,8 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
 def _beside(run: Run, variant: str, ran: int) -> str:
     """Return what the cells of the series were compared with."""
     alone = len(uncompared(run).get(variant, ()))
+    if not ran:
+        return "none of which ran to its end"
     if not alone:
         return "each beside the unpatched tree"
     if alone == ran:

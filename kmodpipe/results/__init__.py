@@ -10,7 +10,7 @@ In: verdicts of the judge. Out: a `Run`, which `kmodpipe.report` turns into HTML
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.results.against_control import judged_against_control
 from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
-from kmodpipe.results.effects import Effect, EffectKind, control_of, effects, uncompared
+from kmodpipe.results.effects import Effect, EffectKind, compared_with, control_of, effects, uncompared
 from kmodpipe.results.model import (
     ALLOW_EMPTY,
     CLOSE_TO_LIMIT,
@@ -54,6 +54,7 @@ __all__ = [
     "State",
     "Unjudged",
     "Verdict",
+    "compared_with",
     "control_of",
     "effects",
     "exit_code",

@@ -107,6 +107,15 @@ def control_of(run: Run, cell: CellResult) -> CellResult | None:
     return next((c for c in controls if known_to_control(c.choice) == wanted), None)
 
 
+def compared_with(run: Run, cell: CellResult) -> CellResult | None:
+    """Return `control_of` the cell if anything is known about it: it ran, or does not build, or the run was
+    interrupted after some of its cases."""
+    control = control_of(run, cell)
+    if control is None or control.state in (State.RAN, State.BUILD_FAILED):
+        return control
+    return control if any(case.verdict is not Verdict.ERROR for case in control.cases) else None
+
+
 def uncompared(run: Run) -> Mapping[str, tuple[str, ...]]:
     """Return the cells of each series that ran and have no cell of the control to compare with, by variant.
 
@@ -114,7 +123,9 @@ def uncompared(run: Run) -> Mapping[str, tuple[str, ...]]:
     """
     found: dict[str, tuple[str, ...]] = {}
     for cell in run.cells:
-        if cell.variant != CONTROL and cell.state is State.RAN and control_of(run, cell) is None:
+        if cell.variant == CONTROL or cell.state is not State.RAN:
+            continue
+        if compared_with(run, cell) is None:
             found[cell.variant] = (*found.get(cell.variant, ()), cell.cell)
     return found
 

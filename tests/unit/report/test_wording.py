@@ -66,6 +66,29 @@ def test_a_part_without_control_is_counted(alone: Run) -> None:
     assert "Tested-by" not in mail.text(part)
 
 
+@pytest.mark.parametrize("state", [State.INFRA, State.INTERRUPTED, State.NOT_RUN])
+def test_a_control_of_which_nothing_is_known_was_compared_with_nothing(state: State) -> None:
+    run = sample_run.finished()
+    control = [c for c in run.cells if c.variant == "unpatched" and c.state is State.RAN]
+    lost = run
+    for one in control:
+        lost = results.with_cell(lost, replace(one, state=state, cases=()))
+    alone = {c.cell for c in run.cells if c.variant == "index-nouuid" and c.state is State.RAN}
+    assert set(results.uncompared(lost)["index-nouuid"]) == alone
+    assert "so that nothing was compared" in " ".join(mail.text(lost).split())
+    assert junit.text(lost).count(wording.NOT_COMPARED) == len(alone)
+    # What it was judged in before that, the series is compared with.
+    part = results.with_cell(run, replace(control[0], state=state, cases=control[0].cases[:1]))
+    assert results.uncompared(part) == results.uncompared(run)
+
+
+def test_of_cells_that_did_not_run_nothing_is_claimed() -> None:
+    run = sample_run.finished()
+    for one in run.cells:
+        run = results.with_cell(run, replace(one, state=State.NOT_RUN, cases=()))
+    assert "0 Kconfig cells, 4 cases, none of which ran to its end" in " ".join(mail.text(run).split())
+
+
 def test_an_interrupted_run_has_no_green_and_says_how_far_it_came(stopped: Run) -> None:
     green = ("\x1b[32m", "\x1b[1;32m")
     text = shown(stopped)
