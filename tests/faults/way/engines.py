@@ -264,8 +264,9 @@ def _container_ended(scene: Scene) -> Outcome:
 
 
 # -- memory and processes -----------------------------------------------------------------------------
-HOG = "$(shell tail /dev/zero)"
-FORKS = "$(shell i=0; while [ $$i -lt 200 ]; do sleep 60 > /dev/null 2>&1 & i=$$((i+1)); done)"
+# Assignments: what a line that is only a call expands to may be anything, and would take a base of its own.
+HOG = "greedy := $(shell tail /dev/zero)"
+FORKS = "greedy := $(shell i=0; while [ $$i -lt 200 ]; do sleep 60 > /dev/null 2>&1 & i=$$((i+1)); done)"
 
 
 def greedy(scene: Scene, line: str) -> Path:
