@@ -50,6 +50,7 @@ _NEED_MIB = 2048
 _REGISTRY_TIMEOUT_S = 8
 # The longest that the engine may send no event while it pulls or builds.
 _SILENCE_S = 180
+_LOOK_AT_IT = "read the log, and what the engine logged (journalctl -u docker); then run: invoke setup"
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
 
@@ -117,7 +118,9 @@ def ensure(
             _build(client, images_dir, base, kind, step, log, names)
         image_id = find(client, images_dir, names=names)
     if image_id is None:
-        raise InfraError("the engine built the builder image, but does not list it", where=str(log))
+        raise InfraError(
+            "the engine built the builder image, but does not list it", where=str(log), hint=_LOOK_AT_IT
+        )
     return image_id
 
 
@@ -211,7 +214,9 @@ def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, nam
             e.what = f"no base image: no registry has one ({refusal}), and {e.what}"
             raise
     if _image_id(client, name) is None:
-        raise InfraError("the engine imported the base image, but does not list it", where=str(log))
+        raise InfraError(
+            "the engine imported the base image, but does not list it", where=str(log), hint=_LOOK_AT_IT
+        )
 
 
 # -- the image -------------------------------------------------------------------------------------
@@ -303,7 +308,9 @@ def _bounded(events: Iterator[Any], log: Path) -> Iterator[Mapping[str, Any]]:
                 raise Interrupted("interrupted while an image was made", where=f"log: {log}") from None
             if time.monotonic() - heard > _SILENCE_S:
                 raise InfraError(
-                    f"the engine sent nothing for {_SILENCE_S} s while an image was made", where=f"log: {log}"
+                    f"the engine sent nothing for {_SILENCE_S} s while an image was made",
+                    where=f"log: {log}",
+                    hint=_LOOK_AT_IT,
                 ) from None
             continue
         heard = time.monotonic()

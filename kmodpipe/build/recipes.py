@@ -224,8 +224,16 @@ class Builder:
             _empty(job)
             ended = self.runtime.run(job, lines)
         if ended.status != 0:
-            why = ": the disk is full" if os_errors.is_full(work.folder) else ""
-            raise InfraError(f"{what} could not be built{why}", where=f"log: {work.log}", detail=ended.tail)
+            where = f"log: {work.log}"
+            # What was written last may be gone again, and a program need not say why it cannot write.
+            if os_errors.says_full(ended.tail) or os_errors.is_full(work.folder):
+                raise os_errors.full(f"{what} was built", where=where, detail=ended.tail)
+            raise InfraError(
+                f"{what} could not be built (status {ended.status})",
+                where=where,
+                detail=ended.tail,
+                hint="read the log: a recipe below images/guest is edited, or lacks a program: invoke setup",
+            )
 
 
 def _folders(folder: Path, *names: str) -> tuple[Path, ...]:

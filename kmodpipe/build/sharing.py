@@ -213,7 +213,9 @@ class Readings:
             config = (out / "base.config").read_text("utf-8", "replace")
         except OSError as e:
             raise InfraError(
-                f"the base lacks what vmlinux was compiled from: {e.strerror}", where=str(out)
+                f"the base lacks what vmlinux was compiled from: {e.strerror}",
+                where=str(out),
+                hint="remove it, so that it is built again: invoke clean",
             ) from e
         return Readings(
             kconfig.parse_config(config), frozenset(symbols.split("\n")), frozenset(files.split("\n"))

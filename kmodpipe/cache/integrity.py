@@ -120,7 +120,9 @@ def _listed(folder: Path, where: list[str]) -> bytes:
         cwd=folder,
     )
     if done.stdout and not done.stdout.endswith(b"\0"):
-        raise InfraError("too many files for a kernel tree", where=str(folder))
+        raise InfraError(
+            "too many files for a kernel tree", where=str(folder), hint="name a folder that holds one tree"
+        )
     return done.stdout
 
 

@@ -234,7 +234,11 @@ def _taken(part: Part, cell: CellResult) -> CellResult:
 def folder_of(part: Part) -> str:
     """Return the folder of a part in the merged run. Raise InfraError if its id cannot name a folder."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}", part.run.id):
-        raise InfraError(f"a run has the id {part.run.id!r}", where=str(part.folder))
+        raise InfraError(
+            f"a run has the id {part.run.id!r}",
+            where=str(part.folder),
+            hint="its results.json was edited, or is of another program: run that job again",
+        )
     return f"jobs/{part.run.id}"
 
 
@@ -305,7 +309,11 @@ def copy_parts(parts: Sequence[Part], folder: Path) -> None:
         for part in parts:
             shutil.copytree(part.folder, folder / folder_of(part), copy_function=copy, ignore=links)
     except (OSError, shutil.Error) as e:
-        raise InfraError(f"what the jobs left could not be copied: {e}", where=str(folder)) from e
+        raise InfraError(
+            f"what the jobs left could not be copied: {e}",
+            where=str(folder),
+            hint="check the space and the permissions of both folders",
+        ) from e
 
 
 def problem(collected: Collected, planned: int) -> KmodpipeError | None:

@@ -92,7 +92,11 @@ def collect(options: CollectOptions, call: Invocation) -> int:
     made, screen = job_plan.load(Path(options.plan)), call.screen
     parts = collecting.find(options.dir or (options.out,), screen)
     if not parts:
-        raise InfraError("no job left a result", where=", ".join(options.dir or (options.out,)))
+        raise InfraError(
+            "no job left a result",
+            where=", ".join(options.dir or (options.out,)),
+            hint="--dir names the folders that the jobs left; look at the log of a job",
+        )
     with RunFolder(Path(options.out).absolute()) as folder:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         found = collecting.merge(made, parts, folder.id, now)

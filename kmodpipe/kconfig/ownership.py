@@ -116,7 +116,11 @@ def _grep(root: Path, arguments: list[str]) -> list[str]:
     done = process.run(argv, cwd=root, timeout_s=_SEARCH_S, check=False, env={"LC_ALL": "C"}, whole=True)
     # 2: a file could not be read, or there is no grep.
     if done.returncode not in (0, 1):
-        raise InfraError(f"the tree cannot be searched: {done.tail[-300:]}", where=str(root))
+        raise InfraError(
+            f"the tree cannot be searched: {done.tail[-300:]}",
+            where=str(root),
+            hint="are all of its files readable? Is grep installed? Run: invoke setup",
+        )
     return [
         name.decode("utf-8", "surrogateescape").removeprefix("./")
         for name in done.stdout.split(b"\0")

@@ -70,8 +70,8 @@ def _copy(source: Path, target: Path) -> Path:
             shutil.copyfile(source, target)
         except OSError as e:
             target.unlink(missing_ok=True)
-            raise os_errors.explain(e, (target.parent,)) or InfraError(
-                f"could not copy {source.name} to the results: {e.strerror}", where=str(target)
+            raise os_errors.explain(e, (target.parent,)) or os_errors.failed(
+                f"could not copy {source.name} to the results", e, str(target)
             ) from e
         if digest_file(target) != made_as(source):
             target.unlink()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from kmodpipe.cache.store import Store
 from kmodpipe.judge.cases import Case
+from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, UserError
 
@@ -95,5 +96,5 @@ def _copy(source: Path, target: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     except OSError as e:
-        raise InfraError(f"could not keep a copy of {source.name}: {e.strerror}", where=str(target)) from e
+        raise os_errors.failed(f"could not keep a copy of {source.name}", e, str(target)) from e
     return target

@@ -118,6 +118,7 @@ def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -
             f"git {process.describe_status(done.returncode)}",
             where=process.pasteable(done.argv),
             detail=done.tail,
+            hint="run the command above by hand, and read what git says",
         )
     return done
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from kmodpipe.util import os_errors, paths, untar
-from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.errors import UserError
 from kmodpipe.util.untar import Limits
 
 
@@ -40,7 +40,7 @@ def unpack(
         hint = "is it a .tar, .tar.gz, .tar.bz2 or .tar.xz, and complete?"
         raise UserError(f"the archive is damaged or cut short: {e}", where=what, hint=hint) from e
     except OSError as e:
-        raise os_errors.explain(e, (target,)) or InfraError(f"could not unpack: {e}", where=what) from e
+        raise os_errors.explain(e, (target,)) or os_errors.failed("could not unpack", e, what) from e
 
 
 def _finish(root: Path, content: untar.Content) -> None:

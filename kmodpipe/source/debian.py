@@ -204,7 +204,11 @@ def _newest(root: Path) -> str:
     ).text
     if found := re.search(r"^Depends:.*?\b(linux-source-[0-9][\w.+-]*)", shown, re.MULTILINE):
         return found[1]
-    raise InfraError(f"the metapackage {_NEWEST} names no package of sources", detail=shown[-500:])
+    raise InfraError(
+        f"the metapackage {_NEWEST} names no package of sources",
+        detail=shown[-500:],
+        hint="name a package and its version in [tool.kmodpipe.trees]",
+    )
 
 
 def _version_of(deb: Path) -> str:
@@ -244,7 +248,9 @@ def _apt(origin: DebianOrigin, suite: str, uri: str, root: Path, step: Step) -> 
     process.run([*command, "download", wanted], timeout_s=_APT_LIMIT_S, cwd=root / "download", on_line=show)
     debs = list((root / "download").glob("*.deb"))
     if len(debs) != 1:
-        raise InfraError(f"apt-get download left {len(debs)} packages", where=wanted)
+        raise InfraError(
+            f"apt-get download left {len(debs)} packages", where=wanted, hint="run the same command again"
+        )
     return debs[0]
 
 
@@ -280,5 +286,7 @@ def _unpack_inner(stream: IO[bytes], target: Path, what: str, step: Step) -> Non
     except tarfile.TarError as e:
         if process.stopping():
             raise Interrupted("interrupted while a package was unpacked", where=what) from e
-        raise InfraError(f"the package cannot be read: {e}", where=what) from e
+        raise InfraError(
+            f"the package cannot be read: {e}", where=what, hint="remove it, and run the same command again"
+        ) from e
     raise UserError("the package holds no usr/src/linux-source-*.tar.xz", where=what)

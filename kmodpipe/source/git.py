@@ -34,6 +34,7 @@ from kmodpipe.util.screen import Screen, Step
 
 _LINK = b"120000"
 _LINK_BYTES = 4096
+_ANOTHER = "name another URL of the same repository: this server is behind, or out of order"
 _HASH = re.compile(r"^[0-9a-f]{40}$")
 _HASH_REFUSED = re.compile(r"unadvertised object|does not allow request", re.IGNORECASE)
 # git's remote-curl.c, of a server without git-http-backend.
@@ -202,7 +203,9 @@ def _commit_of(
     _fetch(origin, cache, screen, step, remote, keep, 2 if first_parent else 1)
     got = _has(cache, keep)
     if got is None or (pinned and got != want):
-        raise InfraError(f"git fetched {got or 'nothing'} where {want} was requested", where=origin.url)
+        raise InfraError(
+            f"git fetched {got or 'nothing'} where {want} was requested", where=origin.url, hint=_ANOTHER
+        )
     if first_parent:
         got = _first_parent(cache, got, origin.url)
         run_git(cache, "update-ref", kept, got)
@@ -217,7 +220,9 @@ def _first_parent(cache: Path, commit: str, url: str) -> str:
     if named is None:
         raise UserError(f"commit {commit} has no parent", where=url)
     if _has(cache, named[1]) is None:
-        raise InfraError(f"the server did not send {named[1]}, the parent of {commit}", where=url)
+        raise InfraError(
+            f"the server did not send {named[1]}, the parent of {commit}", where=url, hint=_ANOTHER
+        )
     return named[1]
 
 

@@ -111,7 +111,11 @@ def _from_url(origin: TarballOrigin, cache: Path, screen: Screen, here: Tree | N
         got = download.download(url, kept, step, sha256=origin.sha256, fresh_if=earlier if here else None)
         if got is None:
             if here is None:
-                raise InfraError("the server calls a file unchanged that was never downloaded", where=url)
+                raise InfraError(
+                    "the server calls a file unchanged that was never downloaded",
+                    where=url,
+                    hint="look at what answers there: a proxy may; or name another server",
+                )
             step.finish("unchanged")
             return here
         step.finish(f"{got.path.stat().st_size >> 20} MiB, sha256 {got.sha256[:12]}…")
@@ -138,7 +142,7 @@ def _unpack(path: Path, sha256: str, cache: Path, screen: Screen) -> Tree:
         except OSError as e:
             if full := os_errors.explain(e, (cache,)):
                 raise full from e
-            raise InfraError(f"could not read the tarball: {e.strerror}", where=str(path)) from e
+            raise os_errors.failed("could not read the tarball", e, str(path)) from e
         made = tree.install(cache, target, identity, {"source": "tarball"}, what=str(path))
         step.finish(f"Linux {made.kernel_version}")
         return made

@@ -38,7 +38,11 @@ def lock(
                 if process.stopping():
                     raise Interrupted(f"interrupted while waiting for {owner}", where=str(path)) from None
                 if time.monotonic() > deadline:
-                    raise InfraError(f"{path.name} is still locked by {owner}", where=str(path)) from None
+                    raise InfraError(
+                        f"{path.name} is still locked by {owner}",
+                        where=str(path),
+                        hint="wait for it to end, or end it",
+                    ) from None
                 time.sleep(0.1)
         f.truncate(0)
         f.write(f"{process_id.describe()}\n")

@@ -88,6 +88,17 @@ def explain(error: OSError, places: Iterable[Path] = ()) -> InfraError | None:
     return from_system(error)
 
 
+def failed(what: str, error: OSError, where: str, *, detail: str = "") -> InfraError:
+    """Return the error for ``what`` that could not be done, with its reason and what to do about that."""
+    if error.errno in _FULL:
+        hint = _FREE_IT
+    elif shortage := from_system(error):
+        hint = shortage.hint
+    else:
+        hint = _FILE_ERRORS.get(error.errno or 0, "check the folder and its disk; " + _GOES_ON)
+    return InfraError(f"{what}: {error.strerror or error}", where=where, detail=detail, hint=hint)
+
+
 @contextmanager
 def explained(*places: Path) -> Iterator[None]:
     """Replace an OSError in the block by the error that `explain` returns for it, if any."""

@@ -240,7 +240,11 @@ def _start(
     if ours.stopping:
         raise Interrupted("interrupted before a command was started", where=pasteable(argv))
     if cwd is not None and not cwd.is_dir():
-        raise InfraError(f"the folder to run {os.fspath(argv[0])} in does not exist", where=str(cwd))
+        raise InfraError(
+            f"the folder to run {os.fspath(argv[0])} in does not exist",
+            where=str(cwd),
+            hint="was it removed meanwhile? Run the same command again",
+        )
     ours.announce(pasteable(argv))
     try:
         environment = clean_environment(env) | ({} if may_outlive else reaper.mark())
@@ -250,12 +254,11 @@ def _start(
             f"{os.fspath(argv[0])} is not installed", where=pasteable(argv), hint="run: invoke setup"
         ) from e
     except OSError as e:
-        shortage = from_system(e)
-        raise InfraError(
-            f"could not start {os.fspath(argv[0])}: {shortage.what if shortage else e}",
-            where=pasteable(argv),
-            hint=shortage.hint if shortage else "",
-        ) from e
+        program = f"could not start {os.fspath(argv[0])}"
+        if shortage := from_system(e):
+            shortage.what, shortage.where = f"{program}: {shortage.what}", pasteable(argv)
+            raise shortage from e
+        raise os_errors.failed(program, e, pasteable(argv)) from e
     ours.add(child)
     if ours.stopping:
         # `stop_all` was called since the check above, and may have missed this child.
@@ -286,7 +289,7 @@ class _Output:
         try:
             self._file = log.open("ab") if log else None
         except OSError as e:
-            raise InfraError(f"the log cannot be written: {e.strerror}", where=str(log)) from e
+            raise os_errors.failed("the log cannot be written", e, str(log)) from e
 
     def take(self, data: bytes, *, is_stdout: bool) -> None:
         if self._file:
@@ -304,7 +307,7 @@ class _Output:
             file.write(data)
             file.flush()
         except OSError as e:
-            raise InfraError(f"the log cannot be written: {e.strerror}", where=file.name) from e
+            raise os_errors.failed("the log cannot be written", e, str(file.name)) from e
 
     def close(self) -> str:
         if self._file:

@@ -255,7 +255,11 @@ class Screen:
         A reader that has closed its end, such as ``head``, has had enough: that is no error.
         """
         if self._out.gone and not self._out.unread:
-            raise InfraError(f"the output cannot be written: {self._out.gone.lower()}", where="stdout")
+            raise InfraError(
+                f"the output cannot be written: {self._out.gone.lower()}",
+                where="stdout",
+                hint="check where it is redirected to, and the space there",
+            )
 
     def confirm(self, question: str) -> bool:
         """Ask on the terminal; only "y" and "yes" count as yes."""

@@ -85,6 +85,7 @@ def _probe(cache: Path, program: Path, kvm: Path) -> Accel:
                 f"QEMU cannot run a test program: it {first.describe()}",
                 where=str(program),
                 detail=first.stderr,
+                hint="install QEMU again: invoke setup",
             )
         unusable = _unusable(kvm)
         if unusable:

@@ -28,6 +28,11 @@ LOUD = (
     "asyncio", "docker", "ftplib", "http", "kmodpipe.util.process", "multiprocessing", "requests", "smtplib",
     "socket", "socketserver", "ssl", "subprocess", "urllib.request", "urllib3",
 )  # fmt: skip
+# Modules whose errors are the reason of another one, which says what to do.
+REASONS = (
+    "kmodpipe.build.complete", "kmodpipe.build.elf", "kmodpipe.build.saved_image",
+    "kmodpipe.build.shared_image",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,18 @@ def test_rooms_import_from_rooms_above_them() -> None:
 
 def test_no_modules_go_in_circles() -> None:
     assert circle(package()) == []
+
+
+def test_every_trouble_of_the_machine_says_what_to_do() -> None:
+    found = [
+        f"{module.path}:{call.lineno}"
+        for module in package().values()
+        if module.name not in REASONS
+        for call in ast.walk(ast.parse((REPO / module.path).read_text()))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "InfraError"
+        if not any(keyword.arg == "hint" for keyword in call.keywords)
+    ]
+    assert found == [], "InfraError without a hint"
 
 
 def test_rooms_that_only_compute_talk_to_nothing() -> None:

@@ -13,7 +13,7 @@ from kmodpipe.build.outputs import OBJECT_BYTES
 from kmodpipe.build.runtime import docker_engine, docker_errors, docker_users
 from kmodpipe.build.runtime.job import REPRODUCIBLE, Ended, EngineWentAway, Job
 from kmodpipe.build.runtime.job_output import DiskGuard, Log
-from kmodpipe.util import process, process_id
+from kmodpipe.util import os_errors, process, process_id
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.process_id import boot_id
 from kmodpipe.util.workers import Thread
@@ -112,10 +112,8 @@ class DockerRuntime:
                 detail=tail,
             )
         if log.error:
-            raise InfraError(
-                f"the log of {job.name} cannot be written: {log.error.strerror}",
-                where=str(job.log),
-                detail=tail,
+            raise os_errors.failed(
+                f"the log of {job.name} cannot be written", log.error, str(job.log), detail=tail
             )
         if not state.get("Status"):
             raise InfraError(
@@ -200,7 +198,11 @@ class DockerRuntime:
                 raise Interrupted("interrupted while a container ran", where=job.name)
             disk.check()
             if time.monotonic() > deadline:
-                raise InfraError(f"{job.name} had no end after {job.timeout_s:g} s", where=f"log: {job.log}")
+                raise InfraError(
+                    f"{job.name} had no end after {job.timeout_s:g} s",
+                    where=f"log: {job.log}",
+                    hint="read the end of the log: what does the build wait for? Is the machine overloaded?",
+                )
             if reader.is_alive():
                 # If the stream is silent, the engine may hang.
                 if time.monotonic() - looked > _LOOK_S:

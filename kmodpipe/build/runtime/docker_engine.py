@@ -290,7 +290,9 @@ def _launch(argv: Sequence[str], log: Path, *, foreground: bool) -> None:
         process.forget(child)
     if status != 0:
         raise InfraError(
-            f"the daemon's start {process.describe_status(status)}", where=process.pasteable(argv)
+            f"the daemon's start {process.describe_status(status)}",
+            where=process.pasteable(argv),
+            hint="run the command above by hand, and read what it says",
         )
 
 

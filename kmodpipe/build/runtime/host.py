@@ -56,6 +56,7 @@ class HostRuntime:
                 f"{job.name} {process.describe_status(done.returncode)}",
                 where=f"log: {job.log}",
                 detail=done.tail,
+                hint="read the log; with little memory, use fewer --jobs",
             )
         return Ended(done.returncode, done.tail, done.duration_s)
 

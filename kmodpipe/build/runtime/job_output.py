@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from kmodpipe.build.runtime.job import Job
+from kmodpipe.util import os_errors
 from kmodpipe.util.errors import InfraError, KernelFailure
 from kmodpipe.util.files import size_mib
 from kmodpipe.util.lines import LineOutput
@@ -29,7 +30,7 @@ class Log:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
         except OSError as e:
-            raise InfraError(f"the log cannot be written: {e.strerror}", where=str(path)) from e
+            raise os_errors.failed("the log cannot be written", e, str(path)) from e
         self._written = 0
         self._lines = LineOutput(on_line)
         # The first error of writing the file.

@@ -71,7 +71,11 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
     elif info.isdir() or info.issym():
         tar.addfile(info)
     else:
-        raise InfraError("an artifact holds something other than files, folders and links", where=str(path))
+        raise InfraError(
+            "an artifact holds something other than files, folders and links",
+            where=str(path),
+            hint="remove it, or run: invoke clean",
+        )
 
 
 def unpack(source: Path, folder: Path, *, links_below: str, without: Collection[str] = ()) -> None:

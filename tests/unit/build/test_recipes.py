@@ -73,6 +73,15 @@ def test_a_guest_that_cannot_be_built_is_our_trouble(world: World) -> None:
     with pytest.raises(InfraError) as caught:
         world.builder(Scripted("cp: cannot stat busybox", 1)).guest(world.work())
     assert "cannot stat busybox" in caught.value.detail
+    assert "images/guest" in caught.value.hint
+
+
+@pytest.mark.parametrize("reason", ["No space left on device", "Disk quota exceeded"])
+def test_a_disk_that_was_full_is_named_though_it_has_room_again(world: World, reason: str) -> None:
+    with pytest.raises(InfraError) as caught:
+        world.builder(Scripted(f"mkdir: cannot create directory 'out/bin': {reason}", 2)).guest(world.work())
+    assert caught.value.what == "the disk filled up while the guest's root file system was built"
+    assert "invoke clean" in caught.value.hint
 
 
 def recipe(folder: Path, script: str, make: str, **env: str) -> Path:

@@ -72,3 +72,18 @@ def test_what_the_host_does_not_give_is_told_with_the_limit_to_raise(error: Exce
 @pytest.mark.parametrize("error", [OSError(errno.ENOENT, "no"), RuntimeError("other"), ValueError()])
 def test_any_other_exception_is_no_shortage(error: Exception) -> None:
     assert from_system(error) is None
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOSPC, "invoke clean"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.EROFS, "writable"),
+        (errno.EISDIR, "folder"),
+    ],
+)
+def test_whatever_the_reason_there_is_something_to_do_about_it(number: int, hint: str) -> None:
+    error = os_errors.failed("the log cannot be written", OSError(number, os.strerror(number)), "/x/log")
+    assert error.what == f"the log cannot be written: {os.strerror(number)}"
+    assert hint in error.hint
