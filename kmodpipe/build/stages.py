@@ -66,10 +66,14 @@ class Stage:
 
 
 class Stages:
-    """Makes the stages of one run: one tree, one matrix, one runtime."""
+    """Makes the stages of one kernel of a run: one tree, one matrix, one runtime."""
 
-    def __init__(self, tree: Tree, matrix: Matrix, module: str, builder: Builder, identity: Inputs) -> None:
+    def __init__(
+        self, tree: Tree, matrix: Matrix, module: str, builder: Builder, identity: Inputs, kernel: str = ""
+    ) -> None:
+        """``kernel`` is part of the labels where a run has several."""
         self.tree = tree
+        self._kernel = kernel
         self.matrix = matrix
         self.module = module.strip("/")
         self._builder = builder
@@ -105,8 +109,11 @@ class Stages:
             require_texts(folder, "out/base.config")
             require_folders(folder, "obj")
 
-        label = ".".join(["common", *([flavour.name] if flavour.name else [])])
+        label = self._label("common", flavour)
         return Stage("config", label, self._config_inputs({}, requests), make, check=check)
+
+    def _label(self, name: str, flavour: Flavour) -> str:
+        return ".".join(filter(None, (name, self._kernel, flavour.name)))
 
     def _config_inputs(self, touched: Mapping[str, str], requests: Mapping[str, str]) -> Inputs:
         return {
@@ -143,7 +150,7 @@ class Stages:
             with (work.folder / "out" / "illegal.json").open("x") as f:
                 json.dump({k: v for k, v in reasons.items() if v}, f)
 
-        label = f"{subject.variant.name}.{flavour.name}" if flavour.name else subject.variant.name
+        label = self._label(subject.variant.name, flavour)
         return Stage(
             "config", label, inputs, make, check=lambda folder: require_configurations(folder, [*requests])
         )

@@ -34,9 +34,10 @@ COLLECTED = "collected"
 _DEPTH = 4
 # The properties that have to be equal; all others may differ between machines.
 _COMPARED = re.compile(
-    r"^(kmodpipe|tree\.identity|tree\.kernel-version|series\..*|builder\.(?!from$).*|module"
+    r"^(kmodpipe|tree\.(.*\.)?identity|tree\.(.*\.)?kernel-version|series\..*|builder\.(?!from$).*|module"
     r"|shuffle|attempts|repeat|question(\..*)?)$"
 )
+_OF_A_KERNEL = re.compile(r"tree\.(.+)\.(?:identity|kernel-version)")
 _NAMES = 8
 
 
@@ -123,6 +124,8 @@ def disagreements(plan: Plan, parts: Sequence[Part]) -> list[str]:
         if name in plan.properties:
             values[plan.properties[name]] = ["the plan"]
         for part in parts:
+            if not _concerns(name, part.run):
+                continue
             values.setdefault(part.run.properties.get(name, "none"), []).append(part.name)
         lines += _differing(_in_words(name), values)
     for case in dict.fromkeys([c.id for c in plan.cases] + [c.id for p in parts for c in p.run.cases]):
@@ -131,6 +134,12 @@ def disagreements(plan: Plan, parts: Sequence[Part]) -> list[str]:
             values.setdefault(_digest(part.run.cases, case), []).append(part.name)
         lines += _differing(f"case {case}", values)
     return lines
+
+
+def _concerns(name: str, run: Run) -> bool:
+    """Return whether a job has to have a property: that of a kernel's tree only if it has a cell on it."""
+    kernel = _OF_A_KERNEL.fullmatch(name)
+    return kernel is None or any(cell.kernel == kernel[1] for cell in run.cells)
 
 
 def _in_words(name: str) -> str:
@@ -211,7 +220,9 @@ def merge(plan: Plan, parts: Sequence[Part], run_id: str, now: str) -> Collected
 
 def _blank(cell: PlannedCell) -> CellResult:
     """Return the cell without a result."""
-    return CellResult(cell.cell, cell.variant, cell.design, dict(cell.choice), flavour=cell.flavour)
+    return CellResult(
+        cell.cell, cell.variant, cell.design, dict(cell.choice), flavour=cell.flavour, kernel=cell.kernel
+    )
 
 
 def _why_missing(cell: PlannedCell, begun: Sequence[Part]) -> str:
@@ -258,12 +269,15 @@ def _properties(plan: Plan, parts: Sequence[Part]) -> Mapping[str, str]:
 # -- dead axes ----------------------------------------------------------------------------------------
 def _dead_axes(plan: Plan, cells: Sequence[CellResult]) -> tuple[DeadAxis, ...]:
     """Return the dead axes, compared over the cells of all jobs."""
-    products = [
-        dead_axes.Product(_cell(one), _content(cell))
-        for one, cell in zip(plan.cells, cells, strict=True)
-        if cell.state is not State.SKIPPED
-    ]
-    return dead_axes.find(products, {}, "", selected=plan.selected)
+    found: list[DeadAxis] = []
+    for kernel in dict.fromkeys(one.kernel for one in plan.cells):
+        products = [
+            dead_axes.Product(_cell(one), _content(cell))
+            for one, cell in zip(plan.cells, cells, strict=True)
+            if cell.state is not State.SKIPPED and one.kernel == kernel
+        ]
+        found += dead_axes.find(products, {}, "", selected=plan.selected, kernel=kernel)
+    return tuple(found)
 
 
 def _cell(one: PlannedCell) -> Cell:

@@ -12,6 +12,7 @@ verdict (an infrastructure error) the next runs again.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from kmodpipe.pipeline import question, workspace
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import Run
-from kmodpipe.source import Unreachable
+from kmodpipe.source import Tree, Unreachable
 from kmodpipe.util import document
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import ExitCode, InfraError
@@ -40,6 +41,7 @@ VERSION = 2
 _NOTE_LIMIT = 2000
 _WORDS = {**question.WORDS, "qemu": "QEMU", "qemu.file": "QEMU's program", "kvm": "the KVM device"}
 _AUTHORS = 5
+_TREE = re.compile(r"tree\.(?:(.+)\.)?identity")
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Watch:
         if last.exit_code not in (ExitCode.OK, ExitCode.FAILURE):
             self._screen.say(f"run {last.run} came to no verdict ({last.verdict}): running again")
             return None
-        if changed := _changed(last.facts, self._facts(self._identity(), self._builder())):
+        if changed := _changed(last.facts, self._facts(self._identities(), self._builder())):
             self._screen.say(f"changed since run {last.run}: {changed}")
             return None
         return last
@@ -105,16 +107,18 @@ class Watch:
         """Return what has changed since the last run, as properties of the new one; print new commits."""
         if self.last is None:
             return {}
-        now = self._facts(workspace.tree.identity, _builder_of(workspace))
+        now = self._facts(_identities_of(workspace), _builder_of(workspace))
         notes = {"since.run": self.last.run, "since.changed": _changed(self.last.facts, now) or "nothing"}
-        old, new = self.last.facts.get("tree.identity", ""), workspace.tree.identity
-        spec = self._spec.tree
-        if spec.git and old != new and old.startswith("git:") and new.startswith("git:"):
-            return {**notes, **self._commits(spec.git, old[4:], new[4:])}
+        for kernel in workspace.kernels:
+            name = results.of_tree("identity", kernel.name)
+            old, new = self.last.facts.get(name, ""), kernel.tree.identity
+            url = dict(self._spec.kernels)[kernel.name].git
+            if url and old != new and old.startswith("git:") and new.startswith("git:"):
+                notes |= self._commits(kernel.name, url, old[4:], new[4:])
         return notes
 
-    def _commits(self, url: str, old: str, new: str) -> Mapping[str, str]:
-        """Print the commits from *old* to *new*; return them as properties."""
+    def _commits(self, kernel: str, url: str, old: str, new: str) -> Mapping[str, str]:
+        """Print the commits of a kernel's tree from *old* to *new*; return them as properties."""
         try:
             found = source.commits_between(url, self._cache, old, new, self._screen)
         except InfraError as e:
@@ -125,6 +129,7 @@ class Watch:
             title = f"{found.count} {'commit' if found.count == 1 else 'commits'} came in ({span})"
         else:
             title = f"{span} is no direct line: the branch was rewound, or moved on far; its newest commits"
+        title = f"{kernel}: {title}" if kernel else title
         shown = [*found.lines, *([f"… and {found.count - len(found.lines)} more"] if found.whole else [])]
         if found.whole and found.count <= len(found.lines):
             shown = list(found.lines)
@@ -132,11 +137,12 @@ class Watch:
         if len(found.authors) > 1:
             more = f" and {len(found.authors) - _AUTHORS} more" if len(found.authors) > _AUTHORS else ""
             self._screen.print(f"  by: {', '.join(found.authors[:_AUTHORS])}{more}")
-        return {"since.commits": one_line(f"{title}: " + "; ".join(found.lines))[:_NOTE_LIMIT]}
+        name = ".".join(filter(None, ("since", kernel, "commits")))
+        return {name: one_line(f"{title}: " + "; ".join(found.lines))[:_NOTE_LIMIT]}
 
     def record(self, workspace: Workspace, run: Run) -> None:
         """Write the result of a run, for the next one to compare with."""
-        facts = self._facts(workspace.tree.identity, _builder_of(workspace))
+        facts = self._facts(_identities_of(workspace), _builder_of(workspace))
         answer = {
             "run": run.id,
             "finished": run.finished,
@@ -148,26 +154,31 @@ class Watch:
         write_atomically(self._path, json.dumps(made, indent=1, sort_keys=True))
 
     # -- the facts of an answer ------------------------------------------------------------------
-    def _facts(self, identity: str, builder: str) -> Mapping[str, str]:
-        """Return all facts that a result depends on; *identity* is the tree's, *builder* the image's."""
+    def _facts(self, trees: Mapping[str, str], builder: str) -> Mapping[str, str]:
+        """Return all facts that a result depends on: *trees*, by kernel, and *builder* are identities."""
         return {
             **self._asked,
-            "tree.identity": identity,
+            **{results.of_tree("identity", kernel): identity for kernel, identity in trees.items()},
             "builder": builder,
             **accel.machine(),
             "qemu.file": program_digest(),
         }
 
-    def _identity(self) -> str:
-        """Return the identity of the tree as it is now; the head of a branch is looked up, not fetched."""
+    def _identities(self) -> Mapping[str, str]:
+        """Return the identity of each kernel's tree as it is now; the head of a branch is looked up, not
+        fetched."""
         spec = self._spec
-        try:
-            if commit := source.tip(spec.tree, head=spec.head):
-                return f"git:{commit}"
-        except Unreachable:
-            if spec.head or not spec.tree.stand_in:
-                raise
-        return workspace.fetch_tree(spec, self._cache, self._screen).identity
+        found: dict[str, str] = {}
+        for kernel, tree in spec.kernels:
+            try:
+                if commit := source.tip(tree, head=spec.head):
+                    found[kernel] = f"git:{commit}"
+            except Unreachable:
+                if spec.head or not tree.stand_in:
+                    raise
+            if kernel not in found:
+                found |= _ids(workspace.fetch_trees(spec.on(kernel), self._cache, self._screen))
+        return found
 
     def _builder(self) -> str:
         """Return the identity of the compiler or builder image; '' if the image has to be built first."""
@@ -187,8 +198,8 @@ def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 def _describe(name: str, before: str, now: str) -> str:
     """Return in words which fact changed."""
-    if name == "tree.identity":
-        return f"the tree ({_short(before)} → {_short(now)})"
+    if tree := _TREE.fullmatch(name):
+        return f"the tree {tree[1] or ''}".rstrip() + f" ({_short(before)} → {_short(now)})"
     if name == "builder":
         return "the builder image" if now else "the builder image (it is not here)"
     word = _WORDS.get(name, name.replace(".", " ", 1))
@@ -198,6 +209,14 @@ def _describe(name: str, before: str, now: str) -> str:
 def _short(identity: str) -> str:
     kind, _, rest = identity.partition(":")
     return rest[:12] if kind == "git" else identity[:60]
+
+
+def _identities_of(workspace: Workspace) -> Mapping[str, str]:
+    return _ids(workspace.trees)
+
+
+def _ids(trees: Mapping[str, Tree]) -> Mapping[str, str]:
+    return {kernel: tree.identity for kernel, tree in trees.items()}
 
 
 def _builder_of(workspace: Workspace) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,8 +26,9 @@ from kmodpipe.pipeline.builder import CellBuilder, StageMaker
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.series_kconfig import Found, look
-from kmodpipe.pipeline.workspace import Workspace, control_subject
+from kmodpipe.pipeline.workspace import Workspace, control_subject, settled
 from kmodpipe.results import CaseInfo
+from kmodpipe.source import Tree
 from kmodpipe.util import document
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.text import count
@@ -53,6 +54,8 @@ class PlannedCell:
     # Axis to the symbol that it stands for in this variant.
     axes: Mapping[str, str]
     flavour: str = ""
+    # The name of its tree; empty where the plan has one kernel.
+    kernel: str = ""
     # Why the tree rules it out; empty if it does not, or if that is not known yet.
     skip: str = ""
     # Empty for a skipped cell.
@@ -80,8 +83,8 @@ class PlannedJob:
 class Legality:
     """Which cells the tree rules out."""
 
-    # The tree's identity, '' if it is not known.
-    tree: str = ""
+    # The tree's identity by kernel, of those that are known.
+    trees: Mapping[str, str] = field(default_factory=dict)
     # Why cells are ruled out, by their ids.
     reasons: Mapping[str, str] = field(default_factory=dict)
 
@@ -121,7 +124,7 @@ def make(spec: RunSpec, legality: Legality, arguments: Sequence[str], per_job: i
             **{f"series.{one.name}": one.digest for one in spec.series},
             **question.comparable(spec),
             **({results.ALLOW_EMPTY: "yes"} if spec.allow_empty else {}),
-            **({"tree.identity": legality.tree} if legality.tree else {}),
+            **{results.of_tree("identity", kernel): it for kernel, it in legality.trees.items()},
         },
         selected=spec.selected,
     )
@@ -132,45 +135,51 @@ def _planned(cell: Cell, skip: str) -> PlannedCell:
     symbols = {axis: entry.symbol for axis, entry in cell.axes.items()}
     variant = cell.variant
     return PlannedCell(
-        cell.id, variant.name, variant.design, dict(cell.choice), symbols, cell.flavour.name, skip
-    )
+        cell.id, variant.name, variant.design, dict(cell.choice), symbols,
+        cell.flavour.name, cell.kernel, skip,
+    )  # fmt: skip
 
 
 # -- legality -----------------------------------------------------------------------------------------
 def check_legality(spec: RunSpec, cache: Path) -> Legality:
     """Return what the Kconfig files of trees in the cache rule out. Nothing is fetched.
 
-    The spec is settled where its tree is in the cache. Raise UserError for a value of an axis that no cell
-    can have.
+    Raise UserError for a value of an axis that no cell can have, and for a symbol that no variant has.
     """
-    wanted = spec.tree
-    tree = source.locate(wanted, spec.project.trees, cache)
-    if tree is None:
-        # The commit of a tree that was pinned for this plan is its identity.
-        return Legality(f"git:{wanted.commit}" if wanted.commit and not wanted.first_parent else "")
+    trees: dict[str, Tree] = {}
+    identities: dict[str, str] = {}
+    for kernel, wanted in spec.kernels:
+        if tree := source.locate(wanted, spec.project.trees, cache):
+            trees[kernel], identities[kernel] = tree, tree.identity
+        elif wanted.commit and not wanted.first_parent:
+            # The commit of a tree that was pinned for this plan is its identity.
+            identities[kernel] = f"git:{wanted.commit}"
+    planned = [
+        one for kernel, part in settled(spec, trees).items() for one in _of_kernel(part, trees[kernel], cache)
+    ]
+    if len(planned) == len(spec.cells):
+        require_possible(spec, planned)
+    return Legality(identities, {one.cell.id: one.ruled_out for one in planned if one.ruled_out})
+
+
+def _of_kernel(spec: RunSpec, tree: Tree, cache: Path) -> Iterator[Planned]:
+    """Yield the cells on one kernel, but those of a series that is not applied yet."""
     subjects = [control_subject(tree)]
-    for one in spec.series:
-        cells = spec.cells_of(one.name)
+    for whole in spec.series:
+        one, cells = whole.on(tree.kernel_version), spec.cells_of(whole.name)
         path = series.applied_path(one, tree, cache) if cells else None
         if path:
             subjects.append(Subject(cells[0].variant, one, path))
-    reasons = {}
-    planned: list[Planned] = []
     found = look(subjects, tree.path)
     for subject in subjects:
         cells = spec.cells_of(subject.variant.name)
         if found.get(subject.variant.name, Found()).failure:
             # Its jobs fail, and say why.
-            planned += [Planned(subject, cell) for cell in cells]
+            yield from (Planned(subject, cell) for cell in cells)
             continue
         index = kconfig.index_symbols(subject.src, {symbol for cell in cells for symbol in cell.requested})
         for cell in cells:
-            if reason := kconfig.illegal(cell.own_requests, cell.requested, index):
-                reasons[cell.id] = reason
-        planned += [Planned(subject, cell, reasons.get(cell.id, "")) for cell in cells]
-    if len(planned) == len(spec.cells):
-        require_possible(spec, planned)
-    return Legality(tree.identity, reasons)
+            yield Planned(subject, cell, kconfig.illegal(cell.own_requests, cell.requested, index) or "")
 
 
 def prepare(workspace: Workspace, folder: RunFolder) -> Legality:
@@ -179,7 +188,7 @@ def prepare(workspace: Workspace, folder: RunFolder) -> Legality:
     with workers(workspace.spec.jobs) as pool:
         rows = builder.prepare(pool)
     reasons = {one.cell.id: one.reason for _, one in rows if isinstance(one, RuledOut)}
-    return Legality(workspace.tree.identity, reasons)
+    return Legality({kernel: tree.identity for kernel, tree in workspace.trees.items()}, reasons)
 
 
 # -- jobs ---------------------------------------------------------------------------------------------
@@ -211,14 +220,14 @@ def _with_jobs(plan: Plan, arguments: Sequence[str], per_job: int, most: int) ->
 
 
 def _groups(cells: Sequence[PlannedCell], size: int) -> list[list[PlannedCell]]:
-    """Return the cells in groups of at most *size*, each of one flavour.
+    """Return the cells in groups of at most *size*, each of one kernel and flavour.
 
-    A flavour has a kernel base of its own, which the cells of one job share.
+    These have a base of their own, which the cells of one job share.
     """
-    by_flavour: dict[str, list[PlannedCell]] = {}
+    by_base: dict[tuple[str, str], list[PlannedCell]] = {}
     for cell in cells:
-        by_flavour.setdefault(cell.flavour, []).append(cell)
-    return [own[at : at + size] for own in by_flavour.values() for at in range(0, len(own), size)]
+        by_base.setdefault((cell.kernel, cell.flavour), []).append(cell)
+    return [own[at : at + size] for own in by_base.values() for at in range(0, len(own), size)]
 
 
 # -- the file -----------------------------------------------------------------------------------------

@@ -88,37 +88,42 @@ def doctor(options: DoctorOptions, call: Invocation) -> int:
 
 # -- the source -------------------------------------------------------------------------------------
 def fetch(options: TreeOptions, call: Invocation) -> int:
-    """Fetch and verify a kernel tree."""
+    """Fetch and verify kernel trees."""
     from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import workspace
 
     spec, screen = resolve(options, call), call.screen
     with call.cache() as cache:
-        tree = workspace.fetch_tree(spec, cache, screen)
-    screen.print(f"{tree.name}: Linux {tree.kernel_version}")
-    for name, value in tree.provenance.items():
-        screen.print(f"  {name}: {value}")
-    screen.print(f"  path: {tree.path}")
+        trees = workspace.fetch_trees(spec, cache, screen)
+    for tree in trees.values():
+        screen.print(f"{tree.name}: Linux {tree.kernel_version}")
+        for name, value in tree.provenance.items():
+            screen.print(f"  {name}: {value}")
+        screen.print(f"  path: {tree.path}")
     return ExitCode.OK
 
 
 def patch(options: SourceOptions, call: Invocation) -> int:
-    """Apply each series strictly to the tree, and print where the patched trees are."""
+    """Apply each series strictly to each tree, and print where the patched trees are."""
     from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import workspace
 
     spec, screen = resolve(options, call), call.screen
     with call.cache() as cache:
-        tree = workspace.fetch_tree(spec, cache, screen)
-        subjects = workspace.patch_tree(spec, tree, cache, screen)
-    for subject in subjects:
-        if subject.series:
-            number = len(subject.series.patches)
-            apply = f"{count(number, 'patch', 'patches')} {'applies' if number == 1 else 'apply'}"
-            screen.print(f"{subject.series.name}: {apply} to {tree.name}")
-            for one in subject.series.patches:
-                screen.print(f"  {one.name}")
-            screen.print(f"  path: {subject.src}")
+        trees = workspace.fetch_trees(spec, cache, screen)
+        parts = {kernel: spec.on(kernel) for kernel in trees}
+        patched = workspace.patch_trees(parts, trees, cache, screen)
+    for kernel, found in patched.items():
+        for subject in found.subjects:
+            if subject.series:
+                number = len(subject.series.patches)
+                apply = f"{count(number, 'patch', 'patches')} {'applies' if number == 1 else 'apply'}"
+                screen.print(f"{subject.series.name}: {apply} to {trees[kernel].name}")
+                for one in subject.series.patches:
+                    screen.print(f"  {one.name}")
+                screen.print(f"  path: {subject.src}")
+        for name, reason in found.reasons.items():
+            screen.print(f"{name}: not applied to {trees[kernel].name}: {reason}")
     return ExitCode.OK
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from kmodpipe.cli.options import COMMANDS, Common, Option, Values, forms_of, options_of
 from kmodpipe.cli.project_root import find_root
 from kmodpipe.util import shipped
-from kmodpipe.util.cell_id import cell_id
+from kmodpipe.util.cell_id import cell_id, kernel_name
 
 RUNTIMES = ("docker", "host")
 PLAN_FORMS = ("json", "gitlab", "github")
@@ -236,9 +236,14 @@ class _Project:
             f for f in ("", *matrix.get("flavours", {})) if "all" in wanted or (f or "plain") in wanted
         ]
         series = [Path(name).name for name in self._given.get("series") or self._table.get("series", ())]
-        for variant, flavour in itertools.product([_CONTROL, *series], flavours):
+        for kernel, variant, flavour in itertools.product(self._kernels(), [_CONTROL, *series], flavours):
             for values in itertools.product(*axes.values()):
-                yield cell_id(variant, dict(zip(axes, values, strict=True)), flavour)
+                yield cell_id(variant, dict(zip(axes, values, strict=True)), flavour, kernel)
+
+    def _kernels(self) -> list[str]:
+        """Return the names of the kernels as cells have them."""
+        trees = self._given.get("tree") or self._matrix().get("kernels", [])
+        return [kernel_name(tree) for tree in trees] if len(trees) > 1 else [""]
 
     def runs(self) -> list[str]:
         return [f"{self._out}/{name}" for name in self.run_ids()]

@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kmodpipe import results, source
-from kmodpipe.cache.place import cache_folder
 from kmodpipe.ci import collect as collecting
 from kmodpipe.ci import formats, job_plan
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CollectOptions, MatrixOptions, Use, command_line
-from kmodpipe.cli.resolve import resolve
+from kmodpipe.cli.resolve import resolve, tree_arguments
 from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import set_up, settled
+from kmodpipe.util.cell_id import KERNEL_NAME
 from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.text import count
@@ -46,19 +47,11 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
     # The seed and the tree's head are fixed now, so that jobs that begin at different times use the same.
     if spec.shuffle:
         options = replace(options, shuffle=str(spec.shuffle))
-    if commit := source.tip(spec.tree, head=spec.head):
-        options = replace(options, tree=f"{spec.tree.git}#{commit}")
-        spec = replace(spec, tree=source.resolve(options.tree, spec.project.trees), head=False)
-    elif spec.head:
-        raise UserError(
-            f"a plan cannot pin the newest package of tree {spec.tree.name}",
-            where="--head",
-            hint=f"invoke fetch --tree {spec.tree.name} --head on each machine, then plan without --head",
-        )
-    options = replace(options, head=False)
-    if tree := source.locate(spec.tree, spec.project.trees, cache_folder()):
-        spec = settled(spec, tree)
+    options = _with_pinned(options, spec)
+    trees = tuple(source.resolve(one, spec.project.trees) for one in options.tree) or spec.trees
+    spec = replace(spec, trees=trees, head=False)
     with call.cache() as cache:
+        spec = _settled(spec, cache)
         if options.prepare:
             workspace = set_up(spec, cache, call.screen)
             spec = workspace.spec
@@ -72,9 +65,41 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
     return job_plan.make(spec, legality, arguments, options.per_job, most)
 
 
+def _with_pinned(options: MatrixOptions, spec: RunSpec) -> MatrixOptions:
+    """Return the options with the commits that moving branches have now, for all jobs.
+
+    Raise UserError for a tree that cannot be pinned.
+    """
+    given = tree_arguments(options.tree, spec.matrix, spec.project)
+    pinned: list[str] = []
+    for argument, tree in zip(given, spec.trees, strict=True):
+        if commit := source.tip(tree, head=spec.head):
+            name = f"{tree.name}=" if KERNEL_NAME.fullmatch(tree.name) else ""
+            pinned.append(f"{name}{tree.git}#{commit}")
+        elif spec.head:
+            raise UserError(
+                f"a plan cannot pin the newest package of tree {tree.name}",
+                where="--head",
+                hint=f"invoke fetch --tree {tree.name} --head on each machine, then plan without --head",
+            )
+        else:
+            pinned.append(argument)
+    # What does not move, each job finds in the matrix or the project.
+    trees = tuple(pinned) if tuple(pinned) != tuple(given) else options.tree
+    return replace(options, tree=trees, head=False)
+
+
+def _settled(spec: RunSpec, cache: Path) -> RunSpec:
+    """Return the run as the trees in the cache settle it."""
+    found = {name: source.locate(tree, spec.project.trees, cache) for name, tree in spec.kernels}
+    trees = {name: tree for name, tree in found.items() if tree}
+    return spec.joined(settled(spec, trees)) if trees else spec
+
+
 def _show_plan(options: MatrixOptions, call: Invocation, made: job_plan.Plan) -> None:
     skipped = sum(bool(cell.skip) for cell in made.cells)
-    known = f", {skipped} ruled out by the tree" if "tree.identity" in made.properties else ""
+    looked = any(name.startswith("tree.") for name in made.properties)
+    known = f", {skipped} ruled out by the tree" if looked else ""
     call.screen.say(
         f"{options.to}: {count(len(made.cells), 'cell')}{known}, in {count(len(made.jobs), 'job')}"
     )

@@ -98,16 +98,17 @@ class DoctorOptions(Common):
 
 @dataclass(frozen=True)
 class TreeOptions(Common):
-    """Which kernel tree."""
+    """Which kernel trees."""
 
-    tree: str = option(
-        "",
-        "a declared tree, a folder, a git URL with #ref, or a tarball by path or URL",
+    tree: tuple[str, ...] = option(
+        (),
+        "a declared tree, a folder, a git URL with #ref, or a tarball by path or URL; or NAME= and one of "
+        "these; repeatable: each is a kernel to test",
         EVERYWHERE,
         short="t",
         of=Values.TREE,
     )
-    head: bool = option(False, "the tree's moving branch head instead of its pinned commit", EVERYWHERE)
+    head: bool = option(False, "the trees' moving branch heads instead of their pinned commits", EVERYWHERE)
 
 
 @dataclass(frozen=True)

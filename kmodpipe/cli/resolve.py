@@ -24,7 +24,9 @@ from kmodpipe.pipeline.config import Project
 from kmodpipe.pipeline.module_folder import changed_folders, changes, only_module
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.series import Series
+from kmodpipe.source import TreeSpec
 from kmodpipe.util import paths, process, toml
+from kmodpipe.util.cell_id import kernel_name
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.screen import Screen
 
@@ -50,8 +52,6 @@ def resolve(
         raise UserError("--jobs is a number from 1 up", hint="0 means one a processor")
     if given.runtime not in RUNTIMES:
         raise unknown_name("runtime", given.runtime, RUNTIMES)
-    with _declared("tree", project, given.tree):
-        tree = source.resolve(given.tree or project.tree, project.trees)
     names = [name for name in given.series or project.series if name != "none"]
     with _declared("series", project, given.series):
         whole = tuple(series.load(name, project.patches) for name in names)
@@ -67,7 +67,9 @@ def resolve(
     with _declared("matrix", project, given.matrix):
         matrix = kconfig.load_matrix(Path(given.matrix).absolute() if given.matrix else project.matrix)
     matrix = matrix.asking(entry for one in given.config for entry in kconfig.requests_of(one))
-    choice = choose_cells(matrix, variants, given.flavour, given.cell)
+    trees = _trees(given.tree, matrix, project)
+    kernels = [tree.name for tree in trees] if len(trees) > 1 else [""]
+    choice = choose_cells(matrix, variants, given.flavour, given.cell, kernels)
     choice = _with_controls(choice, matrix, given) if compared else choice
     known = [name for name in given.case if not _is_script(name)]
     scripts = [name for name in given.case if _is_script(name)]
@@ -77,7 +79,7 @@ def resolve(
             call.screen.warn(f"series {one.name} changes nothing of {module}, which --module names")
     spec = RunSpec(
         project=project,
-        tree=tree,
+        trees=trees,
         matrix=matrix,
         module=module,
         series=loaded,
@@ -102,15 +104,45 @@ def resolve(
     return _with_cases(spec, declared, known, scripts, _retries(given))
 
 
+def tree_arguments(given: Sequence[str], matrix: Matrix, project: Project) -> tuple[str, ...]:
+    """Return what names the kernels to test: the command line, else the matrix, else the project."""
+    return tuple(given) or matrix.kernels or (project.tree,)
+
+
+def _trees(given: Sequence[str], matrix: Matrix, project: Project) -> tuple[TreeSpec, ...]:
+    """Return the kernels to test. Several get names for cells.
+
+    Raise UserError for a tree that does not exist, and for two of one name.
+    """
+    in_matrix = matrix.kernels and not given
+    with _named_in(matrix.path, "kernels") if in_matrix else _declared("tree", project, given):
+        found = tuple(source.resolve(one, project.trees) for one in tree_arguments(given, matrix, project))
+    if len(found) == 1:
+        return found
+    named = tuple(one.model_copy(update={"name": kernel_name(one.name)}) for one in found)
+    if doubled := _doubled(one.name for one in named):
+        hint = "give each a name of its own: --tree NAME=TREE"
+        raise UserError(f"two kernels with one name: {', '.join(doubled)}", hint=hint)
+    return named
+
+
 @contextmanager
 def _declared(field: str, project: Project, given: object) -> Iterator[None]:
     """Name the line of the project's file in an error about a default, which was not *given* as an option."""
+    if given:
+        yield
+    else:
+        with _named_in(project.file, "tool", "kmodpipe", field):
+            yield
+
+
+@contextmanager
+def _named_in(file: Path, *field: str) -> Iterator[None]:
+    """Name the line of a file's field in an error about what it names."""
     try:
         yield
     except UserError as e:
-        if given:
-            raise
-        line = toml.place(project.file, ("tool", "kmodpipe", field))
+        line = toml.place(file, field)
         where = f"{e.where}, named in {line}" if e.where else line
         raise UserError(e.what, where=where, detail=e.detail, hint=e.hint) from None
 

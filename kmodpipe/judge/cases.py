@@ -33,7 +33,7 @@ from kmodpipe.judge.precedence import Setting
 from kmodpipe.judge.script import Needs, needs_of
 from kmodpipe.kconfig.matrix import CONTROL_DESIGN, PLAIN
 from kmodpipe.logs.watch import WatchName
-from kmodpipe.util import paths, toml
+from kmodpipe.util import paths, toml, version
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.vm.guest_root import GuestRoot
@@ -43,6 +43,8 @@ EXIT_GOAL = "exit-0"
 _SCRIPT_TIMEOUT_S = 60
 _NO_DESIGN = "the series has no design, which says what this setting is like"
 _MAX_SCRIPT_MIB = 16
+# The condition of a rule on the kernel's version.
+_KERNEL = "kernel"
 
 
 # -- the records --------------------------------------------------------------------------------------
@@ -58,6 +60,7 @@ class CellContext:
     flavour: str = ""  # empty for plain cells
     partial: bool = False  # only the first patches of the series are applied
     guest: GuestRoot | None = None  # what its guests have; None: not known yet
+    kernel: str = ""  # the version that it boots: 6.1.55
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Expectation:
 
     outcome: str
     reason: str
-    # The kind of cell: allowed values of axes, or of variant, design and flavour.
+    # The kind of cell: allowed values of axes, or of variant, design and flavour; conditions on the kernel.
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # The outcome is a known defect.
     defect: bool = False
@@ -86,7 +89,9 @@ class Expectation:
         """
         own = {"variant": cell.variant, "design": cell.design, "flavour": cell.flavour or PLAIN}
         return all(
-            (own[key] if key in own else cell.choice.get(key, "n")) in allowed
+            version.fits_any(cell.kernel, allowed)
+            if key == _KERNEL
+            else (own[key] if key in own else cell.choice.get(key, "n")) in allowed
             for key, allowed in self.when.items()
         )
 
@@ -351,11 +356,12 @@ def designs(cases: Iterable[Case]) -> frozenset[str]:
 
 
 def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collection[str] = ()) -> None:
-    """Raise UserError for a ``when`` with an axis or a flavour that the matrix does not have.
+    """Raise UserError for a ``when`` with an axis or a flavour that the matrix does not have, or with what is
+    no version of a kernel.
 
     A misspelt axis would count as ``n`` and match without notice, a misspelt flavour would never match.
     """
-    known = {"variant", "design", "flavour", *axes}
+    known = {"variant", "design", "flavour", _KERNEL, *axes}
     for case in cases:
         file = case.path.parent / "case.toml"
         # The default of a setting is Kconfig's, so only axes decide it.
@@ -366,6 +372,13 @@ def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collectio
                 if key not in keys:
                     where = f"{toml.place_within(file, 'when', key)}, case {case.id}"
                     raise unknown_name("axis", key, keys, where=where)
+            for condition in when.get(_KERNEL, ()):
+                if not version.is_condition(condition):
+                    raise UserError(
+                        f"no version of the kernel: {condition!r}",
+                        where=f"{toml.place_within(file, 'when', _KERNEL, condition)}, case {case.id}",
+                        hint=f"write it as {version.FORMS}",
+                    )
             for name in when.get("flavour", ()):
                 if name not in (PLAIN, *flavours):
                     where = f"{toml.place_within(file, 'when', 'flavour', name)}, case {case.id}"

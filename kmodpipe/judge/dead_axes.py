@@ -12,7 +12,7 @@ makes a difference in some cells only is legitimate, and reported as information
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kmodpipe import kconfig
 from kmodpipe.build.elf import digest_of_code
@@ -98,14 +98,20 @@ def _with_same_content(axis: str, group: Sequence[Product]) -> list[tuple[Cell, 
 
 
 def find(
-    products: Sequence[Product], subjects: Mapping[str, Subject], module: str, *, selected: bool
+    products: Sequence[Product],
+    subjects: Mapping[str, Subject],
+    module: str,
+    *,
+    selected: bool,
+    kernel: str = "",
 ) -> tuple[DeadAxis, ...]:
-    """Return the dead axes, and those without effect in some cells, with the reason from the source.
+    """Return the dead axes of a kernel, and those without effect in some cells, each with the reason.
 
     ``subjects`` has the source of each variant; for a variant without one no reason is given.
 
     ``selected``: only some cells were run. A cell that was not run or not built may be the one in which the
-    axis matters, so an axis is called dead only if no code reads its symbol.
+    axis matters, so an axis is called dead only if no code reads its symbol. ``kernel`` is named in the
+    messages where a run has several.
     """
     compared = compare(products)
     alive = {t.axis for t in compared if not t.everywhere and t.variant != CONTROL}
@@ -125,7 +131,7 @@ def find(
             # An axis that is dead in the control only, and alive with a series, is not a failure.
             repaired = twins.variant == CONTROL and twins.axis in alive
             found.append(_dead(twins, subject, module, readers, failure=not repaired))
-    return tuple(found)
+    return tuple(replace(one, message=f"{kernel}: {one.message}") if kernel else one for one in found)
 
 
 def _partly(twins: Twins, scope: str) -> DeadAxis:

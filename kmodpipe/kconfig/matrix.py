@@ -93,6 +93,7 @@ class _FlavourTable(_Strict):
 class _MatrixFile(_Strict):
     base: str = Field(default="tinyconfig", pattern=r"^\w+config$")
     module: str | None = Field(default=None, pattern=r"^\w[\w/.-]*$")
+    kernels: tuple[str, ...] = ()
     fragments: tuple[str, ...] = ()
     axes: dict[str, Axis] = Field(default_factory=dict)
     flavours: dict[str, _FlavourTable] = Field(default_factory=dict)
@@ -136,6 +137,8 @@ class Matrix:
     # The matrix file.
     path: Path
     flavours: Mapping[str, Flavour] = field(default_factory=dict)
+    # The trees to test if the command line names none, as ``--tree`` takes them.
+    kernels: tuple[str, ...] = ()
 
     def requested(self, flavour: Flavour) -> dict[str, SymbolRequest]:
         """Return what is requested for every cell of a flavour, by symbol; the axes are left out."""
@@ -213,6 +216,8 @@ class Cell:
     # All that is requested for the cell, by symbol.
     requested: Mapping[str, SymbolRequest]
     flavour: Flavour = Flavour()
+    # The name of its tree; empty where a run has only one.
+    kernel: str = ""
 
     @property
     def own_requests(self) -> tuple[SymbolRequest, ...]:
@@ -259,7 +264,9 @@ def load_matrix(path: Path) -> Matrix:
         )
         for name, table in spec.flavours.items()
     }
-    return Matrix(spec.base, spec.module, _fragments(path, spec.fragments), spec.axes, path, flavours)
+    return Matrix(
+        spec.base, spec.module, _fragments(path, spec.fragments), spec.axes, path, flavours, spec.kernels
+    )
 
 
 def _fragments(matrix: Path, names: Sequence[str]) -> tuple[SymbolRequest, ...]:
@@ -303,14 +310,19 @@ def flavours_of(matrix: Matrix, names: Iterable[str]) -> tuple[Flavour, ...]:
 
 
 def expand(
-    matrix: Matrix, variants: Sequence[Variant], flavours: Sequence[Flavour] = (Flavour(),)
+    matrix: Matrix,
+    variants: Sequence[Variant],
+    flavours: Sequence[Flavour] = (Flavour(),),
+    kernels: Sequence[str] = ("",),
 ) -> tuple[Cell, ...]:
-    """Return every variant in every flavour with every combination of the axes, in a stable order.
+    """Return every variant on every kernel in every flavour with every combination of the axes, in a stable
+    order.
 
-    Whether a tree allows a cell is decided later (`legality.illegal`).
+    ``kernels`` are the names that cells have them by, the empty one for the only kernel of a run. Whether a
+    tree allows a cell is decided later (`legality.illegal`).
     """
     axes = math.prod(len(axis.values) for axis in matrix.axes.values())
-    if (number := axes * len(variants) * len(flavours)) > _CELLS:
+    if (number := axes * len(kernels) * len(variants) * len(flavours)) > _CELLS:
         raise UserError(
             f"the matrix has {number} cells, and the limit is {_CELLS}",
             where=str(matrix.path),
@@ -321,12 +333,12 @@ def expand(
         for values in itertools.product(*(axis.values for axis in matrix.axes.values()))
     ]
     return tuple(
-        _cell(matrix, variant, choice, flavour)
-        for variant, flavour, choice in itertools.product(variants, flavours, choices)
+        _cell(matrix, variant, choice, flavour, kernel)
+        for kernel, variant, flavour, choice in itertools.product(kernels, variants, flavours, choices)
     )
 
 
-def _cell(matrix: Matrix, variant: Variant, choice: Mapping[str, str], flavour: Flavour) -> Cell:
+def _cell(matrix: Matrix, variant: Variant, choice: Mapping[str, str], flavour: Flavour, kernel: str) -> Cell:
     axes = {
         name: SymbolRequest(
             variant.spelling.get(name, matrix.axes[name].symbol), value, f"axis {name}={value}"
@@ -334,11 +346,11 @@ def _cell(matrix: Matrix, variant: Variant, choice: Mapping[str, str], flavour: 
         for name, value in choice.items()
     }
     requested = merge([matrix.requested(flavour).values(), axes.values()])
-    name = cell_id(variant.name, choice, flavour.name)
+    name = cell_id(variant.name, choice, flavour.name, kernel)
     if len(os.fsencode(name)) > _ID_BYTES:
         raise UserError(
             f"a cell's name would be longer than {_ID_BYTES} bytes: {name[:80]}…",
             where=str(matrix.path),
-            hint="folders have these names: shorten the axes', their values' or the series' name",
+            hint="folders have these names: shorten those of axes, values, series or kernel",
         )
-    return Cell(name, variant, choice, axes, requested, flavour)
+    return Cell(name, variant, choice, axes, requested, flavour, kernel)

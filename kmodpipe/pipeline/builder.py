@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from kmodpipe.pipeline import cell_choice
 from kmodpipe.pipeline.axis_values import Planned, require_possible
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.series_kconfig import Found, look
-from kmodpipe.pipeline.workspace import Workspace
+from kmodpipe.pipeline.workspace import Kernel, Workspace
 from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError, UserError
@@ -140,6 +140,7 @@ def expected_lines(workspace: Workspace) -> int | None:
 
 
 Row = tuple[Subject, Configured]
+"""A cell with its source; that of the control for a series that does not apply."""
 
 
 class CellBuilder:
@@ -150,12 +151,12 @@ class CellBuilder:
         self._maker = maker
         # By `BaseSpec.key`.
         self._bases: dict[tuple[str, str], Future[Artifact]] = {}
-        # The text of the common configuration, by the flavour's name.
-        self._common: dict[str, str] = {}
-        # The pristine tree's host tools.
-        self._tools: Path | None = None
-        # By the variant's name; None until it is looked for.
-        self._found: Mapping[str, Found] | None = None
+        # The text of the common configuration, by kernel and flavour.
+        self._common: dict[tuple[str, str], str] = {}
+        # The pristine tree's host tools, by kernel.
+        self._tools: dict[str, Path] = {}
+        # By kernel, then by the variant's name; once it is looked for.
+        self._found: dict[str, Mapping[str, Found]] = {}
         self._lock = threading.Lock()
 
     def prepare(
@@ -171,48 +172,67 @@ class CellBuilder:
         # Nothing is begun for a choice that may be refused.
         choice = self._workspace.spec.choice
         early = not choice.chosen
-        control = next(s for s in self._workspace.subjects if s.variant.is_control)
         shared: list[Future[Any]] = [pool.submit(self.guest)] if early else []
         rows: list[Row] = []
-        for flavour in self._workspace.spec.flavours:
-            if (spec := self._common_base(control, flavour)) and early:
-                shared.append(pool.submit(self.base, spec))
-        for subject in (control, *(s for s in self._workspace.subjects if s is not control)):
-            for flavour in self._workspace.spec.flavours:
-                more = self._configure(subject, flavour)
+        for kernel in self._workspace.kernels:
+            for flavour in kernel.spec.flavours:
+                if (spec := self._common_base(kernel, flavour)) and early:
+                    shared.append(pool.submit(self.base, kernel, spec))
+        for kernel in self._workspace.kernels:
+            for more in self._configured(kernel):
                 configured(more)
                 shared += self._start_bases(pool, more) if early else []
                 rows += more
+        # What is not there at all says nothing about the values of an axis.
         planned = [
             Planned(subject, one.cell, one.reason if isinstance(one, RuledOut) else "")
             for subject, one in rows
+            if one.cell.variant.name not in self._workspace.kernel_of(one.cell).unapplied
         ]
         require_possible(self._workspace.spec, planned)
         if not early:
             ruled_out = {one.cell.id: one.reason for _, one in rows if isinstance(one, RuledOut)}
-            cell_choice.require_legal(choice, ruled_out, each=not self._workspace.spec.skip_illegal)
+            run = self._workspace.spec
+            # A job of a plan may have nothing but such cells.
+            if not (run.skip_illegal and run.allow_empty):
+                cell_choice.require_legal(choice, ruled_out, each=not run.skip_illegal)
             shared += [pool.submit(self.guest), *self._start_bases(pool, rows)]
         gather(shared, ignore=(KernelFailure,))
         return rows
 
-    def _common_base(self, control: Subject, flavour: Flavour) -> BaseSpec | None:
+    def _common_base(self, kernel: Kernel, flavour: Flavour) -> BaseSpec | None:
         """Make a flavour's common configuration. Return its base if a cell needs it for certain."""
-        stages, cells = self._workspace.stages, self._workspace.spec.cells_of(control.variant.name, flavour)
-        artifact = self._maker.ensure(stages.common(flavour, self._tools))
-        self._tools = self._tools or artifact.path / "obj"
-        text = self._common[flavour.name] = common_configuration(artifact)
+        control, stages = kernel.subjects[0], kernel.stages
+        if control.variant.name in kernel.unapplied:
+            return None
+        artifact = self._maker.ensure(stages.common(flavour, self._tools.get(kernel.name)))
+        self._tools.setdefault(kernel.name, artifact.path / "obj")
+        text = self._common[kernel.name, flavour.name] = common_configuration(artifact)
         stages.require_common(control, flavour, text)
-        return stages.common_spec(control, cells, text)
+        return stages.common_spec(control, kernel.spec.cells_of(control.variant.name, flavour), text)
 
-    def _configure(self, subject: Subject, flavour: Flavour) -> list[Row]:
-        stages, cells = self._workspace.stages, self._workspace.spec.cells_of(subject.variant.name, flavour)
+    def _configured(self, kernel: Kernel) -> Iterator[list[Row]]:
+        """Yield the rows of a kernel: those of each variant in each flavour, then what cannot be had."""
+        for subject in kernel.subjects:
+            if subject.variant.name not in kernel.unapplied:
+                for flavour in kernel.spec.flavours:
+                    yield self._configure(kernel, subject, flavour)
+        yield [
+            (kernel.subjects[0], RuledOut(cell, kernel.unapplied[cell.variant.name]))
+            for cell in kernel.spec.cells
+            if cell.variant.name in kernel.unapplied
+        ]
+
+    def _configure(self, kernel: Kernel, subject: Subject, flavour: Flavour) -> list[Row]:
+        stages, cells = kernel.stages, kernel.spec.cells_of(subject.variant.name, flavour)
         if not cells:
             return []
-        if failure := self._series_kconfig().get(subject.variant.name, Found()).failure:
+        if failure := self._series_kconfig(kernel).get(subject.variant.name, Found()).failure:
             return [(subject, Unconfigurable(cell, failure)) for cell in cells]
         try:
-            known = self._workspace.spec.to_configure(subject.variant, flavour)
-            artifact = self._maker.ensure(stages.configuration(subject, known, flavour, self._tools))
+            known = kernel.spec.to_configure(subject.variant, flavour)
+            tools = self._tools.get(kernel.name)
+            artifact = self._maker.ensure(stages.configuration(subject, known, flavour, tools))
         except KernelFailure as e:
             # The series breaks Kconfig: that is the result of its cells, and does not stop the others.
             if subject.variant.is_control:
@@ -220,19 +240,21 @@ class CellBuilder:
             return [(subject, Unconfigurable(cell, e)) for cell in cells]
         return [(subject, one) for one in stages.configured(subject, cells, artifact)]
 
-    def _series_kconfig(self) -> Mapping[str, Found]:
+    def _series_kconfig(self, kernel: Kernel) -> Mapping[str, Found]:
         """Return what is wrong with the Kconfig files of each series; warn once of what is only odd."""
-        if self._found is None:
-            self._found = look(self._workspace.subjects, self._workspace.tree.path)
-            for note in (note for one in self._found.values() for note in one.notes):
+        if kernel.name not in self._found:
+            found = self._found[kernel.name] = look(kernel.subjects, kernel.tree.path)
+            for note in (note for one in found.values() for note in one.notes):
                 self._workspace.screen.warn(note)
-        return self._found
+        return self._found[kernel.name]
 
     def guest(self) -> GuestParts:
         """Return the archives that guests are made of, from the store or newly made."""
-        guest = self._maker.ensure(self._workspace.stages.guest())
+        # The same for every kernel.
+        stages = self._workspace.kernels[0].stages
+        guest = self._maker.ensure(stages.guest())
         names = dict.fromkeys(name for flavour in self._workspace.spec.flavours for name in flavour.tools)
-        toolsets = {name: self._maker.ensure(self._workspace.stages.toolset(name, guest)) for name in names}
+        toolsets = {name: self._maker.ensure(stages.toolset(name, guest)) for name in names}
         return GuestParts(
             guest.path / "guest.cpio",
             {name: a.path / "toolset.cpio" for name, a in toolsets.items()},
@@ -240,12 +262,16 @@ class CellBuilder:
         )
 
     def _start_bases(self, pool: Executor, rows: Sequence[Row]) -> list[Future[object]]:
-        specs = [self._base_spec(subject, one) for subject, one in rows if isinstance(one, Buildable)]
-        return [pool.submit(self.base, spec) for spec in {spec.key: spec for spec in specs}.values()]
+        buildable = [(subject, one) for subject, one in rows if isinstance(one, Buildable)]
+        kernels = [self._workspace.kernel_of(one.cell) for _, one in buildable]
+        specs = [self._base_spec(*row) for row in buildable]
+        found = {spec.key: (kernel, spec) for kernel, spec in zip(kernels, specs, strict=True)}
+        return [pool.submit(self.base, kernel, spec) for kernel, spec in found.values()]
 
     def _base_spec(self, subject: Subject, configured: Buildable) -> BaseSpec:
-        common = self._common[configured.cell.flavour.name]
-        return self._workspace.stages.base_spec(subject, configured, common)
+        cell = configured.cell
+        common = self._common[cell.kernel, cell.flavour.name]
+        return self._workspace.kernel_of(cell).stages.base_spec(subject, configured, common)
 
     @property
     def bases(self) -> tuple[Artifact, ...]:
@@ -253,9 +279,10 @@ class CellBuilder:
         done = [f for f in self._bases.values() if f.done() and not f.exception()]
         return tuple(f.result() for f in done)
 
-    def base(self, spec: BaseSpec) -> Artifact:
+    def base(self, kernel: Kernel, spec: BaseSpec) -> Artifact:
         """Return the base of a spec. The first caller makes it, the others wait for it."""
-        stage = self._workspace.stages.base(spec, self._tools, expected_lines(self._workspace))
+        tools = self._tools.get(kernel.name)
+        stage = kernel.stages.base(spec, tools, expected_lines(self._workspace))
         with self._lock:
             future = self._bases.get(spec.key)
             mine = future is None
@@ -281,13 +308,13 @@ class CellBuilder:
                 assert_never(configured)
 
     def _build(self, subject: Subject, configured: Buildable) -> BuiltCell | BuildFailed:
-        stages = self._workspace.stages
+        kernel = self._workspace.kernel_of(configured.cell)
         try:
             spec = self._base_spec(subject, configured)
-            base = self.base(spec)
-            if own := stages.own_base_spec(subject, configured, spec, base):
-                base = self.base(own)
-            module = self._maker.ensure(stages.module_of(subject, configured, base))
+            base = self.base(kernel, spec)
+            if own := kernel.stages.own_base_spec(subject, configured, spec, base):
+                base = self.base(kernel, own)
+            module = self._maker.ensure(kernel.stages.module_of(subject, configured, base))
         except (Interrupted, UserError):
             raise
         except KmodpipeError as e:

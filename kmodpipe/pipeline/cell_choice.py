@@ -35,19 +35,23 @@ class Choice:
 
 
 def choose_cells(
-    matrix: Matrix, variants: Sequence[Variant], flavours: Iterable[str], patterns: Sequence[str]
+    matrix: Matrix,
+    variants: Sequence[Variant],
+    flavours: Iterable[str],
+    patterns: Sequence[str],
+    kernels: Sequence[str] = ("",),
 ) -> Choice:
     """Return the cells of ``flavours`` whose ids match one of ``patterns``, or all if there are no patterns.
 
     Raises UserError with similar ids if a pattern matches no cell.
     """
     flavours = tuple(flavours)
-    known = kconfig.expand(matrix, variants, kconfig.flavours_of(matrix, flavours))
+    known = kconfig.expand(matrix, variants, kconfig.flavours_of(matrix, flavours), kernels)
     if not patterns:
         return Choice(known)
     # If no flavour is requested, a pattern that matches no plain cell is tried on cells of all flavours: the
     # id of a cell is enough to select it.
-    others = () if flavours else kconfig.expand(matrix, variants, tuple(matrix.flavours.values()))
+    others = () if flavours else kconfig.expand(matrix, variants, tuple(matrix.flavours.values()), kernels)
     chosen: dict[str, tuple[str, ...]] = {}
     for pattern in patterns:
         hits = _hits(pattern, known) or _hits(pattern, others)
@@ -65,13 +69,20 @@ def _hits(pattern: str, cells: Sequence[Cell]) -> tuple[str, ...]:
 
 
 def with_controls(choice: Choice, matrix: Matrix, control: Variant) -> Choice:
-    """Return ``choice`` with every cell of the control that one of its cells may be compared with."""
+    """Return ``choice`` with every cell of the control that one of its cells may be compared with.
+
+    A cell is compared on its own kernel alone.
+    """
     if not choice.chosen:
         return choice
     controls = _Controls(choice, matrix, control)
     have = {cell.id for cell in choice.cells}
     found = {one.id: one for own in choice.cells for one in controls.of(own) if one.id not in have}
-    cells = sorted((*found.values(), *choice.cells), key=lambda cell: not cell.variant.is_control)
+    kernels = list(dict.fromkeys(cell.kernel for cell in choice.cells))
+    cells = sorted(
+        (*found.values(), *choice.cells),
+        key=lambda cell: (kernels.index(cell.kernel), not cell.variant.is_control),
+    )
     return replace(choice, cells=tuple(cells), companions=tuple(found))
 
 
@@ -90,12 +101,14 @@ def without_controls(choice: Choice) -> Choice:
 
 
 class _Controls:
-    """The control's cells in the flavours of a choice."""
+    """The control's cells on the kernels and in the flavours of a choice."""
 
     def __init__(self, choice: Choice, matrix: Matrix, control: Variant) -> None:
         flavours = list({cell.flavour.name: cell.flavour for cell in choice.cells}.values())
+        kernels = list(dict.fromkeys(cell.kernel for cell in choice.cells))
         self._cells = {
-            (c.flavour.name, *c.choice.items()): c for c in kconfig.expand(matrix, [control], flavours)
+            (c.kernel, c.flavour.name, *c.choice.items()): c
+            for c in kconfig.expand(matrix, [control], flavours, kernels)
         }
 
     def of(self, cell: Cell) -> list[Cell]:
@@ -106,7 +119,7 @@ class _Controls:
         if cell.variant.is_control:
             return []
         values = [[(axis, value), (axis, "n")] for axis, value in cell.choice.items()]
-        keys = dict.fromkeys((cell.flavour.name, *pairs) for pairs in itertools.product(*values))
+        keys = dict.fromkeys((cell.kernel, cell.flavour.name, *pairs) for pairs in itertools.product(*values))
         found = [self._cells[key] for key in keys if key in self._cells]
         return sorted(found, key=lambda c: sum(c.choice[a] != v for a, v in cell.choice.items()))
 

@@ -26,8 +26,8 @@ from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline.module_folder import changes, require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.series_kconfig import Found, look
-from kmodpipe.pipeline.workspace import control_subject, settled
-from kmodpipe.source import Tree
+from kmodpipe.pipeline.workspace import Kernel, control_subject, settled
+from kmodpipe.source import Tree, TreeSpec
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, KmodpipeError
 
@@ -71,42 +71,67 @@ class _Planner:
 
     def walk(self) -> None:
         """Add the rows of all steps."""
-        tree = self._tree()
-        if tree:
-            self._spec = settled(self._spec, tree)
-        subjects = self._subjects(tree) if tree else ()
-        if tree and not any(changes(one, self._spec.module) for one in self._spec.series):
-            # A series that is not applied yet may bring the folder.
-            require_folder(self._spec.module, [tree.path], tree.name)
+        found = {kernel: self._tree(spec) for kernel, spec in self._spec.kernels}
+        trees = {kernel: tree for kernel, tree in found.items() if tree}
+        parts = settled(self._spec, trees) if trees else {}
+        self._spec = self._spec.joined(parts)
+        subjects = {kernel: self._subjects(part, trees[kernel]) for kernel, part in parts.items()}
+        self._require_folder(trees)
         runtime = self._runtime()
-        if tree is None or runtime is None:
-            first = "fetch" if tree is None else "builder image"
-            for step in ("config", "base", "guest"):
-                self.add(step, WAITS, f"for {first}")
-            for cell in self._spec.cells:
-                self.add(f"module {cell.id}", WAITS, f"for {first}")
+        if runtime is None or not trees:
+            self._wait(self._spec, "builder image" if trees else "fetch", guest=True)
             return
         builder = Builder(runtime, self._spec.project.images, self._spec.jobs)
-        stages = Stages(tree, self._spec.matrix, self._spec.module, builder, dict(runtime.identity()))
+        identity = dict(runtime.identity())
+        kernels = [
+            Kernel(
+                name, part, trees[name], subjects[name],
+                Stages(trees[name], part.matrix, part.module, builder, identity, kernel=name),
+            )
+            for name, part in parts.items()
+        ]  # fmt: skip
+        self._guest(kernels[0].stages)
+        for kernel in kernels:
+            self._kernel(kernel)
+        for name, spec in self._spec.kernels:
+            if name not in trees:
+                self._wait(self._spec.on(name), f"fetch {spec.name}")
+        self.add("boot and judge every cell", TODO, "verdicts are never taken from the cache")
+
+    def _wait(self, spec: RunSpec, step: str, *, guest: bool = False) -> None:
+        """Add the rows of cells that wait for ``step``."""
+        for name in ("config", "base", *(["guest"] if guest else [])):
+            self.add(name, WAITS, f"for {step}")
+        for cell in spec.cells:
+            self.add(f"module {cell.id}", WAITS, f"for {step}")
+
+    def _require_folder(self, trees: Mapping[str, Tree]) -> None:
+        """Raise UserError if no tree has the module's folder, and no series may bring it."""
+        if trees and not any(changes(one, self._spec.module) for one in self._spec.series):
+            names = ", ".join(tree.name for tree in trees.values())
+            require_folder(self._spec.module, [tree.path for tree in trees.values()], names)
+
+    def _guest(self, stages: Stages) -> None:
         guest = self.look(stages.guest(), "guest root file system")
         for name in dict.fromkeys(n for flavour in self._spec.flavours for n in flavour.tools):
             if guest is None:
                 self.add(f"guest tools {name}", WAITS, "for guest root file system")
             else:
                 self.look(stages.toolset(name, guest), f"guest tools {name}")
-        found = look(subjects, tree.path)
-        for flavour in self._spec.flavours:
-            common = self._common(stages, subjects[0], flavour)
-            for subject in subjects:
+
+    def _kernel(self, kernel: Kernel) -> None:
+        """Add the rows of one kernel's cells."""
+        found = look(kernel.subjects, kernel.tree.path)
+        for flavour in kernel.spec.flavours:
+            common = self._common(kernel, flavour)
+            for subject in kernel.subjects:
                 if failure := found.get(subject.variant.name, Found()).failure:
-                    for cell in self._spec.cells_of(subject.variant.name, flavour):
+                    for cell in kernel.spec.cells_of(subject.variant.name, flavour):
                         self.add(f"module {cell.id}", FAILS, failure.what)
                     continue
-                self._variant(stages, subject, flavour, common)
-        self.add("boot and judge every cell", TODO, "verdicts are never taken from the cache")
+                self._variant(kernel, subject, flavour, common)
 
-    def _tree(self) -> Tree | None:
-        spec = self._spec.tree
+    def _tree(self, spec: TreeSpec) -> Tree | None:
         if self._spec.head:
             self.add(f"fetch {spec.name}", TODO, "the moving head is always looked up")
             return None
@@ -120,20 +145,26 @@ class _Planner:
             self.add(f"fetch {spec.name}", CACHED, tree.identity)
         return tree
 
-    def _subjects(self, tree: Tree) -> tuple[Subject, ...]:
+    def _subjects(self, spec: RunSpec, tree: Tree) -> tuple[Subject, ...]:
         subjects = [control_subject(tree)]
-        for one in self._spec.series:
-            cells = self._spec.cells_of(one.name)
+        several = len(self._spec.trees) > 1
+        for whole in spec.series:
+            one, cells = whole.on(tree.kernel_version), spec.cells_of(whole.name)
             if not cells:
                 continue
+            step = f"patch {one.name}" + (f" on {tree.name}" if several else "")
             path = series.applied_path(one, tree, self._cache)
-            if path:
-                self.add(f"patch {one.name}", CACHED, one.digest[:12])
+            if several and (reason := series.mismatch(one, tree)):
+                self.add(step, SKIPPED, reason)
+                for cell in cells:
+                    self.add(f"module {cell.id}", SKIPPED, reason)
+            elif path:
+                self.add(step, CACHED, one.digest[:12])
                 subjects.append(Subject(cells[0].variant, one, path))
             else:
-                self.add(f"patch {one.name}", TODO, "not applied to this tree yet")
+                self.add(step, TODO, "not applied to this tree yet")
                 for cell in cells:
-                    self.add(f"module {cell.id}", WAITS, f"for patch {one.name}")
+                    self.add(f"module {cell.id}", WAITS, f"for {step}")
         return tuple(subjects)
 
     def _runtime(self) -> Runtime | None:
@@ -151,26 +182,27 @@ class _Planner:
         self.add("builder image", CACHED, found.removeprefix("sha256:")[:12])
         return DockerRuntime(client, found)
 
-    def _common(self, stages: Stages, control: Subject, flavour: Flavour) -> str | None:
+    def _common(self, kernel: Kernel, flavour: Flavour) -> str | None:
         """Return the text of the flavour's common configuration, or None if it is not cached or not valid."""
-        stage = stages.common(flavour)
+        stage = kernel.stages.common(flavour)
         found = self.look(stage, f"configure {stage.label}")
         if found is None:
             return None
         text = common_configuration(found)
         try:
-            stages.require_common(control, flavour, text)
+            kernel.stages.require_common(kernel.subjects[0], flavour, text)
         except KmodpipeError as e:
             self.add(f"verify {stage.label}", FAILS, e.what)
             return None
         return text
 
-    def _variant(self, stages: Stages, subject: Subject, flavour: Flavour, common: str | None) -> None:
+    def _variant(self, kernel: Kernel, subject: Subject, flavour: Flavour, common: str | None) -> None:
         """Add the rows of one variant in one flavour."""
-        cells = self._spec.cells_of(subject.variant.name, flavour)
+        spec, stages = kernel.spec, kernel.stages
+        cells = spec.cells_of(subject.variant.name, flavour)
         if not cells:
             return
-        stage = stages.configuration(subject, self._spec.to_configure(subject.variant, flavour), flavour)
+        stage = stages.configuration(subject, spec.to_configure(subject.variant, flavour), flavour)
         name = stage.label
         config = self.look(stage, f"configure {name}")
         if config is None:

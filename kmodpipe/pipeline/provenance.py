@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kmodpipe import __version__
+from kmodpipe import __version__, results
 from kmodpipe.build import shared_image
 from kmodpipe.cache.share import origin
 from kmodpipe.pipeline import question
@@ -22,14 +22,17 @@ from kmodpipe.vm.boot_record import GuestEnd
 def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapping[str, str]:
     """Return the properties that all cells of a run have in common; ``notes`` are the caller's own."""
     spec = workspace.spec
-    found = {"kmodpipe": __version__, "command": spec.command, "tree": workspace.tree.name}
+    trees = workspace.trees
+    found = {
+        "kmodpipe": __version__,
+        "command": spec.command,
+        "tree": ", ".join(tree.name for tree in trees.values()),
+    }
     found[PROPERTY] = spec.repeat_command
     found |= {argument_property(name): given for name, given in spec.series_arguments.items()}
-    found |= {f"tree.{k}": v for k, v in workspace.tree.provenance.items()}
-    found |= {
-        "tree.identity": workspace.tree.identity,
-        "tree.kernel-version": workspace.tree.kernel_version,
-    }
+    for kernel, tree in trees.items():
+        own = {**tree.provenance, "identity": tree.identity, "kernel-version": tree.kernel_version}
+        found |= {results.of_tree(key, kernel): value for key, value in own.items()}
     for one in spec.series:
         found[f"series.{one.name}"] = one.digest
         found |= {f"series.{one.name}.{p.name}": p.sha256 for p in one.patches}
@@ -40,6 +43,11 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
             "text": one.text,
         }
         found |= {f"series.{one.name}.{name}": visible_lines(value) for name, value in mail.items() if value}
+    for one_kernel in workspace.kernels:
+        ports = {s.series.name: s.series for s in one_kernel.subjects if s.series and s.series.port}
+        for name, ported in ports.items():
+            place = ".".join(filter(None, ("port", name, one_kernel.name)))
+            found[place] = f"{ported.port}, SHA-256 over the patches: {ported.digest}"
     found |= {f"builder.{k}": v for k, v in workspace.identity.items()}
     found["builder.isolation"] = workspace.runtime.isolation
     image = workspace.identity.get("image", "")

@@ -25,7 +25,7 @@ from kmodpipe.kconfig import Flavour, Matrix, SymbolRequest
 from kmodpipe.pipeline import snapshot
 from kmodpipe.pipeline.config import Project
 from kmodpipe.pipeline.run_spec import RunSpec
-from kmodpipe.series import Patch, Series
+from kmodpipe.series import Patch, Port, Series
 from kmodpipe.util.digest import digest_file, digest_of, digest_tree
 
 _PLACE = "where files are, not what they hold"
@@ -35,8 +35,8 @@ _WORK = "how the work is done, not what is tested"
 
 EXEMPT: Mapping[type, Mapping[str, str]] = {
     RunSpec: {
-        "tree": "where the tree comes from; its identity is compared",
-        "head": "which commit the tree is; its identity is compared",
+        "trees": "where the trees come from; their identities are compared",
+        "head": "which commits the trees are; their identities are compared",
         "companions": "how cells came to be chosen; the cells themselves are compared",
         "skip_illegal": "a cell that is ruled out runs no case either way",
         "out": _PLACE,
@@ -65,13 +65,13 @@ EXEMPT: Mapping[type, Mapping[str, str]] = {
     SymbolRequest: {"origin": "the line of a fragment, for messages"},
     Series: {
         "summary": _PEOPLE,
-        "applies_to": "another kernel version is only a warning; whether the patches apply decides",
         "origin": _PLACE,
         "subject": _PEOPLE,
         "message_id": _PEOPLE,
         "text": _PEOPLE,
         "notices": _PEOPLE,
     },
+    Port: {"name": _PLACE},
     Patch: {"name": _PEOPLE, "path": _PLACE, "text": _PEOPLE},
     Case: {"summary": _PEOPLE, "proves": _PEOPLE},
     Expectation: {"reason": _PEOPLE},

@@ -8,7 +8,7 @@ typo in a tree that does not know the symbol: it does not hold there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -24,34 +24,46 @@ _DEFINES = re.compile(rb"^\+[ \t]*(?:menu)?config[ \t]+(\w+)", re.M)
 _PATCH_BYTES = 4 << 20
 
 
-def settled(spec: RunSpec, tree: Tree) -> RunSpec:
-    """Return ``spec`` without the conditional requests for symbols that the tree does not define.
+def settled(spec: RunSpec, trees: Mapping[str, Tree]) -> Mapping[str, RunSpec]:
+    """Return the part of ``spec`` on each kernel, without the conditional requests for symbols that its tree
+    does not define.
 
-    Raise UserError for other requested symbols that neither the tree nor a series defines, with near ones.
+    ``trees`` are the kernels' trees by name; a kernel that is not among them has no part. Raise UserError
+    for other requested symbols that neither a tree nor a series defines, with near ones.
     """
     requested = dict(_requests(spec))
     conditional = {entry.symbol for entry in spec.matrix.conditional}
-    index = kconfig.index_symbols(tree.path, {*requested, *conditional})
-    undefined = {symbol for symbol, definitions in index.definitions.items() if not definitions}
-    _require_known(spec, tree, {s: where for s, where in requested.items() if s in undefined})
-    absent = conditional & undefined
+    undefined = {name: _undefined(tree, {*requested, *conditional}) for name, tree in trees.items()}
+    nowhere = frozenset.intersection(*undefined.values()) if undefined else frozenset()
+    _require_known(spec, trees.values(), {s: where for s, where in requested.items() if s in nowhere})
+    return {name: _without(spec.on(name), conditional & absent) for name, absent in undefined.items()}
+
+
+def _undefined(tree: Tree, symbols: Collection[str]) -> frozenset[str]:
+    index = kconfig.index_symbols(tree.path, symbols)
+    return frozenset(symbol for symbol, definitions in index.definitions.items() if not definitions)
+
+
+def _without(spec: RunSpec, absent: Collection[str]) -> RunSpec:
+    if not absent:
+        return spec
     cells = tuple(cell.without(absent) for cell in spec.cells)
-    return replace(spec, matrix=spec.matrix.without(absent), cells=cells) if absent else spec
+    return replace(spec, matrix=spec.matrix.without(absent), cells=cells)
 
 
-def _require_known(spec: RunSpec, tree: Tree, requested: Mapping[str, str]) -> None:
-    """Raise UserError for the first of the symbols, which the tree does not define, that no series brings.
+def _require_known(spec: RunSpec, trees: Collection[Tree], requested: Mapping[str, str]) -> None:
+    """Raise UserError for the first of the symbols, which no tree defines, that no series brings.
 
     ``requested`` has the file and line of each.
     """
-    brought = _brought(patch.data for one in spec.series for patch in one.patches)
+    brought = _brought(patch.data for one in spec.series for patch in one.every_patch)
     lost = [s for s in requested if s not in brought]
     if not lost:
         return
     # What other series of the project bring is no typo: not every run has all of them. Nor is a symbol that
     # other architectures have: that is the tree's to say.
     brought |= brought_by_project(spec.project.patches)
-    defined = kconfig.defined_symbols(tree.path)
+    defined = {symbol for tree in trees for symbol in kconfig.defined_symbols(tree.path)}
     lost = [s for s in lost if s not in brought | defined and not _respelled(spec, s, brought | defined)]
     if not lost:
         return
@@ -62,7 +74,7 @@ def _require_known(spec: RunSpec, tree: Tree, requested: Mapping[str, str]) -> N
         f"the symbol {first} does not exist{_near(first, known)}",
         where=requested[first],
         detail="\n".join(found) if len(found) > 1 else "",
-        hint=f"no variant has it: looked in {tree.name} and in every series",
+        hint=f"no variant has it: looked in {', '.join(tree.name for tree in trees)} and in every series",
     )
 
 

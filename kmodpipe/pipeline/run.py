@@ -80,14 +80,20 @@ def build(workspace: Workspace, folder: RunFolder) -> tuple[tuple[Built, ...], T
 def find_dead_axes(workspace: Workspace, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
     """Return the axes that make no difference to the modules of ``built``, all cells of a run."""
     by_id = {one.cell.id: one for one in built}
-    products = [
-        dead_axes.Product(cell, dead_axes.content(one.base, one.module) if isinstance(one, BuiltCell) else "")
-        for cell in workspace.spec.cells
-        if not isinstance(one := by_id[cell.id], RuledOut)
-    ]
-    subjects = {subject.variant.name: subject for subject in workspace.subjects}
-    selected = workspace.spec.selected
-    return dead_axes.find(products, subjects, workspace.spec.module, selected=selected)
+    found: list[DeadAxis] = []
+    for kernel in workspace.kernels:
+        products = [
+            dead_axes.Product(
+                cell, dead_axes.content(one.base, one.module) if isinstance(one, BuiltCell) else ""
+            )
+            for cell in kernel.spec.cells
+            if not isinstance(one := by_id[cell.id], RuledOut)
+        ]
+        subjects = {subject.variant.name: subject for subject in kernel.subjects}
+        found += dead_axes.find(
+            products, subjects, workspace.spec.module, selected=workspace.spec.selected, kernel=kernel.name
+        )
+    return tuple(found)
 
 
 def test(
@@ -168,7 +174,14 @@ class _TestRun:
                 for c in self._snapshot.cases
             ),
             cells=tuple(
-                CellResult(c.id, c.variant.name, c.variant.design, dict(c.choice), flavour=c.flavour.name)
+                CellResult(
+                    c.id,
+                    c.variant.name,
+                    c.variant.design,
+                    dict(c.choice),
+                    flavour=c.flavour.name,
+                    kernel=c.kernel,
+                )
                 for c in workspace.spec.cells
             ),
             properties=provenance.of_run(replace(workspace, spec=spec), self._accel, self._notes),
@@ -294,9 +307,10 @@ class _TestRun:
         cell_id, flavour = built.cell.id, built.cell.flavour
         folder = self._folder.cell(cell_id)
         files = self._copies.of(built, guest)
+        version = self._workspace.kernel_of(built.cell).tree.kernel_version
         context = CellContext(
             cell_id, subject.variant.name, subject.variant.design, dict(planned.choice),
-            built.configured.final, flavour.name, subject.variant.partial, guest.root(flavour),
+            built.configured.final, flavour.name, subject.variant.partial, guest.root(flavour), version,
         )  # fmt: skip
         with (
             self._workspace.screen.step(f"test {cell_id}") as step,
@@ -308,7 +322,7 @@ class _TestRun:
                 shuffle=spec.shuffle,
                 retries=spec.retries,
                 speed=self._speed.factor,
-                known_benign=KnownBenign(spec.benign, self._workspace.tree.kernel_version),
+                known_benign=KnownBenign(spec.benign, version),
                 watch=spec.project.watch,
             )  # fmt: skip
             execution = Execution(job, step.update, self._slots)

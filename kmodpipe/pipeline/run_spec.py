@@ -26,7 +26,8 @@ class RunSpec:
     """A command line with every name turned into a record."""
 
     project: Project
-    tree: TreeSpec
+    # The kernels under test, by their trees.
+    trees: tuple[TreeSpec, ...]
     matrix: Matrix
     # The folder of the module under test, below the tree.
     module: str
@@ -38,7 +39,7 @@ class RunSpec:
     runtime: str = "docker"
     # A registry's repository, or "".
     share: str = ""
-    # The tree's moving branch head instead of its pinned commit.
+    # The trees' moving branch heads instead of their pinned commits.
     head: bool = False
     # The cells that each pattern of --cell chose, by the pattern; empty if there is none.
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -63,6 +64,33 @@ class RunSpec:
     case_arguments: Mapping[str, str] = field(default_factory=dict)
     # The options that the verdicts depend on, as plain JSON.
     question: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def kernels(self) -> tuple[tuple[str, TreeSpec], ...]:
+        """The trees that have a cell, each with the name by which the cells have it."""
+        names = [""] if len(self.trees) == 1 else [tree.name for tree in self.trees]
+        used = {cell.kernel for cell in self.cells}
+        return tuple((name, tree) for name, tree in zip(names, self.trees, strict=True) if name in used)
+
+    def on(self, kernel: str) -> RunSpec:
+        """Return the part of the run on one kernel, by the name that its cells have it by."""
+        cells = tuple(cell for cell in self.cells if cell.kernel == kernel)
+        own = {cell.id for cell in cells}
+        return replace(
+            self,
+            cells=cells,
+            chosen={pattern: tuple(i for i in ids if i in own) for pattern, ids in self.chosen.items()},
+            companions=tuple(i for i in self.companions if i in own),
+        )
+
+    def joined(self, parts: Mapping[str, RunSpec]) -> RunSpec:
+        """Return the run with the cells of ``parts``, by kernel; a kernel without a part keeps its cells."""
+        every = [parts.get(name) or self.on(name) for name, _ in self.kernels]
+        return replace(
+            self,
+            cells=tuple(cell for part in every for cell in part.cells),
+            companions=tuple(i for part in every for i in part.companions),
+        )
 
     @property
     def flavours(self) -> tuple[Flavour, ...]:
@@ -92,7 +120,8 @@ class RunSpec:
         whole = math.prod(len(axis.values) for axis in self.matrix.axes.values())
         if not self.chosen or whole > _CONFIGURED:
             return self.cells_of(variant.name, flavour)
-        return kconfig.expand(self.matrix, [variant], [flavour])
+        kernels = list(dict.fromkeys(cell.kernel for cell in self.cells))
+        return kconfig.expand(self.matrix, [variant], [flavour], kernels)
 
     def cells_of(self, variant: str, flavour: Flavour | None = None) -> tuple[Cell, ...]:
         """Return the cells of one variant, in one flavour or in all of them."""

@@ -1,12 +1,12 @@
-"""Prepare what a command works with: the source of each variant, a runtime that works, the stages.
+"""Prepare what a command works with: the sources of each kernel, a runtime that works, the stages.
 
-This fetches and builds what is missing (the tree, patched trees, the builder image); `dry_run` only looks.
+This fetches and builds what is missing (trees, patched trees, the builder image); `dry_run` only looks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe import series, source
@@ -18,14 +18,31 @@ from kmodpipe.build.stages import Stages
 from kmodpipe.cache.share import Share, open_share
 from kmodpipe.cache.store import Store
 from kmodpipe.host import doctor
+from kmodpipe.kconfig import Cell
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.pipeline import cell_choice, requested_symbols, snapshot
 from kmodpipe.pipeline.module_folder import require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
-from kmodpipe.source import Tree
+from kmodpipe.source import Tree, TreeSpec
 from kmodpipe.util import os_errors
-from kmodpipe.util.errors import InfraError
+from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Screen
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel of a run: its tree, and what is built from it."""
+
+    # As cells have it: empty for the only one of a run.
+    name: str
+    # The run's part on this kernel.
+    spec: RunSpec
+    tree: Tree
+    # The control, then each series that has a cell and applies.
+    subjects: tuple[Subject, ...]
+    stages: Stages
+    # Why a variant cannot be had here, by its name: the series does not apply, the tree has no such module.
+    unapplied: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -33,16 +50,22 @@ class Workspace:
     """What a command works with."""
 
     spec: RunSpec
-    tree: Tree
-    # The control, then each series that has a cell.
-    subjects: tuple[Subject, ...]
+    kernels: tuple[Kernel, ...]
     runtime: Runtime
     # The runtime's identity.
     identity: Mapping[str, str]
-    stages: Stages
     store: Store
     screen: Screen
     share: Share | None = None
+
+    def kernel_of(self, cell: Cell) -> Kernel:
+        """Return the kernel that a cell boots."""
+        return next(kernel for kernel in self.kernels if kernel.name == cell.kernel)
+
+    @property
+    def trees(self) -> Mapping[str, Tree]:
+        """The tree of each kernel, by the kernel's name in cells."""
+        return {kernel.name: kernel.tree for kernel in self.kernels}
 
     @property
     def places(self) -> tuple[Path, ...]:
@@ -50,20 +73,24 @@ class Workspace:
         return (self.store.cache, self.spec.out)
 
 
-def fetch_tree(spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool = False) -> Tree:
-    """Return the tree under test; fetch it if it is not in the cache.
+def fetch_trees(spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool = False) -> Mapping[str, Tree]:
+    """Return the trees of the kernels that have a cell, by name; fetch those that are not in the cache.
 
-    Raise InfraError before anything is fetched if the cache cannot hold it, or with ``to_build``
-    has no room for what is built of it.
+    Raise InfraError before anything is fetched if the cache cannot hold them, or with ``to_build``
+    has no room for what is built of them.
     """
-    declared = spec.project.trees
     os_errors.require_capable(cache)
-    tree = source.locate(spec.tree, declared, cache, head=spec.head, warn=screen.warn)
+    return {name: _fetch(one, spec, cache, screen, to_build=to_build) for name, one in spec.kernels}
+
+
+def _fetch(one: TreeSpec, spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool) -> Tree:
+    declared = spec.project.trees
+    tree = source.locate(one, declared, cache, head=spec.head, warn=screen.warn)
     if tree is None and to_build:
         require_room(cache)
     # A branch or a tag may have moved since the last run, so the server is asked.
-    if tree is None or spec.head or spec.tree.moves:
-        tree = source.fetch(spec.tree, declared, cache, screen, head=spec.head)
+    if tree is None or spec.head or one.moves:
+        tree = source.fetch(one, declared, cache, screen, head=spec.head)
     elif wanted := tree.provenance.get("stand-in-for"):
         # `fetch` warns itself when it takes a stand-in; a later run that finds it has to warn as well.
         screen.warn(f"testing {tree.provenance.get('tree', tree.name)} as the stand-in for {wanted}")
@@ -92,15 +119,17 @@ def with_way_out(error: InfraError) -> InfraError:
     return InfraError(error.what, where=error.where, detail=error.detail, hint=hint)
 
 
-def settled(spec: RunSpec, tree: Tree) -> RunSpec:
-    """Return *spec* for this tree: with the requests that it is held to, and with the control's cells that
-    its cells are compared with.
+def settled(spec: RunSpec, trees: Mapping[str, Tree]) -> Mapping[str, RunSpec]:
+    """Return the part of *spec* on each kernel whose tree is known: with the requests that it is held to, and
+    with the control's cells that its cells are compared with.
 
     Raise UserError for a symbol that no variant has.
     """
-    spec = requested_symbols.settled(spec, tree)
-    choice = cell_choice.settle(spec.choice, spec.matrix, CONTROL_VARIANT, tree)
-    return spec.with_choice(choice)
+    parts = requested_symbols.settled(spec, trees)
+    return {
+        name: part.with_choice(cell_choice.settle(part.choice, part.matrix, CONTROL_VARIANT, trees[name]))
+        for name, part in parts.items()
+    }
 
 
 def control_subject(tree: Tree) -> Subject:
@@ -108,17 +137,95 @@ def control_subject(tree: Tree) -> Subject:
     return Subject(CONTROL_VARIANT, None, tree.path)
 
 
-def patch_tree(spec: RunSpec, tree: Tree, cache: Path, screen: Screen) -> tuple[Subject, ...]:
-    """Return the control and each series that has a cell, after applying those that are not in the cache."""
-    subjects = [control_subject(tree)]
-    for one in spec.series:
-        cells = spec.cells_of(one.name)
-        if cells:
-            if warning := series.mismatch(one, tree):
-                screen.warn(warning)
+@dataclass(frozen=True)
+class Patched:
+    """The sources of one kernel: the control's, and those of each series that has a cell and applies."""
+
+    subjects: tuple[Subject, ...]
+    # By the variant's name.
+    refused: Mapping[str, UserError] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why a series does not apply, by the variant's name."""
+        return {name: error.sentence for name, error in self.refused.items()}
+
+
+def patch_trees(
+    parts: Mapping[str, RunSpec], trees: Mapping[str, Tree], cache: Path, screen: Screen
+) -> Mapping[str, Patched]:
+    """Apply each series to each kernel's tree where it has a cell, unless that is in the cache.
+
+    In a run with several kernels, a series that does not apply to one of them, or does not declare to
+    (``applies-to``), is left out there. Raise UserError for one that applies to none.
+    """
+    found = {name: _patched(part, trees[name], cache, screen) for name, part in parts.items()}
+    if not _is_whole(parts):
+        return found
+    applied = {subject.variant.name for one in found.values() for subject in one.subjects}
+    for name, error in [(name, e) for one in found.values() for name, e in one.refused.items()]:
+        if name not in applied:
+            reasons = [one.reasons[name] for one in found.values() if name in one.refused]
+            raise UserError(
+                f"series {name} applies to none of the kernels: {', '.join(t.name for t in trees.values())}",
+                detail="\n".join(reasons),
+                hint=error.hint,
+            )
+    return found
+
+
+def _is_whole(parts: Mapping[str, RunSpec]) -> bool:
+    """Return whether these are all kernels of the run, and not those of a job."""
+    return all(len(part.trees) == len(parts) for part in parts.values())
+
+
+def _patched(spec: RunSpec, tree: Tree, cache: Path, screen: Screen) -> Patched:
+    several = len(spec.trees) > 1
+    subjects, refused = [control_subject(tree)], dict[str, UserError]()
+    for whole in spec.series:
+        one, cells = whole.on(tree.kernel_version), spec.cells_of(whole.name)
+        if not cells:
+            continue
+        warning = series.mismatch(one, tree)
+        if warning and several:
+            refused[one.name] = UserError(warning, hint="applies-to of series.toml says so")
+            continue
+        if warning:
+            screen.warn(warning)
+        try:
             patched = series.apply(one, tree, cache, screen)
+        except series.DoesNotApply as e:
+            if not several:
+                raise
+            refused[one.name] = e
+        else:
             subjects.append(Subject(cells[0].variant, one, patched))
-    return tuple(subjects)
+    for error in refused.values():
+        screen.say(f"not tested on {tree.name}: {error.sentence}")
+    return Patched(tuple(subjects), refused)
+
+
+def _without_folder(
+    module: str, patched: Mapping[str, Patched], trees: Mapping[str, Tree], *, whole: bool
+) -> Mapping[str, Mapping[str, str]]:
+    """Return why no variant can be built on a kernel whose sources lack the module's folder, by kernel.
+
+    Raise UserError if no kernel of a ``whole`` run has the folder.
+    """
+    found: dict[str, UserError] = {}
+    for name, one in patched.items():
+        try:
+            require_folder(module, [subject.src for subject in one.subjects], trees[name].name)
+        except UserError as e:
+            found[name] = e
+    if whole and len(found) == len(patched):
+        raise next(iter(found.values()))
+    reason = f"the tree has no module in {module}"
+    return {
+        name: {**dict.fromkeys((s.variant.name for s in one.subjects), reason), **one.reasons}
+        for name, one in patched.items()
+        if name in found
+    }
 
 
 def open_runtime(name: str, images: Path, cache: Path, screen: Screen, share: Share | None = None) -> Runtime:
@@ -149,19 +256,20 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen, share: Sh
 
 
 def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
-    """Fetch the tree, apply the series, open the runtime, and return the workspace.
+    """Fetch the trees, apply the series, open the runtime, and return the workspace.
 
-    Raise UserError, before anything is built, if the tree has no folder of the module under test.
+    Raise UserError, before anything is built, if no tree has a folder of the module under test.
     """
     store = Store(cache)
     store.sweep()
     require_engine(spec)
-    tree = fetch_tree(spec, cache, screen, to_build=True)
-    spec = settled(spec, tree)
+    trees = fetch_trees(spec, cache, screen, to_build=True)
+    parts = settled(spec, trees)
+    spec = spec.joined(parts)
     if line := cell_choice.describe(spec.choice):
         screen.say(line)
-    subjects = patch_tree(spec, tree, cache, screen)
-    require_folder(spec.module, [subject.src for subject in subjects], tree.name)
+    patched = patch_trees(parts, trees, cache, screen)
+    lacking = _without_folder(spec.module, patched, trees, whole=_is_whole(parts))
     images = spec.project.images
     share = open_share(spec.share, store, screen, isolated=spec.runtime != "host")
     runtime = open_runtime(spec.runtime, images, cache, screen, share)
@@ -170,5 +278,12 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
         store.sweep()
     identity = runtime.identity()
     builder = Builder(runtime, snapshot.recipes(images, store), spec.jobs)
-    stages = Stages(tree, spec.matrix, spec.module, builder, identity)
-    return Workspace(spec, tree, subjects, runtime, identity, stages, store, screen, share)
+    kernels = tuple(
+        Kernel(
+            name, part, trees[name], patched[name].subjects,
+            Stages(trees[name], part.matrix, spec.module, builder, identity, kernel=name),
+            lacking.get(name) or patched[name].reasons,
+        )
+        for name, part in parts.items()
+    )  # fmt: skip
+    return Workspace(spec, kernels, runtime, identity, store, screen, share)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kmodpipe import results
-from kmodpipe.report import junit
+from kmodpipe.report import junit, wording
 from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
 from kmodpipe.util.errors import UserError
 
@@ -31,7 +31,7 @@ class RunData:
         return {
             "run": run.id,
             "tree": run.properties.get("tree", "") or "unknown",
-            "kernel": run.properties.get("tree.kernel-version", "") or "unknown",
+            "kernel": wording.versions(run) or "unknown",
             "module": run.properties.get("module", "") or "unknown",
             "series": "+".join(variants) or "none",
             "date": run.started[:10] or "unknown",

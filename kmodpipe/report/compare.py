@@ -237,8 +237,8 @@ def _place(cell: CellResult, renamed: Mapping[str, str]) -> tuple[object, ...]:
     """Return a key that is equal for cells to be paired; *renamed* maps variants to those they pair with."""
     variant = renamed.get(cell.variant, cell.variant)
     if not cell.choice:  # only its name distinguishes it from others
-        return (variant, cell.flavour, cell.cell)
-    return (variant, cell.flavour, frozenset(cell.choice.items()))
+        return (variant, cell.kernel, cell.flavour, cell.cell)
+    return (variant, cell.kernel, cell.flavour, frozenset(cell.choice.items()))
 
 
 def _digests(run: Run) -> dict[str, str]:

@@ -226,10 +226,15 @@ def _joined(cells: Sequence[CellResult], words: Sequence[str]) -> str:
 
 def _where(own: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
     """Return the shortest choice that picks *own* out of *cells*: ``INDEX=y NOUUID=n``."""
-    # With several flavours the flavour counts as one more axis.
-    several = len({cell.flavour for cell in cells}) > 1
+    # With several of them, kernel and flavour count as further axes.
+    kernels = len({cell.kernel for cell in cells}) > 1
+    flavours = len({cell.flavour for cell in cells}) > 1
     choices = {
-        cell.cell: {**cell.choice, **({"flavour": cell.flavour or PLAIN} if several else {})}
+        cell.cell: {
+            **({"kernel": cell.kernel} if kernels else {}),
+            **cell.choice,
+            **({"flavour": cell.flavour or PLAIN} if flavours else {}),
+        }
         for cell in cells
     }
     wanted = {cell.cell for cell in own}

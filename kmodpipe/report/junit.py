@@ -246,6 +246,7 @@ def _suite(run: Run, cell: CellResult, cases: list[TestCase], notes: dict[str, s
         "design": cell.design,
         **{f"axis.{axis}": value for axis, value in cell.choice.items()},
         **({"flavour": cell.flavour} if cell.flavour else {}),
+        **({"kernel": cell.kernel} if cell.kernel else {}),
         "state": cell.state.value,
         **_compared_with(run, cell),
         **({"reason": cell.reason} if cell.reason else {}),

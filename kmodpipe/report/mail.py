@@ -9,7 +9,17 @@ from __future__ import annotations
 from kmodpipe.report import markup, rerun, summary, wording
 from kmodpipe.report.compare import Comparison
 from kmodpipe.report.markup import Block, Code, Command, Items, Paragraph, Title
-from kmodpipe.results import CONTROL, ENDED_EARLY, EffectKind, Run, State, effects, exit_code, uncompared
+from kmodpipe.results import (
+    CONTROL,
+    ENDED_EARLY,
+    EffectKind,
+    Run,
+    State,
+    effects,
+    exit_code,
+    of_tree,
+    uncompared,
+)
 from kmodpipe.util.errors import ExitCode, UserError, unknown_name
 from kmodpipe.util.text import one_line
 
@@ -52,7 +62,7 @@ def headers(run: Run, variant: str) -> str:
 
 def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> list[Block]:
     """Return the body of the mail; with *comparison* also what changed since an earlier run."""
-    verdict = next((v for v in wording.verdicts(run) if v.variant == variant), None)
+    verdicts = [v for v in wording.verdicts(run) if v.variant == variant]
     ran = wording.ran_cells(run, variant)
     made: list[Block] = [
         Paragraph(
@@ -65,8 +75,7 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
     ]  # fmt: skip
     if reason := run.properties.get(ENDED_EARLY, ""):
         made.append(Paragraph((f"The run is not whole: {one_line(reason)}.",)))
-    if verdict:
-        made.append(Paragraph(summary.verdict_text(verdict)))
+    made += [Paragraph(summary.verdict_text(verdict)) for verdict in verdicts]
     made += summary.not_judged(run)
     made += summary.effect_tables(run, variant)
     if bad := summary.failures(run, (variant,)):
@@ -120,6 +129,6 @@ def trailer(run: Run, variant: str, tester: str) -> str:
         and not kinds
         & {EffectKind.REGRESSED, EffectKind.KNOWN_DEFECT, EffectKind.UNKNOWN, EffectKind.NOT_COMPARED}
         and "@" not in variant
-        and not run.properties.get("tree.stand-in-for")
+        and not any(run.properties.get(of_tree("stand-in-for", kernel)) for kernel in wording.kernels(run))
     )
     return f"Tested-by: {one_line(tester) or 'Your Name <you@example.org>'}" if well else ""

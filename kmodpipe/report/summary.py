@@ -46,7 +46,7 @@ _SHOWN_EFFECTS = (EffectKind.REGRESSED, EffectKind.FIXED, EffectKind.KNOWN_DEFEC
 def title(run: Run) -> Title:
     """Return the title: ``✗ kmodpipe: index-nouuid on Linux 5.10.223``."""
     series = [v for v in dict.fromkeys(c.variant for c in run.cells) if v != CONTROL]
-    kernel = run.properties.get("tree.kernel-version", "")
+    kernel = wording.versions(run)
     of = listed(series, 4) if series else ("the unpatched tree",)
     return Title((f"{_sign(run)} kmodpipe: ", *of, *((" on Linux ", Code(kernel)) if kernel else ())))
 
@@ -86,7 +86,7 @@ def not_judged(run: Run) -> list[Block]:
 
 def verdict_text(verdict: SeriesVerdict, most: int = 8) -> Text:
     """Return the verdict on a series as a paragraph, with the first *most* names of each statement."""
-    parts: list[str | Code] = [Code(verdict.variant), " "]
+    parts: list[str | Code] = [Code(verdict.variant), f"{verdict.place} "]
     for number, statement in enumerate(verdict.statements):
         parts.append(("; " if number else "") + statement.lead)
         if statement.cases and not statement.quiet:
@@ -96,7 +96,7 @@ def verdict_text(verdict: SeriesVerdict, most: int = 8) -> Text:
 
 def effect_table(run: Run) -> Table | None:
     """Return a table of what all series changed, one row a case and change; None if nothing changed."""
-    several = len({c.variant for c in run.cells}) > 2
+    several = len({wording.subject_of(c) for c in run.cells}) > 2
     rows: list[tuple[Text, ...]] = []
     for effect in effects(run):
         if effect.kind in _SHOWN_EFFECTS:
@@ -104,7 +104,7 @@ def effect_table(run: Run) -> Table | None:
                 (Code(effect.case),), (effect.kind.value,), (Code(effect.before or _NOT_RUN),),
                 (Code(effect.after),), (str(len(effect.cells)),),
             )  # fmt: skip
-            rows.append(((Code(effect.variant),), *row) if several else row)
+            rows.append(((Code(wording.subject_of(effect)),), *row) if several else row)
     if not rows:
         return None
     head = ("case", "what", "unpatched", "patched", "cells")

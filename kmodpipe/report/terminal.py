@@ -32,6 +32,7 @@ from kmodpipe.report.wording import (
     ran_cells,
     sentence,
     some,
+    subject_of,
     total,
     wrong,
 )
@@ -173,11 +174,11 @@ def _table(cells: Sequence[CellResult], cases: Sequence[str], headings: Sequence
     table.add_column("cell", no_wrap=True, overflow="ellipsis", style="bold")
     for heading in headings:
         table.add_column(Text(one_line(heading)), no_wrap=True)
-    previous = cells[0].variant
+    previous = subject_of(cells[0])
     for cell in cells:
-        if cell.variant != previous:
+        if subject_of(cell) != previous:
             table.add_row()
-            previous = cell.variant
+            previous = subject_of(cell)
         found = {result.case: result for result in cell.cases}
         table.add_row(Text(one_line(cell.cell)), *(_mark(found.get(case), words) for case in cases))
     return table
@@ -247,12 +248,15 @@ def series_lines(run: Run) -> list[RenderableType]:
     lines: list[RenderableType] = []
     found = effects(run)
     alone = {variant: frozenset(cells) for variant, cells in uncompared(run).items()}
-    for variant in dict.fromkeys(e.variant for e in found):
-        own = [e for e in found if e.variant == variant]
+    for title, variant in dict.fromkeys((subject_of(e), e.variant) for e in found):
+        own = [e for e in found if subject_of(e) == title]
+        if all(e.kind is EffectKind.NOT_APPLICABLE for e in own) and own[0].kernel:
+            # Skipped cells have a section of their own, with the reason.
+            continue
         if ran_cells(run, variant) and alone.get(variant, frozenset()) == ran_cells(run, variant):
-            lines.append(Text(f"{one_line(variant)}: {NOT_COMPARED}", style="bold yellow"))
+            lines.append(Text(f"{one_line(title)}: {NOT_COMPARED}", style="bold yellow"))
         else:
-            lines.append(Text(f"{one_line(variant)} against {CONTROL}:", style="bold"))
+            lines.append(Text(f"{one_line(title)} against {CONTROL}:", style="bold"))
         lines += [_effect_line(e) for e in own if e.kind in _KINDS]
         lines += _unhelped(own)
         quiet: Counter[EffectKind] = Counter()

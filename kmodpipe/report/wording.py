@@ -8,7 +8,7 @@ wants it, ○ as expected but not what a user wants, ✗ not as expected, ~ flak
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kmodpipe.results import (
     CLOSE_TO_LIMIT,
@@ -24,6 +24,7 @@ from kmodpipe.results import (
     effects,
     exit_code,
     may_be_empty,
+    of_tree,
     totals,
     uncompared,
     unjudged,
@@ -121,15 +122,38 @@ def ended_early(run: Run) -> str:
     return one_line(run.properties.get(ENDED_EARLY, ""))
 
 
+def kernels(run: Run) -> tuple[str, ...]:
+    """Return the names of the kernels in the run's order; one empty name where it has only one."""
+    return tuple(dict.fromkeys(cell.kernel for cell in run.cells)) or ("",)
+
+
+def versions(run: Run) -> str:
+    """Return the versions of the kernels: ``5.10.223, 6.1.55``; empty if they are not known."""
+    found = [run.properties.get(of_tree("kernel-version", kernel), "") for kernel in kernels(run)]
+    return ", ".join(filter(None, found))
+
+
 def tree(run: Run) -> str:
-    """Return ``Linux 5.10.223 (debian-5.10 5.10.223-1), the stand-in for overlayfs-next``."""
-    known = run.properties
-    name = known.get("tree.tree") or known.get("tree", "an unknown tree")
-    version = known.get("tree.version") or known.get("tree.commit", "")
-    text = f"Linux {known.get('tree.kernel-version', '?')} ({name}{f' {version}' if version else ''})"
-    if stood_for := known.get("tree.stand-in-for"):
+    """Return ``Linux 5.10.223 (debian-5.10 5.10.223-1), the stand-in for overlayfs-next``: each kernel."""
+    *first, last = [_tree(run, kernel) for kernel in kernels(run)]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _tree(run: Run, kernel: str) -> str:
+    def known(key: str) -> str:
+        return run.properties.get(of_tree(key, kernel), "")
+
+    name = known("tree") or kernel or run.properties.get("tree", "an unknown tree")
+    version = known("version") or known("commit")
+    text = f"Linux {known('kernel-version') or '?'} ({name}{f' {version}' if version else ''})"
+    if stood_for := known("stand-in-for"):
         text += f", the stand-in for {stood_for.partition(' ')[0]}"
     return one_line(text)
+
+
+def subject_of(one: CellResult | Effect) -> str:
+    """Return the variant of a cell or an effect, and its kernel where the run has several."""
+    return f"{one.variant} on {one.kernel}" if one.kernel else one.variant
 
 
 # -- the verdict on a series --------------------------------------------------------------------------
@@ -166,16 +190,23 @@ class Statement:
 
 @dataclass(frozen=True)
 class SeriesVerdict:
-    """What one series changed compared with the control, as the parts of a paragraph."""
+    """What one series changed on one kernel compared with the control, as the parts of a paragraph."""
 
     variant: str
     statements: tuple[Statement, ...]
     # It broke something, does not build or has unexpected results.
     bad: bool
+    # Empty where the run has only one.
+    kernel: str = ""
+
+    @property
+    def place(self) -> str:
+        """The kernel, as it follows the series' name: `` on debian-6.1``."""
+        return f" on {one_line(self.kernel)}" if self.kernel else ""
 
     def text(self, most: int = 8) -> str:
         """Return the paragraph, with the first *most* names of each statement."""
-        return f"{one_line(self.variant)} {'; '.join(s.text(most) for s in self.statements)}."
+        return f"{one_line(self.variant)}{self.place} {'; '.join(s.text(most) for s in self.statements)}."
 
 
 # How each kind of effect is worded, and what is written if there is none.
@@ -200,13 +231,22 @@ NOT_COMPARED = "nothing was compared: the unpatched tree did not run beside it"
 
 
 def verdicts(run: Run) -> tuple[SeriesVerdict, ...]:
-    """Return the verdict on each series of the run, in the run's order."""
+    """Return the verdict on each series of the run on each kernel, in the run's order."""
     found = effects(run)
-    return tuple(_verdict(run, found, variant) for variant in dict.fromkeys(e.variant for e in found))
+    several = len(kernels(run)) > 1
+    series = dict.fromkeys((e.kernel if several else None, e.variant) for e in found)
+    return tuple(_verdict(_on(run, kernel), found, variant, kernel or "") for kernel, variant in series)
 
 
-def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
-    own = [e for e in found if e.variant == variant]
+def _on(run: Run, kernel: str | None) -> Run:
+    """Return the part of a run on one kernel; the whole run for None."""
+    if kernel is None:
+        return run
+    return replace(run, cells=tuple(cell for cell in run.cells if cell.kernel == kernel))
+
+
+def _verdict(run: Run, found: Iterable[Effect], variant: str, kernel: str) -> SeriesVerdict:
+    own = [e for e in found if e.variant == variant and (not kernel or e.kernel == kernel)]
     ran = ran_cells(run, variant)
     made = _problems(run, variant, len(ran))
     # Where nothing was judged, that nothing broke says nothing.
@@ -217,7 +257,7 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
     alone = frozenset(uncompared(run).get(variant, ()))
     if ran and alone == ran:
         return SeriesVerdict(
-            variant, (Statement(f"ran alone; {NOT_COMPARED}"), *made, *_alone(run, ran)), bad
+            variant, (Statement(f"ran alone; {NOT_COMPARED}"), *made, *_alone(run, ran)), bad, kernel
         )
     for kind, lead, nothing in _LEADS:
         cells: dict[str, set[str]] = {}
@@ -232,7 +272,16 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str) -> SeriesVerdict:
             made.append(Statement(nothing))
     if any(c.variant == variant and r.by_goal for c, r in run.results()):
         made.append(Statement("declares no design, and is judged by the cases' goals against the control"))
-    return SeriesVerdict(variant, tuple(made or [Statement("did not run in any cell")]), bad)
+    return SeriesVerdict(variant, tuple(made or [Statement(_not_run(run, variant))]), bad, kernel)
+
+
+def _not_run(run: Run, variant: str) -> str:
+    """Return that a series did not run, with the reason if all of its cells were skipped for the same."""
+    own = [cell for cell in run.cells if cell.variant == variant]
+    reasons = {one_line(cell.reason.partition("\n")[0]) for cell in own}
+    if len(reasons) == 1 and all(cell.state is State.SKIPPED for cell in own):
+        return f"was skipped: {next(iter(reasons))}"
+    return "did not run in any cell"
 
 
 def _alone(run: Run, ran: frozenset[str]) -> list[Statement]:

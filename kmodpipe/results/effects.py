@@ -29,7 +29,7 @@ class EffectKind(StrEnum):
 
 @dataclass(frozen=True)
 class Effect:
-    """One change of one case under one series, with all the cells that show it."""
+    """One change of one case under one series on one kernel, with all the cells that show it."""
 
     case: str
     variant: str
@@ -45,13 +45,15 @@ class Effect:
     reason: str = ""
     # The verdict on the series' result is a failure.
     unexpected: bool = False
+    # The kernel of all the cells; empty where the run has one.
+    kernel: str = ""
 
 
 def effects(run: Run) -> tuple[Effect, ...]:
     """Compare every case of every series cell with the control; return the effects, equal ones merged.
 
-    Sorted by variant, then kind, then case. No case is left out: one that cannot be compared is `UNKNOWN` or
-    `NOT_APPLICABLE`.
+    Sorted by kernel and variant, then kind, then case. No case is left out: one that cannot be compared is
+    `UNKNOWN` or `NOT_APPLICABLE`.
     """
     summaries = {info.id: info.summary for info in run.cases}
     merged: dict[tuple[object, ...], Effect] = {}
@@ -62,15 +64,18 @@ def effects(run: Run) -> tuple[Effect, ...]:
         controls = {c.case: c for c in control.cases} if control else {}
         for after in cell.cases:
             effect = _effect(cell, controls.get(after.case), after, summaries.get(after.case, ""))
-            key = (effect.variant, effect.case, effect.kind, effect.before, effect.after, effect.unexpected)
+            key = (
+                effect.kernel, effect.variant, effect.case, effect.kind, effect.before, effect.after,
+                effect.unexpected,
+            )  # fmt: skip
             old = merged.get(key)
             merged[key] = replace(old, cells=(*old.cells, cell.cell)) if old else effect
-    variants, kinds = [c.variant for c in run.cells], list(EffectKind)
+    variants, kinds = [(c.kernel, c.variant) for c in run.cells], list(EffectKind)
     order = [*summaries, *_undescribed(run)]
     return tuple(
         sorted(
             merged.values(),
-            key=lambda e: (variants.index(e.variant), kinds.index(e.kind), order.index(e.case)),
+            key=lambda e: (variants.index((e.kernel, e.variant)), kinds.index(e.kind), order.index(e.case)),
         )
     )
 
@@ -78,7 +83,7 @@ def effects(run: Run) -> tuple[Effect, ...]:
 def _effect(cell: CellResult, before: CaseResult | None, after: CaseResult, summary: str) -> Effect:
     return Effect(
         after.case, cell.variant, _kind(before, after), before.word if before else "", after.word,
-        (cell.cell,), summary, after.reason, after.verdict is Verdict.FAIL,
+        (cell.cell,), summary, after.reason, after.verdict is Verdict.FAIL, cell.kernel,
     )  # fmt: skip
 
 
@@ -88,7 +93,8 @@ def _undescribed(run: Run) -> list[str]:
 
 
 def control_of(run: Run, cell: CellResult) -> CellResult | None:
-    """Return the control's cell with the same choice and flavour as *cell*, None if there is none.
+    """Return the control's cell on the same kernel with the same choice and flavour as *cell*, None if there
+    is none.
 
     Skipped control cells do not count. An axis that is ``n`` in all others is not compared: the series itself
     may have added its symbol.
@@ -96,7 +102,9 @@ def control_of(run: Run, cell: CellResult) -> CellResult | None:
     controls = [
         c
         for c in run.cells
-        if c.variant == CONTROL and c.flavour == cell.flavour and c.state is not State.SKIPPED
+        if c.variant == CONTROL
+        and (c.kernel, c.flavour) == (cell.kernel, cell.flavour)
+        and c.state is not State.SKIPPED
     ]
     axes = {axis for c in controls for axis, value in c.choice.items() if value != "n"}
 

@@ -162,6 +162,8 @@ class CellResult:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     # Empty for the plain flavour.
     flavour: str = ""
+    # The name of its tree; empty where the run has one kernel.
+    kernel: str = ""
 
     def case(self, case_id: str) -> CaseResult | None:
         """Return the result of a case, None if there is none."""
@@ -243,6 +245,14 @@ def _unique(kind: str, names: Iterable[str]) -> None:
     doubled = [name for name, n in Counter(names).items() if n > 1]
     if doubled:
         raise ValueError(f"{kind} twice in the results: {', '.join(doubled)}")
+
+
+def of_tree(key: str, kernel: str = "") -> str:
+    """Return the name of a run's property about a tree: ``tree.commit``, ``tree.debian-6.1.version``.
+
+    *kernel* is the name of the kernel where the run has several.
+    """
+    return f"tree.{kernel}.{key}" if kernel else f"tree.{key}"
 
 
 # -- every planned case stays in the results ----------------------------------------------------------

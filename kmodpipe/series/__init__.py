@@ -6,8 +6,18 @@ Out: a patched tree, or an error that names the patch, file and hunk that does n
 
 from __future__ import annotations
 
-from kmodpipe.series.apply import applied_path, apply, mismatch
+from kmodpipe.series.apply import DoesNotApply, applied_path, apply, mismatch
 from kmodpipe.series.load import available, load
-from kmodpipe.series.model import Patch, Series
+from kmodpipe.series.model import Patch, Port, Series
 
-__all__ = ["Patch", "Series", "applied_path", "apply", "available", "load", "mismatch"]
+__all__ = [
+    "DoesNotApply",
+    "Patch",
+    "Port",
+    "Series",
+    "applied_path",
+    "apply",
+    "available",
+    "load",
+    "mismatch",
+]

@@ -15,7 +15,7 @@ from kmodpipe.cache import store
 from kmodpipe.series.model import Patch, Series, git
 from kmodpipe.source import Tree
 from kmodpipe.source import tree as trees
-from kmodpipe.util import os_errors, paths, process
+from kmodpipe.util import os_errors, paths, process, version
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.hardlinks import make_farm
@@ -30,13 +30,16 @@ _FROM_THE_TOP = "make the patch at the top of the tree: names are as in a/fs/ove
 _HUNK = re.compile(r"^@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@.*$")
 
 
-def mismatch(series: Series, tree: Tree) -> str | None:
-    """Return a warning if the series declares other kernel versions than the tree's, else None.
+class DoesNotApply(UserError):
+    """A patch of a series does not apply to a tree."""
 
-    It is only a warning: whether the patches apply decides.
+
+def mismatch(series: Series, tree: Tree) -> str | None:
+    """Return a sentence if the series declares other kernel versions than the tree's, else None.
+
+    On the only kernel of a run it is a warning, and whether the patches apply decides.
     """
-    base = ".".join(tree.kernel_version.split(".")[:2])
-    if not series.applies_to or base in series.applies_to:
+    if not series.applies_to or version.fits_any(tree.kernel_version, series.applies_to):
         return None
     wanted = ", ".join(series.applies_to)
     return f"series {series.name} is for Linux {wanted}; {tree.name} is {tree.kernel_version}"
@@ -55,7 +58,7 @@ def applied_path(series: Series, tree: Tree, cache: Path, warn: trees.Warn | Non
 def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None) -> Path:
     """Return the tree with the series applied; make it if it is not in the cache.
 
-    Raise UserError, naming patch, file and hunk, if a patch does not apply; then nothing is kept.
+    Raise DoesNotApply, naming patch, file and hunk, if a patch does not apply; then nothing is kept.
     """
     identity = _identity(series, tree)
     screen = screen or Screen(Mode.QUIET)
@@ -129,7 +132,7 @@ def _refuse_escaping_links(series: Series, tree: Path, farm: Path) -> None:
 
 
 # -- why a patch does not apply ----------------------------------------------------------------------
-def _rejected(series: Series, tree: Tree, patch: Patch, farm: Path, output: str) -> UserError:
+def _rejected(series: Series, tree: Tree, patch: Patch, farm: Path, output: str) -> DoesNotApply:
     """Return the error for a patch that does not apply. Changes the files in ``farm`` to find the hunks.
 
     ``output`` is what git printed.
@@ -141,14 +144,16 @@ def _rejected(series: Series, tree: Tree, patch: Patch, farm: Path, output: str)
     )
     if reverse.returncode == 0:
         where = ", ".join(patch.touched)
-        return UserError(f"{what}: its change is already there", where=where, hint="drop it from the series")
+        return DoesNotApply(
+            f"{what}: its change is already there", where=where, hint="drop it from the series"
+        )
     there = [name for name in patch.touched if _is_there(patch, name, farm)]
     rejects = _reject_files(patch, farm)
     if not rejects:
         reasons = [line for line in output.splitlines() if line.startswith("error: ")] or output.splitlines()
         if not reasons:
-            return UserError(what, where=", ".join(patch.touched), hint=hint)
-        return UserError(what, where=patch.touched[0], detail="\n".join(reasons[:6]), hint=hint)
+            return DoesNotApply(what, where=", ".join(patch.touched), hint=hint)
+        return DoesNotApply(what, where=patch.touched[0], detail="\n".join(reasons[:6]), hint=hint)
     places: list[str] = []
     detail: list[str] = []
     for name, hunks in rejects:
@@ -156,7 +161,7 @@ def _rejected(series: Series, tree: Tree, patch: Patch, farm: Path, output: str)
         for hunk in hunks[:4]:
             places.append(f"{name}, hunk {hunk[0]}{already}")
             detail += [f"{name}: {line}" for line in _difference(farm / name, hunk)]
-    return UserError(what, where="; ".join(places), detail="\n".join(detail[:12]), hint=hint)
+    return DoesNotApply(what, where="; ".join(places), detail="\n".join(detail[:12]), hint=hint)
 
 
 def _is_there(patch: Patch, name: str, farm: Path) -> bool:

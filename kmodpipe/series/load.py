@@ -20,14 +20,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from kmodpipe.series import containers, from_git, from_list
 from kmodpipe.series.diff import read_patch
 from kmodpipe.series.mail import Item
-from kmodpipe.series.model import Patch, Series
+from kmodpipe.series.model import Patch, Port, Series
 from kmodpipe.series.numbering import Order, Selection, select, tag_of
-from kmodpipe.util import paths, toml
+from kmodpipe.util import paths, toml, version
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.files import temporary
 from kmodpipe.util.workers import Pool
@@ -37,6 +37,22 @@ _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
 _NAME_LENGTH = 60
 # The subject of a cover letter as git format-patch leaves it to be written.
 _UNWRITTEN = "*** SUBJECT HERE ***"
+
+
+class _Port(BaseModel):
+    """A [[port]] of a series.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: str
+    kernel: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
+
+    @field_validator("kernel")
+    @classmethod
+    def _conditions(cls, kernel: tuple[str, ...]) -> tuple[str, ...]:
+        if bad := [one for one in kernel if not version.is_condition(one)]:
+            raise ValueError(f"no version of the kernel: {bad[0]!r}; write it as {version.FORMS}")
+        return kernel
 
 
 class _Meta(BaseModel):
@@ -51,6 +67,7 @@ class _Meta(BaseModel):
     subject: str = ""
     message_id: str = ""
     axes: dict[str, Annotated[str, Field(pattern=r"^\w+$")]] = Field(default_factory=dict)
+    port: tuple[_Port, ...] = ()
 
 
 def available(patches_dir: Path) -> tuple[str, ...]:
@@ -131,6 +148,7 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
     made = _series(name, chosen, origin, strips, by_name=order is not Order.MAILS)
     return replace(
         made,
+        ports=tuple(_load_port(folder, one, made, strips) for one in meta.port),
         design=meta.design or "",
         summary=meta.summary or made.summary,
         module=meta.module,
@@ -138,8 +156,34 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
         axes=meta.axes,
         subject=meta.subject or made.subject,
         message_id=meta.message_id or made.message_id,
-        notices=(*made.notices, *_not_read(folder, strips or None, order)),
+        notices=(*made.notices, *_not_read(folder, strips or None, order, meta.port)),
     )
+
+
+def _load_port(folder: Path, port: _Port, of: Series, strips: dict[str, int | None]) -> Port:
+    """Return a port of a series: the patches in its folder. Raise UserError for one that replaces nothing."""
+    below, where = folder / port.folder, str(folder / "series.toml")
+    if not paths.is_plain(port.folder) or paths.has_controls(port.folder) or below.is_symlink():
+        raise UserError(
+            f"a port's folder is one below the series' own, {port.folder[:80]!r} is not", where=where
+        )
+    if not paths.is_dir(below):
+        raise UserError(f"there is no folder {port.folder}", where=where)
+    known = {patch.name: patch for patch in of.patches}
+    names = sorted(p.name for p in below.iterdir() if containers.is_patch_name(p.name))
+    for name in names:
+        if name not in known:
+            hint = "a port's patch replaces the one of its name"
+            raise unknown_name("patch", name, known, where=str(below), hint=hint)
+    if not names:
+        raise UserError("the port holds no patch", where=str(below))
+    items = {name: containers.read_file(_patch_file(below, name, str(below)), name) for name in names}
+    if bad := [name for name, found in items.items() if len([one for one in found if one.diff]) != 1]:
+        raise UserError(f"{bad[0]} is not one patch", where=str(below))
+    patches = tuple(
+        _patch(name, one, strips.get(name)) for name, found in items.items() for one in found if one.diff
+    )
+    return Port(port.folder, port.kernel, patches)
 
 
 def _files(folder: Path, names: Iterable[str], where: str) -> list[Item]:
@@ -159,11 +203,13 @@ def _files(folder: Path, names: Iterable[str], where: str) -> list[Item]:
     return items
 
 
-def _not_read(folder: Path, listed: Iterable[str] | None, order: Order) -> tuple[str, ...]:
+def _not_read(
+    folder: Path, listed: Iterable[str] | None, order: Order, ports: Iterable[_Port]
+) -> tuple[str, ...]:
     """Return a notice that names the files of a folder that are no part of the series."""
     if order is Order.MAILS:
         return ()
-    known = {*listed} if listed is not None else set()
+    known = {*(listed or ()), *(port.folder.partition("/")[0] for port in ports)}
     left = sorted(
         p.name
         for p in folder.iterdir()
@@ -216,9 +262,13 @@ def _read_meta(path: Path) -> _Meta:
     if meta.module and not paths.is_plain(meta.module.strip("/")):
         hint = "a folder of the tree, from its top: fs/overlayfs"
         raise UserError(f"not a module folder: {meta.module!r}", where=str(path), hint=hint)
-    for version in meta.applies_to:
-        if not re.fullmatch(r"\d+\.\d+", version):
-            raise UserError(f"applies-to: not VERSION.PATCHLEVEL: {version!r}", where=str(path))
+    for condition in meta.applies_to:
+        if not version.is_condition(condition):
+            raise UserError(
+                f"applies-to: no version of the kernel: {condition!r}",
+                where=toml.place(path, ("applies-to",)),
+                hint=f"write it as {version.FORMS}",
+            )
     return meta
 
 

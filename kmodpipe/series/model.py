@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kmodpipe.util import process
+from kmodpipe.util import process, version
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.os_errors import from_system
@@ -47,6 +47,18 @@ class Patch:
 
 
 @dataclass(frozen=True)
+class Port:
+    """Patches of a series for other kernels than those that it was made for."""
+
+    # The folder below the series' own.
+    name: str
+    # Conditions on the kernel's version, one of which has to hold.
+    kernel: tuple[str, ...]
+    # Each in place of the patch of its name.
+    patches: tuple[Patch, ...]
+
+
+@dataclass(frozen=True)
 class Series:
     """Patches in order, with what series.toml declares about them."""
 
@@ -72,6 +84,24 @@ class Series:
     text: str = field(default="", repr=False)
     # What a reader of the results should know: which version was taken, which files were not read.
     notices: tuple[str, ...] = ()
+    # In the order in which they are tried.
+    ports: tuple[Port, ...] = ()
+    # The name of the port that these patches are; empty for the series as it was made.
+    port: str = ""
+
+    def on(self, kernel_version: str) -> Series:
+        """Return the series as it is for a kernel: with the patches of the first port that is for it."""
+        for port in self.ports:
+            if version.fits_any(kernel_version, port.kernel):
+                own = {patch.name: patch for patch in port.patches}
+                patches = tuple(own.get(patch.name, patch) for patch in self.patches)
+                return replace(self, patches=patches, ports=(), port=port.name)
+        return self
+
+    @property
+    def every_patch(self) -> tuple[Patch, ...]:
+        """The patches, and those of the ports."""
+        return (*self.patches, *(patch for port in self.ports for patch in port.patches))
 
     def prefixes(self) -> tuple[Series, ...]:
         """Return the series up to each of its patches but the last, as ``name@1``, ``name@2`` …"""
@@ -87,8 +117,8 @@ class Series:
 
     @property
     def touched(self) -> tuple[str, ...]:
-        """The files that the patches touch, sorted."""
-        return tuple(sorted({name for patch in self.patches for name in patch.touched}))
+        """The files that the patches touch, those of ports included, sorted."""
+        return tuple(sorted({name for patch in self.every_patch for name in patch.touched}))
 
 
 def git(cwd: Path, *args: str, stdin: bytes | None = None, check: bool = True) -> process.Completed:

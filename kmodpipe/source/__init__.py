@@ -16,11 +16,13 @@ from kmodpipe.source.history import commits_between
 from kmodpipe.source.origin import DebianOrigin, FolderOrigin, GitOrigin, TarballOrigin
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable, known
 from kmodpipe.util import paths
+from kmodpipe.util.cell_id import KERNEL_NAME
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen
 
 _TARBALL = re.compile(r"\.(tar|tar\.(gz|xz|bz2)|tgz|txz|tbz2?)$")
+_NAMED = re.compile(rf"({KERNEL_NAME.pattern})=(.+)", re.DOTALL)
 _GIT_SCHEME = re.compile(r"^(git|ssh|file|https?)://")
 # git://host/-x and host:-x: the server's git would take the path for an option.
 _BARE_URL_PATH = re.compile(r"^(?:(?:git|ssh)://[^/]*/|(?:[^@/:]+@)?[^/:]+:(?!//))-")
@@ -30,9 +32,15 @@ _OTHER_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:(//|:)")
 def resolve(arg: str, declared: Mapping[str, TreeSpec]) -> TreeSpec:
     """Return the tree that ``--tree ARG`` names: a declared name, a directory, a git URL or a tarball.
 
-    A git URL takes ``#REF``, a branch, tag or full commit hash; a tarball takes ``#sha256=HEX``. Raise
-    UserError for anything else, with similar names.
+    A git URL takes ``#REF``, a branch, tag or full commit hash; a tarball takes ``#sha256=HEX``. ``NAME=ARG``
+    gives it another name. Raise UserError for anything else, with similar names.
     """
+    if (named := _NAMED.fullmatch(arg)) and not paths.exists(paths.expanded(arg)):
+        return _resolve(named[2], declared).model_copy(update={"name": named[1]})
+    return _resolve(arg, declared)
+
+
+def _resolve(arg: str, declared: Mapping[str, TreeSpec]) -> TreeSpec:
     if arg in declared:
         spec = declared[arg]
         for url in (spec.git, spec.tarball):

@@ -126,6 +126,6 @@ def test_a_job_that_ends_before_its_run_has_nothing_to_publish(tmp_path: Path) -
     world = toy.build(tmp_path)
     with (world.root / "pyproject.toml").open("a") as f:
         f.write(RECEIVERS)
-    ran = world.command(ci, tree=str(tmp_path / "nowhere"), publish=["file"])
+    ran = world.command(ci, tree=(str(tmp_path / "nowhere"),), publish=["file"])
     assert ran.code == 2
     assert "not published: the job ended before there were results" in ran.text

@@ -72,7 +72,6 @@ ELSEWHERE: Mapping[str, str] = {
     "source/history": "tests/integration/test_fanout.py",
     "source/origin": "tests/unit/source/test_tree.py",
     "source/user_git": "tests/unit/source/test_directory.py",
-    "util/cell_id": "tests/unit/cli/test_completion.py",
     "util/hardlinks": "tests/unit/series/test_apply.py",
     "util/sudo": "tests/unit/host/test_setup.py",
     "vm/accel_rom": "tests/unit/vm/test_accel.py",

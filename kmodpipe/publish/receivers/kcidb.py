@@ -29,6 +29,7 @@ from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
+from kmodpipe import results
 from kmodpipe.publish import template
 from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Part, Reply, Request
 from kmodpipe.publish.receivers.base import Receiver, Text, Url, plain_judgement
@@ -132,7 +133,7 @@ class _Document:
         run = self._run
         return {
             "version": dict(VERSION),
-            "checkouts": [self._checkout(v) for v in dict.fromkeys(cell.variant for cell in run.cells)],
+            "checkouts": [self._checkout(*one) for one in dict.fromkeys(map(_source, run.cells))],
             "builds": [self._build(cell) for cell in run.cells],
             "tests": [*(self._test(cell, case) for cell, case in run.results()), *self._axes()],
         }
@@ -142,23 +143,27 @@ class _Document:
         path = "/".join(quote(name, safe="=@+,") for name in (self._run.id, *names))
         return f"{self._receiver.origin}:{path}"
 
-    def _checkout(self, variant: str) -> Json:
-        run, made = self._run, self._base(self._id(variant))
+    def _checkout(self, variant: str, kernel: str = "") -> Json:
+        run, made = self._run, self._base(self._id(variant, *filter(None, [kernel])))
         properties = run.properties
-        if properties.get("tree.source") == "git":
-            if re.fullmatch(r"[0-9a-f]{40}", properties.get("tree.commit", "")):
-                made["git_commit_hash"] = properties["tree.commit"]
-            if properties.get("tree.url", "").startswith("https://"):
-                made["git_repository_url"] = properties["tree.url"]
+
+        def known(key: str) -> str:
+            return properties.get(results.of_tree(key, kernel), "")
+
+        if known("source") == "git":
+            if re.fullmatch(r"[0-9a-f]{40}", known("commit")):
+                made["git_commit_hash"] = known("commit")
+            if known("url").startswith("https://"):
+                made["git_repository_url"] = known("url")
         made |= {
-            "tree_name": _text(properties.get("tree", "")),
-            "git_commit_name": _text(f"v{properties.get('tree.kernel-version', '')}"),
+            "tree_name": _text(kernel or properties.get("tree", "")),
+            "git_commit_name": _text(f"v{known('kernel-version')}"),
             "patchset_hash": patchset_hash(run, variant),
-            "comment": _text(f"{self._run_data.fields['tree']}, {variant}"),
+            "comment": _text(f"{kernel or self._run_data.fields['tree']}, {variant}"),
             "valid": True,
             "misc": _misc({**properties, "variant": variant}),
         }
-        if "tree.kernel-version" not in properties:
+        if not known("kernel-version"):
             del made["git_commit_name"]
         return made
 
@@ -170,7 +175,7 @@ class _Document:
 
     def _build(self, cell: CellResult) -> Json:
         made = self._base(self._id(cell.variant, cell.cell)) | {
-            "checkout_id": self._id(cell.variant),
+            "checkout_id": self._id(*filter(None, _source(cell))),
             "architecture": self._receiver.architecture,
             "config_name": _text(" ".join(f"{axis}={value}" for axis, value in cell.choice.items())),
             "comment": _text(cell.cell),
@@ -236,6 +241,11 @@ class _Document:
                     "log_excerpt": _excerpt(message, _MOST_EXCERPT),
                     "misc": _misc({"same_module": list(same)}),
                 }
+
+
+def _source(cell: CellResult) -> tuple[str, str]:
+    """Return the variant of a cell and its kernel, which together are one source."""
+    return cell.variant, cell.kernel
 
 
 def patchset_hash(run: Run, variant: str) -> str:

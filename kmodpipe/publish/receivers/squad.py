@@ -197,6 +197,7 @@ def _cell_metadata(cell: CellResult) -> dict[str, str]:
         **{k: v for k, v in cell.properties.items() if k not in _SPECIAL},
         "cell": cell.cell,
         "variant": cell.variant,
+        **({"kernel": cell.kernel} if cell.kernel else {}),
         **{f"axis.{axis}": value for axis, value in cell.choice.items()},
         "state": cell.state.value,
         "job_status": "Complete" if ended else "Incomplete",

@@ -21,7 +21,7 @@ from kmodpipe.report.html.records import (
     Row,
     Seen,
 )
-from kmodpipe.report.wording import Mark, count, mark, some
+from kmodpipe.report.wording import Mark, count, mark, some, subject_of
 from kmodpipe.results import CONTROL, ENDED_EARLY, CaseInfo, CellResult, Run, State, exit_code
 from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.text import one_line
@@ -73,8 +73,8 @@ def page_of(run: Run, own: Files) -> Page:
         control=tuple(f"{one_line(r.case)} ({one_line(c.cell)})" for c, r in wording.control_failures(run)),
         axes=run.dead_axes,
         empty=wording.empty(run),
-        groups=tuple(Group(variant, n) for variant, n in Counter(c.variant for c in columns).items()),
-        columns=tuple(Column(c.cell, c.variant, _label(c), anchors[c.cell]) for c in _grouped(columns)),
+        groups=tuple(Group(name, n) for name, n in Counter(subject_of(c) for c in _grouped(columns)).items()),
+        columns=tuple(Column(c.cell, subject_of(c), _label(c), anchors[c.cell]) for c in _grouped(columns)),
         rows=rows,
         dense=len(columns) > _DENSE_CELLS or len(columns) * len(rows) > _DENSE_RESULTS,
         counts=counts,
@@ -110,9 +110,9 @@ def _evidence_links(
 
 
 def _grouped(cells: Sequence[CellResult]) -> list[CellResult]:
-    """Return the cells with those of one variant side by side."""
-    order = list(dict.fromkeys(c.variant for c in cells))
-    return sorted(cells, key=lambda c: order.index(c.variant))
+    """Return the cells with those of one variant on one kernel side by side."""
+    order = list(dict.fromkeys(subject_of(c) for c in cells))
+    return sorted(cells, key=lambda c: order.index(subject_of(c)))
 
 
 def _title(run: Run) -> str:
@@ -226,6 +226,7 @@ def _cell_part(cell: CellResult, anchor: str, files: Files) -> CellPart:
     own = {
         "variant": cell.variant,
         "design": cell.design,
+        "kernel": cell.kernel,
         **cell.choice,
         "flavour": cell.flavour,
         "state": cell.state.value,

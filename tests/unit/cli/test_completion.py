@@ -61,6 +61,12 @@ def test_cells_are_those_that_a_run_would_have() -> None:
     assert plain == {cell.id for cell in kconfig.expand(matrix, variants)}
 
 
+def test_cells_of_several_kernels_have_their_names() -> None:
+    given = ("test", "-t", "debian-5.10", "--tree", "mine=../linux", "-t", "../src/linux.git#v6.1", "-s", "x")
+    found = {word.split(".INDEX")[0] for word in offered(*given, "--cell", "x.")}
+    assert found == {"x.debian-5.10", "x.mine", "x.linux-v6.1"}
+
+
 def test_lists_are_the_real_ones() -> None:
     assert set(completion.RUNTIMES) == set(RUNTIMES)
     assert set(completion.PLAN_FORMS) == set(PLAN_FORMS)

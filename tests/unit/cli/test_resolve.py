@@ -14,7 +14,7 @@ from tests.support import REPO
 def test_the_command_that_repeats_names_what_is_not_the_default(tmp_path: Path) -> None:
     assert resolve(RunOptions(series=("uuid-off",)), Invocation(REPO)).repeat_command == "invoke test"
     own = RunOptions(
-        tree="~/linux", matrix="/m.toml", head=True, each_patch=True, runtime="host",
+        tree=("~/linux",), matrix="/m.toml", head=True, each_patch=True, runtime="host",
         flavour=("xfs",), module="fs/x", series=("a.mbox",), jobs=3, case=("x",), cell=("y",), share="none",
     )  # fmt: skip
     told = "--tree ~/linux --head --each-patch --matrix /m.toml --module fs/x --flavour xfs --runtime host"

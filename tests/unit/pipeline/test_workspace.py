@@ -17,9 +17,9 @@ def test_a_branch_by_its_address_is_looked_up_by_every_command(tmp_path: Path) -
     for content in ("one\n", "two\n"):
         write(folder, {"fs/toy/toy.h": content})
         commit = commit_all(folder, content)
-        got = world.command(commands.fetch, tree=wanted)
+        got = world.command(commands.fetch, tree=(wanted,))
         assert got.code == 0 and f"commit: {commit}" in got.out
     shutil.rmtree(folder)
-    gone = world.command(commands.fetch, tree=wanted)
+    gone = world.command(commands.fetch, tree=(wanted,))
     assert gone.code == 3 and f"--tree {folder.as_uri()}#{commit}" in gone.out
-    assert world.command(commands.fetch, tree=f"{folder.as_uri()}#{commit}").code == 0
+    assert world.command(commands.fetch, tree=(f"{folder.as_uri()}#{commit}",)).code == 0

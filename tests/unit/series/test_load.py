@@ -51,7 +51,7 @@ def test_a_quilt_folder_is_read_in_its_order_with_its_declaration(tmp_path: Path
         ("text.patch\n", "", "git cannot read patch text.patch"),
         ("cut.patch\n", "", "git cannot read patch cut.patch"),
         ("a.patch\n", 'modul = "fs/toy"\n', "modul: there is no such field; did you mean module"),
-        ("a.patch\n", 'applies-to = ["v5"]\n', "not VERSION.PATCHLEVEL"),
+        ("a.patch\n", 'applies-to = ["v5"]\n', "no version of the kernel: .v5."),
     ],
 )
 def test_a_wrong_folder_is_refused(tmp_path: Path, listing: str, toml: str, said: str) -> None:
@@ -182,3 +182,41 @@ def test_a_cover_letter_is_the_subject_and_the_text(tmp_path: Path) -> None:
     loaded = series.load(str(folder), tmp_path)
     assert (loaded.summary, loaded.subject) == ("toy: all of it", "[PATCH 0/1] toy: all of it")
     assert loaded.text == "A letter.\n\nIts end." and loaded.patches[0].text == "Why."
+
+
+@pytest.mark.parametrize(
+    ("port", "files", "said"),
+    [
+        ('kernel = ">=6.1"\nfolder = "6.1"', {"b.patch": "good"}, "unknown patch 'b.patch'"),
+        ('kernel = ">=6.1"\nfolder = "6.1"', {"readme.txt": "good"}, "the port holds no patch"),
+        ('kernel = ">=6.1"\nfolder = "6.1"', {"a.patch": "text"}, "git cannot read|not one patch"),
+        ('kernel = ">=6.1"\nfolder = "6.2"', {"a.patch": "good"}, "no folder 6.2"),
+        ('kernel = ">=6.1"\nfolder = "../x"', {"a.patch": "good"}, "below the series' own"),
+        ('kernel = "newer"\nfolder = "6.1"', {"a.patch": "good"}, "no version of the kernel: 'newer'"),
+        ('folder = "6.1"', {"a.patch": "good"}, "kernel"),
+    ],
+)
+def test_a_wrong_port_is_refused(tmp_path: Path, port: str, files: dict[str, str], said: str) -> None:
+    good = diff(toy_header("int B;"), tmp_path / "w")
+    root = folder_of(tmp_path / "patches", {"a.patch": good}, f"[[port]]\n{port}\n", "a.patch\n")
+    write(root / "fix/6.1", {name: good if text == "good" else text for name, text in files.items()})
+    with pytest.raises(UserError, match=said):
+        series.load("fix", root)
+
+
+def test_the_first_port_that_is_for_a_kernel_replaces_patches_by_name(tmp_path: Path) -> None:
+    good, other = diff(toy_header("int B;"), tmp_path / "w"), diff(toy_header("int C;"), tmp_path / "v")
+    ports = "".join(
+        f'[[port]]\nkernel = {k}\nfolder = "{f}"\n'
+        for k, f in (('[">=6.6", "5.4"]', "6.6"), ('">=6.1"', "6.1"))
+    )
+    root = folder_of(tmp_path / "patches", {"a.patch": good, "b.patch": good}, ports, "a.patch\nb.patch\n")
+    write(root / "fix/6.6", {"b.patch": other})
+    write(root / "fix/6.1", {"a.patch": other})
+    fix = series.load("fix", root)
+    assert fix.on("5.10.223") is fix
+    for version, port, patches in (("6.6.1", "6.6", "ab'"), ("5.4.2", "6.6", "ab'"), ("6.1", "6.1", "a'b")):
+        own = fix.on(version)
+        assert own.port == port and own.digest != fix.digest
+        assert "".join(p.name[0] + "'" * (b"int C;" in p.data) for p in own.patches) == patches
+    assert len(fix.prefixes()[0].on("6.1").patches) == 1
