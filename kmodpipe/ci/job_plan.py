@@ -25,6 +25,7 @@ from kmodpipe.pipeline.axis_values import Planned, require_possible
 from kmodpipe.pipeline.builder import CellBuilder, StageMaker
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.pipeline.sampling import sampled
 from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.workspace import Workspace, control_subject, settled
 from kmodpipe.results import CaseInfo
@@ -162,14 +163,41 @@ def check_legality(spec: RunSpec, cache: Path) -> Legality:
     return Legality(identities, {one.cell.id: one.ruled_out for one in planned if one.ruled_out})
 
 
-def _of_kernel(spec: RunSpec, tree: Tree, cache: Path) -> Iterator[Planned]:
-    """Yield the cells on one kernel, but those of a series that is not applied yet."""
+def sampled_in_cache(spec: RunSpec, cache: Path) -> RunSpec:
+    """Return the run with the sample that it asks for, worked out without fetching or applying anything.
+
+    Raise UserError if a tree or a patched tree that this takes is not in the cache.
+    """
+    trees = {name: source.locate(tree, spec.project.trees, cache) for name, tree in spec.kernels}
+    there = {name: tree for name, tree in trees.items() if tree}
+    parts = settled(spec, there)
+    subjects = {name: _subjects(part, there[name], cache) for name, part in parts.items()}
+    wanted = {cell.variant.name for cell in spec.cells}
+    for name, tree in spec.kernels:
+        lacking = wanted - {subject.variant.name for subject in subjects.get(name, ())}
+        if name not in there or (lacking and len(spec.trees) == 1):
+            raise UserError(
+                f"a sample of {tree.name} cannot be planned: its tree, or that of a series, is not here yet",
+                where="--sample",
+                hint="run invoke patch with the same trees and series first, or add --prepare",
+            )
+    return spec.joined({name: sampled(part, subjects[name]) for name, part in parts.items()})
+
+
+def _subjects(spec: RunSpec, tree: Tree, cache: Path) -> list[Subject]:
+    """Return the control, and each series with a cell that is applied in the cache."""
     subjects = [control_subject(tree)]
     for whole in spec.series:
         one, cells = whole.on(tree.kernel_version), spec.cells_of(whole.name)
         path = series.applied_path(one, tree, cache) if cells else None
         if path:
             subjects.append(Subject(cells[0].variant, one, path))
+    return subjects
+
+
+def _of_kernel(spec: RunSpec, tree: Tree, cache: Path) -> Iterator[Planned]:
+    """Yield the cells on one kernel, but those of a series that is not applied yet."""
+    subjects = _subjects(spec, tree, cache)
     found = look(subjects, tree.path)
     for subject in subjects:
         cells = spec.cells_of(subject.variant.name)

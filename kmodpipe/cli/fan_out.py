@@ -58,6 +58,10 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
             with RunFolder(spec.out) as folder:
                 legality = job_plan.prepare(workspace, folder)
         else:
+            if spec.sample:
+                spec = job_plan.sampled_in_cache(spec, cache)
+                for line in spec.sample_notes:
+                    call.screen.say(line)
             legality = job_plan.check_legality(spec, cache)
     most = job_plan.LIMITS[options.format]
     # A job may have cells without a case for them: the merged run is judged as a whole.

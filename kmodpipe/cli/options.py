@@ -148,6 +148,11 @@ class BuildOptions(SourceOptions):
     cell: tuple[str, ...] = option(
         (), "only this cell; patterns with * work; repeatable", Use.QUESTION, of=Values.CELL
     )
+    sample: int = option(
+        0,
+        "of the cells, only so many that have every combination of so many axes' values: 2 for all pairs",
+        Use.QUESTION,
+    )
     no_control: bool = option(
         False, "leave the unpatched tree out: nothing is compared, and every report says so", Use.QUESTION
     )

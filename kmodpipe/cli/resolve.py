@@ -30,6 +30,7 @@ from kmodpipe.util.cell_id import kernel_name
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.screen import Screen
 
+_MOST_SAMPLED = 6
 RUNTIMES = ("docker", "host")
 
 
@@ -91,6 +92,7 @@ def resolve(
         runtime=given.runtime,
         share=given.share or project.share,
         head=given.head,
+        sample=_sample(given.sample),
         skip_illegal=skip_illegal,
         shuffle=_seed(given.shuffle),
         allow_empty=given.allow_empty,
@@ -200,6 +202,16 @@ def _doubled(names: Iterable[str]) -> list[str]:
 
 def _is_script(case: str) -> bool:
     return "/" in case or paths.is_file(Path(case))
+
+
+def _sample(strength: int) -> int:
+    """Return the strength that --sample means. Raise UserError."""
+    if not 0 <= strength <= _MOST_SAMPLED:
+        raise UserError(
+            f"--sample takes a number from 1 to {_MOST_SAMPLED}, not {strength}",
+            hint="--sample 2: every pair of axes' values that a legal cell has",
+        )
+    return strength
 
 
 def _seed(shuffle: str) -> int:

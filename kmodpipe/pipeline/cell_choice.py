@@ -75,7 +75,7 @@ def with_controls(choice: Choice, matrix: Matrix, control: Variant) -> Choice:
     """
     if not choice.chosen:
         return choice
-    controls = _Controls(choice, matrix, control)
+    controls = Controls(choice, matrix, control)
     have = {cell.id for cell in choice.cells}
     found = {one.id: one for own in choice.cells for one in controls.of(own) if one.id not in have}
     kernels = list(dict.fromkeys(cell.kernel for cell in choice.cells))
@@ -100,7 +100,7 @@ def without_controls(choice: Choice) -> Choice:
     return replace(choice, cells=cells)
 
 
-class _Controls:
+class Controls:
     """The control's cells on the kernels and in the flavours of a choice."""
 
     def __init__(self, choice: Choice, matrix: Matrix, control: Variant) -> None:
@@ -130,7 +130,7 @@ def settle(choice: Choice, matrix: Matrix, control: Variant, tree: Tree) -> Choi
         return choice
     symbols = {symbol for cell in choice.cells for symbol in cell.requested}
     index = kconfig.index_symbols(tree.path, symbols)
-    controls, needed = _Controls(choice, matrix, control), set[str]()
+    controls, needed = Controls(choice, matrix, control), set[str]()
     for cell in choice.cells:
         for one in controls.of(cell):
             if kconfig.illegal(one.own_requests, one.requested, index) is None:

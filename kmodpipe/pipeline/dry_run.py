@@ -25,6 +25,7 @@ from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline.module_folder import changes, require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.pipeline.sampling import sampled
 from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.workspace import Kernel, control_subject, settled
 from kmodpipe.source import Tree, TreeSpec
@@ -76,6 +77,8 @@ class _Planner:
         parts = settled(self._spec, trees) if trees else {}
         self._spec = self._spec.joined(parts)
         subjects = {kernel: self._subjects(part, trees[kernel]) for kernel, part in parts.items()}
+        parts = {kernel: self._sampled(part, subjects[kernel]) for kernel, part in parts.items()}
+        self._spec = self._spec.joined(parts)
         self._require_folder(trees)
         runtime = self._runtime()
         if runtime is None or not trees:
@@ -97,6 +100,19 @@ class _Planner:
             if name not in trees:
                 self._wait(self._spec.on(name), f"fetch {spec.name}")
         self.add("boot and judge every cell", TODO, "verdicts are never taken from the cache")
+
+    def _sampled(self, spec: RunSpec, subjects: Sequence[Subject]) -> RunSpec:
+        """Return the part of the run with its sample, and add a row of what it covers."""
+        if not spec.sample:
+            return spec
+        lacking = {cell.variant.name for cell in spec.cells} - {one.variant.name for one in subjects}
+        if lacking:
+            self.add("sample", WAITS, f"for patch {', '.join(sorted(lacking))}")
+            return spec
+        made = sampled(spec, subjects)
+        for line in made.sample_notes:
+            self.add("sample", CACHED, line)
+        return made
 
     def _wait(self, spec: RunSpec, step: str, *, guest: bool = False) -> None:
         """Add the rows of cells that wait for ``step``."""

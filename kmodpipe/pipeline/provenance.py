@@ -56,6 +56,7 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
     found |= {"module": spec.module, "matrix": spec.matrix.path.name}
     found |= {**question.comparable(spec), **notes}
     found |= {"shuffle": str(spec.shuffle)}
+    found |= {"sample": "; ".join(spec.sample_notes)} if spec.sample else {}
     found |= {"attempts": str(spec.retries.attempts), "repeat": str(spec.retries.repeat)}
     found |= {ALLOW_EMPTY: "yes"} if spec.allow_empty else {}
     found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}

@@ -38,6 +38,7 @@ EXEMPT: Mapping[type, Mapping[str, str]] = {
         "trees": "where the trees come from; their identities are compared",
         "head": "which commits the trees are; their identities are compared",
         "companions": "how cells came to be chosen; the cells themselves are compared",
+        "sample_notes": _PEOPLE,
         "skip_illegal": "a cell that is ruled out runs no case either way",
         "out": _PLACE,
         "jobs": _WORK,

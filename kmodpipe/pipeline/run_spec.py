@@ -45,6 +45,10 @@ class RunSpec:
     chosen: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # The control's cells that were not chosen, and may be compared with.
     companions: tuple[str, ...] = ()
+    # How many axes' values each legal combination of which a cell has to have; 0 for all cells.
+    sample: int = 0
+    # What the sample covers, and what no legal cell has, a line each.
+    sample_notes: tuple[str, ...] = ()
     # A chosen cell that the tree rules out is skipped, as the jobs of a plan need it, and no usage error.
     skip_illegal: bool = False
     cases: tuple[Case, ...] = ()
@@ -90,6 +94,7 @@ class RunSpec:
             self,
             cells=tuple(cell for part in every for cell in part.cells),
             companions=tuple(i for part in every for i in part.companions),
+            sample_notes=tuple(line for part in every for line in part.sample_notes),
         )
 
     @property
@@ -100,7 +105,7 @@ class RunSpec:
     @property
     def selected(self) -> bool:
         """Whether the cells are a selection of the matrix."""
-        return bool(self.chosen)
+        return bool(self.chosen or self.sample)
 
     @property
     def choice(self) -> Choice:

@@ -23,6 +23,7 @@ from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.pipeline import cell_choice, requested_symbols, snapshot
 from kmodpipe.pipeline.module_folder import require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.pipeline.sampling import sampled
 from kmodpipe.source import Tree, TreeSpec
 from kmodpipe.util import os_errors
 from kmodpipe.util.errors import InfraError, UserError
@@ -265,10 +266,13 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     require_engine(spec)
     trees = fetch_trees(spec, cache, screen, to_build=True)
     parts = settled(spec, trees)
+    patched = patch_trees(parts, trees, cache, screen)
+    parts = {name: sampled(part, patched[name].subjects) for name, part in parts.items()}
     spec = spec.joined(parts)
+    for line in spec.sample_notes:
+        screen.say(line)
     if line := cell_choice.describe(spec.choice):
         screen.say(line)
-    patched = patch_trees(parts, trees, cache, screen)
     lacking = _without_folder(spec.module, patched, trees, whole=_is_whole(parts))
     images = spec.project.images
     share = open_share(spec.share, store, screen, isolated=spec.runtime != "host")

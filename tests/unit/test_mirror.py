@@ -57,6 +57,7 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/requested_symbols": "tests/pipeline/test_command_line.py",
     "pipeline/run": "tests/pipeline/test_pipeline.py",
     "pipeline/series_kconfig": "tests/pipeline/test_series_kconfig.py",
+    "pipeline/sampling": "tests/pipeline/test_sample.py",
     "pipeline/shell": "tests/integration/test_machine.py",  # its machine; no test plays a terminal
     "publish/http_client": "tests/integration/test_publish.py",
     "publish/payload": "tests/unit/publish/test_outbox.py",

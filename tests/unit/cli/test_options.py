@@ -28,9 +28,9 @@ def test_every_option_is_part_of_the_question_or_exempt_for_a_reason() -> None:
 
 
 def test_what_decides_a_verdict_travels_with_a_jobs_command_line() -> None:
-    # A job names its cells, and with them their flavours.
+    # A job names its cells, which are those of the flavours and of the sample.
     missing = {o.name for o in options_of(RunOptions) if Use.QUESTION in o.uses and Use.JOB not in o.uses}
-    assert missing == {"cell", "flavour", "no_control"}
+    assert missing == {"cell", "flavour", "no_control", "sample"}
 
 
 def test_every_option_has_help_and_one_short_form_everywhere() -> None:
