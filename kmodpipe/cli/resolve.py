@@ -29,6 +29,7 @@ from kmodpipe.util import paths, process, toml
 from kmodpipe.util.cell_id import kernel_name
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.screen import Screen
+from kmodpipe.vm import devices
 
 _MOST_SAMPLED = 6
 RUNTIMES = ("docker", "host")
@@ -70,6 +71,8 @@ def resolve(
     matrix = matrix.asking(entry for one in given.config for entry in kconfig.requests_of(one))
     trees = _trees(given.tree, matrix, project)
     kernels = [tree.name for tree in trees] if len(trees) > 1 else [""]
+    for flavour in matrix.flavours.values():
+        devices.parse(flavour.devices, toml.place(matrix.path, ("flavours", flavour.name, "devices")))
     choice = choose_cells(matrix, variants, given.flavour, given.cell, kernels)
     choice = _with_controls(choice, matrix, given) if compared else choice
     known = [name for name in given.case if not _is_script(name)]

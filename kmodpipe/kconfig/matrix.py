@@ -69,6 +69,8 @@ class _FlavourTable(_Strict):
     memory_mib: int = Field(default=MEMORY_MIB, ge=64, le=64 * 1024)
     cpus: int = Field(default=1, ge=1, le=64)
     slow: float = Field(default=1.0, ge=1, le=100)
+    devices: tuple[str, ...] = ()
+    cmdline: str = ""
     base_make: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("env", "base_make")
@@ -80,6 +82,15 @@ class _FlavourTable(_Strict):
             if not re.fullmatch(r"[^\x00-\x1f\x7f]+", value):
                 raise ValueError(f"{name} is empty, or not one line of text")
         return env
+
+    @field_validator("cmdline")
+    @classmethod
+    def _printable(cls, cmdline: str) -> str:
+        if not re.fullmatch(r"[\x20-\x7e]{0,512}", cmdline):
+            raise ValueError("a kernel's command line is one line of ASCII, of 512 characters at most")
+        if "--" in cmdline.split():
+            raise ValueError("-- ends what the kernel reads")
+        return cmdline
 
     @field_validator("tools")
     @classmethod
@@ -116,6 +127,10 @@ class Flavour:
     cpus: int = 1
     # Multiplies the guest's deadlines and its cases' time limits.
     slow: float = 1.0
+    # What the guests have beyond a serial console, as `kmodpipe.vm.devices` reads it.
+    devices: tuple[str, ...] = ()
+    # More of the kernel's command line.
+    cmdline: str = ""
     # Variables for the make of the base, not of the module.
     base_make: Mapping[str, str] = field(default_factory=dict)
 
@@ -260,6 +275,8 @@ def load_matrix(path: Path) -> Matrix:
             table.memory_mib,
             table.cpus,
             table.slow,
+            table.devices,
+            table.cmdline,
             table.base_make,
         )
         for name, table in spec.flavours.items()

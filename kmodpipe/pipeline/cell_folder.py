@@ -23,7 +23,7 @@ from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import write_atomically
-from kmodpipe.vm import reproduce_script
+from kmodpipe.vm import devices, reproduce_script
 from kmodpipe.vm.qemu import qemu_argv
 
 
@@ -57,6 +57,7 @@ class GuestCopies:
         return GuestFiles(
             kernel, rootfs, self._lib, modules, kernel_id, module_ids, digests, tools, flavour.env,
             flavour.memory_mib, flavour.cpus, flavour.slow, base.path / "out" / "vmlinux",
+            devices.parse(flavour.devices, flavour.name), flavour.cmdline,
         )  # fmt: skip
 
 
@@ -90,7 +91,9 @@ def write_reproduce_scripts(
     for boot in boots:
         if not boot.kept:
             continue
-        machine = replace(boot.record.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@"))
+        machine = replace(
+            boot.record.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@"), disks=None
+        )
         reproduce_script.write(
             folder,
             argv=qemu_argv(machine, channel="@CHANNEL@"),
@@ -101,6 +104,7 @@ def write_reproduce_scripts(
             ),
             comment=comment,
             guest=boot.number,
+            disks=devices.disks(files.devices),
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -34,9 +35,10 @@ from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import Interrupted
 from kmodpipe.util.screen import now
-from kmodpipe.vm import boot
+from kmodpipe.vm import boot, devices
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot_record import BootRecord, BootSpec, GuestEnd
+from kmodpipe.vm.devices import Device
 from kmodpipe.vm.initramfs import BootContents, PlannedCase, concatenate, pack_cell
 from kmodpipe.vm.limits import Deadlines, TimeScale
 from kmodpipe.vm.protocol import Record
@@ -56,9 +58,12 @@ CMDLINE = " ".join(
 )
 
 
-def cmdline(cpus: int) -> str:
-    """Return the command line for ``cpus`` processors: more than one are started through the local APIC."""
-    return CMDLINE if cpus > 1 else f"{CMDLINE} nolapic"
+def cmdline(cpus: int, more: str = "") -> str:
+    """Return the command line for ``cpus`` processors: more than one are started through the local APIC.
+
+    ``more`` stands behind it, so that what is said twice is as ``more`` has it.
+    """
+    return " ".join(filter(None, (CMDLINE, "" if cpus > 1 else "nolapic", more)))
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,8 @@ class GuestFiles:
     cpus: int = 1
     slow: float = 1.0  # how many times longer everything may take
     vmlinux: Path | None = None  # for decoding traces
+    devices: tuple[Device, ...] = ()
+    cmdline: str = ""  # more of the kernel's
 
 
 @dataclass(frozen=True)
@@ -287,7 +294,13 @@ class Execution:
         return sorted(left, key=lambda i: sha256(f"{salt}/{self._cases[i].id}".encode()).digest())
 
     def _next_batch(self, left: Sequence[int]) -> list[int]:
-        """Return the cases for the next guest: all that can share one; then, one by one, the others."""
+        """Return the cases for the next guest: all that can share one; then, one by one, the others.
+
+        Nobody compares what is on a disk or in a network with what it was before a case, so with devices each
+        case has a guest of its own.
+        """
+        if self._job.files.devices:
+            return [left[0]]
         return [i for i in left if not self._cases[i].alone] or [left[0]]
 
     def _boot(self, number: int, batch: Sequence[int]) -> Boot:
@@ -298,10 +311,20 @@ class Execution:
         initramfs = concatenate(
             job.scratch / f"initramfs{suffix}.cpio", (files.rootfs, *files.tools, cell_cpio)
         )
+        disks = job.scratch / f"disks{suffix}"
+        disks.mkdir()
+        devices.make_disks(files.devices, disks)
         began = now()
         spec = BootSpec(
             MachineSpec(
-                files.kernel, initramfs, cmdline(files.cpus), files.memory_mib, files.cpus, job.accel
+                files.kernel,
+                initramfs,
+                cmdline(files.cpus, files.cmdline),
+                files.memory_mib,
+                files.cpus,
+                job.accel,
+                devices=files.devices,
+                disks=disks,
             ),
             nonce=nonce,
             console_path=job.folder / f"console{suffix}.log",
@@ -312,6 +335,7 @@ class Execution:
         )
         record = boot.run(spec, self._report_start)
         initramfs.unlink(missing_ok=True)
+        shutil.rmtree(disks)
         return Boot(number, record, cell_cpio, began)
 
     def _pack(self, cell_cpio: Path, batch: Sequence[int], nonce: str) -> None:

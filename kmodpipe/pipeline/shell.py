@@ -13,6 +13,7 @@ from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.workers import workers
+from kmodpipe.vm import devices
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.initramfs import BootContents, concatenate, pack_cell
 from kmodpipe.vm.qemu import MachineSpec, interactive
@@ -51,14 +52,18 @@ def _boot(workspace: Workspace, built: BuiltCell, guest: GuestParts, accel: Acce
         )
         pack_cell(cell_cpio, contents)
         initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *guest.tools(flavour), cell_cpio))
+        machine_devices = devices.parse(flavour.devices, flavour.name)
+        devices.make_disks(machine_devices, scratch)
         workspace.screen.say(f"{built.cell.id}: a shell in its guest; end it with exit, or Ctrl-A X")
         return interactive(
             MachineSpec(
                 built.base.path / "out" / "bzImage",
                 initramfs,
-                cmdline(flavour.cpus),
+                cmdline(flavour.cpus, flavour.cmdline),
                 flavour.memory_mib,
                 flavour.cpus,
                 accel,
+                devices=machine_devices,
+                disks=scratch,
             )
         )

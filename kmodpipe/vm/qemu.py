@@ -15,6 +15,8 @@ from pathlib import Path
 from kmodpipe.util import process
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError
+from kmodpipe.vm import devices
+from kmodpipe.vm.devices import Device
 
 PROGRAM = Path("qemu-system-x86_64")
 _CONFINEMENT = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -52,6 +54,8 @@ class MachineSpec:
     cpus: int = 1
     accel: Accel = TCG
     program: Path = PROGRAM  # QEMU, a path or a name
+    devices: tuple[Device, ...] = ()
+    disks: Path | None = None  # the folder of the devices' disks; QEMU's working directory if there is none
 
 
 def base_argv(accel: Accel, *, program: Path = PROGRAM, memory_mib: int = 256, cpus: int = 1) -> list[str]:
@@ -120,6 +124,7 @@ Serial = int | str | os.PathLike[str] | None
 
 def _boot_argv(spec: MachineSpec) -> list[str]:
     argv = base_argv(spec.accel, program=spec.program, memory_mib=spec.memory_mib, cpus=spec.cpus)
+    argv += devices.arguments(spec.devices, spec.disks)
     argv += ["-kernel", os.fspath(spec.kernel), "-initrd", os.fspath(spec.initramfs)]
     return [*argv, "-append", spec.cmdline]
 

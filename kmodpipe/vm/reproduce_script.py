@@ -113,7 +113,7 @@ initramfs=initramfs.cpio
 channel=channel
 cat -- @PARTS@ >"$scratch/$initramfs" || exit 3
 : >"$scratch/$channel"
-
+@DISKS@
 set -- @ARGV@
 (cd "$scratch" && exec "$qemu" "$@" </dev/null)
 status=$?
@@ -129,15 +129,20 @@ exit 1
 
 
 def script(
-    argv: Sequence[str], *, kernel: str, initramfs_parts: Sequence[str], comment: Mapping[str, str]
+    argv: Sequence[str],
+    *,
+    kernel: str,
+    initramfs_parts: Sequence[str],
+    comment: Mapping[str, str],
+    disks: Mapping[str, int] | None = None,
 ) -> str:
     """Return the text of reproduce.sh.
 
     ``argv`` is QEMU's command line, in which @KERNEL@, @INITRAMFS@ and @CHANNEL@ stand for the kernel, the
     initramfs and the file for the verdict stream, alone or within an argument (``path=@CHANNEL@``).
     ``kernel`` and ``initramfs_parts``, which are concatenated to the initramfs, are paths relative to the
-    script's folder. ``comment`` becomes the script's first lines. Raises ValueError for an empty ``argv`` or
-    an absolute path.
+    script's folder. ``comment`` becomes the script's first lines, ``disks`` are the names of the files that
+    QEMU's disks are, with their sizes in MiB. Raises ValueError for an empty ``argv`` or an absolute path.
     """
     if not argv:
         raise ValueError("reproduce.sh needs QEMU's command line")
@@ -151,6 +156,10 @@ def script(
         "QEMU": shlex.quote(argv[0]),
         "FILES": " ".join(shlex.quote(file) for file in files),
         "PARTS": " ".join(shlex.quote(part) for part in initramfs_parts),
+        "DISKS": "".join(
+            f'dd if=/dev/zero of="$scratch/{name}" bs=1048576 seek={size} count=0 2>/dev/null || exit 3\n'
+            for name, size in (disks or {}).items()
+        ),
         "ARGV": " \\\n    ".join(_argument(argument) for argument in argv[1:]),
         "DECODE": _DECODE.replace("'", "'\\''"),
     }
@@ -165,10 +174,12 @@ def write(
     initramfs_parts: Sequence[str],
     comment: Mapping[str, str],
     guest: int = 1,
+    disks: Mapping[str, int] | None = None,
 ) -> Path:
     """Write the script of a cell's ``guest``, as `script` returns it, and return its path."""
     path = cell_dir / (f"reproduce-{guest}.sh" if guest > 1 else "reproduce.sh")
-    write_atomically(path, script(argv, kernel=kernel, initramfs_parts=initramfs_parts, comment=comment))
+    text = script(argv, kernel=kernel, initramfs_parts=initramfs_parts, comment=comment, disks=disks)
+    write_atomically(path, text)
     path.chmod(0o755)
     return path
 

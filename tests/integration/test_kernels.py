@@ -29,9 +29,6 @@ pytestmark = [
 
 TREES = ("debian-6.1", "debian-6.12", "debian-sid")
 CONTROL = "unpatched.INDEX=y.NOUUID=n"
-# Fragments that a kernel cannot have as they are: cells of such a flavour are skipped there, with the symbol.
-# This one was a bool, and is a number now.
-SKIPPED = {"debian-sid": {"lockdep": ["BOOTPARAM_SOFTLOCKUP_PANIC"]}}
 # Every kernel has this function, and none exports it (fs/sync.c).
 UNEXPORTED = """
 void ksys_sync(void);
@@ -96,4 +93,4 @@ def test_every_fragment_survives(tree: str, tmp_path: Path) -> None:
         final = kconfig.parse_config((tmp_path / f"out/{name}.config").read_text())
         if differing := kconfig.verify(wanted, final):
             lost[name] = [one.requested.symbol for one in differing]
-    assert lost == SKIPPED.get(tree, {})
+    assert lost == {}

@@ -41,7 +41,14 @@ def test_a_flavour_can_be_larger_and_slower(matrix: Matrix) -> None:
     assert (plain.cpus, kasan.cpus) == (1, 2)
     assert (plain.base_make, kasan.base_make) == ({}, {"KCSAN_SANITIZE": "n"})
     # Nothing makes a guest faster than the deadlines are for.
-    for wrong in ("slow = 0.5", "memory_mib = 8", "cpus = 0", 'base_make = { "a b" = "n" }'):
+    for wrong in (
+        'cmdline = "a -- b"',
+        'cmdline = "a\\nb"',
+        "slow = 0.5",
+        "memory_mib = 8",
+        "cpus = 0",
+        'base_make = { "a b" = "n" }',
+    ):
         matrix.path.write_text(f"{text}{wrong}\n")
         with pytest.raises(UserError, match="not valid"):
             kconfig.load_matrix(matrix.path)

@@ -98,6 +98,8 @@ env = { KIND = "one" }
 memory_mib = 128
 cpus = 2
 slow = 2
+devices = ["virtio-net"]
+cmdline = "quiet"
 base_make = { KCSAN_SANITIZE = "n" }
 """
 BENIGN = """\
@@ -142,6 +144,8 @@ EDITS = {
     "base_make": Edit(MATRIX, 'KCSAN_SANITIZE = "n"', 'KCSAN_SANITIZE = "y"'),
     "memory": Edit(MATRIX, "memory_mib = 128", "memory_mib = 256"),
     "slow": Edit(MATRIX, "slow = 2", "slow = 3"),
+    "devices": Edit(MATRIX, '["virtio-net"]', '["e1000"]'),
+    "cmdline": Edit(MATRIX, '"quiet"', '"debug"'),
     "env": Edit(MATRIX, 'KIND = "one"', 'KIND = "two"'),
     "axis symbol": Edit(MATRIX, '"TOY_FS_NOUUID"', '"TOY_FS_OTHER"'),
     "axis value": Edit(MATRIX, '"TOY_FS_NOUUID"', '"TOY_FS_NOUUID"\nvalues = ["y", "n", "m"]'),
