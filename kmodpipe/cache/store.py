@@ -202,7 +202,7 @@ class Store:
         swept = 0
         for owner in self.work.glob("*.owner"):
             with suppress(OSError):
-                if not process_id.runs(owner.read_text()):
+                if process_id.left_by(owner.read_text(), owner):
                     swept += _remove_scratch(owner.with_suffix(""), owner)
         trees = self.cache / "trees"
         places = (self.cache, self.work, trees, trees / "pins", *self.root.glob("*/.latest"))

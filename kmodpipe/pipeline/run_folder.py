@@ -119,7 +119,7 @@ def _sweep_runs(out: Path) -> None:
     """Remove the temporary files of killed runs, and mark the runs as ended. Their results stay."""
     sweep_parts(out)
     for run, owner in _run_folders(out):
-        if owner != _ENDED and not process_id.runs(owner):
+        if owner != _ENDED and process_id.left_by(owner, run / _OWNER):
             for folder in (run, *(path for path in run.iterdir() if path.is_dir())):
                 sweep_parts(folder)
             with suppress(OSError):
@@ -131,7 +131,7 @@ def ended_runs(out: Path, *, keep: int = 0) -> tuple[Path, ...]:
 
     The newest ``keep`` stay, and the last complete one if any stays.
     """
-    ended = [run for run, owner in _run_folders(out) if not process_id.runs(owner)]
+    ended = [run for run, owner in _run_folders(out) if process_id.left_by(owner, run / _OWNER)]
     if keep:
         last = (out / "latest").resolve()
         ended = [run for run in ended[:-keep] if run.resolve() != last]

@@ -48,7 +48,7 @@ def temporary(prefix: str) -> Iterator[Path]:
     for left in place.glob("kmodpipe-*~*"):
         with suppress(OSError):
             owner = left.name.removeprefix("kmodpipe-").rpartition("~")[0]
-            if left.lstat().st_uid == os.getuid() and not process_id.runs(owner.replace("~", " ")):
+            if left.lstat().st_uid == os.getuid() and process_id.left_by(owner.replace("~", " "), left):
                 paths.remove(left)
     owner = process_id.current().replace(" ", "~")
     with tempfile.TemporaryDirectory(prefix=f"kmodpipe-{owner}~{prefix}", dir=place) as folder:
@@ -60,9 +60,10 @@ def sweep_parts(folder: Path) -> int:
     swept = 0
     for part in folder.glob(".*.part"):
         owner = part.name.removesuffix(".part").rpartition("~")[0].rpartition(".")[2]
-        if not process_id.runs(owner.replace("~", " ")):
-            paths.remove(part)
-            swept += 1
+        with suppress(OSError):
+            if process_id.left_by(owner.replace("~", " "), part):
+                paths.remove(part)
+                swept += 1
     return swept
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # Each container has this label; the value identifies the process that made it, to recognise leftovers.
 LABEL = "org.kmodpipe.owner"
 _BEGAN_LABEL = "org.kmodpipe.began"
+_PLACE_LABEL = "org.kmodpipe.pid-namespace"
+_MADE_LABEL = "org.kmodpipe.made"
 # How often to check the engine while a container writes nothing, and how long it may take to answer.
 _LOOK_S = 10.0
 _ANSWER_S = 20.0
@@ -41,6 +43,15 @@ def memory_mib() -> int:
     A build that exceeds it is killed, before the kernel's OOM killer picks another program.
     """
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (1 << 20) * 9 // 10
+
+
+def _is_used(labels: Mapping[str, str]) -> bool:
+    """Return whether the process that made a container, by the container's labels, still runs."""
+    pid, _, boot = labels.get(LABEL, "").partition("-")
+    made = labels.get(_MADE_LABEL, "")
+    age_s = time.time() - int(made) if made.isdigit() else 0.0
+    place = labels.get(_PLACE_LABEL, "")
+    return process_id.runs(f"{pid} {boot} {labels.get(_BEGAN_LABEL, '0')} {place}", age_s)
 
 
 def owner() -> str:
@@ -163,6 +174,8 @@ class DockerRuntime:
             labels={
                 LABEL: owner(),
                 _BEGAN_LABEL: process_id.start_ticks(os.getpid()),
+                _PLACE_LABEL: process_id.namespace(),
+                _MADE_LABEL: str(int(time.time())),
                 "org.kmodpipe.job": job.name,
             },
             environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths},
@@ -299,8 +312,7 @@ class DockerRuntime:
         with docker_errors.ignored():
             found = self._client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
             for container in found:
-                pid, _, boot = container.labels.get(LABEL, "").partition("-")
-                if process_id.runs(f"{pid} {boot} {container.labels.get(_BEGAN_LABEL, '')}"):
+                if _is_used(container.labels):
                     continue
                 with suppress(DockerException):
                     container.remove(force=True)

@@ -193,6 +193,20 @@ def _clean_beside_run(scene: Scene) -> Outcome:
     return outcome(refused[0], "the run and all that it used", found)
 
 
+@fault("beside-a-container", "a run in another pid namespace, as jobs of a CI runner are, shares the cache")
+def _beside_a_container(scene: Scene) -> Outcome:
+    play = toys(scene, waits=True)
+    prefix = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    running = play.start(*COMMAND, prefix=prefix)
+    wait_for(lambda: reached(play, "boot"))
+    beside = toys(scene, "another").invoke(*COMMAND, KMODPIPE_CACHE=str(scene.cache))
+    play.let_go()
+    done = ended(running, 60)
+    found = [*problems(beside, 0), *(f"in the namespace: {one}" for one in complete(scene, done))]
+    found += whole(scene)
+    return Outcome("nothing", done.code, "both runs", tuple(found))
+
+
 @fault(
     "dead-holders", "locks and leftovers of dead processes, one of an earlier boot, one whose pid is taken"
 )
