@@ -202,6 +202,11 @@ class Stages:
         plain = next((cell for cell in cells if set(cell.choice.values()) <= {"n"}), None)
         if plain is None:
             return None
+        if plain.flavour.requested:
+            # A tree need not have what a flavour asks for: then no cell needs its base.
+            index = kconfig.index_symbols(self.tree.path, plain.requested)
+            if kconfig.illegal(plain.own_requests, plain.requested, index):
+                return None
         beyond = {entry.symbol for entry in plain.axes.values()} - set(owned)
         if beyond and any(kconfig.index_symbols(self.tree.path, beyond).definitions.values()):
             return None
