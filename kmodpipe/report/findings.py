@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.report.markup import sentence, span
-from kmodpipe.report.wording import NOT_COMPARED, count, empty, ran_cells, tree
+from kmodpipe.report.wording import NOT_COMPARED, count, empty, on_kernel, ran_cells, subject_of, tree
 from kmodpipe.results import (
     CaseResult,
     CellResult,
@@ -101,11 +101,11 @@ def page(run: Run, cases: Sequence[Case], claims: Sequence[ClaimTable]) -> str:
 
 
 def _variants(run: Run) -> dict[str, list[CellResult]]:
-    """Return the cells that were not skipped, by variant."""
+    """Return the cells that were not skipped, by variant, and by kernel where the run has several."""
     found: dict[str, list[CellResult]] = {}
     for cell in run.cells:
         if cell.state is not State.SKIPPED:
-            found.setdefault(cell.variant, []).append(cell)
+            found.setdefault(subject_of(cell), []).append(cell)
     return found
 
 
@@ -121,20 +121,22 @@ def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str
         "",
     ]
     found = effects(run)
-    alone = uncompared(run)
     kinds = (EffectKind.FIXED, EffectKind.KNOWN_DEFECT, EffectKind.REGRESSED)
-    for variant in dict.fromkeys(e.variant for e in found):
-        changes = []
+    for title, variant, kernel in dict.fromkeys((subject_of(e), e.variant, e.kernel) for e in found):
+        if title not in variants and kernel:
+            reasons = [cell.reason for cell in run.cells if subject_of(cell) == title]
+            lines.append(f"- **{sentence(title)}**: skipped, {sentence(reasons[0])}.")
+            continue
+        part = on_kernel(run, kernel or None)
+        alone, changes = uncompared(part), []
         if variant in alone:
-            lines.append(
-                f"- **{sentence(variant)}**: in {count(len(alone[variant]), 'cell')} {NOT_COMPARED}."
-            )
-        if len(alone.get(variant, ())) == len(ran_cells(run, variant)):
+            lines.append(f"- **{sentence(title)}**: in {count(len(alone[variant]), 'cell')} {NOT_COMPARED}.")
+        if len(alone.get(variant, ())) == len(ran_cells(part, variant)):
             continue
         for kind in kinds:
-            names = dict.fromkeys(e.case for e in found if e.variant == variant and e.kind is kind)
+            names = dict.fromkeys(e.case for e in found if subject_of(e) == title and e.kind is kind)
             changes.append(f"{kind.value}: {', '.join(_name(n) for n in names) or 'nothing'}")
-        lines.append(f"- **{sentence(variant)}**: {'; '.join(changes)}.")
+        lines.append(f"- **{sentence(title)}**: {'; '.join(changes)}.")
     lines += [f"- **Nothing is proved**: {sentence(text)}." for text in empty(run)]
     return [*lines, ""]
 

@@ -235,10 +235,10 @@ def verdicts(run: Run) -> tuple[SeriesVerdict, ...]:
     found = effects(run)
     several = len(kernels(run)) > 1
     series = dict.fromkeys((e.kernel if several else None, e.variant) for e in found)
-    return tuple(_verdict(_on(run, kernel), found, variant, kernel or "") for kernel, variant in series)
+    return tuple(_verdict(on_kernel(run, kernel), found, variant, kernel or "") for kernel, variant in series)
 
 
-def _on(run: Run, kernel: str | None) -> Run:
+def on_kernel(run: Run, kernel: str | None) -> Run:
     """Return the part of a run on one kernel; the whole run for None."""
     if kernel is None:
         return run

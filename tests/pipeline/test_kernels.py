@@ -136,6 +136,11 @@ def test_every_report_says_which_kernel(whole: tuple[Ran, results.Run], made: Wo
     assert "toy-fix on mid against unpatched:" in got.text
     mail = made.command(commands.report, format="mail", series=["toy-fix"])
     assert "toy-fix on old" in mail.out and "toy-fix on mid" in mail.out
+    page = made.command(commands.report, format="findings").out
+    assert (
+        "| unpatched on old | toy-fix on old | unpatched on mid | toy-fix on mid | unpatched on new |" in page
+    )
+    assert re.search(r"\*\*toy-fix on new\*\*: skipped, .*0001-toy-mount.patch.* does not apply", page), page
 
 
 def test_one_kernel_has_no_name_in_its_cells(world: World) -> None:
