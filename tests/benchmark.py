@@ -5,7 +5,8 @@ Everything is measured as a user meets it, by running the commands; needs Docker
 fetched (it is, if it is not here), and about twice the time of a cold kernel build. ``--quick`` leaves out
 what compiles the base. ``--logs`` only parses kernel logs of 50 MiB, three times each. ``--starved`` does
 nothing but boot guests that get hardly any processor, for some ten minutes: how many run into a limit that
-counts seconds on the wall, and how many into ours.
+counts seconds on the wall, and how many into ours. ``--guests`` runs a cell's whole suite in guests that
+cases share, and with one for each case: the time, and whether the verdicts are the same.
 """
 
 from __future__ import annotations
@@ -71,11 +72,11 @@ class Measured:
     out: Path
 
 
-def invoke(cache: Path, out: Path, *argv: str) -> Measured:
+def invoke(cache: Path, out: Path, *argv: str, root: Path = REPO) -> Measured:
     started = time.monotonic()
     child = subprocess.Popen(
         [sys.executable, "-m", "invoke", *argv, "--out", str(out)],
-        cwd=REPO,
+        cwd=root,
         env={**os.environ, "KMODPIPE_CACHE": str(cache)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -166,11 +167,14 @@ def main(argv: Sequence[str]) -> int:
     project = config.load(REPO)
     asked = resolve(RunOptions(), Invocation(REPO))
     users_cache = cache_folder()
-    tree = workspace.fetch_tree(asked, users_cache, Screen(Mode.PLAIN))
+    (tree,) = workspace.fetch_trees(asked, users_cache, Screen(Mode.PLAIN)).values()
     report = Report()
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=users_cache) as folder:
         work = Path(folder)
         cache = users_cache
+        if "--guests" in argv:
+            guests(report, users_cache, work)
+            return 0
         if "--starved" in argv:
             starved(report, work)
             return 0
@@ -229,6 +233,31 @@ def starved(report: Report, work: Path) -> None:
         failed.append(case["failures"])
     what = f"of {STARVED} guests with 1/{SHARE} of a processor, run into a limit"
     report.row(what, [failed[1]], failed[0], "", bound="on the wall")
+
+
+def guests(report: Report, cache: Path, work: Path) -> None:
+    """A cell's whole suite in shared guests and with a fresh one for every case, three times each in turn."""
+    alone = work / "alone"
+    shutil.copytree(REPO, alone, ignore=shutil.ignore_patterns(".git", "out", "__pycache__", ".*cache"))
+    for file in (alone / "images/guest/cases").glob("*/case.toml"):
+        text = file.read_text().replace("\nalone = true\n", "\n")
+        file.write_text(text.replace("[[case]]\n", "[[case]]\nalone = true\n"))
+    words = ("test", "--no-control", "--cell", CELL)
+    seconds: dict[Path, list[float]] = {REPO: [], alone: []}
+    verdicts = []
+    for _ in range(3):
+        for root, taken in seconds.items():
+            ran = invoke(cache, work / "out", *words, root=root)
+            taken += cell_property(ran.out, "guest-seconds")
+            (cell,) = cells(ran.out)
+            verdicts.append({case["case"]: (case["verdict"], case["outcome"]) for case in cell["cases"]})
+            report.console.print(f"{cell['properties']['boots']} guests for {len(cell['cases'])} cases")
+    report.row(
+        "a cell's whole suite, a guest for every case", seconds[alone],
+        statistics.median(seconds[REPO]), bound="shared",
+    )  # fmt: skip
+    same = all(one == verdicts[0] for one in verdicts)
+    report.console.print(f"the verdicts of the six runs are {'the same' if same else 'NOT THE SAME'}")
 
 
 def small(report: Report, cache: Path, work: Path) -> None:

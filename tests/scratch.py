@@ -57,7 +57,8 @@ def sample(cells: Iterable[BuiltCell], most: int) -> list[BuiltCell]:
 
 def compare(workspace: Workspace, built: BuiltCell, folder: Path, *, whole: bool) -> Compared:
     """Build a cell from nothing below ``folder``, and compare its products."""
-    subject = next(s for s in workspace.subjects if s.variant.name == built.cell.variant.name)
+    subjects = workspace.kernel_of(built.cell).subjects
+    subject = next(s for s in subjects if s.variant.name == built.cell.variant.name)
     made, seconds = _from_nothing(workspace, subject, built, folder, whole=whole)
     ours = {path.name: path for path in (built.module.path / "out").glob("*.ko")}
     if whole:
@@ -92,7 +93,9 @@ def _from_nothing(
             **make_flags(final),
             **(built.cell.flavour.base_make if whole else {}),
             "JOBS": str(workspace.spec.jobs),
-            "TARGETS": " ".join(workspace.stages.targets(subject, built.configured, built.base)),
+            "TARGETS": " ".join(
+                workspace.kernel_of(built.cell).stages.targets(subject, built.configured, built.base)
+            ),
             "WHOLE": "yes" if whole else "no",
         },
     )

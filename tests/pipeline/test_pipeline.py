@@ -400,7 +400,7 @@ def test_each_patch_is_a_variant_judged_by_before_and_after(tmp_path: Path) -> N
 
     ran = world.invoke("test", "--runtime", "host", "--each-patch", "--cell", "*INDEX=y.NOUUID=n")
 
-    assert ran.code == 0, ran.stdout + ran.stderr
+    assert ran.code == 0, ran.text
     found = verdicts(world)
     assert found["toy-fix@1.INDEX=y.NOUUID=n"]["remount"] == ("pass", "ESTALE")
     assert found["toy-fix.INDEX=y.NOUUID=n"]["remount"] == ("pass", "mounted")
