@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from kmodpipe.build.elf import module_name, opened
-from kmodpipe.util.errors import KernelFailure
+from kmodpipe.util.errors import KernelFailure, unknown_name
 
 # A line of `parse`; anything else in the file is not ours.
 _LINE = re.compile(r"((?:[\w+-][\w.+-]*/)*[\w+-][\w.+-]*\.ko) ([\w,-]*)", re.ASCII)
@@ -46,6 +46,19 @@ def with_needed(targets: Sequence[str], known: Mapping[str, Known]) -> tuple[str
                 left.append(name)
         left.pop(0)
     return tuple(found)
+
+
+def parameters(wanted: Mapping[str, str], modules: Iterable[Path]) -> Mapping[str, str]:
+    """Return the parameters that built modules are loaded with, by the names of their files.
+
+    ``wanted`` has them by module. Raise UserError for those of a module that is not among these.
+    """
+    known = {module_name(path): path.name for path in modules}
+    for name in wanted:
+        if name not in known:
+            hint = "parameters of a matrix or a flavour are for modules that its cells load"
+            raise unknown_name("module", name, known, where="parameters", hint=hint)
+    return {known[name]: text for name, text in wanted.items()}
 
 
 def in_order(modules: Iterable[Path]) -> tuple[Path, ...]:

@@ -9,8 +9,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from kmodpipe.kconfig.fragment import SymbolRequest, merge, parse_fragment
 from kmodpipe.util import paths, shipped, toml
@@ -33,6 +34,8 @@ _NAME = r"[a-z][a-z0-9-]*"
 # A cell's id is a folder name (255 bytes at most), and suffixes are added to it.
 _ID_BYTES = 200
 _CELLS = 20_000
+# The agent reads as many back.
+_PARAMETER_BYTES = 2048
 
 
 class _Strict(BaseModel):
@@ -61,6 +64,19 @@ class Axis(_Strict):
         return values
 
 
+def _with_parameters(parameters: dict[str, str]) -> dict[str, str]:
+    """Return module parameters by module, if they can stand in a guest's plan."""
+    for name, text in parameters.items():
+        if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+            raise ValueError(f"parameters are for a module by its name, with _ and without .ko: not {name!r}")
+        if not re.fullmatch(r"[\x21-\x7e]+( [\x21-\x7e]+)*", text) or len(text) > _PARAMETER_BYTES:
+            raise ValueError(f"the parameters of {name} are words such as size=4, with a space between two")
+    return parameters
+
+
+_Parameters = Annotated[dict[str, str], AfterValidator(_with_parameters)]
+
+
 class _FlavourTable(_Strict):
     summary: str = Field(min_length=3)
     fragments: tuple[str, ...] = ()
@@ -71,6 +87,7 @@ class _FlavourTable(_Strict):
     slow: float = Field(default=1.0, ge=1, le=100)
     devices: tuple[str, ...] = ()
     cmdline: str = ""
+    parameters: _Parameters = Field(default_factory=dict)
     base_make: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("env", "base_make")
@@ -106,6 +123,7 @@ class _MatrixFile(_Strict):
     module: str | None = Field(default=None, pattern=r"^\w[\w/.-]*$")
     kernels: tuple[str, ...] = ()
     fragments: tuple[str, ...] = ()
+    parameters: _Parameters = Field(default_factory=dict)
     axes: dict[str, Axis] = Field(default_factory=dict)
     flavours: dict[str, _FlavourTable] = Field(default_factory=dict)
 
@@ -131,6 +149,8 @@ class Flavour:
     devices: tuple[str, ...] = ()
     # More of the kernel's command line.
     cmdline: str = ""
+    # By module, the parameters that it is loaded with; those of the matrix are among them.
+    parameters: Mapping[str, str] = field(default_factory=dict)
     # Variables for the make of the base, not of the module.
     base_make: Mapping[str, str] = field(default_factory=dict)
 
@@ -154,6 +174,8 @@ class Matrix:
     flavours: Mapping[str, Flavour] = field(default_factory=dict)
     # The trees to test if the command line names none, as ``--tree`` takes them.
     kernels: tuple[str, ...] = ()
+    # By module, the parameters that it is loaded with where no flavour has others.
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     def requested(self, flavour: Flavour) -> dict[str, SymbolRequest]:
         """Return what is requested for every cell of a flavour, by symbol; the axes are left out."""
@@ -277,13 +299,15 @@ def load_matrix(path: Path) -> Matrix:
             table.slow,
             table.devices,
             table.cmdline,
+            {**spec.parameters, **table.parameters},
             table.base_make,
         )
         for name, table in spec.flavours.items()
     }
+    common = _fragments(path, spec.fragments)
     return Matrix(
-        spec.base, spec.module, _fragments(path, spec.fragments), spec.axes, path, flavours, spec.kernels
-    )
+        spec.base, spec.module, common, spec.axes, path, flavours, spec.kernels, spec.parameters
+    )  # fmt: skip
 
 
 def _fragments(matrix: Path, names: Sequence[str]) -> tuple[SymbolRequest, ...]:
@@ -319,7 +343,7 @@ def flavours_of(matrix: Matrix, names: Iterable[str]) -> tuple[Flavour, ...]:
     Without a name, return the plain one alone. Raise UserError, with similar names, for an unknown one.
     """
     wanted = set(names) or {PLAIN}
-    known = {PLAIN: Flavour(), **matrix.flavours}
+    known = {PLAIN: Flavour(parameters=matrix.parameters), **matrix.flavours}
     for name in sorted(wanted):
         if name not in known and name != ALL:
             raise unknown_name("flavour", name, [*known, ALL], where=str(matrix.path))

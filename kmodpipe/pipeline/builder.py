@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, assert_never
 
+from kmodpipe.build import module_order
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
 from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.sharing import BaseSpec, Subject
@@ -315,6 +316,9 @@ class CellBuilder:
             if own := kernel.stages.own_base_spec(subject, configured, spec, base):
                 base = self.base(kernel, own)
             module = self._maker.ensure(kernel.stages.module_of(subject, configured, base))
+            # A name that is misspelt, before anything is booted.
+            made = (module.path / "out").glob("*.ko")
+            module_order.parameters(configured.cell.flavour.parameters, made)
         except (Interrupted, UserError):
             raise
         except KmodpipeError as e:

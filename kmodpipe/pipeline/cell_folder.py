@@ -58,6 +58,7 @@ class GuestCopies:
             kernel, rootfs, self._lib, modules, kernel_id, module_ids, digests, tools, flavour.env,
             flavour.memory_mib, flavour.cpus, flavour.slow, base.path / "out" / "vmlinux",
             devices.parse(flavour.devices, flavour.name), flavour.cmdline,
+            module_order.parameters(flavour.parameters, modules),
         )  # fmt: skip
 
 

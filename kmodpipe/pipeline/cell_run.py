@@ -85,6 +85,9 @@ class GuestFiles:
     vmlinux: Path | None = None  # for decoding traces
     devices: tuple[Device, ...] = ()
     cmdline: str = ""  # more of the kernel's
+    parameters: Mapping[str, str] = field(
+        default_factory=dict
+    )  # by the module's file, what it is loaded with
 
 
 @dataclass(frozen=True)
@@ -348,7 +351,13 @@ class Execution:
         ]
         env = {**files.env, "KMODPIPE_SLOW": str(math.ceil(factor))}
         contents = BootContents(
-            nonce=nonce, lib=files.lib, modules=files.modules, cases=planned, env=env, slow=factor
+            nonce=nonce,
+            lib=files.lib,
+            modules=files.modules,
+            module_params=files.parameters,
+            cases=planned,
+            env=env,
+            slow=factor,
         )
         pack_cell(cell_cpio, contents)
 

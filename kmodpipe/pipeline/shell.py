@@ -43,10 +43,12 @@ def _boot(workspace: Workspace, built: BuiltCell, guest: GuestParts, accel: Acce
     flavour = built.cell.flavour
     with workspace.store.scratch("shell-") as scratch:
         cell_cpio = scratch / "cell.cpio"
+        modules = module_order.in_order((built.module.path / "out").glob("*.ko"))
         contents = BootContents(
             nonce=secrets.token_hex(16),
             lib=workspace.spec.project.images / "guest" / "lib.sh",
-            modules=module_order.in_order((built.module.path / "out").glob("*.ko")),
+            modules=modules,
+            module_params=module_order.parameters(flavour.parameters, modules),
             env=flavour.env,
             with_shell=True,
         )

@@ -74,7 +74,7 @@ class BootContents:
     lib: Path
     # In the order in which they are loaded. The last is the module under test.
     modules: Sequence[Path] = ()
-    # Of the module under test.
+    # By the name of its file: ``{"overlay.ko": "index=2 xino=on"}``.
     module_params: Mapping[str, str] = field(default_factory=dict)
     cases: Sequence[PlannedCase] = ()
     # Environment of the cases and the shell, in addition to what the agent sets.
@@ -173,9 +173,10 @@ def _plan_text(boot: BootContents) -> str:
     if boot.slow != 1:
         lines.append(["slow", f"{boot.slow:g}"])
     lines += [["env", name, value] for name, value in sorted(boot.env.items())]
-    lines += [["module", f"/{HOME}/{module.name}"] for module in boot.modules]
-    if boot.module_params:
-        lines[-1] += [f"{name}={value}" for name, value in sorted(boot.module_params.items())]
+    lines += [
+        ["module", f"/{HOME}/{module.name}", *boot.module_params.get(module.name, "").split()]
+        for module in boot.modules
+    ]
     for case in boot.cases:
         lines.append(["case", str(case.index), case.id, f"{case.timeout_s:g}", case.guest_script, *case.args])
     if boot.with_shell:
@@ -190,8 +191,8 @@ def pack_cell(target: Path, boot: BootContents) -> None:
     """
     if not _NONCE.fullmatch(boot.nonce):
         raise ValueError("a nonce is 32 hex digits")
-    if boot.module_params and not boot.modules:
-        raise ValueError("parameters without a module")
+    if unknown := boot.module_params.keys() - {module.name for module in boot.modules}:
+        raise ValueError(f"parameters without a module: {min(unknown)}")
     if bad := [name for name, value in boot.env.items() if not _ENV_NAME.fullmatch(name) or not value]:
         raise ValueError(f"not an environment variable: {bad[0]!r}")
     entries = [regular(f"{HOME}/plan", _plan_text(boot).encode()), regular(f"{HOME}/lib.sh", boot.lib)]

@@ -117,3 +117,26 @@ def test_the_plan_shows_a_flavours_steps(world: World) -> None:
     assert "guest tools big" in steps and "configure unpatched.big" in steps and f"module {BIG}" in steps
     wrong = world.invoke("test", "--runtime", "host", "--flavour", "bag")
     assert wrong.code == 2 and "did you mean big" in wrong.text
+
+
+def test_modules_are_loaded_with_the_parameters_of_matrix_and_flavour(tmp_path: Path) -> None:
+    world = toy.build(tmp_path)
+    (world.tree / "Kconfig").write_text(toy.KCONFIG + OF_THE_FLAVOURS)
+    matrix = world.root / "kconfigs/matrix.toml"
+    (world.root / "kconfigs/big.config").write_text("CONFIG_BIG_FS=y\n")
+    text = toy.MATRIX.replace("[axes", 'parameters = { toy = "index=1 mode=slow" }\n[axes', 1)
+    flavour = (
+        '[flavours.big]\nsummary = "big"\nfragments = ["big.config"]\nparameters = { toy = "mode=fast" }\n'
+    )
+    matrix.write_text(text + flavour)
+    ran = world.test("--flavour", "all", "--cell", "*patched.INDEX=n.NOUUID=n*")
+    assert ran.code == 0, ran.text
+    plan = re.compile(rb"^module \S+/toy\.ko (.*)$", re.M)
+    found = {
+        cell: [m.decode() for m in plan.findall((world.latest / cell / "cell.cpio").read_bytes())]
+        for cell in ("unpatched.INDEX=n.NOUUID=n", "unpatched.INDEX=n.NOUUID=n.big")
+    }
+    assert [*found.values()] == [["index%3D1 mode%3Dslow"], ["mode%3Dfast"]]
+    matrix.write_text(text.replace("{ toy =", "{ toi ="))
+    wrong = world.test("--cell", "*patched.INDEX=n.NOUUID=n")
+    assert wrong.code == 2 and "unknown module 'toi'; did you mean toy?" in wrong.text

@@ -100,6 +100,7 @@ cpus = 2
 slow = 2
 devices = ["virtio-net"]
 cmdline = "quiet"
+parameters = { toy = "index=1" }
 base_make = { KCSAN_SANITIZE = "n" }
 """
 BENIGN = """\
@@ -145,6 +146,7 @@ EDITS = {
     "memory": Edit(MATRIX, "memory_mib = 128", "memory_mib = 256"),
     "slow": Edit(MATRIX, "slow = 2", "slow = 3"),
     "devices": Edit(MATRIX, '["virtio-net"]', '["e1000"]'),
+    "parameters": Edit(MATRIX, "index=1", "index=2"),
     "cmdline": Edit(MATRIX, '"quiet"', '"debug"'),
     "env": Edit(MATRIX, 'KIND = "one"', 'KIND = "two"'),
     "axis symbol": Edit(MATRIX, '"TOY_FS_NOUUID"', '"TOY_FS_OTHER"'),

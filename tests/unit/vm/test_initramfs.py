@@ -153,7 +153,7 @@ def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:
     settings = {
         "modules": [first, last],
         "cases": [case],
-        "module_params": {"index": "2"},
+        "module_params": {"overlay.ko": "index=2"},
         "env": {"KMODPIPE_FS": "xfs", "A": "1 = 2"},
         "with_shell": True,
     }
