@@ -66,6 +66,7 @@ ELSEWHERE: Mapping[str, str] = {
     "report/html/view": "tests/unit/report/html/test_init.py",
     "series/from_list": "tests/integration/test_series_from_list.py",
     "series/model": "tests/unit/series/test_load.py",
+    "source/apt_root": "tests/unit/source/test_packages.py",
     "source/build_products": "tests/unit/source/test_directory.py",
     "source/connectivity": "tests/unit/source/test_init.py",
     "source/download": "tests/integration/test_source.py",
