@@ -58,6 +58,7 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/run": "tests/pipeline/test_pipeline.py",
     "pipeline/series_kconfig": "tests/pipeline/test_series_kconfig.py",
     "pipeline/sampling": "tests/pipeline/test_sample.py",
+    "pipeline/tools": "tests/pipeline/test_tools.py",
     "pipeline/shell": "tests/integration/test_machine.py",  # its machine; no test plays a terminal
     "publish/http_client": "tests/integration/test_publish.py",
     "publish/payload": "tests/unit/publish/test_outbox.py",
