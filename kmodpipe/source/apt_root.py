@@ -30,6 +30,7 @@ _CONF = """\
 APT::Architecture "amd64";
 APT::Architectures { "amd64"; };
 APT::Sandbox::User "root";
+APT::Install-Suggests "false";
 APT::Get::AllowUnauthenticated "false";
 Acquire::AllowInsecureRepositories "false";
 Acquire::AllowWeakRepositories "false";
@@ -42,6 +43,7 @@ Dir::State "@ROOT@/state";
 Dir::State::lists "@ROOT@/state/lists";
 Dir::State::status "@ROOT@/state/status";
 Dir::Cache "@ROOT@/cache";
+Dir::Cache::archives "@ROOT@/cache/archives";
 Dir::Etc::sourcelist "@ROOT@/sources.list";
 Dir::Etc::sourceparts "@ROOT@/empty";
 Dir::Etc::preferences "@ROOT@/none";
