@@ -22,7 +22,7 @@ from kmodpipe.util.screen import Screen, Step
 from kmodpipe.util.text import count
 
 _NEED_MIB = 512
-_OFFLINE = "packages are fetched once: run it where a Debian mirror can be reached, or use a share"
+_OFFLINE = "packages are fetched once: run it where a Debian mirror can be reached, or leave out the tools"
 _NO_CANDIDATE = "has no installation candidate"
 _NO_PACKAGE = "a tool is a set of images/guest/toolset.sh or the name of a Debian package"
 
