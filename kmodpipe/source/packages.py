@@ -97,6 +97,9 @@ def resolve(
     with lock(cache / "locks" / f"packages-{digest_of([suite])[:16]}", waiting=screen.say):
         known = {name: recall(name, suite, cache, keyring) for name in names}
         lacking = [n for n, one in known.items() if not one or not (have(one) or files(one, cache))]
+        for name in lacking:
+            if known[name]:
+                screen.warn(f"packages of the tool {name} are gone from the cache or damaged: fetched again")
         if lacking:
             known |= _fetch(lacking, suite, cache, screen, keyring, where)
         if not _agree(one for one in known.values() if one):
