@@ -19,11 +19,14 @@ for folder in dev proc sys tmp mnt root work; do
     mkdir -p "$out/$folder"
 done
 
-# A script's first line may name /usr/bin/env or /usr/bin/sh.
-mkdir "$out/usr"
-for folder in bin sbin; do
+# A script's first line may name /usr/bin/env or /usr/bin/sh, a Debian package has its libraries below /usr/lib.
+mkdir "$out/usr" "$out/lib" "$out/lib64"
+for folder in bin sbin lib lib64; do
     ln -s "../$folder" "$out/usr/$folder"
 done
+
+# Packages for the guest (tools = […]) come from the release that its libraries are of.
+[ ! -e /etc/os-release ] || install -m 0644 /etc/os-release "$out/etc/os-release"
 
 # --- ours
 compile() {

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Collects in $OUT (/out) the programs that a flavour of the matrix adds to the guest (tools = ["NAME"]), with
-# those of their libraries that the root file system $ROOTFS does not have. In an archive of their own: each MiB
+# Collects in $OUT (/out) the programs that a flavour of the matrix or a case adds to the guest (tools = ["NAME"]),
+# with those of their libraries that the root file system $ROOTFS does not have. A name without a row here is
+# that of a Debian package. In an archive of their own: each MiB
 # of the root file system costs every boot 10 ms.
 #
 #   TOOLSET  the set's name

@@ -28,10 +28,11 @@ from pydantic import (
     model_validator,
 )
 
-from kmodpipe.judge import precedence
+from kmodpipe.judge import case_files, precedence
+from kmodpipe.judge.case_files import CaseFile
 from kmodpipe.judge.precedence import Setting
-from kmodpipe.judge.script import Needs, needs_of
-from kmodpipe.kconfig.matrix import CONTROL_DESIGN, PLAIN
+from kmodpipe.judge.script import Needs, is_program, is_symbol, needs_of
+from kmodpipe.kconfig.matrix import CONTROL_DESIGN, PLAIN, tool_name
 from kmodpipe.logs.watch import WatchName
 from kmodpipe.util import paths, toml, version
 from kmodpipe.util.digest import digest_of
@@ -110,6 +111,12 @@ class Case:
     goals: tuple[str, ...] = ()
     # Symbols that the kernel has to have, without CONFIG_.
     needs: tuple[str, ...] = ()
+    # Programs that the guest has to have, by name or absolute path.
+    programs: tuple[str, ...] = ()
+    # What its guests get: sets of tools, or Debian packages.
+    tools: tuple[str, ...] = ()
+    # What stands beside the script in the guest.
+    files: tuple[CaseFile, ...] = ()
     # What the script says itself that it needs.
     script: Needs = field(default_factory=Needs)
     # Rules, the first that matches applies.
@@ -171,8 +178,18 @@ class Case:
         return tuple(symbol for symbol in needed if config.get(symbol) not in ("y", "m"))
 
     def lacking(self, cell: CellContext) -> tuple[str, ...]:
-        """Return the programs and libraries that the script needs and the cell's guests do not have."""
-        return self.script.missing_from(cell.guest) if cell.guest else ()
+        """Return the programs and libraries that it needs and the cell's guests do not have."""
+        return self.missing_from(cell.guest) if cell.guest else ()
+
+    def missing_from(self, root: GuestRoot) -> tuple[str, ...]:
+        """Return the programs and libraries that it needs and a guest's root file system does not have."""
+        own = [name for name in self.programs if not root.has_program(name)]
+        return tuple(dict.fromkeys((*self.script.missing_from(root), *own)))
+
+    @property
+    def beyond_the_shell(self) -> bool:
+        """Whether it needs more than a shell, which each guest has."""
+        return bool(self.programs) or self.script.beyond_the_shell
 
     def digest(self, lib: bytes = b"") -> str:
         """Return the SHA-256 (hex) of everything that determines what the case does in a guest.
@@ -186,6 +203,9 @@ class Case:
                 "timeout_s": self.timeout_s,
                 "script": self.path.read_bytes().hex(),
                 "lib": lib.hex(),
+                # Cases without them keep the digest that they had.
+                **({"files": [file.digest for file in self.files]} if self.files else {}),
+                **({"tools": list(self.tools)} if self.tools else {}),
             }
         )
 
@@ -195,16 +215,17 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _bare_symbol(symbol: str) -> str:
-    if symbol.startswith("CONFIG_"):
-        raise ValueError("a symbol is written without CONFIG_")
-    return symbol
+def _need(name: str) -> str:
+    if not is_symbol(name) and not is_program(name):
+        raise ValueError(f"neither a symbol nor a program: {name!r}; write USER_NS, CONFIG_USER_NS or bash")
+    return name
 
 
 _Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
 _Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,39}$")]
 _Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3)]
-_Symbol = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]+$"), AfterValidator(_bare_symbol)]
+_Need = Annotated[str, AfterValidator(_need)]
+_Tool = Annotated[str, AfterValidator(tool_name)]
 _Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$")]
 _OneOrMore = Annotated[list[_Line], BeforeValidator(_as_list)]
 
@@ -278,25 +299,34 @@ class _CaseTable(_Table):
     goal: Annotated[list[_Word], BeforeValidator(_as_list), Field(min_length=1)]
     args: list[_Line] = []
     timeout_s: Annotated[int, Field(ge=1, le=3600)] = 30
-    needs: list[_Symbol] = []
+    needs: list[_Need] = []
+    tools: list[_Tool] = []
+    files: list[_Line] = []
     alone: bool = False
     watch: Annotated[list[WatchName], BeforeValidator(_as_list)] = []
     expect: list[_ExpectTable] = []
     proves: list[_Line] = []
     setting: list[_SettingTable] = []
 
-    def record(self, file: Path, shared: Iterable[_FileExpectTable]) -> Case:
+    def record(self, file: Path, number: int, shared: Iterable[_FileExpectTable]) -> Case:
         path = file.parent / self.script
         if not path.is_file():
             raise UserError(
                 f"case {self.id!r}: there is no script {self.script!r} beside case.toml", where=str(file)
             )
+        script = needs_of(path)
+        brought = [name for name in self.files if name != self.script]
+        symbols = [name.removeprefix("CONFIG_") for name in self.needs if is_symbol(name)]
         rules = [*self.expect, *(t for t in shared if any(t.mentions in arg for arg in self.args))]
         return Case(
             id=self.id, summary=self.summary, path=path, args=tuple(self.args), timeout_s=self.timeout_s,
-            goals=tuple(self.goal), needs=tuple(self.needs), expect=tuple(t.record() for t in rules),
+            goals=tuple(self.goal), needs=tuple(symbols),
+            programs=tuple(name for name in self.needs if not is_symbol(name)),
+            tools=tuple(dict.fromkeys((*self.tools, *script.tools))),
+            files=case_files.find(brought, file.parent, lambda: toml.place(file, ("case", number, "files"))),
+            expect=tuple(t.record() for t in rules),
             proves=tuple(self.proves), settings=tuple(t.record() for t in self.setting), alone=self.alone,
-            script=needs_of(path),
+            script=script,
             watch=tuple(self.watch),
         )  # fmt: skip
 
@@ -326,7 +356,7 @@ def load(folder: Path) -> tuple[Case, ...]:
 
 def _read(file: Path) -> list[Case]:
     found = toml.load(file, _File, "case.toml")
-    return [table.record(file, found.expect) for table in found.case]
+    return [table.record(file, number, found.expect) for number, table in enumerate(found.case)]
 
 
 # -- choosing -----------------------------------------------------------------------------------------
@@ -407,5 +437,6 @@ def from_script(path: Path) -> Case:
         timeout_s=_SCRIPT_TIMEOUT_S,
         goals=(EXIT_GOAL,),
         script=script,
+        tools=script.tools,
         by_exit=True,
     )

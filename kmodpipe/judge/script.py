@@ -1,14 +1,14 @@
 """What a case's script needs of the guest, read from the script itself, before anything is built.
 
 Its interpreter, from the first line (execve(2), "Interpreter scripts"); for a program, its loader and its
-libraries; and what a comment ``# needs: bash setfattr CONFIG_USER_NS`` names.
+libraries; and what the comments ``# needs: bash setfattr CONFIG_USER_NS`` and ``# tools: bash attr`` name.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -17,20 +17,50 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
 from kmodpipe.build.elf import DAMAGE
+from kmodpipe.kconfig.matrix import tool_name
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.text import one_line
 from kmodpipe.vm.guest_root import GuestRoot
 
 SHELL = "/bin/sh"
-# How a program comes into the guest.
-ADD_PROGRAMS = (
-    "add it to images/guest/recipe.sh (copy_program NAME), its package to images/builder/Dockerfile"
-)
+# The Debian packages of programs that cases call, for hints.
+_PACKAGES = {
+    "attr": "attr setfattr getfattr",
+    "acl": "setfacl getfacl",
+    "bash": "bash",
+    "bc": "bc",
+    "coreutils": "sha512sum numfmt",
+    "cryptsetup-bin": "cryptsetup veritysetup integritysetup",
+    "dmsetup": "dmsetup",
+    "e2fsprogs": "chattr lsattr debugfs dumpe2fs resize2fs mkfs.ext3 e2image filefrag",
+    "ethtool": "ethtool",
+    "fio": "fio",
+    "fuse3": "fusermount3 mount.fuse3",
+    "gdb": "gdb",
+    "iproute2": "ip tc ss bridge",
+    "iptables": "iptables ip6tables",
+    "iputils-ping": "ping",
+    "jq": "jq",
+    "kmod": "kmod",
+    "libcap2-bin": "setcap getcap capsh",
+    "nftables": "nft",
+    "nvme-cli": "nvme",
+    "perl-base": "perl",
+    "python3": "python3",
+    "quota": "setquota quota quotacheck repquota",
+    "squashfs-tools": "mksquashfs unsquashfs",
+    "strace": "strace",
+    "stress-ng": "stress-ng",
+    "util-linux": "findmnt flock unshare nsenter prlimit fallocate lsblk",
+    "xfsprogs": "xfs_io",
+}
+_PACKAGE_OF = {program: package for package, programs in _PACKAGES.items() for program in programs.split()}
 # Bytes of a first line that the kernel reads (BINPRM_BUF_SIZE in uapi/linux/binfmts.h, since 5.1).
 _FIRST_LINE_LIMIT = 256
 _HEAD = 64 * 1024
-_NEEDS = re.compile(r"#[ \t]*needs[ \t]*:(.*)", re.IGNORECASE)
+_COMMENT = re.compile(r"#[ \t]*(needs|tools)[ \t]*:(.*)", re.IGNORECASE)
 _SYMBOL = re.compile(r"CONFIG_([A-Z0-9_]+)")
+_BARE_SYMBOL = re.compile(r"[A-Z0-9_]+")
 _PROGRAM = re.compile(r"[a-z0-9_][A-Za-z0-9_.+-]*|/[A-Za-z0-9_.+/-]+")
 
 
@@ -46,6 +76,8 @@ class Needs:
     libraries: tuple[str, ...] = ()
     # Symbols, without CONFIG_.
     symbols: tuple[str, ...] = ()
+    # Sets of tools or Debian packages that the guest is to get.
+    tools: tuple[str, ...] = ()
 
     @property
     def beyond_the_shell(self) -> bool:
@@ -60,9 +92,32 @@ class Needs:
         return tuple(dict.fromkeys(found))
 
 
+def is_symbol(name: str) -> bool:
+    """Return whether this names a symbol, with CONFIG_ or without."""
+    return _BARE_SYMBOL.fullmatch(name) is not None
+
+
+def is_program(name: str) -> bool:
+    """Return whether this can name a program: its name or its absolute path."""
+    return _PROGRAM.fullmatch(name) is not None
+
+
+def add_programs(missing: Iterable[str]) -> str:
+    """Return how these programs come into the guest, as a hint."""
+    names = [name.rpartition("/")[2] for name in missing]
+    packages = list(dict.fromkeys(_PACKAGE_OF.get(name, "") for name in names))
+    if not packages or "" in packages:
+        packages = ["PACKAGE"]
+    listed = ", ".join(f'"{name}"' for name in packages)
+    known = "" if listed != '"PACKAGE"' else "the Debian package that has it: "
+    return f"add {known}tools = [{listed}] to the case, or to its script: # tools: {' '.join(packages)}"
+
+
 def guest_has_no(missing: Iterable[str]) -> str:
     """Return why there is no verdict on a case that needs these programs."""
-    return f"no verdict: the guest has no {', '.join(one_line(name) for name in missing)}; {ADD_PROGRAMS}"
+    names = tuple(missing)
+    shown = ", ".join(one_line(name) for name in names)
+    return f"no verdict: the guest has no {shown}; {add_programs(names)}"
 
 
 def needs_of(path: Path) -> Needs:
@@ -87,8 +142,8 @@ def needs_of(path: Path) -> Needs:
             else "begin it with: #!/bin/sh",
         )
     interpreter, programs = _of_first_line(head, path)
-    named, symbols = _of_comments(head.decode("utf-8", "replace"), path)
-    return Needs(interpreter, (*programs, *named), (), symbols)
+    found = _of_comments(head.decode("utf-8", "replace"), path)
+    return replace(found, interpreter=interpreter, programs=(*programs, *found.programs))
 
 
 def _of_first_line(head: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
@@ -123,16 +178,20 @@ def _of_first_line(head: bytes, path: Path) -> tuple[str, tuple[str, ...]]:
     return interpreter, (argument,)
 
 
-def _of_comments(text: str, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the programs and symbols that the ``needs:`` of the comments at the script's beginning name."""
+def _of_comments(text: str, path: Path) -> Needs:
+    """Return what the ``needs:`` and ``tools:`` of the comments at the script's beginning name."""
     programs: list[str] = []
     symbols: list[str] = []
+    tools: list[str] = []
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip() and not line.lstrip().startswith("#"):
             break
-        found = _NEEDS.match(line.strip())
-        for word in re.split(r"[\s,;]+", found[1].strip()) if found else ():
-            if symbol := _SYMBOL.fullmatch(word):
+        found = _COMMENT.match(line.strip())
+        for word in re.split(r"[\s,;]+", found[2].strip()) if found else ():
+            if found and found[1].lower() == "tools":
+                if word:
+                    tools.append(_tool(word, f"{path}:{number}"))
+            elif symbol := _SYMBOL.fullmatch(word):
                 symbols.append(symbol[1])
             elif _PROGRAM.fullmatch(word):
                 programs.append(word)
@@ -142,7 +201,18 @@ def _of_comments(text: str, path: Path) -> tuple[tuple[str, ...], tuple[str, ...
                     where=f"{path}:{number}",
                     hint="# needs: bash setfattr CONFIG_USER_NS",
                 )
-    return tuple(dict.fromkeys(programs)), tuple(dict.fromkeys(symbols))
+    return Needs(
+        programs=tuple(dict.fromkeys(programs)),
+        symbols=tuple(dict.fromkeys(symbols)),
+        tools=tuple(dict.fromkeys(tools)),
+    )
+
+
+def _tool(word: str, where: str) -> str:
+    try:
+        return tool_name(word)
+    except ValueError as e:
+        raise UserError(str(e), where=where, hint="# tools: bash attr") from None
 
 
 def _of_program(path: Path) -> Needs:

@@ -38,6 +38,14 @@ _CELLS = 20_000
 _PARAMETER_BYTES = 2048
 
 
+def tool_name(name: str) -> str:
+    """Return the name of a set of tools or of a Debian package. Raise ValueError for anything else."""
+    # As Debian names packages (Policy 5.6.7); it is the name of a file in the guest's artifact as well.
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{1,99}", name):
+        raise ValueError(f"a set of tools or a package is named in small letters, {name!r} is not")
+    return name
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -112,10 +120,7 @@ class _FlavourTable(_Strict):
     @field_validator("tools")
     @classmethod
     def _named(cls, tools: tuple[str, ...]) -> tuple[str, ...]:
-        if bad := [t for t in tools if not re.fullmatch(_NAME, t)]:
-            # The name is that of a file in the guest's artifact.
-            raise ValueError(f"a set of tools is named in small letters, {bad[0]!r} is not")
-        return tools
+        return tuple(map(tool_name, tools))
 
 
 class _MatrixFile(_Strict):
@@ -139,7 +144,7 @@ class Flavour:
     requested: tuple[SymbolRequest, ...] = ()
     # Environment variables of every case.
     env: Mapping[str, str] = field(default_factory=dict)
-    # Sets of tools for the guest, made by images/guest/toolset.sh.
+    # Programs for the guest: sets of images/guest/toolset.sh, or Debian packages.
     tools: tuple[str, ...] = ()
     memory_mib: int = MEMORY_MIB
     cpus: int = 1

@@ -19,7 +19,7 @@ from kmodpipe.build.stages import Stage, common_configuration
 from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell, Flavour
-from kmodpipe.pipeline import cell_choice
+from kmodpipe.pipeline import cell_choice, tools
 from kmodpipe.pipeline.axis_values import Planned, require_possible
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.series_kconfig import Found, look
@@ -70,12 +70,14 @@ class GuestParts:
     """The archives that guests are made of."""
 
     rootfs: Path
-    toolsets: Mapping[str, Path]  # by the toolset's name
+    toolsets: Mapping[str, Path]  # by the name of the toolset or the package
+    names: Mapping[str, tuple[str, ...]]  # of those that the guests of a flavour get, by the flavour's name
+    versions: Mapping[str, str]  # of the packages among them, by name
     origin: str = ""  # where the root file system was pulled from; "" if it was made on this machine
 
     def tools(self, flavour: Flavour) -> tuple[Path, ...]:
-        """Return the archives of a flavour's toolsets."""
-        return tuple(self.toolsets[name] for name in flavour.tools)
+        """Return the archives of the tools that a flavour's guests get."""
+        return tuple(self.toolsets[name] for name in self.names[flavour.name])
 
     def root(self, flavour: Flavour) -> GuestRoot:
         """Return what is in the root file system of a flavour's guests."""
@@ -173,6 +175,9 @@ class CellBuilder:
         # Nothing is begun for a choice that may be refused.
         choice = self._workspace.spec.choice
         early = not choice.chosen
+        if tools.packages_of(self._workspace.spec, self._workspace.kernels[0].stages):
+            # A name that is no package is refused before a kernel is built.
+            self.guest()
         shared: list[Future[Any]] = [pool.submit(self.guest)] if early else []
         rows: list[Row] = []
         for kernel in self._workspace.kernels:
@@ -252,13 +257,16 @@ class CellBuilder:
     def guest(self) -> GuestParts:
         """Return the archives that guests are made of, from the store or newly made."""
         # The same for every kernel.
-        stages = self._workspace.kernels[0].stages
+        stages, spec = self._workspace.kernels[0].stages, self._workspace.spec
         guest = self._maker.ensure(stages.guest())
-        names = dict.fromkeys(name for flavour in self._workspace.spec.flavours for name in flavour.tools)
-        toolsets = {name: self._maker.ensure(stages.toolset(name, guest)) for name in names}
+        names = {flavour.name: spec.tools(flavour) for flavour in spec.flavours}
+        known = tools.find(spec, stages, guest, self._workspace.store, self._workspace.screen)
+        toolsets = {name: self._maker.ensure(stage) for name, stage in known.stages.items()}
         return GuestParts(
             guest.path / "guest.cpio",
             {name: a.path / "toolset.cpio" for name, a in toolsets.items()},
+            names,
+            known.versions,
             origin(guest),
         )
 

@@ -52,7 +52,8 @@ class GuestCopies:
             kernel = _copy(base.path / "out" / "bzImage", self._shared / f"bzImage-{base.key[:12]}")
             rootfs = _copy(guest.rootfs, self._shared / "guest.cpio")
             tools = tuple(
-                _copy(guest.toolsets[name], self._shared / f"tools-{name}.cpio") for name in flavour.tools
+                _copy(guest.toolsets[name], self._shared / f"tools-{name}.cpio")
+                for name in guest.names[flavour.name]
             )
         return GuestFiles(
             kernel, rootfs, self._lib, modules, kernel_id, module_ids, digests, tools, flavour.env,

@@ -39,7 +39,7 @@ from kmodpipe.vm import boot, devices
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot_record import BootRecord, BootSpec, GuestEnd
 from kmodpipe.vm.devices import Device
-from kmodpipe.vm.initramfs import BootContents, PlannedCase, concatenate, pack_cell
+from kmodpipe.vm.initramfs import BootContents, PlannedCase, concatenate, memory_mib, pack_cell
 from kmodpipe.vm.limits import Deadlines, TimeScale
 from kmodpipe.vm.protocol import Record
 from kmodpipe.vm.qemu import MachineSpec
@@ -68,7 +68,7 @@ def cmdline(cpus: int, more: str = "") -> str:
 
 @dataclass(frozen=True)
 class GuestFiles:
-    """What the guests of a cell boot; the fields from ``tools`` to ``slow`` are from its flavour."""
+    """What the guests of a cell boot; the fields from ``env`` to ``slow`` are from its flavour."""
 
     kernel: Path
     rootfs: Path
@@ -323,7 +323,7 @@ class Execution:
                 files.kernel,
                 initramfs,
                 cmdline(files.cpus, files.cmdline),
-                files.memory_mib,
+                memory_mib(files.memory_mib, (*files.tools, cell_cpio)),
                 files.cpus,
                 job.accel,
                 devices=files.devices,
@@ -345,7 +345,14 @@ class Execution:
         """Write the archive of the cell's own files: its modules and the cases of the batch."""
         files, factor = self._job.files, self._job.time_scale.factor
         planned = [
-            PlannedCase(i, case.id, case.timeout_s * factor, case.path, case.arguments(self._job.context))
+            PlannedCase(
+                i,
+                case.id,
+                case.timeout_s * factor,
+                case.path,
+                case.arguments(self._job.context),
+                {one.name: one.path for one in case.files},
+            )
             for i in batch
             for case in [self._cases[i]]
         ]

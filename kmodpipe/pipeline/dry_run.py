@@ -23,6 +23,7 @@ from kmodpipe.build.sharing import Subject
 from kmodpipe.build.stages import Stage, Stages, common_configuration
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
+from kmodpipe.pipeline import tools
 from kmodpipe.pipeline.module_folder import changes, require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import sampled
@@ -129,11 +130,19 @@ class _Planner:
 
     def _guest(self, stages: Stages) -> None:
         guest = self.look(stages.guest(), "guest root file system")
-        for name in dict.fromkeys(n for flavour in self._spec.flavours for n in flavour.tools):
+        for name in tools.names(self._spec):
             if guest is None:
                 self.add(f"guest tools {name}", WAITS, "for guest root file system")
+                continue
+            try:
+                stage = tools.locate(name, stages, guest, self._cache)
+            except InfraError as e:
+                self.add(f"guest tools {name}", FAILS, e.what)
+                continue
+            if stage:
+                self.look(stage, f"guest tools {name}")
             else:
-                self.look(stages.toolset(name, guest), f"guest tools {name}")
+                self.add(f"guest tools {name}", TODO, "not fetched yet")
 
     def _kernel(self, kernel: Kernel) -> None:
         """Add the rows of one kernel's cells."""

@@ -89,6 +89,8 @@ def of_cell(
         found["guest-seconds"] = f"{sum(b.record.duration_s for b in done.boots):.2f}"
         found |= _spent(done.boots)
     # Where artifacts that were not made on this machine were pulled from, with the digest.
+    own = {name: guest.versions.get(name, "") for name in guest.names[built.cell.flavour.name]}
+    found |= {f"tools.{name}": version for name, version in own.items() if version}
     origins = {"base.from": origin(built.base), "guest.from": guest.origin}
     return found | {name: where for name, where in origins.items() if where}
 

@@ -24,7 +24,7 @@ from kmodpipe.build.configured import RuledOut
 from kmodpipe.build.sharing import Subject
 from kmodpipe.judge import dead_axes
 from kmodpipe.judge.cases import CellContext
-from kmodpipe.judge.script import ADD_PROGRAMS
+from kmodpipe.judge.script import add_programs
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.pipeline import provenance, question, snapshot
 from kmodpipe.pipeline.builder import (
@@ -214,28 +214,27 @@ class _TestRun:
     def _check_programs(self) -> None:
         """Say before a kernel is built which cases need programs that their guests do not have.
 
+        What the cases' tools bring counts: a package that does not exist is an error here.
+
         Raises InfraError if no case of any cell has what it needs.
         """
-        cases = [case for case in self._snapshot.cases if case.script.beyond_the_shell]
+        cases = [case for case in self._snapshot.cases if case.beyond_the_shell]
         if not cases:
             return
         guest = self._builder.guest()
         roots = [guest.root(flavour) for flavour in self._workspace.spec.flavours]
         lacking = [
-            (case.id, missing)
-            for root in roots
-            for case in cases
-            if (missing := case.script.missing_from(root))
+            (case.id, missing) for root in roots for case in cases if (missing := case.missing_from(root))
         ]
         for case_id, missing in dict.fromkeys(lacking):
             self._workspace.screen.say(f"no verdict on {case_id}: the guest has no {', '.join(missing)}")
         if len(lacking) < len(roots) * len(self._snapshot.cases):
             return
-        names = ", ".join(dict.fromkeys(name for _, missing in lacking for name in missing))
+        names = tuple(dict.fromkeys(name for _, missing in lacking for name in missing))
         raise InfraError(
-            f"no verdict: the guest has no {names}, and no case can do without",
+            f"no verdict: the guest has no {', '.join(names)}, and no case can do without",
             where=", ".join(dict.fromkeys(case_id for case_id, _ in lacking)),
-            hint=ADD_PROGRAMS,
+            hint=add_programs(names),
         )
 
     def _note_configured(self, rows: Sequence[Row]) -> None:

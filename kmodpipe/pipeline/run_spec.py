@@ -102,6 +102,10 @@ class RunSpec:
         """The flavours that have a cell."""
         return tuple({cell.flavour.name: cell.flavour for cell in self.cells}.values())
 
+    def tools(self, flavour: Flavour) -> tuple[str, ...]:
+        """Return the tools of a flavour's guests: those of the flavour and of the cases."""
+        return tuple(dict.fromkeys((*flavour.tools, *(name for case in self.cases for name in case.tools))))
+
     @property
     def selected(self) -> bool:
         """Whether the cells are a selection of the matrix."""

@@ -15,7 +15,7 @@ from kmodpipe.util.errors import UserError
 from kmodpipe.util.workers import workers
 from kmodpipe.vm import devices
 from kmodpipe.vm.accel import Accel
-from kmodpipe.vm.initramfs import BootContents, concatenate, pack_cell
+from kmodpipe.vm.initramfs import BootContents, concatenate, memory_mib, pack_cell
 from kmodpipe.vm.qemu import MachineSpec, interactive
 
 
@@ -53,7 +53,8 @@ def _boot(workspace: Workspace, built: BuiltCell, guest: GuestParts, accel: Acce
             with_shell=True,
         )
         pack_cell(cell_cpio, contents)
-        initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *guest.tools(flavour), cell_cpio))
+        tools = guest.tools(flavour)
+        initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *tools, cell_cpio))
         machine_devices = devices.parse(flavour.devices, flavour.name)
         devices.make_disks(machine_devices, scratch)
         workspace.screen.say(f"{built.cell.id}: a shell in its guest; end it with exit, or Ctrl-A X")
@@ -62,7 +63,7 @@ def _boot(workspace: Workspace, built: BuiltCell, guest: GuestParts, accel: Acce
                 built.base.path / "out" / "bzImage",
                 initramfs,
                 cmdline(flavour.cpus, flavour.cmdline),
-                flavour.memory_mib,
+                memory_mib(flavour.memory_mib, tools),
                 flavour.cpus,
                 accel,
                 devices=machine_devices,

@@ -4,7 +4,7 @@ While a run builds and boots, the user may edit files or check out another branc
 describe what really ran.
 
     OUT/<run>/shared/lib.sh                  the cases and their shell library
-    OUT/<run>/shared/cases/<id>/<script>
+    OUT/<run>/shared/cases/<id>/<script>     and the files that the case brings
     CACHE/store/recipes/<key>/builder guest  the recipes for kernels and guests
 """
 
@@ -26,7 +26,7 @@ from kmodpipe.util.errors import InfraError, UserError
 class Snapshot:
     """Copies of the cases and of their shell library."""
 
-    cases: tuple[Case, ...]  # with the paths of the copied scripts
+    cases: tuple[Case, ...]  # with the paths of the copied scripts and files
     lib: Path
 
     def digest(self, case: Case) -> str:
@@ -35,14 +35,40 @@ class Snapshot:
 
 
 def take(cases: Iterable[Case], lib: Path, folder: Path) -> Snapshot:
-    """Copy the scripts of the cases and their library to ``folder``.
+    """Copy the scripts of the cases, the files that they bring, and their library to ``folder``.
 
-    Raises UserError if a script cannot be read, InfraError if a copy cannot be written.
+    Raises UserError if one of them cannot be read, InfraError if a copy cannot be written.
     """
-    copied = tuple(
-        replace(case, path=_copy(case.path, folder / "cases" / case.id / case.path.name)) for case in cases
-    )
+    copied = tuple(_case(case, folder / "cases" / case.id) for case in cases)
     return Snapshot(copied, _copy(lib, folder / "lib.sh"))
+
+
+def _case(case: Case, home: Path) -> Case:
+    """Copy the files of one case below ``home``, and return the case with the copies' paths."""
+    files = tuple(replace(one, path=_copy_all(one.path, home / one.name)) for one in case.files)
+    return replace(case, path=_copy(case.path, home / case.path.name), files=files)
+
+
+def _copy_all(source: Path, target: Path) -> Path:
+    """Copy a file, or a folder with its links as they are; of their modes, only who may run them is kept."""
+    if not source.is_dir():
+        return _copy_with_mode(source, target)
+    for parent, folders, files in os.walk(source):
+        there = target / Path(parent).relative_to(source)
+        there.mkdir(parents=True, exist_ok=True)
+        for name in [*folders, *files]:
+            path = Path(parent, name)
+            if path.is_symlink():
+                (there / name).symlink_to(path.readlink())
+            elif not path.is_dir():
+                _copy_with_mode(path, there / name)
+    return target
+
+
+def _copy_with_mode(source: Path, target: Path) -> Path:
+    _copy(source, target)
+    target.chmod(0o755 if os.access(source, os.X_OK) else 0o644)
+    return target
 
 
 def recipes(images: Path, store: Store) -> Path:

@@ -1,21 +1,17 @@
-"""Get trees from Debian's ``linux-source-*`` packages, whose signatures apt verifies.
-
-apt runs without root and with a private state below the cache: its own sources, and the declared key ring as
-the only trusted one. Of the machine's configuration only mirrors and proxies are used.
-"""
+"""Get trees from Debian's ``linux-source-*`` packages, whose signatures apt verifies (`apt_root`)."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
 from kmodpipe.cache import store
-from kmodpipe.source import apt, archive, connectivity, tree
+from kmodpipe.source import apt, apt_root, archive, connectivity, tree
+from kmodpipe.source.apt_root import AptRoot
 from kmodpipe.source.origin import DebianOrigin
 from kmodpipe.source.tree import Tree
 from kmodpipe.util import document, process
@@ -25,42 +21,9 @@ from kmodpipe.util.files import require_space, write_atomically
 from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen, Step
 
-_APT_LIMIT_S = 1800.0
 # A metapackage: it depends on the package of the newest kernel in its suite.
 _NEWEST = "linux-source"
 _MEMBER = re.compile(r"^(?:\./)?usr/src/linux-source-[^/]+\.tar\.(?:xz|bz2|gz)$")
-
-# The file given with ``-c`` is read after the machine's own, and clears the settings that must not hold here.
-_APT_CONF = """\
-#clear APT::Update::Pre-Invoke;
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-#clear APT::Architectures;
-#clear APT::Default-Release;
-#clear Acquire::Languages;
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
-APT::Sandbox::User "root";
-APT::Get::AllowUnauthenticated "false";
-Acquire::AllowInsecureRepositories "false";
-Acquire::AllowWeakRepositories "false";
-Acquire::AllowDowngradeToInsecureRepositories "false";
-Acquire::Languages { "none"; };
-Acquire::Retries "3";
-Acquire::http::Timeout "20";
-Acquire::https::Timeout "20";
-Dir::State "@ROOT@/state";
-Dir::State::lists "@ROOT@/state/lists";
-Dir::State::status "@ROOT@/state/status";
-Dir::Cache "@ROOT@/cache";
-Dir::Etc::sourcelist "@ROOT@/sources.list";
-Dir::Etc::sourceparts "@ROOT@/empty";
-Dir::Etc::preferences "@ROOT@/none";
-Dir::Etc::preferencesparts "@ROOT@/empty";
-Dir::Etc::trusted "@ROOT@/none";
-Dir::Etc::trustedparts "@ROOT@/empty";
-Dir::Log "@ROOT@/log";
-"""
 
 
 # -- mirrors -----------------------------------------------------------------------------------------
@@ -83,7 +46,7 @@ def mirrors(found: Iterable[apt.Target], suite: str) -> list[str]:
 # -- from the archive to a .deb ----------------------------------------------------------------------
 def check(origin: DebianOrigin, *, bound_s: float = 5.0) -> tuple[bool, str]:
     """Return whether a mirror of this machine's apt has the suite, and a phrase about it."""
-    problem = _lacking(origin)
+    problem = apt_root.lacking(origin.keyring)
     if problem:
         return False, problem
     phrase = "this machine's apt knows no Debian archive"
@@ -95,15 +58,6 @@ def check(origin: DebianOrigin, *, bound_s: float = 5.0) -> tuple[bool, str]:
             if reached:
                 return "status 200" in why, phrase
     return False, phrase
-
-
-def _lacking(origin: DebianOrigin) -> str:
-    for program in ("apt-get", "dpkg-deb"):
-        if shutil.which(program) is None:
-            return f"{program} is not on this machine"
-    if not origin.keyring.is_file():
-        return f"the key ring {origin.keyring} is not there"
-    return ""
 
 
 def _request(origin: DebianOrigin) -> dict[str, object]:
@@ -154,7 +108,7 @@ def _kept(origin: DebianOrigin, cache: Path) -> tuple[Path, dict[str, str]] | No
 
 
 def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, dict[str, str]]:
-    problem = _lacking(origin)
+    problem = apt_root.lacking(origin.keyring)
     hint = "take a tarball or a directory instead: --tree FILE.tar.xz, or --tree FOLDER"
     if problem:
         raise InfraError(
@@ -175,7 +129,7 @@ def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, 
                 except Interrupted:
                     raise
                 except InfraError as e:
-                    failures.append(f"{suite} from {connectivity.host_of(uri)}: {_first_complaint(e)}")
+                    failures.append(f"{suite} from {connectivity.host_of(uri)}: {apt_root.complaint(e)}")
                     continue
                 facts = {
                     "package": origin.package,
@@ -197,11 +151,9 @@ def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, 
     )  # fmt: skip
 
 
-def _newest(root: Path) -> str:
+def _newest(own: AptRoot) -> str:
     """Return the package that Debian's metapackage of kernel sources depends on."""
-    shown = process.run(
-        ["apt-cache", "-c", str(root / "apt.conf"), "--no-all-versions", "show", _NEWEST], timeout_s=60
-    ).text
+    shown = own.ask("--no-all-versions", "show", _NEWEST)
     if found := re.search(r"^Depends:.*?\b(linux-source-[0-9][\w.+-]*)", shown, re.MULTILINE):
         return found[1]
     raise InfraError(
@@ -215,38 +167,16 @@ def _version_of(deb: Path) -> str:
     return process.run(["dpkg-deb", "--field", deb, "Version"], timeout_s=60).text.strip()
 
 
-def _first_complaint(error: InfraError) -> str:
-    """Return the most telling line of apt's output: of its E: and W: lines, one about signatures first."""
-    lines = [line for line in error.detail.splitlines() if line.startswith(("E:", "W:"))]
-    lines.sort(key=lambda line: ("signature" not in line.lower(), line.startswith("W:")))
-    return lines[0] if lines else error.what
-
-
-def _apt(origin: DebianOrigin, suite: str, uri: str, root: Path, step: Step) -> Path:
-    """Run ``apt-get update`` and ``download`` with a private state below ``root``; return the package."""
-    for name in ("state/lists/partial", "cache/archives/partial", "empty", "log", "download"):
-        (root / name).mkdir(parents=True)
-    (root / "state/status").touch()
-    line = f"deb [arch=amd64 signed-by={origin.keyring}] {uri} {suite} main\n"
-    (root / "sources.list").write_text(line)
-    (root / "apt.conf").write_text(_APT_CONF.replace("@ROOT@", str(root)))
-
-    def show(text: str) -> None:
-        kind, _, rest = text.partition(":")
-        fields = rest.split(":", 2)
-        if kind == "dlstatus" and len(fields) == 3:
-            step.update(fields[2], done=float(fields[1]), total=100.0)
-
-    command = ["apt-get", "-c", str(root / "apt.conf"), "-o", "APT::Status-Fd=1", "-q"]
+def _apt(origin: DebianOrigin, suite: str, uri: str, folder: Path, step: Step) -> Path:
+    """Download the package with a private state of apt in ``folder``; return it."""
+    own = apt_root.make(folder, [f"deb [arch=amd64 signed-by={origin.keyring}] {uri} {suite} main"])
     step.update(f"apt-get update: {suite} from {connectivity.host_of(uri)}")
-    # By default a list that cannot be downloaded is only a warning.
-    process.run(
-        [*command, "update", "-o", "APT::Update::Error-Mode=any"], timeout_s=_APT_LIMIT_S, on_line=show
-    )
-    package = _newest(root) if origin.package == _NEWEST else origin.package
+    own.update(step)
+    package = _newest(own) if origin.package == _NEWEST else origin.package
     wanted = f"{package}={origin.version}" if origin.version else package
-    process.run([*command, "download", wanted], timeout_s=_APT_LIMIT_S, cwd=root / "download", on_line=show)
-    debs = list((root / "download").glob("*.deb"))
+    (folder / "download").mkdir()
+    own.get(["download", wanted], step, cwd=folder / "download")
+    debs = list((folder / "download").glob("*.deb"))
     if len(debs) != 1:
         raise InfraError(
             f"apt-get download left {len(debs)} packages", where=wanted, hint="run the same command again"

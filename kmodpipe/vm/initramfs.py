@@ -3,7 +3,8 @@
 It is a sequence of cpio archives, which the kernel unpacks one after the other:
 
     rootfs    /init, busybox, e2fsprogs, the agent: made once, from what images/guest/recipe.sh collects
-    toolset   further programs, if the flavour needs them: likewise, by images/guest/toolset.sh
+    toolset   further programs, if the flavour or a case needs them: likewise, by images/guest/toolset.sh,
+              or of Debian packages
     cell      /kmodpipe/plan, lib.sh, <module>.ko, cases/<id>/...: made for each boot
 
 Archives are in the newc format (Documentation/driver-api/early-userspace/buffer-format.rst), with uid 0,
@@ -31,6 +32,9 @@ HOME = "kmodpipe"
 _ALIGN = 4
 _TRAILER = "TRAILER!!!"
 _MAX_SIZE = 0xFFFFFFFF
+# Of the archives of a guest's tools and of its cell: what every guest has room for, and what none may have.
+_SMALL_MIB = 16
+_MOST_MIB = 1024
 _NODES = {"dev/console": (5, 1)}  # the kernel opens it for /init; devtmpfs has all other nodes
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -56,7 +60,8 @@ class PlannedCase:
     timeout_s: float
     script: Path
     args: tuple[str, ...] = ()
-    extra_files: tuple[Path, ...] = ()  # packed beside the script, under their own names
+    # Packed beside the script: files, and folders with all that is in them, by their path there.
+    extra_files: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def guest_script(self) -> str:
@@ -147,13 +152,8 @@ def pack_rootfs(rootfs: Path, target: Path) -> None:
 
 def pack_folder(source: Path, target: Path, more: Iterable[Entry] = ()) -> None:
     """Write the archive of a folder and the entries of ``more``, as `pack_rootfs` does."""
-    entries = list(more)
-    for parent, folders, files in os.walk(source):
-        for name in [*folders, *files]:
-            path = Path(parent, name)
-            entries.append(_entry_of(path, path.relative_to(source).as_posix()))
     with target.open("wb") as out:
-        newc(entries, out)
+        newc([*more, *_inside(source)], out)
 
 
 def _entry_of(path: Path, name: str) -> Entry:
@@ -213,16 +213,31 @@ def _case_entries(case: PlannedCase) -> list[Entry]:
         )
     if any("\0" in arg or not arg for arg in case.args):
         raise UserError("an argument is empty or holds a NUL byte", where=f"case {case.id}")
-    for path in (case.script, *case.extra_files):
-        if not path.is_file():
+    for path in (case.script, *case.extra_files.values()):
+        if not path.is_file() and not (path.is_dir() and path != case.script):
             raise UserError(f"case {case.id} needs a file that is not there", where=str(path))
     home = f"{HOME}/cases/{case.id}"
     # The script is executable in the guest, whatever its mode is here.
     script = regular(f"{home}/{case.script.name}", case.script, executable=True)
-    extra = [
-        regular(f"{home}/{p.name}", p, executable=bool(p.stat().st_mode & 0o111)) for p in case.extra_files
-    ]
+    extra = [one for name, path in case.extra_files.items() for one in _all_of(path, f"{home}/{name}")]
     return [script, *extra]
+
+
+def _all_of(path: Path, name: str) -> list[Entry]:
+    """Return the members for a file, or for a folder and all that is in it."""
+    if not path.is_dir():
+        return [regular(name, path, executable=bool(path.stat().st_mode & 0o111))]
+    return [folder(name), *_inside(path, f"{name}/")]
+
+
+def _inside(source: Path, prefix: str = "") -> list[Entry]:
+    """Return the members for all that is in a folder; their names begin with ``prefix``."""
+    entries = []
+    for parent, folders, files in os.walk(source):
+        for name in [*folders, *files]:
+            path = Path(parent, name)
+            entries.append(_entry_of(path, prefix + path.relative_to(source).as_posix()))
+    return entries
 
 
 def _check_distinct(entries: Sequence[Entry]) -> None:
@@ -231,6 +246,24 @@ def _check_distinct(entries: Sequence[Entry]) -> None:
         if entry.name in seen:
             raise UserError("two files have the same name in the guest", where=f"/{entry.name}")
         seen.add(entry.name)
+
+
+def memory_mib(declared: int, archives: Iterable[Path]) -> int:
+    """Return the memory that a guest needs which has ``declared`` MiB if its own archives are small.
+
+    The kernel keeps an archive in memory while it unpacks it into memory: beyond some MiB, both are added.
+    Raise UserError for archives that are too large for that.
+    """
+    sizes = {path: path.stat().st_size >> 20 for path in archives}
+    total = sum(sizes.values())
+    if total > _MOST_MIB:
+        largest = max(sizes, key=lambda path: sizes[path])
+        raise UserError(
+            f"what the guest is given has {total} MiB, and the limit is {_MOST_MIB} MiB",
+            where=f"{largest.name}: {sizes[largest]} MiB",
+            hint="it would be held in memory, twice at the start: name smaller packages in tools, or files",
+        )
+    return declared + 2 * max(0, total - _SMALL_MIB)
 
 
 def concatenate(target: Path, archives: Sequence[Path]) -> Path:

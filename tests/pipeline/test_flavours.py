@@ -52,7 +52,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     (kconfigs / "big.config").write_text("CONFIG_BIG_FS=y\n")
     (kconfigs / "gone.config").write_text("CONFIG_GONE_FS=y\n")
     (world.root / "images/guest/toolset.sh").write_text(
-        'mkdir "$OUT/sbin"\necho $TOOLSET > "$OUT/sbin/mkfs"\n'
+        'mkdir "$OUT/sbin"\ncase $TOOLSET in\n    big) echo $TOOLSET > "$OUT/sbin/mkfs" ;;\nesac\n'
     )
     (case / "case.toml").write_text(toy.CASE_TOML.replace("[[case.expect]]\n", CASE, 1))
     (case / "run.sh").write_text("#!/bin/sh\n# toy: observe-env TOY_DISK\n# toy: observe-module\n")

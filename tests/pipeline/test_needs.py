@@ -34,7 +34,7 @@ def test_a_missing_interpreter_ends_the_run_before_a_kernel_is_built(world: Worl
     ran = world.test("--cell", CELL, "--case", script(world, "a.sh", "#!/bin/bash\n"))
     assert ran.code == 3, ran.text
     assert "no verdict: the guest has no /bin/bash" in ran.text
-    assert "images/guest/recipe.sh" in ran.text
+    assert "# tools: bash" in ran.text
     assert not [target for target in world.made() if "bzImage" in target or "vmlinux" in target]
 
 
@@ -45,7 +45,7 @@ def test_a_missing_program_costs_its_own_case_alone_and_is_said_first(world: Wor
     assert "no verdict on needy: the guest has no setfattr, getfattr" in ran.text
     assert result(world, "needy")["verdict"] == "error"
     assert result(world, "needy")["message"].startswith(
-        "no verdict: the guest has no setfattr, getfattr; add"
+        "no verdict: the guest has no setfattr, getfattr; add tools"
     )
     assert result(world, "b")["verdict"] == "pass"
 

@@ -58,6 +58,7 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/run": "tests/pipeline/test_pipeline.py",
     "pipeline/series_kconfig": "tests/pipeline/test_series_kconfig.py",
     "pipeline/sampling": "tests/pipeline/test_sample.py",
+    "pipeline/tools": "tests/pipeline/test_tools.py",
     "pipeline/shell": "tests/integration/test_machine.py",  # its machine; no test plays a terminal
     "publish/http_client": "tests/integration/test_publish.py",
     "publish/payload": "tests/unit/publish/test_outbox.py",
@@ -66,6 +67,7 @@ ELSEWHERE: Mapping[str, str] = {
     "report/html/view": "tests/unit/report/html/test_init.py",
     "series/from_list": "tests/integration/test_series_from_list.py",
     "series/model": "tests/unit/series/test_load.py",
+    "source/apt_root": "tests/unit/source/test_packages.py",
     "source/build_products": "tests/unit/source/test_directory.py",
     "source/connectivity": "tests/unit/source/test_init.py",
     "source/download": "tests/integration/test_source.py",

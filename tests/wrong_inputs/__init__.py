@@ -160,6 +160,26 @@ ROWS = (
         edit(CASE, "timeout_s = 5", 'timeout_s = "5"'),
     ),
     Row(
+        "file", f"test {RUN}", ("case.toml:6", "remount.tool", "did you mean tools"),
+        edit(CASE, "goal =", 'tool = ["bash"]\ngoal ='),
+    ),
+    Row(
+        "file", f"test {RUN}", ("case.toml:6", "remount.tools[1]", "small letters, 'GNU bash' is not"),
+        edit(CASE, "goal =", 'tools = ["GNU bash"]\ngoal ='),
+    ),
+    Row(
+        "file", f"test {RUN}", ("case.toml:6", "remount.needs[1]", "neither a symbol nor a program"),
+        edit(CASE, "goal =", 'needs = ["CONFIG_user_ns"]\ngoal ='),
+    ),
+    Row(
+        "file", f"test {RUN}", ("case.toml:6", "the case's file data.bin does not exist"),
+        edit(CASE, "goal =", 'files = ["data.bin"]\ngoal ='),
+    ),
+    Row(
+        "file", f"test {RUN}", ("case.toml:6", "not the name of a file of the case: '../../lib.sh'"),
+        edit(CASE, "goal =", 'files = ["../../lib.sh"]\ngoal ='),
+    ),
+    Row(
         "file", f"plan {RUN}", ("series.toml:2", "modul: there is no such field; did you mean module"),
         edit(SERIES, "module", "modul"),
     ),

@@ -31,6 +31,7 @@
 
 #define WORK_DIR "/work"                /* where a case starts, on a tmpfs of its own */
 #define LIB_PATH "/kmodpipe/lib.sh"
+#define CASES_DIR "/kmodpipe/cases"     /* a folder for each case, with its script and its files */
 #define PLAN_PATH "/kmodpipe/plan"
 #define CHANNEL_PATH "/dev/ttyS1"
 #define CONSOLE_PATH "/dev/ttyS0"

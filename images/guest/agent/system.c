@@ -260,6 +260,10 @@ void seed_randomness(void)
 
 void set_environment(const char *case_id, const char *module_path, const char *terminal)
 {
+	char files[PATH_MAX];
+
+	snprintf(files, sizeof(files), "%s/%s", CASES_DIR, case_id);
+
 	const char *const own[][2] = {
 		{ "HOME", "/root" },
 		{ "PATH", SEARCH_PATH },
@@ -268,6 +272,7 @@ void set_environment(const char *case_id, const char *module_path, const char *t
 		{ "SHELL", "/bin/sh" },
 		{ "KMODPIPE_LIB", LIB_PATH },
 		{ "KMODPIPE_CASE", case_id },
+		{ "KMODPIPE_FILES", files },
 		{ "KMODPIPE_MODULE", module_path ? module_path : "" },
 	};
 

@@ -12,6 +12,7 @@ from kmodpipe.judge import cases
 from kmodpipe.judge.cases import Case, Expectation
 from kmodpipe.judge.precedence import Default
 from kmodpipe.util.errors import UserError
+from kmodpipe.vm.guest_root import GuestRoot
 from tests.support.sample_case import CASE, CONTROL, LAYERED, NOUUID, POSTED, SETTING
 
 CASE_TOML = """
@@ -74,7 +75,12 @@ def test_load_reads_every_field(tmp_path: Path) -> None:
             "timeout = 30",
             "case.remount.timeout: there is no such field; did you mean timeout_s",
         ),
-        ('needs = ["EXT4_FS"]', 'needs = ["CONFIG_EXT4_FS"]', "case.remount.needs[1]"),
+        ('needs = ["EXT4_FS"]', 'needs = ["CONFIG_Ext4"]', "case.remount.needs[1]: neither a symbol nor"),
+        ('needs = ["EXT4_FS"]', 'needs = ["a b"]', "case.remount.needs[1]"),
+        ('needs = ["EXT4_FS"]', 'tools = ["Bash"]', "case.remount.tools[1]: a set of tools or a package"),
+        ('needs = ["EXT4_FS"]', 'tools = ["--all"]', "case.remount.tools[1]"),
+        ('needs = ["EXT4_FS"]', 'files = "data"', "case.remount.files: takes a list of names, not text"),
+        ('needs = ["EXT4_FS"]', 'files = ["gone"]', "the case's file gone does not exist"),
         ('script = "run.sh"', 'script = "../run.sh"', "case.remount.script"),
         ('script = "run.sh"', 'script = "gone.sh"', "no script 'gone.sh'"),
         ('outcome = "ESTALE"', "", "case.remount.expect[3].outcome: is missing"),
@@ -91,6 +97,52 @@ def test_bad_file_names_file_and_field(tmp_path: Path, old: str, new: str, told:
         cases.load(write_case(tmp_path, CASE_TOML.replace(old, new, 1)))
     assert told in str(e.value)
     assert "case.toml" in e.value.where
+
+
+def test_needs_are_symbols_and_programs(tmp_path: Path) -> None:
+    needs = 'needs = ["EXT4_FS", "bash", "CONFIG_USER_NS", "/bin/sh"]'
+    (case,) = cases.load(write_case(tmp_path, CASE_TOML.replace('needs = ["EXT4_FS"]', needs)))
+    assert (case.needs, case.programs) == (("EXT4_FS", "USER_NS"), ("bash", "/bin/sh"))
+    assert case.unmet({"EXT4_FS": "y"}) == ("USER_NS",)
+    guest = GuestRoot({"/bin/sh": ""})
+    assert case.beyond_the_shell and case.lacking(replace(NOUUID, guest=guest)) == ("bash",)
+    assert case.lacking(replace(NOUUID, guest=GuestRoot({"/bin/sh": "", "/sbin/bash": ""}))) == ()
+    assert not replace(case, programs=()).beyond_the_shell
+
+
+def test_tools_are_of_the_case_and_of_its_script(tmp_path: Path) -> None:
+    folder = write_case(tmp_path, CASE_TOML.replace("args =", 'tools = ["bash", "libstdc++6"]\nargs =', 1))
+    script = folder / "remount/run.sh"
+    script.write_text("#!/bin/bash\n# tools: attr bash\n")
+    (case,) = cases.load(folder)
+    assert case.tools == ("bash", "libstdc++6", "attr")
+    assert cases.from_script(script).tools == ("attr", "bash")
+    assert case.digest() != replace(case, tools=()).digest()
+
+
+def test_files_are_part_of_what_a_case_does(tmp_path: Path) -> None:
+    folder = write_case(tmp_path, CASE_TOML)
+    (before,) = cases.load(folder)
+    (folder / "remount/data").write_text("one")
+    text = CASE_TOML.replace("args =", 'files = ["data", "run.sh"]\nargs =', 1)
+    (folder / "remount/case.toml").write_text(text)
+    (case,) = cases.load(folder)
+    assert [file.name for file in case.files] == ["data"], "the script is there anyway"
+    digests = [before.digest(), case.digest()]
+    (folder / "remount/data").write_text("two")
+    digests.append(case.digest())
+    assert len(set(digests)) == 3
+
+
+def test_a_file_that_cannot_be_brought_is_named_with_its_line(tmp_path: Path) -> None:
+    text = CASE_TOML.replace("args =", 'files = ["data", "out"]\nargs =', 1)
+    folder = write_case(tmp_path, text)
+    (folder / "remount/data").write_text("")
+    (folder / "remount/out").symlink_to("/etc/passwd")
+    with pytest.raises(UserError, match="out is a link out of the case's folder") as e:
+        cases.load(folder)
+    line = 1 + text.splitlines().index('files = ["data", "out"]')
+    assert e.value.where == f"{folder}/remount/case.toml:{line}"
 
 
 def test_watch_names_groups_of_messages(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.judge.script import Needs, guest_has_no, needs_of
+from kmodpipe.judge.script import Needs, add_programs, guest_has_no, needs_of
 from kmodpipe.util.errors import UserError
 from kmodpipe.vm.guest_root import GuestRoot
 
@@ -110,7 +110,26 @@ def test_what_is_missing_is_named_once_and_what_is_there_is_not() -> None:
         "/usr/bin/env", ("sh", "python3", "/bin/sh", "/sbin/x"), ("libc.so.6", "libm.so.6")
     ).missing_from(ROOT) == ("python3", "/sbin/x", "libm.so.6")
     assert Needs("/bin/bash", ("/bin/bash",)).missing_from(ROOT) == ("/bin/bash",)
-    assert guest_has_no(["bash", "a\nb"]).startswith("no verdict: the guest has no bash, a\\nb; add it to ")
+    assert guest_has_no(["bash", "a\nb"]).startswith(
+        "no verdict: the guest has no bash, a\\nb; add the Debian "
+    )
+
+
+def test_the_hint_names_the_package_where_it_is_known() -> None:
+    assert add_programs(["/bin/bash", "getfattr", "setfattr"]) == (
+        'add tools = ["bash", "attr"] to the case, or to its script: # tools: bash attr'
+    )
+    assert 'the Debian package that has it: tools = ["PACKAGE"]' in add_programs(["bash", "frobnicate"])
+
+
+def test_tools_stand_in_comments_beside_needs(tmp_path: Path) -> None:
+    head = b"#!/bin/bash\n# Tools: bash, libstdc++6\n# needs: setfattr CONFIG_X\n#\n# tools: attr bash\n"
+    found = needs_of(script(tmp_path, head + b"ls\n# tools: no\n"))
+    assert found.tools == ("bash", "libstdc++6", "attr")
+    assert (found.programs, found.symbols) == (("setfattr",), ("X",))
+    with pytest.raises(UserError, match="named in small letters, 'Bash' is not") as e:
+        needs_of(script(tmp_path, b"#!/bin/sh\n# tools: Bash\n"))
+    assert e.value.where.endswith("case.sh:2")
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,13 @@ EDITS = {
     "forbidden message": Edit(f"{CASE}/case.toml", "reason", 'no_kmsg = "toy"\nreason'),
     "goal": Edit(f"{CASE}/case.toml", 'goal = "mounted"', 'goal = "ESTALE"'),
     "need": Edit(f"{CASE}/case.toml", "goal", 'needs = ["TOY_FS"]\ngoal'),
+    "needed program": Edit(f"{CASE}/case.toml", "goal", 'needs = ["bash"]\ngoal'),
+    "tools": Edit(f"{CASE}/case.toml", "goal", 'tools = ["bash"]\ngoal'),
+    "tools of a flavour": Edit(MATRIX, "cpus = 2", 'cpus = 2\ntools = ["bash"]'),
+    "a file that it brings": Edit(f"{CASE}/data/file", does=append),
+    "a file more that it brings": Edit(f"{CASE}/data/more", does=lambda path: path.write_text("more")),
+    "who may run what it brings": Edit(f"{CASE}/prog", does=executable),
+    "no file that it brings": Edit(f"{CASE}/case.toml", 'files = ["data", "prog"]', 'files = ["data"]'),
     "time limit": Edit(f"{CASE}/case.toml", "timeout_s = 5", "timeout_s = 6"),
     "argument": Edit(f"{CASE}/case.toml", "goal", 'args = ["a"]\ngoal'),
     "alone": Edit(f"{CASE}/case.toml", "goal", "alone = true\ngoal"),
@@ -195,6 +202,12 @@ def project(root: Path) -> World:
     text = (world.root / "pyproject.toml").read_text()
     declared = text.replace("[tool.kmodpipe]\n", '[tool.kmodpipe]\nbenign = "kconfigs/benign.toml"\n')
     (world.root / "pyproject.toml").write_text(declared)
+    case = world.root / CASE
+    (case / "data").mkdir()
+    (case / "data/file").write_text("data")
+    (case / "prog").write_text("#!/bin/sh\n")
+    declared = (case / "case.toml").read_text().replace("goal", 'files = ["data", "prog"]\ngoal', 1)
+    (case / "case.toml").write_text(declared)
     (world.root / "elsewhere").write_text("# a recipe\n")
     (world.root / "images/guest/linked.sh").symlink_to(world.root / "elsewhere")
     return world

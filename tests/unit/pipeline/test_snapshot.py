@@ -22,6 +22,30 @@ def test_a_script_that_is_gone_is_a_usage_error(tmp_path: Path) -> None:
         snapshot.take([case], lib, tmp_path / "shared")
 
 
+def test_what_a_case_brings_is_copied_with_its_links_and_who_may_run_it(tmp_path: Path) -> None:
+    home = tmp_path / "cases/a"
+    (home / "data/below").mkdir(parents=True)
+    (home / "data/below/prog").write_text("program")
+    (home / "data/below/prog").chmod(0o500)
+    (home / "data/link").symlink_to("below/prog")
+    (home / "data/below").chmod(0o500)
+    (home / "run.sh").write_text("#!/bin/sh\n")
+    (home / "case.toml").write_text(
+        '[[case]]\nid = "a"\nsummary = "a case"\nscript = "run.sh"\ngoal = "x"\nfiles = ["data"]\n'
+    )
+    (tmp_path / "lib.sh").write_text("")
+    (case,) = cases.load(tmp_path / "cases")
+    taken = snapshot.take([case], tmp_path / "lib.sh", tmp_path / "shared")
+    (copied,) = taken.cases
+    assert [file.path for file in copied.files] == [tmp_path / "shared/cases/a/data"]
+    there = copied.files[0].path
+    assert (there / "link").readlink() == Path("below/prog")
+    assert (there / "below/prog").stat().st_mode & 0o777 == 0o755
+    assert taken.digest(copied) == case.digest()
+    (there / "below/more").write_text("a folder of ours can be written to, and removed")
+    (home / "data/below").chmod(0o700)
+
+
 def recipes(folder: Path) -> Path:
     for name in ("builder/base.sh", "builder/cc", "guest/recipe.sh", "guest/lib.sh", "guest/cases/a/run.sh"):
         path = folder / name

@@ -135,7 +135,7 @@ def test_cell_holds_module_cases_and_library(tmp_path: Path) -> None:
     module, extra = tmp_path / "overlay.ko", tmp_path / "data.txt"
     module.write_bytes(b"module")
     extra.write_bytes(b"data")
-    case = PlannedCase(3, "hard-links", 30, make_script(tmp_path), ("index=on",), (extra,))
+    case = PlannedCase(3, "hard-links", 30, make_script(tmp_path), ("index=on",), {"data.txt": extra})
     members = cell(tmp_path, modules=[module], cases=[case])
     assert members["kmodpipe/overlay.ko"].data == b"module"
     assert members["kmodpipe/lib.sh"].data == b"# functions\n"
@@ -143,6 +143,34 @@ def test_cell_holds_module_cases_and_library(tmp_path: Path) -> None:
     assert members["kmodpipe/cases/hard-links/run.sh"].mode == stat.S_IFREG | 0o755
     assert members["kmodpipe/cases/hard-links/data.txt"].mode == stat.S_IFREG | 0o644
     assert [name for name, m in members.items() if NONCE.encode() in m.data] == ["kmodpipe/plan"]
+
+
+def test_what_a_case_brings_stands_beside_its_script(tmp_path: Path) -> None:
+    brought = tmp_path / "brought"
+    (brought / "below/empty").mkdir(parents=True)
+    (brought / "below/prog").write_bytes(b"program")
+    (brought / "below/prog").chmod(0o700)
+    (brought / "link").symlink_to("below/prog")
+    case = PlannedCase(0, "a", 1, make_script(tmp_path), (), {"some/folder": brought})
+    members = cell(tmp_path, cases=[case])
+    home = "kmodpipe/cases/a/some/folder"
+    assert members[f"{home}/below/prog"].mode == stat.S_IFREG | 0o755
+    assert stat.S_ISDIR(members[f"{home}/below/empty"].mode)
+    assert stat.S_ISLNK(members[f"{home}/link"].mode) and members[f"{home}/link"].data == b"below/prog"
+    with pytest.raises(UserError, match="not there"):
+        cell(tmp_path, cases=[PlannedCase(0, "a", 1, make_script(tmp_path), (), {"x": tmp_path / "gone"})])
+
+
+def test_large_archives_get_memory_for_themselves(tmp_path: Path) -> None:
+    small, large, huge = (tmp_path / name for name in ("small", "large", "huge"))
+    for path, size in ((small, 8), (large, 40), (huge, 1100)):
+        path.touch()
+        os.truncate(path, size << 20)
+    assert initramfs.memory_mib(256, []) == initramfs.memory_mib(256, [small, small]) == 256
+    assert initramfs.memory_mib(256, [small, large]) == 256 + 2 * 32
+    with pytest.raises(UserError, match=r"has 1108 MiB, and the limit is 1024 MiB") as e:
+        initramfs.memory_mib(256, [small, huge])
+    assert e.value.where == "huge: 1100 MiB"
 
 
 def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:

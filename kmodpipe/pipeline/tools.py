@@ -1,0 +1,84 @@
+"""Find the programs that guests get beyond their root file system: sets of tools, and Debian packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe.build.stages import Stage, Stages, guest_suite
+from kmodpipe.cache.store import Artifact, Store
+from kmodpipe.judge.cases import Case
+from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.source import packages
+from kmodpipe.source.packages import Package
+from kmodpipe.util import toml
+from kmodpipe.util.screen import Screen
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the guests of a run get."""
+
+    # By the name of the set or the package.
+    stages: Mapping[str, Stage]
+    # Of the packages, by name.
+    versions: Mapping[str, str]
+
+
+def names(spec: RunSpec) -> tuple[str, ...]:
+    """Return the names of all tools that a guest of the run gets."""
+    return tuple(dict.fromkeys(name for flavour in spec.flavours for name in spec.tools(flavour)))
+
+
+def packages_of(spec: RunSpec, stages: Stages) -> tuple[str, ...]:
+    """Return the names of those that are Debian packages."""
+    return tuple(name for name in names(spec) if not stages.is_toolset(name))
+
+
+def locate(name: str, stages: Stages, guest: Artifact, cache: Path) -> Stage | None:
+    """Return the stage of a tool, or None for a package that was never fetched. Does not use the network."""
+    if stages.is_toolset(name):
+        return stages.toolset(name, guest)
+    package = packages.recall(name, guest_suite(guest), cache)
+    return stages.package(package, guest, cache) if package else None
+
+
+def find(spec: RunSpec, stages: Stages, guest: Artifact, store: Store, screen: Screen) -> Tools:
+    """Return the stages of all tools of a run; fetch the packages that are not in the cache.
+
+    Raise UserError, with file and line, for a name that is neither a set nor a package.
+    """
+    found = {name: stages.toolset(name, guest) for name in names(spec) if stages.is_toolset(name)}
+    wanted = packages_of(spec, stages)
+    if not wanted:
+        return Tools(found, {})
+
+    def have(package: Package) -> bool:
+        stage = stages.package(package, guest, store.cache)
+        return store.find(stage.kind, stage.inputs, stage.check) is not None
+
+    known = packages.resolve(wanted, guest_suite(guest), store.cache, screen, have=have, where=_places(spec))
+    found |= {one.name: stages.package(one, guest, store.cache) for one in known}
+    return Tools(found, {one.name: one.version for one in known})
+
+
+def _places(spec: RunSpec) -> Callable[[str], str]:
+    """Return a function that returns where a tool is named: the file, and the line if it is known."""
+
+    def where(name: str) -> str:
+        for case in spec.cases:
+            if name in case.tools:
+                return str(case.path) if name in case.script.tools else _place(case)
+        own = next((flavour.name for flavour in spec.flavours if name in flavour.tools), "")
+        return toml.place(spec.matrix.path, ("flavours", own, "tools"))
+
+    return where
+
+
+def _place(case: Case) -> str:
+    """Return ``FILE:LINE`` of a case's tools in its case.toml."""
+    file = case.path.parent / "case.toml"
+    found = toml.read(file, "case.toml").get("case", [])
+    number = next((at for at, table in enumerate(found) if table.get("id") == case.id), 0)
+    return toml.place(file, ("case", number, "tools"))
