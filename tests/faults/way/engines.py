@@ -117,8 +117,11 @@ class Private:
         def at_work() -> bool:
             for container in self.containers():
                 with suppress(Exception):
+                    # Not the one that tries whether the engine has this machine's files.
+                    tries = "try.sh" in str(container.attrs.get("Args"))
                     # Its own init and shell, and what they have begun.
-                    if container.status == "running" and len(container.top()["Processes"]) > 2:
+                    running = container.status == "running" and not tries
+                    if running and len(container.top()["Processes"]) > 2:
                         found.append(container)
             return bool(found)
 
