@@ -30,21 +30,32 @@ one() {
     rm -f "$OUT/$1.old" "$OBJ/$1.ask"
 }
 
-# The first alone: it builds conf. Then JOBS at once: conf spends its time asking the compiler what it can do.
-first= pids= running=0
+# The first alone: it builds conf. Then JOBS at once: conf spends its time asking the compiler what it can do. All
+# have one object folder, where later kernels (7.x) make a Makefile under a temporary name each time: one that
+# fails beside others is tried again alone.
+first= running= number=0 again=
+
+collect() {
+    for one_of in $running; do
+        wait "${one_of%%:*}" || again="$again ${one_of#*:}"
+    done
+    running= number=0
+}
+
 for ask in "$ASK"/*.config; do
+    name=$(basename "$ask")
     if [ -z "$first" ]; then
-        first=$ask
-        one "$(basename "$ask")"
+        first=$name
+        one "$name"
         continue
     fi
-    one "$(basename "$ask")" &
-    pids="$pids $!"
-    running=$((running + 1))
-    if [ "$running" -ge "$JOBS" ]; then
-        for pid in $pids; do wait "$pid"; done
-        pids= running=0
-    fi
+    one "$name" &
+    running="$running $!:$name"
+    number=$((number + 1))
+    [ "$number" -lt "$JOBS" ] || collect
 done
-for pid in $pids; do wait "$pid"; done
+collect
+for name in $again; do
+    one "$name"
+done
 rm -f "$OBJ/base.config"

@@ -208,3 +208,26 @@ def test_a_kit_keeps_what_modpost_reads_of_vmlinux(tmp_path: Path) -> None:
         recipe(root, "base.sh", f'{MAKE_BASE}gcc -g -c -x c /dev/null -o "$OBJ/vmlinux.o"\n')
         keeps[name] = (root / "obj/vmlinux.o").exists()
     assert keeps == {"old": False, "new": True}
+
+
+# Plays make, which has the configuration's path among its arguments.
+_ONE = "for word; do case $word in KCONFIG_CONFIG=*) config=${word#*=} ;; esac; done\n"
+_MADE = 'cp "$KCONFIG_ALLCONFIG" "$config"\n'
+
+
+def test_a_configuration_that_fails_beside_others_is_made_again_alone(tmp_path: Path) -> None:
+    for name in "abc":
+        put(tmp_path / f"ask/{name}.config", f"CONFIG_{name}=y\n")
+    once = 'case $config in */b.config) [ -e "$OBJ/met" ] || { : > "$OBJ/met"; exit 2; } ;; esac\n'
+    out = recipe(tmp_path, "configure.sh", _ONE + once + _MADE, BASE="tinyconfig")
+    assert {p.name: p.read_text() for p in out.iterdir()} == {
+        f"{name}.config": f"CONFIG_{name}=y\n" for name in "abc"
+    }
+
+
+def test_a_configuration_that_fails_alone_fails(tmp_path: Path) -> None:
+    for name in "ab":
+        put(tmp_path / f"ask/{name}.config")
+    always = _ONE + "case $config in */b.config) exit 2 ;; esac\n" + _MADE
+    with pytest.raises(subprocess.CalledProcessError):
+        recipe(tmp_path, "configure.sh", always, BASE="tinyconfig")
