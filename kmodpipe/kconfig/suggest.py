@@ -1,0 +1,205 @@
+"""Choose a configuration for a module that has none: fragments, symbols, axes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kmodpipe.kconfig.fragment import SymbolRequest
+from kmodpipe.kconfig.parser import Definition, Index
+from kmodpipe.kconfig.solve import Need, Unreachable, solve
+from kmodpipe.kconfig.values import Values
+from kmodpipe.util.errors import UserError
+
+MOST_AXES = 4
+
+READY = (
+    "storage.config", "device-mapper.config", "net.config", "pci.config", "virtio.config", "crypto.config",
+    "usb-gadget.config", "usb.config", "bpf.config", "namespaces.config",
+)  # fmt: skip
+"""The shipped fragments that modules live on; the others belong to flavours."""
+# Folders whose modules want the whole fragment, if they need anything of it.
+_HOMES = {
+    "storage.config": ("fs/",),
+    "device-mapper.config": ("drivers/md/",),
+    "net.config": ("drivers/net/", "net/"),
+    "crypto.config": ("crypto/", "arch/x86/crypto/", "drivers/crypto/"),
+}
+# Of the symbols of a fragment, the part that has to be needed.
+_PART = 1 / 3
+
+
+@dataclass(frozen=True)
+class AxisIdea:
+    """A symbol of the module that its cells can differ by."""
+
+    # As the matrix calls it: WRITEBACK.
+    name: str
+    symbol: str
+    # The prompt.
+    title: str
+    # Why it is not an axis from the beginning; empty if it is.
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A configuration under which modules of a folder can be built."""
+
+    # The symbols of the modules under test.
+    modules: tuple[str, ...]
+    # Ready fragments, in their order.
+    fragments: tuple[str, ...]
+    # What is requested beyond them.
+    needs: tuple[Need, ...]
+    axes: tuple[AxisIdea, ...]
+    # Further symbols that could be axes.
+    more: tuple[AxisIdea, ...]
+    # Symbols of the folder that cannot be had, with the reason.
+    dropped: Mapping[str, str]
+
+
+def suggest(
+    index: Index,
+    folder: str,
+    symbols: Sequence[str],
+    siblings: Collection[str],
+    base: Mapping[str, str],
+    ready: Mapping[str, Sequence[SymbolRequest]],
+) -> Suggestion:
+    """Return a configuration under which ``symbols`` are modules.
+
+    ``siblings`` are other symbols of the folder, which are modules if they are needed; ``base`` is what
+    every kernel has, and ``ready`` are the fragments to choose from. A symbol that cannot be m is left out;
+    raise UserError, with the chain of dependencies, if none can.
+    """
+    offered = {e.symbol for requests in ready.values() for e in requests if e.value == "y"}
+    kept: list[str] = []
+    dropped: dict[str, str] = {}
+    failure: tuple[str, Unreachable] | None = None
+    found: Mapping[str, Need] = {}
+    for symbol in symbols:
+        try:
+            found, _ = solve(index, [*kept, symbol], base, modules=siblings, preferred=offered)
+            kept.append(symbol)
+        except Unreachable as e:
+            dropped[symbol] = e.reason
+            failure = failure or (symbol, e)
+    if failure and not kept:
+        raise _refusal(failure[0], failure[1], index)
+    modules = tuple(kept)
+    chosen = _fragments(found, folder, index, ready, modules)
+    known = dict(base) | {e.symbol: e.value for name in chosen for e in ready[name]}
+    needs, values = solve(index, modules, known, modules=siblings, preferred=offered)
+    ideas = _ideas(index, folder, modules, values)
+    axes = [idea for idea in ideas if not idea.reason]
+    more = [idea for idea in ideas if idea.reason] + axes[MOST_AXES:]
+    return Suggestion(modules, chosen, tuple(needs.values()), tuple(axes[:MOST_AXES]), tuple(more), dropped)
+
+
+def _refusal(symbol: str, error: Unreachable, index: Index) -> UserError:
+    reason = error.reason
+    if error.missing and not index.definitions.get(error.missing):
+        reason = f"{error.missing} is no symbol of x86-64"
+    places = [f"{d.file}:{d.line}" for d in index.definitions.get(symbol, ())]
+    return UserError(
+        f"{symbol} cannot be a module: {reason}",
+        where=", ".join(places),
+        detail="\n".join(map(str, error.chain)),
+        hint="it needs another machine, or another kernel (--tree); --symbol takes another one of the folder",
+    )
+
+
+def _fragments(
+    found: Mapping[str, Need],
+    folder: str,
+    index: Index,
+    ready: Mapping[str, Sequence[SymbolRequest]],
+    modules: Collection[str],
+) -> tuple[str, ...]:
+    """Return the ready fragments that have much of what was found, or are for modules of the folder."""
+    left = {need.symbol for need in found.values() if need.value == "y"}
+    chosen: list[str] = []
+    while True:
+        fitting: dict[str, int] = {}
+        for name, requests in ready.items():
+            own = {e.symbol for e in requests if e.value == "y" and (not e.if_known or _has(index, e))}
+            covered = len(own & left)
+            home = f"{folder}/".startswith(_HOMES.get(name, ("-",)))
+            usable = not own & set(modules) and all(_has(index, e) or e.if_known for e in requests)
+            if name not in chosen and usable and covered and (home or covered >= _PART * len(own)):
+                fitting[name] = covered
+        if not fitting:
+            return tuple(name for name in ready if name in chosen)
+        best = max(fitting, key=lambda name: fitting[name])
+        chosen.append(best)
+        left -= {e.symbol for e in ready[best]}
+
+
+def _has(index: Index, entry: SymbolRequest) -> bool:
+    return bool(index.definitions.get(entry.symbol))
+
+
+# -- axes -------------------------------------------------------------------------------------------------
+def _ideas(index: Index, folder: str, modules: Sequence[str], values: Values) -> list[AxisIdea]:
+    """Return the bool symbols that belong to the modules, in the order of their entries."""
+    files = {d.file for symbol in modules for d in index.definitions[symbol]}
+    own = {
+        symbol: definitions[0]
+        for symbol, definitions in index.definitions.items()
+        if len(definitions) == 1
+        and (definitions[0].file in files or definitions[0].file.startswith(f"{folder}/"))
+        and _can_be_axis(definitions[0], values)
+    }
+    family = set(modules)
+    grown = True
+    while grown:
+        more = {s for s, d in own.items() if s not in family and _mentions(d, family)}
+        family |= more
+        grown = bool(more)
+    bools = sorted(family - set(modules), key=lambda s: (own[s].file, own[s].line))
+    # An axis may depend on another one.
+    on = values.copy()
+    for symbol in bools:
+        on.request(symbol, "y")
+    named: dict[str, AxisIdea] = {}
+    for symbol in bools:
+        name = _axis_name(symbol, modules)
+        name = symbol if name in named else name
+        named[name] = AxisIdea(name, symbol, own[symbol].title, _reason(own[symbol], values, on))
+    return list(named.values())
+
+
+def _can_be_axis(one: Definition, values: Values) -> bool:
+    return one.kind == "bool" and not one.in_choice and values.has_prompt(one)
+
+
+def _mentions(one: Definition, family: Collection[str]) -> bool:
+    return any(condition.symbols() & set(family) for condition in one.depends)
+
+
+def _reason(one: Definition, values: Values, on: Values) -> str:
+    """Return why a symbol is no axis from the beginning, or an empty text."""
+    lost = [str(c) for d in one.depends for c in d.conjuncts() if c.value(on) == 0]
+    if lost:
+        return f"needs {' and '.join(lost)}"
+    selected = [
+        target
+        for target, condition in one.selects
+        if (condition is None or condition.value(values) != 0) and values.level(target) in (0, 1)
+    ]
+    return (
+        f"selects {', '.join(selected)}, so that each value has a base of its own to build"
+        if selected
+        else ""
+    )
+
+
+def _axis_name(symbol: str, modules: Iterable[str]) -> str:
+    """Return the symbol without what it has in common with a module's, so that cells have short names."""
+    for module in sorted(modules, key=len, reverse=True):
+        for prefix in (module, module.rpartition("_")[0]):
+            rest = symbol.removeprefix(f"{prefix}_")
+            if prefix and rest != symbol and rest[:1].isalpha():
+                return rest.upper()
+    return symbol.upper()
