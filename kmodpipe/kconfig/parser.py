@@ -378,7 +378,8 @@ def index_tree(root: Path, srcarch: str = "x86") -> Index:
 def _indexed(reader: _Reader, wanted: frozenset[str] | None) -> Index:
     """Read a tree and return the index of the symbols in ``wanted``; None stands for all."""
     reader.read("Kconfig")
-    named = {entry.name for entry in reader.entries} - {""} if wanted is None else wanted
+    found = dict.fromkeys(entry.name for entry in reader.entries)
+    named = found.keys() if wanted is None else wanted
     definitions: dict[str, list[Definition]] = {name: [] for name in named}
     selections: dict[str, list[Selection]] = {name: [] for name in named}
     for entry in reader.entries:

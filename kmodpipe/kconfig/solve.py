@@ -16,7 +16,7 @@ from kmodpipe.kconfig.parser import Definition, Expr, Index, Selection
 from kmodpipe.kconfig.values import Values
 
 # Steps of one search. The kernel's modules take some hundred.
-_BUDGET = 50_000
+_BUDGET = 3000
 _SELECTORS = 8
 _ROUNDS = 6
 # Symbols that change much more than what they are requested for.
@@ -52,13 +52,21 @@ class Step:
 class Unreachable(Exception):
     """No requests were found under which a symbol has the value that is needed."""
 
-    def __init__(self, reason: str, chain: tuple[Step, ...], missing: str = "") -> None:
+    def __init__(
+        self,
+        reason: str,
+        chain: tuple[Step, ...],
+        missing: str = "",
+        against: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         # From the symbol that was wanted down to the one that cannot be had.
         self.chain = chain
         # The symbol that is not defined, if that is why.
         self.missing = missing
+        # What the search itself requested, and has to be off.
+        self.against = against
 
 
 @dataclass
@@ -98,7 +106,10 @@ class _Search:
         value = value if "tristate" in kinds else "y"
         ways = [partial(self._by_prompt, symbol, d, value, chain) for d in definitions if d.prompt]
         ways += [partial(self._by_default, symbol, d, level, chain) for d in definitions if d.defaults]
-        ways += [partial(self._by_select, symbol, s, level, value, chain) for s in self._selectors(symbol)]
+        selectors = self._selectors(symbol)
+        if selectors:
+            selects = [partial(self._by_select, symbol, s, level, value, chain) for s in selectors]
+            ways.append(partial(self._cheapest, selects))
         if not ways:
             raise Unreachable(f"{symbol} has no prompt, and nothing that can be set selects it", chain)
         self._first(ways)
@@ -167,7 +178,8 @@ class _Search:
 
         def order(one: Selection) -> tuple[int, bool, int, str]:
             near = one.where.rpartition("/")[0] in ours
-            return (self._cost(one.selector), not near, len(one.selector), one.selector)
+            there = 0 if self.values.level(one.selector) else self._cost(one.selector)
+            return (there, not near, len(one.selector), one.selector)
 
         return sorted(self.index.selections.get(symbol, ()), key=order)[:_SELECTORS]
 
@@ -198,39 +210,37 @@ class _Search:
             for part in expr.conjuncts():
                 self._need(part, level, chain, owner, one)
         elif expr.op == "||":
-            self._cheapest([a for a in expr.args if isinstance(a, Expr)], level, chain, owner, one)
+            parts = [a for a in expr.args if isinstance(a, Expr)]
+            self._cheapest([partial(self._need, part, level, chain, owner, one) for part in parts])
         elif expr.op == "sym" and str(expr.args[0]) not in _CONSTANTS:
             self.require(str(expr.args[0]), level, again)
         elif expr.op in ("=", "!="):
             self._compare(expr, again)
         else:
-            raise Unreachable(f"{expr} does not hold here", again)
+            raise self._failed(expr, again)
+
+    def _failed(self, expr: Expr, chain: tuple[Step, ...]) -> Unreachable:
+        against = frozenset(expr.symbols() & self.found.keys())
+        return Unreachable(f"{expr} does not hold here", chain, against=against)
 
     def _compare(self, expr: Expr, chain: tuple[Step, ...]) -> None:
         left, right = (str(a.args[0]) for a in expr.args if isinstance(a, Expr))
         name, constant = (right, left) if left in _CONSTANTS else (left, right)
         wanted = {("=", "y"): 2, ("=", "m"): 1, ("!=", "n"): 1}.get((expr.op, constant))
         if wanted is None:
-            raise Unreachable(f"{expr} does not hold here", chain)
+            raise self._failed(expr, chain)
         self.require(name, wanted, chain, "m" if (expr.op, constant) == ("=", "m") else "y")
         if expr.value(self.values) == 0:
-            raise Unreachable(f"{expr} does not hold here", chain)
+            raise self._failed(expr, chain)
 
-    def _cheapest(
-        self,
-        parts: list[Expr],
-        level: int,
-        chain: tuple[Step, ...],
-        owner: str,
-        one: Definition | None,
-    ) -> None:
-        """Take the alternative with the fewest requests. Raise Unreachable, for the reason of the first."""
+    def _cheapest(self, ways: Iterable[Callable[[], None]]) -> None:
+        """Take the way with the fewest requests. Raise Unreachable, for the reason of the first."""
         before, found = self.values.copy(), dict(self.found)
         best: tuple[int, Values, dict[str, Need]] | None = None
         first: Unreachable | None = None
-        for part in parts:
+        for way in ways:
             try:
-                self._need(part, level, chain, owner, one)
+                way()
                 cost = sum(self._cost(s) for s in self.found.keys() - found.keys())
                 if best is None or cost < best[0]:
                     best = (cost, self.values.copy(), self.found)
@@ -238,15 +248,14 @@ class _Search:
                 first = first or e
             self.values.restore(before)
             self.found = dict(found)
-        if best is None:
-            raise first or Unreachable("no alternative", chain)
-        self.values.restore(best[1])
-        self.found = best[2]
+        if best:
+            self.values.restore(best[1])
+            self.found = best[2]
+        elif first:
+            raise first
 
     def _cost(self, symbol: str) -> int:
-        if symbol in self.values.requested or self.values.level(symbol):
-            return 0
-        return _LAST_RESORT.get(symbol, 1 if symbol in self.preferred else 3)
+        return _LAST_RESORT.get(symbol, 1 if symbol in self.preferred else 5)
 
 
 def solve(
@@ -259,28 +268,28 @@ def solve(
 ) -> tuple[Mapping[str, Need], Values]:
     """Return what has to be requested, beyond ``known``, so that the symbols in ``wanted`` can be m.
 
-    ``modules`` are further symbols that are m if they are needed; ``known`` requests may be overridden,
-    except by what must be off. Raise Unreachable, with the chain, for a symbol that cannot be had.
+    ``modules`` are further symbols that are m if they are needed. What ``known`` requests to be off may be
+    switched on. Raise Unreachable, with the chain, for a symbol that cannot be had.
     """
     ground = Values(index)
     ground.settle({s: v for s, v in known.items() if index.definitions.get(s) and s not in wanted})
     off: dict[str, str] = {}
-    chain: tuple[Step, ...] = ()
     for _ in range(_ROUNDS):
         search = _Search(index, ground.copy(), frozenset((*wanted, *modules)), preferred, dict(off))
-        for symbol in wanted:
-            search.require(symbol, 1, ())
-        broken = _broken(search)
-        if not broken:
+        try:
+            for symbol in wanted:
+                search.require(symbol, 1, ())
+            _require_unbroken(search)
             _require_modules(wanted, search)
+        except Unreachable as e:
+            failure = e
+            more = e.against - off.keys() - set(wanted)
+            if not more:
+                raise
+            off.update(dict.fromkeys(more, str(e.chain[-1])))
+        else:
             return search.found, search.values
-        chain = (broken[0],)
-        more = _to_switch_off(broken[1], search) - off.keys()
-        if not more:
-            raise Unreachable(f"{broken[1]} does not hold with all that is needed", chain)
-        off.update(dict.fromkeys(more, str(broken[0])))
-        ground.requested = {s: v for s, v in ground.requested.items() if s not in more}
-    raise Unreachable("the dependencies contradict each other", chain)
+    raise failure
 
 
 def _require_modules(wanted: Collection[str], search: _Search) -> None:
@@ -293,17 +302,15 @@ def _require_modules(wanted: Collection[str], search: _Search) -> None:
             raise Unreachable(f"{symbol} is built into every kernel of ours", chain)
 
 
-def _broken(search: _Search) -> tuple[Step, Expr] | None:
-    """Return a dependency of a request that another request broke, or None."""
+def _require_unbroken(search: _Search) -> None:
+    """Raise Unreachable for a dependency of a request that another request broke."""
     for symbol in search.found:
         definitions = search.index.definitions[symbol]
-        for one in definitions:
-            lost = [c for d in one.depends for c in d.conjuncts() if c.value(search.values) == 0]
-            if lost and len(definitions) == 1:
-                return Step(symbol, f"depends on {lost[0]}", f"{one.file}:{one.line}"), lost[0]
-    return None
-
-
-def _to_switch_off(expr: Expr, search: _Search) -> set[str]:
-    """Return the symbols that were requested although a dependency wants them off."""
-    return {s for s in expr.symbols() if search.values.level(s) and s in search.values.requested}
+        if len(definitions) > 1:
+            continue
+        for part in (c for d in definitions for e in d.depends for c in e.conjuncts()):
+            if part.value(search.values) == 0:
+                place = f"{definitions[0].file}:{definitions[0].line}"
+                against = frozenset(part.symbols() & search.found.keys())
+                chain = (Step(symbol, f"depends on {part}", place),)
+                raise Unreachable(f"{part} does not hold with all that is needed", chain, against=against)

@@ -90,7 +90,12 @@ def suggest(
     modules = tuple(kept)
     chosen = _fragments(found, folder, index, ready, modules)
     known = dict(base) | {e.symbol: e.value for name in chosen for e in ready[name]}
-    needs, values = solve(index, modules, known, modules=siblings, preferred=offered)
+    try:
+        needs, values = solve(index, modules, known, modules=siblings, preferred=offered)
+    except Unreachable:
+        # The fragments have something that the module must not see.
+        chosen = ()
+        needs, values = solve(index, modules, base, modules=siblings, preferred=offered)
     ideas = _ideas(index, folder, modules, values)
     axes = [idea for idea in ideas if not idea.reason]
     more = [idea for idea in ideas if idea.reason] + axes[MOST_AXES:]
