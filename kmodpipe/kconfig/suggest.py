@@ -74,6 +74,8 @@ def suggest(
     raise UserError, with the chain of dependencies, if none can.
     """
     offered = {e.symbol for requests in ready.values() for e in requests if e.value == "y"}
+    # Those without a prompt come with those that have one and select them.
+    symbols = sorted(symbols, key=lambda s: not any(d.prompt for d in index.definitions[s]))
     kept: list[str] = []
     dropped: dict[str, str] = {}
     failure: tuple[str, Unreachable] | None = None
@@ -111,7 +113,7 @@ def _refusal(symbol: str, error: Unreachable, index: Index) -> UserError:
         f"{symbol} cannot be a module: {reason}",
         where=", ".join(places),
         detail="\n".join(map(str, error.chain)),
-        hint="it needs another machine, or another kernel (--tree); --symbol takes another one of the folder",
+        hint="it may be another kernel's (--tree), or another machine's; --symbol names another module",
     )
 
 
@@ -132,7 +134,8 @@ def _fragments(
             covered = len(own & left)
             home = f"{folder}/".startswith(_HOMES.get(name, ("-",)))
             usable = not own & set(modules) and all(_has(index, e) or e.if_known for e in requests)
-            if name not in chosen and usable and covered and (home or covered >= _PART * len(own)):
+            enough = covered >= _PART * len(own) and (covered > 1 or len(own) == 1)
+            if name not in chosen and usable and covered and (home or enough):
                 fitting[name] = covered
         if not fitting:
             return tuple(name for name in ready if name in chosen)

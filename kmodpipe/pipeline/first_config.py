@@ -6,8 +6,9 @@ The tree itself is asked: its Makefile, what makes which module, and its Kconfig
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from kmodpipe import kconfig
@@ -59,114 +60,104 @@ def find(trees: Sequence[Tree], folder: str, named: Sequence[str]) -> FirstConfi
     """
     tree = trees[0]
     require_folder(folder, [tree.path], tree.name)
-    made = kbuild.made_by(tree.path, folder)
-    objects = {s: tuple(w for w in words if w.endswith(".o")) for s, words in made.items()}
-    objects = {s: words for s, words in objects.items() if words}
-    index = index_tree(tree.path)
-    makefile = f"{kbuild.makefile_of(tree.path, folder).relative_to(tree.path).as_posix()} of {tree.name}"
-    able = [s for s in objects if _is_tristate(s, index)]
-    symbols: Sequence[str]
-    if named:
-        symbols = [_named(name, objects, able, index, tree.path, makefile) for name in named]
-    else:
-        symbols = _all_of(folder, able, objects, made, makefile)
+    asked = _Folder(folder, tree, index_tree(tree.path), kbuild.made_by(tree.path, folder))
+    symbols = [asked.named(name) for name in named] if named else asked.all()
     base = _base(tree.path) | {e.symbol: e.value for e in _fragment(GUEST)}
     ready = {name: _fragment(name) for name in READY}
     # Of a folder with few modules, those that are needed are modules as well: a change may be in them.
     # Of crypto or drivers/md it is the subsystem that is needed, which is built in.
-    siblings = able if len(able) <= MOST_MODULES else ()
-    found = suggest(index, folder, symbols, siblings, base, ready)
-    files = [word for symbol in found.modules for word in objects[symbol]]
-    names = tuple(dict.fromkeys(Path(word).stem.replace("-", "_") for word in files))
-    everything = not named or len(able) <= MOST_MODULES
-    aliases = _aliases(tree.path / folder, None if everything else [Path(word).stem for word in files])
-    requested = {need.symbol for need in found.needs} | set(found.modules)
+    few = len(asked.able) <= MOST_MODULES
+    found = suggest(asked.index, folder, symbols, asked.able if few else (), base, ready)
+    files = [Path(word).stem for symbol in found.modules for word in asked.objects[symbol]]
+    names = tuple(dict.fromkeys(stem.replace("-", "_") for stem in files))
+    aliases = _aliases(tree.path / folder, None if few else files)
+    requested = {need.symbol for need in found.needs}
     return FirstConfig(
         folder, tree.name, found, names, aliases["FS"], aliases["CRYPTO"], _lacking(trees[1:], requested)
     )
 
 
-def _is_tristate(symbol: str, index: Index) -> bool:
-    return any(d.kind == "tristate" for d in index.definitions.get(symbol, ()))
+@dataclass(frozen=True)
+class _Folder:
+    """What a tree says about a folder."""
 
+    folder: str
+    tree: Tree
+    index: Index
+    # What each symbol makes there: objects and folders.
+    made: Mapping[str, Sequence[str]]
 
-def _named(
-    name: str,
-    objects: Mapping[str, Sequence[str]],
-    able: Sequence[str],
-    index: Index,
-    root: Path,
-    makefile: str,
-) -> str:
-    """Return the symbol that was named. Raise UserError if it makes no module of the folder."""
-    symbol = name.removeprefix("CONFIG_").upper()
-    if symbol not in objects:
-        raise unknown_name("symbol", symbol, able, where=makefile, hint="one that makes a module there")
-    if symbol in able:
-        return symbol
-    if index.definitions.get(symbol):
-        raise UserError(
-            f"{symbol} cannot be m: it is no tristate, and what it makes is built in",
-            where=_place(symbol, index),
-            hint=_instead(able),
-        )
-    raise _absent([symbol], root, makefile)
+    @cached_property
+    def objects(self) -> Mapping[str, Sequence[str]]:
+        """The objects that each symbol makes; symbols that make none are left out."""
+        found = {symbol: [w for w in words if w.endswith(".o")] for symbol, words in self.made.items()}
+        return {symbol: words for symbol, words in found.items() if words}
 
+    @cached_property
+    def able(self) -> Sequence[str]:
+        """The symbols that make modules."""
+        return [
+            s for s in self.objects if any(d.kind == "tristate" for d in self.index.definitions.get(s, ()))
+        ]
 
-def _place(symbol: str, index: Index) -> str:
-    return ", ".join(f"{d.file}:{d.line}" for d in index.definitions[symbol])
+    @property
+    def makefile(self) -> str:
+        """The folder's Makefile, for messages."""
+        path = kbuild.makefile_of(self.tree.path, self.folder)
+        return f"{path.relative_to(self.tree.path).as_posix()} of {self.tree.name}"
 
+    def below(self, words: Iterable[str]) -> list[str]:
+        """Return the folders among what a symbol makes."""
+        return sorted({f"{self.folder}/{word.rstrip('/')}" for word in words if word.endswith("/")})
 
-def _absent(symbols: Sequence[str], root: Path, makefile: str) -> UserError:
-    """Return the error for symbols that the tree does not define for x86-64."""
-    elsewhere = kconfig.defined_symbols(root) & set(symbols)
-    what = "are for another architecture than x86-64" if elsewhere else "are not defined by the tree"
-    what = what.replace("are ", "is ", 1) if len(symbols) == 1 else what
-    return UserError(
-        f"{_some(symbols)} {what}",
-        where=makefile,
-        hint="guests are x86-64; name a module that can be built for it",
-    )
+    def named(self, name: str) -> str:
+        """Return the symbol of that name. Raise UserError if it makes no module of the folder."""
+        symbol = name.removeprefix("CONFIG_").upper()
+        if symbol in self.able:
+            return symbol
+        hint = "name a symbol that makes a module of the folder"
+        if symbol not in self.objects:
+            below = self.below(self.made.get(symbol, ()))
+            if below:
+                what = f"{symbol} makes no module of {self.folder}, but the folder {below[0]}"
+                raise UserError(what, where=self.makefile, hint=f"--module {below[0]}")
+            raise unknown_name("symbol", symbol, self.able, where=self.makefile, hint=hint)
+        if definitions := self.index.definitions.get(symbol):
+            raise UserError(
+                f"{symbol} cannot be m: it is no tristate, and what it makes is built in",
+                where=", ".join(f"{d.file}:{d.line}" for d in definitions),
+                hint=f"modules are made by {_some(self.able)}" if self.able else "name another folder",
+            )
+        elsewhere = symbol in kconfig.defined_symbols(self.tree.path)
+        what = "is for another architecture than x86-64" if elsewhere else "is not defined by the tree"
+        raise UserError(f"{symbol} {what}", where=self.makefile, hint=hint)
 
-
-def _instead(able: Sequence[str]) -> str:
-    if not able:
-        return "a module's symbol is a tristate; a folder with one is needed"
-    return f"modules of the folder are made by {_some(able)}: --symbol {able[0]}"
+    def all(self) -> Sequence[str]:
+        """Return the symbols of all modules. Raise UserError if there is none, or many."""
+        if len(self.able) > MOST_MODULES:
+            raise UserError(
+                f"{self.folder} has {len(self.able)} modules, and none is named",
+                where=self.makefile,
+                detail=f"symbols: {_some(sorted(self.able))}",
+                hint=f"name the module's symbol: --symbol {self.able[0]}; repeatable",
+            )
+        if self.able:
+            return self.able
+        below = self.below(word for words in self.made.values() for word in words)
+        if self.objects:
+            what = f"{self.folder} makes no module: {_some(sorted(self.objects))} cannot be m"
+        elif below:
+            what = f"{self.folder} has no module of its own, only folders"
+        else:
+            what = f"{self.folder} makes no module: what it has is built into the kernel"
+        hint = f"a folder below: --module {below[0]}" if below else "a module's symbol is a tristate"
+        detail = f"folders: {_some(below)}" if below else ""
+        raise UserError(what, where=self.makefile, detail=detail, hint=hint)
 
 
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
-
-
-def _all_of(
-    folder: str,
-    able: Sequence[str],
-    objects: Mapping[str, Sequence[str]],
-    made: Mapping[str, Sequence[str]],
-    makefile: str,
-) -> Sequence[str]:
-    """Return the symbols of all modules of a folder. Raise UserError if it has none, or many."""
-    if len(able) > MOST_MODULES:
-        raise UserError(
-            f"{folder} has {len(able)} modules, and none is named",
-            where=makefile,
-            detail=f"symbols: {_some(sorted(able))}",
-            hint=f"name the module's symbol: --symbol {able[0]}; repeatable",
-        )
-    if able:
-        return able
-    below = sorted({f"{folder}/{w.rstrip('/')}" for words in made.values() for w in words if w[-1] == "/"})
-    if objects:
-        what = f"{folder} makes no module: {_some(sorted(objects))} cannot be m"
-    elif below:
-        what = f"{folder} has no module of its own, only folders"
-    else:
-        what = f"{folder} makes no module: what it has is built into the kernel"
-    hint = f"a folder below: --module {below[0]}" if below else "a module's symbol is a tristate"
-    detail = f"folders: {_some(below)}" if below else ""
-    raise UserError(what, where=makefile, detail=detail, hint=hint)
 
 
 def _base(root: Path) -> dict[str, str]:

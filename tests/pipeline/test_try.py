@@ -159,6 +159,7 @@ def cycle(world: World) -> None:
         (only_bool, {}, ("fs/toy makes no module: TOY_FS cannot be m",)),
         (only_bool, {"symbol": ["toy_fs"]}, ("TOY_FS cannot be m: it is no tristate", "fs/toy/Kconfig:1")),
         (folders, {"module": "fs"}, ("only folders", "fs/ext, fs/toy", "--module fs/ext")),
+        (folders, {"module": "fs", "symbol": ["EXT"]}, ("but the folder fs/ext", "--module fs/ext")),
         (
             depending("SPARC"),
             {},

@@ -112,6 +112,14 @@ def test_a_fragment_that_rules_the_module_out_is_not_taken(tmp_path: Path) -> No
     assert {need.symbol for need in found.needs} == {"NET", "NETDEVICES", "TOY"}
 
 
+def test_a_core_without_a_prompt_comes_with_the_module_that_is_named(tmp_path: Path) -> None:
+    core = "config TOY_CORE\n\ttristate\nconfig TOY_X\n\ttristate 'x'\n\tselect TOY_CORE\n"
+    toy = core + TOY.replace("NETDEVICES\n", "NETDEVICES\n\tselect TOY_CORE\n", 1)
+    found = suggested(tmp_path, "TOY_CORE", "TOY", toy=toy)
+    assert set(found.modules) == {"TOY_CORE", "TOY"}
+    assert [need.symbol for need in found.needs] == ["TOY"]
+
+
 def test_axes_are_the_bool_symbols_that_only_the_module_has(tmp_path: Path) -> None:
     found = suggested(tmp_path, "TOY")
     assert [(axis.name, axis.symbol, axis.title) for axis in found.axes] == [
