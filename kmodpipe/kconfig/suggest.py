@@ -15,7 +15,7 @@ MOST_AXES = 4
 
 READY = (
     "storage.config", "device-mapper.config", "net.config", "pci.config", "virtio.config", "crypto.config",
-    "usb-gadget.config", "usb.config", "bpf.config", "namespaces.config",
+    "usb-gadget.config", "usb.config", "nvme.config", "e1000.config", "bpf.config", "namespaces.config",
 )  # fmt: skip
 """The shipped fragments that modules live on; the others belong to flavours."""
 # Folders whose modules want the whole fragment, if they need anything of it.
@@ -26,7 +26,7 @@ _HOMES = {
     "crypto.config": ("crypto/", "arch/x86/crypto/", "drivers/crypto/"),
 }
 # Of the symbols of a fragment, the part that has to be needed.
-_PART = 1 / 3
+_PART = 1 / 2
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,8 @@ def suggest(
         # The fragments have something that the module must not see.
         chosen = ()
         needs, values = solve(index, modules, base, modules=siblings, preferred=offered)
-    ideas = _ideas(index, folder, modules, values)
-    axes = [idea for idea in ideas if not idea.reason]
-    more = [idea for idea in ideas if idea.reason] + axes[MOST_AXES:]
-    return Suggestion(modules, chosen, tuple(needs.values()), tuple(axes[:MOST_AXES]), tuple(more), dropped)
+    axes, more = _ideas(index, folder, modules, values)
+    return Suggestion(modules, chosen, tuple(needs.values()), axes, more, dropped)
 
 
 def _refusal(symbol: str, error: Unreachable, index: Index) -> UserError:
@@ -132,8 +130,9 @@ def _fragments(
         for name, requests in ready.items():
             own = {e.symbol for e in requests if e.value == "y" and (not e.if_known or _has(index, e))}
             covered = len(own & left)
-            home = f"{folder}/".startswith(_HOMES.get(name, ("-",)))
-            usable = not own & set(modules) and all(_has(index, e) or e.if_known for e in requests)
+            # Those that have the module built in are for its cases as well; the module's own request wins.
+            home = f"{folder}/".startswith(_HOMES.get(name, ("-",))) or bool(own & set(modules))
+            usable = all(_has(index, e) or e.if_known for e in requests)
             enough = covered >= _PART * len(own) and (covered > 1 or len(own) == 1)
             if name not in chosen and usable and covered and (home or enough):
                 fitting[name] = covered
@@ -149,8 +148,33 @@ def _has(index: Index, entry: SymbolRequest) -> bool:
 
 
 # -- axes -------------------------------------------------------------------------------------------------
-def _ideas(index: Index, folder: str, modules: Sequence[str], values: Values) -> list[AxisIdea]:
-    """Return the bool symbols that belong to the modules, in the order of their entries."""
+def _ideas(
+    index: Index, folder: str, modules: Sequence[str], values: Values
+) -> tuple[tuple[AxisIdea, ...], tuple[AxisIdea, ...]]:
+    """Return the axes to begin with, and further bool symbols that belong to the modules."""
+    own = _own_bools(index, folder, modules, values)
+    reasons: dict[str, str] = {}
+    while True:
+        axes = [symbol for symbol in own if symbol not in reasons][:MOST_AXES]
+        # An axis may depend on another one.
+        on = values.copy()
+        for symbol in axes:
+            on.request(symbol, "y")
+        bad = {symbol: reason for symbol in axes if (reason := _reason(own[symbol], values, on))}
+        if not bad:
+            break
+        reasons |= bad
+    named: dict[str, AxisIdea] = {}
+    for symbol in (*axes, *(s for s in own if s not in axes)):
+        short = _axis_name(symbol, modules)
+        name = symbol.upper() if short in named else short
+        named[name] = AxisIdea(name, symbol, own[symbol].title, reasons.get(symbol, ""))
+    ideas = tuple(named.values())
+    return ideas[: len(axes)], ideas[len(axes) :]
+
+
+def _own_bools(index: Index, folder: str, modules: Sequence[str], values: Values) -> Mapping[str, Definition]:
+    """Return the bool symbols that depend on a module, also through each other, in their files' order."""
     files = {d.file for symbol in modules for d in index.definitions[symbol]}
     own = {
         symbol: definitions[0]
@@ -160,22 +184,10 @@ def _ideas(index: Index, folder: str, modules: Sequence[str], values: Values) ->
         and _can_be_axis(definitions[0], values)
     }
     family = set(modules)
-    grown = True
-    while grown:
-        more = {s for s, d in own.items() if s not in family and _mentions(d, family)}
+    while more := {s for s, d in own.items() if s not in family and _mentions(d, family)}:
         family |= more
-        grown = bool(more)
-    bools = sorted(family - set(modules), key=lambda s: (own[s].file, own[s].line))
-    # An axis may depend on another one.
-    on = values.copy()
-    for symbol in bools:
-        on.request(symbol, "y")
-    named: dict[str, AxisIdea] = {}
-    for symbol in bools:
-        name = _axis_name(symbol, modules)
-        name = symbol if name in named else name
-        named[name] = AxisIdea(name, symbol, own[symbol].title, _reason(own[symbol], values, on))
-    return list(named.values())
+    found = sorted(family - set(modules), key=lambda s: (own[s].file, own[s].line))
+    return {symbol: own[symbol] for symbol in found}
 
 
 def _can_be_axis(one: Definition, values: Values) -> bool:

@@ -181,3 +181,13 @@ def test_what_cannot_be_tried_is_refused_before_anything_is_written(
     assert ran.code == 2, ran.text
     assert [text for text in said if text not in ran.text] == [], ran.text
     assert not (world.root / "mine").exists() and world.made() == []
+
+
+def test_a_symbol_that_the_trees_tools_lose_is_named_before_anything_is_built(world: World) -> None:
+    folder = written(world)
+    # Toy tools read the first word of a condition.
+    depending("TOY_GONE || 64BIT")(world)
+    ran = begin(world)
+    assert ran.code != 0 and "bzImage" not in world.made()
+    assert "TOY_FS: requested m, got n (toy.config:5)" in ran.text
+    assert "run it again: invoke test" in ran.text and (folder / "toy.config").is_file()

@@ -132,6 +132,20 @@ def test_axes_are_the_bool_symbols_that_only_the_module_has(tmp_path: Path) -> N
     }
 
 
+def test_an_axis_whose_own_dependency_is_no_axis_waits(tmp_path: Path) -> None:
+    more = 'config TOY_ZIP_FAST\n\tbool "fast"\n\tdepends on TOY_ZIP\n'
+    found = suggested(tmp_path, "TOY", toy=TOY + more)
+    assert "TOY_ZIP_FAST" not in {axis.symbol for axis in found.axes}
+    assert {axis.symbol: axis.reason for axis in found.more}["TOY_ZIP_FAST"] == "needs TOY_ZIP"
+
+
+def test_a_fragment_that_has_the_module_built_in_is_for_it(tmp_path: Path) -> None:
+    fragments = {"toy.config": "CONFIG_NET=y\nCONFIG_INET=y\nCONFIG_BLOCK=y\nCONFIG_TOY=y\n"}
+    found = suggested(tmp_path, "TOY", fragments=fragments)
+    assert found.fragments == ("toy.config",)
+    assert [(need.symbol, need.value) for need in found.needs] == [("NETDEVICES", "y"), ("TOY", "m")]
+
+
 def test_of_many_axes_a_handful_is_taken(tmp_path: Path) -> None:
     many = "".join(f'config TOY_A{n}\n\tbool "a{n}"\n\tdepends on TOY\n' for n in range(MOST_AXES + 3))
     found = suggested(tmp_path, "TOY", toy=TOY + many)
