@@ -103,8 +103,13 @@ class _Search:
                 raise Unreachable(f"{symbol} is built as a module, and has to be built in", chain)
             value = "m"
         kinds = {d.kind for d in definitions}
-        value = value if "tristate" in kinds else "y"
-        ways = [partial(self._by_prompt, symbol, d, value, chain) for d in definitions if d.prompt]
+        values = ["y"]
+        if "tristate" in kinds:
+            # What depends on a module cannot be built in.
+            values = [value] if level > 1 or value == "m" else [value, "m"]
+        ways = [
+            partial(self._by_prompt, symbol, d, v, chain) for v in values for d in definitions if d.prompt
+        ]
         ways += [partial(self._by_default, symbol, d, level, chain) for d in definitions if d.defaults]
         selectors = self._selectors(symbol)
         if selectors:
@@ -189,11 +194,10 @@ class _Search:
         step = Step(one.selector, f"selects {symbol}", one.where)
         if one.condition:
             self._need(one.condition, 1, (*chain, step), one.selector, None)
-        if symbol in self.modules:
-            self.modules |= {one.selector}
         self.require(one.selector, level, (*chain, step), value)
-        if (self.values.level(symbol) or 0) < level:
-            raise Unreachable(f"{one.selector} does not select {symbol} here", (*chain, step))
+        got = self.values.level(symbol) or 0
+        if got < level or (got == 2 and symbol in self.modules):
+            raise Unreachable(f"{one.selector} does not select {symbol} as needed", (*chain, step))
 
     # -- expressions ------------------------------------------------------------------------------------
     def _need(

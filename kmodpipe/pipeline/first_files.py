@@ -45,8 +45,7 @@ class Files:
             raise UserError(
                 f"{names} would be overwritten",
                 where=str(folder),
-                hint=f"--to another folder; what is there is run by: test --matrix {self.matrix} "
-                f"--case {self.case}",
+                hint=f"--to another folder; what is there is run by: invoke test --matrix {self.matrix} …",
             )
 
     def write(self, found: FirstConfig) -> None:

@@ -135,4 +135,4 @@ def test_a_module_that_nobody_prepared_comes_to_a_verdict(tmp_path: Path) -> Non
     ran = invoke(tmp_path, "try", "--module", "fs/fuse", "--tree", "debian-5.10", "--to", str(mine))
     assert ran.code == 0, ran.text
     assert ran.case("unpatched", "load")["verdict"] == "pass"
-    assert "filesystem fuse" in (ran.latest / "unpatched/verdict.log").read_text()
+    assert "filesystem%20fuse" in (ran.latest / "unpatched/verdict.log").read_text()

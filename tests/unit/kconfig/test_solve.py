@@ -122,6 +122,19 @@ def test_modules_of_the_folder_are_modules_when_they_are_needed(tmp_path: Path) 
     assert requests(tmp_path, text, "PART", "TOY") == {"PART": "m", "TOY": "m"}
 
 
+def test_what_needs_a_module_is_a_module(tmp_path: Path) -> None:
+    text = module(name="PART") + module("depends on PART", name="HELPER") + module("depends on HELPER")
+    found = requests(tmp_path, text, "TOY", modules=["PART"])
+    assert found == {"PART": "m", "HELPER": "m", "TOY": "m"}
+
+
+def test_a_bool_that_selects_a_module_would_build_it_in(tmp_path: Path) -> None:
+    text = 'config A_BOOL\n\tbool "a"\n\tselect TOY_LIB\nconfig TOY_LIB\n\ttristate\n'
+    assert "as needed" in refused(tmp_path, text, "TOY_LIB").reason
+    text += 'config A_USER\n\ttristate "b"\n\tselect TOY_LIB\n'
+    assert requests(tmp_path, text, "TOY_LIB") == {"A_USER": "m"}
+
+
 def test_a_module_without_a_prompt_comes_with_one_that_selects_it(tmp_path: Path) -> None:
     assert requests(tmp_path, "", "CORE") == {"VIRTUAL": "m"}
 
