@@ -24,7 +24,11 @@ _HOMES = {
     "device-mapper.config": ("drivers/md/",),
     "net.config": ("drivers/net/", "net/"),
     "crypto.config": ("crypto/", "arch/x86/crypto/", "drivers/crypto/"),
+    "virtio.config": ("drivers/virtio/",),
+    "usb.config": ("drivers/usb/host/", "drivers/usb/storage/"),
 }
+# Fragments for a guest with a device, which other modules need nothing of.
+_FOR_DEVICES = ("virtio.config", "usb.config", "nvme.config", "e1000.config")
 # Of the symbols of a fragment, the part that has to be needed.
 _PART = 1 / 2
 
@@ -134,6 +138,7 @@ def _fragments(
             home = f"{folder}/".startswith(_HOMES.get(name, ("-",))) or bool(own & set(modules))
             usable = all(_has(index, e) or e.if_known for e in requests)
             enough = covered >= _PART * len(own) and (covered > 1 or len(own) == 1)
+            enough = enough and name not in _FOR_DEVICES
             if name not in chosen and usable and covered and (home or enough):
                 fitting[name] = covered
         if not fitting:

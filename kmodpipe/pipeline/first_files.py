@@ -214,16 +214,19 @@ interfaces > with
 unloaded=
 for round in $modules; do
     for module in $modules; do
-        if is_loaded "$module" && rmmod "$module" 2>> rmmod.txt; then
+        if is_loaded "$module" && rmmod "$module" 2> rmmod.txt; then
             unloaded="$module $unloaded"
         fi
     done
 done
-if [ -z "$unloaded" ]; then
-    observe unload "no: $(tail -n 1 rmmod.txt)"
-    exit 0
-fi
-observe unload "$unloaded"
+for module in $modules; do
+    if is_loaded "$module"; then
+        rmmod "$module" 2> rmmod.txt
+        observe "stays_$module" "$(cat rmmod.txt); $(grep "^$module " /proc/modules)"
+    fi
+done
+[ -n "$unloaded" ] || exit 0
+observe unloaded "$unloaded"
 interfaces > without
 observe brings "$(grep -vxFf without with | tr '\\n' ' ' | cut -c 1-400)"
 

@@ -132,6 +132,11 @@ def test_axes_are_the_bool_symbols_that_only_the_module_has(tmp_path: Path) -> N
     }
 
 
+def test_the_fragment_of_a_device_is_for_its_module_alone(tmp_path: Path) -> None:
+    found = suggested(tmp_path, "TOY", fragments={"nvme.config": "CONFIG_NET=y\nCONFIG_NETDEVICES=y\n"})
+    assert found.fragments == ()
+
+
 def test_an_axis_whose_own_dependency_is_no_axis_waits(tmp_path: Path) -> None:
     more = 'config TOY_ZIP_FAST\n\tbool "fast"\n\tdepends on TOY_ZIP\n'
     found = suggested(tmp_path, "TOY", toy=TOY + more)
