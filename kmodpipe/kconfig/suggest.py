@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kmodpipe.kconfig.fragment import SymbolRequest
@@ -29,6 +29,7 @@ _HOMES = {
 }
 # Fragments for a guest with a device, which other modules need nothing of.
 _FOR_DEVICES = ("virtio.config", "usb.config", "nvme.config", "e1000.config")
+_OWN_BASE = "so that each value has a base of its own to build"
 # Of the symbols of a fragment, the part that has to be needed.
 _PART = 1 / 2
 
@@ -70,12 +71,14 @@ def suggest(
     siblings: Collection[str],
     base: Mapping[str, str],
     ready: Mapping[str, Sequence[SymbolRequest]],
+    read_elsewhere: Callable[[Sequence[str]], Mapping[str, str]],
 ) -> Suggestion:
     """Return a configuration under which ``symbols`` are modules.
 
     ``siblings`` are other symbols of the folder, which are modules if they are needed; ``base`` is what
-    every kernel has, and ``ready`` are the fragments to choose from. A symbol that cannot be m is left out;
-    raise UserError, with the chain of dependencies, if none can.
+    every kernel has, and ``ready`` are the fragments to choose from. ``read_elsewhere`` returns which of some
+    symbols a file outside the folder reads, by symbol. A symbol that cannot be m is left out; raise
+    UserError, with the chain of dependencies, if none can.
     """
     offered = {e.symbol for requests in ready.values() for e in requests if e.value == "y"}
     # Those without a prompt come with those that have one and select them.
@@ -102,7 +105,9 @@ def suggest(
         # The fragments have something that the module must not see.
         chosen = ()
         needs, values = solve(index, modules, base, modules=siblings, preferred=offered)
-    axes, more = _ideas(index, folder, modules, values)
+    own = _own_bools(index, folder, modules, values)
+    readers = read_elsewhere(tuple(own)) if own else {}
+    axes, more = _ideas(own, modules, values, readers)
     return Suggestion(modules, chosen, tuple(needs.values()), axes, more, dropped)
 
 
@@ -154,11 +159,10 @@ def _has(index: Index, entry: SymbolRequest) -> bool:
 
 # -- axes -------------------------------------------------------------------------------------------------
 def _ideas(
-    index: Index, folder: str, modules: Sequence[str], values: Values
+    own: Mapping[str, Definition], modules: Sequence[str], values: Values, readers: Mapping[str, str]
 ) -> tuple[tuple[AxisIdea, ...], tuple[AxisIdea, ...]]:
-    """Return the axes to begin with, and further bool symbols that belong to the modules."""
-    own = _own_bools(index, folder, modules, values)
-    reasons: dict[str, str] = {}
+    """Return the axes to begin with, and further ones of the bool symbols that belong to the modules."""
+    reasons = {symbol: f"{file} has its name, {_OWN_BASE}" for symbol, file in readers.items()}
     while True:
         axes = [symbol for symbol in own if symbol not in reasons][:MOST_AXES]
         # An axis may depend on another one.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kmodpipe import kconfig
 from kmodpipe.build import kbuild
-from kmodpipe.kconfig import Index, SymbolRequest
+from kmodpipe.kconfig import Index, SymbolRequest, ownership
 from kmodpipe.kconfig.fragment import parse_fragment
 from kmodpipe.kconfig.parser import index_tree
 from kmodpipe.kconfig.suggest import READY, Suggestion, suggest
@@ -67,7 +67,8 @@ def find(trees: Sequence[Tree], folder: str, named: Sequence[str]) -> FirstConfi
     # Of a folder with few modules, those that are needed are modules as well: a change may be in them.
     # Of crypto or drivers/md it is the subsystem that is needed, which is built in.
     few = len(asked.able) <= MOST_MODULES
-    found = suggest(asked.index, folder, symbols, asked.able if few else (), base, ready)
+    siblings = asked.able if few else ()
+    found = suggest(asked.index, folder, symbols, siblings, base, ready, asked.read_elsewhere)
     files = [Path(word).stem for symbol in found.modules for word in asked.objects[symbol]]
     names = tuple(dict.fromkeys(stem.replace("-", "_") for stem in files))
     aliases = _aliases(tree.path / folder, None if few else files)
@@ -105,6 +106,12 @@ class _Folder:
         """The folder's Makefile, for messages."""
         path = kbuild.makefile_of(self.tree.path, self.folder)
         return f"{path.relative_to(self.tree.path).as_posix()} of {self.tree.name}"
+
+    def read_elsewhere(self, symbols: Sequence[str]) -> Mapping[str, str]:
+        """Return a file that reads the symbol, by symbol: cells that differ by it do not share a base."""
+        outside = ownership.search(self.tree.path, self.folder, symbols)
+        everything = outside.user or outside.reads_all
+        return dict.fromkeys(symbols, everything) if everything else outside.readers
 
     def below(self, words: Iterable[str]) -> list[str]:
         """Return the folders among what a symbol makes."""

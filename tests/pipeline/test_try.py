@@ -101,6 +101,17 @@ def test_a_symbol_that_another_kernel_lacks_is_conditional(world: World) -> None
     assert "\n# if known: CONFIG_TOY_DEP=y\n" in text and "\nCONFIG_TOY_FS=m\n" in text
 
 
+def test_a_symbol_that_the_kernel_reads_is_no_axis_at_first(world: World) -> None:
+    (world.tree / "init/main.c").write_text("#ifdef CONFIG_TOY_FS_INDEX\n#endif\n")
+    assert begin(world, write_only=True).code == 0
+    text = (world.root / "mine/matrix.toml").read_text()
+    assert "axes" not in tomllib.loads(text)
+    assert (
+        "# init/main.c has its name, so that each value has a base of its own to build:\n# [axes.INDEX]"
+        in text
+    )
+
+
 # -- what cannot be tried -----------------------------------------------------------------------------------
 def nothing(world: World) -> None:
     pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -81,13 +82,18 @@ def ready(fragments: Mapping[str, str]) -> dict[str, tuple[SymbolRequest, ...]]:
 
 
 def suggested(
-    tmp_path: Path, *symbols: str, toy: str = TOY, fragments: Mapping[str, str] = FRAGMENTS
+    tmp_path: Path,
+    *symbols: str,
+    toy: str = TOY,
+    fragments: Mapping[str, str] = FRAGMENTS,
+    readers: Mapping[str, str] = MappingProxyType({}),
 ) -> Suggestion:
     folder = tmp_path / "drivers/net/toy"
     folder.mkdir(parents=True, exist_ok=True)
     (tmp_path / "Kconfig").write_text(GENERAL)
     (folder / "Kconfig").write_text(toy)
-    return suggest(index_tree(tmp_path), "drivers/net/toy", symbols, (), {}, ready(fragments))
+    index = index_tree(tmp_path)
+    return suggest(index, "drivers/net/toy", symbols, (), {}, ready(fragments), lambda _: readers)
 
 
 def test_a_ready_fragment_is_taken_and_the_rest_requested(tmp_path: Path) -> None:
@@ -135,6 +141,14 @@ def test_axes_are_the_bool_symbols_that_only_the_module_has(tmp_path: Path) -> N
 def test_the_fragment_of_a_device_is_for_its_module_alone(tmp_path: Path) -> None:
     found = suggested(tmp_path, "TOY", fragments={"nvme.config": "CONFIG_NET=y\nCONFIG_NETDEVICES=y\n"})
     assert found.fragments == ()
+
+
+def test_a_symbol_that_is_read_elsewhere_is_no_axis_at_first(tmp_path: Path) -> None:
+    found = suggested(tmp_path, "TOY", readers={"TOY_STATS": "net/core/dev.c"})
+    assert found.axes == ()
+    reasons = {axis.symbol: axis.reason for axis in found.more}
+    assert reasons["TOY_STATS"].startswith("net/core/dev.c has its name, so that each value has a base")
+    assert reasons["TOY_STATS_MORE"] == "needs TOY_STATS"
 
 
 def test_an_axis_whose_own_dependency_is_no_axis_waits(tmp_path: Path) -> None:
