@@ -143,23 +143,31 @@ class _Search:
         for condition in one.depends:
             self._need(condition, level, chain, symbol, one)
         self._request(symbol, value, chain)
-        self._allow_selects(one, chain)
+        for target, only_if in one.selects:
+            if only_if is None or only_if.value(self.values) != 0:
+                step = Step(symbol, f"selects {target}", f"{one.file}:{one.line}")
+                with suppress(Unreachable):
+                    self._first([partial(self._support, target, value, (*chain, step))])
 
     def _request(self, symbol: str, value: str, chain: tuple[Step, ...]) -> None:
         why = str(chain[-1]) if chain else "the module under test"
         self.found[symbol] = Need(symbol, value, why)
         self.values.request(symbol, value)
 
-    def _allow_selects(self, one: Definition, chain: tuple[Step, ...]) -> None:
-        """Request what selected symbols depend on, as far as it can be had: a select does not look at it."""
-        for target, condition in one.selects:
-            others = self.index.definitions.get(target, ())
-            if not others or (condition and condition.value(self.values) == 0):
-                continue
-            if any(all(c.value(self.values) != 0 for c in d.depends) for d in others):
-                continue
-            with suppress(Unreachable):
-                self._first([partial(self._all, others[0].depends, chain, target, others[0])])
+    def _support(self, target: str, value: str, chain: tuple[Step, ...]) -> None:
+        """Request what a selected symbol depends on: a select does not look at it.
+
+        What a module selects, and can be built in, is: a guest does not load by itself what a module asks
+        for by a name at run time (request_module), such as an algorithm of crypto/.
+        """
+        definitions = self.index.definitions.get(target, ())
+        if not definitions:
+            return
+        if not any(all(c.value(self.values) != 0 for c in d.depends) for d in definitions):
+            self._all(definitions[0].depends, chain, target, definitions[0])
+        apart = target not in self.modules and any(d.prompt and d.kind == "tristate" for d in definitions)
+        if value == "m" and apart:
+            self.require(target, 2, chain)
 
     def _all(self, conditions: Iterable[Expr], chain: tuple[Step, ...], owner: str, one: Definition) -> None:
         for condition in conditions:

@@ -87,7 +87,9 @@ def module(*lines: str, name: str = "TOY") -> str:
         ("depends on DEEP", {"NET": "y", "BLOCK": "y", "DEEP": "y"}),
         ("depends on m", {}),
         ("depends on $(cc-option,-mtoy)", {}),
-        ("select CARD", {"PCI": "y"}),
+        ("select CARD", {"PCI": "y", "CARD": "y"}),
+        ("select CORE", {}),
+        ("select PCI", {}),
         ("select CARD if NET", {}),
     ],
 )
