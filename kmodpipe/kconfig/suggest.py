@@ -77,8 +77,8 @@ def suggest(
 
     ``siblings`` are other symbols of the folder, which are modules if they are needed; ``base`` is what
     every kernel has, and ``ready`` are the fragments to choose from. ``read_elsewhere`` returns which of some
-    symbols a file outside the folder reads, by symbol. A symbol that cannot be m is left out; raise
-    UserError, with the chain of dependencies, if none can.
+    symbols a file outside the folder reads, with a phrase that says so. A symbol that cannot be m is left
+    out; raise UserError, with the chain of dependencies, if none can.
     """
     offered = {e.symbol for requests in ready.values() for e in requests if e.value == "y"}
     # Those without a prompt come with those that have one and select them.
@@ -162,7 +162,7 @@ def _ideas(
     own: Mapping[str, Definition], modules: Sequence[str], values: Values, readers: Mapping[str, str]
 ) -> tuple[tuple[AxisIdea, ...], tuple[AxisIdea, ...]]:
     """Return the axes to begin with, and further ones of the bool symbols that belong to the modules."""
-    reasons = {symbol: f"{file} has its name, {_OWN_BASE}" for symbol, file in readers.items()}
+    reasons = {symbol: f"{reader}, {_OWN_BASE}" for symbol, reader in readers.items()}
     while True:
         axes = [symbol for symbol in own if symbol not in reasons][:MOST_AXES]
         # An axis may depend on another one.

@@ -108,10 +108,11 @@ class _Folder:
         return f"{path.relative_to(self.tree.path).as_posix()} of {self.tree.name}"
 
     def read_elsewhere(self, symbols: Sequence[str]) -> Mapping[str, str]:
-        """Return a file that reads the symbol, by symbol: cells that differ by it do not share a base."""
+        """Return the symbols that a file elsewhere may read: cells that differ by one do not share a base."""
         outside = ownership.search(self.tree.path, self.folder, symbols)
-        everything = outside.user or outside.reads_all
-        return dict.fromkeys(symbols, everything) if everything else outside.readers
+        if outside.user:
+            return dict.fromkeys(symbols, f"{outside.user} uses files of the folder")
+        return {symbol: f"{file} has its name" for symbol, file in outside.readers.items()}
 
     def below(self, words: Iterable[str]) -> list[str]:
         """Return the folders among what a symbol makes."""

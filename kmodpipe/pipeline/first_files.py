@@ -81,7 +81,7 @@ def matrix_text(found: FirstConfig, fragment: str) -> str:
     ]
     for axis in found.suggestion.axes:
         lines += ["", *_axis(axis)]
-    if not found.suggestion.axes:
+    if not found.suggestion.axes and not found.suggestion.more:
         lines += [
             "",
             "# The module has no bool symbol that fits an axis. This would be one; each doubles the cells:",

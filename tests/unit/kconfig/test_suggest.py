@@ -144,7 +144,7 @@ def test_the_fragment_of_a_device_is_for_its_module_alone(tmp_path: Path) -> Non
 
 
 def test_a_symbol_that_is_read_elsewhere_is_no_axis_at_first(tmp_path: Path) -> None:
-    found = suggested(tmp_path, "TOY", readers={"TOY_STATS": "net/core/dev.c"})
+    found = suggested(tmp_path, "TOY", readers={"TOY_STATS": "net/core/dev.c has its name"})
     assert found.axes == ()
     reasons = {axis.symbol: axis.reason for axis in found.more}
     assert reasons["TOY_STATS"].startswith("net/core/dev.c has its name, so that each value has a base")
