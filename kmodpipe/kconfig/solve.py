@@ -139,7 +139,8 @@ class _Search:
         tristate = any(d.kind == "tristate" for d in self.index.definitions[symbol])
         level = 2 if tristate and value == "y" else 1
         if one.prompt_if:
-            self._need(one.prompt_if, 1, chain, symbol, one)
+            # A prompt that is visible at m offers no y.
+            self._need(one.prompt_if, level, chain, symbol, one)
         for condition in one.depends:
             self._need(condition, level, chain, symbol, one)
         self._request(symbol, value, chain)
@@ -165,9 +166,12 @@ class _Search:
             return
         if not any(all(c.value(self.values) != 0 for c in d.depends) for d in definitions):
             self._all(definitions[0].depends, chain, target, definitions[0])
-        apart = target not in self.modules and any(d.prompt and d.kind == "tristate" for d in definitions)
-        if value == "m" and apart:
+        if value == "m" and target not in self.modules and any(self._offers_y(d) for d in definitions):
             self.require(target, 2, chain)
+
+    def _offers_y(self, one: Definition) -> bool:
+        shown = 2 if one.prompt_if is None else one.prompt_if.value(self.values)
+        return one.prompt and one.kind == "tristate" and shown in (2, None)
 
     def _all(self, conditions: Iterable[Expr], chain: tuple[Step, ...], owner: str, one: Definition) -> None:
         for condition in conditions:

@@ -124,6 +124,12 @@ def test_modules_of_the_folder_are_modules_when_they_are_needed(tmp_path: Path) 
     assert requests(tmp_path, text, "PART", "TOY") == {"PART": "m", "TOY": "m"}
 
 
+def test_a_prompt_that_is_visible_for_a_module_offers_no_y(tmp_path: Path) -> None:
+    text = "config POOL\n\ttristate\n\tprompt 'pool' if SWAP || TOY\nconfig SWAP\n\tbool 'swap'\n"
+    assert requests(tmp_path, text + module("select POOL"), "TOY") == {"TOY": "m"}
+    assert requests(tmp_path, text + module("select POOL"), "TOY", SWAP="y") == {"POOL": "y", "TOY": "m"}
+
+
 def test_what_needs_a_module_is_a_module(tmp_path: Path) -> None:
     text = module(name="PART") + module("depends on PART", name="HELPER") + module("depends on HELPER")
     found = requests(tmp_path, text, "TOY", modules=["PART"])
