@@ -16,6 +16,7 @@ _HERE = "-fdebug-prefix-map=$(SRC)/= -fdebug-prefix-map=$(OBJ)=."
 # uses with CONFIG_DEBUG_INFO_REDUCED.
 _LINES = "-g -gdwarf-4 -femit-struct-debug-baseonly -fno-var-tracking"
 _PLAIN_OBJECT = re.compile(r"[\w+.-]+(?:/[\w+.-]+)*\.o", re.ASCII)
+_PLAIN_FOLDER = re.compile(r"(?:[\w+-][\w+.-]*/)+", re.ASCII)
 _OBJECTS = re.compile(r"^[ \t]*obj-\$\(CONFIG_(\w+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
 
 
@@ -44,21 +45,12 @@ def module_targets(
     Those are known from ``built``, the modules that kbuild made for the base. Raises UserError if there is
     none: the module under test is then built in, or off.
     """
-    # kbuild reads a Kbuild file rather than the Makefile beside it (Documentation/kbuild/modules.rst).
-    makefile = src / folder / "Kbuild"
-    if not makefile.is_file():
-        makefile = src / folder / "Makefile"
-    try:
-        text = makefile.read_text("utf-8", "replace").replace("\\\n", " ")
-    except OSError as e:
-        raise UserError(
-            f"the module folder {folder} has no Makefile in this tree", where=str(makefile)
-        ) from e
+    makefile = makefile_of(src, folder)
     # A target may depend on several symbols: it is a module if one of them is m and none is y.
     values: dict[str, set[str]] = {}
     symbols: dict[str, str] = {}
-    for symbol, objects in _OBJECTS.findall(text):
-        for name in objects.split("#")[0].split():
+    for symbol, words in _lines(makefile, folder):
+        for name in words:
             # Other words are expressions of make, or lead out of the folder: not targets for us.
             if _PLAIN_OBJECT.fullmatch(name) and paths.is_plain(name):
                 symbols[symbol] = config.get(symbol, "n")
@@ -73,3 +65,33 @@ def module_targets(
             hint="request the module's symbol as =m in a fragment of the matrix",
         )
     return targets
+
+
+def made_by(src: Path, folder: str) -> Mapping[str, tuple[str, ...]]:
+    """Return what each symbol makes in a folder by its Makefile: objects (``x.o``) and folders (``x/``).
+
+    Raise UserError if the folder has no Makefile.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for symbol, words in _lines(makefile_of(src, folder), folder):
+        plain = (w for w in words if _PLAIN_OBJECT.fullmatch(w) or _PLAIN_FOLDER.fullmatch(w))
+        found[symbol] = tuple(dict.fromkeys((*found.get(symbol, ()), *plain)))
+    return found
+
+
+def makefile_of(src: Path, folder: str) -> Path:
+    """Return the file that kbuild reads in a folder."""
+    # A Kbuild file rather than the Makefile beside it (Documentation/kbuild/modules.rst).
+    kbuild = src / folder / "Kbuild"
+    return kbuild if kbuild.is_file() else src / folder / "Makefile"
+
+
+def _lines(makefile: Path, folder: str) -> list[tuple[str, list[str]]]:
+    """Return the symbol and the words of each ``obj-$(CONFIG_X)`` line."""
+    try:
+        text = makefile.read_text("utf-8", "replace").replace("\\\n", " ")
+    except OSError as e:
+        raise UserError(
+            f"the module folder {folder} has no Makefile in this tree", where=str(makefile)
+        ) from e
+    return [(symbol, words.split("#")[0].split()) for symbol, words in _OBJECTS.findall(text)]

@@ -6,12 +6,13 @@ cached `invoke build` answer at once.
 
 from __future__ import annotations
 
+import keyword
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from kmodpipe.cli.invocation import Invocation, receivers_of
 from kmodpipe.cli.options import (
@@ -29,6 +30,7 @@ from kmodpipe.cli.options import (
     SourceOptions,
     TestOptions,
     TreeOptions,
+    TryOptions,
 )
 from kmodpipe.util import paths
 from kmodpipe.util.errors import (
@@ -46,6 +48,12 @@ if TYPE_CHECKING:
     from kmodpipe.pipeline.builder import Built, Tally
     from kmodpipe.publish.publisher import Publisher
     from kmodpipe.results import DeadAxis
+
+
+def of(name: str) -> Callable[[Any, Invocation], int]:
+    """Return the function of a command; the one of `try`, a word of Python's, is called ``try_``."""
+    found: Callable[[Any, Invocation], int] = globals()[f"{name}_" if keyword.iskeyword(name) else name]
+    return found
 
 
 # -- the machine ------------------------------------------------------------------------------------
@@ -217,6 +225,24 @@ def _unbuilt(built: Sequence[Built]) -> list[tuple[str, str]]:
     whole = {one.cell.variant.name for one in built if not one.cell.variant.partial}
     wanted = (own & whole) - alive if alive else set(ruled_out)
     return [(name, reasons[0]) for name, reasons in ruled_out.items() if name in wanted]
+
+
+# -- try --------------------------------------------------------------------------------------------
+def try_(options: TryOptions, call: Invocation) -> int:
+    """Begin with a module that has no matrix: write one, with a fragment and a case, and run them.
+
+    The tree's Makefile and Kconfig files are asked for the module's symbols, and what these depend on. The
+    files are yours to edit; what exists is never overwritten.
+    """
+    from kmodpipe.cli import first_try
+
+    begun = first_try.begin(options, call)
+    if options.write_only:
+        return ExitCode.OK
+    try:
+        return test(begun.options, call)
+    finally:
+        call.screen.print(f"run it again: {begun.command}")
 
 
 # -- test -------------------------------------------------------------------------------------------

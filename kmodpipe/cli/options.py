@@ -220,6 +220,38 @@ class TestOptions(RunOptions):
     json: bool = option(False, _JSON, exempt=_OUTPUT)
 
 
+_FIRST = "what is tested is in the files that it writes"
+
+
+@dataclass(frozen=True)
+class TryOptions(TreeOptions):
+    """invoke try."""
+
+    series: tuple[str, ...] = option(
+        (), "a series to try on the module as well, as for test; repeatable", Use.QUESTION, short="s",
+        of=Values.SERIES,
+    )  # fmt: skip
+    module: str = option("", "the folder of the tree: drivers/block/zram", exempt=_FIRST, of=Values.MODULE)
+    symbol: tuple[str, ...] = option(
+        (), "of a folder with many modules the one that this symbol makes; repeatable", exempt=_FIRST
+    )
+    to: str = option(
+        "", "the folder for the files to edit, if not one of the module's name here", exempt=_OUTPUT,
+        of=Values.FOLDER,
+    )  # fmt: skip
+    write_only: bool = option(False, "write the files; build and run nothing", exempt=_FIRST)
+    runtime: str = option(
+        "docker",
+        "where builds run: docker, or host (own compiler, no isolation)",
+        Use.QUESTION,
+        of=Values.RUNTIME,
+    )
+    share: str = option(
+        "", "a registry's repository to share built artifacts through, or none",
+        exempt="artifacts from a registry are the same as built here, by key and digest", of=Values.SHARE,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class CiOptions(RunOptions):
     """invoke ci."""
@@ -370,6 +402,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "plan": PlanOptions,
     "build": BuildOptions,
     "boot": BuildOptions,
+    "try": TryOptions,
     "test": TestOptions,
     "ci": CiOptions,
     "matrix": MatrixOptions,

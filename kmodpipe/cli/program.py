@@ -74,7 +74,7 @@ class Program(InvokeProgram):
         Screen().print(f"{self.binary} {__version__}")
 
     def print_help(self) -> None:
-        rows = [(name, (inspect.getdoc(getattr(commands, name)) or "").splitlines()[0]) for name in COMMANDS]
+        rows = [(name, (inspect.getdoc(commands.of(name)) or "").splitlines()[0]) for name in COMMANDS]
         core = [
             (", ".join(usage.HELP), "this help, or that of a command"),
             (", ".join(usage.VERSION), "print the version"),
@@ -92,7 +92,7 @@ class Program(InvokeProgram):
         Screen().print("\n".join(lines))
 
     def print_task_help(self, name: str) -> None:
-        text = inspect.getdoc(getattr(commands, name)) or ""
+        text = inspect.getdoc(commands.of(name)) or ""
         rows = [(_spelled(one), one.help) for one in options_of(COMMANDS[name])]
         help_row = (", ".join(usage.HELP), "this help")
         lines = [f"usage: {self.binary} {name} [OPTION …]", "", text, "", "options:"]

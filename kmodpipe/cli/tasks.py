@@ -53,7 +53,7 @@ class _Task(Task):  # type: ignore[type-arg]
 
 
 def _task(name: str, group: type[options.Common], root: Path, program: str) -> _Task:
-    body = getattr(commands, name)
+    body = commands.of(name)
 
     def run(c: Context, **given: Any) -> None:
         taken = signals.install()

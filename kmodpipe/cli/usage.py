@@ -17,6 +17,8 @@ from kmodpipe.util.errors import UserError, unknown_name
 HELP = ("-h", "--help")
 VERSION = ("-V", "--version")
 COMPLETION = "--print-completion-script"
+# Commands that take a word without an option, and the option that it stands for.
+_BARE = {"try": "--module"}
 
 
 def canonical(words: Sequence[str], program: str) -> list[str]:
@@ -74,6 +76,8 @@ class _Words:
             return word
         if not self._command:
             raise unknown_name("command", word, COMMANDS, hint=self._help())
+        if bare := _BARE.get(self._command):
+            return f"{bare}={word}"
         takers = " or ".join(
             flag for flag in ("--cell", "--case", "--run", "--to", "--dir") if flag in self._known
         )

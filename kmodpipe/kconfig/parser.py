@@ -162,6 +162,17 @@ class Definition:
     depends: tuple[Expr, ...] = ()
     # Whether a user can set it; else only defaults and selects do.
     prompt: bool = False
+    # bool, tristate, string, hex or int; empty where another entry of the symbol says it.
+    kind: str = ""
+    # The prompt's text, and its own "if", or None.
+    title: str = ""
+    prompt_if: Expr | None = None
+    # Each default with its "if"; the first whose condition holds counts.
+    defaults: tuple[tuple[Expr, Expr | None], ...] = ()
+    # Each symbol that it selects, with the select's "if".
+    selects: tuple[tuple[str, Expr | None], ...] = ()
+    # Whether it is one of a choice, which excludes the others.
+    in_choice: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,9 +203,23 @@ class _Entry:
     depends: list[Expr] = field(default_factory=list)
     prompt: bool = False
     selects: list[tuple[str, Expr | None, int]] = field(default_factory=list)
+    kind: str = ""
+    title: str = ""
+    prompt_if: Expr | None = None
+    defaults: list[tuple[Expr, Expr | None]] = field(default_factory=list)
+    in_choice: bool = False
+
+    def definition(self) -> Definition:
+        return Definition(
+            self.file, self.line, tuple(self.depends), self.prompt, self.kind, self.title, self.prompt_if,
+            tuple(self.defaults), tuple((s, condition) for s, condition, _ in self.selects), self.in_choice,
+        )  # fmt: skip
 
 
-_PROMPTED = re.compile(r"(?:bool|tristate|string|hex|int|prompt)\s+[\"']")
+_TYPES = frozenset(("bool", "tristate", "string", "hex", "int"))
+_PROMPTED = re.compile(
+    r"(?:bool|tristate|string|hex|int|prompt)\s+([\"'])((?:\\.|(?!\1).)*)\1(?:\s*if\s+(.*))?"
+)
 _ENTRY = re.compile(r"(?:menu)?config\s+(\w+)")
 _SOURCE = re.compile(r"source\s+[\"']?([^\"'\s]+)")
 # Linux 5.10 sources 1,500 files; a tree that sources more than this does so in a loop.
@@ -212,13 +237,15 @@ _STRUCTURE = frozenset(
 class _Reader:
     """Read Kconfig files from the top one, and keep the conditions that enclose each entry."""
 
-    def __init__(self, root: Path, srcarch: str, wanted: frozenset[str]) -> None:
+    def __init__(self, root: Path, srcarch: str, wanted: frozenset[str] | None) -> None:
         self.root = root.resolve()
         self.srcarch = srcarch
         self.wanted = wanted
         self.entries: list[_Entry] = []
         # The conditions of the open if, menu and choice blocks; "depends on" lines of a menu are added to it.
         self._blocks: list[list[Expr]] = []
+        # How many of them are choices.
+        self._choices = 0
         # A file may be sourced from several places, each with its own conditions, but not from itself.
         self._open: list[Path] = []
         self._reads = 0
@@ -244,7 +271,7 @@ class _Reader:
         text = path.read_text("utf-8", "replace")
         # Most of the tree's files concern other symbols only; a block ends in the file where it began, so
         # skipping one does not change the conditions of the rest.
-        if "source" not in text and not any(name in text for name in self.wanted):
+        if self.wanted is not None and "source" not in text and not any(s in text for s in self.wanted):
             return
         self._open.append(path)
         self._file(text, path.relative_to(self.root).as_posix())
@@ -260,6 +287,7 @@ class _Reader:
         rest = line[len(word) :].strip()
         if match := _ENTRY.match(line):
             entry = _Entry(match[1], file, number, [e for block in self._blocks for e in block])
+            entry.in_choice = self._choices > 0
             self.entries.append(entry)
             return entry
         if word in _STRUCTURE:
@@ -273,13 +301,7 @@ class _Reader:
             elif self._blocks:
                 self._blocks[-1].append(condition)
         elif entry is not None:
-            if _PROMPTED.match(line):
-                entry.prompt = True
-            elif word == "select":
-                target, _, condition_text = rest.partition(" if ")
-                entry.selects.append(
-                    (target.strip(), _expr(condition_text) if condition_text else None, number)
-                )
+            _attribute(entry, word, rest, line, number)
         return entry
 
     def _structure(self, word: str, rest: str, line: str) -> None:
@@ -287,11 +309,35 @@ class _Reader:
             self._blocks.append([_expr(rest)])
         elif word in ("menu", "choice"):
             self._blocks.append([])
+            self._choices += word == "choice"
         elif word in ("endif", "endmenu", "endchoice"):
+            self._choices -= word == "endchoice"
             if self._blocks:
                 self._blocks.pop()
         elif word == "source" and (match := _SOURCE.match(line)):
             self.read(match[1])
+
+
+def _attribute(entry: _Entry, word: str, rest: str, line: str, number: int) -> None:
+    """Add a statement other than ``depends on`` to the entry that it stands in."""
+    kind = word.removeprefix("def_")
+    if kind in _TYPES:
+        entry.kind = kind
+    if match := _PROMPTED.match(line):
+        entry.prompt, entry.title = True, match[2]
+        entry.prompt_if = _expr(match[3]) if match[3] else None
+    elif word == "select":
+        target, condition = _conditional(rest)
+        entry.selects.append((target.strip(), condition, number))
+    elif word == "default" or (word != kind and kind in _TYPES):
+        value, condition = _conditional(rest)
+        entry.defaults.append((_expr(value), condition))
+
+
+def _conditional(text: str) -> tuple[str, Expr | None]:
+    """Return what stands before an ``if``, and its condition."""
+    subject, _, condition = text.partition(" if ")
+    return subject, _expr(condition) if condition else None
 
 
 def _expr(text: str) -> Expr:
@@ -318,17 +364,29 @@ def index_symbols(root: Path, symbols: Iterable[str], srcarch: str = "x86") -> I
     outside the tree, or too many.
     """
     wanted = frozenset(symbols)
-    reader = _Reader(root, srcarch, wanted)
+    return _indexed(_Reader(root, srcarch, wanted), wanted)
+
+
+def index_tree(root: Path, srcarch: str = "x86") -> Index:
+    """Return where the tree at ``root`` defines each symbol that it has for the architecture.
+
+    Raise UserError as `index_symbols` does.
+    """
+    return _indexed(_Reader(root, srcarch, None), None)
+
+
+def _indexed(reader: _Reader, wanted: frozenset[str] | None) -> Index:
+    """Read a tree and return the index of the symbols in ``wanted``; None stands for all."""
     reader.read("Kconfig")
-    definitions: dict[str, list[Definition]] = {name: [] for name in wanted}
-    selections: dict[str, list[Selection]] = {name: [] for name in wanted}
+    found = dict.fromkeys(entry.name for entry in reader.entries)
+    named = found.keys() if wanted is None else wanted
+    definitions: dict[str, list[Definition]] = {name: [] for name in named}
+    selections: dict[str, list[Selection]] = {name: [] for name in named}
     for entry in reader.entries:
-        if entry.name in wanted:
-            definitions[entry.name].append(
-                Definition(entry.file, entry.line, tuple(entry.depends), entry.prompt)
-            )
+        if entry.name in named:
+            definitions[entry.name].append(entry.definition())
         for target, condition, number in entry.selects:
-            if target in wanted:
+            if target in named:
                 selections[target].append(Selection(entry.name, condition, f"{entry.file}:{number}"))
     return Index(
         {name: tuple(found) for name, found in definitions.items()},

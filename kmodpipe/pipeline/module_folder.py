@@ -27,7 +27,7 @@ def only_module(series: Iterable[Series], matrix: Matrix, option: str) -> str:
     """
     series = tuple(series)
     if option:
-        return _checked(option, "--module")
+        return plain_folder(option, "--module")
     named = {s.module.strip("/"): s.name for s in series if s.module}
     if len(named) > 1:
         raise UserError(
@@ -36,15 +36,15 @@ def only_module(series: Iterable[Series], matrix: Matrix, option: str) -> str:
         )
     if named:
         folder, owner = next(iter(named.items()))
-        return _checked(folder, f"series.toml of {owner}")
+        return plain_folder(folder, f"series.toml of {owner}")
     if matrix.module:
-        folder = _checked(matrix.module, str(matrix.path))
+        folder = plain_folder(matrix.module, str(matrix.path))
         for one in series:
             _require_touched(one, folder, matrix)
         return folder
     changed = sorted({folder for one in series for folder in changed_folders(one)})
     if len(changed) == 1:
-        return _checked(changed[0], f"the files of {', '.join(one.name for one in series)}")
+        return plain_folder(changed[0], f"the files of {', '.join(one.name for one in series)}")
     if changed:
         raise UserError(
             f"the series change several folders: {_some(changed)}",
@@ -95,8 +95,11 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _checked(folder: str, where: str) -> str:
-    """Return ``folder`` without slashes at its ends. Raise UserError if it cannot be a folder of a tree."""
+def plain_folder(folder: str, where: str) -> str:
+    """Return the module's ``folder`` without slashes at its ends.
+
+    Raise UserError, with the place ``where`` it is named, if it cannot be a folder of a tree.
+    """
     name = folder.strip("/")
     # It is part of make's targets, and of paths in the tree and in the object folder.
     if not re.fullmatch(r"[\w.+,-]+(?:/[\w.+,-]+)*", name, re.ASCII) or not paths.is_plain(name):

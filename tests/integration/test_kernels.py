@@ -14,7 +14,8 @@ from kmodpipe import kconfig
 from kmodpipe.build.recipes import Builder, ConfigOrder, WorkDir
 from kmodpipe.cache.place import cache_folder
 from kmodpipe.kconfig.fragment import parse_fragment
-from kmodpipe.pipeline import config, workspace
+from kmodpipe.pipeline import config, first_config, workspace
+from kmodpipe.pipeline.first_files import Files
 from kmodpipe.util.screen import Screen
 from tests.integration.conftest import require_machinery
 from tests.integration.test_pipeline import REPO, invoke
@@ -94,3 +95,48 @@ def test_every_fragment_survives(tree: str, tmp_path: Path) -> None:
         if differing := kconfig.verify(wanted, final):
             lost[name] = [one.requested.symbol for one in differing]
     assert lost == {}
+
+
+# Folders, each with the symbol of one module where there are many.
+TRIED = (
+    ("fs/squashfs", ""), ("fs/fuse", ""), ("drivers/block/zram", ""), ("drivers/net", "VETH"),
+    ("crypto", "CRYPTO_XXHASH"), ("drivers/md", "DM_SNAPSHOT"), ("drivers/block", "VIRTIO_BLK"),
+    ("drivers/net/netdevsim", ""), ("drivers/usb/gadget/udc", "USB_DUMMY_HCD"), ("lib", "TEST_KMOD"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("tree", ("debian-5.10", *TREES))
+def test_what_try_requests_survives(tree: str, tmp_path: Path) -> None:
+    images, found = config.load(REPO).images, declared(tree)
+    requests = {}
+    for folder, symbol in TRIED:
+        files = Files.of(tmp_path / (symbol or Path(folder).name), "own")
+        files.write(first_config.find([found], folder, [symbol] if symbol else []))
+        common = kconfig.load_matrix(files.matrix).requested(kconfig.Flavour())
+        index = kconfig.index_symbols(found.path, common)
+        requests[files.matrix.parent.name] = {
+            name: entry
+            for name, entry in common.items()
+            if not (entry.if_known and not index.definitions[name])
+        }
+    runtime = workspace.open_runtime("docker", images, cache_folder(), Screen())
+    order = ConfigOrder(found.path, "tinyconfig", {name: kconfig.render(r) for name, r in requests.items()})
+    Builder(runtime, images, 2).configure(order, WorkDir(tmp_path, tmp_path / "log"))
+    lost = {}
+    for name, wanted in requests.items():
+        final = kconfig.parse_config((tmp_path / f"out/{name}.config").read_text())
+        if differing := kconfig.verify(wanted, final):
+            lost[name] = [str(one) for one in differing]
+    assert lost == {}
+
+
+def test_a_module_that_nobody_prepared_comes_to_a_verdict(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    symbols = ("--symbol", "FUSE_FS", "--symbol", "CUSE")
+    ran = invoke(tmp_path, "try", "--module", "fs/fuse", *symbols, "--tree", "debian-5.10", "--to", str(mine))
+    assert ran.code == 0, ran.text
+    assert ran.case("unpatched", "load")["verdict"] == "pass"
+    # The agent itself has fusectl mounted, so that only CUSE can go.
+    seen = (ran.latest / "unpatched/verdict.log").read_text()
+    assert "key=unloaded value=cuse" in seen and "key=stays_fuse" in seen
+    assert "class/cuse%20misc%20cuse" in seen

@@ -195,7 +195,7 @@ class World:
         os.environ.clear()
         os.environ.update(self.environment())
         try:
-            group = COMMANDS[body.__name__]
+            group = COMMANDS[body.__name__.rstrip("_")]
             given = {"out": str(self.root / "out"), **asked}
             if any(one.name == "runtime" for one in options_of(group)):
                 given = {"runtime": "host", **given}

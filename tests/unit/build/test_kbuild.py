@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kmodpipe.build.kbuild import module_targets
+from kmodpipe.build.kbuild import made_by, module_targets
 from kmodpipe.util.errors import UserError
 from tests.support.scripted_build import World
 
@@ -79,3 +79,12 @@ def test_a_kbuild_file_is_read_in_place_of_the_makefile(makefile: World) -> None
     assert module_targets(makefile.src, "fs/toy", {"TOY_FS": "m", "TOY_K": "m"}) == ("fs/toy/kept.ko",)
     (makefile.src / "fs/toy/Makefile").unlink()
     assert module_targets(makefile.src, "fs/toy", {"TOY_K": "m"}) == ("fs/toy/kept.ko",)
+
+
+def test_a_folder_tells_what_each_symbol_makes_in_it(makefile: World) -> None:
+    assert made_by(makefile.src, "fs/toy") == {
+        "TOY_FS": ("toy.o", "sub/"),
+        "TOY_EXTRA": ("toy_crypt.o", "toy_zip.o"),
+        "TOY_A": ("both.o",),
+        "TOY_B": ("both.o",),
+    }

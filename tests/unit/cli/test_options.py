@@ -49,7 +49,7 @@ def test_every_command_has_a_group_and_every_group_a_command() -> None:
         if isinstance(value, type) and issubclass(value, Common) and value not in (Common, RunOptions)
     }
     assert set(GROUPS) == declared
-    assert all(getattr(commands, name).__doc__ for name in COMMANDS)
+    assert all(commands.of(name).__doc__ for name in COMMANDS)
 
 
 def changed(one: Option) -> object:

@@ -22,6 +22,7 @@ from kmodpipe.util.errors import ExitCode, UserError
         ("test --shuffle -5", "test --shuffle=-5"),
         ("fetch -t x patch -s y", "fetch --tree=x patch --series=y"),
         ("test -h", "test --help"),
+        ("try drivers/block/zram -s x", "try --module=drivers/block/zram --series=x"),
         ("-h test", "--help test"),
         ("-V", "--version"),
         ("", ""),

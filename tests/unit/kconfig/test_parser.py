@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import kconfig
-from kmodpipe.kconfig.parser import parse_expr
+from kmodpipe.kconfig.parser import index_tree, parse_expr
 from kmodpipe.util.errors import UserError
 
 # -- expressions ---------------------------------------------------------------------------------
@@ -251,3 +251,54 @@ def test_the_modules_own_symbols_are_those_its_folder_defines(tree: Path) -> Non
     owned = kconfig.owned_symbols(tree, "fs/toy")
     assert {"TOY_FS", "TOY_FAST", "TOY_PLAIN", "TOY_HIDDEN", "TOY_DEBUG"} <= owned
     assert not owned & {"INNERMOST", "AFTER_IF", "X86"}
+
+
+ATTRIBUTES = """\
+config ONE
+\ttristate "the \\"first\\" one" if EXPERT
+\tdefault m if NET
+\tdefault y
+\tselect LIB if NET
+\tselect CORE
+
+choice
+\tprompt "which"
+\tdefault TWO
+
+config TWO
+\tbool "two"
+
+endchoice
+
+config THREE
+\tdef_bool ONE = y
+\tprompt 'three'
+
+config FOUR
+\tint
+"""
+
+
+def test_an_entry_has_its_type_prompt_defaults_and_selects(tmp_path: Path) -> None:
+    (tmp_path / "Kconfig").write_text(ATTRIBUTES)
+    found = {name: one for name, (one,) in index_tree(tmp_path).definitions.items()}
+    assert list(found) == ["ONE", "TWO", "THREE", "FOUR"]
+    one = found["ONE"]
+    assert (one.kind, one.prompt, one.title, str(one.prompt_if)) == (
+        "tristate",
+        True,
+        'the \\"first\\" one',
+        "EXPERT",
+    )
+    assert [(str(value), str(condition)) for value, condition in one.defaults] == [
+        ("m", "NET"),
+        ("y", "None"),
+    ]
+    assert [(name, str(condition)) for name, condition in one.selects] == [("LIB", "NET"), ("CORE", "None")]
+    assert [found[name].in_choice for name in found] == [False, True, False, False]
+    assert (found["THREE"].kind, found["THREE"].title, str(found["THREE"].defaults[0][0])) == (
+        "bool",
+        "three",
+        "ONE = y",
+    )
+    assert (found["FOUR"].kind, found["FOUR"].prompt) == ("int", False)
