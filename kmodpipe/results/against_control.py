@@ -1,7 +1,10 @@
-"""Judge the results of a series without a design by comparison with the control. Pure.
+"""Judge by comparison of a series with the control what no rule decides. Pure.
 
-No rule says what such a series is expected to do. A case of it whose goal is not met fails, unless the tree
-without the series shows the same: what was broken before is no failure of the series.
+No rule says what a series without a design is expected to do. A case of it whose goal is not met fails,
+unless the tree without the series shows the same: what was broken before is no failure of the series.
+
+Nor does a rule say what a reproducer shows on the control. Where it fails there, and passes with every series
+beside it, it shows what they fix: that is no failure of the run.
 """
 
 from __future__ import annotations
@@ -10,13 +13,38 @@ from dataclasses import replace
 
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.results.effects import control_of
-from kmodpipe.results.model import CaseResult, CellResult, Run, Verdict
+from kmodpipe.results.model import CaseResult, CellResult, Run, State, Verdict
 from kmodpipe.util.text import one_line
 
 
 def judged_against_control(run: Run) -> Run:
     """Return *run* with these results judged anew; others stay. Judging twice changes nothing more."""
-    return replace(run, cells=tuple(_cell(run, cell) for cell in run.cells))
+    judged = replace(run, cells=tuple(_cell(run, cell) for cell in run.cells))
+    return replace(judged, cells=tuple(_control(judged, cell) for cell in judged.cells))
+
+
+def _control(run: Run, cell: CellResult) -> CellResult:
+    """Return a cell of the control with what the series beside it fix as expected."""
+    if cell.variant != CONTROL or not any(_may_be_fixed(case) for case in cell.cases):
+        return cell
+    beside = [one for one in run.cells if one.variant != CONTROL and control_of(run, one) is cell]
+    ran = [one for one in beside if one.state is not State.SKIPPED]
+    cases = tuple(_shown(case, ran) if _may_be_fixed(case) else case for case in cell.cases)
+    return replace(cell, cases=cases)
+
+
+def _may_be_fixed(case: CaseResult) -> bool:
+    """Return whether a failure of the control is against no rule, and happened each time."""
+    return case.verdict is Verdict.FAIL and case.goal_met is False and not case.reason and not case.flaky
+
+
+def _shown(before: CaseResult, beside: list[CellResult]) -> CaseResult:
+    after = [cell.case(before.case) for cell in beside]
+    if not after or not all(one and one.goal_met and one.verdict is Verdict.PASS for one in after):
+        return before
+    names = ", ".join(dict.fromkeys(one_line(cell.variant) for cell in beside))
+    text = f"without the series, as a reproducer should: {before.message} (fixed by {names})"
+    return replace(before, verdict=Verdict.PASS, message=text)
 
 
 def _cell(run: Run, cell: CellResult) -> CellResult:

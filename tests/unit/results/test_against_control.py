@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kmodpipe.results import (
     CaseInfo,
     CaseResult,
     CellResult,
+    EffectKind,
     Run,
     State,
     Verdict,
+    effects,
     exit_code,
     judged_against_control,
 )
@@ -83,3 +87,52 @@ def test_rules_crashes_and_flaky_cases_are_left_alone() -> None:
         CaseResult("c", Verdict.FAIL, "flaky", outcome="flaky", goal_met=None, flaky=True, by_goal=True),
     ):
         assert judged_against_control(run(seen("ESTALE"), result)).cells[0].cases[0] == result
+
+
+FAILS = CaseResult("c", Verdict.FAIL, "the script ended with exit status 1", "exit-1", goal_met=False)
+PASSES = CaseResult("c", Verdict.PASS, "the script ended with exit status 0", "exit-0", goal_met=True)
+
+
+def control(found: Run) -> CaseResult:
+    return found.cells[-1].cases[0]
+
+
+def test_a_reproducer_that_the_series_fixes_is_no_failure_of_the_run() -> None:
+    found = judged_against_control(run(FAILS, PASSES))
+    assert control(found).verdict is Verdict.PASS and control(found).goal_met is False
+    assert control(found).message == (
+        "without the series, as a reproducer should: the script ended with exit status 1 (fixed by fix)"
+    )
+    assert exit_code(found) == 0
+    assert judged_against_control(found) == found
+    assert [effect.kind for effect in effects(found)] == [EffectKind.FIXED]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (FAILS, FAILS),
+        (FAILS, CaseResult("c", Verdict.ERROR)),
+        (FAILS, CaseResult("c", Verdict.SKIP)),
+        (FAILS, replace(PASSES, verdict=Verdict.FAIL, flaky=True, goal_met=None)),
+        (replace(FAILS, flaky=True), PASSES),
+        (replace(FAILS, reason="a rule says that it mounts"), PASSES),
+    ],
+)
+def test_any_other_failure_of_the_control_stays_one(before: CaseResult, after: CaseResult) -> None:
+    found = judged_against_control(run(before, after))
+    assert control(found) == before
+    assert exit_code(found) == 1
+
+
+def test_every_series_beside_it_has_to_fix_it() -> None:
+    one = run(FAILS, PASSES)
+    other = CellResult("two.A=y", "two", "", {"A": "y"}, State.RAN, cases=(FAILS,))
+    both = replace(one, cells=(other, *one.cells))
+    assert control(judged_against_control(both)).verdict is Verdict.FAIL
+    # Not yet run: nothing is known of it.
+    waiting = replace(other, state=State.NOT_RUN, cases=())
+    assert control(judged_against_control(replace(both, cells=(waiting, *one.cells)))).verdict is Verdict.FAIL
+    # Ruled out: it has nothing to say.
+    skipped = replace(waiting, state=State.SKIPPED)
+    assert control(judged_against_control(replace(both, cells=(skipped, *one.cells)))).verdict is Verdict.PASS
