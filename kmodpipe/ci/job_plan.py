@@ -114,7 +114,8 @@ def make(spec: RunSpec, legality: Legality, arguments: Sequence[str], per_job: i
     plan = Plan(
         cells=tuple(_planned(cell, legality.reasons.get(cell.id, "")) for cell in spec.cells),
         cases=tuple(
-            CaseInfo(c.id, c.summary, c.goal, c.digest(lib), question=asked[c.id]) for c in spec.cases
+            CaseInfo(c.id, c.summary, c.goal, c.digest(lib), spec.case_arguments.get(c.id, ""), asked[c.id])
+            for c in spec.cases
         ),
         properties={
             "kmodpipe": __version__,

@@ -3,8 +3,8 @@
 No rule says what a series without a design is expected to do. A case of it whose goal is not met fails,
 unless the tree without the series shows the same: what was broken before is no failure of the series.
 
-Nor does a rule say what a reproducer shows on the control. Where it fails there, and passes with every series
-beside it, it shows what they fix: that is no failure of the run.
+Nor can a rule say what a script that is given by its path shows on the control. Where it fails there, and
+passes with every series beside it, it shows what they fix: that is no failure of the run.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ def judged_against_control(run: Run) -> Run:
 
 def _control(run: Run, cell: CellResult) -> CellResult:
     """Return a cell of the control with what the series beside it fix as expected."""
-    if cell.variant != CONTROL or not any(_may_be_fixed(case) for case in cell.cases):
+    scripts = {info.id for info in run.cases if info.argument}
+    open_ones = {case.case for case in cell.cases if case.case in scripts and _may_be_fixed(case)}
+    if cell.variant != CONTROL or not open_ones:
         return cell
     beside = [one for one in run.cells if one.variant != CONTROL and control_of(run, one) is cell]
     ran = [one for one in beside if one.state is not State.SKIPPED]
-    cases = tuple(_shown(case, ran) if _may_be_fixed(case) else case for case in cell.cases)
+    cases = tuple(_shown(case, ran) if case.case in open_ones else case for case in cell.cases)
     return replace(cell, cases=cases)
 
 
 def _may_be_fixed(case: CaseResult) -> bool:
-    """Return whether a failure of the control is against no rule, and happened each time."""
-    return case.verdict is Verdict.FAIL and case.goal_met is False and not case.reason and not case.flaky
+    """Return whether a case failed each time that it ran."""
+    return case.verdict is Verdict.FAIL and case.goal_met is False and not case.flaky
 
 
 def _shown(before: CaseResult, beside: list[CellResult]) -> CaseResult:
