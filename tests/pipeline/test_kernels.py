@@ -50,8 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture
-def world(made: World, tmp_path: Path) -> World:
-    """A copy with results of its own: the cache is shared."""
+def world(made: World) -> World:
     return made
 
 
@@ -245,6 +244,7 @@ def test_kernels_that_cannot_be_told_apart_or_found(world: World, trees: list[st
     assert got.code == 2 and said in got.text, got.text
 
 
+@pytest.mark.usefixtures("whole")
 def test_a_plan_has_the_rows_of_each_kernel(world: World) -> None:
     got = world.command(commands.plan, tree=["old", "mid", "new"])
     assert got.code == 0
@@ -253,6 +253,7 @@ def test_a_plan_has_the_rows_of_each_kernel(world: World) -> None:
     assert "patch toy-fix on new to do" in text or "patch toy-fix on new" in text
 
 
+@pytest.mark.usefixtures("whole")
 def test_jobs_of_a_plan_are_merged_whatever_kernel_they_have(world: World, tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
     trees = ["old", "new"]
