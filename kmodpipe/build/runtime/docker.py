@@ -50,8 +50,9 @@ def _is_used(labels: Mapping[str, str]) -> bool:
     pid, _, boot = labels.get(LABEL, "").partition("-")
     made = labels.get(_MADE_LABEL, "")
     age_s = time.time() - int(made) if made.isdigit() else 0.0
-    place = labels.get(_PLACE_LABEL, "")
-    return process_id.runs(f"{pid} {boot} {labels.get(_BEGAN_LABEL, '0')} {place}", age_s)
+    # Earlier versions wrote less.
+    more = filter(None, (labels.get(_BEGAN_LABEL), labels.get(_PLACE_LABEL)))
+    return process_id.runs(" ".join((pid, boot, *more)), age_s)
 
 
 def owner() -> str:
