@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from kmodpipe.logs import ktap
-from kmodpipe.source import apt, debian
-from kmodpipe.util import process
+from kmodpipe.source import apt, apt_root, debian
+from kmodpipe.util.screen import Mode, Screen
 
 KUNIT = "tools/testing/kunit"
 PACKAGES = (("trixie", "linux-source-6.12"), ("sid", "linux-source-7."))
@@ -148,25 +148,20 @@ def packaged(folder: Path) -> list[Path]:
     """
     trees = []
     for suite, name in PACKAGES:
-        root = folder / f"apt-{suite}"
-        for part in ("state/lists/partial", "cache/archives/partial", "empty", "log"):
-            (root / part).mkdir(parents=True)
-        (root / "state/status").touch()
         uris = debian.mirrors(apt.targets(), suite)
         if not uris:
             raise LookupError("this machine's apt has no Debian mirror")
-        (root / "sources.list").write_text(
-            f"deb [arch=amd64 signed-by={apt.KEYRING}] {uris[0]} {suite} main\n"
-        )
-        (root / "apt.conf").write_text(debian._APT_CONF.replace("@ROOT@", str(root)))
-        conf = ["-c", str(root / "apt.conf")]
-        process.run(["apt-get", *conf, "-qq", "update", "-o", "APT::Update::Error-Mode=any"], timeout_s=600)
-        known = process.run(["apt-cache", *conf, "pkgnames", name], timeout_s=60).text.split()
-        fitting = [p for p in known if re.fullmatch(r"linux-source-[0-9]+\.[0-9]+", p)]
-        if not fitting:
-            raise LookupError(f"{suite} has no {name}")
-        newest = max(fitting, key=lambda p: [int(n) for n in p.rpartition("-")[2].split(".")])
-        process.run(["apt-get", *conf, "-q", "download", newest], timeout_s=1800, cwd=root)
+        root = folder / f"apt-{suite}"
+        root.mkdir()
+        own = apt_root.make(root, [f"deb [arch=amd64 signed-by={apt.KEYRING}] {uris[0]} {suite} main"])
+        with Screen(Mode.QUIET).step(f"fetch {name}") as step:
+            own.update(step)
+            known = own.ask("pkgnames", name).split()
+            fitting = [p for p in known if re.fullmatch(r"linux-source-[0-9]+\.[0-9]+", p)]
+            if not fitting:
+                raise LookupError(f"{suite} has no {name}")
+            newest = max(fitting, key=lambda p: [int(n) for n in p.rpartition("-")[2].split(".")])
+            own.get(["download", newest], step, cwd=root)
         trees.append(_unpack(next(root.glob("*.deb")), folder / newest.rpartition("-")[2]))
     return trees
 
