@@ -4,7 +4,7 @@ A `Stage` is one cached step: its kind, its label, all inputs of its key, and th
 `invoke plan` only looks the stages up, the other commands make them: what is printed is what would run.
 
     tree ─► common config (one a flavour) ─► base (one a source and non-module config)
-         ─► applied tree ─► config (one a variant and flavour) ─► module (one a cell)          guest (one)
+         ─► applied tree ─► config (one a variant and flavour) ─► module (one a cell)
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe import kconfig
-from kmodpipe.build import guest_tools, module_order
+from kmodpipe.build import module_order
 from kmodpipe.build.complete import require_configurations, require_files, require_folders, require_texts
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
 from kmodpipe.build.elf import build_id, require_elf
@@ -31,24 +31,18 @@ from kmodpipe.build.recipes import (
     ModuleOrder,
     WorkDir,
 )
-from kmodpipe.build.sharing import BaseSpec, Readings, Sharing, Subject, content
+from kmodpipe.build.sharing import BaseSpec, Readings, Sharing, Subject
 from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix
-from kmodpipe.source import Tree, packages
-from kmodpipe.source.packages import Package
-from kmodpipe.util import document, paths
+from kmodpipe.source import Tree
+from kmodpipe.util import document
 from kmodpipe.util.digest import digest_of, digest_tree
-from kmodpipe.util.errors import InfraError, KernelFailure, UserError
+from kmodpipe.util.errors import KernelFailure, UserError
 from kmodpipe.util.text import count
 
 # Raise one when the meaning of a key changes, so that no artifact of an earlier version is taken.
 _RECIPE_VERSION = 2
 _LEGALITY_VERSION = 1  # of what `kconfig.illegal` decides, which a configuration's artifact holds
-_GUEST_VERSION = 1
-_PACKAGE_VERSION = 1
-# A row of images/guest/toolset.sh: "    xfs) …".
-_SET_OF_TOOLS = re.compile(r"^\s+([a-z][a-z0-9-]*)\) ", re.MULTILINE)
-_RELEASE = re.compile(r'^(ID|VERSION_CODENAME)="?([a-z0-9]+)"?$', re.MULTILINE)
 # Files that Kconfig does not read, but see `configuring_files`.
 _PLAIN = (".c", ".h", ".S", ".rst")
 # What lets a Kconfig file read another one: a macro with arguments, such as $(shell,…), or a source line.
@@ -87,15 +81,6 @@ class Stages:
         # By the base's key.
         self._readings: dict[str, Readings] = {}
         self._recipes = digest_tree(builder.images / "builder")
-        guest = builder.images / "guest"
-        # Cases and their library are packed for each cell: changing one makes no new guest.
-        self._guest_recipe = digest_of(
-            {
-                p.relative_to(guest).as_posix(): content(p)
-                for p in sorted(guest.rglob("*"))
-                if p.is_file() and p.relative_to(guest).parts[0] not in ("cases", "lib.sh")
-            }
-        )
 
     # -- configuration ---------------------------------------------------------------------------
     def common(self, flavour: Flavour, tools: Path | None = None) -> Stage:
@@ -345,97 +330,6 @@ class Stages:
             require_texts(folder, "out/cell.config")
 
         return Stage("module", configured.cell.id, inputs, make, need_mib=512, check=check)
-
-    # -- guest -----------------------------------------------------------------------------------
-    def guest(self) -> Stage:
-        """Return the stage of the root file system that every cell boots."""
-        inputs: Inputs = {"builder": dict(self._identity), "recipe": [_GUEST_VERSION, self._guest_recipe]}
-
-        def make(work: WorkDir) -> None:
-            from kmodpipe.vm.initramfs import pack_rootfs
-
-            self._builder.guest(work)
-            pack_rootfs(work.folder / "out", work.folder / "guest.cpio")
-
-        def check(folder: Path) -> None:
-            require_files(folder, "guest.cpio")
-            require_folders(folder, "out")
-
-        return Stage("guest", "guest", inputs, make, need_mib=128, check=check)
-
-    def is_toolset(self, name: str) -> bool:
-        """Return whether images/guest/toolset.sh has a set of tools of this name."""
-        recipe = self._builder.images / "guest" / "toolset.sh"
-        return recipe.is_file() and name in _SET_OF_TOOLS.findall(recipe.read_text("utf-8", "replace"))
-
-    def package(self, package: Package, guest: Artifact, cache: Path) -> Stage:
-        """Return the stage of a Debian package with what it depends on, for the guests that ask for it.
-
-        Like a toolset it is an archive of its own. Its packages are in ``cache``.
-        """
-        inputs: Inputs = {
-            "guest": guest.key,
-            "package": package.name,
-            "packages": dict(package.pins),
-            "recipe": _PACKAGE_VERSION,
-        }
-
-        def make(work: WorkDir) -> None:
-            from kmodpipe.vm.initramfs import pack_folder
-
-            debs = packages.files(package, cache)
-            if debs is None:
-                raise InfraError(
-                    f"a package for the guest is gone from the cache: {package.name} or one it depends on",
-                    where=str(cache / "downloads"),
-                    hint="run the same command again: it is fetched anew",
-                )
-            unpacked, out = work.folder / "unpacked", work.folder / "out"
-            unpacked.mkdir()
-            out.mkdir()
-            guest_tools.lay_out(debs, guest.path / "out", unpacked, out)
-            paths.remove(unpacked)
-            pack_folder(out, work.folder / "toolset.cpio")
-
-        def check(folder: Path) -> None:
-            require_files(folder, "toolset.cpio")
-
-        return Stage("toolset", package.name, inputs, make, need_mib=1024, check=check)
-
-    def toolset(self, name: str, guest: Artifact) -> Stage:
-        """Return the stage of a toolset: programs that only the guests of some flavours get.
-
-        It is an archive of its own, because every boot unpacks the whole root file system.
-        """
-        inputs: Inputs = {"guest": guest.key, "toolset": name}
-
-        def make(work: WorkDir) -> None:
-            from kmodpipe.vm.initramfs import pack_folder
-
-            self._builder.toolset(name, guest.path / "out", work)
-            pack_folder(work.folder / "out", work.folder / "toolset.cpio")
-
-        def check(folder: Path) -> None:
-            require_files(folder, "toolset.cpio")
-
-        return Stage("toolset", name, inputs, make, need_mib=128, check=check)
-
-
-def guest_suite(guest: Artifact) -> str:
-    """Return the Debian release whose libraries the guest has, such as bookworm: that of its builder.
-
-    Raise InfraError if that is another distribution.
-    """
-    release = guest.path / "out" / "etc" / "os-release"
-    text = release.read_text("utf-8", "replace") if release.is_file() else ""
-    found: dict[str, str] = dict(_RELEASE.findall(text))
-    if found.get("ID") == "debian" and (suite := found.get("VERSION_CODENAME")):
-        return suite
-    raise InfraError(
-        "packages as tools need a guest that is built on Debian",
-        where=str(release),
-        hint="build in Docker (--runtime docker); images/guest/recipe.sh keeps etc/os-release",
-    )
 
 
 def common_configuration(common: Artifact) -> str:

@@ -175,7 +175,7 @@ class CellBuilder:
         # Nothing is begun for a choice that may be refused.
         choice = self._workspace.spec.choice
         early = not choice.chosen
-        if tools.packages_of(self._workspace.spec, self._workspace.kernels[0].stages):
+        if tools.packages_of(self._workspace.spec, self._workspace.guest):
             # A name that is no package is refused before a kernel is built.
             self.guest()
         shared: list[Future[Any]] = [pool.submit(self.guest)] if early else []
@@ -237,8 +237,8 @@ class CellBuilder:
             return [(subject, Unconfigurable(cell, failure)) for cell in cells]
         try:
             known = kernel.spec.to_configure(subject.variant, flavour)
-            tools = self._tools.get(kernel.name)
-            artifact = self._maker.ensure(stages.configuration(subject, known, flavour, tools))
+            kept = self._tools.get(kernel.name)
+            artifact = self._maker.ensure(stages.configuration(subject, known, flavour, kept))
         except KernelFailure as e:
             # The series breaks Kconfig: that is the result of its cells, and does not stop the others.
             if subject.variant.is_control:
@@ -256,8 +256,7 @@ class CellBuilder:
 
     def guest(self) -> GuestParts:
         """Return the archives that guests are made of, from the store or newly made."""
-        # The same for every kernel.
-        stages, spec = self._workspace.kernels[0].stages, self._workspace.spec
+        stages, spec = self._workspace.guest, self._workspace.spec
         guest = self._maker.ensure(stages.guest())
         names = {flavour.name: spec.tools(flavour) for flavour in spec.flavours}
         known = tools.find(spec, stages, guest, self._workspace.store, self._workspace.screen)
@@ -290,8 +289,8 @@ class CellBuilder:
 
     def base(self, kernel: Kernel, spec: BaseSpec) -> Artifact:
         """Return the base of a spec. The first caller makes it, the others wait for it."""
-        tools = self._tools.get(kernel.name)
-        stage = kernel.stages.base(spec, tools, expected_lines(self._workspace))
+        kept = self._tools.get(kernel.name)
+        stage = kernel.stages.base(spec, kept, expected_lines(self._workspace))
         with self._lock:
             future = self._bases.get(spec.key)
             mine = future is None

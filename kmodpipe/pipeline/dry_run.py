@@ -17,6 +17,7 @@ from rich.text import Text
 from kmodpipe import series, source
 from kmodpipe.build import builder_image
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
+from kmodpipe.build.guest_stages import GuestStages
 from kmodpipe.build.recipes import Builder
 from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine
 from kmodpipe.build.sharing import Subject
@@ -94,7 +95,7 @@ class _Planner:
             )
             for name, part in parts.items()
         ]  # fmt: skip
-        self._guest(kernels[0].stages)
+        self._guest(GuestStages(builder, identity))
         for kernel in kernels:
             self._kernel(kernel)
         for name, spec in self._spec.kernels:
@@ -128,7 +129,7 @@ class _Planner:
             names = ", ".join(tree.name for tree in trees.values())
             require_folder(self._spec.module, [tree.path for tree in trees.values()], names)
 
-    def _guest(self, stages: Stages) -> None:
+    def _guest(self, stages: GuestStages) -> None:
         guest = self.look(stages.guest(), "guest root file system")
         for name in tools.names(self._spec):
             if guest is None:

@@ -80,10 +80,8 @@ def recipes(images: Path, store: Store) -> Path:
 
     def make(folder: Path) -> None:
         for path in _recipe_files(images):
-            target = folder / path.relative_to(images)
-            _copy(path, target)
             # Readable for the user in the container, whatever umask the project was checked out with.
-            target.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
+            _copy_with_mode(path, folder / path.relative_to(images))
         if recipes_digest(folder) != digest:
             raise InfraError(
                 "the project's recipes changed while they were read",

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe.build.stages import Stage, Stages, guest_suite
+from kmodpipe.build.guest_stages import GuestStages, suite_of
+from kmodpipe.build.stages import Stage
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.judge.cases import Case
 from kmodpipe.pipeline.run_spec import RunSpec
@@ -31,20 +32,20 @@ def names(spec: RunSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for flavour in spec.flavours for name in spec.tools(flavour)))
 
 
-def packages_of(spec: RunSpec, stages: Stages) -> tuple[str, ...]:
+def packages_of(spec: RunSpec, stages: GuestStages) -> tuple[str, ...]:
     """Return the names of those that are Debian packages."""
     return tuple(name for name in names(spec) if not stages.is_toolset(name))
 
 
-def locate(name: str, stages: Stages, guest: Artifact, cache: Path) -> Stage | None:
+def locate(name: str, stages: GuestStages, guest: Artifact, cache: Path) -> Stage | None:
     """Return the stage of a tool, or None for a package that was never fetched. Does not use the network."""
     if stages.is_toolset(name):
         return stages.toolset(name, guest)
-    package = packages.recall(name, guest_suite(guest), cache)
+    package = packages.recall(name, suite_of(guest), cache)
     return stages.package(package, guest, cache) if package else None
 
 
-def find(spec: RunSpec, stages: Stages, guest: Artifact, store: Store, screen: Screen) -> Tools:
+def find(spec: RunSpec, stages: GuestStages, guest: Artifact, store: Store, screen: Screen) -> Tools:
     """Return the stages of all tools of a run; fetch the packages that are not in the cache.
 
     Raise UserError, with file and line, for a name that is neither a set nor a package.
@@ -58,7 +59,7 @@ def find(spec: RunSpec, stages: Stages, guest: Artifact, store: Store, screen: S
         stage = stages.package(package, guest, store.cache)
         return store.find(stage.kind, stage.inputs, stage.check) is not None
 
-    known = packages.resolve(wanted, guest_suite(guest), store.cache, screen, have=have, where=_places(spec))
+    known = packages.resolve(wanted, suite_of(guest), store.cache, screen, have=have, where=_places(spec))
     found |= {one.name: stages.package(one, guest, store.cache) for one in known}
     return Tools(found, {one.name: one.version for one in known})
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kmodpipe import series, source
 from kmodpipe.build import builder_image, image_cleanup, shared_image
+from kmodpipe.build.guest_stages import GuestStages
 from kmodpipe.build.recipes import Builder
 from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine, memory_mib, same_files
 from kmodpipe.build.sharing import Subject
@@ -52,6 +53,8 @@ class Workspace:
 
     spec: RunSpec
     kernels: tuple[Kernel, ...]
+    # Of the guests, which are the same for every kernel.
+    guest: GuestStages
     runtime: Runtime
     # The runtime's identity.
     identity: Mapping[str, str]
@@ -290,4 +293,5 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
         )
         for name, part in parts.items()
     )  # fmt: skip
-    return Workspace(spec, kernels, runtime, identity, store, screen, share)
+    guest = GuestStages(builder, identity)
+    return Workspace(spec, kernels, guest, runtime, identity, store, screen, share)

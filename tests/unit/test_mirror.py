@@ -20,6 +20,7 @@ ELSEWHERE: Mapping[str, str] = {
     "build/runtime/job": "tests/unit/build/runtime/test_host.py",
     "build/runtime/job_output": "tests/integration/test_container.py",
     "build/shared_image": "tests/integration/test_fanout.py",
+    "build/guest_stages": "tests/pipeline/test_tools.py",
     "build/stages": "tests/pipeline/test_pipeline.py",
     "ci/if_changed": "tests/pipeline/test_if_changed.py",
     "cli/first_try": "tests/pipeline/test_try.py",
