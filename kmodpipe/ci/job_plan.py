@@ -16,16 +16,16 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from kmodpipe import __version__, kconfig, results, series, source
+from kmodpipe import __version__, results, series, source
 from kmodpipe.build.configured import RuledOut
 from kmodpipe.build.sharing import Subject
 from kmodpipe.kconfig import Cell
 from kmodpipe.pipeline import question
-from kmodpipe.pipeline.axis_values import Planned, require_possible
+from kmodpipe.pipeline.axis_values import Planned, planned_cells, require_possible
 from kmodpipe.pipeline.builder import CellBuilder, StageMaker
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
-from kmodpipe.pipeline.sampling import sampled
+from kmodpipe.pipeline.sampling import not_applied, sampled
 from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.workspace import Workspace, control_subject, settled
 from kmodpipe.results import CaseInfo
@@ -143,10 +143,11 @@ def _planned(cell: Cell, skip: str) -> PlannedCell:
 
 
 # -- legality -----------------------------------------------------------------------------------------
-def check_legality(spec: RunSpec, cache: Path) -> Legality:
-    """Return what the Kconfig files of trees in the cache rule out. Nothing is fetched.
+def from_cache(spec: RunSpec, cache: Path) -> tuple[RunSpec, Legality]:
+    """Return the run as trees in the cache settle and sample it, and what their Kconfig files rule out.
 
-    Raise UserError for a value of an axis that no cell can have, and for a symbol that no variant has.
+    Nothing is fetched or applied. Raise UserError for a value of an axis that no cell can have, for a symbol
+    that no variant has, and for a sample that cannot be worked out from what is here.
     """
     trees: dict[str, Tree] = {}
     identities: dict[str, str] = {}
@@ -156,59 +157,43 @@ def check_legality(spec: RunSpec, cache: Path) -> Legality:
         elif wanted.commit and not wanted.first_parent:
             # The commit of a tree that was pinned for this plan is its identity.
             identities[kernel] = f"git:{wanted.commit}"
-    planned = [
-        one for kernel, part in settled(spec, trees).items() for one in _of_kernel(part, trees[kernel], cache)
-    ]
+    parts = settled(spec, trees)
+    subjects = {kernel: _subjects(part, trees[kernel], cache) for kernel, part in parts.items()}
+    if spec.sample:
+        for kernel, wanted in spec.kernels:
+            if kernel not in parts or not_applied(parts[kernel], trees[kernel], subjects[kernel]):
+                raise UserError(
+                    f"{wanted.name} cannot be sampled: its tree, or that of a series, is not here",
+                    where="--sample",
+                    hint="run invoke patch with the same trees and series first; with a series that does not "
+                    "apply to one of them, add --prepare",
+                )
+        parts = {kernel: sampled(part, subjects[kernel]) for kernel, part in parts.items()}
+    spec = spec.joined(parts)
+    planned = [one for kernel, part in parts.items() for one in _planned_on(part, subjects[kernel])]
     if len(planned) == len(spec.cells):
         require_possible(spec, planned)
-    return Legality(identities, {one.cell.id: one.ruled_out for one in planned if one.ruled_out})
-
-
-def sampled_in_cache(spec: RunSpec, cache: Path) -> RunSpec:
-    """Return the run with the sample that it asks for, worked out without fetching or applying anything.
-
-    Raise UserError if a tree or a patched tree that this takes is not in the cache.
-    """
-    trees = {name: source.locate(tree, spec.project.trees, cache) for name, tree in spec.kernels}
-    there = {name: tree for name, tree in trees.items() if tree}
-    parts = settled(spec, there)
-    subjects = {name: _subjects(part, there[name], cache) for name, part in parts.items()}
-    wanted = {cell.variant.name for cell in spec.cells}
-    for name, tree in spec.kernels:
-        lacking = wanted - {subject.variant.name for subject in subjects.get(name, ())}
-        if name not in there or (lacking and len(spec.trees) == 1):
-            raise UserError(
-                f"a sample of {tree.name} cannot be planned: its tree, or that of a series, is not here yet",
-                where="--sample",
-                hint="run invoke patch with the same trees and series first, or add --prepare",
-            )
-    return spec.joined({name: sampled(part, subjects[name]) for name, part in parts.items()})
+    return spec, Legality(identities, {one.cell.id: one.ruled_out for one in planned if one.ruled_out})
 
 
 def _subjects(spec: RunSpec, tree: Tree, cache: Path) -> list[Subject]:
     """Return the control, and each series with a cell that is applied in the cache."""
     subjects = [control_subject(tree)]
-    for whole in spec.series:
-        one, cells = whole.on(tree.kernel_version), spec.cells_of(whole.name)
-        path = series.applied_path(one, tree, cache) if cells else None
-        if path:
+    for one, cells in spec.series_on(tree):
+        if path := series.applied_path(one, tree, cache):
             subjects.append(Subject(cells[0].variant, one, path))
     return subjects
 
 
-def _of_kernel(spec: RunSpec, tree: Tree, cache: Path) -> Iterator[Planned]:
-    """Yield the cells on one kernel, but those of a series that is not applied yet."""
-    subjects = _subjects(spec, tree, cache)
-    found = look(subjects, tree.path)
+def _planned_on(spec: RunSpec, subjects: Sequence[Subject]) -> Iterator[Planned]:
+    """Yield the cells of the sources on one kernel."""
+    found = look(subjects, subjects[0].src)
     for subject in subjects:
-        cells = spec.cells_of(subject.variant.name)
         if found.get(subject.variant.name, Found()).failure:
             # Its jobs fail, and say why.
-            yield from (Planned(subject, cell) for cell in cells)
-            continue
-        index = kconfig.index_symbols(subject.src, {symbol for cell in cells for symbol in cell.requested})
-        for cell in cells:
-            yield Planned(subject, cell, kconfig.illegal(cell.own_requests, cell.requested, index) or "")
+            yield from (Planned(subject, cell) for cell in spec.cells_of(subject.variant.name))
+        else:
+            yield from planned_cells(spec, subject)
 
 
 def prepare(workspace: Workspace, folder: RunFolder) -> Legality:

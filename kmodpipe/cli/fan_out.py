@@ -15,7 +15,7 @@ from kmodpipe.cli.options import CollectOptions, MatrixOptions, Use, command_lin
 from kmodpipe.cli.resolve import resolve, tree_arguments
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
-from kmodpipe.pipeline.workspace import set_up, settled
+from kmodpipe.pipeline.workspace import set_up
 from kmodpipe.util.cell_id import KERNEL_NAME
 from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically
@@ -51,18 +51,15 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
     trees = tuple(source.resolve(one, spec.project.trees) for one in options.tree) or spec.trees
     spec = replace(spec, trees=trees, head=False)
     with call.cache() as cache:
-        spec = _settled(spec, cache)
         if options.prepare:
             workspace = set_up(spec, cache, call.screen)
             spec = workspace.spec
             with RunFolder(spec.out) as folder:
                 legality = job_plan.prepare(workspace, folder)
         else:
-            if spec.sample:
-                spec = job_plan.sampled_in_cache(spec, cache)
-                for line in spec.sample_notes:
-                    call.screen.say(line)
-            legality = job_plan.check_legality(spec, cache)
+            spec, legality = job_plan.from_cache(spec, cache)
+            for line in spec.sample_notes:
+                call.screen.say(line)
     most = job_plan.LIMITS[options.format]
     # A job may have cells without a case for them: the merged run is judged as a whole.
     arguments = command_line(replace(options, allow_empty=True), Use.JOB)
@@ -91,13 +88,6 @@ def _with_pinned(options: MatrixOptions, spec: RunSpec) -> MatrixOptions:
     # What does not move, each job finds in the matrix or the project.
     trees = tuple(pinned) if tuple(pinned) != tuple(given) else options.tree
     return replace(options, tree=trees, head=False)
-
-
-def _settled(spec: RunSpec, cache: Path) -> RunSpec:
-    """Return the run as the trees in the cache settle it."""
-    found = {name: source.locate(tree, spec.project.trees, cache) for name, tree in spec.kernels}
-    trees = {name: tree for name, tree in found.items() if tree}
-    return spec.joined(settled(spec, trees)) if trees else spec
 
 
 def _show_plan(options: MatrixOptions, call: Invocation, made: job_plan.Plan) -> None:

@@ -29,6 +29,16 @@ class Planned:
     ruled_out: str = ""
 
 
+def planned_cells(spec: RunSpec, subject: Subject) -> list[Planned]:
+    """Return the cells of a source, with what its Kconfig files rule out; no configuration is made."""
+    cells = spec.cells_of(subject.variant.name)
+    index = kconfig.index_symbols(subject.src, {symbol for cell in cells for symbol in cell.requested})
+    return [
+        Planned(subject, cell, kconfig.illegal(cell.own_requests, cell.requested, index) or "")
+        for cell in cells
+    ]
+
+
 def require_possible(spec: RunSpec, planned: Sequence[Planned]) -> None:
     """Raise UserError for a value of an axis that no cell of any variant can take, with the reasons.
 

@@ -27,7 +27,7 @@ from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline import tools
 from kmodpipe.pipeline.module_folder import changes, require_folder
 from kmodpipe.pipeline.run_spec import RunSpec
-from kmodpipe.pipeline.sampling import sampled
+from kmodpipe.pipeline.sampling import not_applied, sampled
 from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.workspace import Kernel, control_subject, settled
 from kmodpipe.source import Tree, TreeSpec
@@ -79,7 +79,9 @@ class _Planner:
         parts = settled(self._spec, trees) if trees else {}
         self._spec = self._spec.joined(parts)
         subjects = {kernel: self._subjects(part, trees[kernel]) for kernel, part in parts.items()}
-        parts = {kernel: self._sampled(part, subjects[kernel]) for kernel, part in parts.items()}
+        parts = {
+            kernel: self._sampled(part, trees[kernel], subjects[kernel]) for kernel, part in parts.items()
+        }
         self._spec = self._spec.joined(parts)
         self._require_folder(trees)
         runtime = self._runtime()
@@ -103,13 +105,12 @@ class _Planner:
                 self._wait(self._spec.on(name), f"fetch {spec.name}")
         self.add("boot and judge every cell", TODO, "verdicts are never taken from the cache")
 
-    def _sampled(self, spec: RunSpec, subjects: Sequence[Subject]) -> RunSpec:
+    def _sampled(self, spec: RunSpec, tree: Tree, subjects: Sequence[Subject]) -> RunSpec:
         """Return the part of the run with its sample, and add a row of what it covers."""
         if not spec.sample:
             return spec
-        lacking = {cell.variant.name for cell in spec.cells} - {one.variant.name for one in subjects}
-        if lacking:
-            self.add("sample", WAITS, f"for patch {', '.join(sorted(lacking))}")
+        if lacking := not_applied(spec, tree, subjects):
+            self.add("sample", WAITS, f"for patch {', '.join(lacking)}")
             return spec
         made = sampled(spec, subjects)
         for line in made.sample_notes:
@@ -173,14 +174,11 @@ class _Planner:
 
     def _subjects(self, spec: RunSpec, tree: Tree) -> tuple[Subject, ...]:
         subjects = [control_subject(tree)]
-        several = len(self._spec.trees) > 1
-        for whole in spec.series:
-            one, cells = whole.on(tree.kernel_version), spec.cells_of(whole.name)
-            if not cells:
-                continue
+        several = len(spec.trees) > 1
+        for one, cells in spec.series_on(tree):
             step = f"patch {one.name}" + (f" on {tree.name}" if several else "")
             path = series.applied_path(one, tree, self._cache)
-            if several and (reason := series.mismatch(one, tree)):
+            if reason := spec.left_out(one, tree):
                 self.add(step, SKIPPED, reason)
                 for cell in cells:
                     self.add(f"module {cell.id}", SKIPPED, reason)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kmodpipe import kconfig
+from kmodpipe import kconfig, series
 from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
@@ -15,7 +15,7 @@ from kmodpipe.logs.known_benign import Benign
 from kmodpipe.pipeline.cell_choice import Choice
 from kmodpipe.pipeline.config import Project
 from kmodpipe.series import Series
-from kmodpipe.source import TreeSpec
+from kmodpipe.source import Tree, TreeSpec
 
 # So many cells of one variant and flavour are configured though fewer were chosen: a minute at most.
 _CONFIGURED = 64
@@ -101,6 +101,16 @@ class RunSpec:
     def flavours(self) -> tuple[Flavour, ...]:
         """The flavours that have a cell."""
         return tuple({cell.flavour.name: cell.flavour for cell in self.cells}.values())
+
+    def series_on(self, tree: Tree) -> Iterator[tuple[Series, tuple[Cell, ...]]]:
+        """Yield each series that has a cell, as it is for the tree's kernel version, with its cells."""
+        for one in self.series:
+            if cells := self.cells_of(one.name):
+                yield one.on(tree.kernel_version), cells
+
+    def left_out(self, one: Series, tree: Tree) -> str:
+        """Return why a series is not tried on one of several kernels; empty if it is."""
+        return (series.mismatch(one, tree) or "") if len(self.trees) > 1 else ""
 
     def tools(self, flavour: Flavour) -> tuple[str, ...]:
         """Return the tools of a flavour's guests: those of the flavour and of the cases."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from kmodpipe import kconfig
 from kmodpipe.build.sharing import Subject
 from kmodpipe.kconfig import Cell
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.kconfig.sample import Combination, sample
 from kmodpipe.pipeline import cell_choice
-from kmodpipe.pipeline.axis_values import Planned, require_possible
+from kmodpipe.pipeline.axis_values import planned_cells, require_possible
 from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.source import Tree
 from kmodpipe.util.text import count
 
 _SHOWN = 8
@@ -32,7 +32,7 @@ def sampled(spec: RunSpec, subjects: Sequence[Subject]) -> RunSpec:
     """
     if not spec.sample:
         return spec
-    planned = [one for subject in subjects for one in _planned(spec, subject)]
+    planned = [one for subject in subjects for one in planned_cells(spec, subject)]
     require_possible(replace(spec, sample=0), planned)
     legal = {one.cell.id for one in planned if not one.ruled_out}
     groups = list(_groups(spec))
@@ -52,11 +52,12 @@ def sampled(spec: RunSpec, subjects: Sequence[Subject]) -> RunSpec:
     return replace(spec, cells=cells, sample_notes=tuple(dict.fromkeys(notes)))
 
 
-def _planned(spec: RunSpec, subject: Subject) -> Iterator[Planned]:
-    cells = spec.cells_of(subject.variant.name)
-    index = kconfig.index_symbols(subject.src, {symbol for cell in cells for symbol in cell.requested})
-    for cell in cells:
-        yield Planned(subject, cell, kconfig.illegal(cell.own_requests, cell.requested, index) or "")
+def not_applied(spec: RunSpec, tree: Tree, subjects: Sequence[Subject]) -> list[str]:
+    """Return the series that may apply to a kernel and have no source yet: what is legal is open."""
+    there = {subject.variant.name for subject in subjects}
+    return [
+        one.name for one, _ in spec.series_on(tree) if one.name not in there and not spec.left_out(one, tree)
+    ]
 
 
 def _groups(spec: RunSpec) -> Iterator[list[Cell]]:

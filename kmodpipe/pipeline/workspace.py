@@ -184,22 +184,17 @@ def _is_whole(parts: Mapping[str, RunSpec]) -> bool:
 
 
 def _patched(spec: RunSpec, tree: Tree, cache: Path, screen: Screen) -> Patched:
-    several = len(spec.trees) > 1
     subjects, refused = [control_subject(tree)], dict[str, UserError]()
-    for whole in spec.series:
-        one, cells = whole.on(tree.kernel_version), spec.cells_of(whole.name)
-        if not cells:
+    for one, cells in spec.series_on(tree):
+        if reason := spec.left_out(one, tree):
+            refused[one.name] = UserError(reason, hint="applies-to of series.toml says so")
             continue
-        warning = series.mismatch(one, tree)
-        if warning and several:
-            refused[one.name] = UserError(warning, hint="applies-to of series.toml says so")
-            continue
-        if warning:
+        if warning := series.mismatch(one, tree):
             screen.warn(warning)
         try:
             patched = series.apply(one, tree, cache, screen)
         except series.DoesNotApply as e:
-            if not several:
+            if len(spec.trees) == 1:
                 raise
             refused[one.name] = e
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,29 @@ def test_a_plan_of_jobs_has_the_sample_only(world: World, tmp_path: Path) -> Non
     content = json.loads(plan.read_text())["plan"]
     assert len(content["cells"]) <= 16
     assert all("--sample" not in job["arguments"] for job in content["jobs"])
+
+
+def test_a_plan_over_two_kernels_waits_until_the_series_is_applied_on_both(
+    world: World, tmp_path: Path
+) -> None:
+    plan, declared = tmp_path / "plan.json", (world.root / "pyproject.toml").read_text()
+    for name, minor in (("old", 5), ("new", 6)):
+        tree = shutil.copytree(world.tree, world.tree.parent / name)
+        (tree / "Makefile").write_text(f"VERSION = 6\nPATCHLEVEL = {minor}\nSUBLEVEL = 0\nEXTRAVERSION =\n")
+        declared += f'[tool.kmodpipe.trees.{name}]\npath = "{tree}"\n'
+    (world.root / "pyproject.toml").write_text(declared)
+    both = ["old", "new"]
+    assert world.command(commands.patch, tree=["old"]).code == 0
+    assert world.command(commands.fetch, tree=["new"]).code == 0
+    early = world.command(commands.matrix, tree=both, sample=1, to=str(plan))
+    assert early.code == 2 and "new cannot be sampled" in early.text and "invoke patch" in early.text
+    assert not plan.exists()
+    assert world.command(commands.patch, tree=both).code == 0
+    made = world.command(commands.matrix, tree=both, sample=1, to=str(plan))
+    assert made.code == 0, made.text
+    planned = [cell["cell"] for cell in json.loads(plan.read_text())["plan"]["cells"]]
+    for kernel in both:
+        assert sum(cell.startswith(f"toy-fix.{kernel}.") for cell in planned) >= 2, planned
 
 
 @pytest.mark.parametrize("strength", [-1, 7])
