@@ -22,6 +22,7 @@ from pathlib import Path
 
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.text import some
 from kmodpipe.util.workers import Pool
 
 # File times have a granularity of some milliseconds: a file changed less than this before it was looked at
@@ -89,16 +90,11 @@ def changes(before: Mapping[str, object], now: Mapping[str, object]) -> str:
     more = sorted(now.keys() - before.keys())
     changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
     phrases = [
-        f"{_some(names)} {word}"
+        f"{some(names, _NAMES_LISTED)} {word}"
         for names, word in ((changed, "changed"), (missing, "missing"), (more, "not part of it"))
         if names
     ]
     return "; ".join(phrases)
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _NAMES_LISTED
-    return ", ".join(names[:_NAMES_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 # -- trees -------------------------------------------------------------------------------------------

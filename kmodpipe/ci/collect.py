@@ -27,6 +27,7 @@ from kmodpipe.results import CellResult, DeadAxis, Run, State
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.screen import Screen
+from kmodpipe.util.text import some
 
 COLLECTED = "collected"
 """The property of a merged run, with the ids of its parts."""
@@ -158,17 +159,12 @@ def _differing(name: str, values: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the line about a property whose *values*, with the folders that have them, differ."""
     if len(values) < 2:
         return []
-    places = "; ".join(f"{_short(value)} in {_some(names)}" for value, names in values.items())
+    places = "; ".join(f"{_short(value)} in {some(names, _NAMES)}" for value, names in values.items())
     return [f"{name}: {places}"]
 
 
 def _short(value: str) -> str:
     return re.sub(r"[0-9a-f]{40,}", lambda m: m.group()[:12], value)[:120]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return ", ".join(names[:_NAMES]) + more
 
 
 # -- merging ------------------------------------------------------------------------------------------
@@ -184,7 +180,7 @@ def merge(plan: Plan, parts: Sequence[Part], run_id: str, now: str) -> Collected
     planned = {cell.cell: cell for cell in plan.cells}
     if unplanned := sorted({c.cell for p in parts for c in p.run.cells} - planned.keys()):
         raise InfraError(
-            f"cells that were not planned: {_some(unplanned)}", hint="is this the plan of these jobs?"
+            f"cells that were not planned: {some(unplanned, _NAMES)}", hint="is this the plan of these jobs?"
         )
     missing: dict[str, str] = {}
     doubled: dict[str, tuple[str, ...]] = {}

@@ -17,7 +17,7 @@ from kmodpipe import kconfig
 from kmodpipe.kconfig import Cell, Matrix, Variant
 from kmodpipe.source import Tree
 from kmodpipe.util.errors import UserError, unknown_name
-from kmodpipe.util.text import count
+from kmodpipe.util.text import count, some
 
 # So many reasons are quoted.
 _REASONS = 12
@@ -163,5 +163,4 @@ def describe(choice: Choice) -> str:
     if not choice.companions:
         return ""
     names = [cell.id for cell in choice.cells if cell.id in choice.companions]
-    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return f"to compare with: {count(len(names), 'cell')} of the unpatched tree as well ({shown})"
+    return f"to compare with: {count(len(names), 'cell')} of the unpatched tree as well ({some(names, 3)})"

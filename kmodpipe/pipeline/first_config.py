@@ -21,6 +21,7 @@ from kmodpipe.pipeline.module_folder import require_folder
 from kmodpipe.source import Tree
 from kmodpipe.util import shipped
 from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.text import some
 
 GUEST = "guest.config"
 BASE = "tinyconfig"
@@ -134,7 +135,7 @@ class _Folder:
             raise UserError(
                 f"{symbol} cannot be m: it is no tristate, and what it makes is built in",
                 where=", ".join(f"{d.file}:{d.line}" for d in definitions),
-                hint=f"modules are made by {_some(self.able)}" if self.able else "name another folder",
+                hint=f"modules are made by {some(self.able, _SHOWN)}" if self.able else "name another folder",
             )
         elsewhere = symbol in kconfig.defined_symbols(self.tree.path)
         what = "is for another architecture than x86-64" if elsewhere else "is not defined by the tree"
@@ -146,26 +147,21 @@ class _Folder:
             raise UserError(
                 f"{self.folder} has {len(self.able)} modules, and none is named",
                 where=self.makefile,
-                detail=f"symbols: {_some(sorted(self.able))}",
+                detail=f"symbols: {some(sorted(self.able), _SHOWN)}",
                 hint=f"name the module's symbol: --symbol {self.able[0]}; repeatable",
             )
         if self.able:
             return self.able
         below = self.below(word for words in self.made.values() for word in words)
         if self.objects:
-            what = f"{self.folder} makes no module: {_some(sorted(self.objects))} cannot be m"
+            what = f"{self.folder} makes no module: {some(sorted(self.objects), _SHOWN)} cannot be m"
         elif below:
             what = f"{self.folder} has no module of its own, only folders"
         else:
             what = f"{self.folder} makes no module: what it has is built into the kernel"
         hint = f"a folder below: --module {below[0]}" if below else "a module's symbol is a tristate"
-        detail = f"folders: {_some(below)}" if below else ""
+        detail = f"folders: {some(below, _SHOWN)}" if below else ""
         raise UserError(what, where=self.makefile, detail=detail, hint=hint)
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
 
 def _base(root: Path) -> dict[str, str]:

@@ -11,11 +11,14 @@ from kmodpipe.kconfig import Matrix
 from kmodpipe.series import Series
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.text import some
 
 # What is below these is part of no module, or of all of them.
 _OF_NO_MODULE = ("Documentation/", "include/", "scripts/", "tools/", "LICENSES/", "usr/", "init/", "certs/")
 _SOURCE = (".c", ".h", ".S", ".rs")
 _BUILD = ("Makefile", "Kbuild", "Kconfig")
+# Names that a message lists.
+_NAMES = 3
 
 
 def only_module(series: Iterable[Series], matrix: Matrix, option: str) -> str:
@@ -47,7 +50,7 @@ def only_module(series: Iterable[Series], matrix: Matrix, option: str) -> str:
         return plain_folder(changed[0], f"the files of {', '.join(one.name for one in series)}")
     if changed:
         raise UserError(
-            f"the series change several folders: {_some(changed)}",
+            f"the series change several folders: {some(changed, _NAMES)}",
             where=str(matrix.path),
             hint=f"name that of the module: --module {changed[0]}",
         )
@@ -84,15 +87,12 @@ def _require_touched(one: Series, folder: str, matrix: Matrix) -> None:
         fits = f"--module {changed[0]}, with a --matrix that has its symbols; or {fits}"
     elif changed:
         fits = f"name the module: --module {' or --module '.join(changed[:3])}; or {fits}"
+    touched = some(one.touched, _NAMES)
     raise UserError(
-        f"series {one.name} changes nothing of {folder}, which would be tested: only {_some(one.touched)}",
+        f"series {one.name} changes nothing of {folder}, which would be tested: only {touched}",
         where=str(matrix.path),
         hint=fits,
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def plain_folder(folder: str, where: str) -> str:

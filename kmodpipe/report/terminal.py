@@ -31,7 +31,6 @@ from kmodpipe.report.wording import (
     mark,
     ran_cells,
     sentence,
-    some,
     subject_of,
     total,
     wrong,
@@ -51,7 +50,7 @@ from kmodpipe.results import (
     may_be_empty,
     uncompared,
 )  # fmt: skip
-from kmodpipe.util.text import one_line
+from kmodpipe.util.text import one_line, some
 
 _WORD_LIMIT = 20
 _SLOWEST = 5

@@ -7,7 +7,7 @@ wants it, ○ as expected but not what a user wants, ✗ not as expected, ~ flak
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from kmodpipe.results import (
@@ -30,7 +30,7 @@ from kmodpipe.results import (
     unjudged,
 )  # fmt: skip
 from kmodpipe.util.text import count as count
-from kmodpipe.util.text import one_line
+from kmodpipe.util.text import one_line, some
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,6 @@ def mark(result: CaseResult) -> Mark:
     if result.verdict is Verdict.PASS:
         return UNMET if result.goal_met is False else PASS
     return {Verdict.FAIL: FAIL, Verdict.ERROR: ERROR, Verdict.SKIP: SKIP}[result.verdict]
-
-
-def some(names: Sequence[str], most: int = 8) -> str:
-    """Return the names joined by commas; after the first *most* of them ``and 3 more``."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def sentence(result: CaseResult) -> str:

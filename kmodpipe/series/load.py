@@ -30,6 +30,7 @@ from kmodpipe.series.numbering import Order, Selection, select, tag_of
 from kmodpipe.util import paths, toml, version
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.files import temporary
+from kmodpipe.util.text import some
 from kmodpipe.util.workers import Pool
 
 UNPATCHED = "unpatched"
@@ -220,9 +221,8 @@ def _not_read(
     )
     if not left:
         return ()
-    more = f" and {len(left) - 6} more" if len(left) > 6 else ""
     why = "not in the series file" if listed is not None else "not of a kind that is read"
-    return (f"{', '.join(left[:6])}{more}: {why}, and not part of the series",)
+    return (f"{some(left, 6)}: {why}, and not part of the series",)
 
 
 def _patch_file(folder: Path, name: str, where: str) -> Path:

@@ -1,8 +1,9 @@
-"""Make text from elsewhere safe to print: control characters become visible escapes."""
+"""Make text for people: what comes from elsewhere safe to print, counts with their noun, lists cut short."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 # Control and format characters (Cc and Cf), line ends, surrogates, and letters that show as nothing.
 _CONTROL = re.compile(
@@ -34,6 +35,12 @@ def visible_lines(text: str) -> str:
 def count(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: ``1 cell``, ``2 cells``, ``3 patches`` with that as the plural."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """Return the names joined by commas; after the first *most* of them ``and 3 more``."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def spelled(text: str, program: str) -> str:

@@ -21,10 +21,10 @@ from kmodpipe.report.html.records import (
     Row,
     Seen,
 )
-from kmodpipe.report.wording import Mark, count, mark, some, subject_of
+from kmodpipe.report.wording import Mark, count, mark, subject_of
 from kmodpipe.results import CONTROL, ENDED_EARLY, CaseInfo, CellResult, Run, State, exit_code
 from kmodpipe.util.errors import ExitCode
-from kmodpipe.util.text import one_line
+from kmodpipe.util.text import one_line, some
 
 # A matrix with more results or more cells shows signs without outcomes at first.
 _DENSE_RESULTS, _DENSE_CELLS = 2500, 16

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kmodpipe.util.text import visible
+from kmodpipe.util.text import some, visible
 
 
 @pytest.mark.parametrize(
@@ -22,3 +22,9 @@ from kmodpipe.util.text import visible
 def test_what_would_act_on_a_terminal_is_shown_instead(text: str, shown: str) -> None:
     assert visible(text) == shown
     assert visible(text).encode()
+
+
+def test_a_long_list_says_how_many_it_leaves_out() -> None:
+    assert some([]) == ""
+    assert some(["a", "b", "c"], 3) == "a, b, c"
+    assert some(["a", "b", "c", "d", "e"], 3) == "a, b, c and 2 more"
