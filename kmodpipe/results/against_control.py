@@ -20,19 +20,24 @@ from kmodpipe.util.text import one_line
 def judged_against_control(run: Run) -> Run:
     """Return *run* with these results judged anew; others stay. Judging twice changes nothing more."""
     judged = replace(run, cells=tuple(_cell(run, cell) for cell in run.cells))
-    return replace(judged, cells=tuple(_control(judged, cell) for cell in judged.cells))
-
-
-def _control(run: Run, cell: CellResult) -> CellResult:
-    """Return a cell of the control with what the series beside it fix as expected."""
     scripts = {info.id for info in run.cases if info.argument}
-    open_ones = {case.case for case in cell.cases if case.case in scripts and _may_be_fixed(case)}
-    if cell.variant != CONTROL or not open_ones:
-        return cell
-    beside = [one for one in run.cells if one.variant != CONTROL and control_of(run, one) is cell]
-    ran = [one for one in beside if one.state is not State.SKIPPED]
-    cases = tuple(_shown(case, ran) if case.case in open_ones else case for case in cell.cases)
-    return replace(cell, cases=cases)
+    if not scripts:
+        return judged
+    beside: dict[str, list[CellResult]] = {}
+    for cell in judged.cells:
+        control = control_of(judged, cell) if cell.variant != CONTROL else None
+        if control and cell.state is not State.SKIPPED:
+            beside.setdefault(control.cell, []).append(cell)
+    cells = (_control(cell, scripts, beside.get(cell.cell, [])) for cell in judged.cells)
+    return replace(judged, cells=tuple(cells))
+
+
+def _control(cell: CellResult, scripts: set[str], beside: list[CellResult]) -> CellResult:
+    """Return a cell of the control with those of the *scripts* as expected that the cells *beside* it fix."""
+    cases = (
+        _shown(case, beside) if case.case in scripts and _may_be_fixed(case) else case for case in cell.cases
+    )
+    return replace(cell, cases=tuple(cases)) if cell.variant == CONTROL else cell
 
 
 def _may_be_fixed(case: CaseResult) -> bool:
