@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from kmodpipe.util import paths
-from kmodpipe.util.errors import UserError
+from kmodpipe.util.errors import UserError, nearest
+from kmodpipe.util.text import some
 
 # File names in debugging information are relative to the tree, so that objects are the same on every machine.
 # make takes SRC and OBJ from the environment, as the recipes do.
@@ -18,6 +19,10 @@ _LINES = "-g -gdwarf-4 -femit-struct-debug-baseonly -fno-var-tracking"
 _PLAIN_OBJECT = re.compile(r"[\w+.-]+(?:/[\w+.-]+)*\.o", re.ASCII)
 _PLAIN_FOLDER = re.compile(r"(?:[\w+-][\w+.-]*/)+", re.ASCII)
 _OBJECTS = re.compile(r"^[ \t]*obj-\$\(CONFIG_(\w+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
+# What may name modules in a way that is not read here.
+_HIDDEN = re.compile(r"^[ \t]*(?:-?s?include\b|obj-(?!y\b)|\$(?!\((?:obj|src)\)/))|[({]eval\b", re.MULTILINE)
+# Modules that a message lists.
+_SHOWN = 12
 
 
 def make_flags(config: Mapping[str, str]) -> dict[str, str]:
@@ -67,6 +72,86 @@ def module_targets(
     return targets
 
 
+def split(module: str) -> tuple[str, str]:
+    """Return the folder of a module under test, and the target that is named in it; "" for all of the folder.
+
+    ``drivers/md`` is every module of the folder, ``drivers/md/dm-snapshot.ko`` this one.
+    """
+    module = module.strip("/")
+    return (module.rpartition("/")[0], module) if module.endswith(".ko") else (module, "")
+
+
+def same_module(one: str, other: str) -> bool:
+    """Whether two targets are one module, which files may have with a dash and the kernel has with ``_``."""
+    return one.replace("-", "_") == other.replace("-", "_")
+
+
+def named_target(src: Path, target: str, config: Mapping[str, str], made: Collection[str]) -> str:
+    """Return the named ``target`` as it is among those that its folder has ``made``. Raise UserError if it
+    is not."""
+    found = next((one for one in made if same_module(one, target)), None)
+    if found is None:
+        raise _not_made(src, target, config)
+    return found
+
+
+def require_named(src: Path, target: str, config: Mapping[str, str] | None = None) -> None:
+    """Raise UserError if the folder's Makefile shows that the named ``target``, if any, is not made.
+
+    With a ``config``, that it is not made as a module under it. What a Makefile says by expressions of make
+    is known only once a base was built (`named_target`).
+    """
+    if not target:
+        return
+    folder, _ = split(target)
+    makefile = makefile_of(src, folder)
+    symbols = symbols_of(src, target)
+    if not symbols and not _HIDDEN.search(_OBJECTS.sub(_plain_line, _text(makefile, folder))):
+        raise _not_made(src, target, config)
+    values = {config.get(symbol, "n") for symbol in symbols} if config is not None else {"m"}
+    if symbols and ("y" in values or "m" not in values):
+        raise _not_made(src, target, config)
+
+
+def symbols_of(src: Path, target: str) -> list[str]:
+    """Return the symbols that make a target, by its folder's Makefile; none if it does not show them."""
+    folder, _ = split(target)
+    made = made_by(src, folder)
+    return [
+        s for s, words in made.items() if any(same_module(f"{folder}/{w[:-2]}.ko", target) for w in words)
+    ]
+
+
+def _plain_line(match: re.Match[str]) -> str:
+    """Return "" for a line all of whose words are objects and folders, else the line."""
+    words = match[2].split("#")[0].split()
+    return "" if all(_PLAIN_OBJECT.fullmatch(w) or _PLAIN_FOLDER.fullmatch(w) for w in words) else match[0]
+
+
+def _not_made(src: Path, target: str, config: Mapping[str, str] | None) -> UserError:
+    """Return the error for a named module that its folder does not make."""
+    folder, _ = split(target)
+    file = target.rpartition("/")[2]
+    where = str(makefile_of(src, folder))
+    if config is not None and (symbols := symbols_of(src, target)):
+        values = ", ".join(f"{symbol}={config.get(symbol, 'n')}" for symbol in symbols)
+        return UserError(
+            f"{folder} makes no {file} in this configuration: {values}",
+            where=where,
+            hint="request the module's symbol as =m in a fragment of the matrix",
+        )
+    stems = {w[:-2] for words in made_by(src, folder).values() for w in words if w.endswith(".o")}
+    known = sorted(f"{stem}.ko" for stem in stems)
+    near = nearest(file.replace("_", "-"), known)
+    meant = f"; did you mean {' or '.join(near)}?" if near else ""
+    return UserError(
+        f"{folder} makes no {file}{meant}",
+        where=where,
+        detail=f"its Makefile names {some(known, _SHOWN)}" if known else "",
+        hint=f"--module {folder}/{near[0]}" if near else f"--module {folder}: every module of the folder",
+    )
+
+
 def made_by(src: Path, folder: str) -> Mapping[str, tuple[str, ...]]:
     """Return what each symbol makes in a folder by its Makefile: objects (``x.o``) and folders (``x/``).
 
@@ -88,10 +173,16 @@ def makefile_of(src: Path, folder: str) -> Path:
 
 def _lines(makefile: Path, folder: str) -> list[tuple[str, list[str]]]:
     """Return the symbol and the words of each ``obj-$(CONFIG_X)`` line."""
+    return [
+        (symbol, words.split("#")[0].split()) for symbol, words in _OBJECTS.findall(_text(makefile, folder))
+    ]
+
+
+def _text(makefile: Path, folder: str) -> str:
+    """Return the text of a folder's Makefile with continued lines joined."""
     try:
-        text = makefile.read_text("utf-8", "replace").replace("\\\n", " ")
+        return makefile.read_text("utf-8", "replace").replace("\\\n", " ")
     except OSError as e:
         raise UserError(
             f"the module folder {folder} has no Makefile in this tree", where=str(makefile)
         ) from e
-    return [(symbol, words.split("#")[0].split()) for symbol, words in _OBJECTS.findall(text)]

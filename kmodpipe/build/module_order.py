@@ -9,6 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from kmodpipe.build.elf import module_name, opened
+from kmodpipe.build.recipes import MODULES
+from kmodpipe.cache.store import Artifact
 from kmodpipe.util.errors import KernelFailure, unknown_name
 
 # A line of `parse`; anything else in the file is not ours.
@@ -35,6 +37,11 @@ def parse(text: str) -> Mapping[str, Known]:
     return found
 
 
+def of_base(base: Artifact) -> Mapping[str, Known]:
+    """Return the modules that a base's configuration has, by name."""
+    return parse((base.path / "out" / MODULES).read_text("utf-8", "replace"))
+
+
 def with_needed(targets: Sequence[str], known: Mapping[str, Known]) -> tuple[str, ...]:
     """Return the targets and, behind them, those of all modules that they need."""
     found = dict.fromkeys(targets)
@@ -46,6 +53,29 @@ def with_needed(targets: Sequence[str], known: Mapping[str, Known]) -> tuple[str
                 left.append(name)
         left.pop(0)
     return tuple(found)
+
+
+def lacking(modules: Iterable[Path], known: Mapping[str, Known]) -> tuple[str, ...]:
+    """Return the targets that built modules need, by what they say themselves, and that are not among them.
+
+    A change can make a module need another one than that of the base did.
+    """
+    by_name = {module_name(path): path for path in modules}
+    names = dict.fromkeys(name for path in by_name.values() for name in needs_of(path))
+    return tuple(known[name].target for name in names if name in known and name not in by_name)
+
+
+def needed_by(name: str, modules: Iterable[Path]) -> frozenset[Path]:
+    """Return the built module of that name and those that it needs to be loaded."""
+    by_name = {module_name(path): path for path in modules}
+    found: set[Path] = set()
+    left = [name]
+    while left:
+        path = by_name.get(left.pop())
+        if path and path not in found:
+            found.add(path)
+            left += needs_of(path)
+    return frozenset(found)
 
 
 def parameters(wanted: Mapping[str, str], modules: Iterable[Path]) -> Mapping[str, str]:

@@ -19,8 +19,8 @@ from kmodpipe import kconfig
 from kmodpipe.build import module_order
 from kmodpipe.build.complete import require_configurations, require_files, require_folders, require_texts
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
-from kmodpipe.build.elf import build_id, require_elf
-from kmodpipe.build.kbuild import make_flags, module_targets
+from kmodpipe.build.elf import build_id, module_name, require_elf
+from kmodpipe.build.kbuild import make_flags, module_targets, named_target, require_named, split
 from kmodpipe.build.recipes import (
     FILES_READ,
     MODULES,
@@ -70,14 +70,15 @@ class Stages:
     def __init__(
         self, tree: Tree, matrix: Matrix, module: str, builder: Builder, identity: Inputs, kernel: str = ""
     ) -> None:
-        """``kernel`` is part of the labels where a run has several."""
+        """``module`` is a folder of the tree, or one module that it makes (`kbuild.split`); ``kernel`` is
+        part of the labels where a run has several."""
         self.tree = tree
         self._kernel = kernel
         self.matrix = matrix
-        self.module = module.strip("/")
+        self.folder, self._named = split(module)
         self._builder = builder
         self._identity = identity
-        self._sharing = Sharing(tree, self.module)
+        self._sharing = Sharing(tree, self.folder)
         # By the base's key.
         self._readings: dict[str, Readings] = {}
         self._recipes = digest_tree(builder.images / "builder")
@@ -188,6 +189,11 @@ class Stages:
         tree does not have changes nothing.
         """
         config = kconfig.parse_config(common)
+        try:
+            require_named(control.src, self._named, config)
+        except UserError:
+            # The first cell says so, before anything is built for it.
+            return None
         owned = self._sharing.owned(control, config)
         plain = next((cell for cell in cells if set(cell.choice.values()) <= {"n"}), None)
         if plain is None:
@@ -208,8 +214,10 @@ class Stages:
         """Return the base that a cell's module is built against and runs on, by what the sources say.
 
         ``common`` is the text of its flavour's common configuration (`Stages.common`). See `own_base_spec`.
+        Raise UserError if the sources say that the cell has no module of the name that is under test.
         """
         final = configured.final
+        require_named(subject.src, self._named, final)
         owned = self._sharing.owned(subject, final)
         wanted = kconfig.digest(final, without=owned)
         # Built from the common configuration if only the module's own symbols differ: then the order of the
@@ -229,7 +237,7 @@ class Stages:
         if base.key not in self._readings:
             self._readings[base.key] = Readings.of(base)
         final = configured.final
-        if not self._readings[base.key].misfit(spec, subject, final, self.module):
+        if not self._readings[base.key].misfit(spec, subject, final, self.folder):
             return None
         own = self._spec(subject, configured, subject.contents, "", kconfig.digest(final))
         return None if own.key == spec.key else own
@@ -280,28 +288,29 @@ class Stages:
 
         Raises UserError if the module's folder makes none.
         """
-        known = module_order.parse((base.path / "out" / MODULES).read_text("utf-8", "replace"))
+        known = module_order.of_base(base)
         built = [one.target for one in known.values()]
-        own = module_targets(subject.src, self.module, configured.final, built)
+        own = module_targets(subject.src, self.folder, configured.final, built)
+        if self._named:
+            named = named_target(subject.src, self._named, configured.final, own)
+            # What a series or an axis brings is not known to the base: the named one may need it.
+            own = (named, *(target for target in own if target != named and target not in built))
         return module_order.with_needed(own, known)
 
     def module_of(
-        self,
-        subject: Subject,
-        configured: Buildable,
-        base: Artifact,
+        self, subject: Subject, configured: Buildable, base: Artifact, more: Sequence[str] = ()
     ) -> Stage:
-        """Return the stage of one cell's module.
+        """Return the stage of one cell's module, with ``more`` targets that it was found to need (`fuller`).
 
         Its key covers every file that the series changes, documentation included: a source can include any.
         """
-        targets = self.targets(subject, configured, base)
+        targets = tuple(dict.fromkeys((*self.targets(subject, configured, base), *more)))
         order = ModuleOrder(
             name=configured.cell.id,
             src=subject.src,
             kit=base.path / "obj",
             config=configured.text,
-            folder=self.module,
+            folder=self.folder,
             targets=targets,
             make=make_flags(configured.final),
         )
@@ -312,12 +321,18 @@ class Stages:
             "targets": list(targets),
             "make variables": dict(order.make),
             "recipe": [_RECIPE_VERSION, self._recipes],
+            # What it does not need is left out.
+            **({"under test": targets[0]} if self._named else {}),
         }
 
         def make(work: WorkDir) -> None:
             self._builder.module(order, work)
-            for module in sorted((work.folder / "out").glob("*.ko")):
+            made = sorted((work.folder / "out").glob("*.ko"))
+            for module in made:
                 require_elf(module, work.log)
+            if self._named:
+                for module in {*made} - module_order.needed_by(module_name(self._named), made):
+                    module.unlink()
             built = kconfig.parse_config((work.folder / "out" / "cell.config").read_text("utf-8", "replace"))
             if kconfig.digest(built) != kconfig.digest(configured.final):
                 raise KernelFailure(
@@ -330,6 +345,16 @@ class Stages:
             require_texts(folder, "out/cell.config")
 
         return Stage("module", configured.cell.id, inputs, make, need_mib=512, check=check)
+
+    def fuller(
+        self, subject: Subject, configured: Buildable, base: Artifact, module: Artifact
+    ) -> Stage | None:
+        """Return the stage of a cell's module with more that a series makes it need; None if it has all."""
+        known = module_order.of_base(base)
+        built = sorted((module.path / "out").glob("*.ko"))
+        lacking = module_order.lacking(built, known)
+        have = [known[name].target for name in map(module_name, built) if name in known]
+        return self.module_of(subject, configured, base, (*have, *lacking)) if lacking else None
 
 
 def common_configuration(common: Artifact) -> str:

@@ -187,6 +187,7 @@ def _names(one: Option, given: Mapping[str, Sequence[str]], folder: Path) -> Ite
         Values.CELL: project.cells,
         Values.CASE: project.cases,
         Values.SERIES: project.series,
+        Values.MODULE: project.modules,
         Values.TREE: project.trees,
         Values.FLAVOUR: project.flavours,
         Values.RUN: project.runs,
@@ -218,6 +219,11 @@ class _Project:
 
     def series(self) -> list[str]:
         return sorted(p.name for p in (self._root / "patches").glob("*") if p.is_dir())
+
+    def modules(self) -> list[str]:
+        """Return what the matrix and the series name: folders, and modules of them."""
+        tables = [self._matrix(), *map(_toml, (self._root / "patches").glob("*/series.toml"))]
+        return sorted({str(table["module"]) for table in tables if "module" in table})
 
     def cases(self) -> list[str]:
         own, inside = self._root / "images", "guest/cases"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from kmodpipe.build.kbuild import split
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import SourceOptions, TestOptions, TryOptions
 from kmodpipe.cli.resolve import resolve
@@ -12,7 +13,7 @@ from kmodpipe.kconfig.suggest import MOST_AXES
 from kmodpipe.pipeline import first_config, workspace
 from kmodpipe.pipeline.first_config import FirstConfig
 from kmodpipe.pipeline.first_files import Files
-from kmodpipe.pipeline.module_folder import plain_folder
+from kmodpipe.pipeline.module_folder import plain_folder, plain_module
 from kmodpipe.util import process
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import Screen
@@ -40,8 +41,11 @@ def begin(options: TryOptions, call: Invocation) -> Begun:
         raise UserError(
             "try takes the folder of a module", hint=f"{call.program} try --module drivers/block/zram"
         )
-    folder = plain_folder(options.module, "--module")
-    last = options.symbol[0].removeprefix("CONFIG_").lower() if options.symbol else folder.rpartition("/")[2]
+    module = plain_module(options.module, "--module")
+    if options.symbol and split(module)[1]:
+        raise UserError("--symbol is for a folder", where=f"--module {module}", hint="one of them is enough")
+    last = module.rpartition("/")[2].removesuffix(".ko")
+    last = options.symbol[0].removeprefix("CONFIG_").lower() if options.symbol else last
     name = plain_folder(last, "--symbol")
     files = Files.of(Path(options.to or name), name)
     files.require_new()
@@ -50,14 +54,14 @@ def begin(options: TryOptions, call: Invocation) -> Begun:
     )
     with call.cache() as cache:
         trees = list(workspace.fetch_trees(spec, cache, call.screen).values())
-    found = first_config.find(trees, folder, options.symbol)
+    found = first_config.find(trees, module, options.symbol)
     files.write(found)
-    begun = _run_of(options, call, files, folder, sample=len(found.suggestion.axes) > _WHOLE)
+    begun = _run_of(options, call, files, found.module, sample=len(found.suggestion.axes) > _WHOLE)
     _tell(call.screen, found, files, begun)
     return begun
 
 
-def _run_of(options: TryOptions, call: Invocation, files: Files, folder: str, *, sample: bool) -> Begun:
+def _run_of(options: TryOptions, call: Invocation, files: Files, module: str, *, sample: bool) -> Begun:
     # A case without a slash would be a name of a declared one.
     case = str(files.case) if "/" in str(files.case) else f"./{files.case}"
     test = TestOptions(
@@ -69,7 +73,7 @@ def _run_of(options: TryOptions, call: Invocation, files: Files, folder: str, *,
         head=options.head,
         series=options.series or ("none",),
         matrix=str(files.matrix),
-        module=folder,
+        module=module,
         case=(case,),
         sample=2 if sample else 0,
         runtime=options.runtime,
@@ -96,7 +100,7 @@ def _tell(screen: Screen, found: FirstConfig, files: Files, begun: Begun) -> Non
     """Print what was found, and where it was written."""
     one = found.suggestion
     screen.print(
-        f"{found.folder} of {found.tree}: {count(len(one.modules), 'module')}, {', '.join(found.names)}"
+        f"{found.module} of {found.tree}: {count(len(one.modules), 'module')}, {', '.join(found.names)}"
     )
     for symbol, reason in one.dropped.items():
         screen.print(f"  left out: {symbol}: {reason}")

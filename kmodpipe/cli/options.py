@@ -136,7 +136,11 @@ class BuildOptions(SourceOptions):
         EVERYWHERE,
     )
     module: str = option(
-        "", "the module folder under test, if the series does not name it", EVERYWHERE, of=Values.MODULE
+        "",
+        "the module under test, if the series does not name it: a folder, or one module of it "
+        "(drivers/md/dm-snapshot.ko)",
+        EVERYWHERE,
+        of=Values.MODULE,
     )
     # A job names its cells, and with them their flavours.
     flavour: tuple[str, ...] = option(
@@ -231,7 +235,9 @@ class TryOptions(TreeOptions):
         (), "a series to try on the module as well, as for test; repeatable", Use.QUESTION, short="s",
         of=Values.SERIES,
     )  # fmt: skip
-    module: str = option("", "the folder of the tree: drivers/block/zram", exempt=_FIRST, of=Values.MODULE)
+    module: str = option(
+        "", "the folder of the tree, or one module of it: drivers/block/zram", exempt=_FIRST, of=Values.MODULE
+    )
     symbol: tuple[str, ...] = option(
         (), "of a folder with many modules the one that this symbol makes; repeatable", exempt=_FIRST
     )

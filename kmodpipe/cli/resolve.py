@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kmodpipe import kconfig, series, source
+from kmodpipe.build.kbuild import split
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import BuildOptions, Common, RunOptions, Use, command_line, question, taken_from
 from kmodpipe.judge import cases
@@ -79,7 +80,7 @@ def resolve(
     scripts = [name for name in given.case if _is_script(name)]
     module = only_module(whole, matrix, given.module) if isinstance(values, BuildOptions) else ""
     for one in whole:
-        if given.module and changed_folders(one) and not changes(one, module):
+        if given.module and changed_folders(one) and not changes(one, split(module)[0]):
             call.screen.warn(f"series {one.name} changes nothing of {module}, which --module names")
     spec = RunSpec(
         project=project,

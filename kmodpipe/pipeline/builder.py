@@ -323,6 +323,8 @@ class CellBuilder:
             if own := kernel.stages.own_base_spec(subject, configured, spec, base):
                 base = self.base(kernel, own)
             module = self._maker.ensure(kernel.stages.module_of(subject, configured, base))
+            while stage := kernel.stages.fuller(subject, configured, base, module):
+                module = self._maker.ensure(stage)
             # A name that is misspelt, before anything is booted.
             made = (module.path / "out").glob("*.ko")
             module_order.parameters(configured.cell.flavour.parameters, made)

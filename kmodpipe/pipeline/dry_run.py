@@ -25,7 +25,7 @@ from kmodpipe.build.stages import Stage, Stages, common_configuration
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline import tools
-from kmodpipe.pipeline.module_folder import changes, require_folder
+from kmodpipe.pipeline.module_folder import changes, require_module
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import not_applied, sampled
 from kmodpipe.pipeline.series_kconfig import Found, look
@@ -83,7 +83,7 @@ class _Planner:
             kernel: self._sampled(part, trees[kernel], subjects[kernel]) for kernel, part in parts.items()
         }
         self._spec = self._spec.joined(parts)
-        self._require_folder(trees)
+        self._require_module(trees)
         runtime = self._runtime()
         if runtime is None or not trees:
             self._wait(self._spec, "builder image" if trees else "fetch", guest=True)
@@ -124,11 +124,11 @@ class _Planner:
         for cell in spec.cells:
             self.add(f"module {cell.id}", WAITS, f"for {step}")
 
-    def _require_folder(self, trees: Mapping[str, Tree]) -> None:
-        """Raise UserError if no tree has the module's folder, and no series may bring it."""
-        if trees and not any(changes(one, self._spec.module) for one in self._spec.series):
+    def _require_module(self, trees: Mapping[str, Tree]) -> None:
+        """Raise UserError if no tree has the module, and no series may bring it."""
+        if trees and not any(changes(one, self._spec.folder) for one in self._spec.series):
             names = ", ".join(tree.name for tree in trees.values())
-            require_folder(self._spec.module, [tree.path for tree in trees.values()], names)
+            require_module(self._spec.module, [tree.path for tree in trees.values()], names)
 
     def _guest(self, stages: GuestStages) -> None:
         guest = self.look(stages.guest(), "guest root file system")
@@ -259,7 +259,11 @@ class _Planner:
         if base and (own := stages.own_base_spec(subject, one, spec, base)):
             base = self._base(stages.base(own), step)
         if base:
-            self.look(stages.module_of(subject, one, base), step)
+            stage: Stage | None = stages.module_of(subject, one, base)
+            while stage:
+                found, last = self._store.find(stage.kind, stage.inputs, stage.check), stage
+                stage = stages.fuller(subject, one, base, found) if found else None
+            self.look(last, step)
 
     def _base(self, stage: Stage, step: str) -> Artifact | None:
         """Add the row of a base, unless it has one already. If it is not cached, ``step`` waits for it."""

@@ -17,7 +17,7 @@ from kmodpipe.kconfig import Index, SymbolRequest, ownership
 from kmodpipe.kconfig.fragment import parse_fragment
 from kmodpipe.kconfig.parser import index_tree
 from kmodpipe.kconfig.suggest import READY, Suggestion, suggest
-from kmodpipe.pipeline.module_folder import require_folder
+from kmodpipe.pipeline.module_folder import require_module
 from kmodpipe.source import Tree
 from kmodpipe.util import shipped
 from kmodpipe.util.errors import UserError, unknown_name
@@ -39,7 +39,8 @@ _SOURCE_BYTES = 1 << 20
 class FirstConfig:
     """What was found for a folder: its modules, and a configuration with them."""
 
-    folder: str
+    # The folder, or the one module of it that is under test.
+    module: str
     # The tree that was asked.
     tree: str
     suggestion: Suggestion
@@ -52,16 +53,20 @@ class FirstConfig:
     only_here: frozenset[str] = frozenset()
 
 
-def find(trees: Sequence[Tree], folder: str, named: Sequence[str]) -> FirstConfig:
-    """Return a configuration for the modules of a folder, those that the symbols in ``named`` make.
+def find(trees: Sequence[Tree], module: str, named: Sequence[str]) -> FirstConfig:
+    """Return a configuration for the modules of a folder, those that the symbols in ``named`` make, or for
+    the one ``module`` that is named.
 
     Without a name, for all of them. The first tree is asked; of the others, which symbols they do not have.
     Raise UserError for a folder that the tree does not have or that makes no module, for one with many
     modules of which none is named, and for a symbol that cannot be m.
     """
     tree = trees[0]
-    require_folder(folder, [tree.path], tree.name)
+    require_module(module, [tree.path], tree.name)
+    folder, target = kbuild.split(module)
     asked = _Folder(folder, tree, index_tree(tree.path), kbuild.made_by(tree.path, folder))
+    if target:
+        named = [asked.maker_of(target)]
     symbols = [asked.named(name) for name in named] if named else asked.all()
     base = _base(tree.path) | {e.symbol: e.value for e in _fragment(GUEST)}
     ready = {name: _fragment(name) for name in READY}
@@ -71,11 +76,13 @@ def find(trees: Sequence[Tree], folder: str, named: Sequence[str]) -> FirstConfi
     siblings = asked.able if few else ()
     found = suggest(asked.index, folder, symbols, siblings, base, ready, asked.read_elsewhere)
     files = [Path(word).stem for symbol in found.modules for word in asked.objects[symbol]]
+    if target:
+        files = [stem for stem in files if kbuild.same_module(f"{folder}/{stem}.ko", target)]
     names = tuple(dict.fromkeys(stem.replace("-", "_") for stem in files))
-    aliases = _aliases(tree.path / folder, None if few else files)
+    aliases = _aliases(tree.path / folder, None if few and not target else files)
     requested = {need.symbol for need in found.needs}
     return FirstConfig(
-        folder, tree.name, found, names, aliases["FS"], aliases["CRYPTO"], _lacking(trees[1:], requested)
+        module, tree.name, found, names, aliases["FS"], aliases["CRYPTO"], _lacking(trees[1:], requested)
     )
 
 
@@ -113,11 +120,20 @@ class _Folder:
         outside = ownership.search(self.tree.path, self.folder, symbols)
         if outside.user:
             return dict.fromkeys(symbols, f"{outside.user} uses files of the folder")
-        return {symbol: f"{file} has its name" for symbol, file in outside.readers.items()}
+        files = {symbol: names[0] for symbol, names in outside.recorded.items()} | {**outside.readers}
+        return {symbol: f"{file} has its name" for symbol, file in files.items()}
 
     def below(self, words: Iterable[str]) -> list[str]:
         """Return the folders among what a symbol makes."""
         return sorted({f"{self.folder}/{word.rstrip('/')}" for word in words if word.endswith("/")})
+
+    def maker_of(self, target: str) -> str:
+        """Return the symbol that makes a module. Raise UserError if the Makefile does not show it."""
+        symbols = kbuild.symbols_of(self.tree.path, target)
+        if not symbols:
+            what = f"which symbol makes {target} cannot be told"
+            raise UserError(what, where=self.makefile, hint=f"--module {self.folder} --symbol SYMBOL")
+        return next((symbol for symbol in symbols if symbol in self.able), symbols[0])
 
     def named(self, name: str) -> str:
         """Return the symbol of that name. Raise UserError if it makes no module of the folder."""

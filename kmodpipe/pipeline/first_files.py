@@ -71,11 +71,11 @@ def matrix_text(found: FirstConfig, fragment: str) -> str:
     """Return a matrix file for a configuration; ``fragment`` is the name of its own fragment."""
     fragments = ", ".join(_quoted(name) for name in (GUEST, *found.suggestion.fragments, fragment))
     lines = [
-        f"# The matrix of {found.folder}, as `try` found it in {found.tree}. It is yours to edit.",
+        f"# The matrix of {found.module}, as `try` found it in {found.tree}. It is yours to edit.",
         "# What all cells have in common, and the axes: the cells are every combination of their values.",
         "",
         _noted(f"base = {_quoted(BASE)}", "the make target that the fragments are laid on"),
-        _noted(f"module = {_quoted(found.folder)}", "the folder under test"),
+        _noted(f"module = {_quoted(found.module)}", "under test: a folder, or one .ko of it"),
         "# Later ones win. Those that are not beside this file come with kmodpipe (its folder kconfigs).",
         f"fragments = [{fragments}]",
     ]
@@ -138,7 +138,7 @@ def fragment_text(found: FirstConfig) -> str:
     """Return the fragment: the modules, and what they depend on."""
     modules = set(found.suggestion.modules)
     lines = [
-        f"# What the modules of {found.folder} need beyond {_named(found)}.",
+        f"# What {found.module} needs beyond {_named(found)}.",
         "# A symbol of the modules that cells are to differ by belongs into matrix.toml, not here.",
     ]
     first = [need for need in found.suggestion.needs if need.symbol in modules]
@@ -259,7 +259,7 @@ def case_text(found: FirstConfig) -> str:
         if names
     )
     return (
-        _CASE.replace("@FOLDER@", found.folder)
+        _CASE.replace("@FOLDER@", found.module)
         .replace("@NAMES@", " ".join(found.names))
         .replace("@CHECKS@", f"{checks}" if checks else "")
     )

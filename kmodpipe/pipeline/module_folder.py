@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from kmodpipe.build.kbuild import require_named, split
 from kmodpipe.kconfig import Matrix
 from kmodpipe.series import Series
 from kmodpipe.util import paths
@@ -22,15 +24,15 @@ _NAMES = 3
 
 
 def only_module(series: Iterable[Series], matrix: Matrix, option: str) -> str:
-    """Return the one module folder of a run.
+    """Return the module under test of a run: a folder, or one module of it as make has it (fs/fuse/cuse.ko).
 
     That is the option's, else what the series declare, else the matrix's, else the one folder that the series
-    change. Raise UserError where series disagree, where nothing names one, and where a series changes nothing
-    of the matrix's module.
+    change. Where series declare a folder, the matrix can name one module of it. Raise UserError where series
+    disagree, where nothing names one, and where a series changes nothing of the matrix's module.
     """
     series = tuple(series)
     if option:
-        return plain_folder(option, "--module")
+        return plain_module(option, "--module")
     named = {s.module.strip("/"): s.name for s in series if s.module}
     if len(named) > 1:
         raise UserError(
@@ -38,13 +40,15 @@ def only_module(series: Iterable[Series], matrix: Matrix, option: str) -> str:
             hint="run them one at a time, or name one with --module",
         )
     if named:
-        folder, owner = next(iter(named.items()))
-        return plain_folder(folder, f"series.toml of {owner}")
+        module, owner = next(iter(named.items()))
+        if split(matrix.module or "")[0] == module:
+            module, owner = str(matrix.module).strip("/"), matrix.path.name
+        return plain_module(module, f"series.toml of {owner}")
     if matrix.module:
-        folder = plain_folder(matrix.module, str(matrix.path))
+        module = plain_module(matrix.module, str(matrix.path))
         for one in series:
-            _require_touched(one, folder, matrix)
-        return folder
+            _require_touched(one, split(module)[0], matrix)
+        return module
     changed = sorted({folder for one in series for folder in changed_folders(one)})
     if len(changed) == 1:
         return plain_folder(changed[0], f"the files of {', '.join(one.name for one in series)}")
@@ -95,6 +99,21 @@ def _require_touched(one: Series, folder: str, matrix: Matrix) -> None:
     )
 
 
+def plain_module(module: str, where: str) -> str:
+    """Return the module under test without slashes at its ends, a folder or one of its modules.
+
+    Raise UserError, as `plain_folder` does.
+    """
+    name = plain_folder(module, where)
+    if not split(name)[0]:
+        raise UserError(
+            f"not a module of a folder: {name!r}",
+            where=where,
+            hint=f"with its folder, from the top of the tree: drivers/md/{name}",
+        )
+    return name
+
+
 def plain_folder(folder: str, where: str) -> str:
     """Return the module's ``folder`` without slashes at its ends.
 
@@ -127,7 +146,30 @@ def require_folder(folder: str, trees: Sequence[Path], where: str) -> None:
         hint = f"is it part of {above}? --module {above}" if above else "modules are built by a Makefile"
         raise UserError(f"the folder {folder} of the tree has no Makefile", where=where, hint=hint)
     hint = "a folder of the tree, from its top: fs/overlayfs"
+    if above == folder.rpartition("/")[0] and above:
+        with suppress(UserError):
+            require_named(trees[0], f"{folder}.ko")
+            hint = f"a module of the folder {above}: --module {folder}.ko"
     raise unknown_name("module folder", folder, _folders(trees), where=where, hint=hint)
+
+
+def require_module(module: str, trees: Sequence[Path], where: str) -> None:
+    """Raise UserError unless one of the trees has the module under test, as far as Makefiles show.
+
+    For its folder as `require_folder` does; for one that is named in it with those that there are.
+    """
+    folder, named = split(module)
+    require_folder(folder, trees, where)
+    error = None
+    for tree in trees if named else ():
+        try:
+            require_named(tree, named)
+        except UserError as e:
+            error = error or e
+        else:
+            return
+    if error:
+        raise error
 
 
 def _folders(trees: Iterable[Path]) -> set[str]:

@@ -91,7 +91,7 @@ def find_dead_axes(workspace: Workspace, built: Iterable[Built]) -> tuple[DeadAx
         ]
         subjects = {subject.variant.name: subject for subject in kernel.subjects}
         found += dead_axes.find(
-            products, subjects, workspace.spec.module, selected=workspace.spec.selected, kernel=kernel.name
+            products, subjects, workspace.spec.folder, selected=workspace.spec.selected, kernel=kernel.name
         )
     return tuple(found)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kmodpipe import kconfig, series
+from kmodpipe.build.kbuild import split
 from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
@@ -29,7 +30,7 @@ class RunSpec:
     # The kernels under test, by their trees.
     trees: tuple[TreeSpec, ...]
     matrix: Matrix
-    # The folder of the module under test, below the tree.
+    # The module under test: a folder of the tree, or one module of it as make has it (fs/fuse/cuse.ko).
     module: str
     series: tuple[Series, ...]
     cells: tuple[Cell, ...]
@@ -68,6 +69,11 @@ class RunSpec:
     case_arguments: Mapping[str, str] = field(default_factory=dict)
     # The options that the verdicts depend on, as plain JSON.
     question: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str:
+        """The folder of the module under test, below the tree."""
+        return split(self.module)[0]
 
     @property
     def kernels(self) -> tuple[tuple[str, TreeSpec], ...]:

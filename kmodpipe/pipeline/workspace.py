@@ -12,6 +12,7 @@ from pathlib import Path
 from kmodpipe import series, source
 from kmodpipe.build import builder_image, image_cleanup, shared_image
 from kmodpipe.build.guest_stages import GuestStages
+from kmodpipe.build.kbuild import split
 from kmodpipe.build.recipes import Builder
 from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine, memory_mib, same_files
 from kmodpipe.build.sharing import Subject
@@ -22,7 +23,7 @@ from kmodpipe.host import doctor
 from kmodpipe.kconfig import Cell
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.pipeline import cell_choice, requested_symbols, snapshot
-from kmodpipe.pipeline.module_folder import require_folder
+from kmodpipe.pipeline.module_folder import require_module
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import sampled
 from kmodpipe.source import Tree, TreeSpec
@@ -204,22 +205,22 @@ def _patched(spec: RunSpec, tree: Tree, cache: Path, screen: Screen) -> Patched:
     return Patched(tuple(subjects), refused)
 
 
-def _without_folder(
+def _without_module(
     module: str, patched: Mapping[str, Patched], trees: Mapping[str, Tree], *, whole: bool
 ) -> Mapping[str, Mapping[str, str]]:
-    """Return why no variant can be built on a kernel whose sources lack the module's folder, by kernel.
+    """Return why no variant can be built on a kernel whose sources lack the module, by kernel.
 
-    Raise UserError if no kernel of a ``whole`` run has the folder.
+    Raise UserError if no kernel of a ``whole`` run has it.
     """
     found: dict[str, UserError] = {}
     for name, one in patched.items():
         try:
-            require_folder(module, [subject.src for subject in one.subjects], trees[name].name)
+            require_module(module, [subject.src for subject in one.subjects], trees[name].name)
         except UserError as e:
             found[name] = e
     if whole and len(found) == len(patched):
         raise next(iter(found.values()))
-    reason = f"the tree has no module in {module}"
+    reason = f"the tree has no module {module if split(module)[1] else f'in {module}'}"
     return {
         name: {**dict.fromkeys((s.variant.name for s in one.subjects), reason), **one.reasons}
         for name, one in patched.items()
@@ -257,7 +258,7 @@ def open_runtime(name: str, images: Path, cache: Path, screen: Screen, share: Sh
 def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     """Fetch the trees, apply the series, open the runtime, and return the workspace.
 
-    Raise UserError, before anything is built, if no tree has a folder of the module under test.
+    Raise UserError, before anything is built, if no tree has the module under test.
     """
     store = Store(cache)
     store.sweep()
@@ -271,7 +272,7 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
         screen.say(line)
     if line := cell_choice.describe(spec.choice):
         screen.say(line)
-    lacking = _without_folder(spec.module, patched, trees, whole=_is_whole(parts))
+    lacking = _without_module(spec.module, patched, trees, whole=_is_whole(parts))
     images = spec.project.images
     share = open_share(spec.share, store, screen, isolated=spec.runtime != "host")
     runtime = open_runtime(spec.runtime, images, cache, screen, share)

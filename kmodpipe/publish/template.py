@@ -17,7 +17,7 @@ FIELDS = {
     "run": "the run's id",
     "tree": "the tree's name",
     "kernel": "the kernel's version",
-    "module": "the module folder under test",
+    "module": "the module under test: its folder, or the one .ko that was named",
     "series": "the series that were tried, joined by +",
     "date": "the day on which the run began, 2020-10-13",
 }

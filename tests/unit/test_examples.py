@@ -8,7 +8,9 @@ import subprocess
 import pytest
 
 from kmodpipe import kconfig, series
+from kmodpipe.build.kbuild import split
 from kmodpipe.judge import cases
+from kmodpipe.pipeline.module_folder import changed_folders, changes
 from tests.support import REPO
 from tests.support.examples import EXAMPLES, FOLDERS, commands, paths, values
 
@@ -60,4 +62,4 @@ def test_its_fix_is_a_series_for_its_module(folder: str) -> None:
         return
     loaded = series.load(str(EXAMPLES / folder / "fix"), REPO / "patches")
     assert loaded.module == kconfig.load_matrix(EXAMPLES / folder / "matrix.toml").module
-    assert loaded.module and all(name.startswith(f"{loaded.module}/") for name in loaded.touched)
+    assert loaded.module and changes(loaded, split(loaded.module)[0]) and len(changed_folders(loaded)) == 1

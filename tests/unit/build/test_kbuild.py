@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from kmodpipe.build.kbuild import made_by, module_targets
+from kmodpipe.build.kbuild import (
+    made_by,
+    module_targets,
+    named_target,
+    require_named,
+    split,
+    symbols_of,
+)
 from kmodpipe.util.errors import UserError
 from tests.support.scripted_build import World
 
@@ -88,3 +95,72 @@ def test_a_folder_tells_what_each_symbol_makes_in_it(makefile: World) -> None:
         "TOY_A": ("both.o",),
         "TOY_B": ("both.o",),
     }
+
+
+def test_one_module_of_a_folder_is_named_as_make_has_it() -> None:
+    assert split("/fs/toy/") == ("fs/toy", "")
+    assert split("fs/toy/toy_zip.ko") == ("fs/toy", "fs/toy/toy_zip.ko")
+
+
+def test_a_named_module_is_the_one_of_the_folder_with_a_dash_or_without(makefile: World) -> None:
+    made = ("fs/toy/toy.ko", "fs/toy/toy-zip.ko")
+    for name in made:
+        assert named_target(makefile.src, name, {}, made) == name
+    assert named_target(makefile.src, "fs/toy/toy_zip.ko", {}, made) == "fs/toy/toy-zip.ko"
+    with pytest.raises(UserError, match=r"fs/toy makes no sub\.ko"):
+        named_target(makefile.src, "fs/toy/sub.ko", {}, made)
+    assert symbols_of(makefile.src, "fs/toy/toy-crypt.ko") == ["TOY_EXTRA"]
+    assert symbols_of(makefile.src, "fs/toy/both.ko") == ["TOY_A", "TOY_B"]
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "told"),
+    [
+        ("toy_crypt", {"TOY_EXTRA": "m"}, ""),
+        ("toy-crypt", {"TOY_EXTRA": "m"}, ""),
+        ("both", {"TOY_A": "m"}, ""),
+        ("toy_crypt", None, ""),
+        ("toy_crypt", {}, "fs/toy makes no toy_crypt.ko in this configuration: TOY_EXTRA=n"),
+        ("both", {"TOY_A": "m", "TOY_B": "y"}, "TOY_A=m, TOY_B=y"),
+        ("toy_crypto", {"TOY_EXTRA": "m"}, "fs/toy makes no toy_crypto.ko; did you mean toy_crypt.ko"),
+        ("toy_crypto", None, "did you mean toy_crypt.ko"),
+        # Of one of the module's objects.
+        ("inode", None, "fs/toy makes no inode.ko"),
+    ],
+)
+def test_what_a_makefile_says_of_a_name(
+    makefile: World, name: str, config: dict[str, str] | None, told: str
+) -> None:
+    if not told:
+        require_named(makefile.src, f"fs/toy/{name}.ko", config)
+        return
+    with pytest.raises(UserError) as caught:
+        require_named(makefile.src, f"fs/toy/{name}.ko", config)
+    assert told in caught.value.what and caught.value.where == str(makefile.src / "fs/toy/Makefile")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "obj-$(subst m,m,$(CONFIG_TOY_X)) += hidden.o",
+        "obj-$(CONFIG_TOY_X) += $(names)",
+        "obj-m += hidden.o",
+        "include $(src)/Makefile.more",
+        "$(eval $(call each,hidden))",
+    ],
+)
+def test_what_a_makefile_may_hide_is_not_refused(makefile: World, line: str) -> None:
+    (makefile.src / "fs/toy/Makefile").write_text(f"{MAKEFILE}{line}\n")
+    require_named(makefile.src, "fs/toy/hidden.ko", {})
+    # What is named there is known all the same.
+    with pytest.raises(UserError, match="TOY_EXTRA=n"):
+        require_named(makefile.src, "fs/toy/toy_zip.ko", {})
+
+
+@pytest.mark.parametrize(
+    "line", ["obj-y += part.o", "$(obj)/made.h: $(src)/x", "# include all", "ccflags-y += -I."]
+)
+def test_what_makes_no_module_hides_none(makefile: World, line: str) -> None:
+    (makefile.src / "fs/toy/Makefile").write_text(f"{MAKEFILE}{line}\n")
+    with pytest.raises(UserError, match=r"fs/toy makes no hidden\.ko"):
+        require_named(makefile.src, "fs/toy/hidden.ko", {})

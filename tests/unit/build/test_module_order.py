@@ -83,3 +83,20 @@ def test_what_is_no_module_is_told(tmp_path: Path) -> None:
     path.write_bytes(b"\x7fELF junk")
     with pytest.raises(InfraError, match="not a readable module"):
         module_order.needs_of(path)
+
+
+def test_what_a_change_makes_a_module_need_is_known_from_the_module(tmp_path: Path) -> None:
+    known = module_order.parse(RECORD)
+    modules = [built(tmp_path, "dm-bufio", depends="dm-mod,zsmalloc,in_vmlinux"), built(tmp_path, "dm-mod")]
+    assert module_order.lacking(modules, known) == ("mm/zsmalloc.ko",)
+    assert module_order.lacking([*modules, built(tmp_path, "zsmalloc")], known) == ()
+
+
+def test_a_named_module_is_loaded_with_those_that_it_needs_alone(tmp_path: Path) -> None:
+    top = built(tmp_path, "dm-top", depends="dm-mid", softdep="pre: dm-soft")
+    mid, low = built(tmp_path, "dm-mid", depends="dm_low"), built(tmp_path, "dm-low")
+    soft, other = built(tmp_path, "dm-soft"), built(tmp_path, "dm-zero", depends="dm_top")
+    found = module_order.needed_by("dm_top", [top, mid, low, soft, other])
+    assert found == {top, mid, low, soft}
+    assert module_order.in_order(found)[-1] == top
+    assert module_order.needed_by("dm_none", [top]) == frozenset()

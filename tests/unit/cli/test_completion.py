@@ -41,6 +41,12 @@ def test_words_are_those_of_their_place() -> None:
     assert offered("test", "--cell=unpatched.INDEX=y.NOUUID=y.x") == ["--cell=unpatched.INDEX=y.NOUUID=y.xfs"]
 
 
+def test_modules_are_those_that_the_matrix_and_the_series_name() -> None:
+    assert offered("test", "--module", "fs/") == ["fs/overlayfs"]
+    example = str(REPO / "examples/dm-snapshot/matrix.toml")
+    assert "drivers/md/dm-snapshot.ko" in offered("test", "--matrix", example, "--module", "dr")
+
+
 def test_an_option_that_was_given_is_not_offered_again_unless_it_may_be_repeated() -> None:
     found = offered("test", "--jobs", "3", "--cell", "x", "-")
     assert "--jobs" not in found and "--cell" in found

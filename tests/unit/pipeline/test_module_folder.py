@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.kconfig import Matrix
-from kmodpipe.pipeline.module_folder import changed_folders, only_module, require_folder
+from kmodpipe.pipeline.module_folder import changed_folders, only_module, require_folder, require_module
 from kmodpipe.series import Patch, Series
 from kmodpipe.util.errors import UserError
 from tests.support.sample_matrix import flavoured
@@ -54,6 +54,39 @@ def test_a_series_that_changes_nothing_of_the_matrix_module_is_refused(matrix: M
         with pytest.raises(UserError, match="changes nothing of fs/overlayfs") as e:
             only_module([changing(*files)], own, "")
         assert hint in e.value.hint
+
+
+def test_one_module_of_a_folder_can_be_named(matrix: Matrix) -> None:
+    snap, own = "drivers/md/dm-snapshot.ko", changing("drivers/md/dm-bufio.c")
+    assert only_module([own], matrix, f"/{snap}") == snap
+    assert only_module([changing("mm/x.c", module=snap)], matrix, "") == snap
+    named = replace(matrix, module=snap)
+    # The folder is what a series has to touch, and what it may declare.
+    assert only_module([own], named, "") == snap
+    assert only_module([changing("mm/x.c", module="drivers/md")], named, "") == snap
+    assert only_module([changing("mm/x.c", module="fs/x")], named, "") == "fs/x"
+    assert only_module([own], named, "drivers/md") == "drivers/md"
+    with pytest.raises(UserError, match="changes nothing of drivers/md"):
+        only_module([changing("mm/x.c")], named, "")
+    with pytest.raises(UserError, match="not a module of a folder") as e:
+        only_module([own], matrix, "dm-snapshot.ko")
+    assert "drivers/md/dm-snapshot.ko" in e.value.hint
+
+
+def test_a_named_module_is_one_of_some_tree(tmp_path: Path) -> None:
+    tree = write(tmp_path / "tree", {"fs/toy/Makefile": "obj-$(CONFIG_TOY) += toy-one.o\n"})
+    patched = write(tmp_path / "patched", {"fs/toy/Makefile": "obj-$(CONFIG_TOY) += toy-two.o\n"})
+    require_module("fs/toy", [tree], "toy")
+    require_module("fs/toy/toy_one.ko", [tree], "toy")
+    require_module("fs/toy/toy-two.ko", [tree, patched], "toy")
+    with pytest.raises(UserError, match=r"fs/toy makes no toy-two\.ko; did you mean toy-one\.ko"):
+        require_module("fs/toy/toy-two.ko", [tree], "toy")
+    with pytest.raises(UserError, match="unknown module folder 'fs/tyo'"):
+        require_module("fs/tyo/toy-one.ko", [tree], "toy")
+    # Without .ko it reads as a folder.
+    with pytest.raises(UserError, match="unknown module folder") as e:
+        require_module("fs/toy/toy-one", [tree], "toy")
+    assert "--module fs/toy/toy-one.ko" in e.value.hint
 
 
 def test_an_unknown_folder_has_near_names(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ def main(argv: list[str]) -> int:
             configure(src, config, target)
         elif target == "bzImage":
             base(src, obj)
+        elif target == "modules":
+            modules(src, obj)
         elif target.endswith(".ko") and not module(src, obj, target):
             return 2
     return 0
@@ -64,6 +66,23 @@ def base(src: Path, obj: Path) -> None:
     (obj / "Module.symvers").write_text("")
 
 
+def modules(src: Path, obj: Path) -> None:
+    """The modules that the configuration has, and the list of them."""
+    values = parse((obj / ".config").read_text())
+    made = [
+        f"{makefile.parent.relative_to(src)}/{word[:-2]}.ko"
+        for makefile in sorted(src.glob("fs/*/Makefile"))
+        for symbol, words in re.findall(
+            r"^obj-\$\(CONFIG_(\w+)\) \+= (.*)$", makefile.read_text(), flags=re.M
+        )
+        for word in words.split()
+        if values.get(symbol) == "m"
+    ]
+    for target in made:
+        link(src / target.replace(".ko", ".c"), obj, target)
+    (obj / "modules.order").write_text("".join(f"{target}\n" for target in made))
+
+
 def module(src: Path, obj: Path, target: str) -> bool:
     source = src / target.replace(".ko", ".c")
     print(f"  CC [M]  {target.replace('.ko', '.o')}", flush=True)
@@ -71,10 +90,17 @@ def module(src: Path, obj: Path, target: str) -> bool:
         if "BROKEN" in line:
             print(f"{source}:{number}:3: error: 'BROKEN' undeclared (first use in this function)")
             return False
-    content = compiled(source, obj).encode()
-    (obj / target).parent.mkdir(parents=True, exist_ok=True)
-    (obj / target).write_bytes(elf(content, content))
+    link(source, obj, target)
     return True
+
+
+def link(source: Path, obj: Path, target: str) -> None:
+    """Make a module, which needs those of a line ``needs: a,b`` of its source."""
+    content = compiled(source, obj)
+    needs = re.findall(r"^needs: (\S+)$", content, flags=re.M)
+    (obj / target).parent.mkdir(parents=True, exist_ok=True)
+    info = f"depends={','.join(needs)}\0".encode()
+    (obj / target).write_bytes(elf(content.encode(), content.encode(), info))
 
 
 def compiled(source: Path, obj: Path) -> str:
@@ -102,25 +128,25 @@ def dependencies(name: str, source: Path) -> str:
     return f"cmd_{name} := gcc -c -o {name} {source}\n\nsource_{name} := {source}\n\n{lists}"
 
 
-def elf(identity: bytes, payload: bytes) -> bytes:
-    """A 64-bit ELF file with a GNU build id note (SHA-1 of ``identity``) and ``payload`` as its code."""
+def elf(identity: bytes, payload: bytes, info: bytes = b"") -> bytes:
+    """A 64-bit ELF file with a GNU build id note (SHA-1 of ``identity``), ``payload`` as its code, and
+    ``info`` as a module's information."""
     digest = hashlib.sha1(identity).digest()
     note = struct.pack("<III4s", 4, len(digest), 3, b"GNU\0") + digest
-    names = b"\0.note.gnu.build-id\0.shstrtab\0.text\0"
+    names = b"\0.note.gnu.build-id\0.shstrtab\0.text\0.modinfo\0"
     header_size, section_size = 64, 64
-    note_at = header_size
-    names_at = note_at + len(note)
-    payload_at = names_at + len(names)
-    sections_at = payload_at + len(payload)
+    parts = [(1, 7, 2, note), (20, 3, 0, names), (30, 1, 6, payload), *([(36, 1, 2, info)] if info else [])]
+    at, sections = header_size, b"\0" * section_size
+    for name, kind, flags, content in parts:
+        sections += struct.pack(
+            "<IIQQQQIIQQ", name, kind, flags, 0, at, len(content), 0, 0, 4 if kind == 7 else 1, 0
+        )
+        at += len(content)
     header = struct.pack(
-        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01" + b"\0" * 9, 1, 62, 1, 0, 0, sections_at, 0,
-        header_size, 0, 0, section_size, 4, 2,
+        "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01" + b"\0" * 9, 1, 62, 1, 0, 0, at, 0,
+        header_size, 0, 0, section_size, len(parts) + 1, 2,
     )  # fmt: skip
-    sections = b"\0" * section_size
-    sections += struct.pack("<IIQQQQIIQQ", 1, 7, 2, 0, note_at, len(note), 0, 0, 4, 0)
-    sections += struct.pack("<IIQQQQIIQQ", 20, 3, 0, 0, names_at, len(names), 0, 0, 1, 0)
-    sections += struct.pack("<IIQQQQIIQQ", 30, 1, 6, 0, payload_at, len(payload), 0, 0, 1, 0)
-    return header + note + names + payload + sections
+    return header + note + names + payload + info + sections
 
 
 if __name__ == "__main__":

@@ -123,13 +123,13 @@ class Guest:
         self.say("[    0.000000] Linux version 5.10.223 (toy)\n")
         modules = [line[1].lstrip("/") for line in plan if line[0] == "module"]
         self.send("hello", proto=1, release="5.10.223", version="toy", build_id=self.kernel, uptime_ms=900)
-        self.module = self.files[modules[0]] if modules else b""
+        self.module = self.files[modules[-1]] if modules else b""
         if b"NO_LOAD" in self.module:
             self.send("refused", what="module", name="toy", errno="ENOEXEC")
             self.send("done", cases=0)
             return 0
         for name in modules:
-            stem = name.rsplit("/", 1)[-1].removesuffix(".ko")
+            stem = name.rsplit("/", 1)[-1].removesuffix(".ko").replace("-", "_")
             digest = "0" * 64 if b"STRANGER" in self.module else self.digest(name)
             self.send("module", name=stem, build_id=build_id(self.files[name]), sha256=digest)
         self.cases = [line for line in plan if line[0] == "case"]
