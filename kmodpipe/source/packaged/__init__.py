@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kmodpipe.source import tree
+from kmodpipe.source.packaged import deb, files
 from kmodpipe.source.packaged.record import PackagedKernel, PackagedKernelSpec, remove_all
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import Screen
@@ -19,7 +20,9 @@ def locate(spec: PackagedKernelSpec, cache: Path, warn: tree.Warn | None = None)
 
     ``warn`` is called for one that was changed in the cache, which `fetch` replaces.
     """
-    raise NotImplementedError
+    if spec.debian_kernel:
+        return _named(deb.locate(spec, cache, warn), spec)
+    return _named(files.locate(spec, cache, warn), spec)
 
 
 def fetch(spec: PackagedKernelSpec, cache: Path, screen: Screen, *, head: bool = False) -> PackagedKernel:
@@ -31,7 +34,13 @@ def fetch(spec: PackagedKernelSpec, cache: Path, screen: Screen, *, head: bool =
     """
     if head and not spec.moves:
         raise UserError(f"kernel {spec.name} has no newer one: it is pinned", where="--head")
-    raise NotImplementedError
+    if spec.debian_kernel:
+        return deb.fetch(spec, cache, screen, head=head).named(spec.name)
+    return files.fetch(spec, cache, screen).named(spec.name)
+
+
+def _named(found: PackagedKernel | None, spec: PackagedKernelSpec) -> PackagedKernel | None:
+    return found.named(spec.name) if found else None
 
 
 __all__ = ["PackagedKernel", "PackagedKernelSpec", "fetch", "locate", "remove_all"]

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kmodpipe.source import tree
 from kmodpipe.source.apt import KEYRING
+from kmodpipe.source.packaged import bzimage, kit
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.lock import lock
@@ -199,15 +200,18 @@ def install(
 ) -> PackagedKernel:
     """Move the kernel in ``made`` (inside the cache) into its slot, and return it.
 
-    ``facts`` are its provenance; ``release`` and ``suite`` are among them. Raise UserError if a part is
-    missing; ``what`` names the kernel in messages.
+    ``facts`` are its provenance; ``suite`` is among them. Raise UserError if a part is missing, or is of
+    another kernel; ``what`` names the kernel in messages.
     """
     lacking = [name for name in (VMLINUZ, CONFIG) if not (made / name).is_file()]
     lacking += [f"{name}/" for name in (MODULES, KIT) if not (made / name).is_dir()]
     if lacking:
         raise UserError(f"not a whole kernel: it has no {', no '.join(lacking)}", where=what)
+    release, of_kit = bzimage.release_of(made / VMLINUZ), kit.release_of(made / KIT)
+    if of_kit not in ("", release):
+        raise UserError(f"the image is {release}, and the headers are those of {of_kit}", where=what)
     text = (made / CONFIG).read_text("utf-8", "replace")
-    facts = {**facts, "compiler": compiler_of(text)}
+    facts = {**facts, "release": release, "compiler": compiler_of(text)}
     folder = slot(cache, identity)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with lock(cache / "locks" / folder.name):

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from kmodpipe.source.packaged import PackagedKernelSpec, record
 from kmodpipe.util.errors import UserError
+from tests.support import toy_kernel
 
 DECLARED = """\
 [tool.kmodpipe.kernels."debian-11"]
@@ -97,14 +98,14 @@ def test_the_configuration_names_the_compiler(config: str, compiler: str) -> Non
     assert record.compiler_of(config) == compiler
 
 
-FACTS = {"release": "6.1.0-57-amd64", "suite": "bookworm"}
+FACTS = {"suite": "bookworm"}
 IDENTITY = f"deb-kernel:linux-image-6.1.0-57-amd64=6.1.192-3:{'0123456789abcdef' * 4}"
 
 
 def kernel_in(folder: Path) -> Path:
     for name in ("modules/kernel", "kit"):
         (folder / name).mkdir(parents=True)
-    (folder / "vmlinuz").write_text("image")
+    (folder / "vmlinuz").write_bytes(toy_kernel.bzimage())
     (folder / "config").write_text("CONFIG_GCC_VERSION=120200\n")
     return folder
 
@@ -141,4 +142,15 @@ def test_one_without_all_its_parts_is_refused(tmp_path: Path) -> None:
     (made / "config").unlink()
     (made / "kit").rmdir()
     with pytest.raises(UserError, match="it has no config, no kit/"):
+        record.install(tmp_path, made, IDENTITY, "6.1.192", FACTS, what="it")
+
+
+def test_headers_of_another_kernel_are_refused(tmp_path: Path) -> None:
+    made = kernel_in(tmp_path / "work")
+    toy_kernel.write(
+        made / "kit", {"include/generated/utsrelease.h": '#define UTS_RELEASE "6.1.0-47-amd64"\n'}
+    )
+    with pytest.raises(
+        UserError, match=r"image is 6.1.0-57-amd64, and the headers are those of 6.1.0-47-amd64"
+    ):
         record.install(tmp_path, made, IDENTITY, "6.1.192", FACTS, what="it")
