@@ -29,6 +29,25 @@ def bzimage(release: str = RELEASE, payload: bytes | None = None, protocol: int 
     return bytes(header) + bytes(16) + payload + b"certificates"
 
 
+def module(**info: str | tuple[str, ...]) -> bytes:
+    """An ELF file with nothing but the information of a module; a field with several values is a tuple."""
+    pairs = [
+        (key, one) for key, value in info.items() for one in ((value,) if isinstance(value, str) else value)
+    ]
+    body = b"".join(f"{key}={value}".encode() + b"\0" for key, value in pairs)
+    names = b"\0.modinfo\0.shstrtab\0"
+    header = struct.pack(
+        "<4sBBBB8xHHIQQQIHHHHHH",
+        b"\x7fELF", 2, 1, 1, 0, 1, 62, 1, 0, 0, 64 + len(body) + len(names), 0, 64, 0, 0, 64, 3, 2,
+    )  # fmt: skip
+
+    def section(name: int, kind: int, offset: int, size: int) -> bytes:
+        return struct.pack("<IIQQQQIIQQ", name, kind, 0, 0, offset, size, 0, 0, 1, 0)
+
+    sections = section(1, 1, 64, len(body)) + section(10, 3, 64 + len(body), len(names))
+    return header + body + names + bytes(64) + sections
+
+
 def headers(release: str = RELEASE) -> Mapping[str, str]:
     """The files of Debian's headers: of the architecture, in common, and of kbuild."""
     abi = release.removesuffix("-amd64")

@@ -82,4 +82,4 @@ def test_what_is_no_module_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.ko"
     path.write_bytes(b"\x7fELF junk")
     with pytest.raises(InfraError, match="not a readable module"):
-        module_order.needs_of(path)
+        module_order.in_order([path])
