@@ -28,6 +28,8 @@ KIT = "kit"
 SYSTEM_MAP = "System.map"
 VMLINUX = "vmlinux"
 _FILES = ("vmlinuz", "modules", "headers", "config")
+# linux-image-6.1.0-57-amd64; linux-image-6.12-amd64 is the newest of its series.
+_CONCRETE = re.compile(r"linux-image-\d+\.\d+\.\d")
 
 
 class PackagedKernelSpec(BaseModel):
@@ -87,7 +89,8 @@ class PackagedKernelSpec(BaseModel):
     @property
     def moves(self) -> bool:
         """Whether it can be another kernel tomorrow."""
-        return self.debian_kernel is not None and not (self.version or self.debian_kernel[12:13].isdigit())
+        concrete = self.version or _CONCRETE.match(self.debian_kernel or "")
+        return self.debian_kernel is not None and not concrete
 
     def describe(self) -> str:
         """Return where it comes from, in a phrase."""
@@ -171,7 +174,8 @@ def compiler_of(config: str) -> str:
 # -- records -------------------------------------------------------------------------------------------
 def slot(cache: Path, identity: str) -> Path:
     """Return the folder for a kernel of this identity; it may not exist. Its name is safe for make."""
-    kind, rest, digest = identity.split(":")
+    rest, _, digest = identity.rpartition(":")
+    kind, _, rest = rest.partition(":")
     words = re.sub(r"[^A-Za-z0-9.]+", "-", f"{kind.partition('-')[0]}-{rest.rpartition('=')[2]}")
     return cache / "kernels" / f"{words[:80]}-{digest[:16]}"
 
@@ -185,8 +189,10 @@ def known(cache: Path, identity: str, warn: tree.Warn | None = None) -> Packaged
     record = tree.whole(folder, warn)
     if record is None or record.get("identity") != identity:
         return None
-    facts = dict(record["provenance"])
-    return _made(folder, identity, record["kernel_version"], facts)
+    try:
+        return _made(folder, identity, record["kernel_version"], dict(record["provenance"]))
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _made(folder: Path, identity: str, version: str, facts: Mapping[str, str]) -> PackagedKernel:

@@ -29,6 +29,11 @@ debian-kernel = "linux-image-amd64"
 version = "6.1.137-1"
 suites = ["bookworm"]
 
+[tool.kmodpipe.kernels."debian-12-backports"]
+summary = "the newest 6.12 for Debian 12"
+debian-kernel = "linux-image-6.12-amd64"
+suites = ["bookworm"]
+
 [tool.kmodpipe.kernels."debian-13"]
 summary = "Debian 13's own kernel"
 debian-kernel = "linux-image-amd64"
@@ -57,10 +62,13 @@ def test_kernels_are_declared_as_tables() -> None:
         ("debian-11", "bullseye", True),
         ("debian-12", "bookworm", True),
         ("debian-12.11", "bookworm", False),
+        ("debian-12-backports", "bookworm", True),
         ("debian-13", "trixie", True),
         ("sid", "sid", True),
         ("fedora", "", False),
     ]
+    one = {"debian-kernel": "linux-image-6.1.0-57-amd64", "suites": ["bookworm"]}
+    assert not PackagedKernelSpec.model_validate(one).moves
     assert specs["debian-12"].describe() == "linux-image-amd64 (the newest) from bookworm-security, bookworm"
     assert specs["debian-12.11"].describe() == "linux-image-amd64 6.1.137-1 from bookworm"
 
