@@ -97,7 +97,7 @@ def _copy(source: Path, target: Path) -> None:
             copied += 1
             if copied > _MOST_FILES:
                 raise UserError(f"no headers of a kernel: more than {_MOST_FILES} files", where=str(source))
-            real = entry.resolve()
+            real = entry.resolve() if entry.is_symlink() else entry
             if entry.is_symlink() and real.exists() and _stays(entry, top):
                 (place / entry.name).symlink_to(os.readlink(entry))  # noqa: PTH115
             elif paths.is_dir(real):
