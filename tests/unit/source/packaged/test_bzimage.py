@@ -82,6 +82,20 @@ WHOLE = image()
         (image(payload=bz2.compress(VMLINUX) + b"\xff\xff\xff\xff"), "it claims to hold 4294967295 bytes"),
         (image(payload=gzip.compress(b"MZ" + bytes(100))), "it holds no vmlinux"),
     ],
+    ids=[
+        "empty",
+        "elf",
+        "old",
+        "cut",
+        "format",
+        "gzip-cut",
+        "bz2-cut",
+        "xz",
+        "more",
+        "less",
+        "huge",
+        "no-elf",
+    ],
 )
 def test_what_is_no_bzimage_or_damaged_is_said(tmp_path: Path, content: bytes, why: str) -> None:
     given, target = tmp_path / "vmlinuz", tmp_path / "vmlinux"
