@@ -38,6 +38,7 @@ def kernel_build_ids(base: Artifact, module: Artifact) -> tuple[str, Mapping[str
 
 _NO_CODE = (".debug_", ".rela.debug_", ".note.gnu.build-id")
 _MAX_SECTIONS = 1_000_000
+_XEN_PHYS32_ENTRY = 18
 # Exceptions that pyelftools raises besides its own for a file that is damaged on purpose.
 DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError, RecursionError)
 
@@ -74,11 +75,26 @@ def build_id(path: Path) -> str:
     cached by path: artifacts do not change. Raises InfraError if the file is not ELF.
     """
     with opened(path) as elf:
-        if elf.num_sections() > _MAX_SECTIONS:
-            raise ELFError(f"{elf.num_sections()} sections")
-        for section in elf.iter_sections():
-            if isinstance(section, NoteSection):
-                for note in section.iter_notes():
-                    if note["n_type"] == "NT_GNU_BUILD_ID":
-                        return str(note["n_desc"])
+        for note in _notes(elf):
+            # Xen's notes have a type of the same number.
+            if note["n_type"] == "NT_GNU_BUILD_ID" and note["n_name"] == "GNU":
+                return str(note["n_desc"])
     return ""
+
+
+def has_pvh_entry(vmlinux: Path) -> bool:
+    """Return whether QEMU's ``-kernel`` can boot a vmlinux: it has a PVH entry point (CONFIG_PVH).
+
+    That is a note of Xen's, XEN_ELFNOTE_PHYS32_ENTRY (Linux' include/xen/interface/elfnote.h). Raises
+    InfraError if the file is not ELF.
+    """
+    with opened(vmlinux) as elf:
+        return any(note["n_name"] == "Xen" and note["n_type"] == _XEN_PHYS32_ENTRY for note in _notes(elf))
+
+
+def _notes(elf: ELFFile) -> Iterator[Mapping[str, object]]:
+    if elf.num_sections() > _MAX_SECTIONS:
+        raise ELFError(f"{elf.num_sections()} sections")
+    for section in elf.iter_sections():
+        if isinstance(section, NoteSection):
+            yield from section.iter_notes()

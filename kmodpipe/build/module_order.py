@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from kmodpipe.build.elf import module_name, opened
+from kmodpipe.build import module_file
+from kmodpipe.build.elf import module_name
 from kmodpipe.build.recipes import MODULES
 from kmodpipe.cache.store import Artifact
 from kmodpipe.util.errors import KernelFailure, unknown_name
 
 # A line of `parse`; anything else in the file is not ours.
 _LINE = re.compile(r"((?:[\w+-][\w.+-]*/)*[\w+-][\w.+-]*\.ko) ([\w,-]*)", re.ASCII)
-# A module's information is some hundred bytes; with a parameter's description each, some thousand.
-_INFO_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def lacking(modules: Iterable[Path], known: Mapping[str, Known]) -> tuple[str, .
     A change can make a module need another one than that of the base did.
     """
     by_name = {module_name(path): path for path in modules}
-    names = dict.fromkeys(name for path in by_name.values() for name in needs_of(path))
+    names = dict.fromkeys(name for path in by_name.values() for name in module_file.info(path).needs)
     return tuple(known[name].target for name in names if name in known and name not in by_name)
 
 
@@ -74,7 +73,7 @@ def needed_by(name: str, modules: Iterable[Path]) -> frozenset[Path]:
         path = by_name.get(left.pop())
         if path and path not in found:
             found.add(path)
-            left += needs_of(path)
+            left += module_file.info(path).needs
     return frozenset(found)
 
 
@@ -98,7 +97,13 @@ def in_order(modules: Iterable[Path]) -> tuple[Path, ...]:
     modules that need each other, and InfraError for a file that is no module.
     """
     by_name = {module_name(path): path for path in sorted(modules)}
-    graph = {name: [n for n in needs_of(path) if n in by_name] for name, path in by_name.items()}
+    needs = {name: module_file.info(path).needs for name, path in by_name.items()}
+    return by_needs(by_name, needs)
+
+
+def by_needs(by_name: Mapping[str, Path], needs: Mapping[str, Sequence[str]]) -> tuple[Path, ...]:
+    """Return modules as `in_order` does, of what each needs; what is not here is ignored."""
+    graph = {name: [needed for needed in needs[name] if needed in by_name] for name in by_name}
     sorter = TopologicalSorter(graph)
     try:
         sorter.prepare()
@@ -110,21 +115,3 @@ def in_order(modules: Iterable[Path]) -> tuple[Path, ...]:
         found += [by_name[name] for name in ready]
         sorter.done(*ready)
     return tuple(found)
-
-
-def needs_of(module: Path) -> tuple[str, ...]:
-    """Return the names of the modules that a built one needs, by soft dependencies (modinfo(8)) as well.
-
-    Raises InfraError if the file is not ELF.
-    """
-    with opened(module, "module") as elf:
-        section = elf.get_section_by_name(".modinfo")
-        fields = bytes(section.data()[:_INFO_BYTES]).split(b"\0") if section else []
-    names: list[str] = []
-    for field in fields:
-        key, _, value = field.decode("ascii", "replace").partition("=")
-        if key == "depends":
-            names += value.split(",")
-        elif key == "softdep" and "pre:" in value:
-            names += value.partition("pre:")[2].partition("post:")[0].split()
-    return tuple(dict.fromkeys(name.strip().replace("-", "_") for name in names if name.strip()))

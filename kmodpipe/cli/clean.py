@@ -18,6 +18,7 @@ from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CleanOptions
 from kmodpipe.pipeline import run_folder
 from kmodpipe.results.document import MOST_BYTES
+from kmodpipe.source import packaged
 from kmodpipe.util import document
 from kmodpipe.util.errors import ExitCode, InfraError, UserError
 from kmodpipe.util.files import size_mib
@@ -83,7 +84,7 @@ def _described(run: Path) -> str:
 # -- the cache ----------------------------------------------------------------------------------------
 def _places(options: CleanOptions, cache: Path) -> list[Path]:
     """Return the folders of the cache that are removed."""
-    names = ["store", *(("trees", "git", "downloads") if options.all else ())]
+    names = ["store", *(("trees", "kernels", "git", "downloads") if options.all else ())]
     return [cache / name for name in names if (cache / name).is_dir()]
 
 
@@ -121,6 +122,7 @@ def _clean_cache(options: CleanOptions, call: Invocation) -> int:
         shutil.rmtree(store.root, ignore_errors=True)
         if options.all:
             source.remove_trees(cache)
+            packaged.remove_all(cache)
             for name in ("git", "downloads"):
                 shutil.rmtree(cache / name, ignore_errors=True)
         freed -= size_mib(cache)

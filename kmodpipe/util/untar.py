@@ -94,6 +94,7 @@ class _State:
     target: str
     limits: Limits
     packed: int | None  # the tar's size, if known
+    wanted: Callable[[str], bool]
     # The size of the members so far, and what it was when disk space was checked last.
     total: int = 0
     written: int = 0
@@ -175,9 +176,9 @@ class _Metered:
         """Allow reading a member's content and the headers of the next member."""
         self._limit = self._read + content + _HEADER_BYTES + _AHEAD_BYTES
 
-    def count(self, member: tarfile.TarInfo) -> None:
-        """Count a member after its content was read."""
-        self.expect(0)
+    def count(self, member: tarfile.TarInfo, *, unread: int) -> None:
+        """Count a member after its content was read, but for ``unread`` bytes, which come before the next."""
+        self.expect(unread)
         self._members += 1
         # The holes of a sparse file were not read, and would allow headers of their size.
         self._content += member.size if member.isreg() and not member.issparse() else 0
@@ -194,22 +195,25 @@ def extract(
     packed: int | None = None,
     limits: Limits | None = None,
     on_count: Callable[[int], None] | None = None,
+    wanted: Callable[[str], bool] = lambda name: True,
 ) -> Content:
     """Write the files and folders of the tar in ``stream`` into the empty folder ``target``.
 
     ``what`` names it in messages, ``packed`` is its size in bytes if known, and ``on_count`` is called now
-    and then with the number of members unpacked. Raise Refused for a member that leads out of ``target``, is
-    no file, folder or link, or exceeds ``limits``, Damaged for a damaged or truncated tar, and OSError.
+    and then with the number of members unpacked. Members of which ``wanted`` is false are passed over.
+
+    Raise Refused for a member that leads out of ``target``, is no file, folder or link, or exceeds
+    ``limits``, Damaged for a damaged or truncated tar, and OSError.
     """
-    state = _State(what, os.fspath(target), limits or Limits(), packed)
+    state = _State(what, os.fspath(target), limits or Limits(), packed, wanted)
     plain = _decompressed(stream, simple=state.limits.simple)
     metered = _Metered(plain)
     try:
         with tarfile.open(fileobj=cast(IO[bytes], metered), mode="r|", tarinfo=_StrictInfo) as archive:
             for member in archive:
                 metered.expect(member.size)
-                _take(state, archive, member)
-                metered.count(member)
+                kept = _take(state, archive, member)
+                metered.count(member, unread=0 if kept else member.size)
                 # In stream mode the list of members is not needed, and would grow with each one.
                 archive.members = []  # type: ignore[attr-defined]
                 if state.content.members % 256 == 0:
@@ -269,30 +273,33 @@ def _clean_name(state: _State, raw: str) -> str:
     return "/".join(parts)
 
 
-def _count(state: _State, member: tarfile.TarInfo) -> None:
-    """Count a member against the limits and the disk's free space."""
+def _count(state: _State, member: tarfile.TarInfo, size: int) -> None:
+    """Count a member, with that many bytes, against the limits and the disk's free space."""
     limits = state.limits
     state.content.members += 1
-    state.total += member.size
+    state.total += size
     if state.content.members > limits.members:
         raise Refused(member.name, f"is one more than the {limits.members} members allowed")
-    if state.total > limits.total_bytes or member.size > limits.file_bytes:
+    if state.total > limits.total_bytes or size > limits.file_bytes:
         raise Refused(member.name, f"makes it larger than {limits.largest}")
     if state.packed is not None and state.total > max(limits.small_bytes, state.packed * limits.times_larger):
         raise Refused(member.name, f"makes it more than {limits.times_larger} times as large as the archive")
     if state.total - state.written >= _LOOK_AT_DISK_BYTES:
         state.written = state.total
-        need_mib = _RESERVE_MIB + (member.size >> 20)
+        need_mib = _RESERVE_MIB + (size >> 20)
         require_space(Path(state.target), need_mib, f"unpacking {Path(state.what).name}")
 
 
-def _take(state: _State, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-    """Unpack one member, or raise Refused."""
-    _count(state, member)
+def _take(state: _State, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
+    """Unpack one member, or raise Refused. Return False if it is passed over, with its content unread."""
+    wanted = state.wanted(member.name.removeprefix("./"))
+    _count(state, member, member.size if wanted else 0)
+    if not wanted:
+        return False
     content = state.content
     name = _clean_name(state, member.name)
     if not name:
-        return
+        return True
     # Before isreg, which is true of files with holes as well.
     if state.limits.simple and (member.issparse() or member.islnk()):
         raise Refused(member.name, "is a hard link or has holes, which none of ours has")
@@ -316,6 +323,7 @@ def _take(state: _State, archive: tarfile.TarFile, member: tarfile.TarInfo) -> N
         state.total += os.stat(os.path.join(state.target, name)).st_size  # noqa: PTH116, PTH118
     else:
         raise Refused(member.name, "is a device, pipe or something else that no such archive has")
+    return True
 
 
 def _make_folders(state: _State, name: str) -> None:

@@ -34,12 +34,20 @@ case "$*" in
         for one in $(sed -n "s/^$name: //p" $archive/depends); do
             cp $archive/available/${one}_* "$root/cache/archives/"
         done ;;
+    *" download "*)
+        for one; do case "$one" in *=*) cp $archive/available/${one%%=*}_* . ;; esac; done ;;
 esac
 """
 _APT_CACHE = """\
 #!/bin/sh
 echo "apt-cache $*" >> @ARCHIVE@/calls
-sed 's/:.*//' @ARCHIVE@/depends
+case "$*" in
+    *" show "*)
+        for one; do
+            [ ! -f @ARCHIVE@/made/$one/DEBIAN/control ] || { cat @ARCHIVE@/made/$one/DEBIAN/control; echo; }
+        done ;;
+    *) sed 's/:.*//' @ARCHIVE@/depends ;;
+esac
 """
 
 
@@ -51,23 +59,34 @@ class Archive:
     programs: Path
 
     def add(
-        self, name: str, files: Mapping[str, str], version: str = "1.0-1", depends: tuple[str, ...] = ()
+        self,
+        name: str,
+        files: Mapping[str, str | bytes],
+        version: str = "1.0-1",
+        depends: tuple[str, ...] = (),
+        shown: str = "",
     ) -> None:
-        """Make a package, over an earlier one of its name. Files below bin and sbin are executable."""
+        """Make a package, over an earlier one of its name. Files below bin and sbin are executable.
+
+        ``depends`` is what installing takes, ``shown`` what the package itself says.
+        """
         available = self.folder / "available"
         for old in available.glob(f"{name}_*"):
             old.unlink()
         root = self.folder / "made" / name
         shutil.rmtree(root, ignore_errors=True)
         control = f"Package: {name}\nVersion: {version}\nArchitecture: all\n"
-        own = {"DEBIAN/control": f"{control}Maintainer: toy <toy@localhost.invalid>\nDescription: toy\n"}
+        control += f"Depends: {shown}\n" if shown else ""
+        own: dict[str, str | bytes] = {
+            "DEBIAN/control": f"{control}Maintainer: toy <toy@localhost.invalid>\nDescription: toy\n"
+        }
         for path, text in {**own, **files}.items():
             target = root / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            if text.startswith("-> "):
+            if isinstance(text, str) and text.startswith("-> "):
                 target.symlink_to(text.removeprefix("-> "))
             else:
-                target.write_text(text)
+                target.write_bytes(text if isinstance(text, bytes) else text.encode())
                 target.chmod(0o755 if "bin/" in path else 0o644)
         deb = available / f"{name}_{version.replace(':', '%3a')}_all.deb"
         subprocess.run(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.build.elf import build_id
+from kmodpipe.build.elf import build_id, has_pvh_entry
 from kmodpipe.util.errors import InfraError
 
 
@@ -38,6 +38,23 @@ def test_the_build_id_is_read_from_among_other_notes(tmp_path: Path) -> None:
     file = tmp_path / "overlay.ko"
     file.write_bytes(elf((b"Linux", 0x100, b"\1\0\0\0"), (b"GNU", 3, ID)))
     assert build_id(file) == ID.hex()
+
+
+def test_a_note_of_another_owner_is_no_build_id(tmp_path: Path) -> None:
+    """As in the vmlinux of a distribution, whose notes begin with Xen's; 3 is XEN_ELFNOTE_VIRT_BASE."""
+    file = tmp_path / "vmlinux"
+    file.write_bytes(elf((b"Xen", 3, b"\0\0\0\x80\xff\xff\xff\xff"), (b"GNU", 3, ID)))
+    assert build_id(file) == ID.hex()
+
+
+@pytest.mark.parametrize(
+    ("note", "bootable"),
+    [((b"Xen", 18, bytes(8)), True), ((b"GNU", 18, bytes(8)), False), ((b"Xen", 17, bytes(4)), False)],
+)
+def test_a_pvh_entry_is_a_note_of_xen(tmp_path: Path, note: tuple[bytes, int, bytes], bootable: bool) -> None:
+    file = tmp_path / "vmlinux"
+    file.write_bytes(elf((b"GNU", 3, ID), note))
+    assert has_pvh_entry(file) is bootable
 
 
 def test_a_file_without_a_build_id_has_an_empty_one(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_what_is_no_module_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.ko"
     path.write_bytes(b"\x7fELF junk")
     with pytest.raises(InfraError, match="not a readable module"):
-        module_order.needs_of(path)
+        module_order.in_order([path])
 
 
 def test_what_a_change_makes_a_module_need_is_known_from_the_module(tmp_path: Path) -> None:

@@ -176,6 +176,19 @@ def test_links_are_made_by_the_caller(tmp_path: Path) -> None:
         untar.make_links(tmp_path, {"d/m": "x" * 5000})
 
 
+def test_what_is_not_wanted_is_passed_over_within_bounds(tmp_path: Path) -> None:
+    data = file("d/large", bytes(3 * MIB)) + file("./d/f") + member("d/dev", tarfile.CHRTYPE) + bytes(1024)
+    found = untar.extract(
+        io.BytesIO(data), tmp_path, what="some", limits=untar.Limits(file_bytes=MIB),
+        wanted=lambda name: name == "d/f",
+    )  # fmt: skip
+    assert [*found.files] == ["d/f"] and not (tmp_path / "d/large").exists()
+    with pytest.raises(untar.Refused, match="one more than the 2 members allowed"):
+        untar.extract(
+            io.BytesIO(data), tmp_path, what="none", limits=untar.Limits(members=2), wanted=lambda name: False
+        )
+
+
 def test_a_gzip_in_pieces_is_read_as_one_and_nothing_hides_behind_it(tmp_path: Path) -> None:
     whole = file("a", b"1" * 2000) + file("b", b"2" * 2000) + bytes(1024)
     pieces = gzip.compress(whole[:1500]) + gzip.compress(whole[1500:])

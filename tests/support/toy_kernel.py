@@ -1,0 +1,116 @@
+"""A distribution's kernel for tests: as small as it may be, and laid out as Debian's packages are."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.support.toy_packages import Archive
+
+RELEASE = "6.1.0-57-amd64"
+VERSION = "6.1.192-3"
+VMLINUX = b"\x7fELF" + b"the kernel itself" * 40
+_STUB = "ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n"
+
+
+def bzimage(release: str = RELEASE, payload: bytes | None = None, protocol: int = 0x20F) -> bytes:
+    """An image with the header of the x86 boot protocol and this payload, by default a vmlinux in gzip."""
+    payload = gzip.compress(VMLINUX) if payload is None else payload
+    header = bytearray(2 * 512)
+    header[0x1F1] = 1
+    header[0x202:0x206] = b"HdrS"
+    struct.pack_into("<H", header, 0x206, protocol)
+    struct.pack_into("<H", header, 0x20E, 0x300 - 0x200)
+    struct.pack_into("<II", header, 0x248, 16, len(payload))
+    version = f"{release} (toy@localhost.invalid) #1 SMP toy\0".encode()
+    header[0x300 : 0x300 + len(version)] = version
+    return bytes(header) + bytes(16) + payload + b"certificates"
+
+
+def module(**info: str | tuple[str, ...]) -> bytes:
+    """An ELF file with nothing but the information of a module; a field with several values is a tuple."""
+    pairs = [
+        (key, one) for key, value in info.items() for one in ((value,) if isinstance(value, str) else value)
+    ]
+    body = b"".join(f"{key}={value}".encode() + b"\0" for key, value in pairs)
+    names = b"\0.modinfo\0.shstrtab\0"
+    header = struct.pack(
+        "<4sBBBB8xHHIQQQIHHHHHH",
+        b"\x7fELF", 2, 1, 1, 0, 1, 62, 1, 0, 0, 64 + len(body) + len(names), 0, 64, 0, 0, 64, 3, 2,
+    )  # fmt: skip
+
+    def section(name: int, kind: int, offset: int, size: int) -> bytes:
+        return struct.pack("<IIQQQQIIQQ", name, kind, 0, 0, offset, size, 0, 0, 1, 0)
+
+    sections = section(1, 1, 64, len(body)) + section(10, 3, 64 + len(body), len(names))
+    return header + body + names + bytes(64) + sections
+
+
+def headers(release: str = RELEASE) -> Mapping[str, str]:
+    """The files of Debian's headers: of the architecture, in common, and of kbuild."""
+    abi = release.removesuffix("-amd64")
+    arch, common = f"usr/src/linux-headers-{release}", f"usr/src/linux-headers-{abi}-common"
+    kbuild = "usr/lib/linux-kbuild-6.1"
+    return {
+        f"{arch}/Makefile": f"KBUILD_OUTPUT=/{arch}\ninclude /{common}/Makefile\n",
+        f"{arch}/Module.symvers": "0x1\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n",
+        f"{arch}/include/generated/utsrelease.h": f'#define UTS_RELEASE "{release}"\n',
+        f"{arch}/scripts": f"-> ../../lib/{kbuild.rpartition('/')[2]}/scripts",
+        f"{arch}/tools": f"-> ../../lib/{kbuild.rpartition('/')[2]}/tools",
+        f"{common}/Makefile": (
+            "here := $(realpath $(dir $(lastword $(MAKEFILE_LIST))))\n"
+            "all:\n\t@echo $(here) $(KBUILD_OUTPUT) $$(cat scripts/mod/modpost $(here)/tools/objtool)\n"
+        ),
+        f"{common}/scripts": f"-> ../../lib/{kbuild.rpartition('/')[2]}/scripts",
+        f"{common}/tools": f"-> ../../lib/{kbuild.rpartition('/')[2]}/tools",
+        f"{kbuild}/scripts/mod/modpost": "modpost\n",
+        f"{kbuild}/tools/objtool": "objtool\n",
+    }
+
+
+def image(release: str = RELEASE) -> Mapping[str, str | bytes]:
+    """The files of Debian's image package before 7.x."""
+    return {
+        f"boot/vmlinuz-{release}": bzimage(release),
+        f"boot/config-{release}": "CONFIG_GCC_VERSION=120200\n",
+        f"boot/System.map-{release}": _STUB,
+        f"lib/modules/{release}/kernel/fs/toy.ko": "toy",
+        f"lib/modules/{release}/modules.builtin": "kernel/fs/built.ko\n",
+        f"usr/share/doc/linux-image-{release}/copyright": "all of us",
+    }
+
+
+def add_to(archive: Archive, release: str = RELEASE, version: str = VERSION) -> None:
+    """Make the packages of this kernel, and the metapackage that depends on it."""
+    abi = release.removesuffix("-amd64")
+    files = headers(release)
+    links = {
+        f"lib/modules/{release}/build": f"-> /usr/src/linux-headers-{release}",
+        f"lib/modules/{release}/source": f"-> /usr/src/linux-headers-{abi}-common",
+    }
+    archive.add(f"linux-image-{release}", image(release), version, shown="kmod, linux-base (>= 4.3~)")
+    for name, prefix, shown in (
+        (
+            f"linux-headers-{release}",
+            f"usr/src/linux-headers-{release}/",
+            f"linux-headers-{abi}-common (= {version}), linux-kbuild-6.1 (>= {version}), gcc-12",
+        ),
+        (f"linux-headers-{abi}-common", f"usr/src/linux-headers-{abi}-common/", ""),
+        ("linux-kbuild-6.1", "usr/lib/", "libc6 (>= 2.34)"),
+    ):
+        own = {path: text for path, text in files.items() if path.startswith(prefix)}
+        archive.add(name, {**own, **(links if shown and "common" in shown else {})}, version, shown=shown)
+    archive.add("linux-image-amd64", {}, version, shown=f"linux-image-{release} (= {version})")
+
+
+def write(root: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files below a folder; a text that begins with ``-> `` is a link."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, str) and content.startswith("-> "):
+            path.symlink_to(content.removeprefix("-> "))
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
