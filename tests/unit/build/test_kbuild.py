@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kmodpipe.build.kbuild import made_by, module_targets
+from kmodpipe.build.kbuild import external_flags, made_by, module_targets
 from kmodpipe.util.errors import UserError
 from tests.support.scripted_build import World
 
@@ -88,3 +88,14 @@ def test_a_folder_tells_what_each_symbol_makes_in_it(makefile: World) -> None:
         "TOY_A": ("both.o",),
         "TOY_B": ("both.o",),
     }
+
+
+def test_a_module_of_its_own_source_has_line_numbers_and_paths_of_its_own() -> None:
+    with_lines = external_flags({}, of_tree=True)
+    assert "-femit-struct-debug-baseonly" in with_lines["KCFLAGS"]
+    assert "$(SRC)" in with_lines["KCFLAGS"]
+    full = external_flags({"DEBUG_INFO": "y"}, of_tree=False)
+    assert full["KCFLAGS"] == full["KAFLAGS"]
+    # Where there is no tree, a map of it would be one of the root folder.
+    assert "$(SRC)" not in full["KCFLAGS"]
+    assert full["KCFLAGS"].endswith("-ffile-prefix-map=$(OBJ)/module/=")
