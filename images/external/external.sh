@@ -6,6 +6,7 @@
 #   ASK/arguments   of make, one a line; {kit} {obj} {release} stand for the kit, the module's folder, the kernel's release
 #   ASK/*.symvers   what other modules export
 #   OBJ/module      becomes a copy of the source, in which the module is built
+#   HEADERS         is /lib/modules in a container: a Makefile that is given a release finds the kit there
 #
 # Ends with status 3 if there is no $COMPILER, and with 4 if the kit's host tools do not run here. make has neither.
 set -eu
@@ -50,13 +51,21 @@ if [ -n "${SRC:-}" ]; then
     printf 'export KBUILD_OUTPUT = %s\ninclude %s/Makefile\n' "$kit" "$SRC" > "$kit/Makefile"
 fi
 
+release=$(cat "$KIT/include/config/kernel.release" 2> /dev/null) || release=
+if [ -n "$release" ]; then
+    mkdir "$HEADERS/$release"
+    ln -s "$kit" "$HEADERS/$release/build"
+    ln -s "$kit" "$HEADERS/$release/source"
+    # What installs a module has to fail here too.
+    chmod a-w "$HEADERS/$release" "$HEADERS"
+fi
+
 KBUILD_EXTRA_SYMBOLS=
 for file in "$ASK"/*.symvers; do
     [ ! -e "$file" ] || KBUILD_EXTRA_SYMBOLS="$KBUILD_EXTRA_SYMBOLS $file"
 done
 export KBUILD_EXTRA_SYMBOLS
 
-release=$(cat "$KIT/include/config/kernel.release" 2> /dev/null) || release=
 folder=$OBJ/module/$FOLDER
 set --
 while IFS= read -r word; do

@@ -100,6 +100,7 @@ class _Recipe:
     products: Collection[str]  # files that must be in OUT at the end, and no others
     room: str = "builder"  # the folder of ``images`` that the script is in
     read_only: Mapping[str, Path | None] = field(default_factory=dict)  # further folders
+    more: tuple[Folder, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     keep_objects: bool = True
     expected_lines: int | None = None
@@ -164,6 +165,7 @@ class Builder:
         """
         order.check()
         what = f"the module of {order.name}"
+        (headers,) = _folders(work.folder, "headers")
         # Not .symvers of any name: a name of a module is not for a file.
         symvers = {f"{number}.symvers": text for number, text in enumerate(order.symvers.values())}
         recipe = _Recipe(
@@ -172,6 +174,8 @@ class Builder:
             products=(),
             room="external",
             read_only={"MODULE": order.module, "KIT": order.kit},
+            # Many Makefiles look for headers there, by the release that they are given.
+            more=(Folder("HEADERS", headers, writable=True, inside="/lib/modules"),),
             env={
                 **external_flags(order.config, of_tree=order.src is not None),
                 "COMPILER": order.compiler,
@@ -188,6 +192,7 @@ class Builder:
         compile_warnings.write(out / "warnings.json", compile_warnings.in_order(watch.warnings))
         (out / "compiler.log").write_text(watch.text, encoding="utf-8", errors="backslashreplace")
         paths.remove(obj)
+        paths.remove(headers)
 
     def _run(self, recipe: _Recipe, work: WorkDir) -> CompileWatch:
         """Run one recipe in ``work``, and check what it made. Return what was read from its output."""
@@ -218,6 +223,7 @@ class Builder:
                 *([Folder("SRC", recipe.src)] if recipe.src else []),
                 Folder("ASK", ask),
                 *(Folder(name, path) for name, path in recipe.read_only.items() if path),
+                *recipe.more,
                 Folder("OBJ", obj, writable=True),
                 Folder("OUT", out, writable=True),
             ),

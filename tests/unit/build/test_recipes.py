@@ -61,7 +61,7 @@ def test_a_module_of_its_own_source_leaves_its_modules_warnings_and_exports(
     assert {f.name: f.path.name for f in job.folders if f.name in ("RECIPE", "MODULE", "KIT")} == {
         "RECIPE": "external", "MODULE": "module", "KIT": "kit",
     }  # fmt: skip
-    assert [name for name, may in writable(job).items() if may] == ["OBJ", "OUT"]
+    assert [name for name, may in writable(job).items() if may] == ["HEADERS", "OBJ", "OUT"]
     assert "SRC" not in writable(job)
     assert (job.env["COMPILER"], job.env["FOLDER"]) == ("gcc-14", ".")
     assert "-femit-struct-debug-baseonly" not in job.env["KCFLAGS"]
@@ -290,10 +290,11 @@ def external_recipe(root: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """Run external.sh with a program that plays make."""
     put(root / "bin/make", f"#!/bin/sh\n{_NOTES}")
     (root / "bin/make").chmod(0o755)
-    for name in ("module", "kit", "ask", "obj", "out"):
+    names = ("module", "kit", "ask", "headers", "obj", "out")
+    for name in names:
         (root / name).mkdir(parents=True, exist_ok=True)
     path = REPO / "images/external/external.sh"
-    folders = {name.upper(): str(root / name) for name in ("module", "kit", "ask", "obj", "out")}
+    folders = {name.upper(): str(root / name) for name in names}
     given = {"PATH": f"{root}/bin:/usr/bin:/bin", "RECIPE": str(path.parent), "JOBS": "2", "COMPILER": "gcc"}
     return subprocess.run(
         ["sh", str(path)], env={**given, "FOLDER": ".", **folders, **env}, text=True, capture_output=True
@@ -310,6 +311,9 @@ def test_a_module_of_its_own_source_is_built_in_a_copy_without_what_was_built_be
     put(tmp_path / "ask/arguments", "-C\n{kit}\nM={obj}\nA={release} {kit}/x\n")
     put(tmp_path / "ask/0.symvers")
     assert external_recipe(tmp_path, FOLDER="sub").returncode == 0
+    assert (tmp_path / "headers/6.1.0-1/build").readlink() == tmp_path / "kit"
+    assert (tmp_path / "headers").stat().st_mode & 0o222 == 0
+    (tmp_path / "headers").chmod(0o755)
     *seen, symvers = (tmp_path / "obj/seen").read_text().splitlines()
     assert seen == [".gitignore", "Kbuild", "blob.o", "blob.o_shipped", "hello.c"]
     assert symvers.strip() == f"{tmp_path}/ask/0.symvers"
