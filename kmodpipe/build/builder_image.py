@@ -73,6 +73,11 @@ def base_of(release: str = RELEASE) -> str:
     return f"debian:{release}-slim"
 
 
+def described(release: str) -> str:
+    """Return what messages call a release's image."""
+    return "the builder image" if release == RELEASE else f"the builder image of {release}"
+
+
 def dockerfile(images_dir: Path, release: str = RELEASE) -> bytes:
     """Return the Dockerfile of a release's image.
 
@@ -128,7 +133,7 @@ def ensure(
     found = find(client, images_dir, names=names, release=release)
     if found:
         return found
-    what = "the builder image" if release == RELEASE else f"the builder image of {release}"
+    what = described(release)
     log = cache / "logs" / ("builder-image.log" if release == RELEASE else f"builder-image-{release}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with lock(cache / "locks" / "builder-image", waiting=screen.say):

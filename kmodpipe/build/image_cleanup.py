@@ -90,8 +90,10 @@ def remove_old(
         lock(cache / "locks" / "builder-image", waiting=screen.say),
     ):
         own = _own(client, images, cache, names)
+        left: list[str] = []
         busy = {str(row.get("ImageID")) for row in client.api.containers(all=True)}
         for one in client.images.list(filters={"label": f"{builder_image.LABEL}=builder"}):
+            left += one.tags
             if not _is_ours(one.tags, names) or str(one.id) in own:
                 continue
             name_and_size = f"{one.tags[0]} ({_mib(one)} MiB)"
@@ -99,6 +101,7 @@ def remove_old(
                 screen.say(f"kept {name_and_size}: {why}")
                 continue
             removed += 1
+            left = [tag for tag in left if tag not in one.tags]
             if dry_run:
                 screen.say(f"would remove {name_and_size}")
                 continue
@@ -109,7 +112,19 @@ def remove_old(
             screen.say(f"removed {name_and_size}")
         if not dry_run:
             _prune(client)
+            _remove_bases(client, names, left)
     return removed
+
+
+def _remove_bases(client: DockerClient, names: builder_image.Names, left: list[str]) -> None:
+    """Remove the bases that other releases' images were built on, where none of these is ``left``."""
+    from docker.errors import ImageNotFound
+
+    for release in builder_image.RELEASES:
+        if release == builder_image.RELEASE or any(f":{release}-" in tag for tag in left):
+            continue
+        with suppress(ImageNotFound):
+            client.images.remove(f"{names.base}:{release}")
 
 
 def _own(client: DockerClient, images: Path, cache: Path, names: builder_image.Names) -> set[str]:

@@ -49,7 +49,7 @@ def pull(
         with lock(store.cache / "locks" / "builder-image", waiting=screen.say):
             if not _has(client, image_id):
                 with (
-                    screen.step(f"pull the builder image from {share.place}"),
+                    screen.step(f"pull {builder_image.described(release)} from {share.place}"),
                     store.scratch("image-") as scratch,
                 ):
                     _load(client, share.pull_image(layer, scratch), scratch, image_id)
@@ -80,7 +80,7 @@ def push(
     try:
         if share.has_image(name):
             return
-        with screen.step("share the builder image"), store.scratch("image-") as scratch:
+        with screen.step(f"share {builder_image.described(release)}"), store.scratch("image-") as scratch:
             with (scratch / "image.tar").open("wb") as f:
                 # By its id: an image saved by name takes that name when it is loaded, from any other image.
                 for chunk in client.api.get_image(image_id, chunk_size=_CHUNK):

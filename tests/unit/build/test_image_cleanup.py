@@ -31,6 +31,7 @@ class Engine:
     """As much of the Docker SDK's client as the removal uses."""
 
     has: list[Image]
+    bases: list[str] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
     pruned: list[dict[str, object]] = field(default_factory=list)
 
@@ -57,6 +58,10 @@ class Engine:
         return [{"ImageID": one} for one in self.running]
 
     def remove(self, name: str) -> None:
+        if name.startswith("kmodpipe-base:"):
+            if name not in self.bases:
+                raise ImageNotFound(name)
+            self.bases.remove(name)
         self.has = [i for i in self.has if name not in i.tags]
 
     def prune(self, filters: dict[str, object]) -> None:
@@ -151,7 +156,12 @@ def test_another_releases_image_stays_while_it_is_used(scene: Scene, days: float
     scene.engine.has[0] = Image(OTHER, [builder_image.tag(scene.here, release="trixie")])
     scene.used(scene.here, NEW, 20)
     scene.used(scene.here, OTHER, days, "trixie")
+    scene.engine.bases = [f"kmodpipe-base:{name}" for name in ("bookworm", "trixie", "sid")]
     assert scene.clean() == left
+    # A base without an image on it is of no more use, but for the default image's.
+    assert scene.engine.bases == [
+        f"kmodpipe-base:{name}" for name in ("bookworm", *(["trixie"] if OTHER in left else []))
+    ]
 
 
 def test_the_image_before_of_another_release_is_removed(scene: Scene) -> None:
