@@ -49,6 +49,7 @@ if [ -n "${SRC:-}" ]; then
     rm "$kit/Makefile"
     # kbuild of 7.x takes only the folder that make was started in for a kernel's.
     printf 'export KBUILD_OUTPUT = %s\ninclude %s/Makefile\n' "$kit" "$SRC" > "$kit/Makefile"
+    chmod a-w "$kit"
 fi
 
 release=$(cat "$KIT/include/config/kernel.release" 2> /dev/null) || release=

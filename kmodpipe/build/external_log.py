@@ -18,7 +18,7 @@ from kmodpipe.util.text import visible
 # Statuses of external.sh.
 _NO_COMPILER = 3
 _TOOLS_DO_NOT_RUN = 4
-_TEXT_BYTES = 1 << 20
+_MOST_TEXT = 1 << 20  # characters
 _MOST = 20
 _UNDEFINED = re.compile(r'^(?:ERROR|WARNING): modpost: "(?P<symbol>[^"]+)" \[(?P<module>[^\]]+)\] undefined!')
 _NO_LICENSE = re.compile(r"^(?:ERROR|WARNING): modpost: missing MODULE_LICENSE\(\) in (?P<object>\S+)")
@@ -29,8 +29,9 @@ _NO_RULE = re.compile(
     r"(?:, needed by '(?P<by>[^']+)')?"
 )
 _OUTSIDE = re.compile(
-    r"^\S.*?(?P<path>/[^'’:\s]+).*: Read-only file system$"
-    r"|^\S.*\bcannot (?:create|touch|remove|move|open)\b.*?(?P<denied>/[^'’:\s]+).*: Permission denied$"
+    r"^\S.*[\s'‘](?P<path>/[^'’:\s]+)['’]?: Read-only file system$"
+    r"|^\S.*\bcannot (?:create|touch|remove|move|open)\b.*"
+    r"[\s'‘](?P<denied>/[^'’:\s]+)['’]?: Permission denied$"
 )
 _HOST_KERNEL = re.compile(r"/lib/modules/[^/\s]+/(?:build|source)\b.*No such file or directory")
 
@@ -41,8 +42,9 @@ class ExternalWatch(CompileWatch):
     def __init__(self, order: ExternalOrder, folder: Path, step: Step | None) -> None:
         super().__init__(order.module, folder, step)
         self.warnings: dict[CompileWarning, None] = {}
-        # The beginning of the output.
-        self.text = ""
+        # The beginning of the output, and how long it is.
+        self._lines: list[str] = []
+        self._length = 0
         self._order = order
         self._undefined: dict[str, str] = {}
         self._modpost: list[str] = []
@@ -53,6 +55,11 @@ class ExternalWatch(CompileWatch):
         kernel = (f"{folder}/obj/kit/", "/obj/kit/", f"{order.kit}/", "/kit/", "/src/")
         # In a container and on this machine.
         self._roots = (*own, *kernel, *([f"{order.src}/"] if order.src else []))
+
+    @property
+    def text(self) -> str:
+        """The beginning of the output."""
+        return "".join(f"{line}\n" for line in self._lines)
 
     def named(self, file: str) -> str:
         """Return a path relative to the module's source, or the kernel's if it is a file of the kernel."""
@@ -66,8 +73,9 @@ class ExternalWatch(CompileWatch):
 
     def line(self, line: str) -> None:
         """Take one line of the output."""
-        if len(self.text) < _TEXT_BYTES:
-            self.text += f"{line}\n"
+        if self._length < _MOST_TEXT:
+            self._lines.append(line)
+            self._length += len(line) + 1
         if match := _UNDEFINED.match(line):
             self._undefined.setdefault(match["symbol"], self.named(match["module"]))
         elif match := _NO_LICENSE.match(line):
@@ -81,7 +89,7 @@ class ExternalWatch(CompileWatch):
             if not self._no_rule:
                 self._no_rule, self._by = self.named(match["target"]), self.named(match["by"] or "")
         elif match := _OUTSIDE.match(line):
-            self._outside = self._outside or f"{match['path'] or match['denied']}: {line.strip()}"
+            self._outside = self._outside or match["path"] or match["denied"]
         elif len(self.warnings) < compile_warnings.MOST and (
             warning := compile_warnings.parse(line, self.named)
         ):
@@ -105,19 +113,22 @@ class ExternalWatch(CompileWatch):
     def _raise_for_kit(self, ended: Ended, what: str, log: Path) -> None:
         """Raise InfraError if the recipe ended before it ran make."""
         compiler = self._order.compiler
-        again = "a builder image of its release has it; an image that is too old goes with `docker image rm`"
+        image = (
+            "build in the image of the kernel's release; one that is older than the kernel is made anew "
+            "after `docker image rm`"
+        )
         if ended.status == _NO_COMPILER:
             raise InfraError(
                 f"{what} cannot be compiled: its kernel asks for {compiler}, which is not there",
                 where=f"log: {log}",
-                hint=f"{again}; for --runtime host install {compiler}",
+                hint=f"{image}; or install {compiler} for --runtime host",
             )
         if ended.status == _TOOLS_DO_NOT_RUN:
             raise InfraError(
                 f"{what} cannot be compiled: the host tools of its kernel's headers do not run here",
                 where=f"{self._order.kit} (log: {log})",
                 detail=ended.tail,
-                hint=f"they need the libraries of another release: {again}; not possible with --runtime host",
+                hint=f"they need another release's libraries: {image}; --runtime host cannot do it",
             )
 
     def _raise_for_make(self, what: str, at: str, tail: str) -> None:

@@ -117,6 +117,16 @@ def test_an_undefined_symbol_is_an_error_on_kernels_that_only_warn(
             "log: /log",
         ),
         (
+            "/bin/sh: 1: cannot create /x: Read-only file system",
+            "writes outside of its folder: /x",
+            "log: /log",
+        ),
+        (
+            "mv: cannot move '/etc/passwd' to '/usr/passwd': Read-only file system",
+            "writes outside of its folder: /usr/passwd",
+            "log: /log",
+        ),
+        (
             "/bin/sh: 1: cannot create /kit/x: Permission denied",
             "writes outside of its folder: /kit/x",
             "log: /log",

@@ -331,6 +331,8 @@ def test_a_kit_of_ours_gets_a_makefile_of_where_it_is_now(tmp_path: Path) -> Non
     kit = tmp_path / "obj/kit"
     assert (kit / "Makefile").read_text() == f"export KBUILD_OUTPUT = {kit}\ninclude /tree/Makefile\n"
     assert (kit / ".config").read_text() == "x"
+    assert kit.stat().st_mode & 0o222 == 0
+    kit.chmod(0o755)
     assert (tmp_path / "kit/Makefile").read_text() == "export KBUILD_OUTPUT = /elsewhere\n"
 
 
