@@ -40,16 +40,28 @@ find . -name '.*.cmd' -type f -exec sh -c '
 find . \( -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name Module.symvers -o -name modules.order -o -name '.tmp_*' \) \
     -prune -exec rm -rf {} +
 
+# A folder of links to what the kit has.
+link_kit() {
+    kit=$OBJ/kit
+    mkdir "$kit"
+    ln -s "$KIT"/* "$KIT"/.[!.]* "$kit/"
+}
+
 kit=$KIT
 if [ -n "${SRC:-}" ]; then
     # A kit of ours has a Makefile that names the folder in which the kit was made.
-    kit=$OBJ/kit
-    mkdir "$kit"
-    ln -s "$KIT"/* "$KIT/.config" "$kit/"
+    link_kit
     rm "$kit/Makefile"
     # kbuild of 7.x takes only the folder that make was started in for a kernel's.
     printf 'export KBUILD_OUTPUT = %s\ninclude %s/Makefile\n' "$kit" "$SRC" > "$kit/Makefile"
     chmod a-w "$kit"
+elif [ -e "$KIT/vmlinux" ] && ! command -v pahole > /dev/null; then
+    # Headers of a later kernel in the image of a release that came with an older one. kbuild makes no BTF without
+    # vmlinux; a module does not need any.
+    link_kit
+    rm "$kit/vmlinux"
+    chmod a-w "$kit"
+    echo "there is no pahole here: the module gets no BTF"
 fi
 
 release=$(cat "$KIT/include/config/kernel.release" 2> /dev/null) || release=

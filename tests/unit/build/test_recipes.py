@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -334,6 +335,23 @@ def test_a_kit_of_ours_gets_a_makefile_of_where_it_is_now(tmp_path: Path) -> Non
     assert kit.stat().st_mode & 0o222 == 0
     kit.chmod(0o755)
     assert (tmp_path / "kit/Makefile").read_text() == "export KBUILD_OUTPUT = /elsewhere\n"
+
+
+def test_without_pahole_kbuild_finds_no_vmlinux_to_make_btf_from(tmp_path: Path) -> None:
+    for name in ("Makefile", "vmlinux", ".kernelvariables", ".config"):
+        put(tmp_path / "kit" / name)
+    put(tmp_path / "ask/arguments", "{kit}\n")
+    # Only what the recipe itself uses, so that the machine's own pahole is not there.
+    for tool in ("sh", "gcc", "cat", "chmod", "find", "ln", "mkdir", "rm", "sed", "sort", "tar"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool) or tool)
+    ran = external_recipe(tmp_path, PATH=f"{tmp_path}/bin")
+    assert ran.returncode == 0, ran.stderr
+    assert "no pahole" in ran.stdout
+    kit = tmp_path / "obj/kit"
+    assert {p.name for p in kit.iterdir()} == {"Makefile", ".kernelvariables", ".config"}
+    assert (tmp_path / "obj/arguments").read_text().splitlines()[-1] == str(kit)
+    kit.chmod(0o755)
 
 
 @pytest.mark.parametrize(
