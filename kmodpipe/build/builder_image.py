@@ -1,8 +1,13 @@
-"""Find or build the builder image, which is named by the digest of its recipe.
+"""Find or build a builder image, which is named by the digest of its recipe.
 
     kmodpipe-builder:<digest12>     images/builder/Dockerfile on top of a base:
     debian:bookworm-slim            the base if a registry answers (or the engine has it already)
     kmodpipe-base:bookworm          the base if none does, bootstrapped from this machine's apt sources
+
+It builds kernels, guests and modules. The headers of another release's kernels ask for its compiler, and
+have host tools that need its libraries; an image for their modules alone is made when a run needs it:
+
+    kmodpipe-builder:<release>-<digest12>     images/external/Dockerfile on top of the release's base
 
 The digest covers the Dockerfile and `RECIPE`, not the base: a label says which of the two bases an image has,
 and the cache keys of what is built in it contain the image's id. Older builder images stay until
@@ -27,7 +32,7 @@ from kmodpipe.cache.store import Store
 from kmodpipe.source import apt
 from kmodpipe.util import process
 from kmodpipe.util.digest import digest_of
-from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util.errors import InfraError, Interrupted, unknown_name
 from kmodpipe.util.files import require_space
 from kmodpipe.util.lines import Tail
 from kmodpipe.util.lock import lock
@@ -42,8 +47,8 @@ if TYPE_CHECKING:
 # The version of the code below: raise it when a new image must differ from those built before.
 RECIPE = 1
 
-SUITE = "bookworm"
-REGISTRY_BASE = f"debian:{SUITE}-slim"
+RELEASE = "bookworm"
+RELEASES = ("bullseye", RELEASE, "trixie", "sid")
 LABEL = "org.kmodpipe.image"
 BASE_LABEL = "org.kmodpipe.base"
 _NEED_MIB = 2048
@@ -63,28 +68,48 @@ class Names:
     base: str = "kmodpipe-base"
 
 
-def dockerfile(images_dir: Path) -> bytes:
-    """Return the builder's Dockerfile. Raises InfraError if it cannot be read: the checkout is damaged."""
-    path = images_dir / "builder" / "Dockerfile"
+def base_of(release: str = RELEASE) -> str:
+    """Return the name that registries have a release's base under."""
+    return f"debian:{release}-slim"
+
+
+def described(release: str) -> str:
+    """Return what messages call a release's image."""
+    return "the builder image" if release == RELEASE else f"the builder image of {release}"
+
+
+def dockerfile(images_dir: Path, release: str = RELEASE) -> bytes:
+    """Return the Dockerfile of a release's image.
+
+    Raises UserError for a release that is not among `RELEASES`, and InfraError if the file cannot be read:
+    the checkout is damaged.
+    """
+    if release not in RELEASES:
+        raise unknown_name(
+            "release of Debian", release, RELEASES, hint="a builder image can be made of these"
+        )
+    path = images_dir / ("builder" if release == RELEASE else "external") / "Dockerfile"
     try:
         return path.read_bytes()
     except OSError as e:
         raise InfraError("the builder's Dockerfile cannot be read", where=str(path), hint=str(e)) from e
 
 
-def tag(images_dir: Path, names: Names | None = None) -> str:
-    """Return the name of this checkout's builder image, ``kmodpipe-builder:<digest12>``."""
-    text = dockerfile(images_dir).decode("utf-8", "replace")
-    digest = digest_of({"dockerfile": text, "recipe": RECIPE, "suite": SUITE})
-    return f"{(names or Names()).builder}:{digest[:12]}"
+def tag(images_dir: Path, names: Names | None = None, release: str = RELEASE) -> str:
+    """Return the name of this checkout's image: ``kmodpipe-builder:<digest12>`` for `RELEASE`."""
+    text = dockerfile(images_dir, release).decode("utf-8", "replace")
+    digest = digest_of({"dockerfile": text, "recipe": RECIPE, "suite": release})
+    return f"{(names or Names()).builder}:{'' if release == RELEASE else f'{release}-'}{digest[:12]}"
 
 
-def find(client: DockerClient, images_dir: Path, *, names: Names | None = None) -> str | None:
-    """Return the id (``sha256:…``) of this checkout's builder image, None if the engine does not have it.
+def find(
+    client: DockerClient, images_dir: Path, *, names: Names | None = None, release: str = RELEASE
+) -> str | None:
+    """Return the id (``sha256:…``) of this checkout's image, None if the engine does not have it.
 
     Takes milliseconds and needs no network.
     """
-    return _image_id(client, tag(images_dir, names))
+    return _image_id(client, tag(images_dir, names, release))
 
 
 def ensure(
@@ -94,33 +119,43 @@ def ensure(
     screen: Screen,
     *,
     names: Names | None = None,
-    registry_base: str = REGISTRY_BASE,
+    release: str = RELEASE,
+    registry_base: str = "",
 ) -> str:
-    """Return the id of the builder image; build it first if it does not exist (about a minute).
+    """Return the id of a release's builder image; build it first if it does not exist (about a minute).
+
+    ``registry_base`` is the name of its base in registries if that is another than `base_of`.
 
     A lock makes sure that of several processes only one builds it. Raises InfraError with the last lines of
     the log and its path.
     """
     names = names or Names()
-    found = find(client, images_dir, names=names)
+    found = find(client, images_dir, names=names, release=release)
     if found:
         return found
-    log = cache / "logs" / "builder-image.log"
+    what = described(release)
+    log = cache / "logs" / ("builder-image.log" if release == RELEASE else f"builder-image-{release}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with lock(cache / "locks" / "builder-image", waiting=screen.say):
-        found = find(client, images_dir, names=names)
+        found = find(client, images_dir, names=names, release=release)
         if found:
             return found
-        require_space(cache, _NEED_MIB, "the builder image")
+        require_space(cache, _NEED_MIB, what)
         log.write_bytes(b"")
-        base, kind = _base(client, cache, screen, log, names, registry_base)
-        with screen.step("build the builder image") as step:
-            _build(client, images_dir, base, kind, step, log, names)
-        image_id = find(client, images_dir, names=names)
+        name, kind = _base(client, cache, screen, log, names, registry_base or base_of(release), release)
+        with screen.step(f"build {what}") as step:
+            _build(
+                client,
+                dockerfile(images_dir, release),
+                tag(images_dir, names, release),
+                name,
+                kind,
+                step,
+                log,
+            )
+        image_id = find(client, images_dir, names=names, release=release)
     if image_id is None:
-        raise InfraError(
-            "the engine built the builder image, but does not list it", where=str(log), hint=_LOOK_AT_IT
-        )
+        raise InfraError(f"the engine built {what}, but does not list it", where=str(log), hint=_LOOK_AT_IT)
     return image_id
 
 
@@ -140,21 +175,19 @@ def _wrapped(doing: str, where: str = "") -> AbstractContextManager[None]:
 
 # -- the base --------------------------------------------------------------------------------------
 def _base(
-    client: DockerClient, cache: Path, screen: Screen, log: Path, names: Names, registry_base: str
+    client: DockerClient, cache: Path, screen: Screen, log: Path, names: Names, base: str, release: str
 ) -> tuple[str, str]:
     """Return the name of a base image that the engine has now, and its source: registry or bootstrap."""
-    own = f"{names.base}:{SUITE}"
+    own = f"{names.base}:{release}"
     # An image that the engine has needs no network, and a rebuild on the same base gives the same tools.
-    if _image_id(client, registry_base):
-        return registry_base, "registry"
+    if _image_id(client, base):
+        return base, "registry"
     if _image_id(client, own):
         return own, "bootstrap"
-    refusal = _pull(client, registry_base, screen, log)
+    refusal = _pull(client, base, screen, log)
     if not refusal:
-        return registry_base, "registry"
-    screen.say(
-        f"no registry has {registry_base} ({refusal}): bootstrapping a base from this machine's apt sources"
-    )
+        return base, "registry"
+    screen.say(f"no registry has {base} ({refusal}): bootstrapping a base from this machine's apt sources")
     _bootstrap(client, cache, screen, log, own, refusal)
     return own, "bootstrap"
 
@@ -202,7 +235,7 @@ def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, nam
                 Store(cache).scratch("base-") as folder,
             ):
                 # To a file first: an interrupted stream must not become an image.
-                apt.bootstrap(SUITE, folder / "base.tar", log=log)
+                apt.bootstrap(version, folder / "base.tar", log=log)
                 step.update("importing")
                 client.api.import_image_from_file(
                     str(folder / "base.tar"),
@@ -221,7 +254,7 @@ def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, nam
 
 # -- the image -------------------------------------------------------------------------------------
 def _build(
-    client: DockerClient, images_dir: Path, base: str, kind: str, step: Step, log: Path, names: Names
+    client: DockerClient, recipe: bytes, name: str, base: str, kind: str, step: Step, log: Path
 ) -> None:
     def show(event: Mapping[str, Any]) -> None:
         text = str(event.get("stream", "")).strip()
@@ -234,8 +267,8 @@ def _build(
     with _wrapped("building the builder image", f"log: {log}"):
         events = client.api.build(
             # The Dockerfile without a context: a file that is not in the digest cannot get into the image.
-            fileobj=io.BytesIO(dockerfile(images_dir)),
-            tag=tag(images_dir, names),
+            fileobj=io.BytesIO(recipe),
+            tag=name,
             buildargs={"BASE": base, **_proxies()},
             labels={LABEL: "builder", BASE_LABEL: kind},
             # The host's network and not the bridge: behind a resolver or a proxy on loopback, a firewall or

@@ -76,19 +76,22 @@ class CompileWatch:
                 )
         elif match := _ERROR.match(line):
             if len(self.errors) < 20:
-                file = match["file"].removeprefix(self._src).removeprefix("/src/")
-                file = re.sub(r"^(?:\.\./)*(?:src/)?", "", file)
-                self.errors.append(CompileError(file, int(match["line"]), match["text"]))
+                self.errors.append(CompileError(self.named(match["file"]), int(match["line"]), match["text"]))
         elif _LINK_ERROR.match(line) and len(self.link_errors) < 20:
             self.link_errors.append(line.strip())
+
+    def named(self, file: str) -> str:
+        """Return the path of a file in the output relative to the source."""
+        file = file.removeprefix(self._src).removeprefix("/src/")
+        return re.sub(r"^(?:\.\./)*(?:src/)?", "", file)
 
     def _blame(self, what: str, hint: str) -> None:
         """Note a machine error, unless there was one before."""
         if not self._machine_error:
             self._machine_error, self._hint = what, hint
 
-    def raise_for(self, ended: Ended, what: str, log: Path) -> None:
-        """Raise the error of a failed build: InfraError for a machine error, else KernelFailure."""
+    def raise_for_machine(self, ended: Ended, what: str, log: Path) -> None:
+        """Raise InfraError for a machine error, whatever the status."""
         if ended.status != 0 and os_errors.is_full(self._folder):
             # Not every tool prints why it could not write.
             self._blame("the disk filled up", _FREE_IT)
@@ -100,6 +103,10 @@ class CompileWatch:
                 detail=ended.tail,
                 hint=self._hint,
             )
+
+    def raise_for(self, ended: Ended, what: str, log: Path) -> None:
+        """Raise the error of a failed build: InfraError for a machine error, else KernelFailure."""
+        self.raise_for_machine(ended, what, log)
         if ended.status == 0:
             return
         if self.errors:

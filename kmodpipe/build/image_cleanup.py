@@ -1,7 +1,7 @@
 """Note which checkout uses which builder image, and remove those that are unused.
 
-    CACHE/builders/<image id>/<digest>    holds the path of a checkout that builds in the image; the file's
-                                          modification time is that of the last use
+    CACHE/builders/<image id>/<digest>[.<release>]    holds the path of a checkout that builds in the
+                                                      image; its modification time is that of the last use
 
 A builder image is worth more than the minute that it takes to build: cache keys contain its id, so that
 without it every kernel is built again. Removed are only images that have notes in this cache, and none by
@@ -31,10 +31,11 @@ KEEP_DAYS = 14
 _DANGLING_AGE = "1h"
 
 
-def note_use(cache: Path, images: Path, image_id: str) -> None:
-    """Note that the checkout whose recipes are in ``images`` builds in an image now."""
+def note_use(cache: Path, images: Path, image_id: str, release: str = builder_image.RELEASE) -> None:
+    """Note that the checkout whose recipes are in ``images`` builds in an image of a release now."""
     checkout = str(images.resolve())
-    note = _notes(cache, image_id) / digest_of(checkout)[:16]
+    name = digest_of(checkout)[:16]
+    note = _notes(cache, image_id) / (name if release == builder_image.RELEASE else f"{name}.{release}")
     # An error does no harm: an image without notes is never removed.
     with suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +51,7 @@ class Use:
     """A checkout that used an image."""
 
     images: Path  # its folder of recipes
+    release: str  # that the image is for
     days: float  # since the last use
 
 
@@ -60,7 +62,8 @@ def _uses(cache: Path, image_id: str) -> tuple[Use, ...]:
         with suppress(OSError):
             where = Path(note.read_text(encoding="utf-8", errors="surrogateescape"))
             if where.is_dir():
-                found.append(Use(where, (time.time() - note.stat().st_mtime) / 86400))
+                release = note.name.partition(".")[2] or builder_image.RELEASE
+                found.append(Use(where, release, (time.time() - note.stat().st_mtime) / 86400))
     return tuple(sorted(found, key=lambda use: use.days))
 
 
@@ -87,8 +90,10 @@ def remove_old(
         lock(cache / "locks" / "builder-image", waiting=screen.say),
     ):
         own = _own(client, images, cache, names)
+        left: list[str] = []
         busy = {str(row.get("ImageID")) for row in client.api.containers(all=True)}
         for one in client.images.list(filters={"label": f"{builder_image.LABEL}=builder"}):
+            left += one.tags
             if not _is_ours(one.tags, names) or str(one.id) in own:
                 continue
             name_and_size = f"{one.tags[0]} ({_mib(one)} MiB)"
@@ -96,6 +101,7 @@ def remove_old(
                 screen.say(f"kept {name_and_size}: {why}")
                 continue
             removed += 1
+            left = [tag for tag in left if tag not in one.tags]
             if dry_run:
                 screen.say(f"would remove {name_and_size}")
                 continue
@@ -106,19 +112,35 @@ def remove_old(
             screen.say(f"removed {name_and_size}")
         if not dry_run:
             _prune(client)
+            _remove_bases(client, names, left)
     return removed
 
 
+def _remove_bases(client: DockerClient, names: builder_image.Names, left: list[str]) -> None:
+    """Remove the bases that other releases' images were built on, where none of these is ``left``."""
+    from docker.errors import ImageNotFound
+
+    for release in builder_image.RELEASES:
+        if release == builder_image.RELEASE or any(f":{release}-" in tag for tag in left):
+            continue
+        with suppress(ImageNotFound):
+            client.images.remove(f"{names.base}:{release}")
+
+
 def _own(client: DockerClient, images: Path, cache: Path, names: builder_image.Names) -> set[str]:
-    """Return the ids of this checkout's images: the one of its recipe, and the one that it used last, which
-    may be a shared one."""
-    found = {builder_image.find(client, images, names=names) or ""}
-    here, last = images.resolve(), (float("inf"), "")
+    """Return the ids of this checkout's images: of each release the one of its recipe, and the one that it
+    used last, which may be a shared one; of a release that it no longer uses none."""
+    here = images.resolve()
+    last: dict[str, tuple[float, str]] = {}
     for folder in (cache / "builders").glob("*"):
         for use in _uses(cache, folder.name):
             if use.images == here:
-                last = min(last, (use.days, f"sha256:{folder.name}"))
-    return {*found, last[1]} - {""}
+                now = (use.days, f"sha256:{folder.name}")
+                last[use.release] = min(last.get(use.release, now), now)
+    recent = {release for release, (days, _) in last.items() if days < KEEP_DAYS}
+    used = {builder_image.RELEASE, *recent} & {*builder_image.RELEASES}
+    found = {builder_image.find(client, images, names=names, release=release) for release in used}
+    return {*filter(None, found), *(image for release, (_, image) in last.items() if release in used)}
 
 
 def _is_ours(tags: list[str], names: builder_image.Names) -> bool:

@@ -41,6 +41,21 @@ def make_flags(config: Mapping[str, str]) -> dict[str, str]:
     return {"MAKEFLAGS": lines}
 
 
+def external_flags(config: Mapping[str, str], *, of_tree: bool) -> dict[str, str]:
+    """Return the variables for the make of a module that lives outside the tree.
+
+    ``config`` is the kernel's, ``of_tree`` whether the kit is of a tree that is at hand. File names in
+    objects are relative to the module's source. KCFLAGS does no harm here: no host tool is made.
+    """
+    kernel = "-fdebug-prefix-map=$(KIT)=."
+    if of_tree:
+        kernel += " -fdebug-prefix-map=$(OBJ)/kit=. -fdebug-prefix-map=$(SRC)/="
+    # The last that fits counts.
+    here = f"{kernel} -ffile-prefix-map=$(OBJ)/module=. -ffile-prefix-map=$(OBJ)/module/="
+    lines = "" if config.get("DEBUG_INFO") == "y" else f"{_LINES} "
+    return {"KCFLAGS": f"{lines}{here}", "KAFLAGS": here}
+
+
 def module_targets(
     src: Path, folder: str, config: Mapping[str, str], built: Collection[str] = ()
 ) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ Keys and caching are in `stages`, the order is in ``pipeline``.
                      out/symbols-read out/files-read out/modules
     module           out/<name>.ko out/cell.config
     guest            out/…the root file system…
+    external         out/<name>.ko out/Module.symvers out/warnings.json out/compiler.log
     toolset          out/…programs that a flavour adds to it…
 
 The kit is what modules are built against: configuration, generated headers, host tools and exported symbols.
@@ -18,18 +19,24 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from kmodpipe.build import outputs
+from kmodpipe.build import compile_warnings, external_products, outputs
 from kmodpipe.build.compile_log import CompileWatch
-from kmodpipe.build.runtime import EngineWentAway, Folder, Job, Runtime
+from kmodpipe.build.external_log import ExternalWatch
+from kmodpipe.build.external_order import ExternalOrder
+from kmodpipe.build.kbuild import external_flags
+from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime
 from kmodpipe.cache.store import remove
 from kmodpipe.util import os_errors, paths
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Step
 
+_Watch = TypeVar("_Watch", bound=CompileWatch)
 _CONFIGURE_S = 600
 _BASE_S = 4 * 3600
 _MODULE_S = 1800
+_EXTERNAL_S = 1800
 _GUEST_S = 600
 # Products of a base: the symbols that vmlinux's objects read, and the files that they were compiled from.
 SYMBOLS_READ = "symbols-read"
@@ -83,15 +90,17 @@ class ModuleOrder:
 
 @dataclass(frozen=True)
 class _Recipe:
-    """One run of a recipe of ``images/builder``."""
+    """One run of a recipe that compiles."""
 
     script: str
     what: str  # the product's name in messages
-    src: Path
+    src: Path | None
     timeout_s: float
     requests: Mapping[str, str]  # texts of the files in the folder ASK
     products: Collection[str]  # files that must be in OUT at the end, and no others
+    room: str = "builder"  # the folder of ``images`` that the script is in
     read_only: Mapping[str, Path | None] = field(default_factory=dict)  # further folders
+    more: tuple[Folder, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     keep_objects: bool = True
     expected_lines: int | None = None
@@ -148,8 +157,61 @@ class Builder:
         )  # fmt: skip
         self._run(recipe, work)
 
+    def external(self, order: ExternalOrder, work: WorkDir) -> None:
+        """Build a module that lives outside the tree: all its ``.ko``, what it exports, and its warnings.
+
+        Raises UserError if the source has no Makefile, KernelFailure if it does not build, and InfraError if
+        the kit cannot be used here.
+        """
+        order.check()
+        what = f"the module of {order.name}"
+        (headers,) = _folders(work.folder, "headers")
+        # Not .symvers of any name: a name of a module is not for a file.
+        symvers = {f"{number}.symvers": text for number, text in enumerate(order.symvers.values())}
+        recipe = _Recipe(
+            "external.sh", what, order.src, _EXTERNAL_S,
+            requests={"arguments": "".join(f"{word}\n" for word in order.make_arguments), **symvers},
+            products=(),
+            room="external",
+            read_only={"MODULE": order.module, "KIT": order.kit},
+            # Many Makefiles look for headers there, by the release that they are given.
+            more=(Folder("HEADERS", headers, writable=True, inside="/lib/modules"),),
+            env={
+                **external_flags(order.config, of_tree=order.src is not None),
+                "COMPILER": order.compiler,
+                "FOLDER": order.folder,
+            },
+        )  # fmt: skip
+        watch, ended = self._watched(recipe, work, lambda: ExternalWatch(order, work.folder, work.step))
+        watch.raise_for(ended, what, work.log)
+        out, obj = work.folder / "out", work.folder / "obj"
+        made = external_products.collect(obj / "module", out, what, work.log)
+        if not made:
+            raise watch.nothing_made(what, work.log)
+        outputs.check(out, made, what, work.log)
+        compile_warnings.write(out / "warnings.json", compile_warnings.in_order(watch.warnings))
+        (out / "compiler.log").write_text(watch.text, encoding="utf-8", errors="backslashreplace")
+        paths.remove(obj)
+        paths.remove(headers)
+
     def _run(self, recipe: _Recipe, work: WorkDir) -> CompileWatch:
         """Run one recipe in ``work``, and check what it made. Return what was read from its output."""
+        src = recipe.src or work.folder
+        watch, ended = self._watched(
+            recipe, work, lambda: CompileWatch(src, work.folder, work.step, recipe.expected_lines)
+        )
+        watch.raise_for(ended, recipe.what, work.log)
+        outputs.check(work.folder / "out", recipe.products, recipe.what, work.log)
+        if recipe.keep_objects:
+            outputs.tidy(work.folder / "obj", recipe.what, work.log)
+        else:
+            paths.remove(work.folder / "obj")
+        return watch
+
+    def _watched(
+        self, recipe: _Recipe, work: WorkDir, new_watch: Callable[[], _Watch]
+    ) -> tuple[_Watch, Ended]:
+        """Run one recipe in ``work``. Return what was read from its output, and how it ended."""
         ask, obj, out = _folders(work.folder, "ask", "obj", "out")
         for name, text in recipe.requests.items():
             (ask / name).write_text(text, encoding="utf-8")
@@ -157,10 +219,11 @@ class Builder:
             name=recipe.what,
             script=recipe.script,
             folders=(
-                Folder("RECIPE", self.images / "builder"),
-                Folder("SRC", recipe.src),
+                Folder("RECIPE", self.images / recipe.room),
+                *([Folder("SRC", recipe.src)] if recipe.src else []),
                 Folder("ASK", ask),
                 *(Folder(name, path) for name, path in recipe.read_only.items() if path),
+                *recipe.more,
                 Folder("OBJ", obj, writable=True),
                 Folder("OUT", out, writable=True),
             ),
@@ -168,24 +231,13 @@ class Builder:
             timeout_s=recipe.timeout_s,
             env={"JOBS": str(self.jobs), **recipe.env},
         )
-
-        def new_watch() -> CompileWatch:
-            return CompileWatch(recipe.src, work.folder, work.step, recipe.expected_lines)
-
         watch = new_watch()
         try:
-            ended = self.runtime.run(job, watch.line)
+            return watch, self.runtime.run(job, watch.line)
         except EngineWentAway:
             _empty(job)
             watch = new_watch()
-            ended = self.runtime.run(job, watch.line)
-        watch.raise_for(ended, recipe.what, work.log)
-        outputs.check(out, recipe.products, recipe.what, work.log)
-        if recipe.keep_objects:
-            outputs.tidy(obj, recipe.what, work.log)
-        else:
-            paths.remove(obj)
-        return watch
+            return watch, self.runtime.run(job, watch.line)
 
     def guest(self, work: WorkDir) -> None:
         """Build the guest's root file system into ``out``."""

@@ -27,13 +27,20 @@ if TYPE_CHECKING:
 _CHUNK = 2 * 1024 * 1024
 
 
-def pull(client: DockerClient, images: Path, share: Share, store: Store, screen: Screen) -> str | None:
-    """Load the shared builder image into the engine and return its id, or None if that is not possible.
+def pull(
+    client: DockerClient,
+    images: Path,
+    share: Share,
+    store: Store,
+    screen: Screen,
+    release: str = builder_image.RELEASE,
+) -> str | None:
+    """Load a release's shared builder image into the engine; return its id, None if that is not possible.
 
     It is preferred to an image of this machine: cache keys contain the image's id, so that machines can only
     share what they built in the same image.
     """
-    name = builder_image.tag(images).partition(":")[2]
+    name = builder_image.tag(images, release=release).partition(":")[2]
     found = share.image(name)
     if found is None:
         return None
@@ -42,13 +49,13 @@ def pull(client: DockerClient, images: Path, share: Share, store: Store, screen:
         with lock(store.cache / "locks" / "builder-image", waiting=screen.say):
             if not _has(client, image_id):
                 with (
-                    screen.step(f"pull the builder image from {share.place}"),
+                    screen.step(f"pull {builder_image.described(release)} from {share.place}"),
                     store.scratch("image-") as scratch,
                 ):
                     _load(client, share.pull_image(layer, scratch), scratch, image_id)
                     _record(store, image_id).parent.mkdir(parents=True, exist_ok=True)
                     write_atomically(_record(store, image_id), origin)
-            _name(client, images, image_id)
+            _name(client, images, image_id, release)
     except Interrupted:
         raise
     except (InfraError, OSError) as e:
@@ -58,16 +65,22 @@ def pull(client: DockerClient, images: Path, share: Share, store: Store, screen:
 
 
 def push(
-    client: DockerClient, images: Path, image_id: str, share: Share, store: Store, screen: Screen
+    client: DockerClient,
+    images: Path,
+    image_id: str,
+    share: Share,
+    store: Store,
+    screen: Screen,
+    release: str = builder_image.RELEASE,
 ) -> None:
-    """Push this machine's builder image to the share, unless it has one."""
-    name = builder_image.tag(images).partition(":")[2]
+    """Push this machine's builder image of a release to the share, unless it has one."""
+    name = builder_image.tag(images, release=release).partition(":")[2]
     if not share.pushes:
         return
     try:
         if share.has_image(name):
             return
-        with screen.step("share the builder image"), store.scratch("image-") as scratch:
+        with screen.step(f"share {builder_image.described(release)}"), store.scratch("image-") as scratch:
             with (scratch / "image.tar").open("wb") as f:
                 # By its id: an image saved by name takes that name when it is loaded, from any other image.
                 for chunk in client.api.get_image(image_id, chunk_size=_CHUNK):
@@ -131,7 +144,7 @@ def _ids(client: DockerClient) -> set[str]:
         return {str(row["Id"]) for row in client.api.images(all=False)}
 
 
-def _name(client: DockerClient, images: Path, image_id: str) -> None:
+def _name(client: DockerClient, images: Path, image_id: str, release: str) -> None:
     """Name a pulled image: by this checkout's name if that is free, else as shared.
 
     The next ``docker image prune`` would remove an image without a name.
@@ -139,7 +152,7 @@ def _name(client: DockerClient, images: Path, image_id: str) -> None:
     with _wrapped("Docker failed while the builder image was named"):
         if client.images.get(image_id).tags:
             return
-        repository, _, version = builder_image.tag(images).partition(":")
-        if builder_image.find(client, images):
+        repository, _, version = builder_image.tag(images, release=release).partition(":")
+        if builder_image.find(client, images, release=release):
             version = f"shared-{image_id.removeprefix('sha256:')[:12]}"
         client.images.get(image_id).tag(repository, version)

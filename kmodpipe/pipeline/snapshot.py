@@ -5,7 +5,7 @@ describe what really ran.
 
     OUT/<run>/shared/lib.sh                  the cases and their shell library
     OUT/<run>/shared/cases/<id>/<script>     and the files that the case brings
-    CACHE/store/recipes/<key>/builder guest  the recipes for kernels and guests
+    CACHE/store/recipes/<key>/…              the recipes for kernels, modules and guests
 """
 
 from __future__ import annotations
@@ -93,7 +93,12 @@ def recipes(images: Path, store: Store) -> Path:
 
 
 def _recipe_files(images: Path) -> list[Path]:
-    files = [p for name in ("builder", "guest") for p in sorted((images / name).rglob("*")) if p.is_file()]
+    files = [
+        p
+        for name in ("builder", "external", "guest")
+        for p in sorted((images / name).rglob("*"))
+        if p.is_file()
+    ]
     return [
         p for p in files if p.relative_to(images).parts[:2] not in (("guest", "cases"), ("guest", "lib.sh"))
     ]

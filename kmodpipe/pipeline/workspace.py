@@ -228,28 +228,38 @@ def _without_module(
     }
 
 
-def open_runtime(name: str, images: Path, cache: Path, screen: Screen, share: Share | None = None) -> Runtime:
-    """Return the runtime of that name. For Docker, connect to the engine and get the builder image.
+def open_runtime(
+    name: str,
+    images: Path,
+    cache: Path,
+    screen: Screen,
+    share: Share | None = None,
+    *,
+    release: str = builder_image.RELEASE,
+    compiler: str = "",
+) -> Runtime:
+    """Return the runtime of that name. For Docker, connect to the engine and get a builder image.
 
-    The share's builder image is preferred to one of this machine. Raises InfraError if the engine does not
-    answer or has no image, with a hint at --runtime host.
+    ``release`` is whose image it is, and ``compiler`` what a module's kernel asks for, which the host has to
+    have. The share's builder image is preferred to one of this machine. Raises InfraError if the engine does
+    not answer or has no image, with a hint at --runtime host.
     """
     if name == "host":
         screen.warn(
             "--runtime host: builds run without isolation: commands in Makefiles of the tree and the series "
             "run as you, with your files and your network"
         )
-        return HostRuntime()
+        return HostRuntime(compiler)
     try:
         client = docker_engine.connect()
-        image_id = share and shared_image.pull(client, images, share, Store(cache), screen)
+        image_id = share and shared_image.pull(client, images, share, Store(cache), screen, release)
         if not image_id:
-            image_id = builder_image.ensure(client, images, cache, screen)
+            image_id = builder_image.ensure(client, images, cache, screen, release=release)
             if share:
-                shared_image.push(client, images, image_id, share, Store(cache), screen)
+                shared_image.push(client, images, image_id, share, Store(cache), screen, release)
     except InfraError as e:
         raise with_way_out(e) from e
-    image_cleanup.note_use(cache, images, image_id)
+    image_cleanup.note_use(cache, images, image_id, release)
     runtime = DockerRuntime(client, image_id, memory_mib=memory_mib(), warn=screen.warn)
     same_files.require(runtime, Store(cache))
     return runtime

@@ -65,12 +65,16 @@ def debian_sources(found: Iterable[Target], suite: str, *, keyring: Path | None 
     Only mirrors of Debian's own archive are used; the machine may run another release of Debian. Empty if
     apt has no such mirror that a container can reach (over http or https).
     """
+    # What is not released has no updates and no security suite.
+    released = suite not in ("sid", "unstable")
     signed = f"[signed-by={keyring}] " if keyring and keyring.exists() else ""
     lines: dict[str, None] = {}
     for target in found:
         if target.origin != "Debian" or target.component != "main":
             continue
         if not target.site.startswith(("http://", "https://")):
+            continue
+        if not released and (target.label == "Debian-Security" or target.release.endswith("-updates")):
             continue
         if target.label == "Debian-Security":
             release = f"{suite}-security"
@@ -102,7 +106,7 @@ def bootstrap(
         raise InfraError(
             "this machine's apt has no Debian mirror to make a base image from",
             where="apt-get indextargets",
-            hint="let the Docker Engine reach a registry (or load debian:bookworm-slim with `docker load`)",
+            hint=f"let the Docker Engine reach a registry (or load debian:{suite}-slim with `docker load`)",
         )
     options = carried_options(process.run(["apt-config", "dump"], timeout_s=20).text)
     packages = [*include, *(["ca-certificates"] if any("https://" in s for s in sources) else [])]

@@ -21,6 +21,8 @@ class Scripted:
     output: str = ""
     status: int = 0
     products: dict[str, str] = field(default_factory=dict)
+    # Files in the copy of a module of its own source.
+    built: dict[str, str] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict)
     name: str = "scripted"
@@ -38,6 +40,10 @@ class Scripted:
             (paths["OUT"] / name).write_text(text)
         if "OBJ" in paths:
             (paths["OBJ"] / "rubbish.o").write_text("x")
+            if job.script == "external.sh":
+                (paths["OBJ"] / "module/sub").mkdir(parents=True)
+                for name, text in self.built.items():
+                    (paths["OBJ"] / "module" / name).write_text(text)
         for line in self.output.splitlines():
             if on_line:
                 on_line(line)

@@ -151,7 +151,7 @@ class DockerRuntime:
         for folder in job.folders:
             if folder.writable and os.getuid() == 0:
                 os.chown(folder.path, users.uid, users.gid)
-        paths = {f.name: f"/{f.name.lower()}" for f in job.folders}
+        paths = {f.name: f.inside or f"/{f.name.lower()}" for f in job.folders}
         memory_mib = self._memory_mib
         process.children().announce(self._as_line(job, paths))
         return self._client.containers.create(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Mapping
 
 from kmodpipe.build.runtime.job import REPRODUCIBLE, Ended, Job
@@ -16,6 +17,7 @@ _HOST_HINT = (
     "--runtime host needs the builder's tools on this machine: "
     "gcc make flex bison bc libelf-dev libssl-dev busybox-static e2fsprogs"
 )
+_TOOLS = ("gcc", "ld", "make", "flex", "bison", "bc")
 
 
 class HostRuntime:
@@ -24,10 +26,21 @@ class HostRuntime:
     name = "host"
     isolation = "none"
 
+    def __init__(self, compiler: str = "") -> None:
+        """``compiler`` (gcc-14) is the only one that is used, for modules; else kernels are built as well."""
+        self._compiler = compiler
+
     def identity(self) -> Mapping[str, str]:
         """Return the versions of the tools that build. Raises InfraError if one is missing."""
         found = {}
-        for tool in ("gcc", "ld", "make", "flex", "bison", "bc"):
+        if self._compiler and shutil.which(self._compiler) is None:
+            raise InfraError(
+                f"the kernel's headers ask for {self._compiler}, which is not installed",
+                where="--runtime host",
+                hint=f"install {self._compiler}, or build in Docker, in an image of the kernel's release",
+            )
+        tools = (self._compiler, "ld", "make") if self._compiler else _TOOLS
+        for tool in tools:
             version = process.run([tool, "--version"], timeout_s=10, hint=_HOST_HINT).text.splitlines()[0]
             found[tool] = version
         return {"runtime": self.name, **found}

@@ -25,9 +25,10 @@ REPRODUCIBLE = {
 class Folder:
     """A folder that a job may use."""
 
-    name: str  # of the variable with its path; a container has it at ``/<name in lower case>``
+    name: str  # of the variable with its path
     path: Path  # on this machine
     writable: bool = False
+    inside: str = ""  # where a container has it; by default ``/<name in lower case>``
 
 
 @dataclass(frozen=True)

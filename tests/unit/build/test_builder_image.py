@@ -11,7 +11,7 @@ import pytest
 
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import docker_engine
-from kmodpipe.util.errors import InfraError
+from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen
 from tests.support.fake_engine import FakeEngine, State
 
@@ -28,6 +28,9 @@ class World:
         self.file = self.images / "builder" / "Dockerfile"
         self.file.parent.mkdir(parents=True)
         self.file.write_text(DOCKERFILE)
+        self.external = self.images / "external" / "Dockerfile"
+        self.external.parent.mkdir()
+        self.external.write_text("ARG BASE\nFROM ${BASE}\nRUN true\n")
 
     def program(self, name: str, body: str) -> None:
         (self.bin / name).write_text(f"#!/bin/sh\n{body}\n")
@@ -37,8 +40,9 @@ class World:
         self.program("apt-get", "printf '%s\\n' " + " ".join(f"'{r}'" for r in rows))
         self.program("apt-config", "echo 'Acquire::http::Proxy \"http://proxy.invalid:3142\";'")
 
-    def ensure(self) -> str:
-        return builder_image.ensure(docker_engine.connect(), self.images, self.cache, Screen(Mode.QUIET))
+    def ensure(self, release: str = builder_image.RELEASE) -> str:
+        client, screen = docker_engine.connect(), Screen(Mode.QUIET)
+        return builder_image.ensure(client, self.images, self.cache, screen, release=release)
 
     def builds(self) -> list[dict[str, str]]:
         return [c.query for c in self.state.calls if c.path == "/build"]
@@ -84,6 +88,41 @@ def test_the_name_follows_the_dockerfile_and_nothing_else(world: World) -> None:
     world.file.write_text(DOCKERFILE + "RUN false\n")
     assert builder_image.tag(world.images) != first
     assert builder_image.find(docker_engine.connect(), world.images) is None
+
+
+def test_each_release_has_an_image_of_its_own(world: World) -> None:
+    for name in ("bookworm", "trixie"):
+        world.state.registry.add(f"debian:{name}-slim")
+    made = {name: world.ensure(name) for name in ("bookworm", "trixie")}
+    kernels, modules = world.builds()
+    assert json.loads(modules["buildargs"])["BASE"] == "debian:trixie-slim"
+    assert modules["t"].startswith("kmodpipe-builder:trixie-")
+    assert "-" not in kernels["t"].removeprefix("kmodpipe-builder")
+    assert world.ensure("trixie") == made["trixie"]
+    assert len(world.builds()) == 2
+    # What modules are built with is no part of the image that kernels are built in.
+    before = builder_image.tag(world.images)
+    world.external.write_text("FROM other\n")
+    assert builder_image.tag(world.images) == before
+    assert builder_image.tag(world.images, release="trixie") != modules["t"]
+
+
+def test_the_base_of_another_release_is_bootstrapped_too(world: World) -> None:
+    world.apt(DEBIAN)
+    world.program(
+        "mmdebstrap", f'echo "$*" > {world.cache}/args\nfor a; do case $a in *.tar) : > "$a";; esac; done'
+    )
+    world.ensure("sid")
+    assert next(c for c in world.state.calls if c.path == "/images/create").query["tag"] == "sid"
+    assert json.loads(world.builds()[0]["buildargs"])["BASE"] == "kmodpipe-base:sid"
+    assert "sid-updates" not in (world.cache / "args").read_text()
+    assert (world.cache / "logs/builder-image-sid.log").exists()
+
+
+def test_a_release_that_is_not_known_is_refused(world: World) -> None:
+    with pytest.raises(UserError, match="did you mean trixie"):
+        world.ensure("trixe")
+    assert world.state.changes() == []
 
 
 def test_without_a_registry_the_base_comes_from_this_machines_apt(world: World) -> None:

@@ -16,7 +16,7 @@ from kmodpipe.build import builder_image, image_cleanup
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Mode, Screen
 
-OLD, NEW, SHARED = (f"sha256:{c * 64}" for c in "abc")
+OLD, NEW, SHARED, OTHER = (f"sha256:{c * 64}" for c in "abcd")
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Engine:
     """As much of the Docker SDK's client as the removal uses."""
 
     has: list[Image]
+    bases: list[str] = field(default_factory=list)
     running: list[str] = field(default_factory=list)
     pruned: list[dict[str, object]] = field(default_factory=list)
 
@@ -57,6 +58,10 @@ class Engine:
         return [{"ImageID": one} for one in self.running]
 
     def remove(self, name: str) -> None:
+        if name.startswith("kmodpipe-base:"):
+            if name not in self.bases:
+                raise ImageNotFound(name)
+            self.bases.remove(name)
         self.has = [i for i in self.has if name not in i.tags]
 
     def prune(self, filters: dict[str, object]) -> None:
@@ -73,8 +78,10 @@ class Scene:
     engine: Engine
     shown: io.StringIO = field(default_factory=io.StringIO)
 
-    def used(self, images: Path, image_id: str, days: float = 0) -> None:
-        image_cleanup.note_use(self.cache, images, image_id)
+    def used(
+        self, images: Path, image_id: str, days: float = 0, release: str = builder_image.RELEASE
+    ) -> None:
+        image_cleanup.note_use(self.cache, images, image_id, release)
         for note in (self.cache / "builders" / image_id.removeprefix("sha256:")).iterdir():
             if note.read_text() == str(images):
                 os.utime(note, (time.time() - days * 86400,) * 2)
@@ -91,6 +98,8 @@ def scene(tmp_path: Path) -> Scene:
     for name in ("here", "there"):
         (tmp_path / name / "images" / "builder").mkdir(parents=True)
         (tmp_path / name / "images" / "builder" / "Dockerfile").write_text(f"FROM {name}\n")
+        (tmp_path / name / "images" / "external").mkdir()
+        (tmp_path / name / "images" / "external" / "Dockerfile").write_text(f"FROM {name}\n")
     here, there = tmp_path / "here" / "images", tmp_path / "there" / "images"
     engine = Engine([Image(OLD, ["kmodpipe-builder:old"]), Image(NEW, [builder_image.tag(here)])])
     return Scene(here, there, tmp_path / "cache", engine)
@@ -139,6 +148,28 @@ def test_a_shared_image_that_this_checkout_used_last_stays(scene: Scene) -> None
     scene.engine.has[0] = Image(SHARED, ["kmodpipe-builder:shared-cccccccccccc"])
     scene.used(scene.here, SHARED, 1)
     assert scene.clean() == [SHARED, NEW]
+
+
+@pytest.mark.parametrize(("days", "left"), [(1, [OTHER, NEW]), (15, [NEW])])
+def test_another_releases_image_stays_while_it_is_used(scene: Scene, days: float, left: list[str]) -> None:
+    """The image of a release does not replace that of another, though it was used later."""
+    scene.engine.has[0] = Image(OTHER, [builder_image.tag(scene.here, release="trixie")])
+    scene.used(scene.here, NEW, 20)
+    scene.used(scene.here, OTHER, days, "trixie")
+    scene.engine.bases = [f"kmodpipe-base:{name}" for name in ("bookworm", "trixie", "sid")]
+    assert scene.clean() == left
+    # A base without an image on it is of no more use, but for the default image's.
+    assert scene.engine.bases == [
+        f"kmodpipe-base:{name}" for name in ("bookworm", *(["trixie"] if OTHER in left else []))
+    ]
+
+
+def test_the_image_before_of_another_release_is_removed(scene: Scene) -> None:
+    scene.used(scene.here, OLD, 1, "sid")
+    scene.engine.has.append(Image(OTHER, [builder_image.tag(scene.here, release="sid")]))
+    scene.used(scene.here, OTHER, 0, "sid")
+    scene.used(scene.here, NEW)
+    assert scene.clean() == [NEW, OTHER]
 
 
 def test_an_engine_that_refuses_is_told(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

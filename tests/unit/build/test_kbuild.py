@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kmodpipe.build.kbuild import (
+    external_flags,
     made_by,
     module_targets,
     named_target,
@@ -164,3 +165,14 @@ def test_what_makes_no_module_hides_none(makefile: World, line: str) -> None:
     (makefile.src / "fs/toy/Makefile").write_text(f"{MAKEFILE}{line}\n")
     with pytest.raises(UserError, match=r"fs/toy makes no hidden\.ko"):
         require_named(makefile.src, "fs/toy/hidden.ko", {})
+
+
+def test_a_module_of_its_own_source_has_line_numbers_and_paths_of_its_own() -> None:
+    with_lines = external_flags({}, of_tree=True)
+    assert "-femit-struct-debug-baseonly" in with_lines["KCFLAGS"]
+    assert "$(SRC)" in with_lines["KCFLAGS"]
+    full = external_flags({"DEBUG_INFO": "y"}, of_tree=False)
+    assert full["KCFLAGS"] == full["KAFLAGS"]
+    # Where there is no tree, a map of it would be one of the root folder.
+    assert "$(SRC)" not in full["KCFLAGS"]
+    assert full["KCFLAGS"].endswith("-ffile-prefix-map=$(OBJ)/module/=")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from kmodpipe.build import compile_warnings
+from kmodpipe.build.external_order import ExternalOrder
 from kmodpipe.build.recipes import BaseOrder, ConfigOrder
 from kmodpipe.build.runtime import Job
-from kmodpipe.util.errors import InfraError
+from kmodpipe.util.errors import InfraError, KernelFailure
 from kmodpipe.util.screen import Mode, Screen
 from tests.support import REPO
 from tests.support.scripted_build import Scripted, World
@@ -35,6 +38,50 @@ def test_a_module_is_built_against_a_read_only_kit_and_leaves_its_products_alone
     assert runtime.asked == {"cell.config": "CONFIG_A=y\n"}
     assert (world.folder / "out" / "a.ko").read_text() == "elf"
     assert not (world.folder / "obj").exists()
+
+
+@pytest.fixture
+def external(world: World) -> ExternalOrder:
+    put(world.folder.parent / "module/Kbuild", "obj-m := hello.o\n")
+    put(world.folder.parent / "kit/.config", "CONFIG_DEBUG_INFO=y\n")
+    (world.images / "external").mkdir()
+    return ExternalOrder(
+        "cell", world.folder.parent / "module", world.folder.parent / "kit",
+        compiler="gcc-14", symvers={"../zlib": "0x1 f zlib EXPORT_SYMBOL\n"},
+    )  # fmt: skip
+
+
+def test_a_module_of_its_own_source_leaves_its_modules_warnings_and_exports(
+    world: World, external: ExternalOrder
+) -> None:
+    warning = "/obj/module/sub/a.c:1:1: warning: odd [-Wodd]"
+    runtime = Scripted(warning, built={"a.ko": "a", "sub/b.ko": "b", "Module.symvers": "s", "a.o": ""})
+    world.builder(runtime).external(external, world.work())
+    (job,) = runtime.jobs
+    assert job.script == "external.sh"
+    assert {f.name: f.path.name for f in job.folders if f.name in ("RECIPE", "MODULE", "KIT")} == {
+        "RECIPE": "external", "MODULE": "module", "KIT": "kit",
+    }  # fmt: skip
+    assert [name for name, may in writable(job).items() if may] == ["HEADERS", "OBJ", "OUT"]
+    assert "SRC" not in writable(job)
+    assert (job.env["COMPILER"], job.env["FOLDER"]) == ("gcc-14", ".")
+    assert "-femit-struct-debug-baseonly" not in job.env["KCFLAGS"]
+    assert runtime.asked == {
+        "arguments": "-C\n{kit}\nM={obj}\nmodules\n",
+        "0.symvers": "0x1 f zlib EXPORT_SYMBOL\n",
+    }
+    out = world.folder / "out"
+    assert {p.name for p in out.iterdir()} == {
+        "a.ko", "b.ko", "Module.symvers", "warnings.json", "compiler.log",
+    }  # fmt: skip
+    assert [one.file for one in compile_warnings.read(out / "warnings.json")] == ["sub/a.c"]
+    assert (out / "compiler.log").read_text() == f"{warning}\n"
+    assert not (world.folder / "obj").exists()
+
+
+def test_a_module_of_its_own_source_that_makes_none_has_failed(world: World, external: ExternalOrder) -> None:
+    with pytest.raises(KernelFailure, match="kbuild makes no module"):
+        world.builder(Scripted()).external(external, world.work())
 
 
 def test_all_requests_are_configured_in_one_job(world: World) -> None:
@@ -231,3 +278,100 @@ def test_a_configuration_that_fails_alone_fails(tmp_path: Path) -> None:
     always = _ONE + "case $config in */b.config) exit 2 ;; esac\n" + _MADE
     with pytest.raises(subprocess.CalledProcessError):
         recipe(tmp_path, "configure.sh", always, BASE="tinyconfig")
+
+
+# Plays make for a module of its own source: notes its arguments and what the copy holds.
+_NOTES = """printf '%s\\n' "$@" > "$OBJ/arguments"
+find "$OBJ/module" -type f | sed "s,$OBJ/module/,," | LC_ALL=C sort > "$OBJ/seen"
+echo "$KBUILD_EXTRA_SYMBOLS" >> "$OBJ/seen"
+"""
+
+
+def external_recipe(root: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run external.sh with a program that plays make."""
+    put(root / "bin/make", f"#!/bin/sh\n{_NOTES}")
+    (root / "bin/make").chmod(0o755)
+    names = ("module", "kit", "ask", "headers", "obj", "out")
+    for name in names:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    path = REPO / "images/external/external.sh"
+    folders = {name.upper(): str(root / name) for name in names}
+    given = {"PATH": f"{root}/bin:/usr/bin:/bin", "RECIPE": str(path.parent), "JOBS": "2", "COMPILER": "gcc"}
+    return subprocess.run(
+        ["sh", str(path)], env={**given, "FOLDER": ".", **folders, **env}, text=True, capture_output=True
+    )
+
+
+def test_a_module_of_its_own_source_is_built_in_a_copy_without_what_was_built_before(tmp_path: Path) -> None:
+    for name in (
+        "Kbuild", "hello.c", "blob.o_shipped", "blob.o", "hello.o", ".hello.o.cmd", "hello.ko", "hello.mod.c",
+        "Module.symvers", ".git/config", ".gitignore", "sub/.a.o.cmd", "sub/a.o", ".tmp_versions/x.mod",
+    ):  # fmt: skip
+        put(tmp_path / "module" / name)
+    put(tmp_path / "kit/include/config/kernel.release", "6.1.0-1\n")
+    put(tmp_path / "ask/arguments", "-C\n{kit}\nM={obj}\nA={release} {kit}/x\n")
+    put(tmp_path / "ask/0.symvers")
+    assert external_recipe(tmp_path, FOLDER="sub").returncode == 0
+    assert (tmp_path / "headers/6.1.0-1/build").readlink() == tmp_path / "kit"
+    assert (tmp_path / "headers").stat().st_mode & 0o222 == 0
+    (tmp_path / "headers").chmod(0o755)
+    *seen, symvers = (tmp_path / "obj/seen").read_text().splitlines()
+    assert seen == [".gitignore", "Kbuild", "blob.o", "blob.o_shipped", "hello.c"]
+    assert symvers.strip() == f"{tmp_path}/ask/0.symvers"
+    assert (tmp_path / "obj/arguments").read_text().splitlines() == [
+        "-j2", "CC=gcc", "-C", f"{tmp_path}/kit", f"M={tmp_path}/obj/module/sub",
+        f"A=6.1.0-1 {tmp_path}/kit/x",
+    ]  # fmt: skip
+
+
+def test_a_kit_of_ours_gets_a_makefile_of_where_it_is_now(tmp_path: Path) -> None:
+    put(tmp_path / "kit/Makefile", "export KBUILD_OUTPUT = /elsewhere\n")
+    put(tmp_path / "kit/.config", "x")
+    put(tmp_path / "ask/arguments", "{kit}\n")
+    assert external_recipe(tmp_path, SRC="/tree").returncode == 0
+    kit = tmp_path / "obj/kit"
+    assert (kit / "Makefile").read_text() == f"export KBUILD_OUTPUT = {kit}\ninclude /tree/Makefile\n"
+    assert (kit / ".config").read_text() == "x"
+    assert kit.stat().st_mode & 0o222 == 0
+    kit.chmod(0o755)
+    assert (tmp_path / "kit/Makefile").read_text() == "export KBUILD_OUTPUT = /elsewhere\n"
+
+
+def test_without_pahole_kbuild_finds_no_vmlinux_to_make_btf_from(tmp_path: Path) -> None:
+    for name in ("Makefile", "vmlinux", ".kernelvariables", ".config"):
+        put(tmp_path / "kit" / name)
+    put(tmp_path / "ask/arguments", "{kit}\n")
+    # Only what the recipe itself uses, so that the machine's own pahole is not there.
+    for tool in ("sh", "gcc", "cat", "chmod", "find", "ln", "mkdir", "rm", "sed", "sort", "tar"):
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool) or tool)
+    ran = external_recipe(tmp_path, PATH=f"{tmp_path}/bin")
+    assert ran.returncode == 0, ran.stderr
+    assert "no pahole" in ran.stdout
+    kit = tmp_path / "obj/kit"
+    assert {p.name for p in kit.iterdir()} == {"Makefile", ".kernelvariables", ".config"}
+    assert (tmp_path / "obj/arguments").read_text().splitlines()[-1] == str(kit)
+    kit.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "tool", "status"),
+    [
+        ("gcc-none", "exit 1", 3),
+        (
+            "gcc",
+            "echo 'libc.so.6: version GLIBC_2.38 not found (required by modpost)'; exit 1",
+            4,
+        ),
+        ("gcc", "exit 127", 4),
+        ("gcc", "echo usage; exit 1", 0),
+    ],
+)
+def test_a_kit_that_cannot_be_used_is_found_before_make_runs(
+    tmp_path: Path, compiler: str, tool: str, status: int
+) -> None:
+    put(tmp_path / "kit/scripts/mod/modpost", f"#!/bin/sh\n{tool}\n")
+    (tmp_path / "kit/scripts/mod/modpost").chmod(0o755)
+    put(tmp_path / "ask/arguments")
+    assert external_recipe(tmp_path, COMPILER=compiler).returncode == status
+    assert (tmp_path / "obj/seen").exists() is (status == 0)

@@ -316,7 +316,7 @@ def test_setup_builds_the_image_and_a_second_run_changes_nothing(world: World) -
     for name in ALL:
         world.program(name)
     with FakeEngine(world.socket) as state:
-        state.registry.add(builder_image.REGISTRY_BASE)
+        state.registry.add(builder_image.base_of())
         screen = Screen(Mode.QUIET)
         assert setup.run(world.images, world.cache, screen, None) == (
             f"built the builder image {builder_image.tag(world.images)}",

@@ -29,6 +29,15 @@ def test_another_debian_release_lends_its_mirrors() -> None:
     )
 
 
+def test_what_is_not_released_has_neither_updates_nor_a_security_suite() -> None:
+    found = [
+        _target("http://m.invalid/debian", "bookworm"),
+        _target("http://m.invalid/debian", "bookworm-updates"),
+        _target("http://s.invalid/security", "bookworm-security", label="Debian-Security"),
+    ]
+    assert apt.debian_sources(found, "sid", keyring=None) == ("deb http://m.invalid/debian sid main",)
+
+
 @pytest.mark.parametrize(
     "target",
     [

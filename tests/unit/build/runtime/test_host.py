@@ -96,7 +96,13 @@ def test_the_tools_that_compile_are_its_identity_and_a_missing_one_is_named(
         (tmp_path / tool).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/sbin-less:/bin")
     assert HostRuntime().identity() == {"runtime": "host", **{t: f"{t} 1.2" for t in tools}}
+    # A module needs no more than the compiler that its kernel's headers ask for.
+    with pytest.raises(InfraError, match="headers ask for gcc-14, which is not installed"):
+        HostRuntime("gcc-14").identity()
+    (tmp_path / "gcc").rename(tmp_path / "gcc-14")
+    assert [*HostRuntime("gcc-14").identity()] == ["runtime", "gcc-14", "ld", "make"]
     monkeypatch.setenv("PATH", f"{tmp_path}:/no-sbin")
+    (tmp_path / "gcc-14").rename(tmp_path / "gcc")
     (tmp_path / "bc").unlink()
     with pytest.raises(InfraError, match="bc is not installed"):
         HostRuntime().identity()

@@ -1,0 +1,73 @@
+"""Warnings as records: what is read of a line, and which of two builds are new."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kmodpipe.build import compile_warnings
+from kmodpipe.build.compile_warnings import CompileWarning, in_order, new, parse
+
+
+def named(path: str) -> str:
+    return path.removeprefix("/obj/module/")
+
+
+@pytest.mark.parametrize(
+    ("line", "read"),
+    [
+        (
+            "/obj/module/a.c:3:12: warning: ‘f’ defined but not used [-Wunused-function]",
+            CompileWarning("a.c", 3, "'f' defined but not used", "-Wunused-function"),
+        ),
+        ("a.c:7: Warning: odd [x] thing", CompileWarning("a.c", 7, "odd [x] thing", "")),
+        (
+            "/obj/module/a.o: warning: objtool: f()+0x1c: unreachable instruction",
+            CompileWarning("a.o", 0, "f(): unreachable instruction", "objtool"),
+        ),
+        (
+            "WARNING: modpost: /obj/module/a.o(.text+0x12): Section mismatch in reference",
+            CompileWarning("", 0, "a.o(.text): Section mismatch in reference", "modpost"),
+        ),
+        ("/obj/module/a.c:3:12: error: no", None),
+        ("/obj/module/a.c:3:12: note: declared here", None),
+        ("  CC [M]  /obj/module/warning: a.o", None),
+        ("warning: the compiler differs from the one used to build the kernel", None),
+    ],
+)
+def test_a_line(line: str, read: CompileWarning | None) -> None:
+    assert parse(line, named) == read
+
+
+ONE = CompileWarning("a.c", 3, "unused 'x'", "-Wunused")
+
+
+def test_lines_that_moved_are_not_new_but_one_more_of_the_same_is() -> None:
+    moved = CompileWarning("a.c", 30, ONE.text, ONE.flag)
+    more = CompileWarning("a.c", 40, ONE.text, ONE.flag)
+    other = CompileWarning("b.c", 3, ONE.text, ONE.flag)
+    assert new([ONE], [moved]) == ()
+    assert new([ONE], [more, moved]) == (more,)
+    assert new([ONE], [other, ONE]) == (other,)
+    assert new([], [ONE, ONE]) == (ONE,)
+    assert new([ONE], []) == ()
+
+
+def test_the_order_of_compilers_does_not_count() -> None:
+    two = CompileWarning("b.c", 1, "x", "")
+    assert in_order([two, ONE, two]) == in_order([ONE, two]) == (ONE, two)
+
+
+def test_they_are_kept(tmp_path: Path) -> None:
+    compile_warnings.write(tmp_path / "w", [ONE])
+    assert compile_warnings.read(tmp_path / "w") == (ONE,)
+    for text in ('{"a": 1}', '[{"file": "a"}]', "[", "[1]"):
+        (tmp_path / "w").write_text(text)
+        with pytest.raises(ValueError):
+            compile_warnings.read(tmp_path / "w")
+
+
+def test_it_is_shown_as_a_compiler_would() -> None:
+    assert str(ONE) == "a.c:3: unused 'x' [-Wunused]"
+    assert str(CompileWarning("", 0, "t", "modpost")) == "t [modpost]"
