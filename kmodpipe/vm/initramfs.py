@@ -251,7 +251,8 @@ def _check_distinct(entries: Sequence[Entry]) -> None:
 def memory_mib(declared: int, archives: Iterable[Path]) -> int:
     """Return the memory that a guest needs which has ``declared`` MiB if its own archives are small.
 
-    The kernel keeps an archive in memory while it unpacks it into memory: beyond some MiB, both are added.
+    The kernel keeps an archive in memory while it unpacks it into a file system that takes half of the rest
+    at most: beyond some MiB, three times their size is added.
     Raise UserError for archives that are too large for that.
     """
     sizes = {path: path.stat().st_size >> 20 for path in archives}
@@ -263,7 +264,7 @@ def memory_mib(declared: int, archives: Iterable[Path]) -> int:
             where=f"{largest.name}: {sizes[largest]} MiB",
             hint="it would be held in memory, twice at the start: name smaller packages in tools, or files",
         )
-    return declared + 2 * max(0, total - _SMALL_MIB)
+    return declared + 3 * max(0, total - _SMALL_MIB)
 
 
 def concatenate(target: Path, archives: Sequence[Path]) -> Path:

@@ -167,7 +167,7 @@ def test_large_archives_get_memory_for_themselves(tmp_path: Path) -> None:
         path.touch()
         os.truncate(path, size << 20)
     assert initramfs.memory_mib(256, []) == initramfs.memory_mib(256, [small, small]) == 256
-    assert initramfs.memory_mib(256, [small, large]) == 256 + 2 * 32
+    assert initramfs.memory_mib(256, [small, large]) == 256 + 3 * 32
     with pytest.raises(UserError, match=r"has 1108 MiB, and the limit is 1024 MiB") as e:
         initramfs.memory_mib(256, [small, huge])
     assert e.value.where == "huge: 1100 MiB"
