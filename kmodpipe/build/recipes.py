@@ -9,6 +9,7 @@ Keys and caching are in `stages`, the order is in ``pipeline``.
     module           out/<name>.ko out/cell.config
     guest            out/…the root file system…
     toolset          out/…programs that a flavour adds to it…
+    disk             out/tools.img
 
 The kit is what modules are built against: configuration, generated headers, host tools and exported symbols.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from kmodpipe.build import outputs
 from kmodpipe.build.compile_log import CompileWatch
+from kmodpipe.build.guest_disk import Layout
 from kmodpipe.build.runtime import EngineWentAway, Folder, Job, Runtime
 from kmodpipe.cache.store import remove
 from kmodpipe.util import os_errors, paths
@@ -198,6 +200,17 @@ class Builder:
             read_only=(Folder("ROOTFS", rootfs),),
             env={"TOOLSET": name},
         )  # fmt: skip
+
+    def disk(self, tree: Path, layout: Layout, work: WorkDir) -> None:
+        """Make ``out/tools.img``, the file system of ``layout`` with the files of ``tree``."""
+        (commands,) = _folders(work.folder, "commands")
+        (commands / "commands").write_text(layout.commands, "utf-8", "surrogateescape")
+        self._run_guest(
+            "disk.sh", "the disk with the guest's tools", work,
+            read_only=(Folder("TREE", tree), Folder("COMMANDS", commands)),
+            env={"BLOCKS": str(layout.blocks), "INODES": str(layout.inodes)},
+        )  # fmt: skip
+        paths.remove(commands)
 
     def _run_guest(
         self,
