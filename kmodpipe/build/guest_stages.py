@@ -2,16 +2,16 @@
 
 They are the same for every kernel of a run, and chained as the steps of `stages` are.
 
-    guest (one) ─► toolset (one a set of tools, one a Debian package)
+    guest (one) ─► toolset (a set of tools, or a Debian package) ─► toolset (a disk of large packages)
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kmodpipe.build import guest_tools
+from kmodpipe.build import guest_disk, guest_tools
 from kmodpipe.build.complete import require_files, require_folders
 from kmodpipe.build.recipes import Builder, WorkDir
 from kmodpipe.build.sharing import content
@@ -26,6 +26,7 @@ from kmodpipe.util.errors import InfraError
 # Raise one when the meaning of a key changes, so that no artifact of an earlier version is taken.
 _GUEST_VERSION = 1
 _PACKAGE_VERSION = 1
+_DISK_VERSION = 1
 # A row of images/guest/toolset.sh: "    xfs) …".
 _SET_OF_TOOLS = re.compile(r"^\s+([a-z][a-z0-9-]*)\) ", re.MULTILINE)
 _RELEASE = re.compile(r'^(ID|VERSION_CODENAME)="?([a-z0-9]+)"?$', re.MULTILINE)
@@ -107,6 +108,38 @@ class GuestStages:
             paths.remove(unpacked)
 
         return _archive(package.name, inputs, collect, need_mib=1024)
+
+    def disk(self, packages: Mapping[str, Artifact], sets: Mapping[str, Artifact], guest: Artifact) -> Stage:
+        """Return the stage of a disk with the files of ``packages``, and of the archive of links to them.
+
+        The links are for a guest that has the ``sets`` of tools in its root as well. Both are artifacts of
+        `package` and `toolset`, by name.
+        """
+        inputs: Inputs = {
+            "guest": guest.key,
+            "packages": [one.key for one in packages.values()],
+            "sets": [one.key for one in sets.values()],
+            "recipe": _DISK_VERSION,
+        }
+        size_mib = sum((one.path / "toolset.cpio").stat().st_size for one in packages.values()) >> 20
+
+        def make(work: WorkDir) -> None:
+            from kmodpipe.vm import guest_root, initramfs
+
+            tree = work.folder / "tree"
+            tree.mkdir()
+            guest_disk.merge([one.path / "out" for one in packages.values()], tree)
+            self._builder.disk(tree, guest_disk.layout(tree), work)
+            have = (guest.path / "guest.cpio", *(one.path / "toolset.cpio" for one in sets.values()))
+            with (work.folder / "links.cpio").open("wb") as f:
+                initramfs.newc(guest_disk.links(tree, guest_root.read(have).names), f)
+            paths.remove(tree)
+
+        def check(folder: Path) -> None:
+            require_files(folder, "links.cpio", "out/tools.img")
+
+        label = f"disk-{'-'.join(packages)}"[:100]
+        return Stage("toolset", label, inputs, make, need_mib=3 * size_mib + 64, check=check)
 
 
 def _archive(name: str, inputs: Inputs, collect: Callable[[WorkDir], None], *, need_mib: int) -> Stage:

@@ -10,6 +10,7 @@ Keys and caching are in `stages`, the order is in ``pipeline``.
     guest            out/…the root file system…
     external         out/<name>.ko out/Module.symvers out/warnings.json out/compiler.log
     toolset          out/…programs that a flavour adds to it…
+    disk             out/tools.img
 
 The kit is what modules are built against: configuration, generated headers, host tools and exported symbols.
 """
@@ -25,6 +26,7 @@ from kmodpipe.build import compile_warnings, external_products, outputs
 from kmodpipe.build.compile_log import CompileWatch
 from kmodpipe.build.external_log import ExternalWatch
 from kmodpipe.build.external_order import ExternalOrder
+from kmodpipe.build.guest_disk import Layout
 from kmodpipe.build.kbuild import external_flags
 from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime
 from kmodpipe.cache.store import remove
@@ -250,6 +252,17 @@ class Builder:
             read_only=(Folder("ROOTFS", rootfs),),
             env={"TOOLSET": name},
         )  # fmt: skip
+
+    def disk(self, tree: Path, layout: Layout, work: WorkDir) -> None:
+        """Make ``out/tools.img``, the file system of ``layout`` with the files of ``tree``."""
+        (commands,) = _folders(work.folder, "commands")
+        (commands / "commands").write_text(layout.commands, "utf-8", "surrogateescape")
+        self._run_guest(
+            "disk.sh", "the disk with the guest's tools", work,
+            read_only=(Folder("TREE", tree), Folder("COMMANDS", commands)),
+            env={"BLOCKS": str(layout.blocks), "INODES": str(layout.inodes)},
+        )  # fmt: skip
+        paths.remove(commands)
 
     def _run_guest(
         self,

@@ -109,6 +109,8 @@ class _Attribution:
         records = self.boot.record.records
         if difference := _other_build(records, self.cell.packed):
             return self.give_up(self.boot.left, infra=difference)
+        if no_tools := _refused_disk(records):
+            return self.give_up(self.boot.left, infra=no_tools)
         if not self.records:
             prevented = (
                 _refusal(records, self.boot.refusal) or self.ending or "the guest ended before its first case"
@@ -205,7 +207,18 @@ def _checked(index: int, record: CaseRecord, packed: Packed) -> CaseRecord:
 
 def refused_module(records: Iterable[Record]) -> str:
     """Return the name of the module that the kernel refused; empty if it refused none."""
-    return next((r.fields.get("name", "?") for r in records if r.type == "refused"), "")
+    refused = (r.fields for r in records if r.type == "refused" and r.fields.get("what") == "module")
+    return next((fields.get("name", "?") for fields in refused), "")
+
+
+def _refused_disk(records: Iterable[Record]) -> str:
+    """Return that the guest could not mount the disk with its tools, and why; empty if it could."""
+    refused = (r.fields for r in records if r.type == "refused" and r.fields.get("what") == "disk")
+    fields = next(refused, None)
+    if fields is None:
+        return ""
+    errno, name = fields.get("errno", "?"), fields.get("name", "")
+    return f"the guest could not mount the disk with its tools{f', {name}' if name else ''}: {errno}"
 
 
 def _refusal(records: Iterable[Record], said: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from kmodpipe.pipeline import cell_choice, tools
 from kmodpipe.pipeline.axis_values import Planned, require_possible
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.series_kconfig import Found, look
+from kmodpipe.pipeline.tools import Handed
 from kmodpipe.pipeline.workspace import Kernel, Workspace
 from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_of
@@ -67,21 +68,25 @@ class Tally:
 
 @dataclass(frozen=True)
 class GuestParts:
-    """The archives that guests are made of."""
+    """The artifacts that guests are made of."""
 
-    rootfs: Path
-    toolsets: Mapping[str, Path]  # by the name of the toolset or the package
+    guest: Artifact
+    toolsets: Mapping[str, Artifact]  # by the name of the toolset or the package
     names: Mapping[str, tuple[str, ...]]  # of those that the guests of a flavour get, by the flavour's name
     versions: Mapping[str, str]  # of the packages among them, by name
-    origin: str = ""  # where the root file system was pulled from; "" if it was made on this machine
 
-    def tools(self, flavour: Flavour) -> tuple[Path, ...]:
-        """Return the archives of the tools that a flavour's guests get."""
-        return tuple(self.toolsets[name] for name in self.names[flavour.name])
+    @property
+    def rootfs(self) -> Path:
+        """The archive of the root file system."""
+        return self.guest.path / "guest.cpio"
+
+    def tools(self, flavour: Flavour) -> Mapping[str, Artifact]:
+        """Return the tools that a flavour's guests get, by name."""
+        return {name: self.toolsets[name] for name in self.names[flavour.name]}
 
     def root(self, flavour: Flavour) -> GuestRoot:
-        """Return what is in the root file system of a flavour's guests."""
-        return guest_root.read((self.rootfs, *self.tools(flavour)))
+        """Return what is in the root file system of a flavour's guests, be it in memory or on a disk."""
+        return guest_root.read((self.rootfs, *map(tools.archive, self.tools(flavour).values())))
 
 
 class StageMaker:
@@ -161,6 +166,7 @@ class CellBuilder:
         # By kernel, then by the variant's name; once it is looked for.
         self._found: dict[str, Mapping[str, Found]] = {}
         self._lock = threading.Lock()
+        self._disk_lock = threading.Lock()
 
     def prepare(
         self, pool: Executor, configured: Callable[[Sequence[Row]], None] = lambda rows: None
@@ -261,13 +267,19 @@ class CellBuilder:
         names = {flavour.name: spec.tools(flavour) for flavour in spec.flavours}
         known = tools.find(spec, stages, guest, self._workspace.store, self._workspace.screen)
         toolsets = {name: self._maker.ensure(stage) for name, stage in known.stages.items()}
-        return GuestParts(
-            guest.path / "guest.cpio",
-            {name: a.path / "toolset.cpio" for name, a in toolsets.items()},
-            names,
-            known.versions,
-            origin(guest),
-        )
+        return GuestParts(guest, toolsets, names, known.versions)
+
+    def tools(self, built: BuiltCell, guest: GuestParts) -> Handed:
+        """Return how the guests of a cell get their tools; make the disk with large ones if there is one."""
+        with self._disk_lock:
+            return tools.handed(
+                guest.tools(built.cell.flavour),
+                guest.versions.keys(),
+                built.configured.final,
+                lambda packages, sets: self._maker.ensure(
+                    self._workspace.guest.disk(packages, sets, guest.guest)
+                ),
+            )
 
     def _start_bases(self, pool: Executor, rows: Sequence[Row]) -> list[Future[object]]:
         buildable = [(subject, one) for subject, one in rows if isinstance(one, Buildable)]

@@ -19,6 +19,7 @@ from kmodpipe.cache.store import made_as
 from kmodpipe.pipeline.builder import BuiltCell, GuestParts
 from kmodpipe.pipeline.cell_run import Boot, GuestFiles
 from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.tools import Handed
 from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError
@@ -42,7 +43,7 @@ class GuestCopies:
         self._lib = lib
         self._lock = threading.Lock()
 
-    def of(self, built: BuiltCell, guest: GuestParts) -> GuestFiles:
+    def of(self, built: BuiltCell, guest: GuestParts, given: Handed) -> GuestFiles:
         """Return the files that a cell's guests boot, after copying those that are not there yet."""
         base, module, flavour = built.base, built.module, built.cell.flavour
         kernel_id, module_ids = kernel_build_ids(base, module)
@@ -52,14 +53,15 @@ class GuestCopies:
             kernel = _copy(base.path / "out" / "bzImage", self._shared / f"bzImage-{base.key[:12]}")
             rootfs = _copy(guest.rootfs, self._shared / "guest.cpio")
             tools = tuple(
-                _copy(guest.toolsets[name], self._shared / f"tools-{name}.cpio")
-                for name in guest.names[flavour.name]
+                _copy(archive, self._shared / f"tools-{name}.cpio")
+                for name, archive in given.archives.items()
             )
+            disk = given.disk and _copy(given.disk, self._shared / f"tools-{made_as(given.disk)[:12]}.img")
         return GuestFiles(
             kernel, rootfs, self._lib, modules, kernel_id, module_ids, digests, tools, flavour.env,
             flavour.memory_mib, flavour.cpus, flavour.slow, base.path / "out" / "vmlinux",
             devices.parse(flavour.devices, flavour.name), flavour.cmdline,
-            module_order.parameters(flavour.parameters, modules),
+            module_order.parameters(flavour.parameters, modules), disk, given.hint,
         )  # fmt: skip
 
 
@@ -94,7 +96,11 @@ def write_reproduce_scripts(
         if not boot.kept:
             continue
         machine = replace(
-            boot.record.spec, kernel=Path("@KERNEL@"), initramfs=Path("@INITRAMFS@"), disks=None
+            boot.record.spec,
+            kernel=Path("@KERNEL@"),
+            initramfs=Path("@INITRAMFS@"),
+            tools=Path(reproduce_script.TOOLS_NAME) if files.disk else None,
+            disks=None,
         )
         reproduce_script.write(
             folder,
@@ -107,6 +113,7 @@ def write_reproduce_scripts(
             comment=comment,
             guest=boot.number,
             disks=devices.disks(files.devices),
+            tools=os.path.relpath(files.disk, folder) if files.disk else "",
         )
 
 

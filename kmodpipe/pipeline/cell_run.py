@@ -88,6 +88,8 @@ class GuestFiles:
     parameters: Mapping[str, str] = field(
         default_factory=dict
     )  # by the module's file, what it is loaded with
+    disk: Path | None = None  # with the tools that are too large to be held in memory
+    hint: str = ""  # how there could be one
 
 
 @dataclass(frozen=True)
@@ -323,10 +325,11 @@ class Execution:
                 files.kernel,
                 initramfs,
                 cmdline(files.cpus, files.cmdline),
-                memory_mib(files.memory_mib, (*files.tools, cell_cpio)),
+                memory_mib(files.memory_mib, (*files.tools, cell_cpio), files.hint),
                 files.cpus,
                 job.accel,
                 devices=files.devices,
+                tools=files.disk,
                 disks=disks,
             ),
             nonce=nonce,
@@ -365,6 +368,7 @@ class Execution:
             cases=planned,
             env=env,
             slow=factor,
+            with_disk=files.disk is not None,
         )
         pack_cell(cell_cpio, contents)
 

@@ -55,8 +55,13 @@ class _Planner:
         self._cache = cache
         self._store = Store(cache)
         self.rows: list[Row] = []
-        # The keys of the bases that have a row.
+        # The keys of the bases, and of the disks with tools, that have a row.
         self._bases: set[str] = set()
+        self._disks: set[str] = set()
+        # What guests are made of, as far as it is cached.
+        self._guest_stages: GuestStages | None = None
+        self._guest_root: Artifact | None = None
+        self._toolsets: dict[str, Artifact] = {}
 
     def add(self, step: str, state: str, why: str) -> None:
         """Add a row."""
@@ -131,7 +136,8 @@ class _Planner:
             require_module(self._spec.module, [tree.path for tree in trees.values()], names)
 
     def _guest(self, stages: GuestStages) -> None:
-        guest = self.look(stages.guest(), "guest root file system")
+        self._guest_stages = stages
+        guest = self._guest_root = self.look(stages.guest(), "guest root file system")
         for name in tools.names(self._spec):
             if guest is None:
                 self.add(f"guest tools {name}", WAITS, "for guest root file system")
@@ -142,9 +148,28 @@ class _Planner:
                 self.add(f"guest tools {name}", FAILS, e.what)
                 continue
             if stage:
-                self.look(stage, f"guest tools {name}")
+                if made := self.look(stage, f"guest tools {name}"):
+                    self._toolsets[name] = made
             else:
                 self.add(f"guest tools {name}", TODO, "not fetched yet")
+
+    def _disk(self, one: Buildable) -> None:
+        """Add the row of the disk with a cell's tools, if there is one and it has no row already."""
+        stages, guest = self._guest_stages, self._guest_root
+        names = self._spec.tools(one.cell.flavour)
+        if stages is None or guest is None or not self._toolsets.keys() >= set(names):
+            return
+
+        def look(packages: Mapping[str, Artifact], sets: Mapping[str, Artifact]) -> Artifact | None:
+            stage = stages.disk(packages, sets, guest)
+            key = digest_of(stage.inputs)
+            if key in self._disks:
+                return None
+            self._disks.add(key)
+            return self.look(stage, f"guest tools on a disk: {', '.join(packages)}")
+
+        packages = tools.packages_of(self._spec, stages)
+        tools.handed({name: self._toolsets[name] for name in names}, packages, one.final, look)
 
     def _kernel(self, kernel: Kernel) -> None:
         """Add the rows of one kernel's cells."""
@@ -248,6 +273,7 @@ class _Planner:
                     self.add(step, WAITS, "for the common configuration")
                 else:
                     self._module(stages, subject, one, common)
+                self._disk(one)
             case _:
                 assert_never(one)
 

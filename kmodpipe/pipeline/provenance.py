@@ -91,7 +91,7 @@ def of_cell(
     # Where artifacts that were not made on this machine were pulled from, with the digest.
     own = {name: guest.versions.get(name, "") for name in guest.names[built.cell.flavour.name]}
     found |= {f"tools.{name}": version for name, version in own.items() if version}
-    origins = {"base.from": origin(built.base), "guest.from": guest.origin}
+    origins = {"base.from": origin(built.base), "guest.from": origin(guest.guest)}
     return found | {name: where for name, where in origins.items() if where}
 
 

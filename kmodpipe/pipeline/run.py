@@ -305,7 +305,7 @@ class _TestRun:
         """Run the cases of a cell in guests, write the reproduce scripts, and return the result."""
         cell_id, flavour = built.cell.id, built.cell.flavour
         folder = self._folder.cell(cell_id)
-        files = self._copies.of(built, guest)
+        files = self._copies.of(built, guest, self._builder.tools(built, guest))
         version = self._workspace.kernel_of(built.cell).tree.kernel_version
         context = CellContext(
             cell_id, subject.variant.name, subject.variant.design, dict(planned.choice),

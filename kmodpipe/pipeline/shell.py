@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from pathlib import Path
 from typing import assert_never
 
 from kmodpipe.build import module_order
 from kmodpipe.build.configured import RuledOut
-from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, GuestParts, StageMaker
+from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, StageMaker
 from kmodpipe.pipeline.cell_run import cmdline
 from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.tools import Handed
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.workers import workers
@@ -30,7 +32,8 @@ def shell(workspace: Workspace, folder: RunFolder, accel: Accel) -> int:
         built = builder.cell(*rows[0])
     match built:
         case BuiltCell():
-            return _boot(workspace, built, builder.guest(), accel)
+            guest = builder.guest()
+            return _boot(workspace, built, guest.rootfs, builder.tools(built, guest), accel)
         case RuledOut(cell, reason):
             raise UserError(f"{cell.id} is ruled out: {reason}")
         case BuildFailed(_, failure):
@@ -39,7 +42,7 @@ def shell(workspace: Workspace, folder: RunFolder, accel: Accel) -> int:
             assert_never(built)
 
 
-def _boot(workspace: Workspace, built: BuiltCell, guest: GuestParts, accel: Accel) -> int:
+def _boot(workspace: Workspace, built: BuiltCell, rootfs: Path, given: Handed, accel: Accel) -> int:
     flavour = built.cell.flavour
     with workspace.store.scratch("shell-") as scratch:
         cell_cpio = scratch / "cell.cpio"
@@ -50,11 +53,12 @@ def _boot(workspace: Workspace, built: BuiltCell, guest: GuestParts, accel: Acce
             modules=modules,
             module_params=module_order.parameters(flavour.parameters, modules),
             env=flavour.env,
+            with_disk=given.disk is not None,
             with_shell=True,
         )
         pack_cell(cell_cpio, contents)
-        tools = guest.tools(flavour)
-        initramfs = concatenate(scratch / "initramfs.cpio", (guest.rootfs, *tools, cell_cpio))
+        archives = tuple(given.archives.values())
+        initramfs = concatenate(scratch / "initramfs.cpio", (rootfs, *archives, cell_cpio))
         machine_devices = devices.parse(flavour.devices, flavour.name)
         devices.make_disks(machine_devices, scratch)
         workspace.screen.say(f"{built.cell.id}: a shell in its guest; end it with exit, or Ctrl-A X")
@@ -63,10 +67,11 @@ def _boot(workspace: Workspace, built: BuiltCell, guest: GuestParts, accel: Acce
                 built.base.path / "out" / "bzImage",
                 initramfs,
                 cmdline(flavour.cpus, flavour.cmdline),
-                memory_mib(flavour.memory_mib, tools),
+                memory_mib(flavour.memory_mib, archives, given.hint),
                 flavour.cpus,
                 accel,
                 devices=machine_devices,
+                tools=given.disk,
                 disks=scratch,
             )
         )

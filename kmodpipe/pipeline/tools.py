@@ -1,11 +1,15 @@
-"""Find the programs that guests get beyond their root file system: sets of tools, and Debian packages."""
+"""Find the programs that guests get beyond their root file system, and decide how they get them.
+
+They are sets of tools, and Debian packages. Both are archives in memory; large packages are on a disk.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kmodpipe.build import guest_disk
 from kmodpipe.build.guest_stages import GuestStages, suite_of
 from kmodpipe.build.stages import Stage
 from kmodpipe.cache.store import Artifact, Store
@@ -25,6 +29,51 @@ class Tools:
     stages: Mapping[str, Stage]
     # Of the packages, by name.
     versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Handed:
+    """How the guests of a cell get their tools."""
+
+    # Of the initramfs, by a name that differs where the content does within a run.
+    archives: Mapping[str, Path]
+    # The file system on a disk, and what the links of this name lead to.
+    disk: Path | None = None
+    # How there could be one, if that would make a difference.
+    hint: str = ""
+
+
+def archive(tool: Artifact) -> Path:
+    """Return the archive of a set of tools or a package."""
+    return tool.path / "toolset.cpio"
+
+
+def handed(
+    wanted: Mapping[str, Artifact],
+    packages: Collection[str],
+    kernel: Mapping[str, str],
+    make_disk: Callable[[Mapping[str, Artifact], Mapping[str, Artifact]], Artifact | None],
+) -> Handed:
+    """Return how a guest gets the ``wanted`` tools, of which these are ``packages``.
+
+    ``kernel`` is its kernel's configuration. ``make_disk`` makes the disk of the packages that it is given,
+    for a guest that has the sets of tools that it is given as well; without one all is in memory.
+    """
+    on_disk = {name: tool for name, tool in wanted.items() if name in packages}
+    in_memory = {name: archive(tool) for name, tool in wanted.items()}
+    size = sum(archive(tool).stat().st_size for tool in on_disk.values())
+    if size <= guest_disk.IN_MEMORY_MIB << 20:
+        return Handed(in_memory)
+    if lacks := guest_disk.lacking(kernel):
+        hint = f"with {' and '.join(lacks)} in its kernel ({guest_disk.way_out(lacks)}) they are on a disk"
+        return Handed(in_memory, hint=hint)
+    sets = {name: tool for name, tool in wanted.items() if name not in packages}
+    disk = make_disk(on_disk, sets)
+    if disk is None:
+        return Handed(in_memory)
+    archives = {name: archive(tool) for name, tool in sets.items()}
+    archives[f"links-{disk.key[:12]}"] = disk.path / "links.cpio"
+    return Handed(archives, disk.path / "out/tools.img")
 
 
 def names(spec: RunSpec) -> tuple[str, ...]:

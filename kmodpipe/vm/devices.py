@@ -40,6 +40,8 @@ _BUSES = {
     "usb-tablet": "qemu-xhci,id=usb0",
 }
 NAMES = (*_CARDS, *_DISKS, *_OTHERS)
+TOOLS_SERIAL = "kmodpipe-tools"
+"""By which the agent knows the disk with the tools (20 characters at most), whatever the kernel calls it."""
 
 
 @dataclass(frozen=True)
@@ -111,3 +113,12 @@ def arguments(devices: Sequence[Device], folder: Path | None) -> list[str]:
         else:
             argv += ["-device", _OTHERS[device.name]]
     return argv
+
+
+def tools_arguments(disk: Path) -> list[str]:
+    """Return QEMU's arguments for the disk with the tools, which guests can only read, and share.
+
+    To be placed behind all others, so that it takes the last of the names that the kernel gives to disks.
+    """
+    drive = f"driver=file,filename={os.fspath(disk).replace(',', ',,')},node-name=tools,read-only=on"
+    return ["-blockdev", drive, "-device", f"virtio-blk-pci,drive=tools,serial={TOOLS_SERIAL}"]

@@ -4,7 +4,7 @@ It is a sequence of cpio archives, which the kernel unpacks one after the other:
 
     rootfs    /init, busybox, e2fsprogs, the agent: made once, from what images/guest/recipe.sh collects
     toolset   further programs, if the flavour or a case needs them: likewise, by images/guest/toolset.sh,
-              or of Debian packages
+              or of Debian packages; of large ones links to a disk (`DISK`)
     cell      /kmodpipe/plan, lib.sh, <module>.ko, cases/<id>/...: made for each boot
 
 Archives are in the newc format (Documentation/driver-api/early-userspace/buffer-format.rst), with uid 0,
@@ -24,10 +24,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kmodpipe.util.errors import UserError
+from kmodpipe.vm.devices import TOOLS_SERIAL
 from kmodpipe.vm.protocol import encode_value
 
 # The folder in the guest, relative to /, of the plan, the modules and the cases.
 HOME = "kmodpipe"
+# Where the disk with the tools is mounted, if there is one.
+DISK = f"{HOME}/disk"
 
 _ALIGN = 4
 _TRAILER = "TRAILER!!!"
@@ -84,6 +87,8 @@ class BootContents:
     cases: Sequence[PlannedCase] = ()
     # Environment of the cases and the shell, in addition to what the agent sets.
     env: Mapping[str, str] = field(default_factory=dict)
+    # Mount the disk with the tools at `DISK`.
+    with_disk: bool = False
     # Start a shell on the console after the cases.
     with_shell: bool = False
     # Multiplies the agent's own time limits.
@@ -173,6 +178,8 @@ def _plan_text(boot: BootContents) -> str:
     if boot.slow != 1:
         lines.append(["slow", f"{boot.slow:g}"])
     lines += [["env", name, value] for name, value in sorted(boot.env.items())]
+    if boot.with_disk:
+        lines.append(["disk", TOOLS_SERIAL, f"/{DISK}", "ext4"])
     lines += [
         ["module", f"/{HOME}/{module.name}", *boot.module_params.get(module.name, "").split()]
         for module in boot.modules
@@ -248,11 +255,12 @@ def _check_distinct(entries: Sequence[Entry]) -> None:
         seen.add(entry.name)
 
 
-def memory_mib(declared: int, archives: Iterable[Path]) -> int:
+def memory_mib(declared: int, archives: Iterable[Path], hint: str = "") -> int:
     """Return the memory that a guest needs which has ``declared`` MiB if its own archives are small.
 
-    The kernel keeps an archive in memory while it unpacks it into memory: beyond some MiB, both are added.
-    Raise UserError for archives that are too large for that.
+    The kernel keeps an archive in memory while it unpacks it into a file system that takes half of the rest
+    at most: beyond some MiB, three times their size is added.
+    Raise UserError for archives that are too large for that; ``hint`` is what else could be done.
     """
     sizes = {path: path.stat().st_size >> 20 for path in archives}
     total = sum(sizes.values())
@@ -261,9 +269,10 @@ def memory_mib(declared: int, archives: Iterable[Path]) -> int:
         raise UserError(
             f"what the guest is given has {total} MiB, and the limit is {_MOST_MIB} MiB",
             where=f"{largest.name}: {sizes[largest]} MiB",
-            hint="it would be held in memory, twice at the start: name smaller packages in tools, or files",
+            hint="it would be held in memory, twice at the start: name smaller packages in tools, or files"
+            + (f"; {hint}" if hint else ""),
         )
-    return declared + 2 * max(0, total - _SMALL_MIB)
+    return declared + 3 * max(0, total - _SMALL_MIB)
 
 
 def concatenate(target: Path, archives: Sequence[Path]) -> Path:

@@ -11,9 +11,10 @@ stream passes.
 The records of a boot, in this order:
 
     hello                       the kernel and its build id
-    module | refused            each module of the plan, as the kernel took it
+    module | refused            each module of the plan, as the kernel took it; what=disk if the disk with the
+                                tools cannot be mounted
     start obs out cut kmsg end  each case; ``left`` of its end lists what it left behind and what was restored
-    done cases=N                the last one: every case ended, or the module was refused (N = 0)
+    done cases=N                the last one: every case ended, or something was refused (N = 0)
     retired cases=N why=TEXT    the last one instead: after N cases the guest is not in its initial state any
                                 more (a module in use, a taint, a stuck process), and no case may follow
 
@@ -167,7 +168,7 @@ class Ledger:
     def __init__(self, planned: Collection[int]) -> None:
         self._planned = frozenset(planned)
         self.greeted = False  # hello came
-        self.refused = False  # the kernel refused a module
+        self.refused = False  # the kernel refused a module, or the disk
         self.running: int | None = None
         self.ended: set[int] = set()
         self.stuck: int | None = None  # the case whose process could not be killed

@@ -55,6 +55,7 @@ class MachineSpec:
     accel: Accel = TCG
     program: Path = PROGRAM  # QEMU, a path or a name
     devices: tuple[Device, ...] = ()
+    tools: Path | None = None  # the file system on the disk with the tools
     disks: Path | None = None  # the folder of the devices' disks; QEMU's working directory if there is none
 
 
@@ -125,6 +126,7 @@ Serial = int | str | os.PathLike[str] | None
 def _boot_argv(spec: MachineSpec) -> list[str]:
     argv = base_argv(spec.accel, program=spec.program, memory_mib=spec.memory_mib, cpus=spec.cpus)
     argv += devices.arguments(spec.devices, spec.disks)
+    argv += devices.tools_arguments(spec.tools) if spec.tools else []
     argv += ["-kernel", os.fspath(spec.kernel), "-initrd", os.fspath(spec.initramfs)]
     return [*argv, "-append", spec.cmdline]
 

@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.text import visible
 
+TOOLS_NAME = "tools.img"
+"""The disk with the tools in QEMU's working folder."""
 _VARIABLES = {"@KERNEL@": "$kernel", "@INITRAMFS@": "$initramfs", "@CHANNEL@": "$channel"}
 
 # Shows the records of the verdict stream, those with the mark of the first one. Values are percent-encoded;
@@ -113,7 +115,7 @@ initramfs=initramfs.cpio
 channel=channel
 cat -- @PARTS@ >"$scratch/$initramfs" || exit 3
 : >"$scratch/$channel"
-@DISKS@
+@DISKS@@TOOLS@
 set -- @ARGV@
 (cd "$scratch" && exec "$qemu" "$@" </dev/null)
 status=$?
@@ -135,6 +137,7 @@ def script(
     initramfs_parts: Sequence[str],
     comment: Mapping[str, str],
     disks: Mapping[str, int] | None = None,
+    tools: str = "",
 ) -> str:
     """Return the text of reproduce.sh.
 
@@ -142,11 +145,12 @@ def script(
     initramfs and the file for the verdict stream, alone or within an argument (``path=@CHANNEL@``).
     ``kernel`` and ``initramfs_parts``, which are concatenated to the initramfs, are paths relative to the
     script's folder. ``comment`` becomes the script's first lines, ``disks`` are the names of the files that
-    QEMU's disks are, with their sizes in MiB. Raises ValueError for an empty ``argv`` or an absolute path.
+    QEMU's disks are, with their sizes in MiB. ``tools`` is the disk with the tools, relative to the script's
+    folder, which QEMU finds as `TOOLS_NAME`. Raises ValueError for an empty ``argv`` or an absolute path.
     """
     if not argv:
         raise ValueError("reproduce.sh needs QEMU's command line")
-    files = [kernel, *initramfs_parts]
+    files = [kernel, *initramfs_parts, *([tools] if tools else [])]
     for file in files:
         if PurePosixPath(file).is_absolute() or file.startswith("-") or not file:
             raise ValueError(f"not a path relative to the cell's folder: {file!r}")
@@ -160,6 +164,7 @@ def script(
             f'dd if=/dev/zero of="$scratch/{name}" bs=1048576 seek={size} count=0 2>/dev/null || exit 3\n'
             for name, size in (disks or {}).items()
         ),
+        "TOOLS": f'ln -s "$here"/{shlex.quote(tools)} "$scratch/{TOOLS_NAME}" || exit 3\n' if tools else "",
         "ARGV": " \\\n    ".join(_argument(argument) for argument in argv[1:]),
         "DECODE": _DECODE.replace("'", "'\\''"),
     }
@@ -175,10 +180,13 @@ def write(
     comment: Mapping[str, str],
     guest: int = 1,
     disks: Mapping[str, int] | None = None,
+    tools: str = "",
 ) -> Path:
     """Write the script of a cell's ``guest``, as `script` returns it, and return its path."""
     path = cell_dir / (f"reproduce-{guest}.sh" if guest > 1 else "reproduce.sh")
-    text = script(argv, kernel=kernel, initramfs_parts=initramfs_parts, comment=comment, disks=disks)
+    text = script(
+        argv, kernel=kernel, initramfs_parts=initramfs_parts, comment=comment, disks=disks, tools=tools
+    )
     write_atomically(path, text)
     path.chmod(0o755)
     return path

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import toy, toy_packages
+from kmodpipe.cache.store import Artifact
+from kmodpipe.pipeline import tools
+from tests.support import REPO, toy, toy_packages
 from tests.support.toy import World
 from tests.support.toy_packages import Archive
 
@@ -21,6 +28,18 @@ printf 'ID=debian\\nVERSION_CODENAME=bookworm\\n' > "$OUT/etc/os-release"
 FLAVOUR = """\
 [flavours.tooled]
 summary = "with a tool"
+tools = ["toytool"]
+"""
+
+
+LARGE = """\
+[flavours.large]
+summary = "with a large tool"
+fragments = ["virtio.config"]
+tools = ["toytool"]
+devices = ["virtio-blk=1"]
+[flavours.held]
+summary = "the same, and no disk that it could be on"
 tools = ["toytool"]
 """
 
@@ -102,6 +121,91 @@ def test_a_flavours_tools_are_of_its_guests_alone(world: World, archive: Archive
     planned = world.invoke("plan", "--runtime", "host", "--flavour", "tooled")
     line = next(line for line in planned.out.splitlines() if "guest tools toytool" in line)
     assert " cached " in line
+
+
+@pytest.fixture
+def large(world: World, archive: Archive) -> World:
+    """A tool that is too large to be held in memory, and a flavour whose kernel can mount a disk."""
+    if shutil.which("debugfs", path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
+        pytest.skip("needs e2fsprogs; the builder image has it")
+    archive.add("libtoy1", {"usr/lib/libtoy.so.1": "the library", "usr/share/toy/data": "x" * (49 << 20)})
+    symbols = ("VIRTIO_PCI", "VIRTIO_BLK", "EXT4_FS")
+    with (world.tree / "Kconfig").open("a") as f:
+        f.writelines(f'\nconfig {symbol}\n\tbool "{symbol}"\n' for symbol in symbols)
+    (world.root / "kconfigs/virtio.config").write_text("".join(f"CONFIG_{one}=y\n" for one in symbols))
+    for name in ("disk.sh", "programs.sh"):
+        shutil.copy(REPO / "images/guest" / name, world.root / "images/guest")
+    (world.root / "kconfigs/matrix.toml").write_text(toy.MATRIX + LARGE)
+    return world
+
+
+def test_large_packages_are_on_a_disk_where_the_kernel_can_mount_one(large: World) -> None:
+    # What is on it is in the guest.
+    declare(large, 'needs = ["toytool"]')
+    ran = large.test("--flavour", "large", "--flavour", "held", "--cell", f"{CELL}*")
+    assert ran.code == 0, ran.text
+    shared = large.latest / "shared"
+    (image,), (links,) = shared.glob("tools-*.img"), shared.glob("tools-links-*.cpio")
+    assert b"/kmodpipe/disk/bin/toytool" in links.read_bytes() and links.stat().st_size < 4096
+    assert image.stat().st_size > 49 << 20
+    on_disk, held = (large.latest / f"{CELL}.{name}/reproduce.sh" for name in ("large", "held"))
+    text = on_disk.read_text()
+    assert links.name in text and "tools-toytool.cpio" not in text
+    assert re.search(r"-m \\\n +256 ", text), "no memory for it"
+    # A flavour's own disks keep their names.
+    assert text.index("serial=disk1") < text.index("serial=kmodpipe-tools")
+    assert "tools-toytool.cpio" in held.read_text() and image.name not in held.read_text()
+    assert (shared / "tools-toytool.cpio").is_file()
+    done = subprocess.run(
+        ["sh", on_disk], env=large.environment(), capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 0 and "done   cases=1" in done.stdout, done.stdout + done.stderr
+    # All of it is in the cache, and keyed by what went into it.
+    again = large.test("--flavour", "large", "--cell", f"{CELL}*")
+    assert again.code == 0 and "toolset" not in again.text
+    planned = large.invoke("plan", "--runtime", "host", "--flavour", "large", "--flavour", "held")
+    (line,) = (line for line in planned.out.splitlines() if "on a disk" in line)
+    assert "guest tools on a disk: toytool" in line and " cached " in line
+    (large.root / "images/guest/disk.sh").open("a").write("# changed\n")
+    more = large.test("--flavour", "large", "--cell", f"{CELL}*")
+    assert "toolset disk-toytool: made (changed: guest, packages)" in more.text
+
+
+def test_what_stays_in_memory_says_how_it_would_be_on_a_disk(tmp_path: Path) -> None:
+    made = {}
+    for name, size_mib in {"xfs": 60, "one": 30, "other": 30}.items():
+        (tmp_path / name).mkdir()
+        made[name] = Artifact("toolset", name, tmp_path / name)
+        (tmp_path / name / "toolset.cpio").touch()
+        os.truncate(tmp_path / name / "toolset.cpio", size_mib << 20)
+    asked: list[object] = []
+
+    def make_disk(packages: Mapping[str, Artifact], sets: Mapping[str, Artifact]) -> Artifact:
+        asked.append((list(packages), list(sets)))
+        return Artifact("toolset", "0123456789abcdef", tmp_path / "disk")
+
+    kernel = {"VIRTIO_PCI": "y", "VIRTIO_BLK": "y", "EXT4_FS": "y"}
+    found = tools.handed(made, ("one", "other"), {**kernel, "VIRTIO_BLK": "m"}, make_disk)
+    assert not found.disk and list(found.archives) == ["xfs", "one", "other"] and not asked
+    assert found.hint == "with VIRTIO_BLK in its kernel (the fragment virtio.config) they are on a disk"
+    # Together they are too large, whatever the sets have.
+    found = tools.handed(made, ("one", "other"), kernel, make_disk)
+    assert found.disk == tmp_path / "disk/out/tools.img" and asked == [(["one", "other"], ["xfs"])]
+    assert list(found.archives) == ["xfs", "links-0123456789ab"]
+    for few in ({"xfs": made["xfs"], "one": made["one"]}, {}):
+        assert tools.handed(few, ("one",), kernel, make_disk) == tools.Handed(
+            {name: tool.path / "toolset.cpio" for name, tool in few.items()}
+        )
+
+
+def test_a_disk_that_the_guest_cannot_mount_is_no_verdict(large: World) -> None:
+    patch = large.root / "patches/toy-fix/0001-toy-mount.patch"
+    patch.write_text(patch.read_text().replace("+outcome: mounted", "+outcome: mounted NO_DISK"))
+    ran = large.test("--flavour", "large", "--cell", f"{CELL}*")
+    assert ran.code == 3, ran.text
+    (case,) = only_cell(large)["cases"]
+    assert case["verdict"] == "error"
+    assert case["message"] == "not run: the guest could not mount the disk with its tools, vda: EINVAL"
 
 
 def test_what_is_no_package_is_refused_with_its_line_before_a_kernel_is_built(

@@ -90,7 +90,9 @@ class Archive:
                 target.chmod(0o755 if "bin/" in path else 0o644)
         deb = available / f"{name}_{version.replace(':', '%3a')}_all.deb"
         subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "--build", root, deb], check=True, capture_output=True
+            ["dpkg-deb", "-Znone", "--root-owner-group", "--build", root, deb],
+            check=True,
+            capture_output=True,
         )
         known = self.folder / "depends"
         lines = [line for line in known.read_text().splitlines() if not line.startswith(f"{name}: ")]

@@ -146,7 +146,7 @@ int main(void)
 	hash_seed();
 	say_hello();
 	leaks_begin();
-	loaded = load_modules(&plan);
+	loaded = disk_mount(&plan.disk) && load_modules(&plan);
 	/* The last one is the module under test. */
 	module_path = plan.module_count ? plan.modules[plan.module_count - 1].path : NULL;
 	state_remember(&plan);

@@ -10,6 +10,7 @@
  *   sha256.c   SHA-256 of what is loaded and run, and the records' signature
  *   runcase.c  one case: its sandbox, its end, what it left behind
  *   streams.c  what comes out of it, bounded
+ *   disk.c     the disk with large tools: found, mounted, and still what it was
  *   modules.c  the modules under test: loaded, described, loaded anew
  *   leaks.c    what a case leaked, where the kernel has kmemleak
  *   state.c    what of the guest outlives a case, compared with the start
@@ -58,8 +59,15 @@ struct module {
 	char sha256[65];                /* of the file as it was first loaded; "" before */
 };
 
+/* A file system that the guest only reads. */
+struct disk {
+	const char *serial;             /* the device's; NULL: there is none */
+	const char *folder, *type;
+};
+
 struct plan {
 	const char *nonce;
+	struct disk disk;
 	struct module *modules;         /* in the order they are loaded */
 	size_t module_count;
 	struct planned *cases;
@@ -123,6 +131,14 @@ int64_t own_ms(void);
  * done, why this guest is of no more use.
  */
 const char *run_case(const struct planned *planned, const struct plan *plan, const char *module_path);
+
+/* ---- disk.c ---- */
+/* Mounts the planned disk, if there is one. False, with a record that says why: it cannot be had. */
+bool disk_mount(const struct disk *disk);
+/* Whether this is the name of its device. */
+bool disk_is(const char *name);
+/* What of it a case may have changed, beside its mount. */
+uint64_t disk_state(void);
 
 /* ---- modules.c ---- */
 /* Loads the planned modules and reports each. False: the kernel refused one. */

@@ -120,7 +120,10 @@ static uint64_t processes(void)
 	return hash_number(names, others);
 }
 
-/* A disk in memory keeps what is written to it, and is too large to be read: where there is one, all differs. */
+/*
+ * A disk in memory keeps what is written to it, and is too large to be read: where there is one, all differs. The
+ * disk of the tools can only be read.
+ */
 static uint64_t lasting_disks(void)
 {
 	static uint64_t looks;
@@ -130,7 +133,7 @@ static uint64_t lasting_disks(void)
 	bool found = false;
 
 	while (block && (entry = readdir(block))) {
-		if (entry->d_name[0] == '.' || !strncmp(entry->d_name, "loop", 4))
+		if (entry->d_name[0] == '.' || !strncmp(entry->d_name, "loop", 4) || disk_is(entry->d_name))
 			continue;
 		snprintf(path, sizeof(path), "/sys/block/%s/size", entry->d_name);
 		if (read_file(path, size, sizeof(size)) > 0 && strtoull(size, NULL, 10))
@@ -152,6 +155,7 @@ static const struct {
 	{ "BPF", bpf_objects },
 	{ "processes", processes },
 	{ "a disk", lasting_disks },
+	{ "the disk of the tools", disk_state },
 };
 #define FACTS (sizeof(facts) / sizeof(facts[0]))
 

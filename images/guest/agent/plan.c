@@ -5,6 +5,7 @@
  *   nonce <hex>
  *   slow <factor>                               for every limit but the cases' own, which have it in them
  *   env <name> <value>                          for every case and the shell
+ *   disk <serial> <folder> <type>               mounted there, read-only, before the modules are loaded
  *   module <path> [param=value ...]             any number, loaded in this order
  *   case <idx> <id> <timeout_s> <script> [arg ...]
  *   shell
@@ -147,6 +148,8 @@ void plan_load(struct plan *plan)
 			take_slow(plan, tokens[1]);
 		else if (count == 3 && !strcmp(tokens[0], "env"))
 			take_env(tokens);
+		else if (count == 4 && !strcmp(tokens[0], "disk"))
+			plan->disk = (struct disk){ tokens[1], tokens[2], tokens[3] };
 		else if (count >= 2 && !strcmp(tokens[0], "module"))
 			take_module(plan, tokens, count);
 		else if (count >= 5 && !strcmp(tokens[0], "case"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kmodpipe.judge.attribution import BootEvidence, CellUnderTest, Packed, attribute
+from kmodpipe.judge.attribution import BootEvidence, CellUnderTest, Packed, attribute, refused_module
 from kmodpipe.judge.cases import Case, CellContext, Expectation
 from kmodpipe.logs import kernel_log
 from kmodpipe.logs.known_benign import Benign, KnownBenign
@@ -93,6 +93,15 @@ def test_a_guest_that_ran_its_plan_settles_all_of_it() -> None:
     settled = attribute(boot(HELLO, MODULE, *whole(0, 1, 2)), CELL)
     assert words(settled) == {0: "pass", 1: "pass", 2: "pass"}
     assert {result.guest for result in settled.values()} == {2}
+
+
+def test_a_guest_without_the_disk_with_its_tools_has_no_verdict() -> None:
+    refused = ("refused", {"what": "disk", "name": "vdb", "errno": "EINVAL"})
+    settled = attribute(boot(HELLO, refused), CELL)
+    assert words(settled) == {0: "error", 1: "error", 2: "error"}
+    assert settled[0].message == "not run: the guest could not mount the disk with its tools, vdb: EINVAL"
+    records = [Record(1, *refused)]
+    assert refused_module(records) == ""
 
 
 def test_a_crash_is_charged_to_the_case_in_progress_and_to_no_other() -> None:

@@ -67,5 +67,13 @@ def test_a_disk_is_a_file_of_the_run_whatever_its_folder_is_called(tmp_path: Pat
     assert "driver=file,filename=disk-2.img,node-name=disk2" in devices.arguments(found, None)
 
 
+def test_the_disk_with_the_tools_can_only_be_read() -> None:
+    assert devices.tools_arguments(Path("/a,b/tools.img")) == [
+        "-blockdev", "driver=file,filename=/a,,b/tools.img,node-name=tools,read-only=on",
+        "-device", "virtio-blk-pci,drive=tools,serial=kmodpipe-tools",
+    ]  # fmt: skip
+    assert len(devices.TOOLS_SERIAL) <= 20, "virtio has room for so many"
+
+
 def test_a_guest_without_devices_is_as_it_was() -> None:
     assert devices.arguments((), None) == []

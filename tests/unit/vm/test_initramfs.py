@@ -167,10 +167,13 @@ def test_large_archives_get_memory_for_themselves(tmp_path: Path) -> None:
         path.touch()
         os.truncate(path, size << 20)
     assert initramfs.memory_mib(256, []) == initramfs.memory_mib(256, [small, small]) == 256
-    assert initramfs.memory_mib(256, [small, large]) == 256 + 2 * 32
+    assert initramfs.memory_mib(256, [small, large]) == 256 + 3 * 32
     with pytest.raises(UserError, match=r"has 1108 MiB, and the limit is 1024 MiB") as e:
         initramfs.memory_mib(256, [small, huge])
-    assert e.value.where == "huge: 1100 MiB"
+    assert e.value.where == "huge: 1100 MiB" and e.value.hint.endswith("in tools, or files")
+    with pytest.raises(UserError) as e:
+        initramfs.memory_mib(256, [huge], "or a disk")
+    assert e.value.hint.endswith("in tools, or files; or a disk")
 
 
 def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:
@@ -183,6 +186,7 @@ def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:
         "cases": [case],
         "module_params": {"overlay.ko": "index=2"},
         "env": {"KMODPIPE_FS": "xfs", "A": "1 = 2"},
+        "with_disk": True,
         "with_shell": True,
     }
     members = cell(tmp_path, **settings)
@@ -190,6 +194,7 @@ def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:
         f"nonce {NONCE}",
         "env A 1%20%3D%202",
         "env KMODPIPE_FS xfs",
+        "disk kmodpipe-tools /kmodpipe/disk ext4",
         "module /kmodpipe/exportfs.ko",
         "module /kmodpipe/overlay.ko index%3D2",
         "case 0 a 2.5 /kmodpipe/cases/a/my%20script.sh a%20b%25c x%3D%C3%BC%0A%7E lower:1,2",

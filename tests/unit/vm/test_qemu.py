@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kmodpipe.vm.devices import Device
 from kmodpipe.vm.qemu import MachineSpec, qemu_argv
 
 
@@ -16,3 +17,9 @@ def test_the_command_line_is_bare_and_confined(tmp_path: Path) -> None:
     assert "stdio,id=console,signal=off" in argv
     assert "-device" not in argv and "-net" not in argv
     assert argv[argv.index("-append") + 1] == "console=ttyS0 panic=-1"
+
+
+def test_the_disk_with_the_tools_comes_behind_all_others() -> None:
+    spec = MachineSpec(Path("k"), Path("i"), "", devices=(Device("virtio-blk", 64),), tools=Path("tools.img"))
+    found = [part for part in qemu_argv(spec) if part.startswith("virtio-blk-pci")]
+    assert [part.partition("serial=")[2] for part in found] == ["disk1", "kmodpipe-tools"]

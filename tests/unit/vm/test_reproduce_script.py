@@ -165,6 +165,25 @@ def test_the_run_folder_can_be_moved(run_dir: Path, tmp_path: Path) -> None:
     assert start(moved / script.relative_to(run_dir), tools, tmp_path).returncode == 0
 
 
+def test_the_disk_with_the_tools_is_found_by_a_plain_name(run_dir: Path, tmp_path: Path) -> None:
+    image = run_dir / "shared/tools a,b.img"
+    image.write_text("the tools")
+    script = reproduce_script.write(
+        next(run_dir.glob("cell*")), argv=[*ARGV[:-1], f"filename={reproduce_script.TOOLS_NAME}"],
+        kernel="../shared/bzImage", initramfs_parts=["../shared/guest.cpio"], comment={},
+        tools=f"../shared/{image.name}",
+    )  # fmt: skip
+    tools = fake_qemu(tmp_path / "tools", stream(*WHOLE))
+    program = tools / "qemu-fake"
+    check = '(here / "disk").write_text(pathlib.Path(sys.argv[-1].partition("=")[2]).read_text())\n'
+    program.write_text(program.read_text().replace("print(", f"{check}print(", 1))
+    assert start(script, tools, tmp_path).returncode == 0
+    assert (tools / "disk").read_text() == "the tools"
+    image.unlink()
+    done = start(script, tools, tmp_path)
+    assert done.returncode == 3 and "tools a,b.img is missing" in done.stderr
+
+
 def test_no_comment_breaks_out(run_dir: Path, tmp_path: Path) -> None:
     marker = tmp_path / "pwned"
     evil = {"tree": f"x\ntouch '{marker}'\r\ntouch '{marker}'", f"a\ntouch '{marker}'": "@PARTS@ \x1b[2J"}

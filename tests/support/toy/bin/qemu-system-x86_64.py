@@ -87,9 +87,11 @@ class Guest:
         files: dict[str, bytes],
         console: Callable[[bytes], object],
         channel: Callable[[bytes], object],
+        tools: Path | None,
     ):
         self.kernel = kernel.decode().split()[-1]
         self.files = files
+        self.tools = tools
         self.console, self.channel = console, channel
         self.nonce, self.seq = "", 0
         self.how, self.left, self.retire = "exit", "", ""
@@ -114,6 +116,14 @@ class Guest:
     def digest(self, name: str) -> str:
         return hashlib.sha256(self.files[name.lstrip("/")]).hexdigest()
 
+    def mounts_tools(self) -> bool:
+        """Whether the disk with the tools is an ext4, by its superblock, and the kernel takes it."""
+        if self.tools is None or b"NO_DISK" in self.module:
+            return False
+        with self.tools.open("rb") as f:
+            f.seek(1080)
+            return f.read(2) == b"\x53\xef"
+
     def run(self) -> int:
         plan = [
             [unquote(t) for t in line.split()] for line in self.files["kmodpipe/plan"].decode().splitlines()
@@ -124,6 +134,10 @@ class Guest:
         modules = [line[1].lstrip("/") for line in plan if line[0] == "module"]
         self.send("hello", proto=1, release="5.10.223", version="toy", build_id=self.kernel, uptime_ms=900)
         self.module = self.files[modules[-1]] if modules else b""
+        if any(line[0] == "disk" for line in plan) and not self.mounts_tools():
+            self.send("refused", what="disk", name="vda", errno="EINVAL")
+            self.send("done", cases=0)
+            return 0
         if b"NO_LOAD" in self.module:
             self.send("refused", what="module", name="toy", errno="ENOEXEC")
             self.send("done", cases=0)
@@ -269,7 +283,9 @@ def main(argv: list[str]) -> int:
         files = unpack(f.read())
     ports = {m[2]: (m[1], m[3]) for a in argv if (m := re.fullmatch(r"(\w+),id=(\w+),?(.*)", a))}
     console, channel = port(*ports["console"]), port(*ports["channel"])
-    return Guest(kernel, files, console, channel).run()
+    drives = (re.fullmatch(r"driver=file,filename=(.*),node-name=tools,read-only=on", a) for a in argv)
+    tools = next((Path(m[1].replace(",,", ",")) for m in drives if m), None)
+    return Guest(kernel, files, console, channel, tools).run()
 
 
 if __name__ == "__main__":
