@@ -15,6 +15,7 @@ from kmodpipe.cache import store
 from kmodpipe.series.model import Patch, Series, git
 from kmodpipe.source import Tree
 from kmodpipe.source import tree as trees
+from kmodpipe.source.kernels import KernelSource
 from kmodpipe.util import os_errors, paths, process, version
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError
@@ -34,7 +35,7 @@ class DoesNotApply(UserError):
     """A patch of a series does not apply to a tree."""
 
 
-def mismatch(series: Series, tree: Tree) -> str | None:
+def mismatch(series: Series, tree: KernelSource) -> str | None:
     """Return a sentence if the series declares other kernel versions than the tree's, else None.
 
     On the only kernel of a run it is a warning, and whether the patches apply decides.
@@ -75,7 +76,9 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
                 _apply_one(series, tree, patch, farm)
             _refuse_escaping_links(series, tree.path, farm)
             provenance = {"series": series.name, "series-digest": series.digest, "tree": tree.identity}
-            made = trees.install(cache, farm, identity, provenance, what=f"{tree.name} with {series.name}")
+            what = f"{tree.name} with {series.name}"
+            of_kernel = bool(tree.kernel_version)
+            made = trees.install(cache, farm, identity, provenance, what=what, of_kernel=of_kernel)
             step.finish(count(len(series.patches), "patch", "patches"))
         return made.path
 
@@ -95,7 +98,10 @@ def _apply_one(series: Series, tree: Tree, patch: Patch, farm: Path) -> None:
         raise os_errors.full(f"{patch.name} was applied", where=str(farm), detail=done.tail)
     if done.returncode != 0:
         raise _rejected(series, tree, patch, farm, done.tail)
-    _refuse_misplaced(series, patch, [name for name in new if os.path.lexists(farm / name)], tops, farm)
+    # A module's own source may have any folder.
+    if tree.kernel_version:
+        made = [name for name in new if os.path.lexists(farm / name)]
+        _refuse_misplaced(series, patch, made, tops, farm)
 
 
 def _refuse_misplaced(series: Series, patch: Patch, made: list[str], tops: set[str], farm: Path) -> None:
@@ -137,7 +143,7 @@ def _rejected(series: Series, tree: Tree, patch: Patch, farm: Path, output: str)
 
     ``output`` is what git printed.
     """
-    what = f"series {series.name}: {patch.name} does not apply to {tree.name} ({tree.kernel_version})"
+    what = f"series {series.name}: {patch.name} does not apply to {tree.label}"
     hint = mismatch(series, tree) or "rebase the patch on this tree"
     reverse = git(
         farm, *_STRICT, f"-p{patch.strip}", "--reverse", "--check", "-", stdin=patch.data, check=False

@@ -61,11 +61,26 @@ def read(arg: str) -> tuple[str, list[Item], tuple[str, ...]]:
         raise UserError("the commits of a series are given as REPOSITORY#BASE..TOPIC", where=arg)
     commit = _commit(root, wanted or "HEAD", arg)
     item = _working_tree(root, commit, wanted or "HEAD", arg)
+    if item is None:
+        raise UserError(
+            f"the working tree has no change against {wanted or 'HEAD'}",
+            where=str(root),
+            hint="name what it is compared with, --series TREE#v5.10, or commits: --series TREE#v5.10..HEAD",
+        )
     return (
         root.name,
         [item],
         (f"the series is what {root.name}'s working tree has on top of {wanted or 'HEAD'} ({commit[:12]})",),
     )
+
+
+def of_working_tree(root: Path, commit: str, ref: str) -> list[Item]:
+    """Return what the working tree of any repository has on top of a commit, named ``ref``; empty if nothing.
+
+    ``root`` is the top of the repository.
+    """
+    item = _working_tree(root, commit, ref, str(root))
+    return [item] if item else []
 
 
 def _commit(root: Path, ref: str, where: str) -> str:
@@ -122,8 +137,11 @@ def _diff(root: Path, argv: tuple[str, ...], where: str, env: dict[str, str] | N
         raise UserError("the change is larger than any patch", where=where) from e
 
 
-def _working_tree(root: Path, commit: str, ref: str, where: str) -> Item:
-    """Return the difference of the working tree, with new files that git does not ignore, to a commit."""
+def _working_tree(root: Path, commit: str, ref: str, where: str) -> Item | None:
+    """Return the difference of the working tree, with new files that git does not ignore, to a commit.
+
+    None if there is none.
+    """
     with temporary("index") as folder:
         # An index and objects of our own, so that the user's stay as they are.
         index = Path(
@@ -150,11 +168,7 @@ def _working_tree(root: Path, commit: str, ref: str, where: str) -> Item:
             user_git.run_git(root, "update-index", "--add", "-z", "--stdin", env=env, stdin=added)
         diff = _diff(root, ("diff-index", "--cached", *_DIFF, commit), where, env)
     if not diff.strip():
-        raise UserError(
-            f"the working tree has no change against {ref}",
-            where=str(root),
-            hint="name what it is compared with, --series TREE#v5.10, or commits: --series TREE#v5.10..HEAD",
-        )
+        return None
     return Item("working-tree.diff", root, where, f"the working tree of {root.name} against {ref}", diff=diff)
 
 

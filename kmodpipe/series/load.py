@@ -110,6 +110,12 @@ def load(arg: str, patches_dir: Path) -> Series:
     raise unknown_name("series", arg, available(patches_dir), where=str(patches_dir), hint=hint)
 
 
+def of_working_tree(root: Path, commit: str, ref: str) -> Series | None:
+    """Return what the working tree of a repository has on top of a commit, named ``ref``; None if nothing."""
+    items = from_git.of_working_tree(root, commit, ref)
+    return _load_items(items, _name_of(root.name), str(root), Order.LISTED) if items else None
+
+
 def _name_of(words: str) -> str:
     """Return a name for a series that was given by path. Cell ids contain it, so it has no dots."""
     name = re.sub(r"[^A-Za-z0-9_+-]+", "-", words).strip("-+_")[:_NAME_LENGTH] or "series"

@@ -1,8 +1,12 @@
-"""Recognise the files that a kernel build leaves in a source folder, by their names."""
+"""Recognise what is no source: files that a kernel build leaves, by their names, and folders of results."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+IGNORES_ITSELF = "*\n"
+"""The .gitignore of a folder that is no part of the repository that it stands in."""
 
 _PRODUCT_SUFFIXES = frozenset({
     "o", "a", "ko", "mod", "cmd", "order", "symvers", "dtb", "dtbo", "so", "dwo", "gcno", "gcda", "su",
@@ -26,3 +30,12 @@ def is_product(name: str) -> bool:
     if base == name:
         return base.startswith("vmlinux") or base in _PRODUCT_TOP_NAMES
     return name.startswith(("arch/", "usr/")) and _PRODUCT_BELOW.match(name) is not None
+
+
+def ignores_itself(folder: Path) -> bool:
+    """Whether a folder has a .gitignore for all that is in it, as results have."""
+    try:
+        with (folder / ".gitignore").open() as f:
+            return f.read(3) == IGNORES_ITSELF
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kmodpipe.cache import store
 from kmodpipe.source import tree, user_git
-from kmodpipe.source.build_products import is_product
+from kmodpipe.source.build_products import ignores_itself, is_product
 from kmodpipe.source.origin import FolderOrigin
 from kmodpipe.source.tree import Tree
 from kmodpipe.util import document, paths, process
@@ -88,6 +88,8 @@ def _walk(root: Path) -> Iterator[str]:
                 found = list(entries)
         except OSError as e:
             raise UserError(f"its folder {prefix!r} cannot be read: {e.strerror}", where=str(root)) from e
+        if prefix and ignores_itself(root / prefix):
+            continue
         for entry in found:
             if entry.name.lower() == ".git":
                 continue
@@ -176,7 +178,7 @@ def locate(origin: FolderOrigin, cache: Path, warn: tree.Warn | None = None) -> 
     """Return the copy of the folder as it is now if there is one, else None. Takes 1 s for 75,000 files."""
     root = _root(origin)
     # First, so that a folder that is no tree (a home folder, say) is not searched.
-    tree.kernel_version(root, what=str(root))
+    tree.version_of(root, what=str(root), of_kernel=origin.of_kernel)
     return _recognise(_look(root), cache, warn)
 
 
@@ -196,7 +198,7 @@ def _recognise(seen: _Seen, cache: Path, warn: tree.Warn | None = None) -> Tree 
 def fetch(origin: FolderOrigin, cache: Path, screen: Screen) -> Tree:
     """Return a copy of the folder as it is now; make it if it is not in the cache."""
     root = _root(origin)
-    tree.kernel_version(root, what=str(root))
+    tree.version_of(root, what=str(root), of_kernel=origin.of_kernel)
     summary, index = _index_paths(cache, root)
     with (
         lock(cache / "locks" / summary.stem, waiting=screen.say),
@@ -215,7 +217,10 @@ def fetch(origin: FolderOrigin, cache: Path, screen: Screen) -> Tree:
             identity = f"dir:{_identity(table)}"
             found = tree.known(cache, identity)
             if found is None:
-                found = tree.install(cache, made, identity, {"source": "directory"}, what=str(root))
+                found = tree.install(
+                    cache, made, identity, {"source": "directory"},
+                    what=str(root), of_kernel=origin.of_kernel,
+                )  # fmt: skip
         _write_index(seen, identity, table, summary, index)
         step.finish(f"{counts[0]} files, {counts[1]} of them linked to the copy before")
         return _with_provenance(found, seen)

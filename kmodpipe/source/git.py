@@ -105,7 +105,7 @@ def fetch(origin: GitOrigin, cache: Path, screen: Screen, *, head: bool = False)
                 )
                 store.remove(repository(cache))
                 result = _get(origin, cache, screen, step, request)
-            step.finish(f"{result.identity}, Linux {result.kernel_version}")
+            step.finish(result.describe())
         tree.remember(cache, request, {"identity": result.identity})
         return result
 
@@ -324,7 +324,7 @@ def _check_out(
         run_git(
             cache, "-c", "checkout.workers=2", "worktree", "add", "--force", "--detach", str(folder), commit
         )
-        version = tree.kernel_version(folder, what=what)
+        version = tree.version_of(folder, what=what, of_kernel=origin.of_kernel)
         provenance = {**_provenance(origin, commit, request), **_about(cache, commit)}
         tree.seal(folder, identity, version, provenance)
     except BaseException:

@@ -16,6 +16,7 @@ class GitOrigin:
     first_parent: bool = False  # the parent of ``commit`` is wanted, not itself
     ref: str | None = None
     head: str | None = None  # the branch that ``--head`` takes
+    of_kernel: bool = True  # else it is a module's own source, and no kernel tree is expected
 
     def describe(self) -> str:
         """Return the address and the pin in a phrase."""
@@ -55,6 +56,7 @@ class FolderOrigin:
 
     name: str  # the tree's, for messages
     path: Path
+    of_kernel: bool = True  # else it is a module's own source, and no kernel tree is expected
 
     def describe(self) -> str:
         """Return the path."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -73,6 +73,9 @@ class TreeSpec(BaseModel):
     # A folder of this machine.
     path: Path | None = None
 
+    # Whether it holds a kernel.
+    of_kernel: ClassVar[bool] = True
+
     @model_validator(mode="after")
     def _one_kind(self) -> TreeSpec:
         given = [n for n in ("git", "debian_package", "tarball", "path") if getattr(self, n) is not None]
@@ -112,11 +115,13 @@ class TreeSpec(BaseModel):
     def origin(self) -> Origin:
         """Where it comes from, with the fields of that kind."""
         if self.git is not None:
-            return GitOrigin(self.name, self.git, self.commit, self.first_parent, self.ref, self.head)
+            return GitOrigin(
+                self.name, self.git, self.commit, self.first_parent, self.ref, self.head, self.of_kernel
+            )
         if self.tarball is not None:
             return TarballOrigin(self.tarball, self.sha256)
         if self.path is not None:
-            return FolderOrigin(self.name, self.path)
+            return FolderOrigin(self.name, self.path, self.of_kernel)
         if self.debian_package and self.suites and self.keyring:
             return DebianOrigin(self.debian_package, self.version or "", self.suites, self.keyring)
         raise ValueError("debian-package needs suites and keyring")
@@ -124,6 +129,12 @@ class TreeSpec(BaseModel):
     def describe(self) -> str:
         """Return the address and the pin in a phrase."""
         return self.origin.describe()
+
+
+class ModuleSpec(TreeSpec):
+    """A module's own source: a folder, or a repository of git."""
+
+    of_kernel: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -135,10 +146,19 @@ class Tree:
     path: Path
     # git:<commit>, deb:<package>=<version>:<sha256>, tar:<sha256> or dir:<digest>.
     identity: str
-    # Such as 5.10.223 or 5.9.0-rc5.
+    # Such as 5.10.223 or 5.9.0-rc5; empty for a module's own source.
     kernel_version: str
     # Where it comes from, for the results.
     provenance: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Its name, and which kernel it is."""
+        return f"{self.name} ({self.kernel_version})" if self.kernel_version else self.name
+
+    def describe(self) -> str:
+        """Return its identity, and which kernel it is."""
+        return f"{self.identity}, Linux {self.kernel_version}" if self.kernel_version else self.identity
 
     def named(self, name: str, **more: str) -> Tree:
         """Return this tree as the result of a request for ``name``, with ``more`` in its provenance."""
@@ -171,6 +191,11 @@ def kernel_version(path: Path, *, what: str) -> str:
     if absent:
         raise UserError(f"its Makefile sets no {', no '.join(absent)}", where=what, hint=hint)
     return f"{found['VERSION']}.{found['PATCHLEVEL']}.{found['SUBLEVEL']}{found.get('EXTRAVERSION', '')}"
+
+
+def version_of(path: Path, *, what: str, of_kernel: bool) -> str:
+    """Return `kernel_version`, or an empty text for a module's own source."""
+    return kernel_version(path, what=what) if of_kernel else ""
 
 
 # -- records -----------------------------------------------------------------------------------------
@@ -248,7 +273,7 @@ def known(cache: Path, identity: str, warn: Warn | None = None) -> Tree | None:
     if record is None or record.get("identity") != identity:
         return None
     try:
-        version = kernel_version(folder, what=str(folder))
+        version = version_of(folder, what=str(folder), of_kernel=bool(record.get("kernel_version", True)))
     except UserError:
         return None
     return Tree("", folder, identity, version, record["provenance"])
@@ -261,12 +286,20 @@ def discard(folder: Path) -> None:
     remove(folder)
 
 
-def install(cache: Path, made: Path, identity: str, provenance: Mapping[str, str], *, what: str) -> Tree:
+def install(
+    cache: Path,
+    made: Path,
+    identity: str,
+    provenance: Mapping[str, str],
+    *,
+    what: str,
+    of_kernel: bool = True,
+) -> Tree:
     """Move the tree in ``made`` (inside the cache) into its slot, and return it.
 
-    Raise UserError if it is no kernel tree; ``what`` names it in messages.
+    Raise UserError if it is no kernel tree but has to be; ``what`` names it in messages.
     """
-    version = kernel_version(made, what=what)
+    version = version_of(made, what=what, of_kernel=of_kernel)
     folder = slot(cache, identity)
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Two folders, or a tarball and its copy, may hold the same tree.

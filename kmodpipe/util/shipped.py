@@ -22,6 +22,11 @@ def folder(name: Literal["images", "kconfigs"]) -> Path:
     return installed if paths.is_dir(installed) else _PACKAGE.parent / name
 
 
+def part(images: Path, name: str) -> Path:
+    """Return a folder of a project's ``images``, or the package's where the project has none of its own."""
+    return or_shipped(images / name, folder("images") / name)
+
+
 def or_shipped(own: Path, shipped: Path) -> Path:
     """Return ``shipped`` if it exists and nothing is at ``own``; else ``own``, so that a broken link, and
     what cannot be read or is nowhere, is reported as the user's."""

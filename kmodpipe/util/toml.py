@@ -183,8 +183,9 @@ def _faults(
 
 
 def _place(fault: ErrorDetails) -> tuple[str | int, ...]:
-    """Return where a fault is. The last part of a wrong key of a mapping is not of the file: ``[key]``."""
-    return tuple(part for part in fault["loc"] if part != "[key]")
+    """Return where a fault is. ``[key]`` of a wrong key, and the kind of a value of several, are not of the
+    file."""
+    return tuple(part for part in fault["loc"] if not str(part).startswith("["))
 
 
 _PLAIN = {
