@@ -21,7 +21,7 @@ from kmodpipe.logs.evidence import FEWER_LINES, LINES, KernelReport
 from kmodpipe.logs.kernel_log import Report
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.symbolize import Decoder
-from kmodpipe.results import CaseResult, Verdict
+from kmodpipe.results import REFUSED, CaseResult, Verdict
 from kmodpipe.util.text import one_line
 from kmodpipe.vm.boot_record import BootRecord, GuestEnd
 from kmodpipe.vm.limits import TimeScale
@@ -228,7 +228,7 @@ def _refusal(records: Iterable[Record], said: Sequence[str]) -> str:
         return ""
     name, errno = refused.fields.get("name", "?"), refused.fields.get("errno", "?")
     quoted = f" ({'; '.join(said)})" if said else ""
-    return f"the kernel refused the module {name}: {errno}{quoted}"
+    return f"{REFUSED} {name}: {errno}{quoted}"
 
 
 def _other_build(records: Sequence[Record], packed: Packed) -> str:

@@ -9,6 +9,9 @@ from enum import StrEnum
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.results.model import CaseResult, CellResult, Run, State, Verdict
 
+UNBUILT = "does not build"
+"""The outcome of the cases of a cell that does not build."""
+
 
 class EffectKind(StrEnum):
     """What a series did to a case, compared with the control's cell with the same choice.
@@ -63,7 +66,7 @@ def effects(run: Run) -> tuple[Effect, ...]:
         control = control_of(run, cell)
         controls = {c.case: c for c in control.cases} if control else {}
         for after in cell.cases:
-            effect = _effect(cell, controls.get(after.case), after, summaries.get(after.case, ""))
+            effect = _effect(cell, control, controls.get(after.case), after, summaries.get(after.case, ""))
             key = (
                 effect.kernel, effect.variant, effect.case, effect.kind, effect.before, effect.after,
                 effect.unexpected,
@@ -80,11 +83,33 @@ def effects(run: Run) -> tuple[Effect, ...]:
     )
 
 
-def _effect(cell: CellResult, before: CaseResult | None, after: CaseResult, summary: str) -> Effect:
+def _effect(
+    cell: CellResult, control: CellResult | None, before: CaseResult | None, after: CaseResult, summary: str
+) -> Effect:
+    kind = _kind(before, after)
+    if kind is EffectKind.UNKNOWN and before and control:
+        kind = _kind_unbuilt(control, before, cell, after)
     return Effect(
-        after.case, cell.variant, _kind(before, after), before.word if before else "", after.word,
+        after.case, cell.variant, kind, _word(control, before), _word(cell, after),
         (cell.cell,), summary, after.reason, after.verdict is Verdict.FAIL, cell.kernel,
     )  # fmt: skip
+
+
+def _word(cell: CellResult | None, result: CaseResult | None) -> str:
+    if cell and cell.state is State.BUILD_FAILED:
+        return UNBUILT
+    return result.word if result else ""
+
+
+def _kind_unbuilt(control: CellResult, before: CaseResult, cell: CellResult, after: CaseResult) -> EffectKind:
+    """Return the kind where one of the two does not build: that breaks each case which works in the other."""
+    if cell.state is State.BUILD_FAILED and before.goal_met:
+        return EffectKind.REGRESSED
+    if control.state is State.BUILD_FAILED and after.goal_met:
+        return EffectKind.FIXED
+    if State.BUILD_FAILED in (cell.state, control.state) and not (before.goal_met or after.goal_met):
+        return EffectKind.STILL_FAILING
+    return EffectKind.UNKNOWN
 
 
 def _undescribed(run: Run) -> list[str]:

@@ -23,6 +23,10 @@ from kmodpipe.util.text import count, one_line
 ENDED_EARLY = "ended-early"
 """The property of a run that an error or a signal ended, with the reason. Such results are incomplete."""
 
+REFUSED = "the kernel refused the module"
+"""How the message of a case begins whose guest could not load a module."""
+OWN_MODULE = "module.own"
+"""The property of a run whose module is in no tree: what its control is."""
 ALLOW_EMPTY = "allow-empty"
 """The property of a run that may have no judged case, as a whole or of a series."""
 
