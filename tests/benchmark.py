@@ -167,7 +167,7 @@ def main(argv: Sequence[str]) -> int:
     project = config.load(REPO)
     asked = resolve(RunOptions(), Invocation(REPO))
     users_cache = cache_folder()
-    (tree,) = workspace.fetch_trees(asked, users_cache, Screen(Mode.PLAIN)).values()
+    (tree,) = workspace.fetch_kernels(asked, users_cache, Screen(Mode.PLAIN)).values()
     report = Report()
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=users_cache) as folder:
         work = Path(folder)

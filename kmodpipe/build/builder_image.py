@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 from kmodpipe.build.runtime import docker_errors
 from kmodpipe.cache.store import Store
 from kmodpipe.source import apt
-from kmodpipe.util import process
+from kmodpipe.util import process, shipped
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, unknown_name
 from kmodpipe.util.files import require_space
@@ -88,7 +88,8 @@ def dockerfile(images_dir: Path, release: str = RELEASE) -> bytes:
         raise unknown_name(
             "release of Debian", release, RELEASES, hint="a builder image can be made of these"
         )
-    path = images_dir / ("builder" if release == RELEASE else "external") / "Dockerfile"
+    folder = images_dir / "builder" if release == RELEASE else shipped.part(images_dir, "external")
+    path = folder / "Dockerfile"
     try:
         return path.read_bytes()
     except OSError as e:

@@ -15,7 +15,7 @@ from kmodpipe.build import guest_disk, guest_tools
 from kmodpipe.build.complete import require_files, require_folders
 from kmodpipe.build.recipes import Builder, WorkDir
 from kmodpipe.build.sharing import content
-from kmodpipe.build.stages import Stage
+from kmodpipe.build.stage import Stage
 from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.source import packages
 from kmodpipe.source.packages import Package

@@ -30,7 +30,7 @@ from kmodpipe.build.guest_disk import Layout
 from kmodpipe.build.kbuild import external_flags
 from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime
 from kmodpipe.cache.store import remove
-from kmodpipe.util import os_errors, paths
+from kmodpipe.util import os_errors, paths, shipped
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Step
 
@@ -221,7 +221,7 @@ class Builder:
             name=recipe.what,
             script=recipe.script,
             folders=(
-                Folder("RECIPE", self.images / recipe.room),
+                Folder("RECIPE", shipped.part(self.images, recipe.room)),
                 *([Folder("SRC", recipe.src)] if recipe.src else []),
                 Folder("ASK", ask),
                 *(Folder(name, path) for name, path in recipe.read_only.items() if path),

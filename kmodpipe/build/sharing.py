@@ -42,17 +42,30 @@ _SEARCH_VERSION = 2
 
 
 @dataclass(frozen=True)
+class OwnTree:
+    """The source of a module that is in no kernel tree."""
+
+    path: Path  # its top; not to be written to
+    identity: str  # of all files
+    folder: str = ""  # of the module, below the top
+
+
+@dataclass(frozen=True)
 class Subject:
-    """A variant with its source: the pristine tree for the control, the patched one for a series."""
+    """A variant with its source: the pristine tree for the control, the patched one for a series.
+
+    Of a module of its own source that is patched, and the tree never.
+    """
 
     variant: Variant
     series: Series | None
     src: Path
+    own: OwnTree | None = None
 
     @cached_property
     def touched(self) -> tuple[str, ...]:
-        """The files that the series changes."""
-        return tuple(sorted(set(self.series.touched))) if self.series else ()
+        """The files of the tree that the series changes."""
+        return tuple(sorted(set(self.series.touched))) if self.series and not self.own else ()
 
     @cached_property
     def contents(self) -> Mapping[str, str]:
@@ -110,7 +123,7 @@ class Sharing:
 
         ``config`` is the cell's final configuration.
         """
-        if any(config.get(symbol, "n") != "n" for symbol in ownership.WHOLE_CONFIG):
+        if subject.own or any(config.get(symbol, "n") != "n" for symbol in ownership.WHOLE_CONFIG):
             return frozenset()
         if self._in_vmlinux(subject, config):
             return frozenset()
@@ -125,6 +138,8 @@ class Sharing:
 
     def patched(self, subject: Subject, config: Mapping[str, str]) -> dict[str, str]:
         """Return the content of the touched files that vmlinux may be built from; none for most series."""
+        if not subject.touched:
+            return {}
         in_vmlinux = self._in_vmlinux(subject, config)
         if in_vmlinux and any(not _is_inert(name) for name in subject.touched):
             return dict(subject.contents)

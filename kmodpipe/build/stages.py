@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from kmodpipe import kconfig
@@ -20,6 +19,7 @@ from kmodpipe.build import module_order
 from kmodpipe.build.complete import require_configurations, require_files, require_folders, require_texts
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
 from kmodpipe.build.elf import build_id, module_name, require_elf
+from kmodpipe.build.external_stage import BuiltKit, ExternalStages, excluded
 from kmodpipe.build.kbuild import make_flags, module_targets, named_target, require_named, split
 from kmodpipe.build.recipes import (
     FILES_READ,
@@ -32,8 +32,10 @@ from kmodpipe.build.recipes import (
     WorkDir,
 )
 from kmodpipe.build.sharing import BaseSpec, Readings, Sharing, Subject
+from kmodpipe.build.stage import Stage
 from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix
+from kmodpipe.kconfig.own_source import OwnSource
 from kmodpipe.source import Tree
 from kmodpipe.util import document
 from kmodpipe.util.digest import digest_of, digest_tree
@@ -51,31 +53,26 @@ _SOURCE = re.compile(r"^\s*\w*source\b(.*)", re.MULTILINE)
 _KNOWN_MACRO = re.compile(r"\$\((?:srctree|SRCARCH)\)|\$SRCARCH")
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One cached step."""
-
-    kind: str
-    label: str
-    inputs: Inputs  # all that the content depends on; the cache key is their digest
-    make: Callable[[WorkDir], None]  # writes the content
-    need_mib: int = 64  # free disk space that making it takes
-    # Raises InfraError if a folder, which another machine or version made, lacks what later steps read.
-    check: Callable[[Path], None] = lambda folder: None
-
-
 class Stages:
     """Makes the stages of one kernel of a run: one tree, one matrix, one runtime."""
 
     def __init__(
-        self, tree: Tree, matrix: Matrix, module: str, builder: Builder, identity: Inputs, kernel: str = ""
+        self,
+        tree: Tree,
+        matrix: Matrix,
+        module: str,
+        builder: Builder,
+        identity: Inputs,
+        kernel: str = "",
+        own: OwnSource | None = None,
     ) -> None:
         """``module`` is a folder of the tree, or one module that it makes (`kbuild.split`); ``kernel`` is
-        part of the labels where a run has several."""
+        part of the labels where a run has several; ``own`` is a module that is in no tree."""
         self.tree = tree
         self._kernel = kernel
         self.matrix = matrix
         self.folder, self._named = split(module)
+        self._own = own
         self._builder = builder
         self._identity = identity
         self._sharing = Sharing(tree, self.folder)
@@ -152,12 +149,19 @@ class Stages:
         """Compare the configurations in ``artifact`` with the requested symbols, cell by cell."""
         out = artifact.path / "out"
         reasons: Mapping[str, str] = document.read_object(out / "illegal.json")
-        return tuple(
+        found = (
             RuledOut(cell, reasons[cell.id])
             if cell.id in reasons
             else check(cell, (out / f"{cell.id}.config").read_text("utf-8", "replace"), subject.src)
             for cell in cells
         )
+        return tuple(self._unless_excluded(subject, one) for one in found)
+
+    def _unless_excluded(self, subject: Subject, one: Configured) -> Configured:
+        if not (subject.own and self._own and isinstance(one, Buildable)):
+            return one
+        why = excluded(subject.own, self._own, one, self.tree.kernel_version)
+        return RuledOut(one.cell, why) if why else one
 
     def require_common(self, control: Subject, flavour: Flavour, text: str) -> None:
         """Raise UserError if a symbol that every cell of the matrix requests is lost in ``text``, the common
@@ -304,6 +308,11 @@ class Stages:
 
         Its key covers every file that the series changes, documentation included: a source can include any.
         """
+        if subject.own and self._own:
+            flags = make_flags(configured.final)
+            kit = BuiltKit(base, self.tree.path, self._builder, configured, flags)
+            external = ExternalStages(self._own, self._builder, self._identity)
+            return external.module_of(subject.own, configured, kit)
         targets = tuple(dict.fromkeys((*self.targets(subject, configured, base), *more)))
         order = ModuleOrder(
             name=configured.cell.id,

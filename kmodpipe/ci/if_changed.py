@@ -26,7 +26,8 @@ from kmodpipe.pipeline import question, workspace
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import Run
-from kmodpipe.source import Tree, Unreachable
+from kmodpipe.source import TreeSpec, Unreachable, kernels
+from kmodpipe.source.kernels import KernelSource
 from kmodpipe.util import document
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import ExitCode, InfraError
@@ -111,8 +112,9 @@ class Watch:
         notes = {"since.run": self.last.run, "since.changed": _changed(self.last.facts, now) or "nothing"}
         for kernel in workspace.kernels:
             name = results.of_tree("identity", kernel.name)
-            old, new = self.last.facts.get(name, ""), kernel.tree.identity
-            url = dict(self._spec.kernels)[kernel.name].git
+            old, new = self.last.facts.get(name, ""), kernel.source.identity
+            spec = dict(self._spec.kernels)[kernel.name]
+            url = spec.git if isinstance(spec, TreeSpec) else None
             if url and old != new and old.startswith("git:") and new.startswith("git:"):
                 notes |= self._commits(kernel.name, url, old[4:], new[4:])
         return notes
@@ -171,13 +173,13 @@ class Watch:
         found: dict[str, str] = {}
         for kernel, tree in spec.kernels:
             try:
-                if commit := source.tip(tree, head=spec.head):
+                if commit := kernels.tip(tree, head=spec.head):
                     found[kernel] = f"git:{commit}"
             except Unreachable:
-                if spec.head or not tree.stand_in:
+                if spec.head or not (isinstance(tree, TreeSpec) and tree.stand_in):
                     raise
             if kernel not in found:
-                found |= _ids(workspace.fetch_trees(spec.on(kernel), self._cache, self._screen))
+                found |= _ids(workspace.fetch_kernels(spec.on(kernel), self._cache, self._screen))
         return found
 
     def _builder(self) -> str:
@@ -212,10 +214,10 @@ def _short(identity: str) -> str:
 
 
 def _identities_of(workspace: Workspace) -> Mapping[str, str]:
-    return _ids(workspace.trees)
+    return _ids(workspace.sources)
 
 
-def _ids(trees: Mapping[str, Tree]) -> Mapping[str, str]:
+def _ids(trees: Mapping[str, KernelSource]) -> Mapping[str, str]:
     return {kernel: tree.identity for kernel, tree in trees.items()}
 
 

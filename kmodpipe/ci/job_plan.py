@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from kmodpipe import __version__, results, series, source
+from kmodpipe import __version__, results, series
 from kmodpipe.build.configured import RuledOut
 from kmodpipe.build.sharing import Subject
 from kmodpipe.kconfig import Cell
@@ -29,7 +29,8 @@ from kmodpipe.pipeline.sampling import not_applied, sampled
 from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.workspace import Workspace, control_subject, settled
 from kmodpipe.results import CaseInfo
-from kmodpipe.source import Tree
+from kmodpipe.source import Tree, TreeSpec, kernels
+from kmodpipe.source.kernels import KernelSource
 from kmodpipe.util import document
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.text import count
@@ -149,28 +150,35 @@ def from_cache(spec: RunSpec, cache: Path) -> tuple[RunSpec, Legality]:
     Nothing is fetched or applied. Raise UserError for a value of an axis that no cell can have, for a symbol
     that no variant has, and for a sample that cannot be worked out from what is here.
     """
-    trees: dict[str, Tree] = {}
+    trees: dict[str, KernelSource] = {}
     identities: dict[str, str] = {}
     for kernel, wanted in spec.kernels:
-        if tree := source.locate(wanted, spec.project.trees, cache):
+        if tree := kernels.locate(wanted, spec.project.trees, cache):
             trees[kernel], identities[kernel] = tree, tree.identity
-        elif wanted.commit and not wanted.first_parent:
+        elif isinstance(wanted, TreeSpec) and wanted.commit and not wanted.first_parent:
             # The commit of a tree that was pinned for this plan is its identity.
             identities[kernel] = f"git:{wanted.commit}"
     parts = settled(spec, trees)
-    subjects = {kernel: _subjects(part, trees[kernel], cache) for kernel, part in parts.items()}
+    # Of a distribution's kernel every cell can be had that its configuration allows: its jobs say so.
+    built = {kernel: tree for kernel, tree in trees.items() if isinstance(tree, Tree)}
+    subjects = {kernel: _subjects(parts[kernel], tree, cache) for kernel, tree in built.items()}
     if spec.sample:
         for kernel, wanted in spec.kernels:
-            if kernel not in parts or not_applied(parts[kernel], trees[kernel], subjects[kernel]):
+            if not isinstance(wanted, TreeSpec):
+                continue
+            if kernel not in parts or not_applied(parts[kernel], built[kernel], subjects[kernel]):
                 raise UserError(
                     f"{wanted.name} cannot be sampled: its tree, or that of a series, is not here",
                     where="--sample",
                     hint="run invoke patch with the same trees and series first; with a series that does not "
                     "apply to one of them, add --prepare",
                 )
-        parts = {kernel: sampled(part, subjects[kernel]) for kernel, part in parts.items()}
+        parts = {
+            kernel: sampled(part, subjects[kernel]) if kernel in subjects else part
+            for kernel, part in parts.items()
+        }
     spec = spec.joined(parts)
-    planned = [one for kernel, part in parts.items() for one in _planned_on(part, subjects[kernel])]
+    planned = [one for kernel, own in subjects.items() for one in _planned_on(parts[kernel], own)]
     if len(planned) == len(spec.cells):
         require_possible(spec, planned)
     return spec, Legality(identities, {one.cell.id: one.ruled_out for one in planned if one.ruled_out})
@@ -180,7 +188,10 @@ def _subjects(spec: RunSpec, tree: Tree, cache: Path) -> list[Subject]:
     """Return the control, and each series with a cell that is applied in the cache."""
     subjects = [control_subject(tree)]
     for one, cells in spec.series_on(tree):
-        if path := series.applied_path(one, tree, cache):
+        if spec.own:
+            # Its series are not for the tree, which alone says what is legal.
+            subjects.append(Subject(cells[0].variant, None, tree.path))
+        elif path := series.applied_path(one, tree, cache):
             subjects.append(Subject(cells[0].variant, one, path))
     return subjects
 
@@ -202,7 +213,7 @@ def prepare(workspace: Workspace, folder: RunFolder) -> Legality:
     with workers(workspace.spec.jobs) as pool:
         rows = builder.prepare(pool)
     reasons = {one.cell.id: one.reason for _, one in rows if isinstance(one, RuledOut)}
-    return Legality({kernel: tree.identity for kernel, tree in workspace.trees.items()}, reasons)
+    return Legality({kernel: tree.identity for kernel, tree in workspace.sources.items()}, reasons)
 
 
 # -- jobs ---------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from kmodpipe.cli.options import (
     CleanOptions,
     CollectOptions,
     DoctorOptions,
+    InitOptions,
     MatrixOptions,
     PlanOptions,
     PublishOptions,
@@ -54,6 +55,28 @@ def of(name: str) -> Callable[[Any, Invocation], int]:
     """Return the function of a command; the one of `try`, a word of Python's, is called ``try_``."""
     found: Callable[[Any, Invocation], int] = globals()[f"{name}_" if keyword.iskeyword(name) else name]
     return found
+
+
+# -- the project ------------------------------------------------------------------------------------
+def init(options: InitOptions, call: Invocation) -> int:
+    """Look at this folder (a module's repository, a tree, an empty one), and write a project for it."""
+    from kmodpipe.pipeline import first_project
+
+    root, screen = Path.cwd(), call.screen
+    if options.ci and options.ci not in first_project.CI:
+        raise unknown_name("CI", options.ci, first_project.CI, where="--ci")
+    made = first_project.propose(root, options.ci)
+    screen.print(f"found: {made.found}")
+    for name in made.files:
+        screen.print(f"  {name}{' (is there, and left as it is)' if paths.exists(root / name) else ''}")
+    if not options.yes and not (sys.stdin.isatty() and screen.confirm("write these files?")):
+        raise UserError("nothing was written", hint="--yes writes them without a question")
+    first_project.write(root, made)
+    screen.print("written; what to run next:")
+    width = max(len(command) for command in made.next)
+    for command, what in made.next.items():
+        screen.print(f"  {call.program} {command:<{width}}  {what}")
+    return ExitCode.OK
 
 
 # -- the machine ------------------------------------------------------------------------------------
@@ -102,7 +125,7 @@ def fetch(options: TreeOptions, call: Invocation) -> int:
 
     spec, screen = resolve(options, call), call.screen
     with call.cache() as cache:
-        trees = workspace.fetch_trees(spec, cache, screen)
+        trees = workspace.fetch_kernels(spec, cache, screen)
     for tree in trees.values():
         screen.print(f"{tree.name}: Linux {tree.kernel_version}")
         for name, value in tree.provenance.items():
@@ -118,9 +141,10 @@ def patch(options: SourceOptions, call: Invocation) -> int:
 
     spec, screen = resolve(options, call), call.screen
     with call.cache() as cache:
-        trees = workspace.fetch_trees(spec, cache, screen)
+        trees = workspace.fetch_kernels(spec, cache, screen)
         parts = {kernel: spec.on(kernel) for kernel in trees}
-        patched = workspace.patch_trees(parts, trees, cache, screen)
+        module = workspace.fetch_module(spec, cache, screen)
+        patched = workspace.patch_trees(parts, trees, module, cache, screen)
     for kernel, found in patched.items():
         for subject in found.subjects:
             if subject.series:
@@ -328,7 +352,8 @@ def _test(
 
 
 def boot(options: BuildOptions, call: Invocation) -> int:
-    """Build one cell (--cell ID) and open a shell in its guest."""
+    """Build one cell and open a shell in its guest. Without --cell it is that of the last series, if it has
+    one cell."""
     from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import shell
     from kmodpipe.pipeline.run_folder import RunFolder
@@ -336,13 +361,13 @@ def boot(options: BuildOptions, call: Invocation) -> int:
     from kmodpipe.vm import accel
 
     spec = resolve(options, call, compared=False)
+    if not options.cell:
+        own = spec.cells_of(spec.cells[-1].variant.name)
+        if len(own) == 1:
+            spec = resolve(replace(options, cell=(own[0].id,)), call, compared=False)
     ids = [cell.id for cell in spec.cells]
-    if not options.cell or len(ids) != 1:
-        raise (
-            UserError(f"boot takes one cell, {len(ids)} match", hint="name one: --cell " + ids[0])
-            if ids
-            else unknown_name("cell", "", ids)
-        )
+    if len(ids) != 1:
+        raise UserError(f"boot takes one cell, {len(ids)} match", hint=f"name one: --cell {ids[0]}")
     with call.cache() as cache:
         proved = accel.probe(cache, call.screen)
         workspace = set_up(spec, cache, call.screen)

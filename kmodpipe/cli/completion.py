@@ -23,7 +23,7 @@ from kmodpipe.util.cell_id import cell_id, kernel_name
 
 RUNTIMES = ("docker", "host")
 PLAN_FORMS = ("json", "gitlab", "github")
-REPORT_FORMS = ("findings", "text", "markdown", "mail", "summary")
+REPORT_FORMS = ("findings", "text", "markdown", "mail", "summary", "support", "badge")
 CHANGES = ("new", "flaky", "lost", "skipped", "changed", "slower", "vanished")
 SHELLS = ("bash", "zsh", "fish")
 _CONTROL = "unpatched"
@@ -195,6 +195,7 @@ def _names(one: Option, given: Mapping[str, Sequence[str]], folder: Path) -> Ite
         Values.RECEIVER: project.receivers,
         Values.RUNTIME: lambda: RUNTIMES,
         Values.PLAN_FORM: lambda: PLAN_FORMS,
+        Values.CI_NAME: lambda: PLAN_FORMS[1:],
         Values.REPORT_FORM: lambda: REPORT_FORMS,
         Values.CHANGE: lambda: CHANGES,
         Values.SEED: lambda: ("random",),
@@ -209,10 +210,22 @@ class _Project:
     def __init__(self, root: Path, given: Mapping[str, Sequence[str]]) -> None:
         self._root = root
         self._given = given
-        self._table: Mapping[str, Any] = _toml(root / "pyproject.toml").get("tool", {}).get("kmodpipe", {})
+        own = _toml(root / "kmodpipe.toml")
+        self._table: Mapping[str, Any] = own or _toml(root / "pyproject.toml").get("tool", {}).get(
+            "kmodpipe", {}
+        )
 
     def trees(self) -> Iterable[str]:
-        return list(self._table.get("trees", {}))
+        return [
+            name
+            for kind in ("trees", "kernels")
+            for table in self._declared()
+            for name in table.get(kind, {})
+        ]
+
+    def _declared(self) -> tuple[Mapping[str, Any], ...]:
+        """Return the tables that declare kernels: the project's, and the package's."""
+        return self._table, _toml(shipped.folder("kconfigs") / "kernels.toml")
 
     def receivers(self) -> Iterable[str]:
         return list(self._table.get("receivers", {}))
@@ -228,8 +241,11 @@ class _Project:
     def cases(self) -> list[str]:
         own, inside = self._root / "images", "guest/cases"
         folder = (own if own.exists() else shipped.folder("images")) / inside
+        if named := self._table.get("cases"):
+            folder = self._root / str(named)
         texts = [p.read_text("utf-8", "replace") for p in sorted(folder.glob("*/case.toml"))]
-        return [name for text in texts for name in re.findall(r'^\s*id\s*=\s*"([^"]+)"', text, re.M)]
+        ids = [name for text in texts for name in re.findall(r'^\s*id\s*=\s*"([^"]+)"', text, re.M)]
+        return [*ids, *sorted(p.stem for p in folder.glob("*.sh"))]
 
     def flavours(self) -> list[str]:
         return ["plain", "all", *self._matrix().get("flavours", {})]
@@ -242,13 +258,16 @@ class _Project:
             f for f in ("", *matrix.get("flavours", {})) if "all" in wanted or (f or "plain") in wanted
         ]
         series = [Path(name).name for name in self._given.get("series") or self._table.get("series", ())]
+        # These come with their configuration, and have no axes.
+        given = {name for table in self._declared() for name in table.get("kernels", {})}
         for kernel, variant, flavour in itertools.product(self._kernels(), [_CONTROL, *series], flavours):
-            for values in itertools.product(*axes.values()):
-                yield cell_id(variant, dict(zip(axes, values, strict=True)), flavour, kernel)
+            for values in itertools.product(*({} if kernel in given else axes).values()):
+                yield cell_id(variant, dict(zip(axes, values, strict=False)), flavour, kernel)
 
     def _kernels(self) -> list[str]:
         """Return the names of the kernels as cells have them."""
-        trees = self._given.get("tree") or self._matrix().get("kernels", [])
+        trees = [*self._given.get("tree", ()), *self._given.get("kernel", ())]
+        trees = trees or self._matrix().get("kernels", [])
         return [kernel_name(tree) for tree in trees] if len(trees) > 1 else [""]
 
     def runs(self) -> list[str]:
@@ -264,7 +283,10 @@ class _Project:
     def _matrix(self) -> Mapping[str, Any]:
         if named := self._given.get("matrix"):
             return _toml(Path(named[-1]).expanduser())
-        own = self._root / str(self._table.get("matrix", "kconfigs/matrix.toml"))
+        named = self._table.get("matrix", "kconfigs/matrix.toml")
+        if isinstance(named, dict):
+            return named
+        own = self._root / str(named)
         return _toml(own if own.exists() else shipped.folder("kconfigs") / own.name)
 
 

@@ -16,6 +16,7 @@ from kmodpipe.cli.resolve import resolve, tree_arguments
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import set_up
+from kmodpipe.source import TreeSpec, kernels
 from kmodpipe.util.cell_id import KERNEL_NAME
 from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically
@@ -48,7 +49,7 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
     if spec.shuffle:
         options = replace(options, shuffle=str(spec.shuffle))
     options = _with_pinned(options, spec)
-    trees = tuple(source.resolve(one, spec.project.trees) for one in options.tree) or spec.trees
+    trees = tuple(kernels.resolve(one, spec.project.kernels) for one in options.kernels) or spec.trees
     spec = replace(spec, trees=trees, head=False)
     with call.cache() as cache:
         if options.prepare:
@@ -71,10 +72,10 @@ def _with_pinned(options: MatrixOptions, spec: RunSpec) -> MatrixOptions:
 
     Raise UserError for a tree that cannot be pinned.
     """
-    given = tree_arguments(options.tree, spec.matrix, spec.project)
+    given = tree_arguments(options.kernels, spec.matrix, spec.project)
     pinned: list[str] = []
     for argument, tree in zip(given, spec.trees, strict=True):
-        if commit := source.tip(tree, head=spec.head):
+        if isinstance(tree, TreeSpec) and (commit := source.tip(tree, head=spec.head)):
             name = f"{tree.name}=" if KERNEL_NAME.fullmatch(tree.name) else ""
             pinned.append(f"{name}{tree.git}#{commit}")
         elif spec.head:
@@ -86,8 +87,8 @@ def _with_pinned(options: MatrixOptions, spec: RunSpec) -> MatrixOptions:
         else:
             pinned.append(argument)
     # What does not move, each job finds in the matrix or the project.
-    trees = tuple(pinned) if tuple(pinned) != tuple(given) else options.tree
-    return replace(options, tree=trees, head=False)
+    trees = tuple(pinned) if tuple(pinned) != tuple(given) else options.kernels
+    return replace(options, tree=trees, kernel=(), head=False)
 
 
 def _show_plan(options: MatrixOptions, call: Invocation, made: job_plan.Plan) -> None:

@@ -14,6 +14,7 @@ from kmodpipe.pipeline import first_config, workspace
 from kmodpipe.pipeline.first_config import FirstConfig
 from kmodpipe.pipeline.first_files import Files
 from kmodpipe.pipeline.module_folder import plain_folder, plain_module
+from kmodpipe.source import Tree
 from kmodpipe.util import process
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import Screen
@@ -50,10 +51,16 @@ def begin(options: TryOptions, call: Invocation) -> Begun:
     files = Files.of(Path(options.to or name), name)
     files.require_new()
     spec = resolve(
-        SourceOptions(tree=options.tree, head=options.head, series=options.series or ("none",)), call
+        SourceOptions(tree=options.kernels, head=options.head, series=options.series or ("none",)), call
     )
     with call.cache() as cache:
-        trees = list(workspace.fetch_trees(spec, cache, call.screen).values())
+        fetched = workspace.fetch_kernels(spec, cache, call.screen).values()
+    trees = [one for one in fetched if isinstance(one, Tree)]
+    if len(trees) < len(fetched):
+        raise UserError(
+            "try needs the Kconfig files of a tree, which a distribution's kernel does not have",
+            hint=f"{call.program} try --module {options.module} --kernel debian-6.12",
+        )
     found = first_config.find(trees, module, options.symbol)
     files.write(found)
     begun = _run_of(options, call, files, found.module, sample=len(found.suggestion.axes) > _WHOLE)
@@ -69,7 +76,7 @@ def _run_of(options: TryOptions, call: Invocation, files: Files, module: str, *,
         out=options.out,
         quiet=options.quiet,
         verbose=options.verbose,
-        tree=options.tree,
+        tree=options.kernels,
         head=options.head,
         series=options.series or ("none",),
         matrix=str(files.matrix),

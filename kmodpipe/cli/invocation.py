@@ -59,4 +59,4 @@ def receivers_of(project: Project) -> Mapping[str, Receiver]:
     # Imported here, so that a project without receivers does not spend the time.
     from kmodpipe.publish import receivers
 
-    return receivers.parse(project.receivers, project.file)
+    return receivers.parse(project.receivers, project.file, project.at)

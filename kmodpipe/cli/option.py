@@ -37,6 +37,7 @@ class Values(enum.Enum):
     RECEIVER = "RECEIVER"
     MODULE = "MODULE"
     PLAN_FORM = "CI"
+    CI_NAME = "github|gitlab"
     REPORT_FORM = "FORM"
     CHANGE = "CHANGE"
     SEED = "SEED"

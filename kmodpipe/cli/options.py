@@ -98,7 +98,7 @@ class DoctorOptions(Common):
 
 @dataclass(frozen=True)
 class TreeOptions(Common):
-    """Which kernel trees."""
+    """Which kernels."""
 
     tree: tuple[str, ...] = option(
         (),
@@ -108,7 +108,16 @@ class TreeOptions(Common):
         short="t",
         of=Values.TREE,
     )
+    kernel: tuple[str, ...] = option(
+        (), "the same by another name: a distribution's own kernel such as debian-12, or a tree; repeatable",
+        EVERYWHERE, short="k", of=Values.TREE,
+    )  # fmt: skip
     head: bool = option(False, "the trees' moving branch heads instead of their pinned commits", EVERYWHERE)
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """All kernels that are named."""
+        return (*self.tree, *self.kernel)
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,7 @@ class BuildOptions(SourceOptions):
     module: str = option(
         "",
         "the module under test, if the series does not name it: a folder, or one module of it "
-        "(drivers/md/dm-snapshot.ko)",
+        "(drivers/md/dm-snapshot.ko); or the source of one in no tree: a path such as . or a git URL",
         EVERYWHERE,
         of=Values.MODULE,
     )
@@ -296,6 +305,16 @@ _NO_RUN = "the command runs no case"
 
 
 @dataclass(frozen=True)
+class InitOptions(Common):
+    """invoke init."""
+
+    yes: bool = option(False, "do not ask before files are written", exempt=_NO_RUN)
+    ci: str = option(
+        "", "write a file for this CI as well: github or gitlab", exempt=_NO_RUN, of=Values.CI_NAME
+    )
+
+
+@dataclass(frozen=True)
 class SetupOptions(Common):
     """invoke setup."""
 
@@ -339,7 +358,8 @@ class ReportOptions(Common):
     )
     format: str = option(
         "",
-        "findings (without --against), text (with it), markdown, mail or summary",
+        "findings (without --against), text (with it), markdown, mail, summary; of a module of its own "
+        "source also support (a table of kernels) and badge (a picture)",
         exempt=_NO_RUN,
         of=Values.REPORT_FORM,
     )
@@ -401,6 +421,7 @@ def taken_from(group: type[RunOptions], values: Common) -> RunOptions:
 
 
 COMMANDS: Mapping[str, type[Common]] = {
+    "init": InitOptions,
     "setup": SetupOptions,
     "doctor": DoctorOptions,
     "fetch": TreeOptions,

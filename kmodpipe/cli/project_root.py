@@ -6,9 +6,14 @@ from pathlib import Path
 
 
 def find_root(folder: Path) -> Path:
-    """Return ``folder`` or the nearest folder above it that declares a project; ``folder`` if none does."""
+    """Return ``folder`` or the nearest folder above it that declares a project; ``folder`` if none does.
+
+    A project is declared by a kmodpipe.toml, or by ``[tool.kmodpipe]`` of a pyproject.toml.
+    """
     for candidate in (folder, *folder.parents):
         try:
+            if (candidate / "kmodpipe.toml").is_file():
+                return candidate
             if "[tool.kmodpipe]" in (candidate / "pyproject.toml").read_text("utf-8"):
                 return candidate
         except (OSError, UnicodeDecodeError):

@@ -11,7 +11,7 @@ from kmodpipe import results
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import ReportOptions
 from kmodpipe.judge import cases
-from kmodpipe.report import compare, findings, html, junit, mail, markup, summary, terminal
+from kmodpipe.report import compare, findings, html, junit, mail, markup, summary, support, terminal
 from kmodpipe.report.compare import Change, Comparison
 from kmodpipe.results import Run
 from kmodpipe.util import os_errors, paths, process
@@ -19,7 +19,7 @@ from kmodpipe.util.errors import ExitCode, KmodpipeError, UserError, unknown_nam
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.screen import Screen
 
-FORMATS = ("findings", "text", "markdown", "mail", "summary")
+FORMATS = ("findings", "text", "markdown", "mail", "summary", "support", "badge")
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 """The variable with which a CI system names the file for a job's summary."""
 _SERIES = "series:"
@@ -140,6 +140,10 @@ def _page(form: str, run: Run, found: Comparison | None, options: ReportOptions,
         if len(options.series) > 1:
             raise UserError("a mail is about one series", hint="--series NAME")
         return mail.text(run, "".join(options.series), found, _tester())
+    if form == "support":
+        return markup.markdown(support.blocks(run), _COMMENT_LIMIT)
+    if form == "badge":
+        return support.badge(run)
     if form == "text":
         return markup.text(summary.whole(run, found))
     if form == "markdown":

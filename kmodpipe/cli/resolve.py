@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from kmodpipe import kconfig, series, source
+from kmodpipe import kconfig, series
 from kmodpipe.build.kbuild import split
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import BuildOptions, Common, RunOptions, Use, command_line, question, taken_from
@@ -18,14 +18,18 @@ from kmodpipe.judge.attempts import MOST_ATTEMPTS, MOST_REPEATS, RetryPolicy
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
+from kmodpipe.kconfig.own_source import OwnSource, is_own
 from kmodpipe.logs import known_benign
-from kmodpipe.pipeline import cell_choice
+from kmodpipe.pipeline import cell_choice, own_module
 from kmodpipe.pipeline.cell_choice import Choice, choose_cells
 from kmodpipe.pipeline.config import Project
 from kmodpipe.pipeline.module_folder import changed_folders, changes, only_module
+from kmodpipe.pipeline.own_module import ModuleUnderTest
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.series import Series
-from kmodpipe.source import TreeSpec
+from kmodpipe.source import kernels
+from kmodpipe.source.kernels import KernelSpec
+from kmodpipe.source.packaged import PackagedKernelSpec
 from kmodpipe.util import paths, process, toml
 from kmodpipe.util.cell_id import kernel_name
 from kmodpipe.util.errors import UserError, unknown_name
@@ -55,9 +59,19 @@ def resolve(
         raise UserError("--jobs is a number from 1 up", hint="0 means one a processor")
     if given.runtime not in RUNTIMES:
         raise unknown_name("runtime", given.runtime, RUNTIMES)
-    names = [name for name in given.series or project.series if name != "none"]
+    with _declared("matrix", project, given.matrix):
+        matrix = kconfig.load_matrix(Path(given.matrix).absolute() if given.matrix else project.matrix)
+    matrix = matrix.asking(entry for one in given.config for entry in kconfig.requests_of(one))
+    own = _own_source(given.module, matrix)
+    names = [name for name in given.series or (() if own else project.series) if name != "none"]
     with _declared("series", project, given.series):
         whole = tuple(series.load(name, project.patches) for name in names)
+    under_test = None
+    if own:
+        home = Path() if given.module else matrix.path.parent
+        aside = [path.resolve() for path in (project.file, project.cases)]
+        under_test, whole = own_module.find(own, home, whole, none="none" in given.series, aside=aside)
+        _name_control(under_test, whole, call.screen)
     loaded = tuple(p for one in whole for p in (*one.prefixes(), one)) if given.each_patch else whole
     for notice in dict.fromkeys(f"series {s.name}: {text}" for s in whole for text in s.notices):
         call.screen.warn(notice)
@@ -67,19 +81,21 @@ def resolve(
     variants = [CONTROL_VARIANT, *(Variant(s.name, s.design, s.axes, s.partial) for s in loaded)]
     if doubled := _doubled(variant.name for variant in variants):
         raise UserError(f"two variants with one name: {', '.join(doubled)}")
-    with _declared("matrix", project, given.matrix):
-        matrix = kconfig.load_matrix(Path(given.matrix).absolute() if given.matrix else project.matrix)
-    matrix = matrix.asking(entry for one in given.config for entry in kconfig.requests_of(one))
-    trees = _trees(given.tree, matrix, project)
-    kernels = [tree.name for tree in trees] if len(trees) > 1 else [""]
+    trees = _trees(given.kernels, matrix, project)
+    cells_have = [tree.name for tree in trees] if len(trees) > 1 else [""]
+    given_ones = zip(cells_have, trees, strict=True)
+    configured = frozenset(name for name, one in given_ones if isinstance(one, PackagedKernelSpec))
+    matrix = replace(matrix, configured=configured)
     for flavour in matrix.flavours.values():
         devices.parse(flavour.devices, toml.place(matrix.path, ("flavours", flavour.name, "devices")))
-    choice = choose_cells(matrix, variants, given.flavour, given.cell, kernels)
+    choice = choose_cells(matrix, variants, given.flavour, given.cell, cells_have)
     choice = _with_controls(choice, matrix, given) if compared else choice
     known = [name for name in given.case if not _is_script(name)]
     scripts = [name for name in given.case if _is_script(name)]
-    module = only_module(whole, matrix, given.module) if isinstance(values, BuildOptions) else ""
-    for one in whole:
+    module = under_test.name if under_test else ""
+    if not under_test and isinstance(values, BuildOptions):
+        module = only_module(whole, matrix, given.module)
+    for one in () if under_test else whole:
         if given.module and changed_folders(one) and not changes(one, split(module)[0]):
             call.screen.warn(f"series {one.name} changes nothing of {module}, which --module names")
     spec = RunSpec(
@@ -92,6 +108,7 @@ def resolve(
         chosen=choice.chosen,
         companions=choice.companions,
         out=Path(given.out).absolute(),
+        own=under_test,
         jobs=given.jobs or project.jobs,
         runtime=given.runtime,
         share=given.share or project.share,
@@ -102,7 +119,7 @@ def resolve(
         allow_empty=given.allow_empty,
         command=call.command,
         repeat_command=process.pasteable([call.program, "test", *command_line(given, Use.REPEAT)]),
-        series_arguments={s.name: name for s, name in zip(whole, names, strict=True) if name != s.name},
+        series_arguments={s.name: name for s, name in zip(whole, names, strict=False) if name != s.name},
         question=question(given),
     )
     if not cases_too:
@@ -110,19 +127,48 @@ def resolve(
     return _with_cases(spec, declared, known, scripts, _retries(given))
 
 
+def _own_source(option: str, matrix: Matrix) -> OwnSource | None:
+    """Return the module's own source, of the option or else the matrix; None for a folder of the tree."""
+    if option:
+        if not is_own(option):
+            return None
+        kept = matrix.module if isinstance(matrix.module, OwnSource) else OwnSource(source=option)
+        return kept.model_copy(update={"source": option})
+    return matrix.module if isinstance(matrix.module, OwnSource) else None
+
+
+def _name_control(module: ModuleUnderTest, change: Sequence[Series], screen: Screen) -> None:
+    """Say what the module is compared with."""
+    if change:
+        screen.say(f"{module.name}: compared with {module.control}")
+    else:
+        screen.say(f"{module.name}: {module.control}; nothing is compared with it")
+
+
 def tree_arguments(given: Sequence[str], matrix: Matrix, project: Project) -> tuple[str, ...]:
-    """Return what names the kernels to test: the command line, else the matrix, else the project."""
-    return tuple(given) or matrix.kernels or (project.tree,)
+    """Return what names the kernels to test: the command line, else the matrix, else the project.
+
+    Raise UserError if none does.
+    """
+    found = tuple(given) or matrix.kernels or tuple(filter(None, (project.tree,)))
+    if not found:
+        raise UserError(
+            "no kernel to test on is given",
+            where=str(matrix.path),
+            hint='--kernel debian-12, or kernels = ["debian-12"] of the matrix',
+        )
+    return found
 
 
-def _trees(given: Sequence[str], matrix: Matrix, project: Project) -> tuple[TreeSpec, ...]:
+def _trees(given: Sequence[str], matrix: Matrix, project: Project) -> tuple[KernelSpec, ...]:
     """Return the kernels to test. Several get names for cells.
 
     Raise UserError for a tree that does not exist, and for two of one name.
     """
     in_matrix = matrix.kernels and not given
     with _named_in(matrix.path, "kernels") if in_matrix else _declared("tree", project, given):
-        found = tuple(source.resolve(one, project.trees) for one in tree_arguments(given, matrix, project))
+        names = tree_arguments(given, matrix, project)
+        found = tuple(kernels.resolve(one, project.kernels) for one in names)
     if len(found) == 1:
         return found
     named = tuple(one.model_copy(update={"name": kernel_name(one.name)}) for one in found)
@@ -138,7 +184,7 @@ def _declared(field: str, project: Project, given: object) -> Iterator[None]:
     if given:
         yield
     else:
-        with _named_in(project.file, "tool", "kmodpipe", field):
+        with _named_in(project.file, *project.at, field):
             yield
 
 

@@ -34,6 +34,7 @@ FIREWALL = Need("iptables", "iptables", "the engine's network")
 QEMU = Need("qemu-system-x86_64", "qemu-system-x86", "the machine that boots the kernels")
 GIT = Need("git", "git", "trees and patches")
 XZ = Need("xz", "xz-utils", "kernel tarballs")
+ZSTD = Need("zstd", "zstd", "distributions' kernels from 6.12 on")
 BOOTSTRAP = Need("mmdebstrap", "mmdebstrap", "a base image where no registry answers")
 # Without root, mmdebstrap works in a user namespace, which newuidmap sets up.
 USER_NAMESPACE = Need("newuidmap", "uidmap", "mmdebstrap without root")
@@ -50,7 +51,7 @@ TESTS = (
 )
 
 _PROGRAMS = (
-    *(n.program for n in (ENGINE, FIREWALL, QEMU, GIT, XZ, BOOTSTRAP, USER_NAMESPACE, *TESTS)),
+    *(n.program for n in (ENGINE, FIREWALL, QEMU, GIT, XZ, ZSTD, BOOTSTRAP, USER_NAMESPACE, *TESTS)),
     "sudo", "apt-get",
 )  # fmt: skip
 

@@ -34,11 +34,11 @@ _APT_ENV = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l"}
 
 # For other distributions: what the user should install, by os-release's ID.
 _OTHER_PACKAGES = {
-    "fedora": "dnf install moby-engine iptables-nft qemu-system-x86-core git xz",
-    "rhel": "dnf install docker-ce qemu-kvm git xz (docker-ce is in Docker's own repository)",
-    "arch": "pacman -S docker iptables-nft qemu-system-x86 git xz",
-    "suse": "zypper install docker iptables qemu-x86 git xz",
-    "alpine": "apk add docker iptables qemu-system-x86_64 git xz",
+    "fedora": "dnf install moby-engine iptables-nft qemu-system-x86-core git xz zstd",
+    "rhel": "dnf install docker-ce qemu-kvm git xz zstd (docker-ce is in Docker's own repository)",
+    "arch": "pacman -S docker iptables-nft qemu-system-x86 git xz zstd",
+    "suse": "zypper install docker iptables qemu-x86 git xz zstd",
+    "alpine": "apk add docker iptables qemu-system-x86_64 git xz zstd",
 }
 
 
@@ -73,7 +73,7 @@ def missing(machine: Host, *, tests: bool = False) -> tuple[Need, ...]:
 
     With ``tests``, include those of the project's own integration tests.
     """
-    needs = [facts.QEMU, facts.GIT, facts.XZ]
+    needs = [facts.QEMU, facts.GIT, facts.XZ, facts.ZSTD]
     if machine.engine.state in (State.NOT_INSTALLED, State.STOPPED):
         # Any engine that answers will do, whatever package it is from; an installed client is not enough.
         needs = [facts.ENGINE, facts.FIREWALL, *needs]

@@ -339,7 +339,8 @@ class _File(_Table):
 def load(folder: Path) -> tuple[Case, ...]:
     """Return the cases of ``folder/*/case.toml``, by folder and then in the order of the file.
 
-    Raises UserError for a malformed file, naming file and field, and for an id that is used twice.
+    Scripts in ``folder`` itself are cases as well, judged by their exit status. Raises UserError for a
+    malformed file, naming file and field, and for an id that is used twice.
     """
     found: dict[str, tuple[Case, Path]] = {}
     for file in sorted(folder.glob("*/case.toml")):
@@ -347,10 +348,14 @@ def load(folder: Path) -> tuple[Case, ...]:
             if case.id in found:
                 raise UserError(f"case id {case.id!r} is used twice", where=f"{found[case.id][1]} and {file}")
             found[case.id] = (case, file)
+    for path in sorted(folder.glob("*.sh")):
+        case = from_script(path)
+        if case.id in found:
+            raise UserError(f"case id {case.id!r} is used twice", where=f"{found[case.id][1]} and {path}")
+        found[case.id] = (case, path)
     if not found:
-        raise UserError(
-            "no case is defined", where=str(folder), hint="a case is a folder with a case.toml and a script"
-        )
+        hint = "a case is a script NAME.sh, or a folder with a case.toml and a script"
+        raise UserError("no case is defined", where=str(folder), hint=hint)
     return tuple(case for case, _ in found.values())
 
 

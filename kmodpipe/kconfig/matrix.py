@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from kmodpipe.kconfig.fragment import SymbolRequest, merge, parse_fragment
+from kmodpipe.kconfig.own_source import OwnSource
 from kmodpipe.util import paths, shipped, toml
 from kmodpipe.util.cell_id import cell_id
 from kmodpipe.util.errors import UserError, unknown_name
@@ -123,9 +124,16 @@ class _FlavourTable(_Strict):
         return tuple(map(tool_name, tools))
 
 
+_Module = Annotated[
+    Annotated[Annotated[str, Field(pattern=r"^\w[\w/.-]*$")], Tag("[folder]")]
+    | Annotated[OwnSource, Tag("[table]")],
+    Discriminator(lambda given: "[table]" if isinstance(given, dict | OwnSource) else "[folder]"),
+]
+
+
 class _MatrixFile(_Strict):
     base: str = Field(default="tinyconfig", pattern=r"^\w+config$")
-    module: str | None = Field(default=None, pattern=r"^\w[\w/.-]*$")
+    module: _Module | None = None
     kernels: tuple[str, ...] = ()
     fragments: tuple[str, ...] = ()
     parameters: _Parameters = Field(default_factory=dict)
@@ -169,8 +177,8 @@ class Matrix:
 
     # The make target of the base configuration, such as tinyconfig.
     base: str
-    # The module under test where no series names one: a folder of the tree.
-    module: str | None
+    # The module under test where no series names one: a folder of the tree, or a source of its own.
+    module: str | OwnSource | None
     # Requested for every cell.
     common: tuple[SymbolRequest, ...]
     axes: Mapping[str, Axis]
@@ -181,6 +189,8 @@ class Matrix:
     kernels: tuple[str, ...] = ()
     # By module, the parameters that it is loaded with where no flavour has others.
     parameters: Mapping[str, str] = field(default_factory=dict)
+    # Kernels, by their names in cells, that come with a configuration: a distribution's own.
+    configured: frozenset[str] = frozenset()
 
     def requested(self, flavour: Flavour) -> dict[str, SymbolRequest]:
         """Return what is requested for every cell of a flavour, by symbol; the axes are left out."""
@@ -277,7 +287,7 @@ def load_matrix(path: Path) -> Matrix:
     """Read a matrix file and the fragments it names. Raise UserError, naming file and field."""
     if paths.exists(path) and not paths.is_file(path):
         raise UserError("the matrix file is not a file", where=str(path))
-    spec = toml.load(path, _MatrixFile, "the matrix file")
+    spec = _read(path)
     for name in spec.axes:
         if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
             raise UserError(f"an axis is named in capitals, {name!r} is not", where=str(path))
@@ -313,6 +323,18 @@ def load_matrix(path: Path) -> Matrix:
     return Matrix(
         spec.base, spec.module, common, spec.axes, path, flavours, spec.kernels, spec.parameters
     )  # fmt: skip
+
+
+def _read(path: Path) -> _MatrixFile:
+    """Read the file; of a project's file, its table ``matrix``."""
+    table = toml.read(path, "the matrix file")
+    for at in (("matrix",), ("tool", "kmodpipe", "matrix")):
+        found: object = table
+        for name in at:
+            found = found.get(name) if isinstance(found, dict) else None
+        if isinstance(found, dict):
+            return toml.validate(_MatrixFile, found, f"[{'.'.join(at)}]", path, at=at)
+    return toml.validate(_MatrixFile, table, "the matrix file", path)
 
 
 def _fragments(matrix: Path, names: Sequence[str]) -> tuple[SymbolRequest, ...]:
@@ -362,25 +384,27 @@ def expand(
     kernels: Sequence[str] = ("",),
 ) -> tuple[Cell, ...]:
     """Return every variant on every kernel in every flavour with every combination of the axes, in a stable
-    order.
+    order. A kernel that comes with a configuration has no axes.
 
     ``kernels`` are the names that cells have them by, the empty one for the only kernel of a run. Whether a
     tree allows a cell is decided later (`legality.illegal`).
     """
     axes = math.prod(len(axis.values) for axis in matrix.axes.values())
-    if (number := axes * len(kernels) * len(variants) * len(flavours)) > _CELLS:
+    choices_of = [1 if kernel in matrix.configured else axes for kernel in kernels]
+    if (number := sum(choices_of) * len(variants) * len(flavours)) > _CELLS:
         raise UserError(
             f"the matrix has {number} cells, and the limit is {_CELLS}",
             where=str(matrix.path),
             hint="leave out axes or values",
         )
-    choices = [
+    choices: list[dict[str, str]] = [
         dict(zip(matrix.axes, values, strict=True))
         for values in itertools.product(*(axis.values for axis in matrix.axes.values()))
     ]
     return tuple(
         _cell(matrix, variant, choice, flavour, kernel)
-        for kernel, variant, flavour, choice in itertools.product(kernels, variants, flavours, choices)
+        for kernel, variant, flavour in itertools.product(kernels, variants, flavours)
+        for choice in ([{}] if kernel in matrix.configured else choices)
     )
 
 

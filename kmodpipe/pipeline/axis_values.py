@@ -49,7 +49,7 @@ def require_possible(spec: RunSpec, planned: Sequence[Planned]) -> None:
         return
     for axis, declared in spec.matrix.axes.items():
         for value in declared.values:
-            own = [one for one in planned if one.cell.choice[axis] == value]
+            own = [one for one in planned if one.cell.choice.get(axis) == value]
             if own and all(one.ruled_out for one in own):
                 _look(spec, axis, own)
 

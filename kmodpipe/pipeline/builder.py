@@ -15,7 +15,8 @@ from kmodpipe.build import module_order
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
 from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.sharing import BaseSpec, Subject
-from kmodpipe.build.stages import Stage, common_configuration
+from kmodpipe.build.stage import Stage
+from kmodpipe.build.stages import common_configuration
 from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell, Flavour
@@ -24,7 +25,7 @@ from kmodpipe.pipeline.axis_values import Planned, require_possible
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.tools import Handed
-from kmodpipe.pipeline.workspace import Kernel, Workspace
+from kmodpipe.pipeline.workspace import GivenKernel, Kernel, TreeKernel, Workspace
 from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError, UserError
@@ -187,6 +188,8 @@ class CellBuilder:
         shared: list[Future[Any]] = [pool.submit(self.guest)] if early else []
         rows: list[Row] = []
         for kernel in self._workspace.kernels:
+            if isinstance(kernel, GivenKernel):
+                continue
             for flavour in kernel.spec.flavours:
                 if (spec := self._common_base(kernel, flavour)) and early:
                     shared.append(pool.submit(self.base, kernel, spec))
@@ -212,7 +215,7 @@ class CellBuilder:
         gather(shared, ignore=(KernelFailure,))
         return rows
 
-    def _common_base(self, kernel: Kernel, flavour: Flavour) -> BaseSpec | None:
+    def _common_base(self, kernel: TreeKernel, flavour: Flavour) -> BaseSpec | None:
         """Make a flavour's common configuration. Return its base if a cell needs it for certain."""
         control, stages = kernel.subjects[0], kernel.stages
         if control.variant.name in kernel.unapplied:
@@ -226,16 +229,21 @@ class CellBuilder:
     def _configured(self, kernel: Kernel) -> Iterator[list[Row]]:
         """Yield the rows of a kernel: those of each variant in each flavour, then what cannot be had."""
         for subject in kernel.subjects:
-            if subject.variant.name not in kernel.unapplied:
-                for flavour in kernel.spec.flavours:
-                    yield self._configure(kernel, subject, flavour)
+            if subject.variant.name in kernel.unapplied:
+                continue
+            if isinstance(kernel, GivenKernel):
+                cells = kernel.spec.cells_of(subject.variant.name)
+                yield [(subject, one) for one in kernel.stages.configured(subject, cells)]
+                continue
+            for flavour in kernel.spec.flavours:
+                yield self._configure(kernel, subject, flavour)
         yield [
             (kernel.subjects[0], RuledOut(cell, kernel.unapplied[cell.variant.name]))
             for cell in kernel.spec.cells
             if cell.variant.name in kernel.unapplied
         ]
 
-    def _configure(self, kernel: Kernel, subject: Subject, flavour: Flavour) -> list[Row]:
+    def _configure(self, kernel: TreeKernel, subject: Subject, flavour: Flavour) -> list[Row]:
         stages, cells = kernel.stages, kernel.spec.cells_of(subject.variant.name, flavour)
         if not cells:
             return []
@@ -252,10 +260,10 @@ class CellBuilder:
             return [(subject, Unconfigurable(cell, e)) for cell in cells]
         return [(subject, one) for one in stages.configured(subject, cells, artifact)]
 
-    def _series_kconfig(self, kernel: Kernel) -> Mapping[str, Found]:
+    def _series_kconfig(self, kernel: TreeKernel) -> Mapping[str, Found]:
         """Return what is wrong with the Kconfig files of each series; warn once of what is only odd."""
         if kernel.name not in self._found:
-            found = self._found[kernel.name] = look(kernel.subjects, kernel.tree.path)
+            found = self._found[kernel.name] = look(kernel.subjects, kernel.source.path)
             for note in (note for one in found.values() for note in one.notes):
                 self._workspace.screen.warn(note)
         return self._found[kernel.name]
@@ -282,16 +290,23 @@ class CellBuilder:
             )
 
     def _start_bases(self, pool: Executor, rows: Sequence[Row]) -> list[Future[object]]:
-        buildable = [(subject, one) for subject, one in rows if isinstance(one, Buildable)]
-        kernels = [self._workspace.kernel_of(one.cell) for _, one in buildable]
-        specs = [self._base_spec(*row) for row in buildable]
-        found = {spec.key: (kernel, spec) for kernel, spec in zip(kernels, specs, strict=True)}
-        return [pool.submit(self.base, kernel, spec) for kernel, spec in found.values()]
+        found: dict[tuple[str, str], tuple[TreeKernel, BaseSpec]] = {}
+        given: dict[str, GivenKernel] = {}
+        for subject, one in rows:
+            if not isinstance(one, Buildable):
+                continue
+            kernel = self._workspace.kernel_of(one.cell)
+            if isinstance(kernel, GivenKernel):
+                given[kernel.name] = kernel
+            else:
+                spec = self._base_spec(kernel, subject, one)
+                found[spec.key] = kernel, spec
+        shared: list[Future[object]] = [pool.submit(self._given_base, one) for one in given.values()]
+        return shared + [pool.submit(self.base, kernel, spec) for kernel, spec in found.values()]
 
-    def _base_spec(self, subject: Subject, configured: Buildable) -> BaseSpec:
-        cell = configured.cell
-        common = self._common[cell.kernel, cell.flavour.name]
-        return self._workspace.kernel_of(cell).stages.base_spec(subject, configured, common)
+    def _base_spec(self, kernel: TreeKernel, subject: Subject, configured: Buildable) -> BaseSpec:
+        common = self._common[kernel.name, configured.cell.flavour.name]
+        return kernel.stages.base_spec(subject, configured, common)
 
     @property
     def bases(self) -> tuple[Artifact, ...]:
@@ -299,15 +314,20 @@ class CellBuilder:
         done = [f for f in self._bases.values() if f.done() and not f.exception()]
         return tuple(f.result() for f in done)
 
-    def base(self, kernel: Kernel, spec: BaseSpec) -> Artifact:
+    def base(self, kernel: TreeKernel, spec: BaseSpec) -> Artifact:
         """Return the base of a spec. The first caller makes it, the others wait for it."""
         kept = self._tools.get(kernel.name)
-        stage = kernel.stages.base(spec, kept, expected_lines(self._workspace))
+        return self._once(spec.key, kernel.stages.base(spec, kept, expected_lines(self._workspace)))
+
+    def _given_base(self, kernel: GivenKernel) -> Artifact:
+        return self._once((kernel.source.identity, ""), kernel.stages.base())
+
+    def _once(self, key: tuple[str, str], stage: Stage) -> Artifact:
         with self._lock:
-            future = self._bases.get(spec.key)
+            future = self._bases.get(key)
             mine = future is None
             if future is None:
-                future = self._bases[spec.key] = Future()
+                future = self._bases[key] = Future()
         if mine:
             try:
                 future.set_result(self._maker.ensure(stage))
@@ -330,13 +350,17 @@ class CellBuilder:
     def _build(self, subject: Subject, configured: Buildable) -> BuiltCell | BuildFailed:
         kernel = self._workspace.kernel_of(configured.cell)
         try:
-            spec = self._base_spec(subject, configured)
-            base = self.base(kernel, spec)
-            if own := kernel.stages.own_base_spec(subject, configured, spec, base):
-                base = self.base(kernel, own)
-            module = self._maker.ensure(kernel.stages.module_of(subject, configured, base))
-            while stage := kernel.stages.fuller(subject, configured, base, module):
-                module = self._maker.ensure(stage)
+            if isinstance(kernel, GivenKernel):
+                base = self._given_base(kernel)
+                module = self._maker.ensure(kernel.stages.module_of(subject, configured))
+            else:
+                spec = self._base_spec(kernel, subject, configured)
+                base = self.base(kernel, spec)
+                if own := kernel.stages.own_base_spec(subject, configured, spec, base):
+                    base = self.base(kernel, own)
+                module = self._maker.ensure(kernel.stages.module_of(subject, configured, base))
+                while stage := kernel.stages.fuller(subject, configured, base, module):
+                    module = self._maker.ensure(stage)
             # A name that is misspelt, before anything is booted.
             made = (module.path / "out").glob("*.ko")
             module_order.parameters(configured.cell.flavour.parameters, made)

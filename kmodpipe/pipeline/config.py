@@ -1,4 +1,4 @@
-"""Read what the project declares: ``[tool.kmodpipe]`` of its pyproject.toml."""
+"""Read what the project declares: its kmodpipe.toml, or ``[tool.kmodpipe]`` of its pyproject.toml."""
 
 from __future__ import annotations
 
@@ -6,28 +6,47 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from kmodpipe.logs.watch import WatchName
 from kmodpipe.source import TreeSpec
+from kmodpipe.source.kernels import KernelSpec
+from kmodpipe.source.packaged import PackagedKernelSpec
 from kmodpipe.util import paths, shipped, toml
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.vm.limits import Deadlines
+
+Tables = Mapping[str, Mapping[str, object]]
+Spec = TypeVar("Spec", TreeSpec, PackagedKernelSpec)
+
+OWN_FILE = "kmodpipe.toml"
+"""The file that declares a project which is nothing but that."""
+# The kernels that every project knows.
+_SHIPPED = "kernels.toml"
+
+
+class _Shipped(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    trees: dict[str, dict[str, object]] = Field(default_factory=dict)
+    kernels: dict[str, dict[str, object]] = Field(default_factory=dict)
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    tree: str
+    tree: str = ""
     series: tuple[str, ...] = ()
-    matrix: str = "kconfigs/matrix.toml"
+    matrix: str | dict[str, object] = "kconfigs/matrix.toml"
+    cases: str = ""
     benign: str = ""
     watch: tuple[WatchName, ...] = ()
     jobs: int | None = Field(default=None, ge=1)
     share: str = ""
     trees: dict[str, dict[str, object]] = Field(default_factory=dict)
+    kernels: dict[str, dict[str, object]] = Field(default_factory=dict)
     deadlines: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     receivers: dict[str, dict[str, object]] = Field(default_factory=dict)
 
@@ -37,7 +56,10 @@ class Project:
     """A checkout, with its declared trees and defaults."""
 
     root: Path
-    # The default tree, by name.
+    # The file that declares it, and where in it: in tables of these names.
+    file: Path
+    at: tuple[str, ...]
+    # The default tree, by name; empty if there is none.
     tree: str
     # The default series, by name.
     series: tuple[str, ...]
@@ -55,11 +77,15 @@ class Project:
     share: str = ""
     # Groups of kernel messages that fail every case.
     watch: tuple[str, ...] = ()
+    # The folder of cases, if it is not that of the recipes.
+    own_cases: Path | None = None
+    # The declared kernels of distributions, by name.
+    packaged: Mapping[str, PackagedKernelSpec] = field(default_factory=dict)
 
     @property
-    def file(self) -> Path:
-        """The file that declares the project."""
-        return self.root / "pyproject.toml"
+    def kernels(self) -> Mapping[str, KernelSpec]:
+        """All declared kernels, by name."""
+        return {**self.trees, **self.packaged}
 
     @property
     def images(self) -> Path:
@@ -74,39 +100,45 @@ class Project:
     @property
     def cases(self) -> Path:
         """The folder of cases."""
-        return self.images / "guest" / "cases"
+        return self.own_cases or self.images / "guest" / "cases"
+
+
+def _settings(root: Path) -> tuple[_Table, Path, tuple[str, ...]]:
+    """Return the project's settings, the file that has them, and where in it."""
+    path = root / OWN_FILE
+    if paths.is_file(path):
+        return toml.load(path, _Table, OWN_FILE), path, ()
+    path, at = root / "pyproject.toml", ("tool", "kmodpipe")
+    hint = f"run it in a project, a folder with {OWN_FILE}, or below; kmodpipe init makes one"
+    table = toml.read(path, "pyproject.toml", missing_hint=hint).get("tool", {})
+    if "kmodpipe" not in table:
+        raise UserError("pyproject.toml has no [tool.kmodpipe]", where=str(path), hint=hint)
+    return toml.validate(_Table, table["kmodpipe"], "[tool.kmodpipe]", path, at=at), path, at
 
 
 def load(root: Path) -> Project:
-    """Read ``root/pyproject.toml``. Raises UserError with the name of a wrong field."""
-    path = root / "pyproject.toml"
-    table = toml.read(
-        path, "pyproject.toml", missing_hint="run it in the checkout, or in a folder below"
-    ).get("tool", {})
-    if "kmodpipe" not in table:
-        raise UserError("pyproject.toml has no [tool.kmodpipe]", where=str(path))
-    settings = toml.validate(_Table, table["kmodpipe"], "[tool.kmodpipe]", path, at=("tool", "kmodpipe"))
-    trees = {
-        name: toml.validate(
-            TreeSpec,
-            {"name": name, **given},
-            f"[tool.kmodpipe.trees.{name}]",
-            path,
-            at=("tool", "kmodpipe", "trees", name),
-        )
-        for name, given in settings.trees.items()
-    }
+    """Read ``root/kmodpipe.toml`` or pyproject.toml. Raises UserError with the name of a wrong field."""
+    settings, path, at = _settings(root)
+    trees, packaged = _kernels(settings.trees, settings.kernels, path, at)
+    shipped_file = shipped.folder("kconfigs") / _SHIPPED
+    ready = toml.load(shipped_file, _Shipped, _SHIPPED)
+    ready_trees, ready_packaged = _kernels(ready.trees, ready.kernels, shipped_file, ())
+    trees = {**{name: one for name, one in ready_trees.items() if name not in packaged}, **trees}
+    packaged = {**{name: one for name, one in ready_packaged.items() if name not in trees}, **packaged}
     known = [f.name for f in fields(Deadlines)]
     for name in settings.deadlines:
         if name not in known:
-            place = ("tool", "kmodpipe", "deadlines", name)
+            place = (*at, "deadlines", name)
             raise unknown_name("deadline", name, known, where=toml.place(path, place))
     deadlines = Deadlines(**settings.deadlines)
     return Project(
         root=root,
+        file=path,
+        at=at,
         tree=settings.tree,
         series=settings.series,
-        matrix=_kconfig_file(root, settings.matrix),
+        # A table of the file itself is read from there: `kconfig.load_matrix`.
+        matrix=_kconfig_file(root, settings.matrix) if isinstance(settings.matrix, str) else path,
         benign=_kconfig_file(root, settings.benign) if settings.benign else None,
         jobs=settings.jobs or os.cpu_count() or 1,
         trees=trees,
@@ -114,7 +146,37 @@ def load(root: Path) -> Project:
         receivers=settings.receivers,
         share=os.environ.get("KMODPIPE_SHARE") or settings.share,
         watch=settings.watch,
+        own_cases=_own_cases(root, settings.cases, path, at),
+        packaged=packaged,
     )
+
+
+def _own_cases(root: Path, name: str, path: Path, at: tuple[str, ...]) -> Path | None:
+    """Return the folder of the project's cases, if it names one. Raise UserError if there is none."""
+    if not name:
+        return None
+    if not paths.is_dir(root / name):
+        raise UserError(f"the folder of cases does not exist: {name}", where=toml.place(path, (*at, "cases")))
+    return root / name
+
+
+def _kernels(
+    trees: Tables, kernels: Tables, path: Path, at: tuple[str, ...]
+) -> tuple[dict[str, TreeSpec], dict[str, PackagedKernelSpec]]:
+    """Read the tables of trees and of distributions' kernels in a file. Raise UserError for a wrong field."""
+    if both := sorted(trees.keys() & kernels.keys()):
+        place = toml.place(path, (*at, "kernels", both[0]))
+        raise UserError(f"both a tree and a distribution's kernel are named {both[0]}", where=place)
+
+    def read(model: type[Spec], kind: str, tables: Tables) -> dict[str, Spec]:
+        return {
+            name: toml.validate(
+                model, {"name": name, **given}, f"[{'.'.join((*at, kind, name))}]", path, at=(*at, kind, name)
+            )
+            for name, given in tables.items()
+        }
+
+    return read(TreeSpec, "trees", trees), read(PackagedKernelSpec, "kernels", kernels)
 
 
 def _kconfig_file(root: Path, name: str) -> Path:

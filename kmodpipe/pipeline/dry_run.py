@@ -7,21 +7,22 @@ its result cannot be looked up: they are listed as waiting for it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import assert_never
 
 from rich.table import Table
 from rich.text import Text
 
-from kmodpipe import series, source
+from kmodpipe import series
 from kmodpipe.build import builder_image
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
 from kmodpipe.build.guest_stages import GuestStages
 from kmodpipe.build.recipes import Builder
 from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine
-from kmodpipe.build.sharing import Subject
-from kmodpipe.build.stages import Stage, Stages, common_configuration
+from kmodpipe.build.sharing import OwnTree, Subject
+from kmodpipe.build.stage import Stage
+from kmodpipe.build.stages import Stages, common_configuration
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline import tools
@@ -29,8 +30,19 @@ from kmodpipe.pipeline.module_folder import changes, require_module
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import not_applied, sampled
 from kmodpipe.pipeline.series_kconfig import Found, look
-from kmodpipe.pipeline.workspace import Kernel, control_subject, settled
-from kmodpipe.source import Tree, TreeSpec
+from kmodpipe.pipeline.workspace import (
+    GivenKernel,
+    Kernel,
+    TreeKernel,
+    control_subject,
+    kernel_of,
+    own_tree,
+    settled,
+    subject_of,
+)
+from kmodpipe.source import Tree, TreeSpec, kernels
+from kmodpipe.source.kernels import KernelSource, KernelSpec
+from kmodpipe.source.packaged import PackagedKernel
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, KmodpipeError
 
@@ -55,6 +67,8 @@ class _Planner:
         self._cache = cache
         self._store = Store(cache)
         self.rows: list[Row] = []
+        # The control's source of a module that is in no tree.
+        self._module_tree: Tree | None = None
         # The keys of the bases, and of the disks with tools, that have a row.
         self._bases: set[str] = set()
         self._disks: set[str] = set()
@@ -83,28 +97,29 @@ class _Planner:
         trees = {kernel: tree for kernel, tree in found.items() if tree}
         parts = settled(self._spec, trees) if trees else {}
         self._spec = self._spec.joined(parts)
-        subjects = {kernel: self._subjects(part, trees[kernel]) for kernel, part in parts.items()}
+        module = self._module_source()
+        subjects = {kernel: self._subjects(part, trees[kernel], module) for kernel, part in parts.items()}
         parts = {
-            kernel: self._sampled(part, trees[kernel], subjects[kernel]) for kernel, part in parts.items()
+            kernel: self._sampled(part, tree, subjects[kernel]) if isinstance(tree, Tree) else part
+            for kernel, part in parts.items()
+            for tree in [trees[kernel]]
         }
         self._spec = self._spec.joined(parts)
         self._require_module(trees)
         runtime = self._runtime()
-        if runtime is None or not trees:
-            self._wait(self._spec, "builder image" if trees else "fetch", guest=True)
+        lacks_module = self._spec.own is not None and module is None
+        if runtime is None or not trees or lacks_module:
+            step = "fetch" if lacks_module or not trees else "builder image"
+            self._wait(self._spec, step, guest=True)
             return
         builder = Builder(runtime, self._spec.project.images, self._spec.jobs)
-        identity = dict(runtime.identity())
-        kernels = [
-            Kernel(
-                name, part, trees[name], subjects[name],
-                Stages(trees[name], part.matrix, part.module, builder, identity, kernel=name),
-            )
-            for name, part in parts.items()
-        ]  # fmt: skip
-        self._guest(GuestStages(builder, identity))
-        for kernel in kernels:
-            self._kernel(kernel)
+        self._guest(GuestStages(builder, dict(runtime.identity())))
+        for name, part in parts.items():
+            own = self._builder_for(trees[name], builder)
+            if own is None:
+                self._wait(part, f"the builder image for {trees[name].name}")
+                continue
+            self._kernel(kernel_of(name, part, trees[name], subjects[name], own, {}))
         for name, spec in self._spec.kernels:
             if name not in trees:
                 self._wait(self._spec.on(name), f"fetch {spec.name}")
@@ -129,8 +144,42 @@ class _Planner:
         for cell in spec.cells:
             self.add(f"module {cell.id}", WAITS, f"for {step}")
 
-    def _require_module(self, trees: Mapping[str, Tree]) -> None:
+    def _module_source(self) -> OwnTree | None:
+        """Return the source of a module that is in no tree, and add its row."""
+        own = self._spec.own
+        if own is None:
+            return None
+        found = kernels.locate(own.spec, {}, self._cache)
+        step = f"fetch {own.name}"
+        if not isinstance(found, Tree):
+            self.add(step, TODO, "changed, or not here yet")
+            return None
+        self._module_tree = found
+        self.add(step, CACHED, f"{own.control}: {found.identity}")
+        return own_tree(self._spec, found)
+
+    def _builder_for(self, kernel: KernelSource, builder: Builder) -> Builder | None:
+        """Return a builder for a kernel's kit, and add the row of its image; None if that has to be made."""
+        if not isinstance(kernel, PackagedKernel) or self._spec.own is None:
+            return builder
+        if isinstance(builder.runtime, HostRuntime):
+            return replace(builder, runtime=HostRuntime(kernel.compiler))
+        release = kernel.suite or builder_image.RELEASE
+        if release == builder_image.RELEASE:
+            return builder
+        client = docker_engine.connect()
+        found = builder_image.find(client, self._spec.project.images, release=release)
+        if found is None:
+            self.add(f"builder image of {release}", TODO, "not built for this Dockerfile yet")
+            return None
+        self.add(f"builder image of {release}", CACHED, found.removeprefix("sha256:")[:12])
+        return replace(builder, runtime=DockerRuntime(client, found))
+
+    def _require_module(self, found: Mapping[str, KernelSource]) -> None:
         """Raise UserError if no tree has the module, and no series may bring it."""
+        trees = {name: tree for name, tree in found.items() if isinstance(tree, Tree)}
+        if self._spec.own or len(trees) < len(found):
+            return
         if trees and not any(changes(one, self._spec.folder) for one in self._spec.series):
             names = ", ".join(tree.name for tree in trees.values())
             require_module(self._spec.module, [tree.path for tree in trees.values()], names)
@@ -173,7 +222,10 @@ class _Planner:
 
     def _kernel(self, kernel: Kernel) -> None:
         """Add the rows of one kernel's cells."""
-        found = look(kernel.subjects, kernel.tree.path)
+        if isinstance(kernel, GivenKernel):
+            self._given(kernel)
+            return
+        found = look(kernel.subjects, kernel.source.path)
         for flavour in kernel.spec.flavours:
             common = self._common(kernel, flavour)
             for subject in kernel.subjects:
@@ -183,33 +235,50 @@ class _Planner:
                     continue
                 self._variant(kernel, subject, flavour, common)
 
-    def _tree(self, spec: TreeSpec) -> Tree | None:
+    def _given(self, kernel: GivenKernel) -> None:
+        """Add the rows of the cells of a distribution's kernel."""
+        base = self.look(kernel.stages.base())
+        for subject in kernel.subjects:
+            for one in kernel.stages.configured(subject, kernel.spec.cells_of(subject.variant.name)):
+                step = f"module {one.cell.id}"
+                if isinstance(one, RuledOut):
+                    self.add(step, SKIPPED, one.reason)
+                elif isinstance(one, Buildable) and base:
+                    self.look(kernel.stages.module_of(subject, one), step)
+                else:
+                    self.add(step, WAITS, f"for base {kernel.source.release}")
+
+    def _tree(self, spec: KernelSpec) -> KernelSource | None:
         if self._spec.head:
             self.add(f"fetch {spec.name}", TODO, "the moving head is always looked up")
             return None
-        tree = source.locate(spec, self._spec.project.trees, self._cache)
+        tree = kernels.locate(spec, self._spec.project.trees, self._cache)
         if tree is None:
             self.add(f"fetch {spec.name}", TODO, "not here yet")
-        elif spec.moves:
+        elif isinstance(spec, TreeSpec) and spec.moves:
             why = f"a branch or tag is looked up each time; below it is {tree.identity}, as fetched last"
             self.add(f"fetch {spec.name}", TODO, why)
         else:
             self.add(f"fetch {spec.name}", CACHED, tree.identity)
         return tree
 
-    def _subjects(self, spec: RunSpec, tree: Tree) -> tuple[Subject, ...]:
-        subjects = [control_subject(tree)]
+    def _subjects(self, spec: RunSpec, tree: KernelSource, own: OwnTree | None) -> tuple[Subject, ...]:
+        subjects = [control_subject(tree, own)]
         several = len(spec.trees) > 1
+        patchable = self._module_tree if spec.own else tree
         for one, cells in spec.series_on(tree):
             step = f"patch {one.name}" + (f" on {tree.name}" if several else "")
-            path = series.applied_path(one, tree, self._cache)
-            if reason := spec.left_out(one, tree):
+            path = series.applied_path(one, patchable, self._cache) if isinstance(patchable, Tree) else None
+            reason = spec.left_out(one, tree)
+            if isinstance(patchable, PackagedKernel):
+                reason = f"{tree.name} is a distribution's kernel, which takes no patches"
+            if reason:
                 self.add(step, SKIPPED, reason)
                 for cell in cells:
                     self.add(f"module {cell.id}", SKIPPED, reason)
             elif path:
                 self.add(step, CACHED, one.digest[:12])
-                subjects.append(Subject(cells[0].variant, one, path))
+                subjects.append(subject_of(cells[0].variant, one, path, tree, own))
             else:
                 self.add(step, TODO, "not applied to this tree yet")
                 for cell in cells:
@@ -231,7 +300,7 @@ class _Planner:
         self.add("builder image", CACHED, found.removeprefix("sha256:")[:12])
         return DockerRuntime(client, found)
 
-    def _common(self, kernel: Kernel, flavour: Flavour) -> str | None:
+    def _common(self, kernel: TreeKernel, flavour: Flavour) -> str | None:
         """Return the text of the flavour's common configuration, or None if it is not cached or not valid."""
         stage = kernel.stages.common(flavour)
         found = self.look(stage, f"configure {stage.label}")
@@ -245,7 +314,7 @@ class _Planner:
             return None
         return text
 
-    def _variant(self, kernel: Kernel, subject: Subject, flavour: Flavour, common: str | None) -> None:
+    def _variant(self, kernel: TreeKernel, subject: Subject, flavour: Flavour, common: str | None) -> None:
         """Add the rows of one variant in one flavour."""
         spec, stages = kernel.spec, kernel.stages
         cells = spec.cells_of(subject.variant.name, flavour)

@@ -41,10 +41,11 @@ def only_module(series: Iterable[Series], matrix: Matrix, option: str) -> str:
         )
     if named:
         module, owner = next(iter(named.items()))
-        if split(matrix.module or "")[0] == module:
-            module, owner = str(matrix.module).strip("/"), matrix.path.name
+        wanted = matrix.module if isinstance(matrix.module, str) else ""
+        if split(wanted)[0] == module:
+            module, owner = wanted.strip("/"), matrix.path.name
         return plain_module(module, f"series.toml of {owner}")
-    if matrix.module:
+    if isinstance(matrix.module, str):
         module = plain_module(matrix.module, str(matrix.path))
         for one in series:
             _require_touched(one, split(module)[0], matrix)

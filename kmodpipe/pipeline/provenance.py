@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kmodpipe import __version__, results
-from kmodpipe.build import shared_image
+from kmodpipe.build import external_stage, shared_image
 from kmodpipe.cache.share import origin
 from kmodpipe.pipeline import question
 from kmodpipe.pipeline.builder import BuiltCell, GuestParts
 from kmodpipe.pipeline.cell_run import Boot, Executed, GuestFiles
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report.rerun import PROPERTY, argument_property
-from kmodpipe.results import ALLOW_EMPTY
+from kmodpipe.report.support import WARNINGS
+from kmodpipe.results import ALLOW_EMPTY, OWN_MODULE
 from kmodpipe.util import process
 from kmodpipe.util.text import one_line, visible_lines
 from kmodpipe.vm.accel import Accel
@@ -22,7 +23,7 @@ from kmodpipe.vm.boot_record import GuestEnd
 def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapping[str, str]:
     """Return the properties that all cells of a run have in common; ``notes`` are the caller's own."""
     spec = workspace.spec
-    trees = workspace.trees
+    trees = workspace.sources
     found = {
         "kmodpipe": __version__,
         "command": spec.command,
@@ -54,6 +55,7 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
     if workspace.share and (where := shared_image.origin(workspace.store, image)):
         found["builder.from"] = where
     found |= {"module": spec.module, "matrix": spec.matrix.path.name}
+    found |= {OWN_MODULE: spec.own.control} if spec.own else {}
     found |= {**question.comparable(spec), **notes}
     found |= {"shuffle": str(spec.shuffle)}
     found |= {"sample": "; ".join(spec.sample_notes)} if spec.sample else {}
@@ -78,6 +80,8 @@ def of_cell(
         **{f"module.{name}.sha256": value for name, value in files.module_digests.items()},
         "boots": str(len(done.boots)),
     }
+    if warnings := external_stage.warnings(built.module):
+        found[WARNINGS] = "\n".join(map(str, warnings))
     for boot in done.boots:
         if boot.record.end is not GuestEnd.DONE:
             found[f"boot.{boot.number}"] = one_line(f"{boot.record.end.value}: {boot.record.detail}")

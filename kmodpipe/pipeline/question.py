@@ -24,8 +24,10 @@ from kmodpipe.judge.cases import Case, Expectation
 from kmodpipe.kconfig import Flavour, Matrix, SymbolRequest
 from kmodpipe.pipeline import snapshot
 from kmodpipe.pipeline.config import Project
+from kmodpipe.pipeline.own_module import ModuleUnderTest
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.series import Patch, Port, Series
+from kmodpipe.source.tree import ModuleSpec
 from kmodpipe.util.digest import digest_file, digest_of, digest_tree
 
 _PLACE = "where files are, not what they hold"
@@ -52,6 +54,10 @@ EXEMPT: Mapping[type, Mapping[str, str]] = {
     },
     Project: {
         "root": _PLACE,
+        "file": _PLACE,
+        "at": _PLACE,
+        "own_cases": "the cases themselves are compared",
+        "packaged": "where kernels come from; the identity of the tested one is compared",
         "tree": _RESOLVED,
         "series": _RESOLVED,
         "matrix": _RESOLVED,
@@ -61,7 +67,12 @@ EXEMPT: Mapping[type, Mapping[str, str]] = {
         "receivers": "where results go, not what they are",
         "share": "artifacts from a registry are the same as built here, by key and digest",
     },
-    Matrix: {"path": _PLACE},
+    Matrix: {
+        "path": _PLACE,
+        "configured": "which kernels are a distribution's; their identities are compared",
+    },
+    ModuleUnderTest: {"control": _PEOPLE},
+    ModuleSpec: {"name": _PEOPLE, "summary": _PEOPLE},
     Flavour: {"summary": _PEOPLE},
     SymbolRequest: {"origin": "the line of a fragment, for messages"},
     Series: {
@@ -90,6 +101,7 @@ WORDS: Mapping[str, str] = {
     "project": "the project's deadlines, or what it watches for",
     "matrix": "the matrix",
     "module": "the module under test",
+    "own": "the module's own source",
     "series": "a series, or what its series.toml declares",
     "case": "the cases, or what is expected of them",
     "benign": "the known benign reports",

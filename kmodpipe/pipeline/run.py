@@ -306,7 +306,7 @@ class _TestRun:
         cell_id, flavour = built.cell.id, built.cell.flavour
         folder = self._folder.cell(cell_id)
         files = self._copies.of(built, guest, self._builder.tools(built, guest))
-        version = self._workspace.kernel_of(built.cell).tree.kernel_version
+        version = self._workspace.kernel_of(built.cell).source.kernel_version
         context = CellContext(
             cell_id, subject.variant.name, subject.variant.design, dict(planned.choice),
             built.configured.final, flavour.name, subject.variant.partial, guest.root(flavour), version,

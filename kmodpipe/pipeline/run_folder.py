@@ -11,7 +11,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kmodpipe.build.stages import Stage
+from kmodpipe.build.stage import Stage
+from kmodpipe.source.build_products import IGNORES_ITSELF
 from kmodpipe.util import os_errors, paths, process_id
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.files import part_of, sweep_parts, write_atomically
@@ -30,8 +31,12 @@ class RunFolder:
 
     def __init__(self, out: Path) -> None:
         try:
+            new = not paths.exists(out)
             self.id = _new_folder(out)
             self.path = out / self.id
+            if new:
+                # Of a repository that it stands in, results are no part.
+                (out / ".gitignore").write_text(IGNORES_ITSELF)
         except OSError as e:
             raise _no_folder(e, out, "the results folder", "name another: --out FOLDER") from e
         self._latest = out / "latest"

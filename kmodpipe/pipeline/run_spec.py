@@ -15,8 +15,9 @@ from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.logs.known_benign import Benign
 from kmodpipe.pipeline.cell_choice import Choice
 from kmodpipe.pipeline.config import Project
+from kmodpipe.pipeline.own_module import ModuleUnderTest
 from kmodpipe.series import Series
-from kmodpipe.source import Tree, TreeSpec
+from kmodpipe.source.kernels import KernelSource, KernelSpec
 
 # So many cells of one variant and flavour are configured though fewer were chosen: a minute at most.
 _CONFIGURED = 64
@@ -27,16 +28,19 @@ class RunSpec:
     """A command line with every name turned into a record."""
 
     project: Project
-    # The kernels under test, by their trees.
-    trees: tuple[TreeSpec, ...]
+    # The kernels under test.
+    trees: tuple[KernelSpec, ...]
     matrix: Matrix
-    # The module under test: a folder of the tree, or one module of it as make has it (fs/fuse/cuse.ko).
+    # The module under test: a folder of the tree, or one module of it as make has it (fs/fuse/cuse.ko); the
+    # name of one of its own source.
     module: str
     series: tuple[Series, ...]
     cells: tuple[Cell, ...]
     # The folder for results.
     out: Path
     jobs: int
+    # The module under test, if it is in no tree: the series are for its source then.
+    own: ModuleUnderTest | None = None
     runtime: str = "docker"
     # A registry's repository, or "".
     share: str = ""
@@ -76,8 +80,8 @@ class RunSpec:
         return split(self.module)[0]
 
     @property
-    def kernels(self) -> tuple[tuple[str, TreeSpec], ...]:
-        """The trees that have a cell, each with the name by which the cells have it."""
+    def kernels(self) -> tuple[tuple[str, KernelSpec], ...]:
+        """The kernels that have a cell, each with the name by which the cells have it."""
         names = [""] if len(self.trees) == 1 else [tree.name for tree in self.trees]
         used = {cell.kernel for cell in self.cells}
         return tuple((name, tree) for name, tree in zip(names, self.trees, strict=True) if name in used)
@@ -108,13 +112,13 @@ class RunSpec:
         """The flavours that have a cell."""
         return tuple({cell.flavour.name: cell.flavour for cell in self.cells}.values())
 
-    def series_on(self, tree: Tree) -> Iterator[tuple[Series, tuple[Cell, ...]]]:
+    def series_on(self, tree: KernelSource) -> Iterator[tuple[Series, tuple[Cell, ...]]]:
         """Yield each series that has a cell, as it is for the tree's kernel version, with its cells."""
         for one in self.series:
             if cells := self.cells_of(one.name):
                 yield one.on(tree.kernel_version), cells
 
-    def left_out(self, one: Series, tree: Tree) -> str:
+    def left_out(self, one: Series, tree: KernelSource) -> str:
         """Return why a series is not tried on one of several kernels; empty if it is."""
         return (series.mismatch(one, tree) or "") if len(self.trees) > 1 else ""
 

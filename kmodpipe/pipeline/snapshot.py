@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kmodpipe.cache.store import Store
 from kmodpipe.judge.cases import Case
-from kmodpipe.util import os_errors
+from kmodpipe.util import os_errors, shipped
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, UserError
 
@@ -79,9 +79,9 @@ def recipes(images: Path, store: Store) -> Path:
     digest = recipes_digest(images)
 
     def make(folder: Path) -> None:
-        for path in _recipe_files(images):
+        for name, path in _recipe_files(images).items():
             # Readable for the user in the container, whatever umask the project was checked out with.
-            _copy_with_mode(path, folder / path.relative_to(images))
+            _copy_with_mode(path, folder / name)
         if recipes_digest(folder) != digest:
             raise InfraError(
                 "the project's recipes changed while they were read",
@@ -92,16 +92,20 @@ def recipes(images: Path, store: Store) -> Path:
     return store.make("recipes", {"recipes": digest}, "recipes", make).path
 
 
-def _recipe_files(images: Path) -> list[Path]:
-    files = [
-        p
-        for name in ("builder", "external", "guest")
-        for p in sorted((images / name).rglob("*"))
-        if p.is_file()
-    ]
-    return [
-        p for p in files if p.relative_to(images).parts[:2] not in (("guest", "cases"), ("guest", "lib.sh"))
-    ]
+def _recipe_files(images: Path) -> dict[str, Path]:
+    """Return the files of the recipes by their names below ``images``.
+
+    A project with recipes of its own need not have one for modules out of the tree.
+    """
+    external = shipped.part(images, "external")
+    folders = {"builder": images / "builder", "external": external, "guest": images / "guest"}
+    files = {
+        f"{name}/{path.relative_to(folder).as_posix()}": path
+        for name, folder in folders.items()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    return {name: p for name, p in files.items() if not name.startswith(("guest/cases/", "guest/lib.sh"))}
 
 
 def recipes_digest(images: Path) -> str:
@@ -110,8 +114,7 @@ def recipes_digest(images: Path) -> str:
     A link counts with the content of the file that it leads to, which is what a run uses.
     """
     rows = [
-        [p.relative_to(images).as_posix(), os.access(p, os.X_OK), digest_file(p)]
-        for p in _recipe_files(images)
+        [name, os.access(path, os.X_OK), digest_file(path)] for name, path in _recipe_files(images).items()
     ]
     return digest_of(rows)
 

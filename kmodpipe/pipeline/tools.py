@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kmodpipe.build import guest_disk
 from kmodpipe.build.guest_stages import GuestStages, suite_of
-from kmodpipe.build.stages import Stage
+from kmodpipe.build.stage import Stage
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.judge.cases import Case
 from kmodpipe.pipeline.run_spec import RunSpec

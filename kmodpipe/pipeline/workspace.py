@@ -6,46 +6,65 @@ This fetches and builds what is missing (trees, patched trees, the builder image
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kmodpipe import series, source
 from kmodpipe.build import builder_image, image_cleanup, shared_image
 from kmodpipe.build.guest_stages import GuestStages
 from kmodpipe.build.kbuild import split
+from kmodpipe.build.packaged_stages import PackagedStages
 from kmodpipe.build.recipes import Builder
 from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine, memory_mib, same_files
-from kmodpipe.build.sharing import Subject
+from kmodpipe.build.sharing import OwnTree, Subject
 from kmodpipe.build.stages import Stages
 from kmodpipe.cache.share import Share, open_share
 from kmodpipe.cache.store import Store
 from kmodpipe.host import doctor
-from kmodpipe.kconfig import Cell
+from kmodpipe.kconfig import Cell, Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.pipeline import cell_choice, requested_symbols, snapshot
 from kmodpipe.pipeline.module_folder import require_module
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import sampled
-from kmodpipe.source import Tree, TreeSpec
-from kmodpipe.util import os_errors
+from kmodpipe.series import Series
+from kmodpipe.source import Tree, TreeSpec, kernels
+from kmodpipe.source.kernels import KernelSource, KernelSpec
+from kmodpipe.source.packaged import PackagedKernel
+from kmodpipe.util import os_errors, paths
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Screen
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """One kernel of a run: its tree, and what is built from it."""
-
+class _KernelPart:
     # As cells have it: empty for the only one of a run.
     name: str
     # The run's part on this kernel.
     spec: RunSpec
-    tree: Tree
     # The control, then each series that has a cell and applies.
     subjects: tuple[Subject, ...]
-    stages: Stages
     # Why a variant cannot be had here, by its name: the series does not apply, the tree has no such module.
-    unapplied: Mapping[str, str] = field(default_factory=dict)
+    unapplied: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TreeKernel(_KernelPart):
+    """One kernel of a run that is built from a tree."""
+
+    source: Tree
+    stages: Stages
+
+
+@dataclass(frozen=True)
+class GivenKernel(_KernelPart):
+    """One kernel of a run as a distribution built it."""
+
+    source: PackagedKernel
+    stages: PackagedStages
+
+
+Kernel = TreeKernel | GivenKernel
 
 
 @dataclass(frozen=True)
@@ -68,9 +87,9 @@ class Workspace:
         return next(kernel for kernel in self.kernels if kernel.name == cell.kernel)
 
     @property
-    def trees(self) -> Mapping[str, Tree]:
-        """The tree of each kernel, by the kernel's name in cells."""
-        return {kernel.name: kernel.tree for kernel in self.kernels}
+    def sources(self) -> Mapping[str, KernelSource]:
+        """Where each kernel comes from, by the kernel's name in cells."""
+        return {kernel.name: kernel.source for kernel in self.kernels}
 
     @property
     def places(self) -> tuple[Path, ...]:
@@ -78,8 +97,26 @@ class Workspace:
         return (self.store.cache, self.spec.out)
 
 
-def fetch_trees(spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool = False) -> Mapping[str, Tree]:
-    """Return the trees of the kernels that have a cell, by name; fetch those that are not in the cache.
+def fetch_module(spec: RunSpec, cache: Path, screen: Screen) -> Tree | None:
+    """Return the source of a module that is in no tree, the control's; None for a folder of the tree."""
+    if spec.own is None:
+        return None
+    found = source.locate(spec.own.spec, {}, cache, warn=screen.warn)
+    if found is None or spec.own.spec.moves:
+        found = source.fetch(spec.own.spec, {}, cache, screen)
+    if not paths.is_dir(found.path / spec.own.folder):
+        raise UserError(
+            f"the control has no folder {spec.own.folder}",
+            where=f"{spec.own.name} at {spec.own.control}",
+            hint='name another one: control = "REF" of the module',
+        )
+    return found
+
+
+def fetch_kernels(
+    spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool = False
+) -> Mapping[str, KernelSource]:
+    """Return the kernels that have a cell, by name; fetch those that are not in the cache.
 
     Raise InfraError before anything is fetched if the cache cannot hold them, or with ``to_build``
     has no room for what is built of them.
@@ -88,14 +125,14 @@ def fetch_trees(spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool = 
     return {name: _fetch(one, spec, cache, screen, to_build=to_build) for name, one in spec.kernels}
 
 
-def _fetch(one: TreeSpec, spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool) -> Tree:
+def _fetch(one: KernelSpec, spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool) -> KernelSource:
     declared = spec.project.trees
-    tree = source.locate(one, declared, cache, head=spec.head, warn=screen.warn)
-    if tree is None and to_build:
+    tree = kernels.locate(one, declared, cache, head=spec.head, warn=screen.warn)
+    if tree is None and to_build and isinstance(one, TreeSpec):
         require_room(cache)
     # A branch or a tag may have moved since the last run, so the server is asked.
-    if tree is None or spec.head or one.moves:
-        tree = source.fetch(one, declared, cache, screen, head=spec.head)
+    if tree is None or spec.head or (isinstance(one, TreeSpec) and one.moves):
+        tree = kernels.fetch(one, declared, cache, screen, head=spec.head)
     elif wanted := tree.provenance.get("stand-in-for"):
         # `fetch` warns itself when it takes a stand-in; a later run that finds it has to warn as well.
         screen.warn(f"testing {tree.provenance.get('tree', tree.name)} as the stand-in for {wanted}")
@@ -124,22 +161,35 @@ def with_way_out(error: InfraError) -> InfraError:
     return InfraError(error.what, where=error.where, detail=error.detail, hint=hint)
 
 
-def settled(spec: RunSpec, trees: Mapping[str, Tree]) -> Mapping[str, RunSpec]:
-    """Return the part of *spec* on each kernel whose tree is known: with the requests that it is held to, and
-    with the control's cells that its cells are compared with.
+def settled(spec: RunSpec, found: Mapping[str, KernelSource]) -> Mapping[str, RunSpec]:
+    """Return the part of *spec* on each kernel that was ``found``.
 
+    Of a tree, with the requests that it is held to, and the control's cells that its cells are compared with.
     Raise UserError for a symbol that no variant has.
     """
+    trees = {name: one for name, one in found.items() if isinstance(one, Tree)}
     parts = requested_symbols.settled(spec, trees)
-    return {
+    parts = {
         name: part.with_choice(cell_choice.settle(part.choice, part.matrix, CONTROL_VARIANT, trees[name]))
         for name, part in parts.items()
     }
+    return {name: parts[name] if name in parts else spec.on(name) for name in found}
 
 
-def control_subject(tree: Tree) -> Subject:
-    """Return the subject of the pristine tree, which every series is compared with."""
-    return Subject(CONTROL_VARIANT, None, tree.path)
+def control_subject(tree: KernelSource, own: OwnTree | None = None) -> Subject:
+    """Return the subject of the pristine tree, or of a module's own source, which every series is compared
+    with."""
+    return Subject(CONTROL_VARIANT, None, tree.path, own)
+
+
+def subject_of(
+    variant: Variant, one: Series, patched: Path, tree: KernelSource, own: OwnTree | None
+) -> Subject:
+    """Return the subject of a series, which made ``patched``: of the tree, or of a module's own source."""
+    if own is None:
+        return Subject(variant, one, patched)
+    made = OwnTree(patched, f"{own.identity} with {one.digest}", own.folder)
+    return Subject(variant, one, tree.path, made)
 
 
 @dataclass(frozen=True)
@@ -157,14 +207,19 @@ class Patched:
 
 
 def patch_trees(
-    parts: Mapping[str, RunSpec], trees: Mapping[str, Tree], cache: Path, screen: Screen
+    parts: Mapping[str, RunSpec],
+    trees: Mapping[str, KernelSource],
+    module: Tree | None,
+    cache: Path,
+    screen: Screen,
 ) -> Mapping[str, Patched]:
-    """Apply each series to each kernel's tree where it has a cell, unless that is in the cache.
+    """Apply each series to each kernel's tree where it has a cell, or to the ``module`` of its own source,
+    unless that is in the cache.
 
     In a run with several kernels, a series that does not apply to one of them, or does not declare to
     (``applies-to``), is left out there. Raise UserError for one that applies to none.
     """
-    found = {name: _patched(part, trees[name], cache, screen) for name, part in parts.items()}
+    found = {name: _patched(part, trees[name], module, cache, screen) for name, part in parts.items()}
     if not _is_whole(parts):
         return found
     applied = {subject.variant.name for one in found.values() for subject in one.subjects}
@@ -184,29 +239,42 @@ def _is_whole(parts: Mapping[str, RunSpec]) -> bool:
     return all(len(part.trees) == len(parts) for part in parts.values())
 
 
-def _patched(spec: RunSpec, tree: Tree, cache: Path, screen: Screen) -> Patched:
-    subjects, refused = [control_subject(tree)], dict[str, UserError]()
+def own_tree(spec: RunSpec, module: Tree | None) -> OwnTree | None:
+    """Return the control's source of a module that is in no tree, from what `fetch_module` returned."""
+    return OwnTree(module.path, module.identity, spec.own.folder) if spec.own and module else None
+
+
+def _patched(spec: RunSpec, tree: KernelSource, module: Tree | None, cache: Path, screen: Screen) -> Patched:
+    own = own_tree(spec, module)
+    subjects, refused = [control_subject(tree, own)], dict[str, UserError]()
     for one, cells in spec.series_on(tree):
         if reason := spec.left_out(one, tree):
             refused[one.name] = UserError(reason, hint="applies-to of series.toml says so")
             continue
+        patchable = module or tree
+        if not isinstance(patchable, Tree):
+            refused[one.name] = UserError(
+                f"{tree.name} is a distribution's kernel, which takes no patches",
+                hint="test the series on a tree: --kernel debian-6.12",
+            )
+            continue
         if warning := series.mismatch(one, tree):
             screen.warn(warning)
         try:
-            patched = series.apply(one, tree, cache, screen)
+            patched = series.apply(one, patchable, cache, screen)
         except series.DoesNotApply as e:
             if len(spec.trees) == 1:
                 raise
             refused[one.name] = e
         else:
-            subjects.append(Subject(cells[0].variant, one, patched))
+            subjects.append(subject_of(cells[0].variant, one, patched, tree, own))
     for error in refused.values():
         screen.say(f"not tested on {tree.name}: {error.sentence}")
     return Patched(tuple(subjects), refused)
 
 
 def _without_module(
-    module: str, patched: Mapping[str, Patched], trees: Mapping[str, Tree], *, whole: bool
+    module: str, patched: Mapping[str, Patched], trees: Mapping[str, KernelSource], *, whole: bool
 ) -> Mapping[str, Mapping[str, str]]:
     """Return why no variant can be built on a kernel whose sources lack the module, by kernel.
 
@@ -214,6 +282,8 @@ def _without_module(
     """
     found: dict[str, UserError] = {}
     for name, one in patched.items():
+        if not isinstance(trees[name], Tree):
+            continue
         try:
             require_module(module, [subject.src for subject in one.subjects], trees[name].name)
         except UserError as e:
@@ -273,16 +343,20 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     store = Store(cache)
     store.sweep()
     require_engine(spec)
-    trees = fetch_trees(spec, cache, screen, to_build=True)
+    trees = fetch_kernels(spec, cache, screen, to_build=True)
     parts = settled(spec, trees)
-    patched = patch_trees(parts, trees, cache, screen)
-    parts = {name: sampled(part, patched[name].subjects) for name, part in parts.items()}
+    module = fetch_module(spec, cache, screen)
+    patched = patch_trees(parts, trees, module, cache, screen)
+    parts = {
+        name: sampled(part, patched[name].subjects) if isinstance(trees[name], Tree) else part
+        for name, part in parts.items()
+    }
     spec = spec.joined(parts)
     for line in spec.sample_notes:
         screen.say(line)
     if line := cell_choice.describe(spec.choice):
         screen.say(line)
-    lacking = _without_module(spec.module, patched, trees, whole=_is_whole(parts))
+    lacking = {} if module else _without_module(spec.module, patched, trees, whole=_is_whole(parts))
     images = spec.project.images
     share = open_share(spec.share, store, screen, isolated=spec.runtime != "host")
     runtime = open_runtime(spec.runtime, images, cache, screen, share)
@@ -291,13 +365,44 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
         store.sweep()
     identity = runtime.identity()
     builder = Builder(runtime, snapshot.recipes(images, store), spec.jobs)
-    kernels = tuple(
-        Kernel(
+    made = tuple(
+        kernel_of(
             name, part, trees[name], patched[name].subjects,
-            Stages(trees[name], part.matrix, spec.module, builder, identity, kernel=name),
+            _builder_for(trees[name], spec, builder, store, screen, share),
             lacking.get(name) or patched[name].reasons,
         )
         for name, part in parts.items()
     )  # fmt: skip
     guest = GuestStages(builder, identity)
-    return Workspace(spec, kernels, guest, runtime, identity, store, screen, share)
+    return Workspace(spec, made, guest, runtime, identity, store, screen, share)
+
+
+def kernel_of(
+    name: str,
+    spec: RunSpec,
+    found: KernelSource,
+    subjects: tuple[Subject, ...],
+    builder: Builder,
+    unapplied: Mapping[str, str],
+) -> Kernel:
+    """Return one kernel of a run with the stages of what is built for it."""
+    own, identity = spec.own.declared if spec.own else None, dict(builder.runtime.identity())
+    if isinstance(found, PackagedKernel):
+        packaged = PackagedStages(found, spec.module, builder, identity, own)
+        return GivenKernel(name, spec, subjects, unapplied, found, packaged)
+    stages = Stages(found, spec.matrix, spec.module, builder, identity, name, own)
+    return TreeKernel(name, spec, subjects, unapplied, found, stages)
+
+
+def _builder_for(
+    kernel: KernelSource, spec: RunSpec, builder: Builder, store: Store, screen: Screen, share: Share | None
+) -> Builder:
+    """Return a builder with the compiler and libc of a kernel's kit; ``builder`` where none is needed."""
+    if not isinstance(kernel, PackagedKernel) or spec.own is None:
+        return builder
+    release = kernel.suite or builder_image.RELEASE
+    runtime = open_runtime(
+        spec.runtime, spec.project.images, store.cache, screen, share,
+        release=release, compiler=kernel.compiler,
+    )  # fmt: skip
+    return replace(builder, runtime=runtime)

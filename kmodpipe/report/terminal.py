@@ -23,6 +23,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from kmodpipe.report import support
 from kmodpipe.report.wording import (
     NOT_COMPARED,
     close,
@@ -89,6 +90,7 @@ def report(run: Run) -> RenderableType:
     """Return the whole report, for `Screen.show`."""
     parts: list[RenderableType] = [Matrix(run)]
     for part in (
+        support.lines(run),
         series_lines(run),
         axis_lines(run),
         skipped_lines(run),

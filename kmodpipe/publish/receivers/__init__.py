@@ -36,16 +36,18 @@ def _class_of(kind: str) -> type[Receiver]:
     return found
 
 
-def parse(tables: Mapping[str, Mapping[str, object]], path: Path) -> Mapping[str, Receiver]:
-    """Return the receivers declared in ``[tool.kmodpipe.receivers]`` of the file *path*.
+def parse(
+    tables: Mapping[str, Mapping[str, object]], path: Path, at: tuple[str, ...] = ("tool", "kmodpipe")
+) -> Mapping[str, Receiver]:
+    """Return the receivers declared in the file *path*, in the table ``receivers`` of its table *at*.
 
     Raise UserError with no value of the tables in it: the one that is wrong may be a token.
     """
-    return {name: _receiver(name, table, path) for name, table in tables.items()}
+    return {name: _receiver(name, table, path, (*at, "receivers", name)) for name, table in tables.items()}
 
 
-def _receiver(name: str, table: Mapping[str, object], path: Path) -> Receiver:
-    section = f"[tool.kmodpipe.receivers.{name}]"
+def _receiver(name: str, table: Mapping[str, object], path: Path, at: tuple[str, ...]) -> Receiver:
+    section = f"[{'.'.join(at)}]"
     if not name.strip("-") or name.strip(_NAME) or len(name) > 60 or name.startswith("-"):
         raise UserError("a receiver's name takes small letters, digits and -", where=f"{path}: {section}")
     for key in table:
@@ -67,6 +69,4 @@ def _receiver(name: str, table: Mapping[str, object], path: Path) -> Receiver:
             where=str(path),
             hint=f"kind = one of: {', '.join(kinds())}",
         )
-    return toml.validate(
-        _class_of(kind), {"name": name, **table}, section, path, at=("tool", "kmodpipe", "receivers", name)
-    )
+    return toml.validate(_class_of(kind), {"name": name, **table}, section, path, at=at)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kmodpipe.report import timeline, wording
+from kmodpipe.report.support import Support
 from kmodpipe.report.wording import Mark, SeriesVerdict
 from kmodpipe.results import Attempt, DeadAxis
 
@@ -202,5 +203,7 @@ class Page:
     properties: Pairs
     files: Links
     footer: str
+    # On which kernels a module of its own source works; empty for one of the tree.
+    support: tuple[Support, ...] = ()
     marks: tuple[Mark, ...] = wording.MARKS
     defect_mark: Mark = field(default=wording.DEFECT)

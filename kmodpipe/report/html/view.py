@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from kmodpipe.report import timeline, wording
+from kmodpipe.report import support, timeline, wording
 from kmodpipe.report.html.failures import STATES, Files, failures, unfinished
 from kmodpipe.report.html.records import (
     CasePart,
@@ -22,7 +22,7 @@ from kmodpipe.report.html.records import (
     Seen,
 )
 from kmodpipe.report.wording import Mark, count, mark, subject_of
-from kmodpipe.results import CONTROL, ENDED_EARLY, CaseInfo, CellResult, Run, State, exit_code
+from kmodpipe.results import CONTROL, ENDED_EARLY, OWN_MODULE, CaseInfo, CellResult, Run, State, exit_code
 from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.text import one_line, some
 
@@ -92,6 +92,7 @@ def page_of(run: Run, own: Files) -> Page:
         files=tuple(
             (name, own.href(name)) for name in ("results.json", "junit.xml", "events.jsonl", "shared")
         ),
+        support=support.rows(run) if OWN_MODULE in run.properties else (),
         footer=f"kmodpipe {run.properties.get('kmodpipe', '')}, run {run.id}",
     )
 

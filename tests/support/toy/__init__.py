@@ -250,7 +250,8 @@ def build(root: Path) -> World:
         "images/guest/cases/remount/run.sh": "#!/bin/sh\n# toy: observe-module\n",
     }.items():
         _write(project / name, text)
-    shutil.copytree(REPO / "images" / "builder", project / "images" / "builder")
+    for recipes in ("builder", "external"):
+        shutil.copytree(REPO / "images" / recipes, project / "images" / recipes)
     shutil.copy(REPO / "tasks.py", project / "tasks.py")
     _programs(project / "bin", root / "calls")
     return World(project, tree, cache, root / "calls")

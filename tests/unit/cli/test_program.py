@@ -62,4 +62,4 @@ def test_an_error_is_a_document_where_one_was_requested() -> None:
 
 def test_without_a_project_it_says_where_to_go(tmp_path: Path) -> None:
     done = run("plan", cwd=tmp_path)
-    assert done.returncode == 2 and "in the checkout" in done.stderr
+    assert done.returncode == 2 and "kmodpipe init" in done.stderr

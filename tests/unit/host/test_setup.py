@@ -26,7 +26,9 @@ from tests.support import fake_engine
 from tests.support.fake_engine import VERSION, FakeEngine
 
 HERE = docker_engine.DEFAULT_ENDPOINT
-ALL = frozenset({"dockerd", "iptables", "qemu-system-x86_64", "git", "xz", "mmdebstrap", "apt-get", "sudo"})
+ALL = frozenset(
+    {"dockerd", "iptables", "qemu-system-x86_64", "git", "xz", "zstd", "mmdebstrap", "apt-get", "sudo"}
+)
 READY = Host(
     distro="debian",
     like=frozenset(),
@@ -70,7 +72,14 @@ def test_nothing_is_planned_where_all_is_there() -> None:
 def test_a_fresh_debian_gets_just_what_is_missing_in_order() -> None:
     actions = setup.plan(FRESH)
     assert kinds(actions) == [Kind.INSTALL, Kind.START, Kind.IMAGE]
-    assert actions[0].packages == ("docker.io", "iptables", "qemu-system-x86", "xz-utils", "mmdebstrap")
+    assert actions[0].packages == (
+        "docker.io",
+        "iptables",
+        "qemu-system-x86",
+        "xz-utils",
+        "zstd",
+        "mmdebstrap",
+    )
     update, install = actions[0].commands
     assert update[-1] == "update"
     assert install[-len(actions[0].packages) :] == actions[0].packages
@@ -197,10 +206,12 @@ INSTALL = setup.plan(FRESH)[:1]
 def test_root_installs_without_being_asked(world: World) -> None:
     world.program("apt-get", f'echo "frontend $DEBIAN_FRONTEND" >> {world.calls_file}')
     done = world.perform(INSTALL, FRESH)
-    assert done == ("installed docker.io iptables qemu-system-x86 xz-utils mmdebstrap",)
+    assert done == ("installed docker.io iptables qemu-system-x86 xz-utils zstd mmdebstrap",)
     calls = world.calls()
     assert calls[0].endswith(" update")
-    assert calls[2].endswith("--no-install-recommends docker.io iptables qemu-system-x86 xz-utils mmdebstrap")
+    assert calls[2].endswith(
+        "--no-install-recommends docker.io iptables qemu-system-x86 xz-utils zstd mmdebstrap"
+    )
     assert calls[1] == calls[3] == "frontend noninteractive"
 
 

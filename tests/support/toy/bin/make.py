@@ -21,11 +21,15 @@ def main(argv: list[str]) -> int:
     ]
     with Path(os.environ["TOY_CALLS"]).open("a") as f:
         f.write(" ".join(targets) + "\n")
+    if "M" in variables:
+        return external(src, Path(variables["M"]))
     obj = Path(variables["O"])
     config = Path(variables.get("KCONFIG_CONFIG", obj / ".config"))
     for target in targets:
         if target in ("allnoconfig", "olddefconfig"):
             configure(src, config, target)
+        elif target == "modules_prepare":
+            (obj / "Makefile").write_text("# of the toy's objects\n")
         elif target == "bzImage":
             base(src, obj)
         elif target == "modules":
@@ -92,6 +96,22 @@ def module(src: Path, obj: Path, target: str) -> bool:
             return False
     link(source, obj, target)
     return True
+
+
+def external(kit: Path, folder: Path) -> int:
+    """The modules of a source that is in no tree: ``obj-m`` of its Kbuild."""
+    for name in re.findall(r"(\S+)\.o", (folder / "Kbuild").read_text()):
+        source = folder / f"{name}.c"
+        print(f"  CC [M]  {folder}/{name}.o", flush=True)
+        for number, line in enumerate(source.read_text().splitlines(), 1):
+            if "WARNED" in line:
+                print(f"{source}:{number}:3: warning: unused variable 'WARNED' [-Wunused-variable]")
+            if "BROKEN" in line:
+                print(f"{source}:{number}:3: error: 'BROKEN' undeclared (first use in this function)")
+                return 2
+        link(source, kit, f"{folder}/{name}.ko")
+    (folder / "Module.symvers").write_text("")
+    return 0
 
 
 def link(source: Path, obj: Path, target: str) -> None:

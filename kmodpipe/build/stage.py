@@ -1,0 +1,23 @@
+"""One cached step of a build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe.build.recipes import WorkDir
+from kmodpipe.cache.store import Inputs
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One cached step."""
+
+    kind: str
+    label: str
+    inputs: Inputs  # all that the content depends on; the cache key is their digest
+    make: Callable[[WorkDir], None]  # writes the content
+    need_mib: int = 64  # free disk space that making it takes
+    # Raises InfraError if a folder, which another machine or version made, lacks what later steps read.
+    check: Callable[[Path], None] = lambda folder: None

@@ -1,0 +1,149 @@
+"""A module of its own source, in the toy world: what it is compared with, and on which kernels it works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kmodpipe import results
+from kmodpipe.cli import commands
+from kmodpipe.results import EffectKind, State, Verdict, effects
+from tests.support import toy
+from tests.support.toy import Ran, World
+from tests.support.trees import commit_all, git, write
+
+MATRIX = """\
+base = "tinyconfig"
+module = { source = "../../module" }
+fragments = ["guest.config"]
+[flavours.other]
+summary = "another kernel"
+fragments = ["other.config"]
+"""
+# What it needs is a module of the tree, which is off the tree's own configuration otherwise.
+SOURCE = "outcome: ESTALE\nneeds: toy\n"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    world = toy.build(tmp_path)
+    write(world.root.parent, {"module/Kbuild": "obj-m := own.o\n", "module/own.c": SOURCE})
+    write(
+        world.root,
+        {"kconfigs/matrix.toml": MATRIX, "kconfigs/other.config": "CONFIG_TOY_FS=m\nCONFIG_64BIT=y\n"},
+    )
+    return world
+
+
+@pytest.fixture
+def module(world: World) -> Path:
+    """The module's repository, with a change on its branch that makes it mount."""
+    root = world.root.parent / "module"
+    commit_all(root, "first")
+    git(root, "checkout", "-q", "-b", "topic")
+    write(root, {"own.c": SOURCE.replace("ESTALE", "mounted")})
+    return root
+
+
+def run(world: World, **more: object) -> Ran:
+    script = world.script("mounts.sh", "observe-module")
+    return world.command(commands.test, case=[script], **more)
+
+
+def ran(world: World) -> results.Run:
+    return results.load(world.latest / "results.json")
+
+
+def test_without_a_repository_it_is_its_own_control(world: World) -> None:
+    done = run(world)
+    (cell,) = ran(world).cells
+    assert (cell.cell, cell.state) == ("unpatched", State.RAN), done.text
+    # What it needs was built from the tree and loaded before it.
+    assert {"own", "toy"} == {
+        name.split(".")[1] for name in cell.properties if name.startswith("module.") and "sha256" in name
+    }
+    assert "nothing is compared" in done.text
+
+
+def test_a_change_is_compared_with_where_it_began(world: World, module: Path) -> None:
+    done = run(world)
+    found = ran(world)
+    assert [cell.cell for cell in found.cells] == ["unpatched", "worktree"], done.text
+    assert found.properties["module.own"].startswith("main (")
+    assert {one.kind for one in effects(found)} == {EffectKind.UNCHANGED}
+    bases = {cell.properties["base"] for cell in found.cells}
+    assert len(bases) == 1
+
+
+def test_one_base_serves_each_edit(world: World, module: Path) -> None:
+    run(world)
+    before = world.made().count("bzImage modules")
+    write(module, {"own.c": SOURCE + "more\n"})
+    run(world)
+    assert world.made().count("bzImage modules") == before == 1
+    assert run(world).code == 0
+
+
+def test_a_change_that_does_not_build_is_regressed(world: World, module: Path) -> None:
+    write(module, {"own.c": SOURCE + "BROKEN\n"})
+    done = run(world)
+    (effect,) = effects(ran(world))
+    assert (done.code, effect.kind, effect.after) == (1, EffectKind.REGRESSED, "does not build"), done.text
+    assert "own.c:3" in done.text
+
+
+def test_new_warnings_of_the_compiler_are_told(world: World, module: Path) -> None:
+    write(module, {"own.c": "WARNED\n" + SOURCE})
+    done = run(world)
+    assert "1, 1 new" in done.text
+    (cell,) = [cell for cell in ran(world).cells if cell.variant == "worktree"]
+    assert cell.properties["module.warnings"].startswith("own.c:1: ")
+
+
+def test_a_series_is_for_the_source_as_it_is(world: World, module: Path) -> None:
+    git(module, "checkout", "-q", "--", ".")
+    write(
+        world.root,
+        {
+            "fix.patch": "Subject: [PATCH] own: mount\n---\n--- a/own.c\n+++ b/own.c\n@@ -1,2 +1,2 @@\n"
+            "-outcome: ESTALE\n+outcome: mounted\n needs: toy\n"
+        },
+    )
+    done = run(world, series=[str(world.root / "fix.patch")])
+    assert [cell.variant for cell in ran(world).cells] == ["unpatched", "fix"], done.text
+    assert all(cell.state is State.RAN for cell in ran(world).cells)
+
+
+def test_dkms_conf_says_for_which_kernels_it_is(world: World, module: Path) -> None:
+    text = 'PACKAGE_NAME="own"\nPACKAGE_VERSION="1"\nBUILT_MODULE_NAME[0]="own"\n'
+    text += 'BUILD_EXCLUSIVE_KERNEL="^6\\."\n'
+    write(module, {"dkms.conf": text})
+    run(world, allow_empty=True)
+    cells = {cell.cell: cell for cell in ran(world).cells}
+    assert cells["unpatched"].state is State.RAN
+    assert (cells["worktree"].state, cells["worktree"].reason) == (
+        State.SKIPPED,
+        r"dkms.conf is for kernels like ^6\.",
+    )
+
+
+def test_another_flavour_is_another_kernel_for_the_same_module(world: World) -> None:
+    done = run(world, flavour=["all"])
+    assert [cell.cell for cell in ran(world).cells] == ["unpatched", "unpatched.other"], done.text
+    assert all(case.verdict is Verdict.PASS for cell in ran(world).cells for case in cell.cases)
+
+
+def test_the_plan_names_its_source(world: World, module: Path) -> None:
+    before = world.command(commands.plan)
+    assert "fetch module" in before.text and "module worktree" in before.text
+    run(world)
+    after = world.command(commands.plan)
+    assert after.code == 0 and "1 to do" in after.text, after.text
+
+
+def test_what_has_no_module_is_refused_before_anything_is_built(world: World) -> None:
+    (world.root.parent / "module/Kbuild").unlink()
+    done = run(world)
+    assert (done.code, world.made()) == (2, [])
+    assert "neither Kbuild nor Makefile" in done.text
