@@ -9,7 +9,8 @@ from pathlib import Path
 from tests.support import REPO
 
 EXAMPLES = REPO / "examples"
-FOLDERS = tuple(sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
+# Those of modules of a tree; the others are projects of their own.
+FOLDERS = tuple(sorted(path.parent.name for path in EXAMPLES.glob("*/matrix.toml")))
 BEGINS = "    invoke test "
 
 
