@@ -72,7 +72,8 @@ class PackagedStages:
         """Return the stage of what the guests boot.
 
         QEMU enters a vmlinux with a PVH note directly, which under TCG saves the time that the kernel takes
-        to unpack itself: then ``bzImage`` is that file.
+        to unpack itself: then ``bzImage`` is that file. ``vmlinux`` is the one with debugging information,
+        which traces are decoded with, where its package was fetched as well.
         """
         inputs: Inputs = {"kernel": self.kernel.identity, "recipe": _BASE_VERSION}
 
@@ -82,6 +83,8 @@ class PackagedStages:
             bzimage.extract(self.kernel.vmlinuz, out / "vmlinux")
             bootable = out / "vmlinux" if has_pvh_entry(out / "vmlinux") else self.kernel.vmlinuz
             shutil.copyfile(bootable, out / "bzImage")
+            if self.kernel.vmlinux:
+                shutil.copyfile(self.kernel.vmlinux, out / "vmlinux")
             shutil.copyfile(self.kernel.config, out / "base.config")
 
         def check(folder: Path) -> None:
@@ -89,7 +92,14 @@ class PackagedStages:
             require_texts(folder, "out/base.config")
             build_id(folder / "out" / "vmlinux")
 
-        return Stage("base", self.kernel.release, inputs, make, need_mib=256, check=check)
+        return Stage(
+            "base",
+            self.kernel.release,
+            inputs,
+            make,
+            need_mib=1024 if self.kernel.vmlinux else 256,
+            check=check,
+        )
 
     def module_of(self, subject: Subject, configured: Buildable) -> Stage:
         """Return the stage of one cell's modules, with those of the kernel that they need."""
