@@ -138,9 +138,10 @@ class _PackagedKit:
 
 def _add(kernel: PackagedKernel, built: Iterable[Path], work: WorkDir, also: Iterable[str] = ()) -> None:
     """Put what built modules need of the kernel's own into ``out``."""
-    unpacked = work.folder / "unpacked"
+    unpacked, out = work.folder / "unpacked", work.folder / "out"
     unpacked.mkdir()
     for path in module_folder.load_order(built, kernel.modules, unpacked, also=also):
-        if path.parent == unpacked:
-            path.replace(work.folder / "out" / path.name)
+        # One that is not packed is where the kernel has it.
+        if path.parent != out:
+            shutil.copyfile(path, out / path.name)
     paths.remove(unpacked)

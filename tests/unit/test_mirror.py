@@ -22,7 +22,6 @@ ELSEWHERE: Mapping[str, str] = {
     "build/shared_image": "tests/integration/test_fanout.py",
     "build/guest_stages": "tests/pipeline/test_tools.py",
     "build/external_stage": "tests/pipeline/test_own_module.py",
-    "build/packaged_stages": "tests/integration/test_own_module.py",
     "build/stage": "tests/pipeline/test_pipeline.py",
     "build/stages": "tests/pipeline/test_pipeline.py",
     "ci/if_changed": "tests/pipeline/test_if_changed.py",
