@@ -112,7 +112,11 @@ class TreeOptions(Common):
         (), "the same by another name: a distribution's own kernel such as debian-12, or a tree; repeatable",
         EVERYWHERE, short="k", of=Values.TREE,
     )  # fmt: skip
-    head: bool = option(False, "the trees' moving branch heads instead of their pinned commits", EVERYWHERE)
+    head: bool = option(
+        False,
+        "the newest of what moves: branches, packages of kernels and of tools",
+        EVERYWHERE,
+    )
 
     @property
     def kernels(self) -> tuple[str, ...]:
