@@ -210,6 +210,7 @@ def test_what_was_built_for_another_kernel_is_not_taken(shop: Shop) -> None:
     assert (made / "hello.ko").read_bytes().startswith(b"\x7fELF")
 
 
+@pytest.mark.kernels
 def test_another_releases_image_compiles_with_its_own_compiler(shop: Shop, tmp_path: Path) -> None:
     screen = Screen(Mode.PLAIN)
     runtime = workspace.open_runtime("docker", REPO / "images", cache_folder(), screen, release="trixie")
