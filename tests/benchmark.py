@@ -6,7 +6,8 @@ fetched (it is, if it is not here), and about twice the time of a cold kernel bu
 what compiles the base. ``--logs`` only parses kernel logs of 50 MiB, three times each. ``--starved`` does
 nothing but boot guests that get hardly any processor, for some ten minutes: how many run into a limit that
 counts seconds on the wall, and how many into ours. ``--guests`` runs a cell's whole suite in guests that
-cases share, and with one for each case: the time, and whether the verdicts are the same.
+cases share, and with one for each case: the time, and whether the verdicts are the same. ``--modules`` is
+about a module that is in no tree.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from kmodpipe.cli.options import RunOptions
 from kmodpipe.cli.resolve import resolve
 from kmodpipe.pipeline import config, workspace
 from kmodpipe.util.screen import Mode, Screen
-from tests import log_benchmark
+from tests import log_benchmark, module_benchmark
 from tests.faults.load import limits
 
 REPO = Path(__file__).resolve().parents[1]
@@ -172,6 +173,13 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=users_cache) as folder:
         work = Path(folder)
         cache = users_cache
+        if "--modules" in argv:
+            module_benchmark.measure(
+                lambda what, ours, limit, bound: report.row(what, ours, limit, bound=bound),
+                users_cache, work, project.jobs,
+            )  # fmt: skip
+            report.console.print(report.table)
+            return 0
         if "--guests" in argv:
             guests(report, users_cache, work)
             return 0
