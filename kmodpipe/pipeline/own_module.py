@@ -15,14 +15,12 @@ from pathlib import Path
 
 from kmodpipe import series, source
 from kmodpipe.kconfig.own_source import OwnSource
+from kmodpipe.results import WORKTREE
 from kmodpipe.series import Series
 from kmodpipe.source import user_git
 from kmodpipe.source.tree import ModuleSpec
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError, unknown_name
-
-WORKTREE = "worktree"
-"""The variant that is the working tree of the module's repository."""
 
 _OF_A_CI = (".github", ".gitlab", ".gitlab-ci.yml", ".gitignore")
 _DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kmodpipe.results import CONTROL, CaseInfo, CellResult, Run
+from kmodpipe.results import CONTROL, OWN_MODULE, WORKTREE, CaseInfo, CellResult, Run
 from kmodpipe.util import process
 
 PROPERTY = "repeat-with"
@@ -24,7 +24,9 @@ def command(run: Run, cell: CellResult | None = None, info: CaseInfo | None = No
         # The control runs with any series; one has to be named as it declares the module under test.
         variant = next((c.variant for c in run.cells if c.variant != CONTROL), "none")
     name = variant.partition("@")[0]
-    argv = ["--series", run.properties.get(argument_property(name), name)]
+    # The change of a module of its own source is there without a word.
+    own = OWN_MODULE in run.properties and name in (WORKTREE, "none")
+    argv = [] if own else ["--series", run.properties.get(argument_property(name), name)]
     argv += ["--cell", cell.cell] if cell else []
     argv += ["--case", info.argument or info.id] if info else []
     return f"{run.properties.get(PROPERTY, 'invoke test')} {process.pasteable(argv)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -16,6 +17,7 @@ from kmodpipe.results import CONTROL, OWN_MODULE, REFUSED, CellResult, Run, Stat
 WARNINGS = "module.warnings"
 """The property of a cell with the compiler's warnings about the module, a line each."""
 
+_CELL = re.compile(r"^the module of \S+ (?=does not compile)")
 _HEAD = ("kernel", "builds", "loads", "passes", "warnings", "why not")
 _NOTE = 200
 YES, NO, UNKNOWN = "yes", "no", "–"
@@ -59,14 +61,19 @@ def _row(run: Run, kernel: str, flavour: str, cells: Sequence[CellResult]) -> Su
     if not built:
         first = cells[0]
         builds = NO if first.state is State.BUILD_FAILED else UNKNOWN
-        return Support(label, builds, UNKNOWN, UNKNOWN, UNKNOWN, first.reason)
+        return Support(label, builds, UNKNOWN, UNKNOWN, UNKNOWN, _first_line(first.reason))
     refusal = next((one.message for cell in built for one in cell.cases if REFUSED in one.message), "")
     bad = [one for cell in built for one in cell.cases if one.verdict in (Verdict.FAIL, Verdict.ERROR)]
     judged = [one for cell in built for one in cell.cases if one.verdict is not Verdict.SKIP]
     loads = NO if refusal else YES
     passes = UNKNOWN if refusal or not judged else NO if bad else YES
     note = refusal or (f"{bad[0].case}: {bad[0].message}" if bad else "")
-    return Support(label, YES, loads, passes, _warnings(run, built), note)
+    return Support(label, YES, loads, passes, _warnings(run, built), _first_line(note))
+
+
+def _first_line(text: str) -> str:
+    """Return what happened, without which cell it was in, which the row says."""
+    return _CELL.sub("", text.partition("\n")[0])
 
 
 def _warnings(run: Run, cells: Iterable[CellResult]) -> str:

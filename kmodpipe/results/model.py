@@ -25,6 +25,8 @@ ENDED_EARLY = "ended-early"
 
 REFUSED = "the kernel refused the module"
 """How the message of a case begins whose guest could not load a module."""
+WORKTREE = "worktree"
+"""The variant that is what the working tree of a module's own repository has on top of its control."""
 OWN_MODULE = "module.own"
 """The property of a run whose module is in no tree: what its control is."""
 ALLOW_EMPTY = "allow-empty"
