@@ -83,8 +83,9 @@ class Text:
 
     @cached_property
     def is_c(self) -> bool:
-        """Whether the preprocessor of C reads it, with fixdep's record of it."""
-        return self.name.endswith(_C) and not (self.root / self.name).is_symlink()
+        """Whether the preprocessor of C reads it, with fixdep's record of it: of tools/ a base keeps none."""
+        known = self.name.endswith(_C) and not self.name.startswith("tools/")
+        return known and not (self.root / self.name).is_symlink()
 
     @cached_property
     def _raw(self) -> bytes:

@@ -168,6 +168,7 @@ def test_a_mention_that_no_build_reads_is_no_use(tree: Path, name: str, text: st
         # A comment for make, and a part of a string.
         {"mm/Makefile": "x := $(shell printf 'a \\\n# CONFIG_TOY_FS_INDEX')\n"},
         {"mm/list.inc": "TOY_FS_INDEX\n"},
+        {"tools/objtool/check.c": "#ifdef CONFIG_TOY_FS_INDEX\n"},
         {"scripts/gen.sh": "# TOY_FS_INDEX\n"},
     ],
 )
