@@ -193,6 +193,8 @@ class CellBuilder:
         self._found: dict[str, Mapping[str, Found]] = {}
         self._lock = threading.Lock()
         self._disk_lock = threading.Lock()
+        self._guest: GuestParts | None = None
+        self._guest_lock = threading.Lock()
 
     def prepare(
         self, pool: Executor, configured: Callable[[Sequence[Row]], None] = lambda rows: None
@@ -294,7 +296,13 @@ class CellBuilder:
         return self._found[kernel.name]
 
     def guest(self) -> GuestParts:
-        """Return the archives that guests are made of, from the store or newly made."""
+        """Return the archives that guests are made of, from the store or made once for the run."""
+        with self._guest_lock:
+            if self._guest is None:
+                self._guest = self._make_guest()
+            return self._guest
+
+    def _make_guest(self) -> GuestParts:
         stages, spec = self._workspace.guest, self._workspace.spec
         guest = self._maker.ensure(stages.guest())
         names = {flavour.name: spec.tools(flavour) for flavour in spec.flavours}

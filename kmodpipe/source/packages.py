@@ -118,6 +118,7 @@ def resolve(
     """
     shared = _shared(names, suite, cache, share, keyring) if share and not renew else {}
     known = {name: recall(name, suite, cache, keyring) for name in names}
+    made: Mapping[str, Package] = {}
     if renew or not _whole(known, cache, have):
         with lock(cache / "locks" / f"packages-{digest_of([suite])[:16]}", waiting=screen.say):
             known = {name: recall(name, suite, cache, keyring) for name in names}
@@ -127,8 +128,8 @@ def resolve(
                     screen.warn(
                         f"packages of the tool {name} are gone from the cache or damaged: fetched again"
                     )
-            if renew:
-                known = _renewed(known, lacking, suite, cache, screen, keyring, where)
+            if renew and (made := _renewed(names, lacking, suite, cache, screen, keyring, where)):
+                known |= made
             elif lacking:
                 pins = {name: known[name] for name in lacking}
                 known |= _fetch(pins, suite, cache, screen, keyring, where)
@@ -136,8 +137,8 @@ def resolve(
                 known |= _fetch(dict.fromkeys(names), suite, cache, screen, keyring, where)
     found = tuple(one for one in known.values() if one)
     for one in found:
-        # What could not be read is not written over, unless that is what was requested.
-        if share and (renew or one.name in shared) and shared.get(one.name) != one:
+        # What could not be read is not written over, unless it was renewed.
+        if share and (one.name in made or one.name in shared) and shared.get(one.name) != one:
             share.push_document(PINS, digest_of(_request(one.name, suite, keyring)), _rows(one))
     return found
 
@@ -158,24 +159,24 @@ def _shared(
 
 
 def _renewed(
-    known: Mapping[str, Package | None],
+    names: Sequence[str],
     lacking: Sequence[str],
     suite: str,
     cache: Path,
     screen: Screen,
     keyring: Path,
     where: Callable[[str], str],
-) -> dict[str, Package | None]:
-    """Return all packages resolved anew, or as they are known where no mirror answers and none is lacking."""
+) -> Mapping[str, Package]:
+    """Return all packages resolved anew; none where no mirror answers and no package is ``lacking``."""
     try:
-        return {**_fetch(dict.fromkeys(known), suite, cache, screen, keyring, where)}
+        return _fetch(dict.fromkeys(names), suite, cache, screen, keyring, where)
     except Interrupted:
         raise
     except InfraError as e:
         if lacking:
             raise
         screen.warn(f"{e.what}: the packages of tools stay as they were")
-        return dict(known)
+        return {}
 
 
 def _whole(known: Mapping[str, Package | None], cache: Path, have: Callable[[Package], bool]) -> bool:

@@ -167,12 +167,14 @@ def test_renewed_packages_are_everybodys(archive: Archive, machines: tuple[Machi
 
 
 def test_what_is_to_be_renewed_stays_where_no_mirror_answers(
-    archive: Archive, machines: tuple[Machine, Machine]
+    archive: Archive, machines: tuple[Machine, Machine], shelf: Shelf
 ) -> None:
     first, second = machines
     old = first.get()
     archive.go_offline()
+    stale, pushed = dict(shelf.manifests), len(shelf.blobs)
     assert first.get(renew=True) == old
+    assert (shelf.manifests, len(shelf.blobs)) == (stale, pushed)
     assert "the packages of tools stay as they were" in first.shown.getvalue()
     with pytest.raises(InfraError, match="no network"):
         second.get(renew=True)
