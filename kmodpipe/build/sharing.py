@@ -1,7 +1,6 @@
 """Decide which cells boot the same vmlinux.
 
-A base is built once for all cells whose source and configuration make the same vmlinux. Two checks, which
-do not rely on each other:
+A base is built once for all cells whose source and configuration make the same vmlinux. Two checks:
 
     before it is built   the text of the tree says which symbols are the module's own (`kconfig.ownership`),
                          and whether files of the module's folder have a part in vmlinux (`Sharing`)
