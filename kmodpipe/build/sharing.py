@@ -1,12 +1,14 @@
 """Decide which cells boot the same vmlinux.
 
-A base is built once for all cells whose source and configuration make the same vmlinux. Two checks, which
-do not rely on each other:
+A base is built once for all cells whose source and configuration make the same vmlinux. Two checks:
 
     before it is built   the text of the tree says which symbols are the module's own (`kconfig.ownership`),
                          and whether files of the module's folder have a part in vmlinux (`Sharing`)
     after it was built   fixdep recorded what each object of vmlinux was compiled from (`Readings`): a cell
                          that differs in one of these symbols or files gets a base of its own
+
+The first may be generous only where the second would notice: in what C says by CONFIG_X. What leaves no
+record, Makefiles, scripts and names that macros complete, is for the first to be sure of.
 
 Documentation and the like have no part in a base that is built from the unpatched tree. Where a series
 changes other files outside the module's folder, these can include anything: then all its files count but the
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -34,8 +36,8 @@ from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import write_atomically
 
-# Raise it when `ownership.search` finds more than before: what earlier versions found is not used then.
-_SEARCH_VERSION = 1
+# Raise it when `ownership.search` finds something else than before: what is on the disk is not used then.
+_SEARCH_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ class Sharing:
         self._symbols: dict[Path, frozenset[str]] = {}
         self._series: dict[Path, ownership.Outside] = {}
         self._parts: dict[tuple[Path, str], bool] = {}
+        self._makefiles: dict[Path, ownership.Makefiles] = {}
         self._lock = threading.RLock()
 
     def owned(self, subject: Subject, config: Mapping[str, str]) -> frozenset[str]:
@@ -113,7 +116,11 @@ class Sharing:
         symbols, series = self._defined(subject), self._search_series(subject)
         if series.reads_all:
             return frozenset()
-        return symbols - set(self._search(symbols).readers) - set(series.readers)
+        tree = self._search(symbols)
+        read = {*tree.readers, *series.readers, *series.recorded}
+        left = {symbol: files for symbol, files in tree.recorded.items() if symbol in symbols - read}
+        read |= {s for s, files in left.items() if any(self._compiled(f, subject, config) for f in files)}
+        return symbols - read
 
     def patched(self, subject: Subject, config: Mapping[str, str]) -> dict[str, str]:
         """Return the content of the touched files that vmlinux may be built from; none for most series."""
@@ -135,10 +142,27 @@ class Sharing:
         """Whether files of the module's folder may have a part in vmlinux, before or after the series."""
         key = subject.src, kconfig.digest(config)
         if key not in self._parts:
-            self._parts[key] = any(
-                ownership.built_in(src, self._module, config) for src in {self._tree.path, subject.src}
-            ) or bool(self._search(self._defined(subject)).user or self._search_series(subject).user)
+            tree, series = self._search(self._defined(subject)), self._search_series(subject)
+            # What the files of a series include may be something else then.
+            used = tree.user or series.user or series.included
+            sources = {self._tree.path, subject.src}
+            self._parts[key] = bool(
+                used
+                or any(self._makefiles_of(src).built_in(self._module, config) for src in sources)
+                or any(
+                    not set(subject.touched).isdisjoint(files) and self._compiled(name, subject, config)
+                    for name, files in tree.included.items()
+                )
+            )
         return self._parts[key]
+
+    def _compiled(self, name: str, subject: Subject, config: Mapping[str, str]) -> bool:
+        """Whether a file of C may be compiled, in the unpatched tree or in the subject's."""
+        sources = {self._tree.path, subject.src}
+        return any(self._makefiles_of(src).may_compile(name, config) for src in sources)
+
+    def _makefiles_of(self, src: Path) -> ownership.Makefiles:
+        return self._makefiles.setdefault(src, ownership.Makefiles(src))
 
     def _defined(self, subject: Subject) -> frozenset[str]:
         """Return the symbols that the module's folder defines."""
@@ -152,7 +176,11 @@ class Sharing:
             return ownership.Outside()
         if subject.src not in self._series:
             self._series[subject.src] = ownership.search_files(
-                subject.src, self._module, self._defined(subject), subject.touched
+                subject.src,
+                self._module,
+                self._defined(subject),
+                subject.touched,
+                self._search(self._defined(subject)).completed,
             )
         return self._series[subject.src]
 
@@ -177,9 +205,15 @@ class Sharing:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             found = document.read_object(self._memory)
             if found["identity"] == self._tree.identity and found["module"] == self._module:
-                readers = {str(symbol): str(name) for symbol, name in found["readers"].items()}
-                self._outside = ownership.Outside(readers, str(found["user"]))
-                self._searched = frozenset(map(str, found["searched"]))
+                completed = found["completed"]
+                self._outside = ownership.Outside(
+                    {str(symbol): str(name) for symbol, name in found["readers"].items()},
+                    {str(symbol): _names(files) for symbol, files in found["recorded"].items()},
+                    {str(name): _names(files) for name, files in found["included"].items()},
+                    str(found["user"]),
+                    completed=None if completed is None else frozenset(_names(completed)),
+                )
+                self._searched = frozenset(_names(found["searched"]))
 
     def _remember(self) -> None:
         found = {
@@ -187,7 +221,10 @@ class Sharing:
             "module": self._module,
             "searched": sorted(self._searched),
             "readers": dict(self._outside.readers),
+            "recorded": {symbol: list(files) for symbol, files in self._outside.recorded.items()},
+            "included": {name: list(files) for name, files in self._outside.included.items()},
             "user": self._outside.user,
+            "completed": None if self._outside.completed is None else sorted(self._outside.completed),
         }
         # A cache that cannot be written to is searched again by the next run.
         with suppress(OSError):
@@ -241,6 +278,10 @@ class Readings:
                 if name.startswith(f"{module}/") and not (subject.src / name).exists():
                     return f"vmlinux is compiled from {name}"
         return ""
+
+
+def _names(found: Iterable[object]) -> tuple[str, ...]:
+    return tuple(map(str, found))
 
 
 def _is_inert(name: str) -> bool:

@@ -120,7 +120,8 @@ class _Folder:
         outside = ownership.search(self.tree.path, self.folder, symbols)
         if outside.user:
             return dict.fromkeys(symbols, f"{outside.user} uses files of the folder")
-        return {symbol: f"{file} has its name" for symbol, file in outside.readers.items()}
+        files = {symbol: names[0] for symbol, names in outside.recorded.items()} | {**outside.readers}
+        return {symbol: f"{file} has its name" for symbol, file in files.items()}
 
     def below(self, words: Iterable[str]) -> list[str]:
         """Return the folders among what a symbol makes."""

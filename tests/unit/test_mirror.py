@@ -33,6 +33,7 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/project_root": "tests/unit/cli/test_completion.py",
     "cli/tasks": "tests/unit/cli/test_options.py",
     "judge/excerpts": "tests/unit/judge/test_verdict.py",
+    "kconfig/mentions": "tests/unit/kconfig/test_ownership.py",
     "kconfig/statements": "tests/unit/kconfig/test_parser.py",
     "logs/crash_report": "tests/unit/logs/test_kernel_log.py",
     "logs/ktap_lines": "tests/unit/logs/test_ktap.py",

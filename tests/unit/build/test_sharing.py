@@ -102,6 +102,46 @@ def test_a_module_file_that_the_tree_itself_builds_in_counts(tree: Tree) -> None
     assert set(Sharing(tree, FOLDER).patched(series, CONFIG)) == {"fs/toy/toy.h"}
 
 
+# A header of the folder that others include, with a symbol; what includes it is built with TARGET.
+USED = {
+    "fs/toy/disk.h": "int disk = CONFIG_TOY_DEBUG;\n",
+    "drivers/target/Makefile": "obj-$(CONFIG_TARGET) += target.o\n",
+    "drivers/target/target.c": '#include "../../fs/toy/disk.h"\n',
+}
+
+
+def test_a_header_of_the_folder_that_vmlinux_may_include_keeps_its_own_symbols_only(tree: Tree) -> None:
+    write(tree.path, USED)
+    sharing = Sharing(tree, FOLDER)
+    assert sharing.owned(subject(tree), CONFIG) == {"TOY_INDEX", "TOY_DEBUG"}
+    for value in ("m", "y"):
+        assert sharing.owned(subject(tree), {**CONFIG, "TARGET": value}) == {"TOY_INDEX"}
+
+
+def test_a_series_that_changes_such_a_header_counts_where_it_is_built(tree: Tree) -> None:
+    write(tree.path, USED)
+    sharing, built = Sharing(tree, FOLDER), {**CONFIG, "TARGET": "y"}
+    changes = {**USED, "fs/toy/disk.h": "int other;\n"}
+    series = subject(tree, {"fs/toy/disk.h": "int other;\n"})
+    write(series.src, changes)
+    assert set(sharing.patched(series, built)) == {"fs/toy/disk.h"}
+    assert sharing.owned(series, built) == frozenset()
+    assert sharing.patched(series, CONFIG) == {}
+    other = subject(tree, {"fs/toy/toy.c": "int other;\n"})
+    write(other.src, USED)
+    assert sharing.patched(other, built) == {}
+    assert sharing.owned(other, built) == {"TOY_INDEX"}
+
+
+def test_what_was_found_is_the_same_when_it_is_recalled(tree: Tree) -> None:
+    write(tree.path, {**USED, "mm/on.h": "#define ON(x) CONFIG_##x\n", "mm/x.c": "ON(TOY_INDEX)\n"})
+    for config in (CONFIG, {**CONFIG, "TARGET": "y"}):
+        assert Sharing(tree, FOLDER).owned(subject(tree), config) == Sharing(tree, FOLDER).owned(
+            subject(tree), config
+        )
+    assert "TOY_INDEX" not in Sharing(tree, FOLDER).owned(subject(tree), CONFIG)
+
+
 def test_documentation_counts_once_anything_else_outside_is_changed(sharing: Sharing, tree: Tree) -> None:
     docs = {"Documentation/kp.h": "int a;\n", "fs/toy/toy.c": "int b;\n"}
     assert sharing.patched(subject(tree, docs), CONFIG) == {}
