@@ -108,7 +108,11 @@ class TreeOptions(Common):
         short="t",
         of=Values.TREE,
     )
-    head: bool = option(False, "the trees' moving branch heads instead of their pinned commits", EVERYWHERE)
+    head: bool = option(
+        False,
+        "the trees' moving branch heads instead of their pinned commits, and the newest packages of tools",
+        EVERYWHERE,
+    )
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,10 @@ class GuestParts:
         return guest_root.read((self.rootfs, *self.tools(flavour)))
 
 
+class _NotShared(Exception):
+    """The share does not have what was to be pulled."""
+
+
 class StageMaker:
     """Finds stages in the store or makes them, with a step on the screen and a log."""
 
@@ -92,6 +96,26 @@ class StageMaker:
         self._folder = folder
         self.tally = Tally()
         self._lock = threading.Lock()
+
+    def has(self, stage: Stage) -> bool:
+        """Return whether the store has a stage, after pulling it from the share if that has it."""
+        store, share = self._workspace.store, self._workspace.share
+        found = store.find(stage.kind, stage.inputs, stage.check) is not None
+        if found or share is None:
+            return found
+
+        def pull(folder: Path) -> None:
+            if not share.pull(stage.kind, digest_of(stage.inputs), folder, None, stage.check):
+                raise _NotShared
+
+        with suppress(_NotShared):
+            store.make(
+                stage.kind, stage.inputs, stage.label, pull, check=stage.check, need_mib=stage.need_mib
+            )
+            with self._lock:
+                self.tally.pulled.append(f"{stage.kind} {stage.label}")
+            return True
+        return False
 
     def ensure(self, stage: Stage) -> Artifact:
         """Return a stage's artifact from the store or the share; make it if neither has it.
@@ -126,7 +150,8 @@ class StageMaker:
                 (self.tally.pulled if pulled else self.tally.made).append(name)
         else:
             with self._lock:
-                self.tally.cached.append(name)
+                if name not in self.tally.pulled:
+                    self.tally.cached.append(name)
         if share and not origin(artifact):
             share.push(artifact, stage.label)
         if not log.exists() and (artifact.path / "build.log").is_file():
@@ -161,6 +186,8 @@ class CellBuilder:
         # By kernel, then by the variant's name; once it is looked for.
         self._found: dict[str, Mapping[str, Found]] = {}
         self._lock = threading.Lock()
+        self._guest: GuestParts | None = None
+        self._guest_lock = threading.Lock()
 
     def prepare(
         self, pool: Executor, configured: Callable[[Sequence[Row]], None] = lambda rows: None
@@ -255,11 +282,18 @@ class CellBuilder:
         return self._found[kernel.name]
 
     def guest(self) -> GuestParts:
-        """Return the archives that guests are made of, from the store or newly made."""
+        """Return the archives that guests are made of, from the store or made once for the run."""
+        with self._guest_lock:
+            if self._guest is None:
+                self._guest = self._make_guest()
+            return self._guest
+
+    def _make_guest(self) -> GuestParts:
         stages, spec = self._workspace.guest, self._workspace.spec
         guest = self._maker.ensure(stages.guest())
         names = {flavour.name: spec.tools(flavour) for flavour in spec.flavours}
-        known = tools.find(spec, stages, guest, self._workspace.store, self._workspace.screen)
+        place = self._workspace
+        known = tools.find(spec, stages, guest, place.store.cache, place.screen, self._maker.has, place.share)
         toolsets = {name: self._maker.ensure(stage) for name, stage in known.stages.items()}
         return GuestParts(
             guest.path / "guest.cpio",

@@ -36,7 +36,7 @@ _WORK = "how the work is done, not what is tested"
 EXEMPT: Mapping[type, Mapping[str, str]] = {
     RunSpec: {
         "trees": "where the trees come from; their identities are compared",
-        "head": "which commits the trees are; their identities are compared",
+        "head": "which commits the trees are, whose identities are compared; how new the tools' packages are",
         "companions": "how cells came to be chosen; the cells themselves are compared",
         "sample_notes": _PEOPLE,
         "skip_illegal": "a cell that is ruled out runs no case either way",

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from kmodpipe.build.guest_stages import GuestStages, suite_of
 from kmodpipe.build.stages import Stage
-from kmodpipe.cache.store import Artifact, Store
+from kmodpipe.cache.share import Share
+from kmodpipe.cache.store import Artifact
 from kmodpipe.judge.cases import Case
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.source import packages
-from kmodpipe.source.packages import Package
 from kmodpipe.util import toml
 from kmodpipe.util.screen import Screen
 
@@ -45,22 +45,36 @@ def locate(name: str, stages: GuestStages, guest: Artifact, cache: Path) -> Stag
     return stages.package(package, guest, cache) if package else None
 
 
-def find(spec: RunSpec, stages: GuestStages, guest: Artifact, store: Store, screen: Screen) -> Tools:
-    """Return the stages of all tools of a run; fetch the packages that are not in the cache.
+def find(
+    spec: RunSpec,
+    stages: GuestStages,
+    guest: Artifact,
+    cache: Path,
+    screen: Screen,
+    has: Callable[[Stage], bool],
+    share: Share | None,
+) -> Tools:
+    """Return the stages of all tools of a run; fetch the packages of those that ``has`` is false of.
 
-    Raise UserError, with file and line, for a name that is neither a set nor a package.
+    With ``--head`` packages are resolved anew. Raise UserError, with file and line, for a name that is
+    neither a set nor a package.
     """
     found = {name: stages.toolset(name, guest) for name in names(spec) if stages.is_toolset(name)}
     wanted = packages_of(spec, stages)
     if not wanted:
         return Tools(found, {})
 
-    def have(package: Package) -> bool:
-        stage = stages.package(package, guest, store.cache)
-        return store.find(stage.kind, stage.inputs, stage.check) is not None
-
-    known = packages.resolve(wanted, suite_of(guest), store.cache, screen, have=have, where=_places(spec))
-    found |= {one.name: stages.package(one, guest, store.cache) for one in known}
+    known = packages.resolve(
+        wanted,
+        suite_of(guest),
+        cache,
+        screen,
+        have=lambda package: has(stages.package(package, guest, cache)),
+        where=_places(spec),
+        share=share,
+        renew=spec.head,
+    )
+    found |= {one.name: stages.package(one, guest, cache) for one in known}
     return Tools(found, {one.name: one.version for one in known})
 
 

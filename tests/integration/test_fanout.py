@@ -28,9 +28,10 @@ from kmodpipe.cache.place import cache_folder
 from kmodpipe.results import EffectKind
 from tests import mutants
 from tests.integration.conftest import require, require_machinery
-from tests.support import toy
+from tests.support import toy, toy_packages
 from tests.support.servers import free_port, git_daemon, wait_for_port
 from tests.support.toy import World
+from tests.support.toy_packages import Archive
 from tests.support.trees import commit_all, git, write
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
@@ -38,6 +39,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 REPO = Path(__file__).resolve().parents[2]
 KEY = "a key that machines share, and no registry"
 FIXED = "toy-fix.INDEX=y.NOUUID=n"
+RELEASE = """\
+mkdir "$OUT/etc"
+printf 'ID=debian\\nVERSION_CODENAME=bookworm\\n' > "$OUT/etc/os-release"
+"""
 
 
 @dataclass(frozen=True)
@@ -135,6 +140,31 @@ def test_what_is_not_sealed_with_our_key_is_not_taken(tmp_path: Path, registry: 
     ran = run_cells(third, registry.share, key="")
     assert ran.code == 0 and "nothing is pulled without a key" in " ".join(ran.text.split())
     assert third.made().count("bzImage modules") == 1
+
+
+@pytest.mark.thorough
+def test_two_machines_have_the_same_packages_for_their_tools(tmp_path: Path, registry: Registry) -> None:
+    def tooled(name: str) -> tuple[World, Archive]:
+        world = machine(tmp_path, name)
+        (world.root / "images/guest/recipe.sh").write_text(toy.RECIPE + RELEASE)
+        archive = toy_packages.build(tmp_path / f"{name}.archive", world.root / "bin")
+        return world, archive
+
+    (first, old), (second, new) = tooled("first"), tooled("second")
+    old.add("toytool", {"usr/bin/toytool": "a program"}, "1.0-1")
+    new.add("toytool", {"usr/bin/toytool": "a newer program"}, "2.0-1")
+    script = "#!/bin/sh\n# tools: toytool\n# toy: exit 0\n"
+    for world in (first, second):
+        case = Path(world.script("tool.sh"))
+        case.write_text(script)
+        ran = world.invoke(
+            "test", "--runtime", "host", "--share", registry.share, "--cell", "*.INDEX=y.NOUUID=n",
+            "--case", str(case), KMODPIPE_SHARE_KEY=KEY,
+        )  # fmt: skip
+        assert ran.code == 0, ran.text
+        assert {cell["properties"]["tools.toytool"] for cell in results_of(world)["cells"]} == {"1.0-1"}
+    assert not any(" install " in call for call in new.calls)
+    assert len(registry.layers("pins")) == 1
 
 
 @pytest.mark.thorough

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import toy, toy_packages
+from tests.support import oci, toy, toy_packages
 from tests.support.toy import World
 from tests.support.toy_packages import Archive
+from tests.support.trees import commit_all, git
 
 CELL = "toy-fix.INDEX=y.NOUUID=n"
 RELEASE = """\
@@ -155,3 +156,46 @@ def test_a_file_that_is_not_there_is_refused(world: World) -> None:
     ran = world.test("--cell", CELL)
     assert ran.code == 2, ran.text
     assert f"the case's file data does not exist\n  where: {folder}/case.toml:" in ran.text
+
+
+def test_a_machine_with_the_same_share_has_the_same_tool_without_a_mirror(
+    world: World, archive: Archive
+) -> None:
+    declare(world, 'tools = ["toytool"]')
+    git(world.tree, "init", "-q", "-b", "next")
+    commit_all(world.tree, "the tree")
+    project = world.root / "pyproject.toml"
+    url = f'git = "{world.tree.as_uri()}"\nref = "next"\nhead = "next"'
+    project.write_text(project.read_text().replace(f'path = "{world.tree}"', url))
+    with oci.serve() as shelf:
+
+        def run(cache: str, *more: str) -> str:
+            words = (
+                "test",
+                "--runtime",
+                "host",
+                "--cell",
+                CELL,
+                "--no-control",
+                "--share",
+                shelf.where,
+                *more,
+            )
+            cell = world.invoke(
+                *words, KMODPIPE_CACHE=str(world.cache / cache), KMODPIPE_SHARE_KEY="of sixteen or more"
+            )
+            assert cell.code == 0, cell.text
+            return cell.text
+
+        run("one")
+        archive.add("toytool", {"usr/bin/toytool": "a newer program"}, "2.0-1", ("libtoy1",))
+        archive.go_offline()
+        text = run("two")
+        assert "fetch tools" not in text and "toolset toytool: made" not in text
+        assert only_cell(world)["properties"]["tools.toytool"] == "1.0-1"
+        assert b"the program" in (world.latest / "shared/tools-toytool.cpio").read_bytes()
+        (archive.folder / "away").rename(archive.folder / "available")
+        # Both have what one of them was told to renew.
+        assert "fetch tools toytool" in run("two", "--head")
+        assert "toolset toytool: made" not in run("one")
+        assert only_cell(world)["properties"]["tools.toytool"] == "2.0-1"

@@ -30,9 +30,18 @@ if [ ! -d $archive/available ]; then
 fi
 case "$*" in
     *" install "*)
-        for name; do :; done
+        for name; do
+            case "$name" in
+                [a-z]*=*)
+                    version=$(echo "${name#*=}" | sed 's/:/%3a/')
+                    if ! cp "$archive/available/${name%%=*}_${version}_all.deb" "$root/cache/archives/"; then
+                        echo "E: Version '${name#*=}' for '${name%%=*}' was not found" >&2
+                        exit 100
+                    fi ;;
+            esac
+        done
         for one in $(sed -n "s/^$name: //p" $archive/depends); do
-            cp $archive/available/${one}_* "$root/cache/archives/"
+            cp $(ls $archive/available/${one}_* | sort -V | tail -n 1) "$root/cache/archives/"
         done ;;
 esac
 """
@@ -51,11 +60,20 @@ class Archive:
     programs: Path
 
     def add(
-        self, name: str, files: Mapping[str, str], version: str = "1.0-1", depends: tuple[str, ...] = ()
+        self,
+        name: str,
+        files: Mapping[str, str],
+        version: str = "1.0-1",
+        depends: tuple[str, ...] = (),
+        *,
+        keep: bool = False,
     ) -> None:
-        """Make a package, over an earlier one of its name. Files below bin and sbin are executable."""
+        """Make a package, over earlier ones of its name or, to ``keep``, beside them.
+
+        Files below bin and sbin are executable.
+        """
         available = self.folder / "available"
-        for old in available.glob(f"{name}_*"):
+        for old in () if keep else available.glob(f"{name}_*"):
             old.unlink()
         root = self.folder / "made" / name
         shutil.rmtree(root, ignore_errors=True)

@@ -2,6 +2,7 @@
 
     REGISTRY/REPOSITORY:<kind>-<key>    one artifact of the store as an OCI image of one layer
     REGISTRY/REPOSITORY:image-<tag>     the builder image as its engine saves it, with its id
+    REGISTRY/REPOSITORY:pins-<key>      what the name of a tool's package was resolved to
 
 A store key is the digest of an artifact's inputs, not of its content, so it does not prove what a registry
 holds under it. With a secret that the machines share and the registry does not know (``KMODPIPE_SHARE_KEY``),
@@ -35,6 +36,7 @@ from kmodpipe.cache.share.registry import (
     place,
 )
 from kmodpipe.cache.store import Artifact, Store
+from kmodpipe.util import document
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 from kmodpipe.util.files import require_space
 from kmodpipe.util.screen import Screen, Step
@@ -46,6 +48,7 @@ Modules are not shared: they are what is tested, so each machine compiles its ow
 ORIGIN = ".origin"
 """The file of a pulled artifact that holds its origin, REGISTRY/REPOSITORY@DIGEST."""
 IMAGE = "image"
+PINS = "pins"
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -53,6 +56,8 @@ _NOT_PACKED = frozenset({".files", ".inputs", ".sums", ORIGIN})
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _SEAL = "org.kmodpipe.seal"
 _NOTE = "org.kmodpipe."
+_DOCUMENT = "document.json"
+_DOCUMENT_BYTES = 1 << 20
 
 
 def open_share(
@@ -162,6 +167,45 @@ class Share:
             raise
         except (InfraError, OSError) as e:
             self._give_up(f"{artifact.kind} {label} was not shared", e, reading=False)
+
+    # -- documents -------------------------------------------------------------------------------
+    def pull_document(self, kind: str, key: str) -> Mapping[str, Any] | None:
+        """Return the shared document under a key, empty if there is none; None if it cannot be pulled."""
+        if not self._pulls:
+            return None
+        try:
+            found = self._lookup(kind, key)
+            if found is None:
+                return {}
+            _, layer, _ = found
+            if layer.size > _DOCUMENT_BYTES:
+                raise RegistryError(f"it has {layer.size} bytes, {_DOCUMENT_BYTES} at most")
+            with self._store.scratch("pull-") as scratch:
+                self._fetch(layer, scratch / "layer", kind)
+                (scratch / "out").mkdir()
+                pack.unpack(scratch / "layer", scratch / "out", links_below="none")
+                return document.read_object(scratch / "out" / _DOCUMENT)
+        except Interrupted:
+            raise
+        except (InfraError, OSError, ValueError) as e:
+            self._give_up(f"{kind} {key[:12]} was not pulled", e, reading=True)
+            return None
+
+    def push_document(self, kind: str, key: str, content: Mapping[str, Any]) -> None:
+        """Upload a document, in place of an earlier one under its key."""
+        if not self._pushes:
+            return
+        try:
+            with self._store.scratch("push-") as scratch:
+                (scratch / "out").mkdir()
+                path = scratch / "out" / _DOCUMENT
+                path.write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
+                digest = pack.pack(scratch / "out", scratch / "layer")
+                self._publish(kind, key, scratch / "layer", digest, {})
+        except Interrupted:
+            raise
+        except (InfraError, OSError) as e:
+            self._give_up(f"{kind} {key[:12]} was not shared", e, reading=False)
 
     # -- the builder image -----------------------------------------------------------------------
     def image(self, name: str) -> tuple[str, str, Blob] | None:
@@ -314,4 +358,4 @@ def _empty(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-__all__ = ["IMAGE", "KINDS", "ORIGIN", "RegistryError", "Share", "open_share", "origin"]
+__all__ = ["IMAGE", "KINDS", "ORIGIN", "PINS", "RegistryError", "Share", "open_share", "origin"]

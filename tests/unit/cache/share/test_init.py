@@ -69,3 +69,41 @@ def test_an_image_is_noted_by_a_digest(tmp_path: Path, noted: str) -> None:
         assert share.image("tag") is None
         share.push_image("tag", f"sha256:{'a' * 64}", tmp_path / "saved")
         assert share.image("tag") is not None
+
+
+def test_a_document_is_read_as_it_was_last_written(tmp_path: Path) -> None:
+    shown = io.StringIO()
+    with oci.serve() as shelf:
+        share = shelf.share(
+            Store(tmp_path / "cache"), Screen(Mode.PLAIN, out=shown), b"a key of sixteen or more"
+        )
+        assert share.pull_document("pins", "0") == {}
+        for content in ({"a": "1"}, {"b": "2"}):
+            share.push_document("pins", "0", content)
+            assert share.pull_document("pins", "0") == content
+        assert share.pull_document("pins", "1") == {}
+        # Nobody else's, nothing that is no document, and none that is too large.
+        other = shelf.share(
+            Store(tmp_path / "other"), Screen(Mode.PLAIN, out=shown), b"another key of that length"
+        )
+        assert other.pull_document("pins", "0") is None
+        assert "is not sealed" in shown.getvalue()
+        for layer, told in (
+            (oci.packed([oci.member("document.json", b"[")]), "pins 0 was not pulled"),
+            (oci.packed([oci.member("other.json", b"{}")]), "pins 0 was not pulled"),
+            (b"x" * (1 << 20 | 1), "1048576 at most"),
+        ):
+            shelf.replace("pins-0", layer, share)
+            assert share.pull_document("pins", "0") is None
+            assert told in shown.getvalue()
+            shown.truncate(0)
+
+
+def test_who_may_not_pull_or_push_does_neither(tmp_path: Path) -> None:
+    with oci.serve() as shelf:
+        share = shelf.share(Store(tmp_path), Screen(Mode.QUIET))
+        share._pushes = False
+        share.push_document("pins", "0", {"a": "1"})
+        assert not shelf.manifests
+        share._pulls = False
+        assert share.pull_document("pins", "0") is None
