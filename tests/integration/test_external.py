@@ -98,7 +98,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         with RunFolder(found.spec.out) as run_folder:
             (cell,), _ = run.build(found, run_folder)
         assert isinstance(cell, BuiltCell)
-        yield Shop(cell.base.path / "obj", found.kernel_of(cell.cell).tree.path, found.runtime)
+        yield Shop(cell.base.path / "obj", found.kernel_of(cell.cell).source.path, found.runtime)
 
 
 @pytest.fixture
