@@ -157,5 +157,28 @@ def test_a_kernel_of_ours_that_lacks_it_is_told_before_anything_is_built(
     assert "host-folder.config" in done.stderr
 
 
+def test_reproduce_has_the_same_by_hand(project: Path, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "kmodpipe", "test", "--kernel", "debian-12"],
+        cwd=project, env={**environ, "PYTHONPATH": str(REPO)},
+        capture_output=True, text=True, timeout=1500, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    moved = tmp_path / "elsewhere"
+    shutil.copytree((project / "out/latest").resolve(), moved)
+    script = moved / "unpatched/reproduce.sh"
+    with started(["sh", script, "--case", "answer", "--gdb"], tmp_path, tmp_path / "guest") as guest:
+        said = stop_in_the_module(guest, tmp_path)
+        assert re.search(r"#0 .*hello_show \(.*\) at \S*hello\.c:\d+", said), said
+        guest.wait_for("end  answer: done, exit status 0")
+        guest.type("exit")
+        assert guest.end() == 0
+    with started(["sh", script, "--shell"], tmp_path, tmp_path / "shell") as guest:
+        guest.wait_for("cases +run NAME: answer")
+        guest.type("run answer; exit")
+        guest.wait_for("end  answer: done")
+        assert guest.end() == 0
+
+
 def test_gdb_is_a_program_that_setup_installs_for_the_tests() -> None:
     assert "gdb" in {need.program for need in facts.TESTS}
