@@ -41,6 +41,10 @@ for tool in kp-mount kp-handle kp-sparse; do
 done
 ln -s sbin/kp-agent "$out/init"
 
+# For a guest that is used by hand.
+install -m 0755 "$here/shell/run" "$out/bin/run"
+install -m 0644 "$here/shell/start" "$out/etc/kmodpipe-shell"
+
 # --- busybox
 install -m 0755 "$(command -v busybox)" "$out/bin/busybox"
 for applet in $(busybox --list); do

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from kmodpipe.cli.invocation import Invocation, receivers_of
 from kmodpipe.cli.options import (
+    BootOptions,
     BuildOptions,
     CiOptions,
     CleanOptions,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from kmodpipe.pipeline.builder import Built, Tally
     from kmodpipe.publish.publisher import Publisher
     from kmodpipe.results import DeadAxis
+    from kmodpipe.vm.devices import HostFolder
 
 
 def of(name: str) -> Callable[[Any, Invocation], int]:
@@ -351,28 +353,58 @@ def _test(
     return results.exit_code(ran)
 
 
-def boot(options: BuildOptions, call: Invocation) -> int:
-    """Build one cell and open a shell in its guest. Without --cell it is that of the last series, if it has
-    one cell."""
+def boot(options: BootOptions, call: Invocation) -> int:
+    """Build one cell and open a shell in its guest, with the module loaded and the cases to run by name.
+
+    Without --cell it is that of the last series, if it has one cell. gdb attaches from another terminal.
+    """
     from kmodpipe.cli.resolve import resolve
+    from kmodpipe.judge import cases
     from kmodpipe.pipeline import shell
     from kmodpipe.pipeline.run_folder import RunFolder
     from kmodpipe.pipeline.workspace import set_up
     from kmodpipe.vm import accel
 
-    spec = resolve(options, call, compared=False)
+    folder = _host_folder(options)
+    named = bool(options.case)
+    spec = resolve(options, call, cases_too=named, compared=False)
     if not options.cell:
         own = spec.cells_of(spec.cells[-1].variant.name)
         if len(own) == 1:
-            spec = resolve(replace(options, cell=(own[0].id,)), call, compared=False)
+            spec = resolve(replace(options, cell=(own[0].id,)), call, cases_too=named, compared=False)
+    if len(spec.cases) > 1:
+        raise UserError(f"boot begins with one case, {len(spec.cases)} match", where="--case")
+    wanted = shell.ByHand(next((case.id for case in spec.cases), ""), options.gdb, folder)
     ids = [cell.id for cell in spec.cells]
     if len(ids) != 1:
         raise UserError(f"boot takes one cell, {len(ids)} match", hint=f"name one: --cell {ids[0]}")
+    try:
+        declared = cases.load(spec.project.cases)
+    except UserError as e:
+        # One that is to be run was read before.
+        call.screen.warn(f"no other cases in the guest: {e.what}")
+        declared = ()
+    at_hand = spec.cells[0].flavour.tools
+    spec = replace(spec, cases=shell.with_cases(spec.cases, declared, at_hand))
     with call.cache() as cache:
         proved = accel.probe(cache, call.screen)
         workspace = set_up(spec, cache, call.screen)
-        with RunFolder(spec.out) as folder:
-            return shell.shell(workspace, folder, proved)
+        with RunFolder(spec.out) as run_folder:
+            return shell.shell(workspace, run_folder, proved, wanted)
+
+
+def _host_folder(options: BootOptions) -> HostFolder | None:
+    """Return the folder that the guest is to have. Raise UserError for one that is not there."""
+    from kmodpipe.vm.devices import HostFolder
+
+    if not options.folder:
+        if options.writable:
+            raise UserError("--writable says how the guest has a folder", hint="--folder names it")
+        return None
+    path = Path(options.folder).absolute()
+    if not paths.is_dir(path):
+        raise UserError("this is no folder", where=f"--folder {options.folder}")
+    return HostFolder(path, options.writable)
 
 
 # -- many machines ----------------------------------------------------------------------------------

@@ -224,6 +224,28 @@ class RunOptions(BuildOptions):
     )
 
 
+_BY_HAND = "a guest that is used by hand gives no verdict"
+
+
+@dataclass(frozen=True)
+class BootOptions(BuildOptions):
+    """invoke boot."""
+
+    case: tuple[str, ...] = option(
+        (),
+        "run this case and stay, or a script of your own by its path; the others are there as well",
+        exempt=_BY_HAND, short="c", of=Values.CASE,
+    )  # fmt: skip
+    folder: str = option(
+        "", "a folder of this machine to have at /host in the guest, read-only", exempt=_BY_HAND,
+        of=Values.FOLDER,
+    )  # fmt: skip
+    writable: bool = option(False, "let the guest write to the folder", exempt=_BY_HAND)
+    gdb: bool = option(
+        False, "let gdb attach: print its command, with the addresses of the modules", exempt=_BY_HAND
+    )
+
+
 _JUNIT = "write the JUnit file here as well"
 
 
@@ -432,7 +454,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "patch": SourceOptions,
     "plan": PlanOptions,
     "build": BuildOptions,
-    "boot": BuildOptions,
+    "boot": BootOptions,
     "try": TryOptions,
     "test": TestOptions,
     "ci": CiOptions,

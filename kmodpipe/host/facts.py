@@ -43,6 +43,7 @@ TESTS = (
     Need("gcc", "gcc", "programs that attack a guest"),
     Need("mkfs.ext4", "e2fsprogs", "disks that fill up"),
     Need("gpg", "gpg", "a key that signed nothing"),
+    Need("gdb", "gdb", "a breakpoint in a module"),
     Need("nginx", "nginx-light", "a receiver with TLS"),
     Need("docker-registry", "docker-registry", "an image registry on loopback"),
     Need("chromium", "chromium", "looking at the HTML report"),

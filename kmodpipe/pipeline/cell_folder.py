@@ -24,7 +24,7 @@ from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import write_atomically
-from kmodpipe.vm import devices, reproduce_script
+from kmodpipe.vm import devices, guest_root, reproduce_script
 from kmodpipe.vm.qemu import qemu_argv
 
 
@@ -99,6 +99,7 @@ def write_reproduce_scripts(
             boot.record.spec,
             kernel=Path("@KERNEL@"),
             initramfs=Path("@INITRAMFS@"),
+            cmdline=f"{boot.record.spec.cmdline}@WORDS@",
             tools=Path(reproduce_script.TOOLS_NAME) if files.disk else None,
             disks=None,
         )
@@ -114,6 +115,8 @@ def write_reproduce_scripts(
             guest=boot.number,
             disks=devices.disks(files.devices),
             tools=os.path.relpath(files.disk, folder) if files.disk else "",
+            packed=guest_root.members(boot.cell_cpio),
+            vmlinux=str(files.vmlinux or ""),
         )
 
 

@@ -5,6 +5,8 @@
     usb-storage                          such a disk behind an xHCI controller
     virtio-rng  usb-tablet
 
+A guest that is used by hand can have a folder of the host as well, by 9p.
+
 The network is inside QEMU: its router answers DHCP and ping at 10.0.2.2, and lets nothing out
 (``restrict=on``, qemu-options(7)). Disks are files of the run, which go with the guest.
 """
@@ -42,6 +44,18 @@ _BUSES = {
 NAMES = (*_CARDS, *_DISKS, *_OTHERS)
 TOOLS_SERIAL = "kmodpipe-tools"
 """By which the agent knows the disk with the tools (20 characters at most), whatever the kernel calls it."""
+
+
+FOLDER_TAG = "kmodpipe-folder"
+"""By which the guest knows the host's folder."""
+
+
+@dataclass(frozen=True)
+class HostFolder:
+    """A folder of the host that a guest sees."""
+
+    path: Path
+    writable: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,3 +136,14 @@ def tools_arguments(disk: Path) -> list[str]:
     """
     drive = f"driver=file,filename={os.fspath(disk).replace(',', ',,')},node-name=tools,read-only=on"
     return ["-blockdev", drive, "-device", f"virtio-blk-pci,drive=tools,serial={TOOLS_SERIAL}"]
+
+
+def folder_arguments(folder: HostFolder) -> list[str]:
+    """Return QEMU's arguments for a folder of the host.
+
+    QEMU's user owns what a guest writes there, whoever that is in the guest (``security_model=none``).
+    """
+    path = os.fspath(folder.path).replace(",", ",,")
+    backend = f"local,id=folder,path={path},security_model=none,multidevs=remap"
+    backend += "" if folder.writable else ",readonly=on"
+    return ["-fsdev", backend, "-device", f"virtio-9p-pci,fsdev=folder,mount_tag={FOLDER_TAG}"]

@@ -21,6 +21,18 @@ _MOST_LINKS = 40  # as the kernel follows (path_resolution(7))
 
 
 @dataclass(frozen=True)
+class Member:
+    """A member of an archive."""
+
+    name: str  # relative to /
+    # The target of a symbolic link, "" for anything else.
+    link: str
+    # Where its content is in the archive, and how many bytes it has.
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
 class GuestRoot:
     """The names in a guest's root file system."""
 
@@ -71,8 +83,7 @@ def read(archives: Iterable[Path]) -> GuestRoot:
     names: dict[str, str] = {}
     for archive in archives:
         try:
-            with archive.open("rb") as f:
-                names.update(_members(f))
+            names.update({f"/{one.name}": one.link for one in members(archive)})
         except (OSError, ValueError) as e:
             raise InfraError(
                 f"a part of the guest's root file system cannot be read: {e}",
@@ -82,7 +93,13 @@ def read(archives: Iterable[Path]) -> GuestRoot:
     return GuestRoot(names)
 
 
-def _members(archive: BinaryIO) -> Iterator[tuple[str, str]]:
+def members(archive: Path) -> tuple[Member, ...]:
+    """Return the members of an archive as `initramfs.newc` writes it. Raise ValueError for another file."""
+    with archive.open("rb") as f:
+        return tuple(_members(f))
+
+
+def _members(archive: BinaryIO) -> Iterator[Member]:
     while True:
         header = archive.read(_HEADER)
         if len(header) < _HEADER or header[:6] != _MAGIC:
@@ -92,6 +109,7 @@ def _members(archive: BinaryIO) -> Iterator[tuple[str, str]]:
         archive.seek(-(_HEADER + length) % _ALIGN, 1)
         if name == _TRAILER:
             return
+        offset = archive.tell()
         link = archive.read(size).decode("utf-8", "surrogateescape") if stat.S_ISLNK(mode) else ""
         archive.seek(-size % _ALIGN if link else size + -size % _ALIGN, 1)
-        yield f"/{name}", link
+        yield Member(name, link, offset, size)

@@ -24,13 +24,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kmodpipe.util.errors import UserError
-from kmodpipe.vm.devices import TOOLS_SERIAL
+from kmodpipe.vm.devices import FOLDER_TAG, TOOLS_SERIAL, HostFolder
 from kmodpipe.vm.protocol import encode_value
 
 # The folder in the guest, relative to /, of the plan, the modules and the cases.
 HOME = "kmodpipe"
 # Where the disk with the tools is mounted, if there is one.
 DISK = f"{HOME}/disk"
+FOLDER = "host"
+"""Where a folder of the host is mounted, relative to /."""
 
 _ALIGN = 4
 _TRAILER = "TRAILER!!!"
@@ -41,7 +43,7 @@ _MOST_MIB = 1024
 _NODES = {"dev/console": (5, 1)}  # the kernel opens it for /init; devtmpfs has all other nodes
 _NONCE = re.compile(r"[0-9a-f]{32}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+CASE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,12 @@ class BootContents:
     # By the name of its file: ``{"overlay.ko": "index=2 xino=on"}``.
     module_params: Mapping[str, str] = field(default_factory=dict)
     cases: Sequence[PlannedCase] = ()
-    # Environment of the cases and the shell, in addition to what the agent sets.
+    # Environment of the cases and of a shell, in addition to what the agent sets.
     env: Mapping[str, str] = field(default_factory=dict)
     # Mount the disk with the tools at `DISK`.
     with_disk: bool = False
-    # Start a shell on the console after the cases.
-    with_shell: bool = False
+    # Of the host, for a guest that is used by hand (`by_hand`).
+    folder: HostFolder | None = None
     # Multiplies the agent's own time limits.
     slow: float = 1.0
 
@@ -180,14 +182,14 @@ def _plan_text(boot: BootContents) -> str:
     lines += [["env", name, value] for name, value in sorted(boot.env.items())]
     if boot.with_disk:
         lines.append(["disk", TOOLS_SERIAL, f"/{DISK}", "ext4"])
+    if boot.folder:
+        lines.append(["folder", FOLDER_TAG, f"/{FOLDER}", "rw" if boot.folder.writable else "ro"])
     lines += [
         ["module", f"/{HOME}/{module.name}", *boot.module_params.get(module.name, "").split()]
         for module in boot.modules
     ]
     for case in boot.cases:
         lines.append(["case", str(case.index), case.id, f"{case.timeout_s:g}", case.guest_script, *case.args])
-    if boot.with_shell:
-        lines.append(["shell"])
     return "".join(" ".join(encode_value(token) for token in line) + "\n" for line in lines)
 
 
@@ -212,7 +214,7 @@ def pack_cell(target: Path, boot: BootContents) -> None:
 
 
 def _case_entries(case: PlannedCase) -> list[Entry]:
-    if not _CASE_ID.fullmatch(case.id):
+    if not CASE_ID.fullmatch(case.id):
         raise UserError(
             f"case id {case.id!r} cannot be a folder's name",
             where=str(case.script),

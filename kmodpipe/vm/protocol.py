@@ -14,6 +14,8 @@ The records of a boot, in this order:
     module | refused            each module of the plan, as the kernel took it; what=disk if the disk with the
                                 tools cannot be mounted
     start obs out cut kmsg end  each case; ``left`` of its end lists what it left behind and what was restored
+    section | shell             of a guest that is used by hand (`by_hand`), instead of cases: where a part
+                                of a module is in memory, if gdb is to be attached; the shell begins
     done cases=N                the last one: every case ended, or something was refused (N = 0)
     retired cases=N why=TEXT    the last one instead: after N cases the guest is not in its initial state any
                                 more (a module in use, a taint, a stuck process), and no case may follow

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import termios
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from kmodpipe.util import process
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError
 from kmodpipe.vm import devices
-from kmodpipe.vm.devices import Device
+from kmodpipe.vm.devices import Device, HostFolder
 
 PROGRAM = Path("qemu-system-x86_64")
 _CONFINEMENT = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -57,6 +57,7 @@ class MachineSpec:
     devices: tuple[Device, ...] = ()
     tools: Path | None = None  # the file system on the disk with the tools
     disks: Path | None = None  # the folder of the devices' disks; QEMU's working directory if there is none
+    folder: HostFolder | None = None
 
 
 def base_argv(accel: Accel, *, program: Path = PROGRAM, memory_mib: int = 256, cpus: int = 1) -> list[str]:
@@ -127,6 +128,7 @@ def _boot_argv(spec: MachineSpec) -> list[str]:
     argv = base_argv(spec.accel, program=spec.program, memory_mib=spec.memory_mib, cpus=spec.cpus)
     argv += devices.arguments(spec.devices, spec.disks)
     argv += devices.tools_arguments(spec.tools) if spec.tools else []
+    argv += devices.folder_arguments(spec.folder) if spec.folder else []
     argv += ["-kernel", os.fspath(spec.kernel), "-initrd", os.fspath(spec.initramfs)]
     return [*argv, "-append", spec.cmdline]
 
@@ -145,13 +147,31 @@ def _chardev(name: str, where: Serial) -> str:
     if isinstance(where, int):
         return f"socket,id={name},fd={where}"
     if where == "-":
-        return f"stdio,id={name},signal=off"
+        # With mux, Ctrl-a x ends QEMU.
+        return f"stdio,id={name},mux=on,signal=off"
     return f"file,id={name},path={os.fspath(where).replace(',', ',,')}"
 
 
-def interactive(spec: MachineSpec) -> int:
-    """Boot with the console on this terminal (Ctrl-a x ends QEMU); return QEMU's exit status."""
-    argv = [*_boot_argv(spec), "-serial", "mon:stdio", "-serial", "null"]
+def gdb_arguments(socket: str) -> list[str]:
+    """Return QEMU's arguments for a stub that gdb can attach to, by a Unix socket: only its owner can."""
+    return ["-gdb", f"unix:{socket.replace(',', ',,')},server=on,wait=off"]
+
+
+def interactive(
+    spec: MachineSpec,
+    *,
+    channel: Path | None = None,
+    gdb: Path | None = None,
+    watch: Callable[[], None] = lambda: None,
+) -> int:
+    """Boot with the console on this terminal (Ctrl-a x ends QEMU); return QEMU's exit status.
+
+    ``channel`` is the file that the second serial port writes to, ``gdb`` the socket of a stub. ``watch`` is
+    called again and again while the guest runs.
+    """
+    argv = [*_boot_argv(spec), "-serial", "mon:stdio"]
+    argv += ["-chardev", _chardev("channel", channel), "-serial", "chardev:channel"]
+    argv += gdb_arguments(os.fspath(gdb)) if gdb else []
     terminal = sys.stdin.fileno() if sys.stdin.isatty() else None
     settings = termios.tcgetattr(terminal) if terminal is not None else None
     child = process.spawn(
@@ -165,6 +185,7 @@ def interactive(spec: MachineSpec) -> int:
         while child.poll() is None:
             if process.stopping():
                 child.terminate()
+            watch()
             with suppress(subprocess.TimeoutExpired):
                 child.wait(_POLL_S)
         return child.returncode
@@ -178,6 +199,6 @@ def interactive(spec: MachineSpec) -> int:
 
 
 __all__ = [
-    "PROGRAM", "TCG", "Accel", "MachineSpec", "Serial", "base_argv", "file_of", "guarded", "interactive",
-    "qemu_argv", "require_same",
+    "PROGRAM", "TCG", "Accel", "MachineSpec", "Serial", "base_argv", "file_of", "gdb_arguments", "guarded",
+    "interactive", "qemu_argv", "require_same",
 ]  # fmt: skip

@@ -2,8 +2,10 @@
 
 The script lies beside the cell's files and finds everything relative to itself, so a run's folder can be
 copied to another machine. It shows the console, then the verdict stream in readable form. Its exit status is
-0 if the stream ended with its last record, 1 if it did not, 3 if the machine could not be started. A cell
-that took several guests has a script for each: reproduce-2.sh boots the second one.
+0 if the stream ended with its last record, 1 if it did not, 2 for a wrong argument, 3 if the machine could
+not be started. A cell that took several guests has a script for each: reproduce-2.sh boots the second one.
+
+With --shell, --case or --gdb the same guest is used by hand instead (`by_hand`).
 """
 
 from __future__ import annotations
@@ -15,10 +17,19 @@ from pathlib import Path, PurePosixPath
 
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.text import visible
+from kmodpipe.vm import by_hand
+from kmodpipe.vm.guest_root import Member
+from kmodpipe.vm.initramfs import CASE_ID, HOME
+from kmodpipe.vm.qemu import gdb_arguments
 
 TOOLS_NAME = "tools.img"
 """The disk with the tools in QEMU's working folder."""
-_VARIABLES = {"@KERNEL@": "$kernel", "@INITRAMFS@": "$initramfs", "@CHANNEL@": "$channel"}
+_VARIABLES = {
+    "@KERNEL@": "$kernel",
+    "@INITRAMFS@": "$initramfs",
+    "@CHANNEL@": "$channel",
+    "@WORDS@": "$words",
+}
 
 # Shows the records of the verdict stream, those with the mark of the first one. Values are percent-encoded;
 # control characters are shown as \xNN. The signatures are not verified, as awk has no SHA-256; the verdict
@@ -74,13 +85,82 @@ $5 == "kmsg"  { printf "    kmsg   [%12.6f] %s\n", field("ts_us") / 1000000, fie
 END { if (open) print ""; exit !((last == "done" || last == "retired") && !gap) }
 """
 
+# Makes gdb's commands of the same stream: how to attach, and where the modules are.
+_TELL_GDB = r"""
+function field(name,    i) {
+    for (i = 6; i <= NF; i++) if (index($i, name "=") == 1) return substr($i, length(name) + 2)
+    return ""
+}
+{ sub(/\r$/, "") }
+$1 == "KP" && $5 == "section" && field("name") ~ /^@SECTIONS@$/ && field("address") ~ /^0x[0-9a-f]+$/ {
+    module = field("module")
+    if (!(module in text)) { modules[++count] = module; text[module] = "" }
+    if (field("name") == ".text") text[module] = field("address")
+    else others[module] = others[module] " -s " field("name") " " field("address")
+}
+END {
+    print "set pagination off"
+    if (vmlinux != "") print "file \"" vmlinux "\""
+    print "target remote " folder "/gdb"
+    for (i = 1; i <= count; i++) if (text[modules[i]] != "")
+        print "add-symbol-file \"" folder "/" modules[i] ".ko\" " text[modules[i]] others[modules[i]]
+    print "set pagination on"
+}
+"""
+
 _SCRIPT = r"""#!/bin/sh
 @COMMENT@
 #
-# Usage: sh reproduce.sh
-# QEMU=/path/to/qemu-system-x86_64 names another QEMU. Ctrl-C ends the guest and shows what came so far.
+# Usage: sh reproduce.sh [--shell] [--case NAME] [--gdb]; sh reproduce.sh --help says more
 set -u
 say() { printf '%s\n' "reproduce: $*" >&2; }
+usage() {
+    cat <<'END'
+usage: sh reproduce.sh                  boot the cell's guest again, with its cases
+       sh reproduce.sh --shell          the same guest with a shell: run NAME runs a case there
+       sh reproduce.sh --case NAME      a shell that begins with this case
+       sh reproduce.sh --gdb            and gdb can attach from another terminal
+
+cases: @CASES@
+
+QEMU=/path/to/qemu-system-x86_64 names another QEMU, VMLINUX=/path/to/vmlinux what gdb reads of the kernel.
+Ctrl-C ends a guest with its cases, and shows what came so far; Ctrl-A X ends one with a shell.
+END
+}
+wrong() {
+    say "$*; sh reproduce.sh --help says what there is"
+    exit 2
+}
+
+words='' gdb=''
+while [ $# -gt 0 ]; do
+    case $1 in
+        -h | --help)
+            usage
+            exit 0
+            ;;
+        --shell) words=${words:-kmodpipe.shell} ;;
+        --gdb) gdb=y ;;
+        --case=*)
+            name=${1#--case=}
+            shift
+            set -- --case "$name" "$@"
+            continue
+            ;;
+        --case)
+            [ $# -gt 1 ] || wrong "--case takes the name of a case"
+            shift
+            case $1 in
+                @CASE_PATTERN@) words="kmodpipe.shell kmodpipe.case=$1" ;;
+                *) wrong "there is no case '$1' in this guest" ;;
+            esac
+            ;;
+        *) wrong "unknown argument '$1'" ;;
+    esac
+    shift
+done
+[ -z "$gdb" ] || words="${words:-kmodpipe.shell} @GDB_WORDS@"
+words=${words:+ $words}
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 3
 kernel=$here/@KERNEL_PATH@
@@ -116,7 +196,29 @@ channel=channel
 cat -- @PARTS@ >"$scratch/$initramfs" || exit 3
 : >"$scratch/$channel"
 @DISKS@@TOOLS@
+# piece FILE FROM SIZE: a module, as it is packed.
+piece() { tail -c "+$2" -- "$1" | head -c "$3"; }
+tell_gdb() {
+    until grep -q '^KP [^ ]* [^ ]* [^ ]* shell' "$scratch/channel"; do sleep 1; done
+    vmlinux=${VMLINUX:-@VMLINUX@}
+    [ -r "$vmlinux" ] || vmlinux=''
+    LC_ALL=C awk -v folder="$scratch" -v vmlinux="$vmlinux" \
+        '@TELL_GDB@' "$scratch/channel" >"$scratch/gdb.commands"
+    say "gdb, in another terminal:  gdb -x $scratch/gdb.commands"
+}
 set -- @ARGV@
+if [ -n "$words" ]; then
+    if [ -n "$gdb" ]; then
+@MODULES@        set -- "$@" @GDB_ARGV@
+        tell_gdb &
+        teller=$!
+    fi
+    (cd "$scratch" && exec "$qemu" "$@")
+    status=$?
+    [ -z "$gdb" ] || kill "$teller" 2>/dev/null
+    [ "$status" -eq 0 ] || say "QEMU ended with status $status"
+    exit "$status"
+fi
 (cd "$scratch" && exec "$qemu" "$@" </dev/null)
 status=$?
 [ "$status" -eq 0 ] || say "QEMU ended with status $status"
@@ -138,15 +240,20 @@ def script(
     comment: Mapping[str, str],
     disks: Mapping[str, int] | None = None,
     tools: str = "",
+    packed: Sequence[Member] = (),
+    vmlinux: str = "",
 ) -> str:
     """Return the text of reproduce.sh.
 
     ``argv`` is QEMU's command line, in which @KERNEL@, @INITRAMFS@ and @CHANNEL@ stand for the kernel, the
-    initramfs and the file for the verdict stream, alone or within an argument (``path=@CHANNEL@``).
+    initramfs and the file for the verdict stream, alone or within an argument (``path=@CHANNEL@``), and
+    @WORDS@ for more of the kernel's command line.
     ``kernel`` and ``initramfs_parts``, which are concatenated to the initramfs, are paths relative to the
     script's folder. ``comment`` becomes the script's first lines, ``disks`` are the names of the files that
     QEMU's disks are, with their sizes in MiB. ``tools`` is the disk with the tools, relative to the script's
-    folder, which QEMU finds as `TOOLS_NAME`. Raises ValueError for an empty ``argv`` or an absolute path.
+    folder, which QEMU finds as `TOOLS_NAME`. ``packed`` is what is in the last part of the
+    initramfs: the cases, and the modules for gdb. ``vmlinux`` is the kernel's, where this machine has it.
+    Raises ValueError for an empty ``argv`` or an absolute path.
     """
     if not argv:
         raise ValueError("reproduce.sh needs QEMU's command line")
@@ -166,6 +273,18 @@ def script(
         ),
         "TOOLS": f'ln -s "$here"/{shlex.quote(tools)} "$scratch/{TOOLS_NAME}" || exit 3\n' if tools else "",
         "ARGV": " \\\n    ".join(_argument(argument) for argument in argv[1:]),
+        "CASES": " ".join(_cases(packed)),
+        # Without a case: what is none's name.
+        "CASE_PATTERN": " | ".join(_cases(packed)) or "/",
+        "GDB_WORDS": by_hand.GDB_WORDS,
+        "GDB_ARGV": " ".join(gdb_arguments("gdb")),
+        "VMLINUX": shlex.quote(vmlinux),
+        "TELL_GDB": _TELL_GDB.replace("@SECTIONS@", by_hand.SECTIONS),
+        "MODULES": "".join(
+            f"        piece {shlex.quote(initramfs_parts[-1])} {one.offset + 1} {one.size} "
+            f'>"$scratch/{module}.ko" || exit 3\n'
+            for module, one in _modules(packed).items()
+        ),
         "DECODE": _DECODE.replace("'", "'\\''"),
     }
     return re.sub(r"@([A-Z_]+)@", lambda match: values[match.group(1)], _SCRIPT)
@@ -181,12 +300,15 @@ def write(
     guest: int = 1,
     disks: Mapping[str, int] | None = None,
     tools: str = "",
+    packed: Sequence[Member] = (),
+    vmlinux: str = "",
 ) -> Path:
     """Write the script of a cell's ``guest``, as `script` returns it, and return its path."""
     path = cell_dir / (f"reproduce-{guest}.sh" if guest > 1 else "reproduce.sh")
     text = script(
-        argv, kernel=kernel, initramfs_parts=initramfs_parts, comment=comment, disks=disks, tools=tools
-    )
+        argv, kernel=kernel, initramfs_parts=initramfs_parts, comment=comment, disks=disks, tools=tools,
+        packed=packed, vmlinux=vmlinux,
+    )  # fmt: skip
     write_atomically(path, text)
     path.chmod(0o755)
     return path
@@ -196,10 +318,24 @@ def _argument(argument: str) -> str:
     """Return one argument quoted for sh, with placeholders replaced by their variables."""
     if not argument:
         return "''"
-    parts = re.split("(@KERNEL@|@INITRAMFS@|@CHANNEL@)", argument)
+    parts = re.split(f"({'|'.join(_VARIABLES)})", argument)
     return "".join(
         f'"{_VARIABLES[part]}"' if part in _VARIABLES else shlex.quote(part) for part in parts if part
     )
+
+
+def _cases(packed: Sequence[Member]) -> list[str]:
+    """Return the names of the cases in a cell's archive."""
+    below = f"{HOME}/cases/"
+    names = (one.name.removeprefix(below) for one in packed if one.name.startswith(below))
+    return [name for name in names if CASE_ID.fullmatch(name)]
+
+
+def _modules(packed: Sequence[Member]) -> dict[str, Member]:
+    """Return the modules in a cell's archive, by the names that the kernel has for them."""
+    found = {PurePosixPath(one.name): one for one in packed if one.name.endswith(".ko")}
+    named = {path.stem.replace("-", "_"): one for path, one in found.items() if str(path.parent) == HOME}
+    return {name: one for name, one in named.items() if re.fullmatch(r"\w+", name, re.ASCII)}
 
 
 def _comment(comment: Mapping[str, str]) -> list[str]:

@@ -66,7 +66,6 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/series_kconfig": "tests/pipeline/test_series_kconfig.py",
     "pipeline/sampling": "tests/pipeline/test_sample.py",
     "pipeline/tools": "tests/pipeline/test_tools.py",
-    "pipeline/shell": "tests/integration/test_machine.py",  # its machine; no test plays a terminal
     "publish/http_client": "tests/integration/test_publish.py",
     "publish/payload": "tests/unit/publish/test_outbox.py",
     "report/html/failures": "tests/unit/report/html/test_init.py",

@@ -90,6 +90,12 @@ ROWS = (
     Row("value", "test --tree=", ("--tree takes a value", "empty")),
     Row("value", f"test {RUN} --attempts 0", ("--attempts takes a number from 1",)),
     Row("value", f"test {RUN} --attempts 2 --repeat 2", ("--attempts and --repeat exclude each other",)),
+    Row("value", "boot --folder nowhere", ("this is no folder", "--folder nowhere")),
+    Row("value", "boot --writable", ("--writable says how the guest has a folder", "--folder names it")),
+    Row(
+        "value", f"boot {RUN} --case remount --case ./x.sh", ("boot begins with one case, 2 match",),
+        write("x.sh", "#!/bin/sh\n"),
+    ),
     Row("value", f"test {RUN} --shuffle often", ("--shuffle takes a number or the word random", "'often'")),
     Row("value", "test --runtime dokcer", ("unknown runtime 'dokcer'", "did you mean docker")),
     Row("value", "matrix --format gitlub", ("unknown format 'gitlub'", "did you mean gitlab or github")),

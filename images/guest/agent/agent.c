@@ -92,41 +92,10 @@ static void say_hello(void)
 	rec_end();
 }
 
-static _Noreturn void become_shell(const char *module_path)
-{
-	sigset_t nothing_blocked;
-	int tty;
-
-	set_environment("shell", module_path, "linux");
-	setenv("PS1", "guest:\\w# ", true);
-	sigemptyset(&nothing_blocked);
-	sigprocmask(SIG_SETMASK, &nothing_blocked, NULL);
-	setsid();
-	tty = open(CONSOLE_PATH, O_RDWR);
-	if (tty < 0)
-		_exit(127);
-	ioctl(tty, TIOCSCTTY, 0);
-	/* Observations of a case that is run by hand are shown on the terminal: 3 goes there too. */
-	for (int fd = 0; fd <= 3; fd++)
-		dup2(tty, fd);
-	if (chdir("/root") == 0)
-		execl("/bin/sh", "sh", "-i", NULL);
-	_exit(127);
-}
-
-static void run_shell(const char *module_path)
-{
-	pid_t shell = fork(), pid;
-
-	if (shell == 0)
-		become_shell(module_path);
-	while ((pid = waitpid(-1, NULL, 0)) != shell && (pid > 0 || errno == EINTR))
-		;
-}
-
 int main(void)
 {
 	struct plan plan;
+	struct by_hand by_hand;
 	const char *module_path, *why = NULL;
 	size_t ran = 0;
 	bool loaded;
@@ -140,6 +109,7 @@ int main(void)
 	own_begin();
 	bind_helpers();
 	plan_load(&plan);
+	shell_read(&by_hand);
 	block_child_signal();
 	channel_open(plan.nonce);
 	seed_randomness();
@@ -149,11 +119,12 @@ int main(void)
 	loaded = disk_mount(&plan.disk) && load_modules(&plan);
 	/* The last one is the module under test. */
 	module_path = plan.module_count ? plan.modules[plan.module_count - 1].path : NULL;
-	state_remember(&plan);
-	if (loaded && plan.shell)
-		run_shell(module_path);
+	if (!by_hand.shell)
+		state_remember(&plan);
+	else if (loaded)
+		run_shell(&plan, &by_hand, module_path);
 	/* With a shell, the cases are there to be run by hand. */
-	while (loaded && !why && !plan.shell && ran < plan.case_count)
+	while (loaded && !why && !by_hand.shell && ran < plan.case_count)
 		why = run_case(&plan.cases[ran++], &plan, module_path);
 	/* The last record. With `retired` the host goes on with the cases that are left, in a fresh guest. */
 	rec_begin(why ? "retired" : "done");

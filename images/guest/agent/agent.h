@@ -10,6 +10,7 @@
  *   sha256.c   SHA-256 of what is loaded and run, and the records' signature
  *   runcase.c  one case: its sandbox, its end, what it left behind
  *   streams.c  what comes out of it, bounded
+ *   shell.c    instead of the cases: a shell for a person, in which they can be run
  *   disk.c     the disk with large tools: found, mounted, and still what it was
  *   modules.c  the modules under test: loaded, described, loaded anew
  *   leaks.c    what a case leaked, where the kernel has kmemleak
@@ -65,14 +66,21 @@ struct disk {
 	const char *folder, *type;
 };
 
+/* A folder of the host, for a guest that is used by hand. */
+struct folder {
+	const char *tag;                /* of 9p; NULL: there is none */
+	const char *path;
+	bool writable;
+};
+
 struct plan {
 	const char *nonce;
 	struct disk disk;
+	struct folder folder;
 	struct module *modules;         /* in the order they are loaded */
 	size_t module_count;
 	struct planned *cases;
 	size_t case_count;
-	bool shell;
 	double slow;                    /* how many times longer than usual everything may take */
 };
 
@@ -132,6 +140,18 @@ int64_t own_ms(void);
  */
 const char *run_case(const struct planned *planned, const struct plan *plan, const char *module_path);
 
+/* ---- shell.c ---- */
+/* What the kernel's command line asks for. */
+struct by_hand {
+	bool shell;                     /* instead of the cases */
+	bool gdb;                       /* a debugger is to be attached */
+	const char *run;                /* the case that the shell begins with; NULL: none */
+};
+
+void shell_read(struct by_hand *by_hand);
+/* A shell on the console, until it ends. */
+void run_shell(const struct plan *plan, const struct by_hand *by_hand, const char *module_path);
+
 /* ---- disk.c ---- */
 /* Mounts the planned disk, if there is one. False, with a record that says why: it cannot be had. */
 bool disk_mount(const struct disk *disk);
@@ -143,6 +163,8 @@ uint64_t disk_state(void);
 /* ---- modules.c ---- */
 /* Loads the planned modules and reports each. False: the kernel refused one. */
 bool load_modules(const struct plan *plan);
+/* Reports where a module's sections are in memory, for a debugger. */
+void tell_sections(const struct module *module);
 /* Takes every module out and loads the planned ones. 0, or an errno: the call may be repeated. */
 int reload_modules(const struct plan *plan);
 

@@ -85,6 +85,32 @@ bool load_modules(const struct plan *plan)
 	return true;
 }
 
+void tell_sections(const struct module *module)
+{
+	char name[128], folder[256], path[PATH_MAX], address[64];
+	struct dirent **entries;
+	int count;
+
+	module_name(module->path, name, sizeof(name));
+	snprintf(folder, sizeof(folder), "/sys/module/%s/sections", name);
+	count = scandir(folder, &entries, NULL, alphasort);
+	for (int i = 0; i < count; i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, entries[i]->d_name);
+		if (strcmp(entries[i]->d_name, ".") && strcmp(entries[i]->d_name, "..") &&
+		    read_file(path, address, sizeof(address)) > 0) {
+			address[strcspn(address, "\n")] = '\0';
+			rec_begin("section");
+			rec_text("module", name);
+			rec_text("name", entries[i]->d_name);
+			rec_text("address", address);
+			rec_end();
+		}
+		free(entries[i]);
+	}
+	if (count >= 0)
+		free(entries);
+}
+
 /* ---- anew ------------------------------------------------------------------------------------------- */
 
 int reload_modules(const struct plan *plan)

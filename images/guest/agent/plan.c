@@ -4,11 +4,11 @@
  *
  *   nonce <hex>
  *   slow <factor>                               for every limit but the cases' own, which have it in them
- *   env <name> <value>                          for every case and the shell
+ *   env <name> <value>                          for every case and a shell
  *   disk <serial> <folder> <type>               mounted there, read-only, before the modules are loaded
+ *   folder <tag> <folder> ro|rw                 of the host, by 9p: for a shell
  *   module <path> [param=value ...]             any number, loaded in this order
  *   case <idx> <id> <timeout_s> <script> [arg ...]
- *   shell
  */
 #define _GNU_SOURCE
 #include "agent.h"
@@ -150,12 +150,12 @@ void plan_load(struct plan *plan)
 			take_env(tokens);
 		else if (count == 4 && !strcmp(tokens[0], "disk"))
 			plan->disk = (struct disk){ tokens[1], tokens[2], tokens[3] };
+		else if (count == 4 && !strcmp(tokens[0], "folder"))
+			plan->folder = (struct folder){ tokens[1], tokens[2], !strcmp(tokens[3], "rw") };
 		else if (count >= 2 && !strcmp(tokens[0], "module"))
 			take_module(plan, tokens, count);
 		else if (count >= 5 && !strcmp(tokens[0], "case"))
 			take_case(plan, tokens);
-		else if (count == 1 && !strcmp(tokens[0], "shell"))
-			plan->shell = true;
 		else if (count)
 			fatal("the plan has a line that this agent does not know", tokens[0]);
 	}

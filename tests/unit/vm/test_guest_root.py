@@ -47,3 +47,11 @@ def test_what_is_no_archive_is_an_error_that_says_which(tmp_path: Path) -> None:
         with pytest.raises(InfraError) as caught:
             guest_root.read([cut])
         assert caught.value.where == str(cut)
+
+
+def test_the_content_of_a_member_is_where_it_is_said(tmp_path: Path) -> None:
+    whole, _ = archives(tmp_path)
+    found = {one.name: one for one in guest_root.members(whole)}
+    one = found["bin/busybox"]
+    assert whole.read_bytes()[one.offset : one.offset + one.size] == b"x" * 1001
+    assert found["bin/sh"].link == "busybox" and found["bin"].size == 0

@@ -12,6 +12,7 @@ import pytest
 
 from kmodpipe.util.errors import UserError
 from kmodpipe.vm import initramfs
+from kmodpipe.vm.devices import HostFolder
 from kmodpipe.vm.initramfs import PlannedCase
 
 NONCE = "0123456789abcdef0123456789abcdef"
@@ -187,7 +188,7 @@ def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:
         "module_params": {"overlay.ko": "index=2"},
         "env": {"KMODPIPE_FS": "xfs", "A": "1 = 2"},
         "with_disk": True,
-        "with_shell": True,
+        "folder": HostFolder(tmp_path),
     }
     members = cell(tmp_path, **settings)
     assert members["kmodpipe/plan"].data.decode("ascii").splitlines() == [
@@ -195,10 +196,10 @@ def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:
         "env A 1%20%3D%202",
         "env KMODPIPE_FS xfs",
         "disk kmodpipe-tools /kmodpipe/disk ext4",
+        "folder kmodpipe-folder /host ro",
         "module /kmodpipe/exportfs.ko",
         "module /kmodpipe/overlay.ko index%3D2",
         "case 0 a 2.5 /kmodpipe/cases/a/my%20script.sh a%20b%25c x%3D%C3%BC%0A%7E lower:1,2",
-        "shell",
     ]
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.vm import reproduce_script
+from kmodpipe.vm import initramfs, reproduce_script
+from kmodpipe.vm.guest_root import members
+from kmodpipe.vm.initramfs import BootContents, PlannedCase
 
 MARK = "0123456789abcdef0123456789abcdef"
 ARGV = (
@@ -80,12 +82,14 @@ sys.exit({status})
     return folder
 
 
-def start(script: Path, tools: Path | None, tmp_path: Path, **env: str) -> subprocess.CompletedProcess[str]:
+def start(
+    script: Path, tools: Path | None, tmp_path: Path, *argv: str, **env: str
+) -> subprocess.CompletedProcess[str]:
     scratch = tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
     path = f"{tools}:/usr/bin:/bin" if tools else "/usr/bin:/bin"
     done = subprocess.run(
-        ["sh", str(script)], cwd="/", env={"PATH": path, "TMPDIR": str(scratch), **env},
+        ["sh", str(script), *argv], cwd="/", env={"PATH": path, "TMPDIR": str(scratch), **env},
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert not list(scratch.iterdir()), "it leaves its scratch folder behind"
@@ -207,3 +211,105 @@ def test_syntax_in_other_shells(run_dir: Path, shell: str) -> None:
     argv = [program, "sh"] if shell == "busybox" else [program]
     checked = subprocess.run([*argv, "-n", str(write(run_dir))], capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
+
+
+# -- by hand ---------------------------------------------------------------------------------------------
+SECTIONS = (
+    "module name=kp_echo build_id=ab",
+    "section module=kp_echo name=.data address=0xffffffffc0203000",
+    "section module=kp_echo name=.text address=0xffffffffc0201000",
+    "section module=kp_echo name=.init.text address=0xffffffffc0205000",
+    "section module=kp_echo name=.text%0Ashell%20id address=0xffffffffc0205000",
+    "shell",
+)
+
+
+@pytest.fixture
+def by_hand(run_dir: Path) -> Path:
+    """A script of a cell with two cases and a module."""
+    cell = next(run_dir.glob("cell*"))
+    case, module = cell / "case.sh", cell / "kp-echo.ko"
+    case.write_text("true")
+    module.write_bytes(b"\x7fELF" + bytes(range(256)))
+    cases = [PlannedCase(n, name, 5, case) for n, name in enumerate(("first", "first-again"))]
+    lib = cell / "lib.sh"
+    lib.touch()
+    initramfs.pack_cell(cell / "cell.cpio", BootContents(MARK, lib, modules=[module], cases=cases))
+    argv = [*ARGV[:-2], "console=ttyS0 nolapic@WORDS@"]
+    return reproduce_script.write(
+        cell, argv=argv, kernel="../shared/bzImage", comment={}, vmlinux="/nowhere/vmlinux",
+        initramfs_parts=["../shared/guest.cpio", "cell.cpio"], packed=members(cell / "cell.cpio"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], ""),
+        (["--shell"], " kmodpipe.shell"),
+        (["--case", "first"], " kmodpipe.shell kmodpipe.case=first"),
+        (["--case=first-again", "--shell"], " kmodpipe.shell kmodpipe.case=first-again"),
+        (["--gdb"], " kmodpipe.shell nokaslr kmodpipe.gdb"),
+        (["--gdb", "--case", "first"], " kmodpipe.shell kmodpipe.case=first nokaslr kmodpipe.gdb"),
+    ],
+)
+def test_the_kernel_is_told_how_it_is_used(
+    by_hand: Path, tmp_path: Path, argv: list[str], words: str
+) -> None:
+    tools = fake_qemu(tmp_path / "tools", stream(*WHOLE) if not argv else "")
+    done = start(by_hand, tools, tmp_path, *argv)
+    assert done.returncode == 0, done.stderr
+    args = (tools / "args").read_text().split("\0")
+    assert args[args.index("-append") + 1] == f"console=ttyS0 nolapic{words}"
+    assert ("-gdb" in args) == ("--gdb" in argv)
+    assert ("verdict stream" in done.stdout) == (not argv)
+
+
+def test_its_help_names_the_cases(by_hand: Path, tmp_path: Path) -> None:
+    done = start(by_hand, None, tmp_path, "--help")
+    assert done.returncode == 0 and "cases: first first-again\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--case"], "--case takes the name of a case"),
+        (["--case", ""], "there is no case '' in this guest"),
+        (["--case=fir"], "there is no case 'fir' in this guest"),
+        (["--case", "first first-again"], "there is no case"),
+        (["--sell"], "unknown argument '--sell'"),
+        (["first"], "unknown argument 'first'"),
+    ],
+)
+def test_a_wrong_argument_boots_nothing(by_hand: Path, tmp_path: Path, argv: list[str], said: str) -> None:
+    tools = fake_qemu(tmp_path / "tools", "")
+    done = start(by_hand, tools, tmp_path, *argv)
+    assert done.returncode == 2 and said in done.stderr
+    assert not (tools / "args").exists()
+
+
+def test_gdb_is_told_where_the_modules_are(by_hand: Path, tmp_path: Path) -> None:
+    tools = fake_qemu(tmp_path / "tools", stream(*SECTIONS))
+    program = tools / "qemu-fake"
+    wait = (
+        "import time\n"
+        "scratch = pathlib.Path.cwd()\n"
+        "until = time.monotonic() + 20\n"
+        "while not (scratch / 'gdb.commands').exists() and time.monotonic() < until: time.sleep(0.1)\n"
+        "time.sleep(0.5)\n"
+        "(here / 'commands').write_text((scratch / 'gdb.commands').read_text())\n"
+        "(here / 'module').write_bytes((scratch / 'kp_echo.ko').read_bytes())\n"
+        "(here / 'scratch').write_text(str(scratch))\n"
+    )
+    program.write_text(program.read_text().replace("sys.exit(", f"{wait}sys.exit("))
+    done = start(by_hand, tools, tmp_path, "--gdb")
+    assert done.returncode == 0, done.stderr
+    scratch = (tools / "scratch").read_text()
+    assert f"gdb -x {scratch}/gdb.commands" in done.stderr
+    assert (tools / "commands").read_text().splitlines() == [
+        "set pagination off",
+        f"target remote {scratch}/gdb",
+        f'add-symbol-file "{scratch}/kp_echo.ko" 0xffffffffc0201000 -s .data 0xffffffffc0203000',
+        "set pagination on",
+    ]
+    assert (tools / "module").read_bytes() == b"\x7fELF" + bytes(range(256))
