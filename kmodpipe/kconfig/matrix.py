@@ -9,11 +9,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from kmodpipe.kconfig.fragment import SymbolRequest, merge, parse_fragment
+from kmodpipe.kconfig.matrix_toml import MEMORY_MIB, Axis, MatrixToml
 from kmodpipe.kconfig.own_source import OwnSource
 from kmodpipe.util import paths, shipped, toml
 from kmodpipe.util.cell_id import cell_id
@@ -28,143 +26,30 @@ PLAIN = "plain"
 ALL = "all"
 """The name of all flavours on the command line, the plain cells included."""
 
-MEMORY_MIB = 256
-"""A guest's memory if its flavour sets none."""
-
 _NAME = r"[a-z][a-z0-9-]*"
 # A cell's id is a folder name (255 bytes at most), and suffixes are added to it.
 _ID_BYTES = 200
 _CELLS = 20_000
-# The agent reads as many back.
-_PARAMETER_BYTES = 2048
-
-
-def tool_name(name: str) -> str:
-    """Return the name of a set of tools or of a Debian package. Raise ValueError for anything else."""
-    # As Debian names packages (Policy 5.6.7); it is the name of a file in the guest's artifact as well.
-    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{1,99}", name):
-        raise ValueError(f"a set of tools or a package is named in small letters, {name!r} is not")
-    return name
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Axis(_Strict):
-    """A symbol and the values that the cells give it."""
-
-    symbol: str = Field(pattern=r"^\w+$")
-    values: tuple[str, ...] = ("y", "n")
-
-    @field_validator("symbol")
-    @classmethod
-    def _bare(cls, symbol: str) -> str:
-        return symbol.removeprefix("CONFIG_")
-
-    @field_validator("values")
-    @classmethod
-    def _distinct(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        if not values or len(set(values)) != len(values):
-            raise ValueError("an axis needs values, each once")
-        if bad := [v for v in values if not re.fullmatch(r"[\w.+-]+", v)]:
-            # Values are part of cell ids, which are folder names.
-            raise ValueError(f"a value is y, m, n, a number or a word, {bad[0]!r} is not")
-        return values
-
-
-def _with_parameters(parameters: dict[str, str]) -> dict[str, str]:
-    """Return module parameters by module, if they can stand in a guest's plan."""
-    for name, text in parameters.items():
-        if not re.fullmatch(r"[A-Za-z0-9_]+", name):
-            raise ValueError(f"parameters are for a module by its name, with _ and without .ko: not {name!r}")
-        if not re.fullmatch(r"[\x21-\x7e]+( [\x21-\x7e]+)*", text) or len(text) > _PARAMETER_BYTES:
-            raise ValueError(f"the parameters of {name} are words such as size=4, with a space between two")
-    return parameters
-
-
-_Parameters = Annotated[dict[str, str], AfterValidator(_with_parameters)]
-
-
-class _FlavourTable(_Strict):
-    summary: str = Field(min_length=3)
-    fragments: tuple[str, ...] = ()
-    env: dict[str, str] = Field(default_factory=dict)
-    tools: tuple[str, ...] = ()
-    memory_mib: int = Field(default=MEMORY_MIB, ge=64, le=64 * 1024)
-    cpus: int = Field(default=1, ge=1, le=64)
-    slow: float = Field(default=1.0, ge=1, le=100)
-    devices: tuple[str, ...] = ()
-    cmdline: str = ""
-    parameters: _Parameters = Field(default_factory=dict)
-    base_make: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("env", "base_make")
-    @classmethod
-    def _passable(cls, env: dict[str, str]) -> dict[str, str]:
-        for name, value in env.items():
-            if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-                raise ValueError(f"a variable is named in capitals, {name!r} is not")
-            if not re.fullmatch(r"[^\x00-\x1f\x7f]+", value):
-                raise ValueError(f"{name} is empty, or not one line of text")
-        return env
-
-    @field_validator("cmdline")
-    @classmethod
-    def _printable(cls, cmdline: str) -> str:
-        if not re.fullmatch(r"[\x20-\x7e]{0,512}", cmdline):
-            raise ValueError("a kernel's command line is one line of ASCII, of 512 characters at most")
-        if "--" in cmdline.split():
-            raise ValueError("-- ends what the kernel reads")
-        return cmdline
-
-    @field_validator("tools")
-    @classmethod
-    def _named(cls, tools: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(tool_name, tools))
-
-
-_Module = Annotated[
-    Annotated[Annotated[str, Field(pattern=r"^\w[\w/.-]*$")], Tag("[folder]")]
-    | Annotated[OwnSource, Tag("[table]")],
-    Discriminator(lambda given: "[table]" if isinstance(given, dict | OwnSource) else "[folder]"),
-]
-
-
-class _MatrixFile(_Strict):
-    base: str = Field(default="tinyconfig", pattern=r"^\w+config$")
-    module: _Module | None = None
-    kernels: tuple[str, ...] = ()
-    fragments: tuple[str, ...] = ()
-    parameters: _Parameters = Field(default_factory=dict)
-    axes: dict[str, Axis] = Field(default_factory=dict)
-    flavours: dict[str, _FlavourTable] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Flavour:
-    """Another kernel configuration and guest for the same cells."""
+    """Another kernel configuration and guest for the same cells. Most fields are as in `FlavourTable`."""
 
     # Empty for the plain cells, which have no flavour.
     name: str = ""
     summary: str = ""
     # Requested for this flavour's kernels, beyond the matrix's common requests.
     requested: tuple[SymbolRequest, ...] = ()
-    # Environment variables of every case.
     env: Mapping[str, str] = field(default_factory=dict)
-    # Programs for the guest: sets of images/guest/toolset.sh, or Debian packages.
     tools: tuple[str, ...] = ()
     memory_mib: int = MEMORY_MIB
     cpus: int = 1
-    # Multiplies the guest's deadlines and its cases' time limits.
     slow: float = 1.0
-    # What the guests have beyond a serial console, as `kmodpipe.vm.devices` reads it.
     devices: tuple[str, ...] = ()
-    # More of the kernel's command line.
     cmdline: str = ""
-    # By module, the parameters that it is loaded with; those of the matrix are among them.
+    # Those of the matrix are among them.
     parameters: Mapping[str, str] = field(default_factory=dict)
-    # Variables for the make of the base, not of the module.
     base_make: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -173,11 +58,9 @@ class Flavour:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A loaded matrix file."""
+    """A loaded matrix file. Some fields are as in `MatrixToml`."""
 
-    # The make target of the base configuration, such as tinyconfig.
     base: str
-    # The module under test where no series names one: a folder of the tree, or a source of its own.
     module: str | OwnSource | None
     # Requested for every cell.
     common: tuple[SymbolRequest, ...]
@@ -185,9 +68,7 @@ class Matrix:
     # The matrix file.
     path: Path
     flavours: Mapping[str, Flavour] = field(default_factory=dict)
-    # The trees to test if the command line names none, as ``--tree`` takes them.
     kernels: tuple[str, ...] = ()
-    # By module, the parameters that it is loaded with where no flavour has others.
     parameters: Mapping[str, str] = field(default_factory=dict)
     # Kernels, by their names in cells, that come with a configuration: a distribution's own.
     configured: frozenset[str] = frozenset()
@@ -325,7 +206,7 @@ def load_matrix(path: Path) -> Matrix:
     )  # fmt: skip
 
 
-def _read(path: Path) -> _MatrixFile:
+def _read(path: Path) -> MatrixToml:
     """Read the file; of a project's file, its table ``matrix``."""
     table = toml.read(path, "the matrix file")
     for at in (("matrix",), ("tool", "kmodpipe", "matrix")):
@@ -333,8 +214,8 @@ def _read(path: Path) -> _MatrixFile:
         for name in at:
             found = found.get(name) if isinstance(found, dict) else None
         if isinstance(found, dict):
-            return toml.validate(_MatrixFile, found, f"[{'.'.join(at)}]", path, at=at)
-    return toml.validate(_MatrixFile, table, "the matrix file", path)
+            return toml.validate(MatrixToml, found, f"[{'.'.join(at)}]", path, at=at)
+    return toml.validate(MatrixToml, table, "the matrix file", path)
 
 
 def _fragments(matrix: Path, names: Sequence[str]) -> tuple[SymbolRequest, ...]:

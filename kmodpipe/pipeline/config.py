@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kmodpipe.logs.watch import WatchName
+from kmodpipe.pipeline.project_toml import ProjectToml
 from kmodpipe.source import TreeSpec
 from kmodpipe.source.kernels import KernelSpec
 from kmodpipe.source.packaged import PackagedKernelSpec
@@ -32,23 +32,6 @@ class _Shipped(BaseModel):
 
     trees: dict[str, dict[str, object]] = Field(default_factory=dict)
     kernels: dict[str, dict[str, object]] = Field(default_factory=dict)
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tree: str = ""
-    series: tuple[str, ...] = ()
-    matrix: str | dict[str, object] = "kconfigs/matrix.toml"
-    cases: str = ""
-    benign: str = ""
-    watch: tuple[WatchName, ...] = ()
-    jobs: int | None = Field(default=None, ge=1)
-    share: str = ""
-    trees: dict[str, dict[str, object]] = Field(default_factory=dict)
-    kernels: dict[str, dict[str, object]] = Field(default_factory=dict)
-    deadlines: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    receivers: dict[str, dict[str, object]] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,17 +86,17 @@ class Project:
         return self.own_cases or self.images / "guest" / "cases"
 
 
-def _settings(root: Path) -> tuple[_Table, Path, tuple[str, ...]]:
+def _settings(root: Path) -> tuple[ProjectToml, Path, tuple[str, ...]]:
     """Return the project's settings, the file that has them, and where in it."""
     path = root / OWN_FILE
     if paths.is_file(path):
-        return toml.load(path, _Table, OWN_FILE), path, ()
+        return toml.load(path, ProjectToml, OWN_FILE), path, ()
     path, at = root / "pyproject.toml", ("tool", "kmodpipe")
     hint = f"run it in a project, a folder with {OWN_FILE}, or below; kmodpipe init makes one"
     table = toml.read(path, "pyproject.toml", missing_hint=hint).get("tool", {})
     if "kmodpipe" not in table:
         raise UserError("pyproject.toml has no [tool.kmodpipe]", where=str(path), hint=hint)
-    return toml.validate(_Table, table["kmodpipe"], "[tool.kmodpipe]", path, at=at), path, at
+    return toml.validate(ProjectToml, table["kmodpipe"], "[tool.kmodpipe]", path, at=at), path, at
 
 
 def load(root: Path) -> Project:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from kmodpipe.util import document
@@ -23,6 +23,14 @@ _LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+
 # So many lines are looked through for the place of a fault.
 _LINES = 2000
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def one_or_more(item: Any = str) -> BeforeValidator:
+    """Return what makes a list of a single text, for a field with a list of texts of the type ``item``."""
+    return BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value,
+        json_schema_input_type=item | list[item],
+    )
 
 
 def read(path: Path, what: str, *, missing_hint: str = "") -> dict[str, Any]:
