@@ -13,30 +13,19 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    model_validator,
-)
-
-from kmodpipe.judge import case_files, precedence
+from kmodpipe.judge import case_files
 from kmodpipe.judge.case_files import CaseFile
+from kmodpipe.judge.case_toml import CaseTable, CaseToml, ExpectTable, SharedExpectTable, tuples
 from kmodpipe.judge.precedence import Setting
-from kmodpipe.judge.script import Needs, is_program, is_symbol, needs_of
-from kmodpipe.kconfig.matrix import CONTROL_DESIGN, PLAIN, tool_name
-from kmodpipe.logs.watch import WatchName
+from kmodpipe.judge.script import Needs, is_symbol, needs_of
+from kmodpipe.kconfig.matrix import CONTROL_DESIGN, PLAIN
 from kmodpipe.util import paths, toml, version
 from kmodpipe.util.digest import digest_of
-from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.errors import Report, UserError, raised, unknown_name
 from kmodpipe.vm.guest_root import GuestRoot
 
 # The goal and the good outcome of a script that is judged by its exit status alone.
@@ -66,21 +55,16 @@ class CellContext:
 
 @dataclass(frozen=True)
 class Expectation:
-    """A rule: the expected outcome of a case in one kind of cell, and why."""
+    """A rule: the expected outcome of a case in one kind of cell, and why. The fields are as in
+    `ExpectTable`."""
 
     outcome: str
     reason: str
-    # The kind of cell: allowed values of axes, or of variant, design and flavour; conditions on the kernel.
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # The outcome is a known defect.
     defect: bool = False
-    # Texts, each of which has to be in a kernel message during the case.
     kmsg: tuple[str, ...] = ()
-    # Texts that must not be in any.
     no_kmsg: tuple[str, ...] = ()
-    # Further observations that are expected.
     observe: Mapping[str, str] = field(default_factory=dict)
-    # The design lacks the feature of the case, and the outcome shows nothing but that.
     lacks: bool = False
 
     def matches(self, cell: CellContext) -> bool:
@@ -99,7 +83,7 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Case:
-    """One reproducer."""
+    """One reproducer. Fields without a comment are as in `CaseTable`."""
 
     id: str
     summary: str
@@ -107,28 +91,23 @@ class Case:
     path: Path
     args: tuple[str, ...] = ()
     timeout_s: int = 30
-    # The outcomes that a user wants to see, any of them.
     goals: tuple[str, ...] = ()
     # Symbols that the kernel has to have, without CONFIG_.
     needs: tuple[str, ...] = ()
     # Programs that the guest has to have, by name or absolute path.
     programs: tuple[str, ...] = ()
-    # What its guests get: sets of tools, or Debian packages.
+    # Those that the script names as well.
     tools: tuple[str, ...] = ()
     # What stands beside the script in the guest.
     files: tuple[CaseFile, ...] = ()
     # What the script says itself that it needs.
     script: Needs = field(default_factory=Needs)
-    # Rules, the first that matches applies.
     expect: tuple[Expectation, ...] = ()
     # A script given by its path, without rules: exit status 0 is pass, 4 skip, any other fail.
     by_exit: bool = False
-    # Rows of the table of facts that the case proves.
     proves: tuple[str, ...] = ()
     settings: tuple[Setting, ...] = ()
-    # It gets a guest of its own, with no case before or after it.
     alone: bool = False
-    # Groups of kernel messages that fail it (`kmodpipe.logs.signatures.Watch`).
     watch: tuple[str, ...] = ()
 
     @property
@@ -211,157 +190,72 @@ class Case:
 
 
 # -- case.toml ----------------------------------------------------------------------------------------
-def _as_list(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+def _expectation(table: ExpectTable) -> Expectation:
+    return Expectation(
+        table.outcome, table.reason, tuples(table.when), table.defect,
+        tuple(table.kmsg), tuple(table.no_kmsg), dict(table.observe), table.lacks,
+    )  # fmt: skip
 
 
-def _need(name: str) -> str:
-    if not is_symbol(name) and not is_program(name):
-        raise ValueError(f"neither a symbol nor a program: {name!r}; write USER_NS, CONFIG_USER_NS or bash")
-    return name
+def _case(table: CaseTable, file: Path, number: int, shared: Iterable[SharedExpectTable]) -> Case:
+    """Return the case of the table with this number in a case.toml, whose own rules are *shared*."""
+    path = file.parent / table.script
+    if not path.is_file():
+        what = f"case {table.id!r}: there is no script {table.script!r} beside case.toml"
+        raise UserError(what, where=toml.place(file, ("case", number, "script")))
+    script = needs_of(path)
+    brought = [name for name in table.files if name != table.script]
+    symbols = [name.removeprefix("CONFIG_") for name in table.needs if is_symbol(name)]
+    rules = [*table.expect, *(t for t in shared if any(t.mentions in arg for arg in table.args))]
+    return Case(
+        id=table.id, summary=table.summary, path=path, args=tuple(table.args), timeout_s=table.timeout_s,
+        goals=tuple(table.goal), needs=tuple(symbols),
+        programs=tuple(name for name in table.needs if not is_symbol(name)),
+        tools=tuple(dict.fromkeys((*table.tools, *script.tools))),
+        files=case_files.find(brought, file.parent, lambda: toml.place(file, ("case", number, "files"))),
+        expect=tuple(map(_expectation, rules)),
+        proves=tuple(table.proves), settings=tuple(t.record() for t in table.setting), alone=table.alone,
+        script=script,
+        watch=tuple(table.watch),
+    )  # fmt: skip
 
 
-_Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")]
-_Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,39}$")]
-_Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3)]
-_Need = Annotated[str, AfterValidator(_need)]
-_Tool = Annotated[str, AfterValidator(tool_name)]
-_Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f]+$")]
-_OneOrMore = Annotated[list[_Line], BeforeValidator(_as_list)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _ExpectTable(_Table):
-    outcome: _Word
-    reason: _Sentence
-    when: dict[str, Annotated[_OneOrMore, Field(min_length=1)]] = {}
-    defect: bool = False
-    kmsg: _OneOrMore = []
-    no_kmsg: _OneOrMore = []
-    observe: dict[str, str] = {}
-    lacks: bool = False
-
-    def record(self) -> Expectation:
-        return Expectation(
-            self.outcome, self.reason, _tuples(self.when), self.defect,
-            tuple(self.kmsg), tuple(self.no_kmsg), dict(self.observe), self.lacks,
-        )  # fmt: skip
-
-
-class _FileExpectTable(_ExpectTable):
-    mentions: Annotated[str, Field(min_length=1)]
-
-
-class _DefaultTable(_Table):
-    value: _Word
-    when: dict[str, Annotated[_OneOrMore, Field(min_length=1)]] = {}
-
-
-class _SettingTable(_Table):
-    design: Annotated[_OneOrMore, Field(min_length=1)]
-    parameter: Annotated[str, StringConstraints(pattern=r"^\w+$")]
-    base: str = ""
-    defaults: Annotated[list[_DefaultTable], Field(min_length=1)]
-    reads: dict[str, str]
-    accepts: dict[str, str]
-    aliases: dict[str, str] = {}
-    refuses: list[str] = []
-    options: dict[str, str]
-    rejects: list[str] = []
-    effects: dict[str, dict[str, str]]
-
-    def record(self) -> Setting:
-        return Setting(
-            designs=tuple(self.design), parameter=self.parameter, base=self.base,
-            defaults=tuple(precedence.Default(d.value, _tuples(d.when)) for d in self.defaults),
-            reads=self.reads, accepts=self.accepts, aliases=self.aliases, refuses=tuple(self.refuses),
-            options=self.options, rejects=tuple(self.rejects), effects=self.effects,
-        )  # fmt: skip
-
-    @model_validator(mode="after")
-    def _sound(self) -> _SettingTable:
-        if found := list(precedence.faults(self.record())):
-            raise ValueError("; ".join(found))
-        return self
-
-
-def _tuples(table: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
-    return {key: tuple(values) for key, values in table.items()}
-
-
-class _CaseTable(_Table):
-    id: _Id
-    summary: _Sentence
-    script: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")]
-    goal: Annotated[list[_Word], BeforeValidator(_as_list), Field(min_length=1)]
-    args: list[_Line] = []
-    timeout_s: Annotated[int, Field(ge=1, le=3600)] = 30
-    needs: list[_Need] = []
-    tools: list[_Tool] = []
-    files: list[_Line] = []
-    alone: bool = False
-    watch: Annotated[list[WatchName], BeforeValidator(_as_list)] = []
-    expect: list[_ExpectTable] = []
-    proves: list[_Line] = []
-    setting: list[_SettingTable] = []
-
-    def record(self, file: Path, number: int, shared: Iterable[_FileExpectTable]) -> Case:
-        path = file.parent / self.script
-        if not path.is_file():
-            raise UserError(
-                f"case {self.id!r}: there is no script {self.script!r} beside case.toml", where=str(file)
-            )
-        script = needs_of(path)
-        brought = [name for name in self.files if name != self.script]
-        symbols = [name.removeprefix("CONFIG_") for name in self.needs if is_symbol(name)]
-        rules = [*self.expect, *(t for t in shared if any(t.mentions in arg for arg in self.args))]
-        return Case(
-            id=self.id, summary=self.summary, path=path, args=tuple(self.args), timeout_s=self.timeout_s,
-            goals=tuple(self.goal), needs=tuple(symbols),
-            programs=tuple(name for name in self.needs if not is_symbol(name)),
-            tools=tuple(dict.fromkeys((*self.tools, *script.tools))),
-            files=case_files.find(brought, file.parent, lambda: toml.place(file, ("case", number, "files"))),
-            expect=tuple(t.record() for t in rules),
-            proves=tuple(self.proves), settings=tuple(t.record() for t in self.setting), alone=self.alone,
-            script=script,
-            watch=tuple(self.watch),
-        )  # fmt: skip
-
-
-class _File(_Table):
-    case: Annotated[list[_CaseTable], Field(min_length=1)]
-    expect: list[_FileExpectTable] = []
-
-
-def load(folder: Path) -> tuple[Case, ...]:
+def load(folder: Path, report: Report = raised) -> tuple[Case, ...]:
     """Return the cases of ``folder/*/case.toml``, by folder and then in the order of the file.
 
-    Scripts in ``folder`` itself are cases as well, judged by their exit status. Raises UserError for a
+    Scripts in ``folder`` itself are cases as well, judged by their exit status. Report a UserError for a
     malformed file, naming file and field, and for an id that is used twice.
     """
     found: dict[str, tuple[Case, Path]] = {}
-    for file in sorted(folder.glob("*/case.toml")):
-        for case in _read(file):
-            if case.id in found:
-                raise UserError(f"case id {case.id!r} is used twice", where=f"{found[case.id][1]} and {file}")
-            found[case.id] = (case, file)
-    for path in sorted(folder.glob("*.sh")):
-        case = from_script(path)
+    for case, file in _each(folder, report):
         if case.id in found:
-            raise UserError(f"case id {case.id!r} is used twice", where=f"{found[case.id][1]} and {path}")
-        found[case.id] = (case, path)
+            where = f"{found[case.id][1]} and {file}"
+            report(UserError(f"case id {case.id!r} is used twice", where=where))
+        found[case.id] = (case, file)
     if not found:
         hint = "a case is a script NAME.sh, or a folder with a case.toml and a script"
-        raise UserError("no case is defined", where=str(folder), hint=hint)
+        report(UserError("no case is defined", where=str(folder), hint=hint))
     return tuple(case for case, _ in found.values())
 
 
-def _read(file: Path) -> list[Case]:
-    found = toml.load(file, _File, "case.toml")
-    return [table.record(file, number, found.expect) for number, table in enumerate(found.case)]
+def _each(folder: Path, report: Report) -> Iterator[tuple[Case, Path]]:
+    """Yield each case with the file that defines it."""
+    for file in sorted(folder.glob("*/case.toml")):
+        try:
+            found = toml.load(file, CaseToml, "case.toml")
+        except UserError as e:
+            report(e)
+            continue
+        for number, table in enumerate(found.case):
+            try:
+                yield _case(table, file, number, found.expect), file
+            except UserError as e:
+                report(e)
+    for path in sorted(folder.glob("*.sh")):
+        try:
+            yield from_script(path), path
+        except UserError as e:
+            report(e)
 
 
 # -- choosing -----------------------------------------------------------------------------------------
@@ -391,8 +285,16 @@ def designs(cases: Iterable[Case]) -> frozenset[str]:
 
 
 def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collection[str] = ()) -> None:
-    """Raise UserError for a ``when`` with an axis or a flavour that the matrix does not have, or with what is
-    no version of a kernel.
+    """Raise the first of the `misfits`."""
+    for error in misfits(cases, axes, flavours):
+        raise error
+
+
+def misfits(
+    cases: Iterable[Case], axes: Collection[str], flavours: Collection[str] = ()
+) -> Iterator[UserError]:
+    """Yield an error for each ``when`` with an axis or a flavour that the matrix does not have, or with what
+    is no version of a kernel.
 
     A misspelt axis would count as ``n`` and match without notice, a misspelt flavour would never match.
     """
@@ -406,10 +308,10 @@ def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collectio
             for key in when:
                 if key not in keys:
                     where = f"{toml.place_within(file, 'when', key)}, case {case.id}"
-                    raise unknown_name("axis", key, keys, where=where)
+                    yield unknown_name("axis", key, keys, where=where)
             for condition in when.get(_KERNEL, ()):
                 if not version.is_condition(condition):
-                    raise UserError(
+                    yield UserError(
                         f"no version of the kernel: {condition!r}",
                         where=f"{toml.place_within(file, 'when', _KERNEL, condition)}, case {case.id}",
                         hint=f"write it as {version.FORMS}",
@@ -417,7 +319,7 @@ def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collectio
             for name in when.get("flavour", ()):
                 if name not in (PLAIN, *flavours):
                     where = f"{toml.place_within(file, 'when', 'flavour', name)}, case {case.id}"
-                    raise unknown_name("flavour", name, (PLAIN, *flavours), where=where)
+                    yield unknown_name("flavour", name, (PLAIN, *flavours), where=where)
 
 
 def from_script(path: Path) -> Case:

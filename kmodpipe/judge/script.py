@@ -17,7 +17,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
 from kmodpipe.build.elf import DAMAGE
-from kmodpipe.kconfig.matrix import tool_name
+from kmodpipe.kconfig.matrix_toml import tool_name
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.text import one_line
 from kmodpipe.vm.guest_root import GuestRoot

@@ -19,7 +19,6 @@ from kmodpipe.kconfig.fragment import (
 )  # fmt: skip
 from kmodpipe.kconfig.legality import explain, illegal, why_not
 from kmodpipe.kconfig.matrix import (
-    MEMORY_MIB,
     Cell,
     Flavour,
     Matrix,
@@ -27,7 +26,8 @@ from kmodpipe.kconfig.matrix import (
     expand,
     flavours_of,
     load_matrix,
-)  # fmt: skip
+)
+from kmodpipe.kconfig.matrix_toml import MEMORY_MIB
 from kmodpipe.kconfig.parser import Definition, Expr, Index, Selection, index_symbols, owned_symbols
 from kmodpipe.kconfig.references import Undefined
 from kmodpipe.kconfig.references import undefined as undefined_references

@@ -6,18 +6,17 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from typing import Any
 
 from kmodpipe.kconfig.fragment import SymbolRequest, merge, parse_fragment
+from kmodpipe.kconfig.matrix_toml import MEMORY_MIB, Axis, MatrixToml
 from kmodpipe.kconfig.own_source import OwnSource
 from kmodpipe.util import paths, shipped, toml
 from kmodpipe.util.cell_id import cell_id
-from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.errors import Report, UserError, raised, unknown_name
 
 CONTROL = "unpatched"
 """The variant without a series, which every series is compared with."""
@@ -28,143 +27,30 @@ PLAIN = "plain"
 ALL = "all"
 """The name of all flavours on the command line, the plain cells included."""
 
-MEMORY_MIB = 256
-"""A guest's memory if its flavour sets none."""
-
 _NAME = r"[a-z][a-z0-9-]*"
 # A cell's id is a folder name (255 bytes at most), and suffixes are added to it.
 _ID_BYTES = 200
 _CELLS = 20_000
-# The agent reads as many back.
-_PARAMETER_BYTES = 2048
-
-
-def tool_name(name: str) -> str:
-    """Return the name of a set of tools or of a Debian package. Raise ValueError for anything else."""
-    # As Debian names packages (Policy 5.6.7); it is the name of a file in the guest's artifact as well.
-    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]{1,99}", name):
-        raise ValueError(f"a set of tools or a package is named in small letters, {name!r} is not")
-    return name
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Axis(_Strict):
-    """A symbol and the values that the cells give it."""
-
-    symbol: str = Field(pattern=r"^\w+$")
-    values: tuple[str, ...] = ("y", "n")
-
-    @field_validator("symbol")
-    @classmethod
-    def _bare(cls, symbol: str) -> str:
-        return symbol.removeprefix("CONFIG_")
-
-    @field_validator("values")
-    @classmethod
-    def _distinct(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        if not values or len(set(values)) != len(values):
-            raise ValueError("an axis needs values, each once")
-        if bad := [v for v in values if not re.fullmatch(r"[\w.+-]+", v)]:
-            # Values are part of cell ids, which are folder names.
-            raise ValueError(f"a value is y, m, n, a number or a word, {bad[0]!r} is not")
-        return values
-
-
-def _with_parameters(parameters: dict[str, str]) -> dict[str, str]:
-    """Return module parameters by module, if they can stand in a guest's plan."""
-    for name, text in parameters.items():
-        if not re.fullmatch(r"[A-Za-z0-9_]+", name):
-            raise ValueError(f"parameters are for a module by its name, with _ and without .ko: not {name!r}")
-        if not re.fullmatch(r"[\x21-\x7e]+( [\x21-\x7e]+)*", text) or len(text) > _PARAMETER_BYTES:
-            raise ValueError(f"the parameters of {name} are words such as size=4, with a space between two")
-    return parameters
-
-
-_Parameters = Annotated[dict[str, str], AfterValidator(_with_parameters)]
-
-
-class _FlavourTable(_Strict):
-    summary: str = Field(min_length=3)
-    fragments: tuple[str, ...] = ()
-    env: dict[str, str] = Field(default_factory=dict)
-    tools: tuple[str, ...] = ()
-    memory_mib: int = Field(default=MEMORY_MIB, ge=64, le=64 * 1024)
-    cpus: int = Field(default=1, ge=1, le=64)
-    slow: float = Field(default=1.0, ge=1, le=100)
-    devices: tuple[str, ...] = ()
-    cmdline: str = ""
-    parameters: _Parameters = Field(default_factory=dict)
-    base_make: dict[str, str] = Field(default_factory=dict)
-
-    @field_validator("env", "base_make")
-    @classmethod
-    def _passable(cls, env: dict[str, str]) -> dict[str, str]:
-        for name, value in env.items():
-            if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-                raise ValueError(f"a variable is named in capitals, {name!r} is not")
-            if not re.fullmatch(r"[^\x00-\x1f\x7f]+", value):
-                raise ValueError(f"{name} is empty, or not one line of text")
-        return env
-
-    @field_validator("cmdline")
-    @classmethod
-    def _printable(cls, cmdline: str) -> str:
-        if not re.fullmatch(r"[\x20-\x7e]{0,512}", cmdline):
-            raise ValueError("a kernel's command line is one line of ASCII, of 512 characters at most")
-        if "--" in cmdline.split():
-            raise ValueError("-- ends what the kernel reads")
-        return cmdline
-
-    @field_validator("tools")
-    @classmethod
-    def _named(cls, tools: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(map(tool_name, tools))
-
-
-_Module = Annotated[
-    Annotated[Annotated[str, Field(pattern=r"^\w[\w/.-]*$")], Tag("[folder]")]
-    | Annotated[OwnSource, Tag("[table]")],
-    Discriminator(lambda given: "[table]" if isinstance(given, dict | OwnSource) else "[folder]"),
-]
-
-
-class _MatrixFile(_Strict):
-    base: str = Field(default="tinyconfig", pattern=r"^\w+config$")
-    module: _Module | None = None
-    kernels: tuple[str, ...] = ()
-    fragments: tuple[str, ...] = ()
-    parameters: _Parameters = Field(default_factory=dict)
-    axes: dict[str, Axis] = Field(default_factory=dict)
-    flavours: dict[str, _FlavourTable] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Flavour:
-    """Another kernel configuration and guest for the same cells."""
+    """Another kernel configuration and guest for the same cells. Most fields are as in `FlavourTable`."""
 
     # Empty for the plain cells, which have no flavour.
     name: str = ""
     summary: str = ""
     # Requested for this flavour's kernels, beyond the matrix's common requests.
     requested: tuple[SymbolRequest, ...] = ()
-    # Environment variables of every case.
     env: Mapping[str, str] = field(default_factory=dict)
-    # Programs for the guest: sets of images/guest/toolset.sh, or Debian packages.
     tools: tuple[str, ...] = ()
     memory_mib: int = MEMORY_MIB
     cpus: int = 1
-    # Multiplies the guest's deadlines and its cases' time limits.
     slow: float = 1.0
-    # What the guests have beyond a serial console, as `kmodpipe.vm.devices` reads it.
     devices: tuple[str, ...] = ()
-    # More of the kernel's command line.
     cmdline: str = ""
-    # By module, the parameters that it is loaded with; those of the matrix are among them.
+    # Those of the matrix are among them.
     parameters: Mapping[str, str] = field(default_factory=dict)
-    # Variables for the make of the base, not of the module.
     base_make: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -173,11 +59,9 @@ class Flavour:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A loaded matrix file."""
+    """A loaded matrix file. Some fields are as in `MatrixToml`."""
 
-    # The make target of the base configuration, such as tinyconfig.
     base: str
-    # The module under test where no series names one: a folder of the tree, or a source of its own.
     module: str | OwnSource | None
     # Requested for every cell.
     common: tuple[SymbolRequest, ...]
@@ -185,9 +69,7 @@ class Matrix:
     # The matrix file.
     path: Path
     flavours: Mapping[str, Flavour] = field(default_factory=dict)
-    # The trees to test if the command line names none, as ``--tree`` takes them.
     kernels: tuple[str, ...] = ()
-    # By module, the parameters that it is loaded with where no flavour has others.
     parameters: Mapping[str, str] = field(default_factory=dict)
     # Kernels, by their names in cells, that come with a configuration: a distribution's own.
     configured: frozenset[str] = frozenset()
@@ -285,23 +167,9 @@ class Cell:
 
 def load_matrix(path: Path) -> Matrix:
     """Read a matrix file and the fragments it names. Raise UserError, naming file and field."""
-    if paths.exists(path) and not paths.is_file(path):
-        raise UserError("the matrix file is not a file", where=str(path))
-    spec = _read(path)
-    for name in spec.axes:
-        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-            raise UserError(f"an axis is named in capitals, {name!r} is not", where=str(path))
-    owner: dict[str, str] = {}
-    for name, axis in spec.axes.items():
-        if (first := owner.setdefault(axis.symbol, name)) != name:
-            raise UserError(f"{axis.symbol} is on two axes, {first} and {name}", where=str(path))
-    for name in spec.flavours:
-        if not re.fullmatch(_NAME, name) or name in (PLAIN, ALL):
-            raise UserError(
-                f"{name!r} cannot be a flavour's name",
-                where=str(path),
-                hint=f"small letters, digits and dashes; {PLAIN} and {ALL} are taken",
-            )
+    spec, at = read_file(path)
+    for error in misfits(spec, path, at):
+        raise error
     flavours = {
         name: Flavour(
             name,
@@ -325,43 +193,79 @@ def load_matrix(path: Path) -> Matrix:
     )  # fmt: skip
 
 
-def _read(path: Path) -> _MatrixFile:
-    """Read the file; of a project's file, its table ``matrix``."""
+def read_file(path: Path) -> tuple[MatrixToml, tuple[str, ...]]:
+    """Return what a matrix file says, and in which table of it. Raise UserError, naming file and field."""
+    table, at = table_of(path)
+    return toml.validate(MatrixToml, table, f"[{'.'.join(at)}]" if at else "the matrix file", path, at=at), at
+
+
+def table_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the table that a matrix is, and where it stands: in ``matrix`` of a project's file.
+
+    Raise UserError for a file that cannot be read.
+    """
+    if paths.exists(path) and not paths.is_file(path):
+        raise UserError("the matrix file is not a file", where=str(path))
     table = toml.read(path, "the matrix file")
     for at in (("matrix",), ("tool", "kmodpipe", "matrix")):
         found: object = table
         for name in at:
             found = found.get(name) if isinstance(found, dict) else None
         if isinstance(found, dict):
-            return toml.validate(_MatrixFile, found, f"[{'.'.join(at)}]", path, at=at)
-    return toml.validate(_MatrixFile, table, "the matrix file", path)
+            return found, at
+    return table, ()
+
+
+def misfits(spec: MatrixToml, path: Path, at: tuple[str, ...] = ()) -> Iterator[UserError]:
+    """Yield what is wrong with a matrix whose fields are all right: the names of axes and flavours."""
+    owner: dict[str, str] = {}
+    for name, axis in spec.axes.items():
+        what = ""
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            what = f"an axis is named in capitals, {name!r} is not"
+        elif (first := owner.setdefault(axis.symbol, name)) != name:
+            what = f"{axis.symbol} is on two axes, {first} and {name}"
+        if what:
+            yield UserError(what, where=toml.place(path, (*at, "axes", name)))
+    for name in spec.flavours:
+        if not re.fullmatch(_NAME, name) or name in (PLAIN, ALL):
+            yield UserError(
+                f"{name!r} cannot be a flavour's name",
+                where=toml.place(path, (*at, "flavours", name)),
+                hint=f"small letters, digits and dashes; {PLAIN} and {ALL} are taken",
+            )
 
 
 def _fragments(matrix: Path, names: Sequence[str]) -> tuple[SymbolRequest, ...]:
-    """Read fragments, each from the matrix file's folder or else from the package; later ones override."""
-    layers = []
-    for name in names:
-        # Error messages quote a fragment's lines: a name or link must not make them quote another file's.
-        if not paths.is_plain(name) or paths.has_controls(name):
-            raise UserError(
-                f"not the name of a fragment: {name!r}",
-                where=str(matrix),
-                hint="fragments are files beside the matrix file, or below its folder",
-            )
-        if not (matrix.parent / name).resolve().is_relative_to(matrix.parent.resolve()):
-            raise UserError(
-                f"the fragment {name} is a link out of the matrix file's folder", where=str(matrix)
-            )
-        if paths.exists(matrix.parent / name) and not paths.is_file(matrix.parent / name):
-            raise UserError(f"the fragment {name} is not a file", where=str(matrix))
-        path = shipped.or_shipped(matrix.parent / name, shipped.folder("kconfigs") / name)
-        try:
-            layers.append(parse_fragment(path.read_text("utf-8"), name))
-        except FileNotFoundError as e:
-            raise UserError(f"the fragment {name} does not exist", where=str(matrix)) from e
-        except (OSError, UnicodeDecodeError) as e:
-            raise UserError(f"the fragment {name} cannot be read: {e}", where=str(matrix)) from e
-    return tuple(merge(layers).values())
+    """Read fragments; later ones override."""
+    return tuple(merge(read_fragment(find_fragment(matrix, name), name) for name in names).values())
+
+
+def find_fragment(matrix: Path, name: str) -> Path:
+    """Return the file of a fragment, in the matrix file's folder or else the package's. Raise UserError."""
+    # Error messages quote a fragment's lines: a name or link must not make them quote another file's.
+    if not paths.is_plain(name) or paths.has_controls(name):
+        raise UserError(
+            f"not the name of a fragment: {name!r}",
+            where=str(matrix),
+            hint="fragments are files beside the matrix file, or below its folder",
+        )
+    if not (matrix.parent / name).resolve().is_relative_to(matrix.parent.resolve()):
+        raise UserError(f"the fragment {name} is a link out of the matrix file's folder", where=str(matrix))
+    if paths.exists(matrix.parent / name) and not paths.is_file(matrix.parent / name):
+        raise UserError(f"the fragment {name} is not a file", where=str(matrix))
+    path = shipped.or_shipped(matrix.parent / name, shipped.folder("kconfigs") / name)
+    if not paths.exists(path):
+        raise UserError(f"the fragment {name} does not exist", where=str(matrix))
+    return path
+
+
+def read_fragment(path: Path, name: str, report: Report = raised) -> tuple[SymbolRequest, ...]:
+    """Return the requests of a fragment. Report each wrong line. Raise UserError if it cannot be read."""
+    try:
+        return parse_fragment(path.read_text("utf-8"), name, report)
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"the fragment {name} cannot be read: {e}", where=str(path)) from e
 
 
 def flavours_of(matrix: Matrix, names: Iterable[str]) -> tuple[Flavour, ...]:

@@ -31,14 +31,15 @@ class OwnSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # A folder, relative to the file that says so, or a git URL with #REF.
     source: str = Field(min_length=1)
-    # The git ref of the control. Empty: where the default branch and HEAD part.
+    """The folder with its Kbuild or Makefile, relative to this file, or a git URL with `#REF`."""
     control: str = ""
-    # Arguments for its own Makefile, with {kit} for the kernel's build folder. Empty: kbuild's M=.
+    """The git ref of the control. Without it, where the default branch and HEAD part."""
     make: Annotated[str, AfterValidator(_words)] = ""
-    # Modules of the kernel to load first, beyond those that modinfo(8) names.
+    """Arguments for its own Makefile, with `{kit}` for the kernel's build folder. Without them, kbuild's
+    `M=`."""
     needs: Annotated[tuple[str, ...], AfterValidator(_names)] = ()
+    """Modules of the kernel to load first, beyond those that modinfo(8) names."""
 
 
 def is_own(module: str) -> bool:

@@ -28,16 +28,16 @@ NOT_TAINTED = "none"
 class TraceLine:
     """One function of a trace."""
 
-    # The frame as the kernel printed it, or only the name of an inlined function.
     function: str
-    # File and line, where they are known.
+    """The frame as the kernel printed it, or only the name of an inlined function."""
     place: str = ""
-    # It is inlined into the next function.
+    """File and line, where they are known."""
     inlined: bool = False
-    # Why ``place`` is not known, where there is a reason to give.
+    """It is inlined into the next function."""
     note: str = ""
-    # The heading of its trace, where there is one: "Freed by task 24:".
+    """Why `place` is not known, where there is a reason to give."""
     stack: str = ""
+    """The heading of its trace, where there is one: `Freed by task 24:`."""
 
     def __str__(self) -> str:
         name = f"  {self.function} (inlined)" if self.inlined else self.function
@@ -50,28 +50,39 @@ class KernelReport:
     """One report of the kernel, as results keep it."""
 
     kind: str
+    """The kind of report, such as `KASAN` or `WARNING`."""
     title: str
-    # File and line of the frame whose function is in the title.
+    """The report in one line, as crash databases name it."""
     place: str = ""
+    """File and line of the frame whose function is in the title."""
     fingerprint: str = ""
+    """What two reports of one defect have in common."""
     task: str = ""
+    """The task that it came in."""
     pid: int | None = None
+    """Its process id; null if unknown."""
     cpu: int | None = None
-    # Taint letters as an oops prints them, ``none`` for an untainted kernel, empty if unknown.
+    """The processor; null if unknown."""
     taint_before: str = ""
+    """Taint letters as an oops prints them, `none` for an untainted kernel, empty if unknown."""
     taint_after: str = ""
+    """The same after the case."""
     registers: tuple[str, ...] = ()
+    """The registers, as the kernel printed them."""
     trace: tuple[TraceLine, ...] = ()
+    """The call traces, innermost function first."""
     modules: tuple[str, ...] = ()
-    # The panic that it led to.
+    """The modules that the traces pass through."""
     consequence: str = ""
-    # As the kernel printed them.
+    """The panic that it led to; empty if it led to none."""
     lines: tuple[str, ...] = ()
-    # The log's file name, and the byte in it where the report begins.
+    """The lines of the kernel's log, as it printed them."""
     log: str = ""
+    """The name of the log's file."""
     offset: int = 0
-    # Why the report does not count; empty if it does.
+    """The byte in it where the report begins."""
     benign: str = ""
+    """Why the report does not count; empty if it does."""
 
     def format(self) -> list[str]:
         """Return the report as lines: what a developer needs first at the top, the kernel's log last."""

@@ -22,9 +22,12 @@ NOTE_CHARS = 500
 class Subtest:
     """One leaf of a report."""
 
-    name: str  # the path from the outermost test: "outer / inner"
-    verdict: str  # pass, fail or skip; an expected failure is a pass
-    note: str = ""  # the directive with its text
+    name: str
+    """The path from the outermost test: `outer / inner`."""
+    verdict: str
+    """`pass`, `fail` or `skip`; an expected failure is a pass."""
+    note: str = ""
+    """The directive with its text."""
 
 
 def read_result(line: Line, number: int) -> Subtest:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from kmodpipe.logs.signatures import Watch
 from kmodpipe.util.errors import unknown_name
@@ -22,6 +22,6 @@ def _known(name: str) -> str:
 
 
 # A string that is the name of a group; a ValueError names the nearest otherwise.
-WatchName = Annotated[str, AfterValidator(_known)]
+WatchName = Annotated[str, Field(json_schema_extra={"enum": list(Watch)}), AfterValidator(_known)]
 
 __all__ = ["WatchName"]

@@ -5,34 +5,57 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from kmodpipe.results.effects import effects
+from kmodpipe.results.effects import Effect, effects
 from kmodpipe.results.model import Run, exit_code, totals, unjudged
 from kmodpipe.util import document
-from kmodpipe.util.errors import UserError
+from kmodpipe.util.errors import ExitCode, UserError
 from kmodpipe.util.files import write_atomically
 
-SCHEMA = "kmodpipe-results"
-VERSION = 1
+SCHEMA: Literal["kmodpipe-results"] = "kmodpipe-results"
+VERSION: Literal[1] = 1
 # A larger results.json is not read. A run of 1000 cells with 100 cases has about 100 MiB if a tenth of them
 # failed.
 MOST_BYTES = 256 * document.MIB
 
 
+@dataclass(frozen=True)
+class Results:
+    """A whole run: `run` is what is read again, the rest is computed of it, so that readers need not do
+    so."""
+
+    schema: Literal["kmodpipe-results"]
+    """What this document is."""
+    version: Literal[1]
+    """It is raised when a field gets another meaning. A later kmodpipe may add fields without that."""
+    exit_code: ExitCode
+    """0: all as expected, 1: a kernel or test failure, 3: something has no verdict."""
+    totals: Mapping[str, int]
+    """The number of case results by verdict: `pass`, `fail`, `error`, `skip`; and of `flaky` ones (among the
+    failures), of `known defects` (among the passes), of `dead axes`."""
+    unjudged: tuple[str, ...]
+    """Sentences that say what of the run proves nothing, because no case was judged."""
+    effects: tuple[Effect, ...]
+    """What each series did to each case, compared with the control."""
+    run: Run
+    """The run."""
+
+
 def to_json(run: Run) -> str:
     """Return the run as JSON, with what readers need not compute: exit code, totals, effects, unjudged."""
-    made = {
-        "schema": SCHEMA,
-        "version": VERSION,
-        "exit_code": int(exit_code(run)),
-        "totals": totals(run),
-        "unjudged": [one.message for one in unjudged(run)] if run.finished else [],
-        "effects": _plain(effects(run)),
-        "run": _plain(run),
-    }
-    return json.dumps(made, indent=1, ensure_ascii=True) + "\n"
+    made = Results(
+        schema=SCHEMA,
+        version=VERSION,
+        exit_code=exit_code(run),
+        totals=totals(run),
+        unjudged=tuple(one.message for one in unjudged(run)) if run.finished else (),
+        effects=effects(run),
+        run=run,
+    )
+    return json.dumps(_plain(made), indent=1, ensure_ascii=True) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -35,21 +35,25 @@ class Effect:
     """One change of one case under one series on one kernel, with all the cells that show it."""
 
     case: str
+    """The case's id."""
     variant: str
+    """The series."""
     kind: EffectKind
-    # The control's outcome; empty where no cell of the control matches.
+    """What the series did."""
     before: str
-    # The outcome with the series.
+    """The control's outcome; empty where no cell of the control matches."""
     after: str
+    """The outcome with the series."""
     cells: tuple[str, ...]
-    # The case's summary.
+    """The ids of the cells that show it."""
     summary: str = ""
-    # Why this outcome was expected.
+    """The case's summary."""
     reason: str = ""
-    # The verdict on the series' result is a failure.
+    """Why this outcome was expected."""
     unexpected: bool = False
-    # The kernel of all the cells; empty where the run has one.
+    """The verdict on the series' result is a failure."""
     kernel: str = ""
+    """The kernel of all the cells; empty where the run has one."""
 
 
 def effects(run: Run) -> tuple[Effect, ...]:

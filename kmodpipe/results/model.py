@@ -72,26 +72,33 @@ class CaseInfo:
     """What reports need of a case that is the same in every cell."""
 
     id: str
+    """Its name."""
     summary: str
-    # What a user wants of it.
+    """What it tries, in one line."""
     goal: str
-    # SHA-256 of everything that the case does in a guest.
+    """What a user wants of it: outcomes, joined by `or`."""
     digest: str = ""
-    # What ``--case`` takes for it, if not its id.
+    """SHA-256 of everything that the case does in a guest."""
     argument: str = ""
-    # Digest of the case with its expectations and all else that decides a verdict on it.
+    """What `--case` takes for it, if not its id."""
     question: str = ""
+    """Digest of the case with its expectations and all else that decides a verdict on it."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One of several runs of a case in one cell. The fields are as in `CaseResult`."""
+    """One of several runs of a case in one cell."""
 
     verdict: Verdict
+    """The judgement on this attempt."""
     message: str = ""
+    """What came out of it."""
     outcome: str = ""
+    """What was observed in it, as one word."""
     duration_s: Seconds = 0.0
+    """Seconds that it took."""
     guest: Count = 0
+    """The number of the guest that it ran in, from 1; 0 if there was none."""
 
 
 @dataclass(frozen=True)
@@ -99,48 +106,52 @@ class CaseResult:
     """The result of one case in one cell."""
 
     case: str
+    """The case's id."""
     verdict: Verdict
-    # Its first line is the sentence that a developer needs.
+    """The judgement."""
     message: str = ""
-    # What was observed, as one word of the case; of the host if the case could not report (``timeout``,
-    # ``died``, a kind of crash).
+    """What came out. Its first line is the sentence that a developer needs."""
     outcome: str = ""
-    # The expected outcome.
+    """What was observed, as one word of the case; of the host if the case could not report (`timeout`,
+    `died`, a kind of crash)."""
     expected: str = ""
-    # Why that outcome is expected.
+    """The expected outcome."""
     reason: str = ""
-    # Whether a user got what the case's goal describes; None if unknown.
+    """Why that outcome is expected."""
     goal_met: bool | None = None
-    # Passed with an outcome that is a known defect of the design.
+    """Whether a user got what the case's goal describes; null if unknown."""
     known_defect: bool = False
-    # The design does not have the feature that the case is about.
+    """Passed with an outcome that is a known defect of the design."""
     lacking: bool = False
-    # The series has no design: the verdict is by the case's goal, compared with the control.
+    """The design does not have the feature that the case is about."""
     by_goal: bool = False
-    # Text that supports the verdict: the kernel's report, decoded, and the like.
+    """The series has no design: the verdict is by the case's goal, compared with the control."""
     evidence: str = ""
-    # The kernel's reports during the case, known benign ones included.
+    """Text that supports the verdict: the kernel's report, decoded, and the like."""
     reports: tuple[KernelReport, ...] = ()
-    # What the case printed.
+    """The kernel's reports during the case, known benign ones included."""
     output_excerpt: str = ""
-    # The kernel's last messages during the case.
+    """What the case printed."""
     kmsg: tuple[str, ...] = ()
-    # What the case recorded, by name.
+    """The kernel's last messages during the case."""
     observations: Mapping[str, str] = field(default_factory=dict)
+    """What the case recorded, by name."""
     subtests: tuple[Subtest, ...] = ()
+    """The results of the TAP or KTAP report that it printed."""
     duration_s: Seconds = 0.0
-    # How many boots tried the case.
+    """Seconds that it took in the guest."""
     attempts: Count = 0
-    # How many of several attempts failed.
+    """How many boots tried the case."""
     failures: Count = 0
-    # It both failed and passed; a failure of a kind of its own.
+    """How many of several attempts failed."""
     flaky: bool = False
-    # The part of its time limit that it used, 1.0 for all of it; of several attempts the largest.
+    """It both failed and passed, which is a failure of a kind of its own."""
     limit_used: Part = 0.0
-    # The attempts one by one, if there were only a few.
+    """The part of its time limit that it used, 1.0 for all of it; of several attempts the largest."""
     tries: tuple[Attempt, ...] = ()
-    # The number, from 1, of the cell's guest that the evidence is from; 0 if there was none.
+    """The attempts one by one, if there were only a few."""
     guest: Count = 0
+    """The number, from 1, of the cell's guest that the evidence is from; 0 if there was none."""
 
     @property
     def word(self) -> str:
@@ -154,22 +165,27 @@ class CellResult:
     """The result of one cell."""
 
     cell: str
+    """Its id, which is also the name of its folder."""
     variant: str
+    """The series, or `unpatched`."""
     design: str
-    # Axis to value.
+    """The design whose expectations hold; `none` of the unpatched tree, empty if the series has none."""
     choice: Mapping[str, str] = field(default_factory=dict)
+    """The value of each axis."""
     state: State = State.NOT_RUN
-    # Why the state is not ``ran``.
+    """How far it got."""
     reason: str = ""
+    """Why the state is not `ran`."""
     cases: tuple[CaseResult, ...] = ()
-    # Provenance: what was built and booted.
+    """A result for every planned case."""
     properties: Mapping[str, str] = field(default_factory=dict)
-    # A file's name (``console.log``, ``reproduce.sh``) to its path relative to the run's folder.
+    """Provenance: what was built and booted."""
     artifacts: Mapping[str, str] = field(default_factory=dict)
-    # Empty for the plain flavour.
+    """A file's name (`console.log`, `reproduce.sh`) to its path relative to the run's folder."""
     flavour: str = ""
-    # The name of its tree; empty where the run has one kernel.
+    """The flavour; empty for the plain cells."""
     kernel: str = ""
+    """The name of its kernel; empty where the run has one kernel."""
 
     def case(self, case_id: str) -> CaseResult | None:
         """Return the result of a case, None if there is none."""
@@ -181,32 +197,38 @@ class DeadAxis:
     """An axis whose values give the same module in some or all cells of one variant."""
 
     axis: str
+    """The axis."""
     symbol: str
+    """Its symbol."""
     variant: str
-    # Each inner tuple holds cells that differ in the axis only and ran the same module.
+    """The series, or `unpatched`."""
     cells: tuple[tuple[str, ...], ...]
-    # The axis makes no difference in any cell, so that their results prove nothing about it. If False, this
-    # entry is for information only.
+    """Each inner list holds cells that differ in the axis only and ran the same module."""
     failure: bool
+    """The axis makes no difference in any cell, so that their results prove nothing about it. If false,
+    this entry is for information only."""
     message: str
-    # Places in the source that may explain it.
+    """What was found, in a sentence."""
     clues: tuple[str, ...] = ()
+    """Places in the source that may explain it."""
 
 
 @dataclass(frozen=True)
 class Span:
     """A piece of work, and when it was done."""
 
-    # The kind of a step (``base``, ``module``, ``test`` …), or ``guest`` for one boot.
     kind: str
-    # The cell, or what else the work was for.
+    """The kind of a step (`base`, `module`, `test` …), or `guest` for one boot."""
     subject: str
-    # Seconds since 1970, so that spans from several machines can be merged.
+    """The cell, or what else the work was for."""
     began: Moment
+    """Seconds since 1970, so that spans from several machines can be merged."""
     seconds: Seconds
+    """How long it took."""
     outcome: str = ""
-    # Seconds from a guest's start to its /init.
+    """How it ended."""
     boot_s: Seconds | None = None
+    """Seconds from a guest's start to its /init; null if it did not come so far, and for other work."""
 
 
 @dataclass(frozen=True)
@@ -217,18 +239,21 @@ class Run:
     """
 
     id: str
-    # ISO 8601, UTC.
+    """Its name, which is also the name of its folder."""
     started: str
-    # The planned cases.
+    """When it began: ISO 8601, UTC."""
     cases: tuple[CaseInfo, ...] = ()
+    """The planned cases."""
     cells: tuple[CellResult, ...] = ()
-    # Provenance: tree, series, builder image, machine.
+    """The planned cells with their results."""
     properties: Mapping[str, str] = field(default_factory=dict)
-    # ISO 8601, UTC; empty while the run goes on.
+    """Provenance: tree, series, builder image, machine."""
     finished: str = ""
+    """ISO 8601, UTC; empty while the run goes on."""
     dead_axes: tuple[DeadAxis, ...] = ()
-    # Work that was done; what came from the cache took no time and is not listed.
+    """Axes that make no difference."""
     timeline: tuple[Span, ...] = ()
+    """Work that was done; what came from the cache took no time and is not listed."""
 
     def __post_init__(self) -> None:
         _unique("case", (c.id for c in self.cases))

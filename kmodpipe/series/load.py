@@ -18,15 +18,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from kmodpipe.series import containers, from_git, from_list
 from kmodpipe.series.diff import read_patch
 from kmodpipe.series.mail import Item
 from kmodpipe.series.model import Patch, Port, Series
 from kmodpipe.series.numbering import Order, Selection, select, tag_of
+from kmodpipe.series.series_toml import NAME, PortTable, SeriesToml
 from kmodpipe.util import paths, toml, version
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.files import temporary
@@ -34,41 +32,9 @@ from kmodpipe.util.text import some
 from kmodpipe.util.workers import Pool
 
 UNPATCHED = "unpatched"
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
 _NAME_LENGTH = 60
 # The subject of a cover letter as git format-patch leaves it to be written.
 _UNWRITTEN = "*** SUBJECT HERE ***"
-
-
-class _Port(BaseModel):
-    """A [[port]] of a series.toml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    folder: str
-    kernel: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
-
-    @field_validator("kernel")
-    @classmethod
-    def _conditions(cls, kernel: tuple[str, ...]) -> tuple[str, ...]:
-        if bad := [one for one in kernel if not version.is_condition(one)]:
-            raise ValueError(f"no version of the kernel: {bad[0]!r}; write it as {version.FORMS}")
-        return kernel
-
-
-class _Meta(BaseModel):
-    """The contents of a series.toml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=lambda n: n.replace("_", "-"))
-
-    summary: str = ""
-    module: str | None = Field(None, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$")
-    design: str | None = Field(None, pattern=_NAME.pattern)
-    applies_to: tuple[str, ...] = ()
-    subject: str = ""
-    message_id: str = ""
-    axes: dict[str, Annotated[str, Field(pattern=r"^\w+$")]] = Field(default_factory=dict)
-    port: tuple[_Port, ...] = ()
 
 
 def available(patches_dir: Path) -> tuple[str, ...]:
@@ -124,7 +90,7 @@ def _name_of(words: str) -> str:
 
 # -- folders -----------------------------------------------------------------------------------------
 def _load_folder(name: str, folder: Path, origin: str) -> Series:
-    if name == UNPATCHED or not _NAME.fullmatch(name) or len(name) > _NAME_LENGTH:
+    if name == UNPATCHED or not NAME.fullmatch(name) or len(name) > _NAME_LENGTH:
         raise UserError(
             f"a series cannot be named {name!r}",
             where=origin,
@@ -167,7 +133,7 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
     )
 
 
-def _load_port(folder: Path, port: _Port, of: Series, strips: dict[str, int | None]) -> Port:
+def _load_port(folder: Path, port: PortTable, of: Series, strips: dict[str, int | None]) -> Port:
     """Return a port of a series: the patches in its folder. Raise UserError for one that replaces nothing."""
     below, where = folder / port.folder, str(folder / "series.toml")
     if not paths.is_plain(port.folder) or paths.has_controls(port.folder) or below.is_symlink():
@@ -211,7 +177,7 @@ def _files(folder: Path, names: Iterable[str], where: str) -> list[Item]:
 
 
 def _not_read(
-    folder: Path, listed: Iterable[str] | None, order: Order, ports: Iterable[_Port]
+    folder: Path, listed: Iterable[str] | None, order: Order, ports: Iterable[PortTable]
 ) -> tuple[str, ...]:
     """Return a notice that names the files of a folder that are no part of the series."""
     if order is Order.MAILS:
@@ -262,9 +228,9 @@ def _read_text(path: Path) -> str:
         raise UserError(f"{path.name} is not text in UTF-8: {e}", where=str(path)) from e
 
 
-def _read_meta(path: Path) -> _Meta:
+def _read_meta(path: Path) -> SeriesToml:
     table = toml.parse(_read_text(path), "series.toml", path) if path.is_file() else {}
-    meta = toml.validate(_Meta, table, "series.toml", path)
+    meta = toml.validate(SeriesToml, table, "series.toml", path)
     if meta.module and not paths.is_plain(meta.module.strip("/")):
         hint = "a folder of the tree, from its top: fs/overlayfs"
         raise UserError(f"not a module folder: {meta.module!r}", where=str(path), hint=hint)

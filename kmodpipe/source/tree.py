@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from kmodpipe.cache import integrity
 from kmodpipe.cache.store import remove
@@ -41,37 +42,45 @@ def _kebab(name: str) -> str:
 
 
 class TreeSpec(BaseModel):
-    """A table of ``[tool.kmodpipe.trees]``, or the value of ``--tree``.
-
-    Exactly one of ``git``, ``debian-package``, ``tarball`` and ``path`` is given.
-    """
+    """A kernel that is built. Exactly one of `git`, `debian-package`, `tarball` and `path` is given."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=_kebab, populate_by_name=True)
 
-    # Set by the loader: the table's name.
-    name: str = ""
+    name: SkipJsonSchema[str] = ""
+    """The table's name; the loader sets it."""
     summary: str = ""
-    # The declared tree to use if this one's server cannot be reached.
+    """What it is, in one line."""
     stand_in: str | None = None
+    """The declared tree to use if this one's server cannot be reached."""
 
-    # A repository's URL; for the other fields of each kind see `origin`.
     git: str | None = None
+    """A repository's URL. Without `commit` and `ref`, its HEAD is taken."""
     commit: str | None = Field(None, pattern=r"^[0-9a-f]{40}$")
+    """Of git: the commit, in 40 hex digits."""
     first_parent: bool = False
+    """Of git: the first parent of `commit` is wanted, not itself."""
     ref: str | None = None
+    """Of git: the branch or tag."""
     head: str | None = None
+    """Of git: the branch that `--head` takes."""
 
     debian_package: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9.+-]+$")
+    """A source package of Debian's archive, such as `linux-source-6.1`. It needs `suites` and `keyring`."""
     version: str | None = Field(None, pattern=r"^[0-9A-Za-z.+:~-]+$")
+    """Of debian-package: the package's version. Without it, the newest that the first of the suites that
+    answers has."""
     suites: tuple[str, ...] = ()
+    """Of debian-package: suites of the archive, tried in this order."""
     keyring: Path | None = None
+    """Of debian-package: the file of keys that apt verifies signatures with."""
 
-    # A path or an http(s) URL.
     tarball: str | None = None
+    """A path, or an http or https URL."""
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    """Of tarball: its digest, in 64 hex digits."""
 
-    # A folder of this machine.
     path: Path | None = None
+    """A folder of this machine."""
 
     # Whether it holds a kernel.
     of_kernel: ClassVar[bool] = True

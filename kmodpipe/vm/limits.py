@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from kmodpipe.vm.cpu_time import PATIENCE
+
+_Positive = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
 class Deadlines:
     """Time limits of one boot, in QEMU's own seconds: those in which it did not wait for a processor."""
 
-    # From the start to the agent's first record.
-    boot_s: float = 60.0
-    # Without a byte from the guest, after that.
-    silence_s: float = 20.0
-    # For the whole boot.
-    whole_s: float = 900.0
-    # For a case, beyond its own limit, which the agent enforces: to kill it, clean up and check the modules.
-    case_grace_s: float = 30.0
-    # For QEMU to end by itself after a panic, and after the last record.
-    panic_grace_s: float = 2.0
-    exit_grace_s: float = 3.0
-    # Each limit has passed in any case after so many times as much wall time.
-    patience: float = PATIENCE
+    boot_s: _Positive = 60.0
+    """From the start to the agent's first record."""
+    silence_s: _Positive = 20.0
+    """Without a byte from the guest, after that."""
+    whole_s: _Positive = 900.0
+    """For the whole boot."""
+    case_grace_s: _Positive = 30.0
+    """For a case, beyond its own limit, which the agent enforces: to kill it, clean up and check the
+    modules."""
+    panic_grace_s: _Positive = 2.0
+    """For QEMU to end by itself after a panic."""
+    exit_grace_s: _Positive = 3.0
+    """For QEMU to end by itself after the last record."""
+    patience: _Positive = PATIENCE
+    """Each limit has passed in any case after so many times as much wall time."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def kinds() -> tuple[str, ...]:
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"))
 
 
-def _class_of(kind: str) -> type[Receiver]:
+def class_of(kind: str) -> type[Receiver]:
     """Return the class of a kind. Its module is imported only now, if it is declared."""
     module = importlib.import_module(f"{__name__}.{kind}")
     (found,) = (
@@ -69,4 +69,4 @@ def _receiver(name: str, table: Mapping[str, object], path: Path, at: tuple[str,
             where=str(path),
             hint=f"kind = one of: {', '.join(kinds())}",
         )
-    return toml.validate(_class_of(kind), {"name": name, **table}, section, path, at=at)
+    return toml.validate(class_of(kind), {"name": name, **table}, section, path, at=at)

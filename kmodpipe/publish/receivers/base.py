@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from kmodpipe.publish import template
 from kmodpipe.publish.payload import Answer, DeliveryStatus, Parcel, Reply, Request
@@ -43,28 +44,36 @@ class Receiver(BaseModel):
         populate_by_name=True,
     )
 
-    name: str
+    name: SkipJsonSchema[str]
+    """The table's name; the loader sets it."""
     kind: str
+    """The kind of receiver."""
     url: Url = ""
-    # The environment variable, or the file, that holds the token.
+    """Where results are sent. It takes fields such as `{run}`."""
     token_env: Annotated[str, AfterValidator(_variable)] = ""
+    """The environment variable that holds the token."""
     token_file: str = ""
-    # The CA that signed the receiver's certificate.
+    """The file that holds the token."""
     ca_file: str = ""
-    # Allow to send the token without TLS.
+    """The certificate of the CA that signed the receiver's."""
     insecure: bool = False
-    # Where people find the run, for receivers that show a link.
+    """Allow to send the token without TLS."""
     run_url: Text = ""
-    # Limits for one connection, for one wait for data, for one attempt, and for all attempts together.
+    """Where people find the run, for receivers that show a link. It takes fields such as `{run}`."""
     connect_s: Seconds = 10
+    """Limit for one connection, in seconds."""
     read_s: Seconds = 30
+    """Limit for one wait for data, in seconds."""
     overall_s: Seconds = 120
+    """Limit for one attempt, in seconds."""
     patience_s: Seconds = 300
+    """Limit for all attempts together, in seconds."""
     attempts: int = Field(default=5, ge=1, le=20)
-    # The wait before the second attempt; it doubles each time.
+    """How often it is tried."""
     backoff_s: Seconds = 1
-    # The longest Retry-After that is waited for.
+    """The wait before the second attempt, in seconds; it doubles each time."""
     retry_after_max_s: Seconds = 60
+    """The longest Retry-After that is waited for, in seconds."""
 
     # Whether the kind cannot work without a token.
     needs_token: ClassVar[bool] = False

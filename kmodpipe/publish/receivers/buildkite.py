@@ -35,8 +35,11 @@ class BuildkiteReceiver(Receiver):
     kind: Literal["buildkite"]
     url: Annotated[str, AfterValidator(template.check_url)] = "https://analytics-api.buildkite.com/v1/uploads"
     branch: Annotated[str, AfterValidator(template.check)] = "{series}"
+    """The branch that a run is shown under."""
     message: Annotated[str, AfterValidator(template.check)] = "kmodpipe: {series} on {tree}, Linux {kernel}"
+    """The text that a run is shown with."""
     repeats: bool = Field(default=True, alias="repeatable")
+    """An upload that may have arrived can be sent again."""
 
     @property
     def repeatable(self) -> bool:

@@ -38,11 +38,17 @@ class HttpReceiver(Receiver):
     kind: Literal["http"]
     url: Annotated[str, AfterValidator(template.check_url)]
     method: Literal["PUT", "POST"] = "PUT"
+    """The method of the request. A PUT needs `{run}` in its URL."""
     file: Annotated[str, AfterValidator(_inside)] = "junit.xml"
+    """The file of the run's folder that is sent."""
     content_type: str = Field(default="", pattern=r"^[ -~]*$")
+    """Its media type. Without it, as the file's name says."""
     token_header: str = Field(default="Authorization", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    """The header that takes the token."""
     token_prefix: str = Field(default="Bearer ", pattern=r"^([A-Za-z]+ ?)?$")
+    """What stands before the token."""
     repeats: bool = Field(default=False, alias="repeatable")
+    """A POST that may have arrived can be sent again."""
 
     @model_validator(mode="after")
     def _one_file_a_run(self) -> HttpReceiver:

@@ -50,11 +50,17 @@ class KcidbReceiver(Receiver):
 
     kind: Literal["kcidb"]
     origin: str = Field(pattern=r"^[a-z0-9_]+$")
+    """The name of the sender, as agreed with KCIDB's maintainers."""
     file: Text = ""
+    """Instead of `url`, a file to write, for kcidb-submit."""
     path: str = Field(default="kmodpipe", pattern=r"^[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*$")
+    """The path of the tests in KCIDB's catalogue, before that of a case."""
     architecture: str = Field(default="x86_64", pattern=r"^[a-z0-9_]+$")
+    """The architecture of the builds."""
     artifacts_url: Url = ""
+    """Where the files of the run's folder can be read, for links to them."""
     judge_by: Literal["expectation", "goal"] = "expectation"
+    """By what a case passes: as our verdict says, or if a user gets what it is about."""
 
     @model_validator(mode="after")
     def _one_place(self) -> KcidbReceiver:

@@ -64,12 +64,19 @@ class SquadReceiver(Receiver):
     kind: Literal["squad"]
     url: Annotated[str, AfterValidator(template.check_url)]
     group: str = Field(pattern=f"^~?{_SLUG}$")
+    """The group on the server."""
     project: str = Field(pattern=f"^{_SLUG}$")
+    """The project in the group."""
     build: Annotated[str, AfterValidator(template.check)] = "{run}"
+    """The name of the build that a run is; SQUAD compares each build with the one before."""
     environment: Annotated[str, AfterValidator(_cell_template)] = "{cell}"
+    """The name of the environment that a cell is."""
     suite: str = Field(default="kmodpipe", pattern=f"^{_SLUG}$")
+    """The suite that the tests are in."""
     judge_by: Literal["expectation", "goal"] = "expectation"
+    """By what a case passes: as our verdict says, or if a user gets what it is about."""
     attach: tuple[str, ...] = ("config", "reproduce.sh")
+    """Files of a cell's folder that are attached."""
 
     @property
     def target(self) -> str:

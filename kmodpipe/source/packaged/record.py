@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from kmodpipe.source import tree
 from kmodpipe.source.apt import KEYRING
@@ -33,7 +34,7 @@ _CONCRETE = re.compile(r"linux-image-\d+\.\d+\.\d")
 
 
 class PackagedKernelSpec(BaseModel):
-    """A table of ``[tool.kmodpipe.kernels]``: a package of Debian's archive, or the files of any kernel."""
+    """A distribution's kernel: `debian-kernel`, or all of `vmlinuz`, `modules`, `headers` and `config`."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -42,26 +43,32 @@ class PackagedKernelSpec(BaseModel):
         populate_by_name=True,
     )
 
-    # Set by the loader: the table's name.
-    name: str = ""
+    name: SkipJsonSchema[str] = ""
+    """The table's name; the loader sets it."""
     summary: str = ""
+    """What it is, in one line."""
 
-    # linux-image-amd64 is the newest of the suites, linux-image-6.1.0-57-amd64 this one.
     debian_kernel: str | None = Field(None, pattern=r"^linux-image-[a-z0-9][a-z0-9.+-]*$")
-    # The package's version, such as 6.1.192-3.
+    """A package of Debian's archive: `linux-image-amd64` is the newest of the suites,
+    `linux-image-6.1.0-57-amd64` this one. It needs `suites`."""
     version: str | None = Field(None, pattern=r"^[0-9][0-9A-Za-z.+:~-]*$")
-    # Of one release of Debian. The newest package of all of them is taken. For a kernel from files: the
-    # release whose compiler and libc its headers need, if that is one of Debian's.
+    """The package's version, such as `6.1.192-3`."""
     suites: tuple[str, ...] = ()
+    """Suites of one release of Debian; the newest package of all of them is taken. For a kernel from
+    files: the release whose compiler and libc its headers need, if that is one of Debian's."""
     keyring: Path = KEYRING
-    # Fetch vmlinux with debugging information and System.map as well (about 1 GB).
+    """The file of keys that apt verifies signatures with."""
     debug: bool = False
+    """Fetch vmlinux with debugging information and System.map as well (about 1 GB)."""
 
-    # A bzImage; the folder lib/modules/RELEASE; the folder for ``make -C``; the kernel's configuration.
     vmlinuz: Path | None = None
+    """Of a kernel from files: its bzImage."""
     modules: Path | None = None
+    """Of a kernel from files: the folder lib/modules/RELEASE."""
     headers: Path | None = None
+    """Of a kernel from files: the folder for `make -C`."""
     config: Path | None = None
+    """Of a kernel from files: its configuration."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> PackagedKernelSpec:
