@@ -137,7 +137,7 @@ def test_the_same_module_runs_on_a_kernel_of_ours_that_looks_closer(tmp_path: Pa
     git(root, "checkout", "-q", "-b", "topic")
     # One byte behind what was allocated, which the stock kernel does not notice.
     beyond = (
-        "char *a = kmalloc(8, GFP_KERNEL);\n\n\tif (a)\n\t\ta[answer - 34] = 1;\n\tkfree(a);\n\tseq_printf"
+        "char *a = kmalloc(8, GFP_KERNEL);\n\n\tif (a)\n\t\ta[answer ? 8 : 9] = 1;\n\tkfree(a);\n\tseq_printf"
     )
     first = "#include <linux/module.h>"
     text = (root / "hello.c").read_text().replace("seq_printf", beyond)
