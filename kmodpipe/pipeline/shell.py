@@ -132,19 +132,22 @@ class _Cell:
             cell.id, variant.name, variant.design, cell.choice, self.built.configured.final,
             cell.flavour.name, variant.partial, self.guest.root(cell.flavour), kernel.kernel_version,
         )  # fmt: skip
-        found = []
+        found: list[PlannedCase] = []
+        left_out: dict[str, list[str]] = {}
         for index, case in enumerate(self.workspace.spec.cases):
             lacking = ", ".join(case.lacking(context))
             why = case.not_here(context) or (lacking and f"needs {lacking}, which the guest does not have")
             if why and case.id == first:
-                raise UserError(f"case {first} cannot run here: it {why}", where=cell.id)
+                raise UserError(f"case {first} cannot run here: {why}", where=cell.id)
             if why:
-                self.workspace.screen.say(f"case {case.id} is left out: {why}")
+                left_out.setdefault(why, []).append(case.id)
                 continue
             files = {one.name: one.path for one in case.files}
             found.append(
                 PlannedCase(index, case.id, case.timeout_s, case.path, case.arguments(context), files)
             )
+        for why, names in left_out.items():
+            self.workspace.screen.say(f"left out: {', '.join(names)} ({why})")
         return found
 
     def _modules(self, scratch: Path, folder: HostFolder | None) -> tuple[Path, ...]:
