@@ -25,6 +25,8 @@ OWN_FILE = "kmodpipe.toml"
 """The file that declares a project which is nothing but that."""
 # The kernels that every project knows.
 _SHIPPED = "kernels.toml"
+# What names a file or a folder in the table of a kernel.
+_FILES = ("path", "tarball", "keyring", "vmlinuz", "modules", "headers", "config")
 
 
 class _Shipped(BaseModel):
@@ -120,9 +122,7 @@ def load(root: Path) -> Project:
     """Read ``root/kmodpipe.toml`` or pyproject.toml. Raises UserError with the name of a wrong field."""
     settings, path, at = _settings(root)
     trees, packaged = _kernels(settings.trees, settings.kernels, path, at)
-    shipped_file = shipped.folder("kconfigs") / _SHIPPED
-    ready = toml.load(shipped_file, _Shipped, _SHIPPED)
-    ready_trees, ready_packaged = _kernels(ready.trees, ready.kernels, shipped_file, ())
+    ready_trees, ready_packaged = _ready()
     trees = {**{name: one for name, one in ready_trees.items() if name not in packaged}, **trees}
     packaged = {**{name: one for name, one in ready_packaged.items() if name not in trees}, **packaged}
     known = [f.name for f in fields(Deadlines)]
@@ -151,6 +151,18 @@ def load(root: Path) -> Project:
     )
 
 
+def ready_kernels() -> Mapping[str, KernelSpec]:
+    """Return the kernels that every project knows, by name."""
+    trees, packaged = _ready()
+    return {**trees, **packaged}
+
+
+def _ready() -> tuple[dict[str, TreeSpec], dict[str, PackagedKernelSpec]]:
+    path = shipped.folder("kconfigs") / _SHIPPED
+    ready = toml.load(path, _Shipped, _SHIPPED)
+    return _kernels(ready.trees, ready.kernels, path, ())
+
+
 def _own_cases(root: Path, name: str, path: Path, at: tuple[str, ...]) -> Path | None:
     """Return the folder of the project's cases, if it names one. Raise UserError if there is none."""
     if not name:
@@ -169,14 +181,21 @@ def _kernels(
         raise UserError(f"both a tree and a distribution's kernel are named {both[0]}", where=place)
 
     def read(model: type[Spec], kind: str, tables: Tables) -> dict[str, Spec]:
-        return {
-            name: toml.validate(
-                model, {"name": name, **given}, f"[{'.'.join((*at, kind, name))}]", path, at=(*at, kind, name)
-            )
-            for name, given in tables.items()
-        }
+        found = {}
+        for name, given in tables.items():
+            place = (*at, kind, name)
+            values = {"name": name, **{key: _from(path.parent, key, value) for key, value in given.items()}}
+            found[name] = toml.validate(model, values, f"[{'.'.join(place)}]", path, at=place)
+        return found
 
     return read(TreeSpec, "trees", trees), read(PackagedKernelSpec, "kernels", kernels)
+
+
+def _from(home: Path, key: str, value: object) -> object:
+    """Return a value of a kernel's table; a file or folder is one of the project's if it is relative."""
+    if key not in _FILES or not isinstance(value, str) or not value or "://" in value:
+        return value
+    return str(home / paths.expanded(value))
 
 
 def _kconfig_file(root: Path, name: str) -> Path:
