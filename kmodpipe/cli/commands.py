@@ -40,7 +40,6 @@ from kmodpipe.util.errors import (
     KernelFailure,
     KmodpipeError,
     UserError,
-    unknown_name,
 )
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.util.text import count, spelled
@@ -60,22 +59,9 @@ def of(name: str) -> Callable[[Any, Invocation], int]:
 # -- the project ------------------------------------------------------------------------------------
 def init(options: InitOptions, call: Invocation) -> int:
     """Look at this folder (a module's repository, a tree, an empty one), and write a project for it."""
-    from kmodpipe.pipeline import first_project
+    from kmodpipe.cli import first_questions
 
-    root, screen = Path.cwd(), call.screen
-    if options.ci and options.ci not in first_project.CI:
-        raise unknown_name("CI", options.ci, first_project.CI, where="--ci")
-    made = first_project.propose(root, options.ci)
-    screen.print(f"found: {made.found}")
-    for name in made.files:
-        screen.print(f"  {name}{' (is there, and left as it is)' if paths.exists(root / name) else ''}")
-    if not options.yes and not (sys.stdin.isatty() and screen.confirm("write these files?")):
-        raise UserError("nothing was written", hint="--yes writes them without a question")
-    first_project.write(root, made)
-    screen.print("written; what to run next:")
-    width = max(len(command) for command in made.next)
-    for command, what in made.next.items():
-        screen.print(f"  {call.program} {command:<{width}}  {what}")
+    first_questions.begin(options, call)
     return ExitCode.OK
 
 

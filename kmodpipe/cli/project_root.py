@@ -6,7 +6,12 @@ from pathlib import Path
 
 
 def find_root(folder: Path) -> Path:
-    """Return ``folder`` or the nearest folder above it that declares a project; ``folder`` if none does.
+    """Return the folder of the project (`project_above`), or ``folder`` if there is none."""
+    return project_above(folder) or folder
+
+
+def project_above(folder: Path) -> Path | None:
+    """Return ``folder`` or the nearest folder above it that declares a project, None if none does.
 
     A project is declared by a kmodpipe.toml, or by ``[tool.kmodpipe]`` of a pyproject.toml.
     """
@@ -18,4 +23,4 @@ def find_root(folder: Path) -> Path:
                 return candidate
         except (OSError, UnicodeDecodeError):
             continue
-    return folder
+    return None
