@@ -73,7 +73,7 @@ def setup(options: SetupOptions, call: Invocation) -> int:
     from kmodpipe.cache.store import Store
     from kmodpipe.host import setup as machine
 
-    project, cache = call.project(), cache_folder()
+    project, cache = call.project(required=False), cache_folder()
     share = open_share(options.share or project.share, Store(cache), call.screen)
     ask = _asker(call.screen, yes=options.yes)
     machine.run(project.images, cache, call.screen, ask, tests=options.tests, share=share)
@@ -92,7 +92,7 @@ def doctor(options: DoctorOptions, call: Invocation) -> int:
     from kmodpipe.cache.place import cache_folder
     from kmodpipe.host import doctor as checks
 
-    project = call.project()
+    project = call.project(required=False)
     findings = checks.examine(
         project.images, cache_folder(), call.screen, project.trees, default_tree=project.tree
     )

@@ -105,22 +105,30 @@ class Project:
         return self.own_cases or self.images / "guest" / "cases"
 
 
-def _settings(root: Path) -> tuple[_Table, Path, tuple[str, ...]]:
+def _settings(root: Path, *, required: bool) -> tuple[_Table, Path, tuple[str, ...]]:
     """Return the project's settings, the file that has them, and where in it."""
-    path = root / OWN_FILE
-    if paths.is_file(path):
-        return toml.load(path, _Table, OWN_FILE), path, ()
+    own = root / OWN_FILE
+    if paths.is_file(own):
+        return toml.load(own, _Table, OWN_FILE), own, ()
     path, at = root / "pyproject.toml", ("tool", "kmodpipe")
-    hint = f"run it in a project, a folder with {OWN_FILE}, or below; kmodpipe init makes one"
-    table = toml.read(path, "pyproject.toml", missing_hint=hint).get("tool", {})
-    if "kmodpipe" not in table:
-        raise UserError("pyproject.toml has no [tool.kmodpipe]", where=str(path), hint=hint)
-    return toml.validate(_Table, table["kmodpipe"], "[tool.kmodpipe]", path, at=at), path, at
+    table = toml.read(path, "pyproject.toml").get("tool", {}) if paths.exists(path) else {}
+    if "kmodpipe" in table:
+        return toml.validate(_Table, table["kmodpipe"], "[tool.kmodpipe]", path, at=at), path, at
+    if not required:
+        return _Table(), own, ()
+    raise UserError(
+        f"this folder is in no project: there is no {OWN_FILE}, and no pyproject.toml with [tool.kmodpipe]",
+        where=str(root),
+        hint="invoke init makes one here; or run it in a project, or below",
+    )
 
 
-def load(root: Path) -> Project:
-    """Read ``root/kmodpipe.toml`` or pyproject.toml. Raises UserError with the name of a wrong field."""
-    settings, path, at = _settings(root)
+def load(root: Path, *, required: bool = True) -> Project:
+    """Read ``root/kmodpipe.toml`` or pyproject.toml. Raises UserError with the name of a wrong field.
+
+    Unless it is ``required``, a folder that declares no project has what the package brings along.
+    """
+    settings, path, at = _settings(root, required=required)
     trees, packaged = _kernels(settings.trees, settings.kernels, path, at)
     ready_trees, ready_packaged = _ready()
     trees = {**{name: one for name, one in ready_trees.items() if name not in packaged}, **trees}
