@@ -93,7 +93,8 @@ def propose(root: Path, seen: Look, choice: Choice) -> Proposal:
                 f"and with kmodpipe init there it is a project of its own"
             )
     else:
-        made, notes = (_of_tree() if choice.kind == "tree" else _of_series(choice)), []
+        of = _of_tree if choice.kind == "tree" else _of_series
+        made, notes = of(root, choice), []
     files = dict(made.files)
     if choice.ci != first_ci.NONE:
         name, text = first_ci.file(choice.ci, taken=paths.exists(root / first_ci.GITLAB))
@@ -122,9 +123,23 @@ def write(root: Path, proposal: Proposal) -> tuple[str, ...]:
 
 
 # -- what is written ------------------------------------------------------------------------------------
-def _quoted(words: Sequence[str]) -> str:
-    """Return words as TOML has an array of them."""
-    return json.dumps(list(words), ensure_ascii=False)
+_KASAN = """\
+[matrix.flavours.kasan]
+summary = "KASAN, UBSAN, and checks of lists"
+fragments = ["kasan.config"]
+memory_mib = 512
+slow = 4
+"""
+_CASE = """\
+#!/bin/sh -e
+# The modules are loaded before a case runs. Exit status 0 is a pass, 4 a skip, anything else a failure.
+# A warning or a crash of the kernel fails the case as well.
+"""
+
+
+def _quoted(value: str | Sequence[str]) -> str:
+    """Return a word, or an array of words, as TOML has it."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _of_module(root: Path, module: FoundModule, choice: Choice) -> Proposal:
@@ -132,12 +147,12 @@ def _of_module(root: Path, module: FoundModule, choice: Choice) -> Proposal:
     text = f"""\
 # What kmodpipe tests here: the module of this repository, on the kernels that it has to work on.
 # `kmodpipe test` builds it against each, boots each, loads the module, and runs the cases.
-cases = {json.dumps(choice.cases, ensure_ascii=False)}
+cases = {_quoted(choice.cases)}
 
 [matrix]
 # Built as `make -C KERNEL M=…` does it. Of its own Makefile: make = "modules KDIR={{kit}}".
 # It is compared with the default branch; another ref: control = "v1.0".
-module = {{ source = {json.dumps(source, ensure_ascii=False)} }}
+module = {{ source = {_quoted(source)} }}
 # Kernels as Debian ships them; there is debian-unstable, too. Kernels that are built: debian-6.12 and others.
 kernels = {_quoted(choice.kernels)}
 # For kernels that kmodpipe builds.
@@ -145,12 +160,7 @@ fragments = ["guest.config"]
 
 # A kernel that looks for memory errors, of those that are built:
 #   kmodpipe test --kernel debian-6.12 --flavour kasan
-[matrix.flavours.kasan]
-summary = "KASAN, UBSAN, and checks of lists"
-fragments = ["kasan.config"]
-memory_mib = 512
-slow = 4
-"""
+{_KASAN}"""
     files = {OWN_FILE: text}
     if not _has_cases(root / choice.cases):
         files[f"{choice.cases}/load.sh"] = _first_case(module.names)
@@ -174,39 +184,50 @@ def _first_case(names: Sequence[str]) -> str:
     lines = [f"[ -d /sys/module/{name.replace('-', '_')} ]" for name in names]
     # O is a module that is in no tree.
     lines = lines or ["grep -q '(.*O.*)' /proc/modules"]
-    text = "\n".join(lines)
-    return f"""\
-#!/bin/sh -e
-# The modules are loaded before a case runs. Exit status 0 is a pass, 4 a skip, anything else a failure.
-# A warning or a crash of the kernel fails the case as well.
-{text}
-"""
+    return _CASE + "".join(f"{line}\n" for line in lines)
 
 
-def _of_tree() -> Proposal:
-    text = """\
-# What kmodpipe tests here: this kernel tree. A module of it is chosen with --module or by the series.
+def _of_tree(root: Path, choice: Choice) -> Proposal:
+    text = f"""\
+# What kmodpipe tests here: modules of this kernel tree. One is chosen with --module or by a series.
 tree = "here"
-
+{_matrix(choice)}
 [trees.here]
 summary = "the tree in this folder"
 path = "."
 """
-    return Proposal("a kernel tree", {OWN_FILE: text}, _TRY)
+    return Proposal("a kernel tree", {OWN_FILE: text, **_any_case(root, choice)}, _TRY)
 
 
-def _of_series(choice: Choice) -> Proposal:
+def _matrix(choice: Choice) -> str:
+    return f"""\
+cases = {_quoted(choice.cases)}
+
+[matrix]
+# The module is the one whose folder a series changes; or module = "drivers/block/zram".
+fragments = ["guest.config"]
+
+# A kernel that looks for memory errors: kmodpipe test --flavour kasan
+{_KASAN}"""
+
+
+def _any_case(root: Path, choice: Choice) -> Mapping[str, str]:
+    """Return the first case of whatever module: that it was loaded was seen before."""
+    return {} if _has_cases(root / choice.cases) else {f"{choice.cases}/load.sh": _CASE}
+
+
+def _of_series(root: Path, choice: Choice) -> Proposal:
     text = f"""\
 # What kmodpipe tests here: series of patches, in folders below patches/, on a kernel of Debian's.
-tree = {json.dumps(choice.kernels[0])}
-"""
+tree = {_quoted(choice.kernels[0])}
+{_matrix(choice)}"""
     about = (
         "Each folder here is a series of patches: its mails or patches, as git format-patch writes them.\n"
     )
-    more = {"test --series NAME": "a series below patches/, with the matrix that try has written"}
+    more = {"test --series NAME": "a series below patches/"}
     return Proposal(
         "no module and no kernel: a place for series of patches",
-        {OWN_FILE: text, "patches/README": about},
+        {OWN_FILE: text, **_any_case(root, choice), "patches/README": about},
         {**_TRY, **more},
     )
 

@@ -61,6 +61,10 @@ def test_a_kernel_tree_is_named_wherever_it_is(tmp_path: Path) -> None:
     assert str(tmp_path) not in (tmp_path / config.OWN_FILE).read_text()
     project = config.load(tmp_path)
     assert project.trees[project.tree].path == tmp_path
+    # What it is tested with is its own, and nothing of overlayfs's.
+    matrix = load_matrix(project.matrix)
+    assert (matrix.module, matrix.axes, list(matrix.flavours)) == (None, {}, ["kasan"])
+    assert [case.id for case in cases.load(project.cases)] == ["load"]
 
 
 def test_an_empty_folder_is_for_series(tmp_path: Path) -> None:
@@ -68,6 +72,7 @@ def test_an_empty_folder_is_for_series(tmp_path: Path) -> None:
     first_project.write(tmp_path, made)
     assert "place for series" in made.found
     assert config.load(tmp_path).tree in config.load(tmp_path).kernels
+    assert load_matrix(config.load(tmp_path).matrix).axes == {}
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -101,4 +106,5 @@ def test_a_gitlab_file_of_ones_own_is_told_what_to_include(tmp_path: Path) -> No
 
 def test_no_file_for_a_ci_is_an_answer_too(tmp_path: Path) -> None:
     write(tmp_path, {".gitlab-ci.yml": ""})
-    assert set(propose(tmp_path, first_ci.NONE).files) == {config.OWN_FILE, "patches/README"}
+    written = {config.OWN_FILE, f"{first_project.CASES}/load.sh", "patches/README"}
+    assert set(propose(tmp_path, first_ci.NONE).files) == written
