@@ -5,6 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def current_folder() -> Path:
+    """Return the current folder, or if it was removed a path that does not exist: commands then say so."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/nowhere")
+
+
 def find_root(folder: Path) -> Path:
     """Return the folder of the project (`project_above`), or ``folder`` if there is none."""
     return project_above(folder) or folder
