@@ -52,12 +52,13 @@ _GITLAB = """\
 kmodpipe:
   stage: test
   image: debian:bookworm
-  # The engine in which modules are built. A runner that has one of its own needs no service.
+  # The engine in which modules are built. With an empty name there is none: the runner has its own.
   services:
-    - name: docker:28-dind
+    - name: $KMODPIPE_ENGINE
       alias: docker
       command: [--host=tcp://0.0.0.0:2375, --tls=false]
   variables:
+    KMODPIPE_ENGINE: docker:28-dind
     DEBIAN_FRONTEND: noninteractive
     # What a merge request is compared with is in the history.
     GIT_DEPTH: "0"
@@ -73,7 +74,8 @@ kmodpipe:
         export DOCKER_HOST=tcp://docker:2375
         apt-get -q update && apt-get -q install -y --no-install-recommends python3-venv git ca-certificates
       fi
-    - python3 -m venv .kmodpipe/venv && .kmodpipe/venv/bin/pip install --quiet kmodpipe
+    - python3 -m venv .kmodpipe/venv && echo "*" > .kmodpipe/.gitignore
+    - .kmodpipe/venv/bin/pip install --quiet kmodpipe
     - export PATH="$PWD/.kmodpipe/venv/bin:$PATH"
     - kmodpipe setup --yes
   script:

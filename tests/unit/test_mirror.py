@@ -59,7 +59,6 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/cell_run": "tests/pipeline/test_isolation.py",
     "pipeline/config": "tests/unit/util/test_shipped.py",
     "pipeline/dry_run": "tests/pipeline/test_pipeline.py",
-    "pipeline/first_ci": "tests/unit/pipeline/test_first_project.py",
     "pipeline/first_config": "tests/pipeline/test_try.py",
     "pipeline/first_files": "tests/pipeline/test_try.py",
     "pipeline/provenance": "tests/pipeline/test_pipeline.py",
