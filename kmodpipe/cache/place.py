@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.files import IGNORES_ITSELF
 
 
 def cache_path() -> Path | None:
@@ -32,6 +33,9 @@ def cache_folder() -> Path:
         path.mkdir(parents=True, exist_ok=True)
         if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(13, "not writable")
+        # A CI keeps it in the checkout, of which it is no part.
+        if not any((path / name).exists() for name in (".gitignore", ".git")):
+            (path / ".gitignore").write_text(IGNORES_ITSELF)
     except OSError as e:
         raise InfraError(
             f"the cache folder cannot be used: {e.strerror}",

@@ -10,13 +10,13 @@ from kmodpipe.ci import job_plan as plans
 from kmodpipe.ci.job_plan import Plan, PlannedJob
 
 JOB_TEMPLATE = "docs/ci/gitlab-job.yml"
-"""The GitLab job that every generated job extends, a path in the checkout."""
+"""The GitLab job that every generated job extends, a path in the repository that runs it."""
 
 
 def gitlab(plan: Plan) -> str:
     """Return a child pipeline: the plan's jobs, and one that collects their results even if some fail."""
     lines = [
-        "# Made by: invoke matrix --format gitlab",
+        "# Made by: kmodpipe matrix --format gitlab",
         "include:",
         f"  - local: {JOB_TEMPLATE}",
         "stages: [cells, collect]",
@@ -44,7 +44,7 @@ def gitlab(plan: Plan) -> str:
         "      cat > plan.json <<'END-OF-PLAN'",
         *(f"      {line}" for line in plans.to_json(plan).splitlines()),
         "      END-OF-PLAN",
-        "    - invoke collect --plan plan.json --dir 'out/*' --out collected",
+        "    - kmodpipe collect --plan plan.json --dir 'out/*' --out collected",
         "  artifacts:",
         "    when: always",
         "    expire_in: 4 weeks",
@@ -62,7 +62,7 @@ def github(plan: Plan) -> str:
 
 def command(job: PlannedJob) -> str:
     """Return the shell command of a job."""
-    return shlex.join(("invoke", "ci", *_called(job)))
+    return shlex.join(("kmodpipe", "ci", *_called(job)))
 
 
 def _called(job: PlannedJob) -> tuple[str, ...]:

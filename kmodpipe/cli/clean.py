@@ -95,7 +95,9 @@ def _preview_cache(options: CleanOptions, call: Invocation) -> int:
         screen.print(f"{place}  {size_mib(place)} MiB")
     try:
         client = docker_engine.connect()
-        images = image_cleanup.remove_old(client, call.project().images, cache, screen, dry_run=True)
+        images = image_cleanup.remove_old(
+            client, call.project(required=False).images, cache, screen, dry_run=True
+        )
     except InfraError as e:
         screen.warn(f"builder images were not looked at: {e.what}")
         images = 0
@@ -115,7 +117,7 @@ def _clean_cache(options: CleanOptions, call: Invocation) -> int:
         try:
             client = docker_engine.connect()
             swept += DockerRuntime(client, "").sweep()
-            old = image_cleanup.remove_old(client, call.project().images, cache, screen)
+            old = image_cleanup.remove_old(client, call.project(required=False).images, cache, screen)
         except InfraError as e:
             screen.warn(f"containers and builder images were not cleaned: {e.what}")
         swept += store.sweep()

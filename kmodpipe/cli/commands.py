@@ -42,7 +42,6 @@ from kmodpipe.util.errors import (
     KernelFailure,
     KmodpipeError,
     UserError,
-    unknown_name,
 )
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.util.text import count, spelled
@@ -63,22 +62,9 @@ def of(name: str) -> Callable[[Any, Invocation], int]:
 # -- the project ------------------------------------------------------------------------------------
 def init(options: InitOptions, call: Invocation) -> int:
     """Look at this folder (a module's repository, a tree, an empty one), and write a project for it."""
-    from kmodpipe.pipeline import first_project
+    from kmodpipe.cli import first_questions
 
-    root, screen = Path.cwd(), call.screen
-    if options.ci and options.ci not in first_project.CI:
-        raise unknown_name("CI", options.ci, first_project.CI, where="--ci")
-    made = first_project.propose(root, options.ci)
-    screen.print(f"found: {made.found}")
-    for name in made.files:
-        screen.print(f"  {name}{' (is there, and left as it is)' if paths.exists(root / name) else ''}")
-    if not options.yes and not (sys.stdin.isatty() and screen.confirm("write these files?")):
-        raise UserError("nothing was written", hint="--yes writes them without a question")
-    first_project.write(root, made)
-    screen.print("written; what to run next:")
-    width = max(len(command) for command in made.next)
-    for command, what in made.next.items():
-        screen.print(f"  {call.program} {command:<{width}}  {what}")
+    first_questions.begin(options, call)
     return ExitCode.OK
 
 
@@ -103,7 +89,7 @@ def setup(options: SetupOptions, call: Invocation) -> int:
     from kmodpipe.cache.store import Store
     from kmodpipe.host import setup as machine
 
-    project, cache = call.project(), cache_folder()
+    project, cache = call.project(required=False), cache_folder()
     share = open_share(options.share or project.share, Store(cache), call.screen)
     ask = _asker(call.screen, yes=options.yes)
     machine.run(project.images, cache, call.screen, ask, tests=options.tests, share=share)
@@ -122,7 +108,7 @@ def doctor(options: DoctorOptions, call: Invocation) -> int:
     from kmodpipe.cache.place import cache_folder
     from kmodpipe.host import doctor as checks
 
-    project = call.project()
+    project = call.project(required=False)
     findings = checks.examine(
         project.images, cache_folder(), call.screen, project.trees, default_tree=project.tree
     )

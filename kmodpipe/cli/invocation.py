@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Invocation:
     """What every command gets in addition to its options."""
 
-    # The folder of the project: the one with pyproject.toml.
+    # The folder of the project: the one with kmodpipe.toml or pyproject.toml.
     root: Path
     # The command as it was typed.
     command: str = ""
@@ -33,11 +33,14 @@ class Invocation:
     # The name of the program that was called: kmodpipe or invoke.
     program: str = "invoke"
 
-    def project(self) -> Project:
-        """Read and return what the project declares. Raise UserError if a declaration is wrong."""
+    def project(self, *, required: bool = True) -> Project:
+        """Read and return what the project declares. Raise UserError if a declaration is wrong.
+
+        What is about the machine needs none: then it is not ``required``.
+        """
         from kmodpipe.pipeline import config
 
-        project = config.load(self.root)
+        project = config.load(self.root, required=required)
         receivers_of(project)
         return project
 

@@ -37,7 +37,7 @@ class Values(enum.Enum):
     RECEIVER = "RECEIVER"
     MODULE = "MODULE"
     PLAN_FORM = "CI"
-    CI_NAME = "github|gitlab"
+    CI_NAME = "github|gitlab|none"
     REPORT_FORM = "FORM"
     CHANGE = "CHANGE"
     SEED = "SEED"

@@ -341,9 +341,12 @@ class ConfigOptions(Common):
 class InitOptions(Common):
     """invoke init."""
 
-    yes: bool = option(False, "do not ask before files are written", exempt=_NO_RUN)
+    yes: bool = option(False, "ask nothing: take what was found, and write it", exempt=_NO_RUN)
     ci: str = option(
-        "", "write a file for this CI as well: github or gitlab", exempt=_NO_RUN, of=Values.CI_NAME
+        "",
+        "write a file for this CI as well: github, gitlab or none; else as found",
+        exempt=_NO_RUN,
+        of=Values.CI_NAME,
     )
 
 

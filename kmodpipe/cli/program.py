@@ -9,7 +9,6 @@ import inspect
 import sys
 import textwrap
 from functools import partial
-from pathlib import Path
 
 from invoke.config import Config
 from invoke.exceptions import Exit
@@ -19,7 +18,7 @@ from kmodpipe import __version__
 from kmodpipe.cli import commands, completion, usage
 from kmodpipe.cli.exit import refuse
 from kmodpipe.cli.options import COMMANDS, VERBS, Option, Values, options_of
-from kmodpipe.cli.project_root import find_root
+from kmodpipe.cli.project_root import current_folder, find_root
 from kmodpipe.cli.tasks import collection
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import Screen, open_streams
@@ -34,7 +33,7 @@ class Program(InvokeProgram):
     def of(cls, name: str) -> Program:
         """Return the program of that name, for the project in or above the current folder."""
         open_streams()
-        tasks = collection(find_root(_here()), program=name)
+        tasks = collection(find_root(current_folder()), program=name)
         # Lazily: the user's and the system's settings for Invoke are not ours.
         return cls(
             version=__version__,
@@ -99,14 +98,6 @@ class Program(InvokeProgram):
         help_row = (", ".join(usage.HELP), "this help")
         lines = [f"usage: {self.binary} {_named(name)} [OPTION …]", "", text, "", "options:"]
         Screen().print("\n".join([*lines, *_columns([*rows, help_row])]))
-
-
-def _here() -> Path:
-    try:
-        return Path.cwd()
-    except OSError:
-        # The folder was removed: the command itself says what is missing.
-        return Path("/nowhere")
 
 
 def _named(command: str) -> str:

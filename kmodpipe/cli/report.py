@@ -13,7 +13,7 @@ from kmodpipe.cli.options import ReportOptions
 from kmodpipe.judge import cases
 from kmodpipe.report import compare, findings, html, junit, mail, markup, summary, support, terminal
 from kmodpipe.report.compare import Change, Comparison
-from kmodpipe.results import Run
+from kmodpipe.results import OWN_MODULE, Run
 from kmodpipe.util import os_errors, paths, process
 from kmodpipe.util.errors import ExitCode, KmodpipeError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically
@@ -154,7 +154,8 @@ def _page(form: str, run: Run, found: Comparison | None, options: ReportOptions,
 def job_summary(run: Run, found: Comparison | None = None) -> str:
     """Return the summary of a CI job, as Markdown."""
     extra = [summary.matrix(run), summary.provenance(run)]
-    return markup.markdown(summary.whole(run, found, extra), _SUMMARY_LIMIT)
+    first = support.blocks(run) if OWN_MODULE in run.properties else []
+    return markup.markdown([*first, *summary.whole(run, found, extra)], _SUMMARY_LIMIT)
 
 
 def append_summary(page: Callable[[], str], screen: Screen) -> None:

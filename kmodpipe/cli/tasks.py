@@ -1,4 +1,7 @@
-"""Invoke tasks, declared from the options' dataclasses."""
+"""Invoke tasks, declared from the options' dataclasses.
+
+A project's tasks.py has them with one line: ``from kmodpipe.cli.tasks import namespace``.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from invoke.tasks import Task
 from kmodpipe.cli import commands, options, usage
 from kmodpipe.cli.exit import guarded, refuse
 from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.project_root import current_folder, find_root
 from kmodpipe.util import process, signals
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import open_streams
@@ -26,6 +30,13 @@ def collection(root: Path, *, program: str = "invoke") -> Collection:
     open_streams()
     # The short forms are those of `options`: Invoke's own would differ from command to command.
     return Collection(*(_task(name, group, root, program) for name, group in options.COMMANDS.items()))
+
+
+def __getattr__(name: str) -> Collection:
+    """Return ``namespace``: the tasks of the project in or above the current folder."""
+    if name != "namespace":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return collection(find_root(current_folder()))
 
 
 class _Task(Task):  # type: ignore[type-arg]

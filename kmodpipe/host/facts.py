@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import docker_engine
+from kmodpipe.source.apt import KEYRING
 from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
 
@@ -35,6 +36,8 @@ QEMU = Need("qemu-system-x86_64", "qemu-system-x86", "the machine that boots the
 GIT = Need("git", "git", "trees and patches")
 XZ = Need("xz", "xz-utils", "kernel tarballs")
 ZSTD = Need("zstd", "zstd", "distributions' kernels from 6.12 on")
+# No program: a file that Debian has, and Ubuntu only on request.
+KEYS = Need("debian-archive-keyring", "debian-archive-keyring", "the signatures of Debian's kernels")
 BOOTSTRAP = Need("mmdebstrap", "mmdebstrap", "a base image where no registry answers")
 # Without root, mmdebstrap works in a user namespace, which newuidmap sets up.
 USER_NAMESPACE = Need("newuidmap", "uidmap", "mmdebstrap without root")
@@ -101,7 +104,12 @@ def gather(images_dir: Path, *, root: Path = Path("/"), names: builder_image.Nam
         version=release.get("VERSION_ID", ""),
         uid=os.getuid(),
         user=user_name(),
-        programs=frozenset(p for p in _PROGRAMS if shutil.which(p, path=path)),
+        programs=frozenset(
+            [
+                *(p for p in _PROGRAMS if shutil.which(p, path=path)),
+                *([KEYS.program] if (root / KEYRING.relative_to("/")).is_file() else []),
+            ]
+        ),
         engine=seen,
         image=_image(images_dir, names) if seen.state is docker_engine.State.ANSWERS else None,
         in_docker_group=_in_group("docker"),

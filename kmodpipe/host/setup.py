@@ -73,7 +73,7 @@ def missing(machine: Host, *, tests: bool = False) -> tuple[Need, ...]:
 
     With ``tests``, include those of the project's own integration tests.
     """
-    needs = [facts.QEMU, facts.GIT, facts.XZ, facts.ZSTD]
+    needs = [facts.QEMU, facts.GIT, facts.XZ, facts.ZSTD, *([facts.KEYS] if machine.has_apt else [])]
     if machine.engine.state in (State.NOT_INSTALLED, State.STOPPED):
         # Any engine that answers will do, whatever package it is from; an installed client is not enough.
         needs = [facts.ENGINE, facts.FIREWALL, *needs]

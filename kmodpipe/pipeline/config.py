@@ -25,6 +25,8 @@ OWN_FILE = "kmodpipe.toml"
 """The file that declares a project which is nothing but that."""
 # The kernels that every project knows.
 _SHIPPED = "kernels.toml"
+# What names a file or a folder in the table of a kernel.
+_FILES = ("path", "tarball", "keyring", "vmlinuz", "modules", "headers", "config")
 
 
 class _Shipped(BaseModel):
@@ -86,9 +88,9 @@ class Project:
         return self.own_cases or self.images / "guest" / "cases"
 
 
-def _settings(root: Path, report: Report) -> tuple[ProjectToml, Path, tuple[str, ...]]:
+def _settings(root: Path, report: Report, *, required: bool) -> tuple[ProjectToml, Path, tuple[str, ...]]:
     """Return the project's settings, the file that has them, and where in it."""
-    table, path, at = own_table(root)
+    table, path, at = own_table(root, required=required)
     try:
         what = f"[{'.'.join(at)}]" if at else OWN_FILE
         return toml.validate(ProjectToml, table, what, path, at=at), path, at
@@ -108,32 +110,36 @@ def _without(table: Mapping[str, Any], wrong: Iterable[Sequence[object]]) -> dic
     return rest
 
 
-def own_table(root: Path) -> tuple[Any, Path, tuple[str, ...]]:
+def own_table(root: Path, *, required: bool = True) -> tuple[Any, Path, tuple[str, ...]]:
     """Return what declares a project, as it stands there, the file, and where in it.
 
-    Raise UserError if there is no such file, or it is not TOML.
+    Raise UserError if nothing does, unless one is not ``required``, and for a file that is not TOML.
     """
-    path = root / OWN_FILE
-    if paths.is_file(path):
-        return toml.read(path, OWN_FILE), path, ()
+    own = root / OWN_FILE
+    if paths.is_file(own):
+        return toml.read(own, OWN_FILE), own, ()
     path, at = root / "pyproject.toml", ("tool", "kmodpipe")
-    hint = f"run it in a project, a folder with {OWN_FILE}, or below; kmodpipe init makes one"
-    table = toml.read(path, "pyproject.toml", missing_hint=hint).get("tool")
-    if not isinstance(table, dict) or "kmodpipe" not in table:
-        raise UserError("pyproject.toml has no [tool.kmodpipe]", where=str(path), hint=hint)
-    return table["kmodpipe"], path, at
+    table = toml.read(path, "pyproject.toml").get("tool") if paths.exists(path) else None
+    if isinstance(table, dict) and "kmodpipe" in table:
+        return table["kmodpipe"], path, at
+    if not required:
+        return {}, own, ()
+    raise UserError(
+        f"this folder is in no project: there is no {OWN_FILE}, and no pyproject.toml with [tool.kmodpipe]",
+        where=str(root),
+        hint="invoke init makes one here; or run it in a project, or below",
+    )
 
 
-def load(root: Path, report: Report = raised) -> Project:
+def load(root: Path, report: Report = raised, *, required: bool = True) -> Project:
     """Read ``root/kmodpipe.toml`` or pyproject.toml. Report a UserError with the name of a wrong field.
 
-    Raise UserError if there is no such file, or it is not TOML.
+    Unless it is ``required``, a folder that declares no project has what the package brings along. Raise
+    UserError if nothing declares one, or the file is not TOML.
     """
-    settings, path, at = _settings(root, report)
+    settings, path, at = _settings(root, report, required=required)
     trees, packaged = _kernels(settings.trees, settings.kernels, path, at, report)
-    shipped_file = shipped.folder("kconfigs") / _SHIPPED
-    ready = toml.load(shipped_file, _Shipped, _SHIPPED)
-    ready_trees, ready_packaged = _kernels(ready.trees, ready.kernels, shipped_file, (), raised)
+    ready_trees, ready_packaged = _ready()
     trees = {**{name: one for name, one in ready_trees.items() if name not in packaged}, **trees}
     packaged = {**{name: one for name, one in ready_packaged.items() if name not in trees}, **packaged}
     known = [f.name for f in fields(Deadlines)]
@@ -162,6 +168,18 @@ def load(root: Path, report: Report = raised) -> Project:
     )
 
 
+def ready_kernels() -> Mapping[str, KernelSpec]:
+    """Return the kernels that every project knows, by name."""
+    trees, packaged = _ready()
+    return {**trees, **packaged}
+
+
+def _ready() -> tuple[dict[str, TreeSpec], dict[str, PackagedKernelSpec]]:
+    path = shipped.folder("kconfigs") / _SHIPPED
+    ready = toml.load(path, _Shipped, _SHIPPED)
+    return _kernels(ready.trees, ready.kernels, path, (), raised)
+
+
 def _own_cases(root: Path, name: str, path: Path, at: tuple[str, ...], report: Report) -> Path | None:
     """Return the folder of the project's cases, if it names one. Report a UserError if there is none."""
     if not name:
@@ -184,14 +202,21 @@ def _kernels(
         found = {}
         for name, given in tables.items():
             place = (*at, kind, name)
+            values = {"name": name, **{key: _from(path.parent, key, value) for key, value in given.items()}}
             try:
-                what = f"[{'.'.join(place)}]"
-                found[name] = toml.validate(model, {"name": name, **given}, what, path, at=place)
+                found[name] = toml.validate(model, values, f"[{'.'.join(place)}]", path, at=place)
             except UserError as e:
                 report(e)
         return found
 
     return read(TreeSpec, "trees", trees), read(PackagedKernelSpec, "kernels", kernels)
+
+
+def _from(home: Path, key: str, value: object) -> object:
+    """Return a value of a kernel's table; a file or folder is one of the project's if it is relative."""
+    if key not in _FILES or not isinstance(value, str) or not value or "://" in value:
+        return value
+    return str(home / paths.expanded(value))
 
 
 def _kconfig_file(root: Path, name: str) -> Path:

@@ -12,10 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from kmodpipe.build.stage import Stage
-from kmodpipe.source.build_products import IGNORES_ITSELF
 from kmodpipe.util import os_errors, paths, process_id
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
-from kmodpipe.util.files import part_of, sweep_parts, write_atomically
+from kmodpipe.util.files import IGNORES_ITSELF, part_of, sweep_parts, write_atomically
 
 # The file that marks a run's folder; it holds the id of the process that runs, later `_ENDED`.
 _OWNER = ".kmodpipe-run"

@@ -134,7 +134,8 @@ def _diff(root: Path, argv: tuple[str, ...], where: str, env: dict[str, str] | N
     try:
         return user_git.run_git(root, *argv, env=env, whole=True).stdout
     except process.OutputTooLarge as e:
-        raise UserError("the change is larger than any patch", where=where) from e
+        hint = "git status: what is new and no part of the source belongs into .gitignore"
+        raise UserError("the change is larger than any patch", where=where, hint=hint) from e
 
 
 def _working_tree(root: Path, commit: str, ref: str, where: str) -> Item | None:

@@ -1,6 +1,7 @@
 """Read this machine's apt configuration: its mirrors, and the proxies and options to reach them.
 
-No file of apt's is changed. All addresses of Debian mirrors come from here.
+No file of apt's is changed. All addresses of Debian mirrors come from here, or from $KMODPIPE_DEBIAN_MIRROR
+on a machine that is no Debian.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import temporary
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+MIRROR = "KMODPIPE_DEBIAN_MIRROR"
+"""The variable that names a mirror of Debian's archive, the address of its folder ``debian``."""
 _FORMAT = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)|$(LABEL)"
 # Options about proxies and the age of package lists; none that weakens the check of signatures.
 _CARRIED = re.compile(
@@ -44,9 +47,12 @@ def parse_targets(text: str) -> tuple[Target, ...]:
 def targets() -> tuple[Target, ...]:
     """Return the package lists that this machine's apt is configured for. Raise InfraError if apt fails.
 
-    apt names only lists that it has downloaded. If it has none (in a fresh container image), they are
-    fetched into a temporary folder, which takes seconds and needs no root.
+    With $KMODPIPE_DEBIAN_MIRROR it is that mirror alone. apt names only lists that it has downloaded. If it
+    has none (in a fresh container image), they are fetched into a temporary folder, which takes seconds and
+    needs no root.
     """
+    if named := os.environ.get(MIRROR):
+        return (Target(named.rstrip("/"), "stable", "main", "Debian", "Debian"),)
     query = ["indextargets", "--format", _FORMAT, "Created-By: Packages"]
     found = parse_targets(process.run(["apt-get", *query], timeout_s=20).text)
     if found:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-IGNORES_ITSELF = "*\n"
-"""The .gitignore of a folder that is no part of the repository that it stands in."""
+from kmodpipe.util.files import IGNORES_ITSELF
 
 _PRODUCT_SUFFIXES = frozenset({
     "o", "a", "ko", "mod", "cmd", "order", "symvers", "dtb", "dtbo", "so", "dwo", "gcno", "gcda", "su",

@@ -118,6 +118,7 @@ def _download(origin: DebianOrigin, cache: Path, screen: Screen) -> tuple[Path, 
     candidates = [(suite, uri) for suite in origin.suites for uri in mirrors(found, suite)]
     if not candidates:
         what = "this machine's apt sources name no Debian archive over http(s)"
+        hint = f"name a mirror of it: {apt.MIRROR}=http://HOST/debian; or {hint}"
         raise InfraError(what, where=origin.describe(), hint=hint)
     failures: list[str] = []
     name = f"{origin.package} {origin.version}".rstrip()

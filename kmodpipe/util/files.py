@@ -13,6 +13,9 @@ from pathlib import Path
 from kmodpipe.util import paths, process, process_id
 from kmodpipe.util.errors import InfraError
 
+IGNORES_ITSELF = "*\n"
+"""The .gitignore of a folder that is no part of the repository that it stands in."""
+
 
 def write_atomically(path: Path, data: str | bytes) -> None:
     """Write a file by fsync and rename: a reader sees the old content or the new, never a part."""

@@ -267,6 +267,14 @@ class Screen:
             self._err.put(Text(visible_lines(question)), Text(" [y/N] ", style="bold"), end="")
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
+    def ask(self, question: str, default: str = "") -> str | None:
+        """Ask on the terminal; return the answer, ``default`` for an empty line, None if there is no more."""
+        with self._lock:
+            shown = f" [{default}] " if default else " "
+            self._err.put(Text(visible_lines(question)), Text(visible_lines(shown), style="bold"), end="")
+        line = sys.stdin.readline()
+        return (line.strip() or default) if line else None
+
     def progress(self, text: str) -> None:
         """Show how far the command as a whole is: below the steps on a terminal, as a line elsewhere."""
         self._event("progress", text=text)

@@ -28,6 +28,7 @@ from kmodpipe.cache.place import cache_folder
 from kmodpipe.results import EffectKind
 from tests import mutants
 from tests.integration.conftest import require, require_machinery
+from tests.integration.gitlab_runner import runner
 from tests.support import toy, toy_packages
 from tests.support.servers import free_port, git_daemon, wait_for_port
 from tests.support.toy import World
@@ -263,7 +264,6 @@ def test_a_plan_pins_a_head_that_moves(served: tuple[World, Path, str]) -> None:
 
 
 # -- the real kernel: a GitLab pipeline, and a machine that has nothing -------------------------------
-GITLAB_RUNNER = "gitlab-ci-local@4.64.1"
 MUTANT = "nouuid-relaxed-for-every-index"
 KILLED, FAILING, CONTROL = (
     f"{MUTANT}.INDEX=n.NOUUID=n",
@@ -300,18 +300,6 @@ KMODPIPE_ARGS: --series {MUTANT} {cells} {cases}
     commit_all(clone, "as a user has it")
     git(clone, "remote", "set-url", "origin", "https://gitlab.example.org/group/kmodpipe.git")
     return clone
-
-
-def runner(tmp_path: Path) -> Path:
-    """gitlab-ci-local, from npm into a folder of this test."""
-    require(shutil.which("npm") is not None, "npm is not installed (invoke setup --tests)")
-    require(shutil.which("rsync") is not None, "rsync is not installed (invoke setup --tests)")
-    done = subprocess.run(
-        ["npm", "install", "--no-fund", "--no-audit", "--prefix", str(tmp_path / "npm"), GITLAB_RUNNER],
-        capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
-    require(done.returncode == 0, f"npm does not give {GITLAB_RUNNER}: {done.stderr[-300:]}")
-    return tmp_path / "npm/node_modules/.bin/gitlab-ci-local"
 
 
 def kill_job(clone: Path, job: str, deadline_s: float = 400) -> bool:

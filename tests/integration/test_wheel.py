@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from email import message_from_bytes
 from pathlib import Path
 
@@ -17,14 +13,11 @@ import pytest
 
 from kmodpipe.build import builder_image
 from kmodpipe.util.digest import digest_tree
-from tests.integration.conftest import require
+from tests.integration.conftest import require_machinery
+from tests.integration.wheel import SHIPPED, Built, run
+from tests.support import REPO
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
-
-REPO = Path(__file__).resolve().parents[2]
-SHIPPED = ("images", "kconfigs")
-# The caller's own environment must not lend the new one its modules.
-ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV" and not k.startswith("PYTHON")}
 
 IMPORT_ALL = """
 import importlib, pkgutil, kmodpipe
@@ -48,72 +41,6 @@ assert cases.load(project.cases), project.cases
 print(project.images, digest_tree(project.images), digest_tree(project.matrix.parent), sep="\\n")
 print(builder_image.tag(project.images))
 """
-
-
-@dataclass(frozen=True)
-class Built:
-    """A copy of the repository's files as they are now, and what was built from it."""
-
-    source: Path
-    sdist: Path
-    wheel: Path
-
-    def shipped(self) -> Mapping[str, tuple[bytes, bool]]:
-        """Content and executable bit of each tracked file that has to be in the wheel."""
-        names = _git_files("--cached", *SHIPPED)
-        return {n: ((REPO / n).read_bytes(), os.access(REPO / n, os.X_OK)) for n in names}
-
-
-def _git_files(*arguments: str) -> list[str]:
-    command = ["git", "ls-files", "-z", "--exclude-standard", *arguments]
-    listed = subprocess.run(command, cwd=REPO, check=True, capture_output=True, text=True).stdout
-    return [name for name in listed.split("\0") if name and (REPO / name).is_file()]
-
-
-def _run(*command: str | Path, cwd: Path) -> str:
-    done = subprocess.run(
-        command, cwd=cwd, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The sdist, and the wheel that is built from the sdist."""
-    require((REPO / ".git").exists() and shutil.which("git") is not None, "not a git checkout")
-    work = tmp_path_factory.mktemp("wheel")
-    probe = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--no-deps",
-        "-d",
-        work / "probe",
-        "setuptools>=77",
-    ]
-    require(subprocess.run(probe, env=ENVIRONMENT, capture_output=True).returncode == 0, "no package index")
-    # A copy: a build folder left in the checkout would be packed as well.
-    source = work / "source"
-    for name in _git_files("--cached", "--others"):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(REPO / name, source / name, follow_symlinks=False)
-    out = work / "dist"
-    _run(sys.executable, "-m", "build", "--outdir", out, source, cwd=work)
-    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
-    return Built(source, sdist, wheel)
-
-
-@pytest.fixture(scope="module")
-def python(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment that holds the wheel and what it requires, and nothing else."""
-    folder = tmp_path_factory.mktemp("elsewhere")
-    _run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
-    python = folder / "venv/bin/python"
-    _run(python, "-m", "pip", "install", "-q", built.wheel, cwd=folder)
-    return python
 
 
 def test_the_wheel_holds_every_tracked_recipe_and_fragment(built: Built) -> None:
@@ -145,7 +72,7 @@ def test_the_sdist_holds_them_too(built: Built) -> None:
 
 
 def test_an_index_would_take_both_with_their_licence(built: Built) -> None:
-    _run(sys.executable, "-m", "twine", "check", "--strict", built.sdist, built.wheel, cwd=built.source)
+    run(sys.executable, "-m", "twine", "check", "--strict", built.sdist, built.wheel, cwd=built.source)
     with zipfile.ZipFile(built.wheel) as wheel:
         (home,) = {n.partition("/")[0] for n in wheel.namelist() if ".dist-info/" in n}
         metadata = message_from_bytes(wheel.read(f"{home}/METADATA"))
@@ -156,7 +83,7 @@ def test_an_index_would_take_both_with_their_licence(built: Built) -> None:
 
 
 def test_every_module_is_in_the_wheel_and_can_be_imported(built: Built, python: Path, tmp_path: Path) -> None:
-    place, *names = _run(python, "-c", IMPORT_ALL, cwd=tmp_path).splitlines()
+    place, *names = run(python, "-c", IMPORT_ALL, cwd=tmp_path).splitlines()
     assert Path(place).is_relative_to(python.parents[1])
     files = [p.relative_to(built.source).with_suffix("") for p in (built.source / "kmodpipe").rglob("*.py")]
     assert names == sorted(".".join(f.parts).removesuffix(".__init__") for f in files)
@@ -167,7 +94,7 @@ def test_a_project_elsewhere_uses_what_is_installed(built: Built, python: Path, 
     (tmp_path / "pyproject.toml").write_text(
         '[tool.kmodpipe]\ntree = "linux"\nbenign = "kconfigs/benign.toml"\n'
     )
-    images, *digests = _run(python, "-c", USE_SHIPPED, cwd=tmp_path).splitlines()
+    images, *digests = run(python, "-c", USE_SHIPPED, cwd=tmp_path).splitlines()
     assert Path(images).is_relative_to(python.parents[1])
     source = built.source
     assert digests == [
@@ -193,8 +120,26 @@ def test_a_command_runs_from_another_folder(python: Path, tmp_path: Path) -> Non
     (project / "pyproject.toml").write_text(
         f'[tool.kmodpipe]\ntree = "linux"\n[tool.kmodpipe.trees.linux]\npath = "{tree}"\n'
     )
-    shown = _run(
+    shown = run(
         "env", f"KMODPIPE_CACHE={tmp_path / 'cache'}",
         python, "-m", "kmodpipe", "plan", "--runtime", "host", "--series", "none", cwd=project / "below",
     )  # fmt: skip
     assert "fetch linux" in shown and "module unpatched.INDEX=y.NOUUID=n" in shown
+
+
+@pytest.mark.thorough
+def test_the_first_five_minutes_of_a_module_outside_any_checkout(python: Path, tmp_path: Path) -> None:
+    """With what the wheel brings: kernels by name, and the recipes of guest and build."""
+    require_machinery()
+    for name in ("Kbuild", "hello.c"):
+        shutil.copy(REPO / "examples/hello" / name, tmp_path)
+    kmodpipe = python.with_name("kmodpipe")
+    shown = run(kmodpipe, "init", "--yes", cwd=tmp_path)
+    assert "found: hello, built in this folder" in shown
+    shown += run(kmodpipe, "plan", "--kernel", "debian-12", cwd=tmp_path)
+    assert "debian-12" in shown
+    shown += run(kmodpipe, "test", "--kernel", "debian-12", cwd=tmp_path)
+    assert "1 passed, 0 failed" in shown
+    shown += run(kmodpipe, "report", cwd=tmp_path)
+    # Nothing names what only a checkout has.
+    assert "invoke" not in shown and "pyproject" not in shown and str(REPO) not in shown

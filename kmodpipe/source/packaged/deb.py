@@ -29,6 +29,7 @@ _NEED_DEBUG_MIB = 4096
 _OFFLINE = (
     "kernels are fetched once: run it where a Debian mirror can be reached, or declare one by its files"
 )
+_NO_DEBIAN = f"name a mirror of Debian's archive: {apt.MIRROR}=http://HOST/debian"
 _DROPPED = "does not have a Release file"
 _ELSEWHERE = "archive.debian.org has what was dropped: with its mirror in apt's sources it is found"
 
@@ -78,13 +79,14 @@ def _identity(pinned: Package) -> str:
 
 # -- from the archive to packages --------------------------------------------------------------------
 def _download(spec: PackagedKernelSpec, cache: Path, screen: Screen) -> Package:
-    problem = apt_root.lacking(spec.keyring)
+    problem, hint = apt_root.lacking(spec.keyring), _OFFLINE
     sources = {} if problem else _sources(spec)
     if not problem and not sources:
+        hint = _NO_DEBIAN
         problem = f"this machine's apt sources name no Debian archive for {spec.suite} over http(s)"
     if problem:
         what = f"the kernel {spec.name} cannot be fetched: {problem}"
-        raise InfraError(what, where=spec.describe(), hint=_OFFLINE)
+        raise InfraError(what, where=spec.describe(), hint=hint)
     require_space(cache, _NEED_DEBUG_MIB if spec.debug else _NEED_MIB, f"fetching {spec.name}")
     with screen.step(f"fetch kernel {spec.name}") as step, store.Store(cache).scratch("apt-") as folder:
         try:

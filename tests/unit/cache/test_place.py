@@ -8,6 +8,7 @@ import pytest
 
 from kmodpipe.cache import place
 from kmodpipe.util.errors import InfraError
+from tests.support.trees import commit_all, git, write
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,13 @@ def test_a_place_that_cannot_be_made_is_an_infrastructure_error_with_a_hint(
     with pytest.raises(InfraError, match="cannot be used") as raised:
         place.cache_folder()
     assert "KMODPIPE_CACHE" in raised.value.hint
+
+
+def test_in_a_repository_it_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    write(tmp_path, {"a": ""})
+    commit_all(tmp_path, "first")
+    # As the last job of a CI left it.
+    write(tmp_path, {".kmodpipe/downloads/a.deb": ""})
+    monkeypatch.setenv("KMODPIPE_CACHE", str(tmp_path / ".kmodpipe"))
+    place.cache_folder()
+    assert git(tmp_path, "status", "--porcelain") == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 from kmodpipe import __version__
 from kmodpipe.cli.options import COMMANDS, options_of
 from tests.support import REPO
+from tests.support.trees import write
 
 
 def run(*words: str, program: str = "kmodpipe", cwd: Path = REPO) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", program, *words],
+        env={**os.environ, "PYTHONPATH": str(REPO)},
         cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -64,3 +67,22 @@ def test_an_error_is_a_document_where_one_was_requested() -> None:
 def test_without_a_project_it_says_where_to_go(tmp_path: Path) -> None:
     done = run("plan", cwd=tmp_path)
     assert done.returncode == 2 and "kmodpipe init" in done.stderr
+
+
+def test_one_line_of_a_tasks_file_brings_the_commands_to_invoke(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "tasks.py": "from kmodpipe.cli.tasks import namespace\n",
+            "kmodpipe.toml": "[matrix]\nmodule = { source = '.' }\nkernels = ['debian-21']\n",
+            "src/main.c": "",
+        },
+    )
+    listed = run("--list", program="invoke", cwd=tmp_path / "src")
+    assert listed.returncode == 0 and all(name in listed.stdout for name in COMMANDS), listed.stderr
+    # It is the project above, and what is named next is called as this was.
+    done = run("plan", program="invoke", cwd=tmp_path / "src")
+    assert done.returncode == 2
+    assert f"{tmp_path}" in done.stderr and "neither Kbuild nor Makefile" in done.stderr
+    done = run("report", program="invoke", cwd=tmp_path / "src")
+    assert "run first: invoke test" in done.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kmodpipe.source import apt
+from kmodpipe.source import apt, debian
 from kmodpipe.source.apt import Target
 
 
@@ -27,6 +27,16 @@ def test_another_debian_release_lends_its_mirrors() -> None:
         "deb http://m.invalid/debian bookworm-updates main",
         "deb http://s.invalid/security bookworm-security main",
     )
+
+
+def test_a_machine_that_is_no_debian_is_told_of_a_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(apt.MIRROR, "http://m.invalid/debian/")
+    found = apt.targets()
+    assert apt.debian_sources(found, "bookworm", keyring=None) == (
+        "deb http://m.invalid/debian bookworm main",
+    )
+    assert debian.mirrors(found, "bookworm") == ["http://m.invalid/debian"]
+    assert debian.mirrors(found, "bookworm-security") == ["http://m.invalid/debian-security"]
 
 
 def test_what_is_not_released_has_neither_updates_nor_a_security_suite() -> None:

@@ -12,6 +12,7 @@ from kmodpipe.pipeline import config
 from kmodpipe.util import shipped
 from kmodpipe.util.errors import UserError
 from tests.support import REPO
+from tests.support.trees import write
 
 
 def _project(root: Path, more: str = "") -> config.Project:
@@ -104,3 +105,35 @@ def test_a_matrix_takes_fragments_beside_it_and_then_the_shipped_ones(tmp_path: 
     matrix.write_text(matrix.read_text().replace("xfs.config", "gone.config"))
     with pytest.raises(UserError, match=r"the fragment gone\.config does not exist"):
         kconfig.load_matrix(matrix)
+
+
+def test_files_and_folders_of_kernels_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "kmodpipe.toml": """\
+[trees.here]
+path = "."
+[trees.there]
+path = "/srv/linux"
+[trees.packed]
+tarball = "linux.tar.xz"
+[trees.far]
+tarball = "https://example.org/linux.tar.xz"
+[kernels.ours]
+vmlinuz = "boot/vmlinuz"
+modules = "lib/modules/6.8.0"
+headers = "headers"
+config = "boot/config"
+"""
+        },
+    )
+    project = config.load(tmp_path)
+    trees = {name: spec.path or spec.tarball for name, spec in project.trees.items() if not spec.suites}
+    assert trees == {
+        "here": tmp_path,
+        "there": Path("/srv/linux"),
+        "packed": str(tmp_path / "linux.tar.xz"),
+        "far": "https://example.org/linux.tar.xz",
+    }
+    assert project.packaged["ours"].vmlinuz == tmp_path / "boot/vmlinuz"
