@@ -18,8 +18,8 @@ jobs:
     runs-on: ubuntu-latest
     timeout-minutes: 60
     env:
-      # The runner is no Debian, whose kernels are tested: set this variable of the repository to the address of
-      # a mirror of its archive.
+      # The runner is no Debian, whose kernels are tested: set this variable of the repository to the
+      # address of a mirror of its archive.
       KMODPIPE_DEBIAN_MIRROR: ${{ vars.KMODPIPE_DEBIAN_MIRROR }}
     steps:
       - uses: actions/checkout@v4

@@ -240,7 +240,7 @@ def test_what_is_right_beside_what_is_wrong_is_read_all_the_same(world: World) -
 @pytest.mark.parametrize("text", ["tool = 3", "[tool]", "[tool.other]"])
 def test_a_pyproject_without_a_table_of_ours_is_no_project(tmp_path: Path, text: str) -> None:
     (tmp_path / PROJECT).write_text(text)
-    with pytest.raises(UserError, match=r"no \[tool.kmodpipe\]"):
+    with pytest.raises(UserError, match=r"in no project: .* no pyproject.toml with \[tool.kmodpipe\]"):
         config_check.check(tmp_path)
 
 
