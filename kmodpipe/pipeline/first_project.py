@@ -181,10 +181,15 @@ def _has_cases(folder: Path) -> bool:
 
 
 def _first_case(names: Sequence[str]) -> str:
-    lines = [f"[ -d /sys/module/{name.replace('-', '_')} ]" for name in names]
-    # O is a module that is in no tree.
-    lines = lines or ["grep -q '(.*O.*)' /proc/modules"]
-    return _CASE + "".join(f"{line}\n" for line in lines)
+    if not names:
+        # O is a module that is in no tree.
+        return f"{_CASE}grep '(.*O.*)' /proc/modules\n"
+    loaded = " ".join(name.replace("-", "_") for name in names)
+    return f"""{_CASE}\
+for name in {loaded}; do
+    [ -d "/sys/module/$name" ] || {{ echo "$name is not loaded"; exit 1; }}
+done
+"""
 
 
 def _of_tree(root: Path, choice: Choice) -> Proposal:
