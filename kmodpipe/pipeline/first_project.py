@@ -18,14 +18,13 @@ from typing import Literal
 from kmodpipe.pipeline import first_ci
 from kmodpipe.pipeline.config import OWN_FILE
 from kmodpipe.pipeline.first_look import FoundModule, Look
+from kmodpipe.source.build_products import CASES
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.text import some
 
 Kind = Literal["module", "tree", "empty"]
 
-CASES = "kmodpipe-cases"
-"""The folder of a project's cases, if no other one is wanted."""
 KERNELS: Mapping[Kind, tuple[str, ...]] = {
     "module": ("debian-11", "debian-12", "debian-13"),
     "tree": (),
