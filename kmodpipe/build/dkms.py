@@ -87,8 +87,8 @@ class Dkms:
         return ""
 
 
-def read(text: str, where: str = "dkms.conf") -> Dkms:
-    """Return what a dkms.conf says.
+def read(text: str, where: str = "dkms.conf", *, make: bool = True) -> Dkms:
+    """Return what a dkms.conf says; without ``make`` all but how make is run.
 
     Raise UserError, with file and line, for what cannot be known without a shell.
     """
@@ -104,7 +104,7 @@ def read(text: str, where: str = "dkms.conf") -> Dkms:
     if not name:
         raise UserError("it has no PACKAGE_NAME", where=where, hint="DKMS needs one as well, see dkms(8)")
     found, notes = _without_conditions(found, where)
-    arguments, folder = _make(found, where, known)
+    arguments, folder = _make(found, where, known) if make else (None, ".")
     return Dkms(
         name=name,
         version=version,

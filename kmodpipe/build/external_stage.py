@@ -23,7 +23,7 @@ from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig.own_source import OwnSource
 from kmodpipe.util import document, shipped
 from kmodpipe.util.digest import digest_tree
-from kmodpipe.util.errors import KernelFailure
+from kmodpipe.util.errors import KernelFailure, UserError
 
 # Raise it when the meaning of a key changes, so that no artifact of an earlier version is taken.
 _VERSION = 1
@@ -40,17 +40,25 @@ class Instructions:
 
 
 def instructions(own: OwnTree, declared: OwnSource) -> Instructions:
-    """Return how to build a source. Raise UserError for a dkms.conf that cannot be read without a shell."""
+    """Return how to build a source.
+
+    Raise UserError for a dkms.conf that cannot be read without a shell; where the arguments of make are
+    declared, it is left out.
+    """
     arguments = split_arguments(declared.make) if declared.make else None
     path = own.path / own.folder / "dkms.conf"
     if not path.is_file():
         return Instructions(arguments, own.folder or ".")
-    found = dkms.read(document.read_text(path), f"{own.folder}/dkms.conf".lstrip("/"))
-    folder = posixpath.normpath(posixpath.join(own.folder or ".", found.folder))
-    names = tuple(one.name for one in found.modules)
+    text, where = document.read_text(path), f"{own.folder}/dkms.conf".lstrip("/")
     if declared.make:
-        return Instructions(arguments, own.folder or ".", names, found)
-    return Instructions(found.arguments, folder, names, found)
+        try:
+            found = dkms.read(text, where, make=False)
+        except UserError:
+            return Instructions(arguments, own.folder or ".")
+        return Instructions(arguments, own.folder or ".", tuple(one.name for one in found.modules), found)
+    found = dkms.read(text, where)
+    folder = posixpath.normpath(posixpath.join(own.folder or ".", found.folder))
+    return Instructions(found.arguments, folder, tuple(one.name for one in found.modules), found)
 
 
 def excluded(own: OwnTree, declared: OwnSource, configured: Buildable, release: str) -> str:

@@ -13,6 +13,7 @@ from kmodpipe.cli.project_root import project_above
 from kmodpipe.pipeline import config, first_ci, first_look, first_project
 from kmodpipe.pipeline.first_look import FoundModule, Look
 from kmodpipe.pipeline.first_project import Choice, Proposal
+from kmodpipe.source.packaged import PackagedKernelSpec
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.screen import Screen
@@ -32,7 +33,8 @@ def begin(options: InitOptions, call: Invocation) -> None:
     first_project.require_new(root)
     seen = first_look.look(root)
     choice = first_project.choose(seen, options.ci)
-    screen.print(f"found: {first_project.propose(root, seen, choice).found}")
+    several = f"modules in {some([one.folder for one in seen.modules], 4)}" if len(seen.modules) > 1 else ""
+    screen.print(f"found: {several or first_project.propose(root, seen, choice).found}")
     if not options.yes:
         if not sys.stdin.isatty():
             raise UserError(_UNWRITTEN, hint="--yes takes what was found, and asks nothing")
@@ -100,7 +102,9 @@ def _module(seen: Look, screen: Screen) -> FoundModule:
 
 def _kernels(default: tuple[str, ...], screen: Screen) -> tuple[str, ...]:
     known = config.ready_kernels()
-    screen.print(f"kernels: {', '.join(known)}")
+    packaged = [name for name, one in known.items() if isinstance(one, PackagedKernelSpec)]
+    screen.print(f"kernels as Debian ships them: {', '.join(packaged)}")
+    screen.print(f"kernels that are built first: {', '.join(name for name in known if name not in packaged)}")
 
     def check(answer: str) -> str:
         unknown = [name for name in answer.replace(",", " ").split() if name not in known]

@@ -140,9 +140,9 @@ def _own_source(option: str, matrix: Matrix) -> OwnSource | None:
 def _name_control(module: ModuleUnderTest, change: Sequence[Series], screen: Screen) -> None:
     """Say what the module is compared with."""
     if change:
-        screen.say(f"{module.name}: compared with {module.control}")
+        screen.say(f"module {module.name}: compared with {module.control}")
     else:
-        screen.say(f"{module.name}: {module.control}; nothing is compared with it")
+        screen.say(f"module {module.name}: {module.control}; there is no change, so nothing is compared")
 
 
 def tree_arguments(given: Sequence[str], matrix: Matrix, project: Project) -> tuple[str, ...]:

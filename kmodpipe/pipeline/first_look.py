@@ -117,7 +117,8 @@ def _of_dkms(root: Path, folder: str) -> FoundModule | None:
         made = dkms.read(_text(path), name)
     except KmodpipeError as e:
         kbuild = _of_kbuild(root, folder)
-        return FoundModule(folder, kbuild.names if kbuild else (), e.sentence)
+        note = "; ".join(filter(None, (e.sentence, e.hint)))
+        return FoundModule(folder, kbuild.names if kbuild else (), note)
     return FoundModule(folder, tuple(one.name for one in made.modules), " ".join(made.notes))
 
 

@@ -18,14 +18,13 @@ from typing import Literal
 from kmodpipe.pipeline import first_ci
 from kmodpipe.pipeline.config import OWN_FILE
 from kmodpipe.pipeline.first_look import FoundModule, Look
+from kmodpipe.source.build_products import CASES
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.text import some
 
 Kind = Literal["module", "tree", "empty"]
 
-CASES = "kmodpipe-cases"
-"""The folder of a project's cases, if no other one is wanted."""
 KERNELS: Mapping[Kind, tuple[str, ...]] = {
     "module": ("debian-11", "debian-12", "debian-13"),
     "tree": (),
@@ -181,10 +180,15 @@ def _has_cases(folder: Path) -> bool:
 
 
 def _first_case(names: Sequence[str]) -> str:
-    lines = [f"[ -d /sys/module/{name.replace('-', '_')} ]" for name in names]
-    # O is a module that is in no tree.
-    lines = lines or ["grep -q '(.*O.*)' /proc/modules"]
-    return _CASE + "".join(f"{line}\n" for line in lines)
+    if not names:
+        # O is a module that is in no tree.
+        return f"{_CASE}grep '(.*O.*)' /proc/modules\n"
+    loaded = " ".join(name.replace("-", "_") for name in names)
+    return f"""{_CASE}\
+for name in {loaded}; do
+    [ -d "/sys/module/$name" ] || {{ echo "$name is not loaded"; exit 1; }}
+done
+"""
 
 
 def _of_tree(root: Path, choice: Choice) -> Proposal:

@@ -1,4 +1,4 @@
-"""Recognise what is no source: files that a kernel build leaves, by their names, and folders of results."""
+"""Recognise what is no source: what a kernel build leaves, folders of results, and a project's own files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import re
 from pathlib import Path
 
 from kmodpipe.util.files import IGNORES_ITSELF
+
+CASES = "kmodpipe-cases"
+"""The folder of cases that a project begins with."""
 
 _PRODUCT_SUFFIXES = frozenset({
     "o", "a", "ko", "mod", "cmd", "order", "symvers", "dtb", "dtbo", "so", "dwo", "gcno", "gcda", "su",
@@ -29,6 +32,11 @@ def is_product(name: str) -> bool:
     if base == name:
         return base.startswith("vmlinux") or base in _PRODUCT_TOP_NAMES
     return name.startswith(("arch/", "usr/")) and _PRODUCT_BELOW.match(name) is not None
+
+
+def is_of_project(name: str) -> bool:
+    """Return whether a file below a source's top says how it is tested, as `init` lays that out."""
+    return name == "kmodpipe.toml" or name.startswith(f"{CASES}/")
 
 
 def ignores_itself(folder: Path) -> bool:

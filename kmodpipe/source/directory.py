@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kmodpipe.cache import store
 from kmodpipe.source import tree, user_git
-from kmodpipe.source.build_products import ignores_itself, is_product
+from kmodpipe.source.build_products import ignores_itself, is_of_project, is_product
 from kmodpipe.source.origin import FolderOrigin
 from kmodpipe.source.tree import Tree
 from kmodpipe.util import document, paths, process
@@ -58,9 +58,17 @@ class _Seen:
 
 # -- looking -----------------------------------------------------------------------------------------
 def _names(root: Path) -> tuple[list[str], bool]:
-    """Return the names of all source files below ``root``, and whether git listed them."""
+    """Return the names of all source files below ``root``, and whether git listed them.
+
+    Those of a project in the same folder are none: a case that is edited makes no other tree.
+    """
+    names, from_git = _all_names(root)
+    return sorted(n for n in names if not is_of_project(n)), from_git
+
+
+def _all_names(root: Path) -> tuple[set[str], bool]:
     if not (root / ".git").exists():
-        return sorted(n for n in _walk(root) if not is_product(n)), False
+        return {n for n in _walk(root) if not is_product(n)}, False
     listings = (("-c",), ("-o", "--exclude-standard"))
     tracked, others = (user_git.run_git(root, "ls-files", "-z", *which, check=False) for which in listings)
     for done in (tracked, others):
@@ -76,7 +84,7 @@ def _names(root: Path) -> tuple[list[str], bool]:
     names = {os.fsdecode(n) for n in tracked.stdout.split(b"\0") if n}
     # A name with a trailing slash is a repository inside this one, and not part of this tree.
     untracked = {os.fsdecode(n) for n in others.stdout.split(b"\0") if n and not n.endswith(b"/")}
-    return sorted(names | {n for n in untracked if not is_product(n)}), True
+    return names | {n for n in untracked if not is_product(n)}, True
 
 
 def _walk(root: Path) -> Iterator[str]:

@@ -270,7 +270,7 @@ class Screen:
     def ask(self, question: str, default: str = "") -> str | None:
         """Ask on the terminal; return the answer, ``default`` for an empty line, None if there is no more."""
         with self._lock:
-            shown = f" [{default}] " if default else " "
+            shown = f"[{default}] " if default else ""
             self._err.put(Text(visible_lines(question)), Text(visible_lines(shown), style="bold"), end="")
         line = sys.stdin.readline()
         return (line.strip() or default) if line else None

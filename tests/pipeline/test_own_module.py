@@ -128,6 +128,19 @@ def test_dkms_conf_says_for_which_kernels_it_is(world: World, module: Path) -> N
     )
 
 
+def test_what_a_dkms_conf_leaves_to_a_shell_can_be_declared(world: World, module: Path) -> None:
+    write(module, {"dkms.conf": 'PACKAGE_NAME="own"\nMAKE="make && true"\n'})
+    done = run(world, series=["none"])
+    assert done.code == 2 and "only a shell can run" in done.text
+    table = 'module = { source = "../../module", make = "-C {kit} M={obj} modules" }'
+    text = MATRIX.replace('module = { source = "../../module" }', table)
+    write(world.root, {"kconfigs/matrix.toml": text})
+    done = run(world, series=["none"])
+    # The toy's make knows no second -C: it was run, with what is declared.
+    (cell,) = ran(world).cells
+    assert "build.log" in cell.artifacts and "only a shell" not in done.text
+
+
 def test_another_flavour_is_another_kernel_for_the_same_module(world: World) -> None:
     done = run(world, flavour=["all"])
     assert [cell.cell for cell in ran(world).cells] == ["unpatched", "unpatched.other"], done.text

@@ -57,6 +57,18 @@ def test_a_changed_file_makes_a_new_tree_of_links_to_the_old_copy(
     assert not (new.path / "Makefile").samefile(mine / "Makefile")
 
 
+@pytest.mark.parametrize("in_git", [False, True])
+def test_how_a_tree_is_tested_is_no_part_of_it(
+    tmp_path: Path, cache: Path, screen: Screen, *, in_git: bool
+) -> None:
+    mine = make_tree(tmp_path / "mine")
+    before = get(str(mine), cache, screen).identity
+    write(mine, {"kmodpipe.toml": "[matrix]\n", "kmodpipe-cases/load.sh": "#!/bin/sh\n"})
+    if in_git:
+        commit_all(mine, "with a project")
+    assert get(str(mine), cache, screen).identity == before
+
+
 def test_a_git_checkout_says_its_head_and_what_differs(tmp_path: Path, cache: Path, screen: Screen) -> None:
     mine = make_tree(tmp_path / "mine")
     write(mine, {".gitignore": "*.bak\n", "kept.o": "tracked on purpose\n"})
