@@ -247,7 +247,7 @@ def test_a_pyproject_without_a_table_of_ours_is_no_project(tmp_path: Path, text:
 def test_without_a_project_there_is_nothing_to_check(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
         config_check.check(tmp_path)
-    assert "kmodpipe init" in raised.value.hint
+    assert "invoke init" in raised.value.hint
 
 
 @pytest.mark.parametrize(
