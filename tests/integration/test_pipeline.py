@@ -195,6 +195,12 @@ def test_reproduce_boots_the_cell_again(main_job: Ran) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     assert "hardlinks-split" in done.stdout
+    # By hand: test_by_hand.py. It knows the cases that this guest had.
+    script = main_job.latest / PATCHED / "reproduce.sh"
+    wrong = subprocess.run(["sh", script, "--case", "nosuch"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2 and "there is no case 'nosuch'" in wrong.stderr
+    known = subprocess.run(["sh", script, "--help"], capture_output=True, text=True, check=True).stdout
+    assert "uuid-remount-default" in known.partition("cases: ")[2].split()
 
 
 def test_unchanged_build_makes_nothing(main_job: Ran, tmp_path: Path) -> None:
