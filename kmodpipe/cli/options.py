@@ -142,7 +142,7 @@ class BuildOptions(SourceOptions):
     each_patch: bool = option(
         False, "the series after each of its patches as well, as NAME@1, NAME@2 …", EVERYWHERE
     )
-    matrix: str = option("", "the matrix file, if not the one of pyproject.toml", EVERYWHERE, path=True)
+    matrix: str = option("", "the matrix file, if not the one of the project", EVERYWHERE, path=True)
     config: tuple[str, ...] = option(
         (),
         "a symbol for every cell, SYMBOL=y, over what the fragments say; or a fragment's path; repeatable",
@@ -423,7 +423,7 @@ class PublishOptions(Common):
     """invoke publish."""
 
     to: tuple[str, ...] = option(
-        (), "a receiver declared in pyproject.toml; repeatable", exempt=_NO_RUN, of=Values.RECEIVER
+        (), "a receiver that the project declares; repeatable", exempt=_NO_RUN, of=Values.RECEIVER
     )
     run: str = option(
         "", "a run's folder or its results.json, if not the latest", exempt=_NO_RUN, of=Values.RUN

@@ -75,6 +75,9 @@ def resolve(
     loaded = tuple(p for one in whole for p in (*one.prefixes(), one)) if given.each_patch else whole
     for notice in dict.fromkeys(f"series {s.name}: {text}" for s in whole for text in s.notices):
         call.screen.warn(notice)
+    if cases_too and not (given.case or project.has_cases):
+        hint = 'cases = "FOLDER" in it, with a script or more; or --case SCRIPT'
+        raise UserError("the project has no cases", where=str(project.file), hint=hint)
     declared = cases.load(project.cases) if cases_too else ()
     if cases_too:
         loaded = tuple(_with_design(s, given.design, cases.designs(declared), call.screen) for s in loaded)

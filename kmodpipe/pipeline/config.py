@@ -83,6 +83,11 @@ class Project:
         return self.root / "patches"
 
     @property
+    def has_cases(self) -> bool:
+        """Whether it has cases of its own; those that come with the package are overlayfs's."""
+        return bool(self.own_cases) or self.file.name != OWN_FILE or paths.is_dir(self.root / "images")
+
+    @property
     def cases(self) -> Path:
         """The folder of cases."""
         return self.own_cases or self.images / "guest" / "cases"

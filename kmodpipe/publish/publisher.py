@@ -36,7 +36,7 @@ class Publisher:
                     "receiver",
                     name if not _looks_secret(name) else "(not shown)",
                     self.receivers,
-                    where="[tool.kmodpipe.receivers] of pyproject.toml",
+                    where="receivers of the project",
                 )
         return tuple(self.receivers[name] for name in dict.fromkeys(names))
 

@@ -84,5 +84,8 @@ def test_one_line_of_a_tasks_file_brings_the_commands_to_invoke(tmp_path: Path) 
     done = run("plan", program="invoke", cwd=tmp_path / "src")
     assert done.returncode == 2
     assert f"{tmp_path}" in done.stderr and "neither Kbuild nor Makefile" in done.stderr
+    write(tmp_path, {"Kbuild": "obj-m := a.o\n"})
+    done = run("test", "--kernel", "debian-12", program="invoke", cwd=tmp_path / "src")
+    assert done.returncode == 2 and "the project has no cases" in done.stderr
     done = run("report", program="invoke", cwd=tmp_path / "src")
     assert "run first: invoke test" in done.stderr
