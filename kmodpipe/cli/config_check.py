@@ -74,12 +74,8 @@ def lines(found: Sequence[Checked]) -> Iterator[str]:
                 hint = fault.hint
                 yield f"      hint: {hint}"
     wrong = [one for one in found if one.faults]
-    faults = count(sum(len(one.faults) for one in wrong), "fault")
-    yield (
-        f"{faults} in {len(wrong)} of {count(len(found), 'file')}"
-        if wrong
-        else (f"{count(len(found), 'file')}, nothing wrong")
-    )
+    faults, files = sum(len(one.faults) for one in wrong), count(len(found), "file")
+    yield f"{count(faults, 'fault')} in {len(wrong)} of {files}" if wrong else f"{files}, nothing wrong"
 
 
 def document(found: Sequence[Checked], code: int) -> Mapping[str, object]:

@@ -1,6 +1,6 @@
 """Write the JSON Schemas of our files, and the reference pages, from the models that read and write them.
 
-python -m kmodpipe.cli.schemas           into docs/ of this checkout
+python -m kmodpipe.cli.schemas           into docs/ of the checkout that is the current folder
 python -m kmodpipe.cli.schemas FOLDER    into another folder, for an editor, say
 """
 
@@ -31,7 +31,6 @@ from kmodpipe.util.screen import Screen
 from kmodpipe.vm.limits import Deadlines
 
 COMMAND = "python -m kmodpipe.cli.schemas"
-_DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @dataclass(frozen=True)
@@ -98,4 +97,4 @@ def write(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]) if sys.argv[1:] else _DOCS)
+    write(Path(sys.argv[1] if sys.argv[1:] else "docs"))
