@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from junitparser import JUnitXml
 
 from kmodpipe.cli import commands
-from tests.support import toy
+from tests.support import REPO, toy
 from tests.support.toy import World
 
 CELL = "toy-fix.INDEX=y.NOUUID=n"
@@ -76,6 +77,12 @@ def test_matrix_runs_legal_cells_and_names_why_others_are_skipped(tested: tuple[
     assert "fixed" in ran.out and "remount" in ran.out
     effects = {(e["case"], e["kind"]) for e in results(world)["effects"]}
     assert ("remount", "fixed") in effects
+
+
+def test_results_are_as_their_schema_says(tested: tuple[World, toy.Ran]) -> None:
+    world, _ = tested
+    schema = json.loads((REPO / "docs" / "schemas" / "results.schema.json").read_text())
+    jsonschema.validate(results(world), schema, jsonschema.Draft202012Validator)
 
 
 def test_junit_has_a_suite_a_cell_and_a_case_each(tested: tuple[World, toy.Ran]) -> None:
