@@ -5,6 +5,8 @@
     options      the options of every command, as dataclasses; option declares one
     tasks        Invoke tasks made from them
     commands     the commands; report, fan_out and clean have the larger ones
+    config_check what `config check` reads and says
+    schemas      JSON Schemas and reference pages of our files
     invocation   one call: project, command line, screen
     resolve      from options to a `RunSpec`
     exit         how an exception ends a command

@@ -20,6 +20,7 @@ from kmodpipe.cli.options import (
     CiOptions,
     CleanOptions,
     CollectOptions,
+    ConfigOptions,
     DoctorOptions,
     InitOptions,
     MatrixOptions,
@@ -77,6 +78,19 @@ def init(options: InitOptions, call: Invocation) -> int:
     for command, what in made.next.items():
         screen.print(f"  {call.program} {command:<{width}}  {what}")
     return ExitCode.OK
+
+
+def config(options: ConfigOptions, call: Invocation) -> int:
+    """Check every file of the project (matrix, fragments, series, cases …) and fetch nothing."""
+    from kmodpipe.cli import config_check
+
+    found = config_check.check(call.root)
+    code = ExitCode.USAGE if any(one.faults for one in found) else ExitCode.OK
+    for line in config_check.lines(found):
+        call.screen.print(spelled(line, call.program))
+    if options.json:
+        call.screen.document(config_check.document(found, int(code)))
+    return code
 
 
 # -- the machine ------------------------------------------------------------------------------------

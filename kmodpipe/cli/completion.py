@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kmodpipe.cli.options import COMMANDS, Common, Option, Values, forms_of, options_of
+from kmodpipe.cli.options import COMMANDS, VERBS, Common, Option, Values, forms_of, options_of
 from kmodpipe.cli.project_root import find_root
 from kmodpipe.util import shipped
 from kmodpipe.util.cell_id import cell_id, kernel_name
@@ -148,8 +148,11 @@ def candidates(words: Sequence[str], folder: Path) -> Iterator[Candidate]:
     elif equals and name in known:
         for word, text in _starting(_names(known[name], given, folder), value):
             yield f"{name}={word}", text
-    elif not current or current.startswith("-"):
-        yield from _options(COMMANDS[command], given, current)
+    else:
+        if before[-1] == command and command in VERBS:
+            yield from _starting((VERBS[command],), current)
+        if not current or current.startswith("-"):
+            yield from _options(COMMANDS[command], given, current)
 
 
 def _options(group: type[Common], given: Mapping[str, Sequence[str]], current: str) -> Iterator[Candidate]:

@@ -305,6 +305,13 @@ _NO_RUN = "the command runs no case"
 
 
 @dataclass(frozen=True)
+class ConfigOptions(Common):
+    """invoke config, kmodpipe config check."""
+
+    json: bool = option(False, _JSON, exempt=_NO_RUN)
+
+
+@dataclass(frozen=True)
 class InitOptions(Common):
     """invoke init."""
 
@@ -422,6 +429,7 @@ def taken_from(group: type[RunOptions], values: Common) -> RunOptions:
 
 COMMANDS: Mapping[str, type[Common]] = {
     "init": InitOptions,
+    "config": ConfigOptions,
     "setup": SetupOptions,
     "doctor": DoctorOptions,
     "fetch": TreeOptions,
@@ -439,3 +447,6 @@ COMMANDS: Mapping[str, type[Common]] = {
     "clean": CleanOptions,
 }
 """Each command, a function of `commands`, and the group of its options."""
+
+VERBS: Mapping[str, str] = {"config": "check"}
+"""What may stand behind the name of a command in the program; Invoke would take it for another task."""

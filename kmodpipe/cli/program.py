@@ -18,7 +18,7 @@ from invoke.program import Program as InvokeProgram
 from kmodpipe import __version__
 from kmodpipe.cli import commands, completion, usage
 from kmodpipe.cli.exit import refuse
-from kmodpipe.cli.options import COMMANDS, Option, Values, options_of
+from kmodpipe.cli.options import COMMANDS, VERBS, Option, Values, options_of
 from kmodpipe.cli.project_root import find_root
 from kmodpipe.cli.tasks import collection
 from kmodpipe.util.errors import UserError
@@ -74,7 +74,9 @@ class Program(InvokeProgram):
         Screen().print(f"{self.binary} {__version__}")
 
     def print_help(self) -> None:
-        rows = [(name, (inspect.getdoc(commands.of(name)) or "").splitlines()[0]) for name in COMMANDS]
+        rows = [
+            (_named(name), (inspect.getdoc(commands.of(name)) or "").splitlines()[0]) for name in COMMANDS
+        ]
         core = [
             (", ".join(usage.HELP), "this help, or that of a command"),
             (", ".join(usage.VERSION), "print the version"),
@@ -95,7 +97,7 @@ class Program(InvokeProgram):
         text = inspect.getdoc(commands.of(name)) or ""
         rows = [(_spelled(one), one.help) for one in options_of(COMMANDS[name])]
         help_row = (", ".join(usage.HELP), "this help")
-        lines = [f"usage: {self.binary} {name} [OPTION …]", "", text, "", "options:"]
+        lines = [f"usage: {self.binary} {_named(name)} [OPTION …]", "", text, "", "options:"]
         Screen().print("\n".join([*lines, *_columns([*rows, help_row])]))
 
 
@@ -105,6 +107,11 @@ def _here() -> Path:
     except OSError:
         # The folder was removed: the command itself says what is missing.
         return Path("/nowhere")
+
+
+def _named(command: str) -> str:
+    """Return a command as the help shows it, with the word behind it."""
+    return f"{command} {VERBS[command]}" if command in VERBS else command
 
 
 def _spelled(one: Option) -> str:

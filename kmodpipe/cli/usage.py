@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kmodpipe.cli.completion import SHELLS
-from kmodpipe.cli.options import COMMANDS, Common, Option, Values, forms_of, options_of
+from kmodpipe.cli.options import COMMANDS, VERBS, Common, Option, Values, forms_of, options_of
 from kmodpipe.util.errors import UserError, unknown_name
 
 HELP = ("-h", "--help")
@@ -36,6 +36,8 @@ class _Words:
         self._words = list(words)
         self._program = program
         self._command = ""
+        # What may still stand behind the command's name.
+        self._verb = ""
         # By each form in which an option of the command may be typed.
         self._known: dict[str, Option] = {}
 
@@ -46,6 +48,8 @@ class _Words:
                 yield "--help"
             elif word.startswith("-") and word != "-":
                 yield from self._option(word) if self._command else self._early(word)
+            elif self._verb and word == self._verb:
+                self._verb = ""
             else:
                 yield self._begin(word)
 
@@ -73,11 +77,14 @@ class _Words:
     def _begin(self, word: str) -> str:
         if word in COMMANDS:
             self._command, self._known = word, forms_of(COMMANDS[word])
+            self._verb = VERBS.get(word, "")
             return word
         if not self._command:
             raise unknown_name("command", word, COMMANDS, hint=self._help())
         if bare := _BARE.get(self._command):
             return f"{bare}={word}"
+        if self._verb:
+            raise unknown_name(f"word behind {self._command}", word, (self._verb,), hint=self._help())
         takers = " or ".join(
             flag for flag in ("--cell", "--case", "--run", "--to", "--dir") if flag in self._known
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from kmodpipe.judge.script import Needs, is_symbol, needs_of
 from kmodpipe.kconfig.matrix import CONTROL_DESIGN, PLAIN
 from kmodpipe.util import paths, toml, version
 from kmodpipe.util.digest import digest_of
-from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.errors import Report, UserError, raised, unknown_name
 from kmodpipe.vm.guest_root import GuestRoot
 
 # The goal and the good outcome of a script that is judged by its exit status alone.
@@ -201,9 +201,8 @@ def _case(table: CaseTable, file: Path, number: int, shared: Iterable[SharedExpe
     """Return the case of the table with this number in a case.toml, whose own rules are *shared*."""
     path = file.parent / table.script
     if not path.is_file():
-        raise UserError(
-            f"case {table.id!r}: there is no script {table.script!r} beside case.toml", where=str(file)
-        )
+        what = f"case {table.id!r}: there is no script {table.script!r} beside case.toml"
+        raise UserError(what, where=toml.place(file, ("case", number, "script")))
     script = needs_of(path)
     brought = [name for name in table.files if name != table.script]
     symbols = [name.removeprefix("CONFIG_") for name in table.needs if is_symbol(name)]
@@ -221,32 +220,42 @@ def _case(table: CaseTable, file: Path, number: int, shared: Iterable[SharedExpe
     )  # fmt: skip
 
 
-def load(folder: Path) -> tuple[Case, ...]:
+def load(folder: Path, report: Report = raised) -> tuple[Case, ...]:
     """Return the cases of ``folder/*/case.toml``, by folder and then in the order of the file.
 
-    Scripts in ``folder`` itself are cases as well, judged by their exit status. Raises UserError for a
+    Scripts in ``folder`` itself are cases as well, judged by their exit status. Report a UserError for a
     malformed file, naming file and field, and for an id that is used twice.
     """
     found: dict[str, tuple[Case, Path]] = {}
-    for file in sorted(folder.glob("*/case.toml")):
-        for case in _read(file):
-            if case.id in found:
-                raise UserError(f"case id {case.id!r} is used twice", where=f"{found[case.id][1]} and {file}")
-            found[case.id] = (case, file)
-    for path in sorted(folder.glob("*.sh")):
-        case = from_script(path)
+    for case, file in _each(folder, report):
         if case.id in found:
-            raise UserError(f"case id {case.id!r} is used twice", where=f"{found[case.id][1]} and {path}")
-        found[case.id] = (case, path)
+            where = f"{found[case.id][1]} and {file}"
+            report(UserError(f"case id {case.id!r} is used twice", where=where))
+        found[case.id] = (case, file)
     if not found:
         hint = "a case is a script NAME.sh, or a folder with a case.toml and a script"
-        raise UserError("no case is defined", where=str(folder), hint=hint)
+        report(UserError("no case is defined", where=str(folder), hint=hint))
     return tuple(case for case, _ in found.values())
 
 
-def _read(file: Path) -> list[Case]:
-    found = toml.load(file, CaseToml, "case.toml")
-    return [_case(table, file, number, found.expect) for number, table in enumerate(found.case)]
+def _each(folder: Path, report: Report) -> Iterator[tuple[Case, Path]]:
+    """Yield each case with the file that defines it."""
+    for file in sorted(folder.glob("*/case.toml")):
+        try:
+            found = toml.load(file, CaseToml, "case.toml")
+        except UserError as e:
+            report(e)
+            continue
+        for number, table in enumerate(found.case):
+            try:
+                yield _case(table, file, number, found.expect), file
+            except UserError as e:
+                report(e)
+    for path in sorted(folder.glob("*.sh")):
+        try:
+            yield from_script(path), path
+        except UserError as e:
+            report(e)
 
 
 # -- choosing -----------------------------------------------------------------------------------------
@@ -276,8 +285,16 @@ def designs(cases: Iterable[Case]) -> frozenset[str]:
 
 
 def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collection[str] = ()) -> None:
-    """Raise UserError for a ``when`` with an axis or a flavour that the matrix does not have, or with what is
-    no version of a kernel.
+    """Raise the first of the `misfits`."""
+    for error in misfits(cases, axes, flavours):
+        raise error
+
+
+def misfits(
+    cases: Iterable[Case], axes: Collection[str], flavours: Collection[str] = ()
+) -> Iterator[UserError]:
+    """Yield an error for each ``when`` with an axis or a flavour that the matrix does not have, or with what
+    is no version of a kernel.
 
     A misspelt axis would count as ``n`` and match without notice, a misspelt flavour would never match.
     """
@@ -291,10 +308,10 @@ def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collectio
             for key in when:
                 if key not in keys:
                     where = f"{toml.place_within(file, 'when', key)}, case {case.id}"
-                    raise unknown_name("axis", key, keys, where=where)
+                    yield unknown_name("axis", key, keys, where=where)
             for condition in when.get(_KERNEL, ()):
                 if not version.is_condition(condition):
-                    raise UserError(
+                    yield UserError(
                         f"no version of the kernel: {condition!r}",
                         where=f"{toml.place_within(file, 'when', _KERNEL, condition)}, case {case.id}",
                         hint=f"write it as {version.FORMS}",
@@ -302,7 +319,7 @@ def check_axes(cases: Iterable[Case], axes: Collection[str], flavours: Collectio
             for name in when.get("flavour", ()):
                 if name not in (PLAIN, *flavours):
                     where = f"{toml.place_within(file, 'when', 'flavour', name)}, case {case.id}"
-                    raise unknown_name("flavour", name, (PLAIN, *flavours), where=where)
+                    yield unknown_name("flavour", name, (PLAIN, *flavours), where=where)
 
 
 def from_script(path: Path) -> Case:

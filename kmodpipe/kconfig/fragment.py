@@ -9,13 +9,17 @@ from pathlib import Path
 
 from kmodpipe.util import document, paths
 from kmodpipe.util.digest import digest_of
-from kmodpipe.util.errors import UserError
+from kmodpipe.util.errors import Report, UserError, raised
 
 _SET = re.compile(r"CONFIG_(\w+)=(.*)")
 _UNSET = re.compile(r"# CONFIG_(\w+) is not set")
 _OPTION = re.compile(r"(?:CONFIG_)?(\w+)=(.+)", re.ASCII)
 # A comment to the kernel's own tools, a request to us.
 _IF_KNOWN = re.compile(r"#\s*if known:\s*(.*)")
+_LINE = (
+    "a line is CONFIG_X=y (m, a number, a \"string\") or '# CONFIG_X is not set'; a symbol that only some "
+    "trees have is asked for with '# if known: CONFIG_X=y'"
+)
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,10 @@ def parse_config(text: str) -> dict[str, str]:
     return values
 
 
-def parse_fragment(text: str, name: str) -> tuple[SymbolRequest, ...]:
+def parse_fragment(text: str, name: str, report: Report = raised) -> tuple[SymbolRequest, ...]:
     """Return the requests of the fragment ``text``; ``name`` is its file's name, for messages.
 
-    ``# if known: CONFIG_X=y`` is a request that only trees which define the symbol are held to. Raise
+    ``# if known: CONFIG_X=y`` is a request that only trees which define the symbol are held to. Report a
     UserError, naming file and line, for a line that is no setting and for a symbol that is set twice.
     """
     requests: dict[str, SymbolRequest] = {}
@@ -75,17 +79,11 @@ def parse_fragment(text: str, name: str) -> tuple[SymbolRequest, ...]:
         elif not conditional and (not line or line.startswith("#")):
             continue
         else:
-            raise UserError(
-                f"not a configuration line: {line!r}",
-                where=origin,
-                hint="a line is CONFIG_X=y (m, a number, a \"string\") or '# CONFIG_X is not set'; a symbol "
-                "that only some trees have is asked for with '# if known: CONFIG_X=y'",
-            )
-        if entry.symbol in requests:
-            raise UserError(
-                f"{entry.symbol} is set twice in one fragment",
-                where=f"{requests[entry.symbol].origin}, {origin}",
-            )
+            report(UserError(f"not a configuration line: {line!r}", where=origin, hint=_LINE))
+            continue
+        if first := requests.get(entry.symbol):
+            what = f"{entry.symbol} is set twice in one fragment"
+            report(UserError(what, where=f"{first.origin}, {origin}"))
         requests[entry.symbol] = entry
     return tuple(requests.values())
 

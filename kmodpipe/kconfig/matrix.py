@@ -6,16 +6,17 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from kmodpipe.kconfig.fragment import SymbolRequest, merge, parse_fragment
 from kmodpipe.kconfig.matrix_toml import MEMORY_MIB, Axis, MatrixToml
 from kmodpipe.kconfig.own_source import OwnSource
 from kmodpipe.util import paths, shipped, toml
 from kmodpipe.util.cell_id import cell_id
-from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.errors import Report, UserError, raised, unknown_name
 
 CONTROL = "unpatched"
 """The variant without a series, which every series is compared with."""
@@ -166,23 +167,9 @@ class Cell:
 
 def load_matrix(path: Path) -> Matrix:
     """Read a matrix file and the fragments it names. Raise UserError, naming file and field."""
-    if paths.exists(path) and not paths.is_file(path):
-        raise UserError("the matrix file is not a file", where=str(path))
-    spec = _read(path)
-    for name in spec.axes:
-        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-            raise UserError(f"an axis is named in capitals, {name!r} is not", where=str(path))
-    owner: dict[str, str] = {}
-    for name, axis in spec.axes.items():
-        if (first := owner.setdefault(axis.symbol, name)) != name:
-            raise UserError(f"{axis.symbol} is on two axes, {first} and {name}", where=str(path))
-    for name in spec.flavours:
-        if not re.fullmatch(_NAME, name) or name in (PLAIN, ALL):
-            raise UserError(
-                f"{name!r} cannot be a flavour's name",
-                where=str(path),
-                hint=f"small letters, digits and dashes; {PLAIN} and {ALL} are taken",
-            )
+    spec, at = read_file(path)
+    for error in misfits(spec, path, at):
+        raise error
     flavours = {
         name: Flavour(
             name,
@@ -206,43 +193,79 @@ def load_matrix(path: Path) -> Matrix:
     )  # fmt: skip
 
 
-def _read(path: Path) -> MatrixToml:
-    """Read the file; of a project's file, its table ``matrix``."""
+def read_file(path: Path) -> tuple[MatrixToml, tuple[str, ...]]:
+    """Return what a matrix file says, and in which table of it. Raise UserError, naming file and field."""
+    table, at = table_of(path)
+    return toml.validate(MatrixToml, table, f"[{'.'.join(at)}]" if at else "the matrix file", path, at=at), at
+
+
+def table_of(path: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the table that a matrix is, and where it stands: in ``matrix`` of a project's file.
+
+    Raise UserError for a file that cannot be read.
+    """
+    if paths.exists(path) and not paths.is_file(path):
+        raise UserError("the matrix file is not a file", where=str(path))
     table = toml.read(path, "the matrix file")
     for at in (("matrix",), ("tool", "kmodpipe", "matrix")):
         found: object = table
         for name in at:
             found = found.get(name) if isinstance(found, dict) else None
         if isinstance(found, dict):
-            return toml.validate(MatrixToml, found, f"[{'.'.join(at)}]", path, at=at)
-    return toml.validate(MatrixToml, table, "the matrix file", path)
+            return found, at
+    return table, ()
+
+
+def misfits(spec: MatrixToml, path: Path, at: tuple[str, ...] = ()) -> Iterator[UserError]:
+    """Yield what is wrong with a matrix whose fields are all right: the names of axes and flavours."""
+    owner: dict[str, str] = {}
+    for name, axis in spec.axes.items():
+        what = ""
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            what = f"an axis is named in capitals, {name!r} is not"
+        elif (first := owner.setdefault(axis.symbol, name)) != name:
+            what = f"{axis.symbol} is on two axes, {first} and {name}"
+        if what:
+            yield UserError(what, where=toml.place(path, (*at, "axes", name)))
+    for name in spec.flavours:
+        if not re.fullmatch(_NAME, name) or name in (PLAIN, ALL):
+            yield UserError(
+                f"{name!r} cannot be a flavour's name",
+                where=toml.place(path, (*at, "flavours", name)),
+                hint=f"small letters, digits and dashes; {PLAIN} and {ALL} are taken",
+            )
 
 
 def _fragments(matrix: Path, names: Sequence[str]) -> tuple[SymbolRequest, ...]:
-    """Read fragments, each from the matrix file's folder or else from the package; later ones override."""
-    layers = []
-    for name in names:
-        # Error messages quote a fragment's lines: a name or link must not make them quote another file's.
-        if not paths.is_plain(name) or paths.has_controls(name):
-            raise UserError(
-                f"not the name of a fragment: {name!r}",
-                where=str(matrix),
-                hint="fragments are files beside the matrix file, or below its folder",
-            )
-        if not (matrix.parent / name).resolve().is_relative_to(matrix.parent.resolve()):
-            raise UserError(
-                f"the fragment {name} is a link out of the matrix file's folder", where=str(matrix)
-            )
-        if paths.exists(matrix.parent / name) and not paths.is_file(matrix.parent / name):
-            raise UserError(f"the fragment {name} is not a file", where=str(matrix))
-        path = shipped.or_shipped(matrix.parent / name, shipped.folder("kconfigs") / name)
-        try:
-            layers.append(parse_fragment(path.read_text("utf-8"), name))
-        except FileNotFoundError as e:
-            raise UserError(f"the fragment {name} does not exist", where=str(matrix)) from e
-        except (OSError, UnicodeDecodeError) as e:
-            raise UserError(f"the fragment {name} cannot be read: {e}", where=str(matrix)) from e
-    return tuple(merge(layers).values())
+    """Read fragments; later ones override."""
+    return tuple(merge(read_fragment(find_fragment(matrix, name), name) for name in names).values())
+
+
+def find_fragment(matrix: Path, name: str) -> Path:
+    """Return the file of a fragment, in the matrix file's folder or else the package's. Raise UserError."""
+    # Error messages quote a fragment's lines: a name or link must not make them quote another file's.
+    if not paths.is_plain(name) or paths.has_controls(name):
+        raise UserError(
+            f"not the name of a fragment: {name!r}",
+            where=str(matrix),
+            hint="fragments are files beside the matrix file, or below its folder",
+        )
+    if not (matrix.parent / name).resolve().is_relative_to(matrix.parent.resolve()):
+        raise UserError(f"the fragment {name} is a link out of the matrix file's folder", where=str(matrix))
+    if paths.exists(matrix.parent / name) and not paths.is_file(matrix.parent / name):
+        raise UserError(f"the fragment {name} is not a file", where=str(matrix))
+    path = shipped.or_shipped(matrix.parent / name, shipped.folder("kconfigs") / name)
+    if not paths.exists(path):
+        raise UserError(f"the fragment {name} does not exist", where=str(matrix))
+    return path
+
+
+def read_fragment(path: Path, name: str, report: Report = raised) -> tuple[SymbolRequest, ...]:
+    """Return the requests of a fragment. Report each wrong line. Raise UserError if it cannot be read."""
+    try:
+        return parse_fragment(path.read_text("utf-8"), name, report)
+    except (OSError, UnicodeDecodeError) as e:
+        raise UserError(f"the fragment {name} cannot be read: {e}", where=str(path)) from e
 
 
 def flavours_of(matrix: Matrix, names: Iterable[str]) -> tuple[Flavour, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,7 +15,7 @@ from kmodpipe.source import TreeSpec
 from kmodpipe.source.kernels import KernelSpec
 from kmodpipe.source.packaged import PackagedKernelSpec
 from kmodpipe.util import paths, shipped, toml
-from kmodpipe.util.errors import UserError, unknown_name
+from kmodpipe.util.errors import Report, UserError, raised, unknown_name
 from kmodpipe.vm.limits import Deadlines
 
 Tables = Mapping[str, Mapping[str, object]]
@@ -86,34 +86,62 @@ class Project:
         return self.own_cases or self.images / "guest" / "cases"
 
 
-def _settings(root: Path) -> tuple[ProjectToml, Path, tuple[str, ...]]:
+def _settings(root: Path, report: Report) -> tuple[ProjectToml, Path, tuple[str, ...]]:
     """Return the project's settings, the file that has them, and where in it."""
+    table, path, at = own_table(root)
+    try:
+        what = f"[{'.'.join(at)}]" if at else OWN_FILE
+        return toml.validate(ProjectToml, table, what, path, at=at), path, at
+    except toml.Invalid as e:
+        report(e)
+        rest = table if isinstance(table, dict) else {}
+        return ProjectToml.model_validate(_without(rest, [one.place for one in e.faults])), path, at
+
+
+def _without(table: Mapping[str, Any], wrong: Iterable[Sequence[object]]) -> dict[str, Any]:
+    """Return a table without what is wrong in it: an entry of an inner table, or else a field."""
+    rest = dict(table)
+    for name, *inner in (place for place in wrong if place):
+        field = rest.pop(str(name), None)
+        if isinstance(field, dict) and inner:
+            rest[str(name)] = {key: value for key, value in field.items() if key != inner[0]}
+    return rest
+
+
+def own_table(root: Path) -> tuple[Any, Path, tuple[str, ...]]:
+    """Return what declares a project, as it stands there, the file, and where in it.
+
+    Raise UserError if there is no such file, or it is not TOML.
+    """
     path = root / OWN_FILE
     if paths.is_file(path):
-        return toml.load(path, ProjectToml, OWN_FILE), path, ()
+        return toml.read(path, OWN_FILE), path, ()
     path, at = root / "pyproject.toml", ("tool", "kmodpipe")
     hint = f"run it in a project, a folder with {OWN_FILE}, or below; kmodpipe init makes one"
-    table = toml.read(path, "pyproject.toml", missing_hint=hint).get("tool", {})
-    if "kmodpipe" not in table:
+    table = toml.read(path, "pyproject.toml", missing_hint=hint).get("tool")
+    if not isinstance(table, dict) or "kmodpipe" not in table:
         raise UserError("pyproject.toml has no [tool.kmodpipe]", where=str(path), hint=hint)
-    return toml.validate(ProjectToml, table["kmodpipe"], "[tool.kmodpipe]", path, at=at), path, at
+    return table["kmodpipe"], path, at
 
 
-def load(root: Path) -> Project:
-    """Read ``root/kmodpipe.toml`` or pyproject.toml. Raises UserError with the name of a wrong field."""
-    settings, path, at = _settings(root)
-    trees, packaged = _kernels(settings.trees, settings.kernels, path, at)
+def load(root: Path, report: Report = raised) -> Project:
+    """Read ``root/kmodpipe.toml`` or pyproject.toml. Report a UserError with the name of a wrong field.
+
+    Raise UserError if there is no such file, or it is not TOML.
+    """
+    settings, path, at = _settings(root, report)
+    trees, packaged = _kernels(settings.trees, settings.kernels, path, at, report)
     shipped_file = shipped.folder("kconfigs") / _SHIPPED
     ready = toml.load(shipped_file, _Shipped, _SHIPPED)
-    ready_trees, ready_packaged = _kernels(ready.trees, ready.kernels, shipped_file, ())
+    ready_trees, ready_packaged = _kernels(ready.trees, ready.kernels, shipped_file, (), raised)
     trees = {**{name: one for name, one in ready_trees.items() if name not in packaged}, **trees}
     packaged = {**{name: one for name, one in ready_packaged.items() if name not in trees}, **packaged}
     known = [f.name for f in fields(Deadlines)]
     for name in settings.deadlines:
         if name not in known:
             place = (*at, "deadlines", name)
-            raise unknown_name("deadline", name, known, where=toml.place(path, place))
-    deadlines = Deadlines(**settings.deadlines)
+            report(unknown_name("deadline", name, known, where=toml.place(path, place)))
+    deadlines = Deadlines(**{name: value for name, value in settings.deadlines.items() if name in known})
     return Project(
         root=root,
         file=path,
@@ -129,35 +157,39 @@ def load(root: Path) -> Project:
         receivers=settings.receivers,
         share=os.environ.get("KMODPIPE_SHARE") or settings.share,
         watch=settings.watch,
-        own_cases=_own_cases(root, settings.cases, path, at),
+        own_cases=_own_cases(root, settings.cases, path, at, report),
         packaged=packaged,
     )
 
 
-def _own_cases(root: Path, name: str, path: Path, at: tuple[str, ...]) -> Path | None:
-    """Return the folder of the project's cases, if it names one. Raise UserError if there is none."""
+def _own_cases(root: Path, name: str, path: Path, at: tuple[str, ...], report: Report) -> Path | None:
+    """Return the folder of the project's cases, if it names one. Report a UserError if there is none."""
     if not name:
         return None
     if not paths.is_dir(root / name):
-        raise UserError(f"the folder of cases does not exist: {name}", where=toml.place(path, (*at, "cases")))
+        place = toml.place(path, (*at, "cases"))
+        report(UserError(f"the folder of cases does not exist: {name}", where=place))
     return root / name
 
 
 def _kernels(
-    trees: Tables, kernels: Tables, path: Path, at: tuple[str, ...]
+    trees: Tables, kernels: Tables, path: Path, at: tuple[str, ...], report: Report
 ) -> tuple[dict[str, TreeSpec], dict[str, PackagedKernelSpec]]:
-    """Read the tables of trees and of distributions' kernels in a file. Raise UserError for a wrong field."""
-    if both := sorted(trees.keys() & kernels.keys()):
-        place = toml.place(path, (*at, "kernels", both[0]))
-        raise UserError(f"both a tree and a distribution's kernel are named {both[0]}", where=place)
+    """Read the tables of trees and of distributions' kernels in a file. Report each wrong field."""
+    for both in sorted(trees.keys() & kernels.keys()):
+        place = toml.place(path, (*at, "kernels", both))
+        report(UserError(f"both a tree and a distribution's kernel are named {both}", where=place))
 
     def read(model: type[Spec], kind: str, tables: Tables) -> dict[str, Spec]:
-        return {
-            name: toml.validate(
-                model, {"name": name, **given}, f"[{'.'.join((*at, kind, name))}]", path, at=(*at, kind, name)
-            )
-            for name, given in tables.items()
-        }
+        found = {}
+        for name, given in tables.items():
+            place = (*at, kind, name)
+            try:
+                what = f"[{'.'.join(place)}]"
+                found[name] = toml.validate(model, {"name": name, **given}, what, path, at=place)
+            except UserError as e:
+                report(e)
+        return found
 
     return read(TreeSpec, "trees", trees), read(PackagedKernelSpec, "kernels", kernels)
 

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from kmodpipe.logs.watch import WatchName
+
+_Matrix = Annotated[
+    Annotated[str, Tag("[file]")] | Annotated[dict[str, object], Tag("[table]")],
+    Discriminator(lambda given: "[table]" if isinstance(given, dict) else "[file]"),
+]
 
 
 class ProjectToml(BaseModel):
@@ -23,7 +28,7 @@ class ProjectToml(BaseModel):
     """The kernel to test on if neither the command line nor the matrix names one."""
     series: tuple[str, ...] = ()
     """The series to test if the command line names none."""
-    matrix: str | dict[str, object] = "kconfigs/matrix.toml"
+    matrix: _Matrix = "kconfigs/matrix.toml"
     """The matrix file, or the matrix itself as a table."""
     cases: str = ""
     """The folder of cases: scripts `NAME.sh`, and folders with a case.toml. Without it,

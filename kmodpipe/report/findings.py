@@ -32,7 +32,7 @@ from kmodpipe.results import (
     uncompared,
 )
 from kmodpipe.util import toml
-from kmodpipe.util.errors import UserError
+from kmodpipe.util.errors import Report, UserError, raised
 
 FILE = "claims.toml"
 _SIGNS = (
@@ -58,11 +58,11 @@ class _ClaimFile(BaseModel):
     tables: dict[str, dict[str, str]] = Field(min_length=1)
 
 
-def load_claims(folder: Path, cases: Iterable[Case]) -> tuple[ClaimTable, ...]:
+def load_claims(folder: Path, cases: Iterable[Case], report: Report = raised) -> tuple[ClaimTable, ...]:
     """Return the claims of ``claims.toml`` in *folder*; none if there is no such file.
 
-    Raise UserError if the file does not match its schema, if a case names a claim that does not exist, and if
-    no case stands for a claim.
+    Raise UserError if the file does not match its schema. Report one if a case names a claim that does not
+    exist, and if no case stands for a claim.
     """
     path = folder / FILE
     if not path.exists():
@@ -74,12 +74,11 @@ def load_claims(folder: Path, cases: Iterable[Case]) -> tuple[ClaimTable, ...]:
     )
     known = {row for table in tables for row in table.rows}
     proved = {claim.partition("@")[0]: case.id for case in cases for claim in case.proves}
-    if unknown := sorted(set(proved) - known):
-        raise UserError(
-            f"case {proved[unknown[0]]} proves {unknown[0]}, which the file does not define", where=str(path)
-        )
-    if unproved := sorted(known - set(proved)):
-        raise UserError(f"no case stands for the claim {unproved[0]}", where=str(path))
+    for claim in sorted(set(proved) - known):
+        what = f"case {proved[claim]} proves {claim}, which the file does not define"
+        report(UserError(what, where=str(path)))
+    for claim in sorted(known - set(proved)):
+        report(UserError(f"no case stands for the claim {claim}", where=str(path)))
     return tables
 
 

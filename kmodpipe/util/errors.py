@@ -12,7 +12,7 @@ status; nothing else exits.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 
 _LONGEST = 2000
@@ -68,6 +68,15 @@ class UserError(KmodpipeError):
     """The request cannot be done as it stands: a wrong name, option, file or configuration."""
 
     exit_code = ExitCode.USAGE
+
+
+Report = Callable[[UserError], None]
+"""What is done with a fault of a file. With another than `raised`, a reader goes on without what is wrong."""
+
+
+def raised(error: UserError) -> None:
+    """Raise an error, so that the first fault ends the reading."""
+    raise error
 
 
 class KernelFailure(KmodpipeError):

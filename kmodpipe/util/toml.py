@@ -8,6 +8,7 @@ import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +32,38 @@ def one_or_more(item: Any = str) -> BeforeValidator:
         lambda value: [value] if isinstance(value, str) else value,
         json_schema_input_type=item | list[item],
     )
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A field that is wrong."""
+
+    # From 1; 0 if it is not known.
+    line: int
+    # Where it is in the table.
+    place: tuple[str | int, ...]
+    # The same for people: ``case.mount.expect[2].outcome``.
+    field: str
+    # What is wrong, with no value of the file.
+    text: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.field}: {self.text}" if self.line else f"{self.field}: {self.text}"
+
+
+class Invalid(UserError):
+    """A table does not have the fields that it should have."""
+
+    def __init__(
+        self, what: str, path: Path, faults: Sequence[Fault], hint: str = "", at: Sequence[str] = ()
+    ) -> None:
+        line = next((one.line for one in faults if one.line), 0)
+        where = f"{path}:{line}" if line else str(path)
+        super().__init__(f"{what} is not valid", where=where, detail="\n".join(map(str, faults)), hint=hint)
+        self.path = path
+        self.faults = tuple(faults)
+        # Where the table stands in the file.
+        self.at = tuple(at)
 
 
 def read(path: Path, what: str, *, missing_hint: str = "") -> dict[str, Any]:
@@ -66,7 +99,7 @@ def validate(
 ) -> Model:
     """Return ``table`` as a ``model``; ``at`` is where the table stands in the file.
 
-    Raises UserError with one line for each field that is wrong.
+    Raises Invalid with one line for each field that is wrong.
     """
     try:
         return model.model_validate(table)
@@ -76,12 +109,12 @@ def validate(
             text = document.read_text(path, most=_MOST)
         # A field that is misspelt first: that another one is missing often follows from it.
         faults = sorted(_faults(model, table, e), key=lambda found: found[0]["type"] != "extra_forbidden")
-        found = [(line_of(text, (*at, *_place(one))), fault) for one, fault in faults]
-        detail = "\n".join(f"line {line}: {fault}" if line else fault for line, fault in found)
-        line = next((line for line, _ in found if line), 0)
-        where = f"{path}:{line}" if line else str(path)
+        found = tuple(
+            Fault(line_of(text, (*at, *_place(one))), _place(one), field, words)
+            for one, field, words in faults
+        )
         # Without the cause: pydantic quotes wrong values, and one may be a secret.
-        raise UserError(f"{what} is not valid", where=where, detail=detail, hint=hint) from None
+        raise Invalid(what, path, found, hint, at) from None
 
 
 def load(path: Path, model: type[Model], what: str, *, hint: str = "") -> Model:
@@ -172,8 +205,8 @@ def _entry(place: Any, part: str | int) -> Any:
 # -- faults in words ----------------------------------------------------------------------------------
 def _faults(
     model: type[BaseModel], table: object, error: ValidationError
-) -> Iterator[tuple[ErrorDetails, str]]:
-    """Yield each error of a validation, with its text: ``case.mount.expect[2].outcome: is missing``.
+) -> Iterator[tuple[ErrorDetails, str, str]]:
+    """Yield each error of a validation, the field (``case.mount.expect[2].outcome``), and what is wrong.
 
     An entry of a list that has an ``id`` is named by it, others by their number from 1. No text has a value
     of the table in it.
@@ -187,7 +220,7 @@ def _faults(
                 continue
             name = place.get("id") if isinstance(place, Mapping) else None
             text += f".{name}" if isinstance(name, str) else f"[{part + 1}]"
-        yield fault, f"{text or 'file'}: {_in_words(model, fault)}"
+        yield fault, text or "file", _in_words(model, fault)
 
 
 def _place(fault: ErrorDetails) -> tuple[str | int, ...]:

@@ -82,6 +82,7 @@ ROWS = (
     Row("flag", "test --each-patch=yes", ("--each-patch takes no value",)),
     Row("flag", "test --jobs", ("--jobs takes a number", "there is none")),
     Row("flag", "test --cell --quiet", ("--cell takes a value", "there is none")),
+    Row("flag", "config chekc", ("unknown word behind config 'chekc'", "did you mean check")),
     Row("flag", "--print-completion-script csh", ("unknown shell 'csh'", "bash")),
     # -- values
     Row("value", "test --jobs x", ("--jobs takes a whole number", "'x'")),
@@ -100,7 +101,7 @@ ROWS = (
     Row("value", "clean --results --keep=-2", ("--keep takes a number from 0 up",)),
     Row("value", f"test {RUN} --cell unpatched.* --no-control", ("--no-control leaves no cell",)),
     # -- names
-    Row("name", f"test {RUN} --tree ty", ("unknown tree 'ty'", "did you mean toy")),
+    Row("name", f"test {RUN} --tree ty", ("unknown kernel 'ty'", "did you mean toy")),
     Row("name", f"test {RUN} --series toy-fx", ("toy-fx", "toy-fix")),
     Row("name", f"test {RUN} --case remuont", ("remuont", "did you mean remount")),
     Row("name", f"test {RUN} --cell toy-fix.INDEX=y.NOUUID=x", ("unknown cell", "toy-fix.INDEX=y.NOUUID=n")),
@@ -123,7 +124,7 @@ ROWS = (
         edit(PROJECT, 'series = ["toy-fix"]', 'series = "toy-fix"'),
     ),
     Row(
-        "file", f"plan {RUN}", ("unknown tree 'tyo'", "did you mean toy", "pyproject.toml:2"),
+        "file", f"plan {RUN}", ("unknown kernel 'tyo'", "did you mean toy", "pyproject.toml:2"),
         edit(PROJECT, 'tree = "toy"', 'tree = "tyo"'),
     ),
     Row(

@@ -31,6 +31,7 @@ def test_words_are_those_of_their_place() -> None:
     assert offered("te") == ["test"]
     assert "--version" in offered("--")
     assert offered("--print-completion-script", "") == ["bash", "zsh", "fish"]
+    assert offered("config", "ch") == ["check"] and "--json" in offered("config", "check", "--j")
     assert offered("test", "--ru") == ["--runtime"]
     assert offered("test", "--runtime", "") == ["docker", "host"]
     assert offered("report", "--format", "ma") == ["markdown", "mail"]

@@ -33,6 +33,7 @@ def test_help_lists_every_command_and_every_option() -> None:
     assert done.returncode == 0
     assert all(one.flag in done.stdout for one in options_of(COMMANDS["test"]))
     assert "-j, --jobs N" in done.stdout and "=STRING" not in done.stdout
+    assert "usage: kmodpipe config check [OPTION" in run("config", "check", "-h").stdout
 
 
 def test_a_wrong_word_is_exit_2_without_a_traceback() -> None:
