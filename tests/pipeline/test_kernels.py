@@ -234,7 +234,7 @@ def test_the_matrix_names_the_kernels_unless_the_command_does(world: World) -> N
     ("trees", "said"),
     [
         (["old", "old"], "two kernels with one name: old"),
-        (["old", "a/b=old"], "unknown tree 'a/b=old'"),
+        (["old", "a/b=old"], "unknown kernel 'a/b=old'"),
         (["old", "x=old", "x=mid"], "two kernels with one name: x"),
         (["old", "y=odl"], "did you mean old?"),
     ],
