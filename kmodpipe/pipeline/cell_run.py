@@ -58,12 +58,14 @@ CMDLINE = " ".join(
 )
 
 
-def cmdline(cpus: int, more: str = "") -> str:
+def cmdline(cpus: int, more: str = "", *, devices: bool = False) -> str:
     """Return the command line for ``cpus`` processors: more than one are started through the local APIC.
 
-    ``more`` stands behind it, so that what is said twice is as ``more`` has it.
+    Without it no message of a PCI device can arrive: a distribution's kernel warns of one that tries
+    (pci_msi_setup_msi_irqs). ``more`` stands behind it, so that what is said twice is as ``more`` has it.
     """
-    return " ".join(filter(None, (CMDLINE, "" if cpus > 1 else "nolapic", more)))
+    alone = ("nolapic", "pci=nomsi" if devices else "") if cpus == 1 else ()
+    return " ".join(filter(None, (CMDLINE, *alone, more)))
 
 
 @dataclass(frozen=True)
@@ -324,7 +326,7 @@ class Execution:
             MachineSpec(
                 files.kernel,
                 initramfs,
-                cmdline(files.cpus, files.cmdline),
+                cmdline(files.cpus, files.cmdline, devices=bool(files.devices)),
                 memory_mib(files.memory_mib, (*files.tools, cell_cpio), files.hint),
                 files.cpus,
                 job.accel,

@@ -192,7 +192,7 @@ class _Cell:
         return MachineSpec(
             self.built.base.path / "out" / "bzImage",
             concatenate(scratch / "initramfs.cpio", (self.guest.rootfs, *archives)),
-            f"{cmdline(flavour.cpus, flavour.cmdline)} {words}",
+            f"{cmdline(flavour.cpus, flavour.cmdline, devices=bool(machine_devices))} {words}",
             memory_mib(flavour.memory_mib, archives, self.given.hint),
             flavour.cpus,
             accel,

@@ -57,7 +57,6 @@ ELSEWHERE: Mapping[str, str] = {
     "logs/trace_lines": "tests/unit/logs/test_kernel_log.py",
     "logs/watch": "tests/unit/judge/test_cases.py",
     "pipeline/cell_folder": "tests/pipeline/test_pipeline.py",
-    "pipeline/cell_run": "tests/pipeline/test_isolation.py",
     "pipeline/config": "tests/unit/util/test_shipped.py",
     "pipeline/dry_run": "tests/pipeline/test_pipeline.py",
     "pipeline/first_config": "tests/pipeline/test_try.py",
