@@ -207,7 +207,7 @@ def addresses(scene: Scene) -> Outcome:
         f"ext::sh -c 'echo > {own}'#main": over,
         "fd::17#main": over,
         "javascript://x#main": over,
-        f"--upload-pack=echo > {own}": "unknown tree",
+        f"--upload-pack=echo > {own}": "unknown kernel",
         f"--upload-pack=echo:{own}#main": dash,
         "ssh://-oProxyCommand=touch/x#main": dash,
         "-oProxyCommand=touch:x#main": dash,
@@ -219,7 +219,7 @@ def addresses(scene: Scene) -> Outcome:
         f"{repo.as_uri()}#a\nb": "control character",
         "https://127.0.0.1\n.invalid/x#main": "control character",
         "http://[::1#main": "not an address: Invalid IPv6 URL",
-        "x" * 6000: "unknown tree",
+        "x" * 6000: "unknown kernel",
     }
     tries = [fetch(address[:60], address, says) for address, says in wanted.items()]
     tries = [Try(t.name, (t.words[0], f"--tree={t.words[2]}"), t.says, t.code) for t in tries]
