@@ -38,7 +38,7 @@ def on_the_command_line(scene: Scene) -> Outcome:
         ("plan", "--cell=[[[*?"): cell,
         ("plan", f"--cell={'x' * 100_000}"): cell,
         ("plan", f"--flavour={touch}"): "unknown flavour",
-        ("plan", "--module=../../outside"): "the module\'s source is no folder",
+        ("plan", "--module=../../outside"): "the module's source is no folder",
         ("plan", "--module=fs/../../outside"): module,
         ("plan", f"--module={touch}"): module,
         ("plan", "--module=fs/overlayfs --eval=x"): module,
