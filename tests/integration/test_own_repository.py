@@ -32,7 +32,12 @@ from tests.integration.wheel import ENVIRONMENT, Built, run
 from tests.support import REPO
 from tests.support.trees import commit_all, git, write
 
-pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.thorough,
+    pytest.mark.kernels,
+    pytest.mark.timeout(900),
+]
 
 KERNEL = "debian-12"
 SCHEMAS = "check-jsonschema==0.39.0"
@@ -107,7 +112,6 @@ def served(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.kernels
 def test_gitlab_runs_the_component_the_remote_file_and_what_init_wrote(
     tmp_path: Path, built: Built, python: Path
 ) -> None:
