@@ -271,7 +271,7 @@ class _Planner:
             path = series.applied_path(one, patchable, self._cache) if isinstance(patchable, Tree) else None
             reason = spec.left_out(one, tree)
             if isinstance(patchable, PackagedKernel):
-                reason = f"{tree.name} is a distribution's kernel, which takes no patches"
+                reason = patchable.no_patches
             if reason:
                 self.add(step, SKIPPED, reason)
                 for cell in cells:

@@ -254,7 +254,7 @@ def _patched(spec: RunSpec, tree: KernelSource, module: Tree | None, cache: Path
         patchable = module or tree
         if not isinstance(patchable, Tree):
             refused[one.name] = UserError(
-                f"{tree.name} is a distribution's kernel, which takes no patches",
+                patchable.no_patches,
                 hint="test the series on a tree: --kernel debian-6.12",
             )
             continue

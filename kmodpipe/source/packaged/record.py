@@ -128,6 +128,11 @@ class PackagedKernel:
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def no_patches(self) -> str:
+        """Why a series of patches cannot be applied to it, in a sentence."""
+        return f"{self.name} is a distribution's kernel, which takes no patches"
+
+    @property
     def vmlinuz(self) -> Path:
         """The bzImage."""
         return self.path / VMLINUZ
