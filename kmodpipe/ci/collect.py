@@ -193,14 +193,14 @@ def merge(plan: Plan, parts: Sequence[Part], run_id: str, now: str) -> Collected
         if len(settled) > 1:
             doubled[one.cell] = tuple(p.name for p, _ in settled)
             why = f"reported {len(settled)} times: {', '.join(doubled[one.cell])}"
-            cells.append(replace(_blank(one), state=State.INFRA, reason=why))
+            cells.append(replace(blank(one), state=State.INFRA, reason=why))
         elif settled:
             cells.append(_taken(*settled[0]))
         elif one.skip:
-            cells.append(replace(_blank(one), state=State.SKIPPED, reason=one.skip))
+            cells.append(replace(blank(one), state=State.SKIPPED, reason=one.skip))
         else:
             missing[one.cell] = _why_missing(one, [p for p, _ in reported])
-            cells.append(replace(_blank(one), reason=missing[one.cell]))
+            cells.append(replace(blank(one), reason=missing[one.cell]))
     run = Run(
         id=run_id,
         started=min((p.run.started for p in parts), default=now),
@@ -208,13 +208,13 @@ def merge(plan: Plan, parts: Sequence[Part], run_id: str, now: str) -> Collected
         cells=tuple(cells),
         properties=_properties(plan, parts),
         finished=now,
-        dead_axes=_dead_axes(plan, cells),
+        dead_axes=dead_axes_of(plan, cells),
         timeline=tuple(span for part in parts for span in part.run.timeline),
     )
     return Collected(results.judged_against_control(results.planned(run)), missing, doubled)
 
 
-def _blank(cell: PlannedCell) -> CellResult:
+def blank(cell: PlannedCell) -> CellResult:
     """Return the cell without a result."""
     return CellResult(
         cell.cell, cell.variant, cell.design, dict(cell.choice), flavour=cell.flavour, kernel=cell.kernel
@@ -263,7 +263,7 @@ def _properties(plan: Plan, parts: Sequence[Part]) -> Mapping[str, str]:
 
 
 # -- dead axes ----------------------------------------------------------------------------------------
-def _dead_axes(plan: Plan, cells: Sequence[CellResult]) -> tuple[DeadAxis, ...]:
+def dead_axes_of(plan: Plan, cells: Sequence[CellResult]) -> tuple[DeadAxis, ...]:
     """Return the dead axes, compared over the cells of all jobs."""
     found: list[DeadAxis] = []
     for kernel in dict.fromkeys(one.kernel for one in plan.cells):

@@ -8,8 +8,8 @@ from typing import assert_never
 
 from kmodpipe.build.configured import RuledOut
 from kmodpipe.cli.invocation import Invocation
-from kmodpipe.cli.options import BuildOptions
-from kmodpipe.cli.resolve import resolve
+from kmodpipe.cli.options import MakeOptions
+from kmodpipe.cli.resolve import require_on, resolve
 from kmodpipe.pipeline import run
 from kmodpipe.pipeline.builder import BuildFailed, Built, BuiltCell, Tally
 from kmodpipe.pipeline.run_folder import RunFolder
@@ -20,8 +20,13 @@ from kmodpipe.util.screen import Screen
 from kmodpipe.util.text import count
 
 
-def build(options: BuildOptions, call: Invocation) -> int:
+def build(options: MakeOptions, call: Invocation) -> int:
     """Build, and print the result of each cell."""
+    if options.on:
+        from kmodpipe.cli import far
+
+        return far.run(options, call, on=options.on, detach=options.detach, ask=far.Ask())
+    require_on(detach=options.detach)
     started = time.monotonic()
     spec = resolve(options, call)
     with call.cache() as cache:

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import (
+    AttachOptions,
     BootOptions,
-    BuildOptions,
     CiOptions,
     CleanOptions,
     CollectOptions,
     ConfigOptions,
     DoctorOptions,
     InitOptions,
+    MakeOptions,
     MatrixOptions,
     PlanOptions,
     PublishOptions,
@@ -137,7 +138,7 @@ def plan(options: PlanOptions, call: Invocation) -> int:
     return ExitCode.OK
 
 
-def build(options: BuildOptions, call: Invocation) -> int:
+def build(options: MakeOptions, call: Invocation) -> int:
     """Build the kernel base, and the module of every legal cell."""
     from kmodpipe.cli import building
 
@@ -193,6 +194,13 @@ def matrix(options: MatrixOptions, call: Invocation) -> int:
     from kmodpipe.cli import fan_out
 
     return fan_out.matrix(options, call)
+
+
+def attach(options: AttachOptions, call: Invocation) -> int:
+    """Follow a run that --on began on a cluster, to its end: after --detach, or if its command was lost."""
+    from kmodpipe.cli import far
+
+    return far.attach(options, call)
 
 
 def collect(options: CollectOptions, call: Invocation) -> int:

@@ -6,12 +6,13 @@ import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from kmodpipe import results, source
 from kmodpipe.ci import collect as collecting
 from kmodpipe.ci import formats, job_plan
 from kmodpipe.cli.invocation import Invocation
-from kmodpipe.cli.options import CollectOptions, MatrixOptions, Use, command_line
+from kmodpipe.cli.options import CollectOptions, MatrixOptions, TreeOptions, Use, command_line
 from kmodpipe.cli.resolve import resolve, tree_arguments
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
@@ -21,6 +22,8 @@ from kmodpipe.util.cell_id import KERNEL_NAME
 from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.text import count
+
+_Options = TypeVar("_Options", bound=TreeOptions)
 
 
 def matrix(options: MatrixOptions, call: Invocation) -> int:
@@ -44,11 +47,13 @@ def matrix(options: MatrixOptions, call: Invocation) -> int:
 
 
 def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
-    spec = resolve(options, call, cases_too=True)
+    # As a base's job on a cluster, which is handed cells of which the tree may rule out some.
+    skip = options.prepare and options.allow_empty
+    spec = resolve(options, call, cases_too=True, skip_illegal=skip)
     # The seed and the tree's head are fixed now, so that jobs that begin at different times use the same.
     if spec.shuffle:
         options = replace(options, shuffle=str(spec.shuffle))
-    options = _with_pinned(options, spec)
+    options = with_pinned(options, spec)
     trees = tuple(kernels.resolve(one, spec.project.kernels) for one in options.kernels) or spec.trees
     spec = replace(spec, trees=trees, head=False)
     with call.cache() as cache:
@@ -67,7 +72,7 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
     return job_plan.make(spec, legality, arguments, options.per_job, most)
 
 
-def _with_pinned(options: MatrixOptions, spec: RunSpec) -> MatrixOptions:
+def with_pinned(options: _Options, spec: RunSpec) -> _Options:
     """Return the options with the commits that moving branches have now, for all jobs.
 
     Raise UserError for a tree that cannot be pinned.

@@ -42,6 +42,7 @@ class Values(enum.Enum):
     CHANGE = "CHANGE"
     SEED = "SEED"
     SHARE = "REPOSITORY"
+    SCHEDULER = "SCHEDULER"
 
 
 _NOWHERE = Use(0)

@@ -130,6 +130,12 @@ def resolve(
     return _with_cases(spec, declared, known, scripts, _retries(given))
 
 
+def require_on(*, detach: bool) -> None:
+    """Raise UserError for --detach without a cluster."""
+    if detach:
+        raise UserError("--detach is for a run on a cluster", hint="--on tcp://HOST:PORT")
+
+
 def _own_source(option: str, matrix: Matrix) -> OwnSource | None:
     """Return the module's own source, of the option or else the matrix; None for a folder of the tree."""
     if option:

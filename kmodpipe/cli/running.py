@@ -14,7 +14,7 @@ from kmodpipe.ci.if_changed import Watch
 from kmodpipe.cli import report as reporting
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CiOptions, RunOptions, TestOptions
-from kmodpipe.cli.resolve import resolve
+from kmodpipe.cli.resolve import require_on, resolve
 from kmodpipe.pipeline import run
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import set_up
@@ -26,6 +26,9 @@ from kmodpipe.vm import accel
 
 def test(options: TestOptions, call: Invocation) -> int:
     """Run the cases, and write what the options ask for."""
+    if options.on:
+        return _far(options, call, on=options.on, detach=options.detach, json=options.json)
+    require_on(detach=options.detach)
     return _test(options, call, junit=options.junit, json=options.json)
 
 
@@ -45,7 +48,35 @@ def ci(options: CiOptions, call: Invocation) -> int:
         return _ci(options, call, begun=ending.begin)
 
 
+def _far(
+    options: TestOptions | CiOptions,
+    call: Invocation,
+    *,
+    on: str,
+    detach: bool,
+    json: bool = False,
+    scheduled: bool = False,
+    begun: Callable[[Path], None] = lambda folder: None,
+) -> int:
+    from kmodpipe.cli import far
+
+    ask = far.Ask(options.junit, json, scheduled, begun)
+    return far.run(options, call, on=on, detach=detach, ask=ask)
+
+
 def _ci(options: CiOptions, call: Invocation, begun: Callable[[Path], None] | None = None) -> int:
+    if options.on:
+        if options.if_changed:
+            raise UserError(
+                "--if-changed does not go with --on", hint="without --on it compares with the last"
+            )
+        if options.detach and options.publish:
+            raise UserError("--detach publishes nothing", hint="attach, then: invoke publish --to RECEIVER")
+        return _far(
+            options, call, on=options.on, detach=options.detach, scheduled=True,
+            begun=begun or (lambda folder: None),
+        )  # fmt: skip
+    require_on(detach=options.detach)
     return _test(
         options,
         call,

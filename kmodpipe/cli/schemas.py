@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
+from kmodpipe.cluster.settings import ClusterToml
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
 from kmodpipe.pipeline.project_toml import ProjectToml
@@ -64,6 +65,7 @@ def _project() -> type[ProjectToml]:
         "trees": (dict[str, TreeSpec], Field(default_factory=dict)),
         "kernels": (dict[str, PackagedKernelSpec], Field(default_factory=dict)),
         "deadlines": (Deadlines, Field(default_factory=Deadlines)),
+        "cluster": (dict[str, ClusterToml], Field(default_factory=dict)),
         "receivers": (
             dict[str, Annotated[kinds, Field(discriminator="kind")]], Field(default_factory=dict)
         ),

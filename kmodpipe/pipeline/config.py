@@ -66,6 +66,8 @@ class Project:
     own_cases: Path | None = None
     # The declared kernels of distributions, by name.
     packaged: Mapping[str, PackagedKernelSpec] = field(default_factory=dict)
+    # As declared; `kmodpipe.cluster.settings.parse` reads them.
+    clusters: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     @property
     def kernels(self) -> Mapping[str, KernelSpec]:
@@ -170,6 +172,7 @@ def load(root: Path, report: Report = raised, *, required: bool = True) -> Proje
         watch=settings.watch,
         own_cases=_own_cases(root, settings.cases, path, at, report),
         packaged=packaged,
+        clusters=settings.cluster,
     )
 
 

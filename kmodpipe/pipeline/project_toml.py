@@ -49,3 +49,5 @@ class ProjectToml(BaseModel):
     """Time limits of a boot."""
     receivers: dict[str, dict[str, object]] = Field(default_factory=dict)
     """Where `publish --to NAME` sends results, by name."""
+    cluster: dict[str, dict[str, object]] = Field(default_factory=dict)
+    """Where `--on NAME` builds and boots cells, by name."""

@@ -65,6 +65,7 @@ EXEMPT: Mapping[type, Mapping[str, str]] = {
         "jobs": _WORK,
         "trees": "where trees come from; the identity of the tested one is compared",
         "receivers": "where results go, not what they are",
+        "clusters": _WORK,
         "share": "artifacts from a registry are the same as built here, by key and digest",
     },
     Matrix: {
@@ -210,14 +211,14 @@ def _content(path: Path) -> list[str]:
 def _outside(spec: RunSpec) -> Iterator[tuple[str, str]]:
     """Yield what a verdict depends on and no field of the spec holds."""
     images = spec.project.images
-    yield "program", _program()
+    yield "program", program_digest()
     yield "recipes", snapshot.recipes_digest(images)
     yield "library", digest_file(images / "guest" / "lib.sh")
 
 
 @functools.cache
-def _program() -> str:
-    """Return the digest of this program's code, as it was loaded."""
+def program_digest() -> str:
+    """Return the digest of the code of this program, as it was loaded."""
     package = Path(__file__).resolve().parent.parent
     code = {p.relative_to(package).as_posix(): digest_file(p) for p in sorted(package.rglob("*.py"))}
     return digest_of([__version__, code])

@@ -46,6 +46,26 @@ class RunFolder:
             raise _no_folder(taken, out, str(self._latest), _LATEST_HINT)
         _sweep_runs(out)
 
+    @classmethod
+    def reopened(cls, path: Path) -> RunFolder:
+        """Return the folder of a run that an earlier process began, for this process to go on with.
+
+        Raise UserError if another process is at it.
+        """
+        owner = path / _OWNER
+        try:
+            known = owner.read_text()
+            if known != _ENDED and not process_id.left_by(known, owner):
+                raise UserError(
+                    "another command follows this run", where=str(path), hint="wait for it to end"
+                )
+            write_atomically(owner, process_id.current())
+        except OSError as e:
+            raise _no_folder(e, path, "the run's folder", "name a folder that a run made") from e
+        found = cls.__new__(cls)
+        found.id, found.path, found._latest = path.name, path, path.parent / "latest"
+        return found
+
     def complete(self) -> None:
         """Point ``OUT/latest`` to this run, which came to its end. Raise UserError if that cannot be."""
         part = part_of(self._latest)

@@ -185,11 +185,13 @@ def spawn(
     stderr: int,
     stdin: int = subprocess.DEVNULL,
     cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
     pass_fds: Sequence[int] = (),
     foreground: bool = False,
     may_outlive: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own, or with ``foreground`` in that of the terminal.
+    """Start a child in a session of its own, or with ``foreground`` in that of the terminal; ``env`` is added
+    to its environment.
 
     Call `forget` when it has ended. If this process is killed, the child and all its descendants are killed
     too, unless it ``may_outlive`` this process, as a service and an installation must. Raises InfraError if
@@ -202,7 +204,7 @@ def spawn(
             pass_fds=pass_fds, start_new_session=not foreground,
         )  # fmt: skip
 
-    return _start(start, argv, cwd=cwd, may_outlive=may_outlive)
+    return _start(start, argv, cwd=cwd, env=env, may_outlive=may_outlive)
 
 
 def spawn_piped(

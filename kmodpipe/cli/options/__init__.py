@@ -11,7 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kmodpipe.cli.option import Option, Use, Values
-from kmodpipe.cli.options.cells import BuildOptions, PlanOptions, RunOptions, SourceOptions, TreeOptions
+from kmodpipe.cli.options.cells import (
+    BuildOptions,
+    ClusterOptions,
+    MakeOptions,
+    PlanOptions,
+    RunOptions,
+    SourceOptions,
+    TreeOptions,
+)
 from kmodpipe.cli.options.derived import Common, command_line, forms_of, options_of, question, taken_from
 from kmodpipe.cli.options.others import (
     CleanOptions,
@@ -23,7 +31,14 @@ from kmodpipe.cli.options.others import (
     ReportOptions,
     SetupOptions,
 )
-from kmodpipe.cli.options.runs import BootOptions, CiOptions, MatrixOptions, TestOptions, TryOptions
+from kmodpipe.cli.options.runs import (
+    AttachOptions,
+    BootOptions,
+    CiOptions,
+    MatrixOptions,
+    TestOptions,
+    TryOptions,
+)
 
 COMMANDS: Mapping[str, type[Common]] = {
     "init": InitOptions,
@@ -33,11 +48,12 @@ COMMANDS: Mapping[str, type[Common]] = {
     "fetch": TreeOptions,
     "patch": SourceOptions,
     "plan": PlanOptions,
-    "build": BuildOptions,
+    "build": MakeOptions,
     "boot": BootOptions,
     "try": TryOptions,
     "test": TestOptions,
     "ci": CiOptions,
+    "attach": AttachOptions,
     "matrix": MatrixOptions,
     "collect": CollectOptions,
     "report": ReportOptions,
@@ -53,15 +69,18 @@ VERBS: Mapping[str, str] = {"config": "check"}
 __all__ = [
     "COMMANDS",
     "VERBS",
+    "AttachOptions",
     "BootOptions",
     "BuildOptions",
     "CiOptions",
     "CleanOptions",
+    "ClusterOptions",
     "CollectOptions",
     "Common",
     "ConfigOptions",
     "DoctorOptions",
     "InitOptions",
+    "MakeOptions",
     "MatrixOptions",
     "Option",
     "PlanOptions",

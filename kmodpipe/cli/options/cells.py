@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmodpipe.cli.option import EVERYWHERE, Use, Values, option
-from kmodpipe.cli.options.derived import JSON, OUTPUT, Common
+from kmodpipe.cli.options.derived import JSON, MACHINE, OUTPUT, Common
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,27 @@ class BuildOptions(SourceOptions):
         "", "a registry's repository to share built artifacts through, or none", Use.JOB,
         exempt="artifacts from a registry are the same as built here, by key and digest", of=Values.SHARE,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ClusterOptions(Common):
+    """On which machines the cells are built and booted."""
+
+    on: str = option(
+        "",
+        "run the cells on a cluster: tcp://HOST:PORT or tls:// of a Dask scheduler, local[:N] for N "
+        "processes of this machine, or one that the project declares",
+        exempt=MACHINE, of=Values.SCHEDULER,
+    )  # fmt: skip
+    detach: bool = option(
+        False, "with --on: begin, and let the run go on without this command; attach follows it",
+        exempt=MACHINE,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MakeOptions(BuildOptions, ClusterOptions):
+    """invoke build."""
 
 
 @dataclass(frozen=True)

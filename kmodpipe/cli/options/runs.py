@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kmodpipe.cli.option import Use, Values, option
-from kmodpipe.cli.options.cells import BuildOptions, RunOptions, TreeOptions
-from kmodpipe.cli.options.derived import JSON, JUNIT, MACHINE, OUTPUT
+from kmodpipe.cli.options.cells import BuildOptions, ClusterOptions, RunOptions, TreeOptions
+from kmodpipe.cli.options.derived import JSON, JUNIT, MACHINE, NO_RUN, OUTPUT, Common
 
 _BY_HAND = "a guest that is used by hand gives no verdict"
 
@@ -31,13 +31,24 @@ class BootOptions(BuildOptions):
 
 
 @dataclass(frozen=True)
-class TestOptions(RunOptions):
+class TestOptions(RunOptions, ClusterOptions):
     """invoke test."""
 
     __test__ = False  # not a test class: the name makes pytest think so
 
     junit: str = option("", JUNIT, exempt=OUTPUT, path=True)
     json: bool = option(False, JSON, exempt=OUTPUT)
+
+
+@dataclass(frozen=True)
+class AttachOptions(Common):
+    """invoke attach."""
+
+    run: str = option(
+        "", "the folder of a run that --on began, if not the newest", exempt=NO_RUN, of=Values.RUN
+    )
+    junit: str = option("", JUNIT, exempt=NO_RUN, path=True)
+    json: bool = option(False, JSON, exempt=NO_RUN)
 
 
 _FIRST = "what is tested is in the files that it writes"
@@ -75,7 +86,7 @@ class TryOptions(TreeOptions):
 
 
 @dataclass(frozen=True)
-class CiOptions(RunOptions):
+class CiOptions(RunOptions, ClusterOptions):
     """invoke ci."""
 
     junit: str = option("", JUNIT, exempt=OUTPUT, path=True)

@@ -1,0 +1,380 @@
+"""Hand a run's tasks to a scheduler, take what comes back, and go on when the scheduler or a worker is lost.
+
+The tasks stay with the scheduler when the client goes: they are published under the run's name. What came
+back is released at once, so that a worker which dies later costs only what it was doing.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kmodpipe.cluster import facts, graph, worker
+from kmodpipe.cluster.bundle import Bundle
+from kmodpipe.cluster.facts import Facts, Wanted
+from kmodpipe.cluster.graph import Task
+from kmodpipe.cluster.parcel import Note
+from kmodpipe.cluster.record import Record
+from kmodpipe.util.errors import InfraError
+from kmodpipe.util.screen import Screen, Step
+from kmodpipe.util.text import count, one_line, some
+from kmodpipe.util.workers import Thread
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_LOOK_S = 0.25
+_WORKERS_S = 3.0
+_STOP_S = 10.0
+# How long a scheduler that is gone is waited for.
+_BACK_S = 60.0
+# How often the tasks of a run are handed over again, after a scheduler was lost or someone cancelled them.
+_RENEWALS = 3
+_RESULT_S = 60
+
+
+class Sink(Protocol):
+    """Where results go."""
+
+    @property
+    def open_cells(self) -> Sequence[str]:
+        """The cells without a result."""
+
+    def take(self, cell: str, data: object, fetch: Callable[[str, str], bytes]) -> str:
+        """Take a parcel of a cell; return a line for the screen."""
+
+    def failed(self, cell: str, reason: str) -> str:
+        """Record that a cell has no result; return a line for the screen."""
+
+    def skipped(self, cell: str, reason: str) -> str:
+        """Record that the tree rules a cell out; return a line for the screen."""
+
+    def note_logs(self, data: object) -> Note:
+        """Keep the logs of a base."""
+
+
+class FarRun:
+    """The tasks of one run, seen from the client."""
+
+    def __init__(
+        self, record: Record, client: Client, reconnect: Callable[[], Client], sink: Sink, screen: Screen
+    ) -> None:
+        """``reconnect`` returns another client of the same scheduler; it raises InfraError."""
+        self._record = record
+        self._client = client
+        self._reconnect = reconnect
+        self._sink = sink
+        self._screen = screen
+        self._tasks = {task.key: task for task in record.tasks}
+        self._bundle: Bundle | None = None
+        self._events: queue.SimpleQueue[tuple[str, Future[Any]]] = queue.SimpleQueue()
+        self._futures: dict[str, Future[Any]] = {}
+        self._renewed: dict[str, int] = {}
+        self._workers: Mapping[str, Facts] = {}
+        self._alone = False
+
+    # -- workers ---------------------------------------------------------------------------------
+    def greet(self, wanted: Wanted, patience_s: float) -> Mapping[str, Facts]:
+        """Have every worker prove what it is, and those that join later; return those that can do our work.
+
+        Raise InfraError if there is none after ``patience_s`` seconds, with the reason of each.
+        """
+        text = json.dumps(asdict(wanted))
+        deadline = time.monotonic() + patience_s
+        seen: dict[str, Facts] = {}
+        registered = False
+        with self._screen.step("look at the workers") as step:
+            while True:
+                seen = self._ask(text)
+                if any(not one.trouble for one in seen.values()) and not registered:
+                    self._client.register_plugin(worker.Plugin(text))
+                    registered = True
+                    seen = self._ask(text)
+                able = {address: one for address, one in seen.items() if not one.trouble}
+                if able or (seen and time.monotonic() > deadline - patience_s / 2):
+                    break
+                if time.monotonic() > deadline:
+                    break
+                step.update(f"{len(seen)} so far")
+                time.sleep(_LOOK_S)
+            step.finish(f"{len(able)} of {count(len(seen), 'worker')} can do the work")
+        for one in seen.values():
+            if one.trouble:
+                self._screen.warn(f"worker {one.name} gets no work: {one.trouble}")
+        if not able:
+            raise _no_worker(seen.values(), patience_s)
+        self._workers = able
+        self._require_one_image(able.values())
+        return able
+
+    def _ask(self, wanted: str) -> dict[str, Facts]:
+        answers = self._client.run(worker.tell, wanted, on_error="return")
+        return {address: facts.parse(answer, address) for address, answer in sorted(answers.items())}
+
+    def _require_one_image(self, able: Iterable[Facts]) -> None:
+        images = {one.image: one.name for one in able if one.image}
+        if len(images) > 1:
+            self._screen.warn(
+                f"workers have different builder images: {some(sorted(images.values()), 4)}",
+                hint="--share REPOSITORY gives one to all; without it their results do not fit together",
+            )
+
+    # -- tasks -----------------------------------------------------------------------------------
+    def begin(self, bundle: Bundle) -> None:
+        """Hand over the tasks of all cells that have no result. Cells that no worker can run get an error."""
+        self._bundle = bundle
+        offers = [one.resources for one in self._workers.values()]
+        possible = []
+        for task in self._open_tasks():
+            if lacking := graph.unmet(task.needs, offers):
+                for cell in self._left(task):
+                    self._screen.warn(f"{cell}: no worker has {lacking}")
+                    self._sink.failed(cell, f"no worker has what it needs: {lacking}")
+            else:
+                possible.append(task)
+        self._submit(possible)
+
+    def _left(self, task: Task) -> list[str]:
+        still = set(self._sink.open_cells)
+        return [cell for cell in task.cells if cell in still]
+
+    def _open_tasks(self) -> list[Task]:
+        """Return the tasks that have a cell without a result."""
+        still = set(self._sink.open_cells)
+        return [task for task in self._record.tasks if still.intersection(task.cells)]
+
+    def _submit(self, tasks: Sequence[Task]) -> None:
+        if not tasks or self._bundle is None:
+            return
+        always = {facts.program_resource(self._record.program): 1.0}
+        data = self._client.submit(
+            worker.project, self._bundle.data, key=f"kmodpipe-project-{self._bundle.digest[:32]}",
+            resources=always, priority=max(task.priority for task in tasks) + 1,
+        )  # fmt: skip
+        made = [data]
+        for task in tasks:
+            after = [self._futures[key] for key in task.after if key in self._futures]
+            job = worker.Job(self._record.run, task.words, self._bundle.digest, task.kind == "cell")
+            future = self._client.submit(
+                worker.run_job, job.to_json(), data, *after, key=task.key,
+                resources=dict(task.needs), priority=task.priority,
+            )  # fmt: skip
+            self._follow(task.key, future)
+            made.append(future)
+        # It keeps them when this client is gone.
+        self._client.publish_dataset(made, name=self._dataset, override=True)
+
+    def resume(self, bundle: Bundle) -> None:
+        """Follow the tasks that an earlier command handed over; hand over again what the scheduler lost."""
+        self._bundle = bundle
+        if self._dataset not in self._client.list_datasets():
+            self._screen.warn("the scheduler does not know this run any more: its open cells begin again")
+            self.begin(bundle)
+            return
+        from distributed import Future
+
+        for task in self._open_tasks():
+            self._follow(task.key, Future(task.key, self._client))
+
+    @property
+    def _dataset(self) -> str:
+        return f"kmodpipe-{self._record.run}"
+
+    def _follow(self, key: str, future: Future[Any]) -> None:
+        self._futures[key] = future
+        future.add_done_callback(lambda done: self._events.put((key, done)))
+
+    # -- what comes back -------------------------------------------------------------------------
+    def watch(self, describe: Callable[[], str]) -> None:
+        """Take results until every cell has one; ``describe`` says how far the run is.
+
+        Raise InfraError if the scheduler is lost for good.
+        """
+        looked = time.monotonic()
+        with self._screen.step(f"run on {self._record.address or self._record.on}") as step:
+            while self._sink.open_cells:
+                try:
+                    key, future = self._events.get(timeout=_LOOK_S)
+                except queue.Empty:
+                    if time.monotonic() - looked > _WORKERS_S:
+                        looked = time.monotonic()
+                        self._look(step)
+                    continue
+                if self._futures.get(key) is future:
+                    self._settle(self._tasks[key], future)
+                    step.update(describe())
+            step.finish(describe())
+
+    def _settle(self, task: Task, future: Future[Any]) -> None:
+        """Take one task that has ended."""
+        if future.status == "finished":
+            try:
+                data = future.result(timeout=_RESULT_S)
+            except Exception as e:
+                # Its worker went in this moment: the scheduler has it done again.
+                self._screen.say(f"{task.cell}: its result is lost with its worker ({type(e).__name__})")
+                self._follow(task.key, future)
+                return
+            self._take(task, data)
+            # Released for the published run too: it is not done again if its worker dies.
+            self._client.cancel([future], force=task.kind == "cell")
+        elif future.status == "error":
+            self._failed(task, future)
+        else:
+            self._lost(task)
+
+    def _take(self, task: Task, data: object) -> None:
+        if task.kind == "cell":
+            if task.cell in self._sink.open_cells:
+                self._screen.say(self._sink.take(task.cell, data, self._fetch))
+            return
+        try:
+            note = self._sink.note_logs(data)
+        except InfraError as e:
+            self._screen.warn(e.what)
+            return
+        what = f"{task.cells[0]}" + (f" and {len(task.cells) - 1} more" if task.cells[1:] else "")
+        if note.exit_code or note.trouble:
+            last = note.trouble or one_line(" ".join(note.tail.strip().splitlines()[-3:]))
+            self._screen.warn(f"the base of {what} was not made on {note.worker}: {last}")
+        else:
+            self._screen.say(f"✓ base of {what}: ready on {note.worker} ({note.seconds:.1f} s)")
+        for cell in self._left(task):
+            if cell in note.skips:
+                self._screen.say(self._sink.skipped(cell, note.skips[cell]))
+                self._drop(cell)
+
+    def _drop(self, cell: str) -> None:
+        """Take back the task of a cell that needs none."""
+        for key, future in list(self._futures.items()):
+            if self._tasks[key].kind == "cell" and self._tasks[key].cell == cell:
+                del self._futures[key]
+                self._client.cancel([future], force=True)
+
+    def _failed(self, task: Task, future: Future[Any]) -> None:
+        """Record a task that Dask gave up: it killed its workers, or could not be run at all."""
+        try:
+            error: BaseException | None = future.exception(timeout=_RESULT_S)
+        except Exception as e:
+            error = e
+        text = one_line(str(error))
+        if type(error).__name__ == "KilledWorker":
+            number = getattr(error, "allowed_failures", 2) + 1
+            text = f"{number} workers died while they had it, so it is not tried again"
+        for cell in self._left(task):
+            self._screen.say(self._sink.failed(cell, text))
+
+    def _fetch(self, name: str, digest: str) -> bytes:
+        """Return a shared file from the worker of that name, empty if it is gone."""
+        addresses = [address for address, one in self._workers.items() if one.name == name]
+        addresses = addresses or self._address_of(name)
+        try:
+            found = self._client.run(worker.file, digest, workers=addresses[:1], on_error="return")
+        except Exception:
+            return b""
+        return next((data for data in found.values() if isinstance(data, bytes)), b"")
+
+    def _address_of(self, name: str) -> list[str]:
+        known = self._client.scheduler_info(n_workers=-1)["workers"]
+        return [address for address, one in known.items() if str(one["name"]) == name]
+
+    # -- what is lost ----------------------------------------------------------------------------
+    def _look(self, step: Step) -> None:
+        """Say when there is no worker any more, and when there is one again."""
+        try:
+            known = self._client.scheduler_info(n_workers=-1)["workers"]
+        except Exception:
+            return
+        wanted = facts.program_resource(self._record.program)
+        able = [one for one in known.values() if wanted in one.get("resources", {})]
+        if not able and not self._alone:
+            self._screen.warn("no worker is left that can do the work: waiting for one")
+        elif able and self._alone:
+            self._screen.say(f"{count(len(able), 'worker')} again")
+        self._alone = not able
+        step.update(f"{count(len(able), 'worker')}, {count(len(self._sink.open_cells), 'cell')} to go")
+
+    def _lost(self, task: Task) -> None:
+        """Hand a task over again that the scheduler does not have any more."""
+        if not self._left(task):
+            return
+        if self._client.status != "running":
+            self._come_back()
+            return
+        self._renewed[task.key] = self._renewed.get(task.key, 0) + 1
+        if self._renewed[task.key] > _RENEWALS:
+            for cell in self._left(task):
+                self._screen.say(
+                    self._sink.failed(cell, "its task was cancelled at the scheduler again and again")
+                )
+            return
+        self._begin_again("a task was cancelled at the scheduler")
+
+    def _come_back(self) -> None:
+        """Wait for the scheduler to come back, and hand over what has no result. Raise InfraError."""
+        left = count(len(self._sink.open_cells), "cell")
+        self._screen.warn(
+            f"the scheduler is gone, and with it what {left} had done so far: waiting {_BACK_S:g} s for it"
+        )
+        with suppress(Exception):
+            self._client.close(timeout=1)
+        deadline = time.monotonic() + _BACK_S
+        while True:
+            try:
+                self._client = self._reconnect()
+                break
+            except InfraError as e:
+                if time.monotonic() > deadline:
+                    raise InfraError(
+                        f"the scheduler is gone and did not come back; {left} have no verdict",
+                        where=e.where,
+                        detail=e.what,
+                        hint="start it again, then the same command: what was built is kept",
+                    ) from e
+                time.sleep(1)
+        self._begin_again("the scheduler is back")
+
+    def _begin_again(self, why: str) -> None:
+        self._screen.say(f"{why}: {count(len(self._sink.open_cells), 'cell')} handed over again")
+        assert self._bundle is not None  # noqa: S101
+        self._futures.clear()
+        self._submit(self._open_tasks())
+
+    # -- the end ---------------------------------------------------------------------------------
+    def stop(self) -> None:
+        """Cancel what is ours and end its jobs on the workers. What others run there goes on."""
+        thread = Thread(self._stop, "stop")
+        thread.start()
+        thread.join(_STOP_S)
+
+    def _stop(self) -> None:
+        with suppress(Exception):
+            cells = [f for key, f in self._futures.items() if self._tasks[key].kind == "cell"]
+            self._client.cancel(cells, force=True)
+            self._client.cancel([f for f in self._futures.values() if f not in cells])
+            self._client.run(worker.stop, self._record.run, on_error="return")
+        self.forget()
+
+    def forget(self) -> None:
+        """Release what the scheduler keeps of this run."""
+        with suppress(Exception):
+            self._client.unpublish_dataset(self._dataset)
+
+
+def _no_worker(seen: Iterable[Facts], patience_s: float) -> InfraError:
+    found = list(seen)
+    if not found:
+        return InfraError(
+            f"the scheduler has no worker after {patience_s:g} s",
+            hint="start one: dask worker ADDRESS, in an environment with the same kmodpipe",
+        )
+    return InfraError(
+        f"none of {count(len(found), 'worker')} can do the work",
+        detail="\n".join(f"{one.name}: {one.trouble}" for one in found[:20]),
+        hint="install the same version of kmodpipe on all, and run invoke doctor there",
+    )

@@ -1,0 +1,213 @@
+"""Put what workers hand back into one run folder and one run, as a local run leaves them.
+
+A parcel is compared with the plan as `collect` compares a job's run: one that does not fit is no verdict. A
+cell is taken once; its files stand where a local run has them. A shared file that differs from that of an
+earlier cell goes with the cell's own files to ``jobs/<run of the job>/``, as `collect` has them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kmodpipe import results
+from kmodpipe.ci import collect
+from kmodpipe.ci.collect import Part
+from kmodpipe.cluster import parcel
+from kmodpipe.cluster.parcel import Note
+from kmodpipe.cluster.record import Record
+from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.report import html, junit
+from kmodpipe.results import CellResult, Run, State
+from kmodpipe.util import paths, signals
+from kmodpipe.util.digest import digest_file
+from kmodpipe.util.errors import InfraError, KmodpipeError
+from kmodpipe.util.files import part_of, write_atomically
+
+# A job's properties that are about its machine or its moment: they stand with the cell.
+_OF_A_WORKER = re.compile(r"^(accel(\..*)?|speed\..*|load\..*|builder\.from)$")
+_OF_A_JOB = re.compile(r"^(command|repeat-with|series\..*\.argument|allow-empty|ended-early)$")
+
+Fetch = Callable[[str, str], bytes]
+"""Returns the shared file of a digest from a worker, empty if it does not have it."""
+
+
+class Gathered:
+    """The run so far, and its folder."""
+
+    def __init__(self, record: Record, folder: RunFolder, known: Run | None = None) -> None:
+        """``known`` is what an earlier command gathered of the same run."""
+        self._record = record
+        self._folder = folder
+        plan = record.plan
+        cells = tuple(
+            replace(collect.blank(one), state=State.SKIPPED if one.skip else State.NOT_RUN, reason=one.skip)
+            for one in plan.cells
+        )
+        self._shared: dict[str, str] = {}
+        self.run = known or results.planned(
+            Run(record.run, record.started, plan.cases, cells, {**plan.properties, **record.properties})
+        )
+        self.save()
+
+    @property
+    def open_cells(self) -> list[str]:
+        """The cells that have no result yet."""
+        return [cell.cell for cell in self.run.cells if cell.state in (State.NOT_RUN, State.INTERRUPTED)]
+
+    def take(self, cell: str, data: object, fetch: Fetch) -> CellResult:
+        """Take what a worker handed back of a cell; return the cell's result."""
+        part = part_of(self._folder.path / "parcel")
+        part.mkdir()
+        try:
+            note = parcel.unwrap(data, part)
+            try:
+                found = self._result(cell, note, part / "run", fetch)
+            except KmodpipeError as e:
+                found = self._without(cell, e.sentence if not e.detail else f"{e.sentence}: {e.detail}")
+            who = {"worker": note.worker, "worker.host": note.host, "worker.seconds": f"{note.seconds:g}"}
+            found = replace(found, properties={**found.properties, **who})
+        except InfraError as e:
+            found = self._without(cell, e.what)
+        finally:
+            paths.remove(part)
+        self._record_cell(found)
+        return found
+
+    def failed(self, cell: str, reason: str) -> CellResult:
+        """Record that a cell has no verdict, and why."""
+        found = self._without(cell, reason)
+        self._record_cell(found)
+        return found
+
+    def skipped(self, cell: str, reason: str) -> CellResult:
+        """Record that the tree rules a cell out."""
+        blank = collect.blank(next(one for one in self._record.plan.cells if one.cell == cell))
+        found = replace(blank, state=State.SKIPPED, reason=reason)
+        self._record_cell(found)
+        return found
+
+    def note_logs(self, data: object) -> Note:
+        """Keep the logs of what cells share; return the worker's note. Raise InfraError for no parcel."""
+        part = part_of(self._folder.path / "parcel")
+        part.mkdir()
+        try:
+            note = parcel.unwrap(data, part)
+            if (part / "run" / "shared").is_dir():
+                _add_missing(part / "run" / "shared", self._folder.shared)
+            return note
+        finally:
+            paths.remove(part)
+
+    # -- one cell --------------------------------------------------------------------------------
+    def _result(self, cell: str, note: Note, made: Path, fetch: Fetch) -> CellResult:
+        """Return the result in a parcel, after moving its files. Raise KmodpipeError if there is none."""
+        if note.trouble:
+            raise InfraError(f"worker {note.worker}: {note.trouble}", hint="invoke doctor on that machine")
+        if not (made / "results.json").is_file():
+            last = note.tail.strip().splitlines()[-12:]
+            raise InfraError(
+                f"its job on {note.worker} ended with status {note.exit_code} and left no result",
+                detail="\n".join(last),
+                hint="invoke doctor on that machine",
+            )
+        run = results.load(made / "results.json")
+        if [one.cell for one in run.cells] != [cell]:
+            raise InfraError(f"worker {note.worker} answered for another cell", hint="start the run again")
+        if wrong := collect.disagreements(self._record.plan, [Part(made, run)]):
+            raise InfraError(
+                f"worker {note.worker} answered another question",
+                detail="\n".join(wrong),
+                hint="its kernel tree or builder image is another one; --share gives one to all",
+            )
+        (found,) = run.cells
+        place = self._place(cell, run, note, made, fetch)
+        own = {n: v for n, v in run.properties.items() if _OF_A_WORKER.match(n)}
+        rest = {n: v for n, v in run.properties.items() if n not in own and not _OF_A_JOB.match(n)}
+        common = {**self.run.properties, **{n: v for n, v in rest.items() if n not in self.run.properties}}
+        own |= {n: v for n, v in rest.items() if common[n] != v}
+        self.run = replace(self.run, properties=common, timeline=(*self.run.timeline, *run.timeline))
+        files = {n: f"{place}{p}" for n, p in found.artifacts.items() if self._is_there(f"{place}{p}")}
+        return replace(found, properties={**own, **found.properties}, artifacts=files)
+
+    def _is_there(self, path: str) -> bool:
+        where = Path(os.path.normpath(self._folder.path / path))
+        return where.is_relative_to(self._folder.path) and where.exists()
+
+    def _place(self, cell: str, run: Run, note: Note, made: Path, fetch: Fetch) -> str:
+        """Move a cell's files to where they stay; return that place below the run's folder, '' or NAME/."""
+        small = {p.relative_to(made / "shared").as_posix(): digest_file(p) for p in _files(made / "shared")}
+        kept = {n: d for n, d in small.items() if not n.endswith(".log")}
+        apart = any(self._shared.get(n, d) != d for n, d in {**note.shared, **kept}.items())
+        prefix = f"{collect.folder_of(Part(made, run))}/" if apart else ""
+        home = self._folder.path / prefix
+        _add_missing(made / "shared", home / "shared")
+        for name, digest in note.shared.items():
+            self._fetch(home / "shared" / name, digest, note.worker, fetch)
+        if not apart:
+            self._shared |= {**note.shared, **kept}
+        target = home / cell
+        paths.remove(target)
+        if (made / cell).is_dir():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (made / cell).rename(target)
+        return prefix
+
+    def _fetch(self, target: Path, digest: str, worker: str, fetch: Fetch) -> None:
+        """Fetch a shared file that is not here yet. A file that cannot be had costs no verdict."""
+        if not target.resolve().is_relative_to(self._folder.path.resolve()) or target.is_file():
+            return
+        data = fetch(worker, digest)
+        if data:
+            write_atomically(target, data)
+            if digest_file(target) != digest:
+                target.unlink()
+
+    def _without(self, cell: str, reason: str) -> CellResult:
+        blank = collect.blank(next(one for one in self._record.plan.cells if one.cell == cell))
+        return replace(blank, state=State.INFRA, reason=reason)
+
+    def _record_cell(self, cell: CellResult) -> None:
+        self.run = results.judged_against_control(results.with_cell(self.run, cell))
+        self.save()
+
+    def save(self) -> None:
+        """Write the results so far."""
+        results.save(self.run, self._folder.path / "results.json")
+
+    # -- the end ---------------------------------------------------------------------------------
+    def finish(self, interrupted: str = "") -> str:
+        """Write the final results and reports; ``interrupted`` is why the run ended early.
+
+        Return how far it came: ``after 12 of 144 results``.
+        """
+        after = ""
+        with signals.held():
+            found = collect.dead_axes_of(self._record.plan, self.run.cells)
+            self.run = replace(self.run, dead_axes=found)
+            if interrupted:
+                after = f"after {results.progress(self.run)}"
+                self.run = results.judged_against_control(results.interrupted(self.run, interrupted, after))
+            self.run = replace(self.run, finished=datetime.now(UTC).isoformat(timespec="seconds"))
+            self.save()
+            junit.save(self.run, self._folder.path / "junit.xml")
+            html.save(self.run, self._folder.path / "report.html")
+        return after
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()] if folder.is_dir() else []
+
+
+def _add_missing(source: Path, target: Path) -> None:
+    """Copy the files below ``source`` that are not below ``target`` yet."""
+    for path in _files(source):
+        there = target / path.relative_to(source)
+        if not there.exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, there)
