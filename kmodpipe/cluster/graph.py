@@ -90,9 +90,11 @@ def tasks(
 
 def _base(cells: Sequence[PlannedCell], lines: Sequence[Sequence[str]], settings: Settings) -> Task:
     """Return the task that builds what these cells of one kernel and flavour share."""
-    common = _without(lines[0], ("--cell",), flags=("--no-control",))
+    common = _without(lines[0], ("--cell",), flags=("--no-control", "--allow-empty"))
     chosen = tuple(word for cell in cells for word in ("--cell", cell.cell))
-    words = ("matrix", *common, "--no-control", *chosen, "--prepare", "--format", "json", "--to", PLAN)
+    # With --allow-empty a cell that the tree rules out is no usage error, but in the plan with the reason.
+    asked = ("--no-control", "--allow-empty", "--prepare", "--format", "json", "--to", PLAN)
+    words = ("matrix", *common, *chosen, *asked)
     content = digest_of([settings.bundle, settings.program, words])
     needs = {"build": 1.0, "memory-mib": facts.BASE_MEMORY_MIB, "disk-mib": facts.BASE_DISK_MIB}
     return Task(

@@ -1,0 +1,124 @@
+"""A Dask scheduler and workers as separate processes, each worker with a cache of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.servers import free_port, wait_for_port
+
+Process = subprocess.Popen[bytes]
+
+
+@dataclass
+class Cluster:
+    """One scheduler and its workers, by name."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    port: int
+    cache: Callable[[str], Path]
+    scheduler: Process | None = None
+    workers: dict[str, Process] = field(default_factory=dict)
+
+    @property
+    def address(self) -> str:
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def start_scheduler(self, **env: str) -> None:
+        argv = [
+            "dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--no-dashboard",
+            "--no-show",
+        ]
+        found = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "2", **env}
+        self.scheduler = self._start(argv, "scheduler", found)
+        wait_for_port(self.port, self.scheduler)
+
+    def start_worker(self, name: str, *more: str, **env: str) -> None:
+        argv = [
+            "dask_worker", self.address, "--name", name, "--nthreads", "1", "--no-dashboard",
+            "--memory-limit", "0", "--local-directory", str(self.folder), *more,
+        ]  # fmt: skip
+        self.workers[name] = self._start(argv, name, {"KMODPIPE_CACHE": str(self.cache(name)), **env})
+
+    def _start(self, argv: list[str], name: str, env: Mapping[str, str]) -> Process:
+        module, *rest = argv
+        with (self.folder / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{module}", *rest], cwd=self.folder,
+                env={**self.environment, **env}, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+
+    def worker_of(self, word: str) -> int:
+        """The process of the worker whose job has this word on its command line; 0 if none has."""
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError, ValueError):
+                words = (place / "cmdline").read_bytes().split(b"\0")
+                environment = (place / "environ").read_bytes()
+                if (
+                    b"kmodpipe" in words
+                    and word.encode() in words
+                    and str(self.folder).encode() in environment
+                ):
+                    return int((place / "stat").read_text().rpartition(")")[2].split()[1])
+        return 0
+
+    def kill_worker_of(self, word: str, within_s: float = 120) -> int:
+        """Kill the worker, without a word, that has a job with this word; return its process id."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if pid := self.worker_of(word):
+                os.kill(pid, signal.SIGKILL)
+                return pid
+            time.sleep(0.05)
+        raise AssertionError(f"no worker had a job with {word}")
+
+    def kill_scheduler(self) -> None:
+        assert self.scheduler is not None
+        self.scheduler.kill()
+        self.scheduler.wait(20)
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def end(self) -> None:
+        for child in (*self.workers.values(), *([self.scheduler] if self.scheduler else [])):
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGTERM)
+        for child in (*self.workers.values(), *([self.scheduler] if self.scheduler else [])):
+            with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                child.wait(10)
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait(10)
+
+
+@contextmanager
+def cluster(
+    folder: Path, environment: Mapping[str, str], *names: str, cache: Callable[[str], Path] | None = None
+) -> Iterator[Cluster]:
+    """Start a scheduler and workers of these names; end them behind the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = Cluster(
+        folder, {**environment, "KMODPIPE_TEST_CLUSTER": str(folder)}, free_port(),
+        cache or (lambda name: folder / "caches" / name),
+    )  # fmt: skip
+    try:
+        found.start_scheduler()
+        for name in names:
+            found.start_worker(name)
+        yield found
+    finally:
+        found.end()
