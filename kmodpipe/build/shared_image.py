@@ -75,7 +75,7 @@ def push(
 ) -> None:
     """Push this machine's builder image of a release to the share, unless it has one."""
     name = builder_image.tag(images, release=release).partition(":")[2]
-    if not share.pushes:
+    if not share.pushes_image:
         return
     try:
         if share.has_image(name):

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kmodpipe import results
 from kmodpipe.build import builder_image
@@ -24,6 +25,7 @@ from kmodpipe.cluster.bundle import Bundle, Staging
 from kmodpipe.cluster.facts import Wanted
 from kmodpipe.cluster.far_run import FarRun
 from kmodpipe.cluster.gathered import Gathered
+from kmodpipe.cluster.greeting import greet
 from kmodpipe.cluster.record import Record
 from kmodpipe.cluster.scheduler import Place
 from kmodpipe.cluster.sinks import BuildSink, TestSink
@@ -37,9 +39,6 @@ from kmodpipe.util import document, paths, process
 from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError, UserError
 from kmodpipe.util.files import temporary, write_atomically
 from kmodpipe.util.os_errors import from_system
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 _BUNDLE = "cluster.bundle"
 _MOST_JOBS = sys.maxsize
@@ -81,15 +80,16 @@ def run(options: BuildOptions, call: Invocation, *, on: str, detach: bool, ask: 
             address = str(client.scheduler.address)
             known = _record(made, folder, place, address, scheduled=ask.scheduled)
             sink = _sink(known, folder, None)
-            far = FarRun(known, client, _again(place, address, cache, call), sink, call.screen)
-            workers = far.greet(_wanted(made), place.patience_s)
-            sink.slots = sum(one.threads for one in workers.values())
+            greeted = greet(client, known, _wanted(made), place.patience_s, call.screen)
+            sink.slots = greeted.slots
+            again = partial(scheduler.client_of, address, place)
+            far = FarRun(known, client, greeted, again, sink, call.screen)
             record.save(known, folder.path)
             write_atomically(folder.path / _BUNDLE, made.bundle.data)
             far.begin(made.bundle)
             if detach:
-                again = process.pasteable([call.program, "attach", "--run", os.path.relpath(folder.path)])
-                call.screen.print(f"the run goes on without this command; follow it: {again}")
+                line = process.pasteable([call.program, "attach", "--run", os.path.relpath(folder.path)])
+                call.screen.print(f"the run goes on without this command; follow it: {line}")
                 return ExitCode.OK
             code = _follow(far, sink, folder, call, ask)
     return code
@@ -123,10 +123,11 @@ def attach(options: AttachOptions, call: Invocation) -> int:
     ):
         call.screen.log_to(folder.path / "events.jsonl")
         sink = _sink(known, folder, before)
-        far = FarRun(known, client, _again(place, known.address, cache, call), sink, call.screen)
         wanted = Wanted(known.program, boots=not known.builds, runtime=known.runtime, image=known.image)
-        workers = far.greet(wanted, place.patience_s)
-        sink.slots = sum(one.threads for one in workers.values())
+        greeted = greet(client, known, wanted, place.patience_s, call.screen)
+        sink.slots = greeted.slots
+        again = partial(scheduler.client_of, known.address, place)
+        far = FarRun(known, client, greeted, again, sink, call.screen)
         far.resume(bundle)
         return _follow(far, sink, folder, call, ask)
 
@@ -252,14 +253,10 @@ def _record(made: Begun, folder: RunFolder, place: Place, address: str, *, sched
                     "cluster": place.name},
         scheduled=scheduled,
         builds=made.command == "build",
+        carries=not place.local and spec.share in ("", "none"),
         runtime=spec.runtime,
         image=wanted.image,
     )  # fmt: skip
-
-
-def _again(place: Place, address: str, cache: Path, call: Invocation) -> Callable[[], Client]:
-    """Return what connects to the same scheduler anew."""
-    return lambda: scheduler.client_of(address, place)
 
 
 def _folder_of(options: AttachOptions) -> Path:

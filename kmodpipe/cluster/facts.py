@@ -119,6 +119,8 @@ def look(name: str, threads: int, wanted: Wanted) -> Facts:
             found |= _machine(cache)
         if not trouble and wanted.runtime != "host":
             found |= {"image": _image(wanted.image)}
+            if wanted.image_id and found["image"] != wanted.image_id:
+                trouble.append("its builder image is not that of the others; --share gives one to all")
     except KmodpipeError as e:
         trouble.append(f"{e.what} ({e.hint})" if e.hint else e.what)
     except OSError as e:
@@ -135,8 +137,9 @@ class Wanted:
     runtime: str = "docker"
     # Whether guests are booted.
     boots: bool = True
-    # The name of the builder image.
+    # The name of the builder image, and its id if all have to have that one.
     image: str = ""
+    image_id: str = ""
 
 
 def _machine(cache: Path) -> dict[str, object]:

@@ -9,20 +9,19 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kmodpipe.cluster import facts, graph, worker
+from kmodpipe.cluster import facts, graph, greeting, worker
 from kmodpipe.cluster.bundle import Bundle
-from kmodpipe.cluster.facts import Facts, Wanted
 from kmodpipe.cluster.graph import Task
+from kmodpipe.cluster.greeting import Greeted
 from kmodpipe.cluster.parcel import Note
 from kmodpipe.cluster.record import Record
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen, Step
-from kmodpipe.util.text import count, one_line, some
+from kmodpipe.util.text import count, one_line
 from kmodpipe.util.workers import Thread
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 _LOOK_S = 0.25
 _WORKERS_S = 3.0
-_STOP_S = 10.0
+_STOP_S = 15.0
 # How long a scheduler that is gone is waited for.
 _BACK_S = 60.0
 # How often the tasks of a run are handed over again, after a scheduler was lost or someone cancelled them.
@@ -42,7 +41,7 @@ class Sink(Protocol):
     """Where results go."""
 
     @property
-    def open_cells(self) -> Sequence[str]:
+    def open_cells(self) -> Collection[str]:
         """The cells without a result."""
 
     def take(self, cell: str, data: object, fetch: Callable[[str, str], bytes]) -> str:
@@ -62,9 +61,16 @@ class FarRun:
     """The tasks of one run, seen from the client."""
 
     def __init__(
-        self, record: Record, client: Client, reconnect: Callable[[], Client], sink: Sink, screen: Screen
+        self,
+        record: Record,
+        client: Client,
+        greeted: Greeted,
+        reconnect: Callable[[], Client],
+        sink: Sink,
+        screen: Screen,
     ) -> None:
         """``reconnect`` returns another client of the same scheduler; it raises InfraError."""
+        self._greeted = greeted
         self._record = record
         self._client = client
         self._reconnect = reconnect
@@ -74,61 +80,15 @@ class FarRun:
         self._bundle: Bundle | None = None
         self._events: queue.SimpleQueue[tuple[str, Future[Any]]] = queue.SimpleQueue()
         self._futures: dict[str, Future[Any]] = {}
+        self._bases: dict[str, Future[Any]] = {}
         self._renewed: dict[str, int] = {}
-        self._workers: Mapping[str, Facts] = {}
         self._alone = False
-
-    # -- workers ---------------------------------------------------------------------------------
-    def greet(self, wanted: Wanted, patience_s: float) -> Mapping[str, Facts]:
-        """Have every worker prove what it is, and those that join later; return those that can do our work.
-
-        Raise InfraError if there is none after ``patience_s`` seconds, with the reason of each.
-        """
-        text = json.dumps(asdict(wanted))
-        deadline = time.monotonic() + patience_s
-        seen: dict[str, Facts] = {}
-        registered = False
-        with self._screen.step("look at the workers") as step:
-            while True:
-                seen = self._ask(text)
-                if any(not one.trouble for one in seen.values()) and not registered:
-                    self._client.register_plugin(worker.Plugin(text))
-                    registered = True
-                    seen = self._ask(text)
-                able = {address: one for address, one in seen.items() if not one.trouble}
-                if able or (seen and time.monotonic() > deadline - patience_s / 2):
-                    break
-                if time.monotonic() > deadline:
-                    break
-                step.update(f"{len(seen)} so far")
-                time.sleep(_LOOK_S)
-            step.finish(f"{len(able)} of {count(len(seen), 'worker')} can do the work")
-        for one in seen.values():
-            if one.trouble:
-                self._screen.warn(f"worker {one.name} gets no work: {one.trouble}")
-        if not able:
-            raise _no_worker(seen.values(), patience_s)
-        self._workers = able
-        self._require_one_image(able.values())
-        return able
-
-    def _ask(self, wanted: str) -> dict[str, Facts]:
-        answers = self._client.run(worker.tell, wanted, on_error="return")
-        return {address: facts.parse(answer, address) for address, answer in sorted(answers.items())}
-
-    def _require_one_image(self, able: Iterable[Facts]) -> None:
-        images = {one.image: one.name for one in able if one.image}
-        if len(images) > 1:
-            self._screen.warn(
-                f"workers have different builder images: {some(sorted(images.values()), 4)}",
-                hint="--share REPOSITORY gives one to all; without it their results do not fit together",
-            )
 
     # -- tasks -----------------------------------------------------------------------------------
     def begin(self, bundle: Bundle) -> None:
         """Hand over the tasks of all cells that have no result. Cells that no worker can run get an error."""
         self._bundle = bundle
-        offers = [one.resources for one in self._workers.values()]
+        offers = self._greeted.offers
         possible = []
         for task in self._open_tasks():
             if lacking := graph.unmet(task.needs, offers):
@@ -140,7 +100,7 @@ class FarRun:
         self._submit(possible)
 
     def _left(self, task: Task) -> list[str]:
-        still = set(self._sink.open_cells)
+        still = self._sink.open_cells
         return [cell for cell in task.cells if cell in still]
 
     def _open_tasks(self) -> list[Task]:
@@ -158,14 +118,27 @@ class FarRun:
         )  # fmt: skip
         made = [data]
         for task in tasks:
-            after = [self._futures[key] for key in task.after if key in self._futures]
-            job = worker.Job(self._record.run, task.words, self._bundle.digest, task.kind == "cell")
+            after = [self._bases[key] for key in task.after if key in self._bases]
+            single = task.kind == "cell"
+            # Of a base the job is the same in every run: so is its key.
+            run = self._record.run if single else ""
+            carry = "" if single else self._greeted.carry
+            job = worker.Job(run, task.words, self._bundle.digest, single, carry)
+            key = f"{task.key}-{carry}" if carry else task.key
             future = self._client.submit(
-                worker.run_job, job.to_json(), data, *after, key=task.key,
+                worker.run_job, job.to_json(), data, *after, key=key,
                 resources=dict(task.needs), priority=task.priority,
             )  # fmt: skip
-            self._follow(task.key, future)
             made.append(future)
+            if single:
+                self._follow(task.key, future)
+            else:
+                self._bases[task.key] = future
+                note = self._client.submit(
+                    worker.note, future, key=f"{key}-note", resources=always, priority=2 * task.priority
+                )
+                self._follow(task.key, note)
+                made.append(note)
         # It keeps them when this client is gone.
         self._client.publish_dataset(made, name=self._dataset, override=True)
 
@@ -179,7 +152,8 @@ class FarRun:
         from distributed import Future
 
         for task in self._open_tasks():
-            self._follow(task.key, Future(task.key, self._client))
+            if task.kind == "cell":
+                self._follow(task.key, Future(task.key, self._client))
 
     @property
     def _dataset(self) -> str:
@@ -271,7 +245,7 @@ class FarRun:
 
     def _fetch(self, name: str, digest: str) -> bytes:
         """Return a shared file from the worker of that name, empty if it is gone."""
-        addresses = [address for address, one in self._workers.items() if one.name == name]
+        addresses = [address for address, one in self._greeted.workers.items() if one.name == name]
         addresses = addresses or self._address_of(name)
         try:
             found = self._client.run(worker.file, digest, workers=addresses[:1], on_error="return")
@@ -327,6 +301,8 @@ class FarRun:
         while True:
             try:
                 self._client = self._reconnect()
+                # It has forgotten what its workers declare.
+                greeting.register(self._client, self._greeted.wanted)
                 break
             except InfraError as e:
                 if time.monotonic() > deadline:
@@ -343,6 +319,7 @@ class FarRun:
         self._screen.say(f"{why}: {count(len(self._sink.open_cells), 'cell')} handed over again")
         assert self._bundle is not None  # noqa: S101
         self._futures.clear()
+        self._bases.clear()
         self._submit(self._open_tasks())
 
     # -- the end ---------------------------------------------------------------------------------
@@ -350,31 +327,25 @@ class FarRun:
         """Cancel what is ours and end its jobs on the workers. What others run there goes on."""
         thread = Thread(self._stop, "stop")
         thread.start()
-        thread.join(_STOP_S)
+        thread.join(2 * _STOP_S)
 
     def _stop(self) -> None:
         with suppress(Exception):
             cells = [f for key, f in self._futures.items() if self._tasks[key].kind == "cell"]
             self._client.cancel(cells, force=True)
-            self._client.cancel([f for f in self._futures.values() if f not in cells])
-            self._client.run(worker.stop, self._record.run, on_error="return")
+            self._client.cancel(
+                [*(f for f in self._futures.values() if f not in cells), *self._bases.values()]
+            )
+            ours = json.dumps([future.key for future in [*cells, *self._bases.values()]])
+            deadline = time.monotonic() + _STOP_S
+            while time.monotonic() < deadline:
+                left = self._client.run(worker.busy, ours, on_error="return").values()
+                if not any(isinstance(one, bytes) and int(one) for one in left):
+                    break
+                time.sleep(_LOOK_S)
         self.forget()
 
     def forget(self) -> None:
         """Release what the scheduler keeps of this run."""
         with suppress(Exception):
             self._client.unpublish_dataset(self._dataset)
-
-
-def _no_worker(seen: Iterable[Facts], patience_s: float) -> InfraError:
-    found = list(seen)
-    if not found:
-        return InfraError(
-            f"the scheduler has no worker after {patience_s:g} s",
-            hint="start one: dask worker ADDRESS, in an environment with the same kmodpipe",
-        )
-    return InfraError(
-        f"none of {count(len(found), 'worker')} can do the work",
-        detail="\n".join(f"{one.name}: {one.trouble}" for one in found[:20]),
-        hint="install the same version of kmodpipe on all, and run invoke doctor there",
-    )

@@ -53,12 +53,11 @@ class Gathered:
         self.run = known or results.planned(
             Run(record.run, record.started, plan.cases, cells, {**plan.properties, **record.properties})
         )
-        self.save()
-
-    @property
-    def open_cells(self) -> list[str]:
+        self.open_cells = {
+            cell.cell: None for cell in self.run.cells if cell.state in (State.NOT_RUN, State.INTERRUPTED)
+        }
         """The cells that have no result yet."""
-        return [cell.cell for cell in self.run.cells if cell.state in (State.NOT_RUN, State.INTERRUPTED)]
+        self.save()
 
     def take(self, cell: str, data: object, fetch: Fetch) -> CellResult:
         """Take what a worker handed back of a cell; return the cell's result."""
@@ -174,6 +173,7 @@ class Gathered:
 
     def _record_cell(self, cell: CellResult) -> None:
         self.run = results.judged_against_control(results.with_cell(self.run, cell))
+        self.open_cells.pop(cell.cell, None)
         self.save()
 
     def save(self) -> None:

@@ -37,6 +37,8 @@ class Settings:
     arch: str = "x86_64"
     # What a worker has to have beside.
     requires: Needs = field(default_factory=dict)
+    # What of a base travels through Dask: nothing, its artifacts, or the builder image as well.
+    carry: str = ""
     # test, ci or build: what the cells' jobs are called with.
     command: str = "ci"
 

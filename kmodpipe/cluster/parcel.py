@@ -10,11 +10,12 @@ fetched once. What arrives is unpacked as an untrusted archive: no links, no nam
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,8 +25,11 @@ from kmodpipe.util import document, paths
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import write_atomically
+from kmodpipe.util.lock import lock
 
 SCHEMA = "kmodpipe-parcel"
+SHARE = "share"
+"""The folder of a base's parcel with what travels to its cells: a share, as `cache.share.folder` has it."""
 # A shared file that is larger stays on the worker.
 _KEPT_BYTES = 256 * 1024
 _KEPT_DAYS = 7
@@ -64,6 +68,8 @@ def wrap(note: Note, run: Path | None, scratch: Path, cache: Path) -> bytes:
                 shutil.copytree(path, top / "run" / path.name, symlinks=True)
             elif path.name in ("results.json", "events.jsonl"):
                 shutil.copyfile(path, top / "run" / path.name)
+    if (scratch / SHARE).is_dir():
+        (scratch / SHARE).rename(top / SHARE)
     for path in top.rglob("*"):
         if path.is_symlink():
             path.unlink()
@@ -111,10 +117,42 @@ def blob(cache: Path, digest: str) -> bytes:
 def sweep(cache: Path) -> None:
     """Remove what nobody has used for a week: shared files, and bundles of projects."""
     old = time.time() - _KEPT_DAYS * 86400
-    for path in (*(cache / "cluster").glob("files/*"), *(cache / "cluster").glob("projects/*")):
+    for path in (cache / "cluster").glob("*/*"):
         with suppress(OSError):
             if path.stat().st_mtime < old:
                 paths.remove(path)
+
+
+def without_share(data: bytes, scratch: Path) -> bytes:
+    """Return a parcel without its share."""
+    unwrap(data, _made(scratch / "whole"))
+    paths.remove(scratch / "whole" / SHARE)
+    pack.pack(scratch / "whole", scratch / "rest.tar")
+    return (scratch / "rest.tar").read_bytes()
+
+
+def place_share(parcels: Sequence[bytes], cache: Path, scratch: Path) -> Path | None:
+    """Unpack the share of a base's parcel, once, and return its folder; None if it has none."""
+    for data in parcels:
+        digest = hashlib.sha256(data).hexdigest()
+        home = cache / "cluster" / "shares" / digest
+        with lock(cache / "locks" / f"share-{digest[:16]}"):
+            if not home.is_dir():
+                unwrap(data, _made(scratch / "base"))
+                home.parent.mkdir(parents=True, exist_ok=True)
+                if (scratch / "base" / SHARE).is_dir():
+                    (scratch / "base" / SHARE).rename(home)
+                else:
+                    home.mkdir()
+                paths.remove(scratch / "base")
+        if any(home.iterdir()):
+            return home
+    return None
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def unwrap(data: object, folder: Path) -> Note:

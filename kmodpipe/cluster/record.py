@@ -43,6 +43,8 @@ class Record:
     scheduled: bool = False
     # It builds and boots nothing.
     builds: bool = False
+    # No registry gives what one worker built to the others: it travels through Dask.
+    carries: bool = False
     runtime: str = "docker"
     # The name of the builder image.
     image: str = ""

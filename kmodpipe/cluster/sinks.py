@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from kmodpipe.cluster import parcel
 from kmodpipe.cluster.gathered import Fetch, Gathered
@@ -45,7 +45,7 @@ class TestSink:
         return self._gathered.run
 
     @property
-    def open_cells(self) -> Sequence[str]:
+    def open_cells(self) -> Collection[str]:
         """The cells without a result."""
         return self._gathered.open_cells
 
@@ -112,7 +112,7 @@ class BuildSink:
         self.exit_code = int(ExitCode.OK)
 
     @property
-    def open_cells(self) -> Sequence[str]:
+    def open_cells(self) -> Collection[str]:
         """The cells whose build has not ended."""
         return self._open
 

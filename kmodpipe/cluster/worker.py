@@ -1,7 +1,7 @@
 """What runs on a worker: functions that Dask calls with text and bytes, and that return bytes.
 
 A job is a process of its own, of the same `kmodpipe`: what it starts ends with it, also if the worker is
-killed. `stop` ends the jobs of one run and no other's.
+killed. It is ended in order when Dask does not want its task any more: its client has cancelled it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from pydantic import TypeAdapter
 
 from kmodpipe.cache import users
 from kmodpipe.cache.place import cache_folder
+from kmodpipe.cache.share.folder import SCHEME
 from kmodpipe.cache.store import Store
 from kmodpipe.ci import job_plan
 from kmodpipe.cluster import bundle, facts, parcel
@@ -39,6 +39,7 @@ from kmodpipe.util.process import Children
 if TYPE_CHECKING:
     from distributed import Worker
 
+ARTIFACTS, WITH_IMAGE = "artifacts", "image"
 _TAIL_BYTES = 8192
 _LOOK_S = 0.1
 # What a job gets to end its containers and guests, and to write down how far it came.
@@ -48,8 +49,8 @@ _PASSED = ("KMODPIPE_", "DOCKER_", "PYTHON", "XDG_CACHE_HOME", "VIRTUAL_ENV")
 
 # By the worker's address and what was asked: several clients may differ.
 _known: dict[tuple[str, str], Facts] = {}
-_stopped: dict[str, threading.Event] = {}
-_lock = threading.Lock()
+# The tasks whose jobs run on this worker.
+_running: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class Job:
     bundle: str
     # Whether guests are booted one by one: then it takes one processor, else all of the worker's.
     single: bool
+    # Of a base: what of it travels through Dask, where there is no registry: nothing, its artifacts, or the
+    # builder image as well.
+    carry: str = ""
 
     def to_json(self) -> str:
         """Return the job as JSON."""
@@ -118,15 +122,16 @@ def file(digest: str) -> bytes:
     return parcel.blob(cache_folder(), digest)
 
 
-def stop(run: str) -> bytes:
-    """End the jobs of one run on this worker, and refuse further ones."""
-    _stop_of(run).set()
-    return b"stopped"
+def note(base: bytes) -> bytes:
+    """Return the parcel of a base without what travels to its cells: what the client is interested in."""
+    cache = cache_folder()
+    with Store(cache).scratch("note-") as scratch:
+        return parcel.without_share(base, scratch)
 
 
-def _stop_of(run: str) -> threading.Event:
-    with _lock:
-        return _stopped.setdefault(run, threading.Event())
+def busy(keys: str) -> bytes:
+    """Return how many jobs of these tasks (JSON) this worker has, as a number in text."""
+    return str(len(_running.intersection(json.loads(keys)))).encode()
 
 
 def run_job(job: str, data: bytes, *after: bytes) -> bytes:
@@ -138,6 +143,7 @@ def run_job(job: str, data: bytes, *after: bytes) -> bytes:
 
     asked = TypeAdapter(Job).validate_python(json.loads(job))
     worker = get_worker()
+    key = str(worker.get_current_task())
     name, threads = str(worker.name), worker.state.nthreads
     began = time.monotonic()
     note = Note(int(ExitCode.INFRA), "", name, socket.gethostname(), 0.0)
@@ -145,27 +151,49 @@ def run_job(job: str, data: bytes, *after: bytes) -> bytes:
     with users.using(cache, lambda _: None), Store(cache).scratch("job-") as scratch:
         try:
             home = bundle.place(data, asked.bundle, cache)
-            note, run = _run(asked, home, scratch, 1 if asked.single else threads, note)
+            carried = parcel.place_share(after, cache, scratch)
+            jobs = 1 if asked.single else threads
+            _running.add(key)
+            note, run = _run(asked, home, scratch, jobs, note, carried, lambda: _is_wanted(worker, key))
         except KmodpipeError as e:
             note, run = Note(**{**asdict(note), "tail": str(e), "trouble": e.sentence}), None
+        finally:
+            _running.discard(key)
         seconds = round(time.monotonic() - began, 3)
         return parcel.wrap(Note(**{**asdict(note), "seconds": seconds}), run, scratch, cache)
 
 
-def _run(asked: Job, home: Path, scratch: Path, jobs: int, note: Note) -> tuple[Note, Path | None]:
-    """Run the job's process in the bundled project; return its note and its run folder."""
+def _run(
+    asked: Job,
+    home: Path,
+    scratch: Path,
+    jobs: int,
+    note: Note,
+    carried: Path | None,
+    is_wanted: Callable[[], bool],
+) -> tuple[Note, Path | None]:
+    """Run the job's process in the bundled project; return its note and its run folder.
+
+    ``carried`` is a folder with what was built elsewhere and came through Dask.
+    """
     out, log = scratch / "out", scratch / "shown.log"
     here = [word if word != PLAN else str(scratch / word) for word in asked.words]
     argv = [sys.executable, "-m", "kmodpipe", *here, "--out", str(out), "--jobs", str(jobs)]
     env = {name: value for name, value in os.environ.items() if name.startswith(_PASSED)}
-    stopped = _stop_of(asked.run)
+    if asked.carry:
+        argv += ["--share", f"{SCHEME}{scratch / parcel.SHARE}"]
+        env |= {} if asked.carry == WITH_IMAGE else {"KMODPIPE_SHARE_IMAGE": "0"}
+    elif carried:
+        argv += ["--share", f"{SCHEME}{carried}"]
+        env["KMODPIPE_SHARE_READONLY"] = "1"
+    wanted = True
     with Children().collecting(), log.open("wb") as shown:
         child = process.spawn(argv, stdout=shown.fileno(), stderr=shown.fileno(), cwd=home, env=env)
         with _ending(child):
-            while child.poll() is None and not stopped.wait(_LOOK_S):
-                pass
+            while child.poll() is None and (wanted := is_wanted()):
+                time.sleep(_LOOK_S)
     tail = _tail(log)
-    if child.returncode < 0 and not stopped.is_set():
+    if child.returncode < 0 and wanted:
         # The kernel's OOM killer, or an administrator. Not the cell's fault, and not a worker that died.
         raise InfraError(
             f"the job {process.describe_status(child.returncode)}",
@@ -183,6 +211,12 @@ def _skips(plan: Path) -> dict[str, str]:
     if not plan.is_file():
         return {}
     return {cell.cell: cell.skip for cell in job_plan.load(plan).cells if cell.skip}
+
+
+def _is_wanted(worker: Worker, key: str) -> bool:
+    """Return whether Dask still wants a task that runs here: no client may, or one has cancelled it."""
+    known = worker.state.tasks.get(key)
+    return known is not None and known.state != "cancelled"
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from kmodpipe.cache.share import pack
+from kmodpipe.cache.share.folder import SCHEME, Folder
 from kmodpipe.cache.share.registry import (
     MANIFEST,
     Blob,
@@ -63,7 +64,7 @@ _DOCUMENT_BYTES = 1 << 20
 def open_share(
     where: str, store: Store, screen: Screen, *, isolated: bool = True, read_only: bool | None = None
 ) -> Share | None:
-    """Return the share at ``where`` (``HOST/REPOSITORY``); None if that is empty or "none".
+    """Return the share at ``where``, HOST/REPOSITORY or file:///PATH; None if that is empty or "none".
 
     ``isolated`` is whether builds run in containers; if they do not, nothing is pulled without a secret.
     Raise UserError for an invalid address, or a secret that cannot be read or is too short.
@@ -78,9 +79,8 @@ def open_share(
         )
     if read_only is None:
         read_only = os.environ.get("KMODPIPE_SHARE_READONLY", "") not in ("", "0")
-    return Share(
-        Registry(place(where)), store, screen, key, pulls=isolated or bool(key), pushes=not read_only
-    )
+    found = Folder(where) if where.startswith(SCHEME) else Registry(place(where))
+    return Share(found, store, screen, key, pulls=isolated or bool(key), pushes=not read_only)
 
 
 def _secret() -> bytes:
@@ -102,7 +102,14 @@ class Share:
     """A shared repository, during one command. Failures of the registry are warnings, unless noted."""
 
     def __init__(
-        self, registry: Registry, store: Store, screen: Screen, key: bytes, *, pulls: bool, pushes: bool
+        self,
+        registry: Registry | Folder,
+        store: Store,
+        screen: Screen,
+        key: bytes,
+        *,
+        pulls: bool,
+        pushes: bool,
     ) -> None:
         self._registry = registry
         self._store = store
@@ -244,6 +251,11 @@ class Share:
     def pushes(self) -> bool:
         """Whether this machine uploads artifacts."""
         return self._pushes
+
+    @property
+    def pushes_image(self) -> bool:
+        """Whether this machine uploads its builder image: not if all are known to have it."""
+        return self._pushes and os.environ.get("KMODPIPE_SHARE_IMAGE", "") != "0"
 
     def give_up(self, what: str, error: Exception, *, reading: bool) -> None:
         """Warn that the registry failed; ``reading`` is whether that was during a download."""
