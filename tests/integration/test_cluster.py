@@ -151,8 +151,7 @@ def test_a_cell_that_kills_three_workers_is_an_error_that_says_so(world: World, 
     cell = "toy-fix.INDEX=y.NOUUID=y"
     child = begin(world, *on(two))
     for _ in range(3):
-        killed = two.kill_worker_of(cell)
-        wait_for(lambda pid=killed: not Path(f"/proc/{pid}/cmdline").exists() or two.worker_of(cell) != pid)
+        two.kill_worker_of(cell)
     code, text = end(child)
     assert code == 3, text
     run = results.load(world.latest / "results.json")
@@ -170,6 +169,9 @@ def test_a_scheduler_that_is_started_again_gets_what_is_left(world: World, two: 
     two.kill_scheduler()
     time.sleep(1)
     two.start_scheduler()
+    # Dask's workers end without their scheduler: what keeps them running starts them again.
+    for name in ("one", "two"):
+        two.start_worker(name)
     code, text = end(child)
     assert code == 0, text
     assert "the scheduler is gone" in text and "handed over again" in text

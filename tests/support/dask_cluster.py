@@ -62,25 +62,29 @@ class Cluster:
             )  # fmt: skip
 
     def worker_of(self, word: str) -> int:
-        """The process of the worker whose job has this word on its command line; 0 if none has."""
+        """The process of the worker that has a cell's job with this word on its command line, or with
+        --prepare a base's; 0 if none has."""
         for place in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError):
                 words = (place / "cmdline").read_bytes().split(b"\0")
-                environment = (place / "environ").read_bytes()
-                if (
-                    b"kmodpipe" in words
-                    and word.encode() in words
-                    and str(self.folder).encode() in environment
-                ):
+                ours = f"KMODPIPE_TEST_CLUSTER={self.folder}".encode()
+                if b"kmodpipe" not in words or word.encode() not in words:
+                    continue
+                if (b"--prepare" in words) is (word == "--prepare") and ours in (
+                    place / "environ"
+                ).read_bytes():
                     return int((place / "stat").read_text().rpartition(")")[2].split()[1])
         return 0
 
-    def kill_worker_of(self, word: str, within_s: float = 120) -> int:
+    def kill_worker_of(self, word: str, within_s: float = 180) -> int:
         """Kill the worker, without a word, that has a job with this word; return its process id."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             if pid := self.worker_of(word):
                 os.kill(pid, signal.SIGKILL)
+                # Its jobs go with it.
+                while self.worker_of(word) == pid and time.monotonic() < deadline:
+                    time.sleep(0.02)
                 return pid
             time.sleep(0.05)
         raise AssertionError(f"no worker had a job with {word}")
