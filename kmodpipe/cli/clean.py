@@ -84,7 +84,7 @@ def _described(run: Path) -> str:
 # -- the cache ----------------------------------------------------------------------------------------
 def _places(options: CleanOptions, cache: Path) -> list[Path]:
     """Return the folders of the cache that are removed."""
-    names = ["store", *(("trees", "kernels", "git", "downloads") if options.all else ())]
+    names = ["store", "cluster", *(("trees", "kernels", "git", "downloads") if options.all else ())]
     return [cache / name for name in names if (cache / name).is_dir()]
 
 
@@ -121,7 +121,8 @@ def _clean_cache(options: CleanOptions, call: Invocation) -> int:
         except InfraError as e:
             screen.warn(f"containers and builder images were not cleaned: {e.what}")
         swept += store.sweep()
-        shutil.rmtree(store.root, ignore_errors=True)
+        for place in (store.root, cache / "cluster"):
+            shutil.rmtree(place, ignore_errors=True)
         if options.all:
             source.remove_trees(cache)
             packaged.remove_all(cache)

@@ -187,6 +187,7 @@ def _begin(options: BuildOptions, call: Invocation, cache: Path) -> Begun:
     if isinstance(options, RunOptions) and spec.shuffle:
         options = replace(options, shuffle=str(spec.shuffle))
         call.screen.print(f"the cases' order is shuffled: --shuffle {spec.shuffle} gives the same again")
+    _require_own_travels(spec)
     pinned = with_pinned(options, spec)
     trees = tuple(kernels.resolve(one, spec.project.kernels) for one in pinned.kernels) or spec.trees
     spec = replace(spec, trees=trees, head=False)
@@ -196,7 +197,7 @@ def _begin(options: BuildOptions, call: Invocation, cache: Path) -> Begun:
         call.screen.say(line)
     with temporary("bundle-") as folder:
         (folder / "bundle").mkdir()
-        staging = Staging(spec.project.root, folder / "bundle", history=spec.own is not None)
+        staging = Staging(spec.project.root, folder / "bundle")
         there = _with_paths(pinned, staging)
         bundle = staging.pack()
     if isinstance(there, RunOptions):
@@ -206,6 +207,16 @@ def _begin(options: BuildOptions, call: Invocation, cache: Path) -> Begun:
     words += ["--share", spec.share or "none"]
     plan = job_plan.make(spec, legality, words, per_job=1, most=_MOST_JOBS)
     return Begun(spec, plan, bundle, "ci" if runs else "build")
+
+
+def _require_own_travels(spec: RunSpec) -> None:
+    """Raise UserError for a module whose own source is a folder: its repository is not part of the bundle."""
+    if spec.own and "://" not in spec.own.declared.source:
+        raise UserError(
+            f"the source of module {spec.own.name} is a folder here, and does not travel to workers",
+            where=spec.own.declared.source,
+            hint="name its repository, --module https://…#REF, and a series; or leave --on out",
+        )
 
 
 def _with_paths(options: BuildOptions, staging: Staging) -> BuildOptions:

@@ -41,11 +41,10 @@ class Bundle:
 class Staging:
     """Collects the files of a bundle in a folder."""
 
-    def __init__(self, root: Path, folder: Path, *, history: bool = False) -> None:
-        """``root`` is the project. With ``history`` its git repository travels as well."""
+    def __init__(self, root: Path, folder: Path) -> None:
+        """``root`` is the project."""
         self._root = root
         self._folder = folder
-        self._history = history
         self._size = 0
         self._files = 0
         self._largest: dict[str, int] = {}
@@ -72,7 +71,7 @@ class Staging:
 
     def pack(self) -> Bundle:
         """Return the bundle. Raise UserError if the project is too large to travel."""
-        self._copy_folder(self._root, self._folder / PROJECT, top=True)
+        self._copy_folder(self._root, self._folder / PROJECT)
         digest = digest_tree(self._folder)
         for path in (self._folder, *self._folder.rglob("*")):
             os.utime(path, (1, 1), follow_symlinks=False)
@@ -89,7 +88,7 @@ class Staging:
         else:
             self._copy(source, target)
 
-    def _copy_folder(self, source: Path, target: Path, *, top: bool = False) -> None:
+    def _copy_folder(self, source: Path, target: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         try:
             entries = sorted(os.scandir(source), key=lambda one: one.name)
@@ -97,7 +96,7 @@ class Staging:
             raise UserError(f"a folder cannot be read: {e.strerror}", where=str(source)) from e
         for entry in entries:
             path = Path(entry.path)
-            if entry.name.startswith(".") and not (top and self._history and entry.name == ".git"):
+            if entry.name.startswith("."):
                 continue
             if entry.is_symlink() and not path.exists():
                 continue

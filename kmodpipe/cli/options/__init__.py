@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from kmodpipe.cli.option import Option, Use, Values
 from kmodpipe.cli.options.cells import (
     BuildOptions,
-    ClusterOptions,
     MakeOptions,
     PlanOptions,
     RunOptions,
@@ -74,7 +73,6 @@ __all__ = [
     "BuildOptions",
     "CiOptions",
     "CleanOptions",
-    "ClusterOptions",
     "CollectOptions",
     "Common",
     "ConfigOptions",
