@@ -92,7 +92,7 @@ def tasks(
 
 def _base(cells: Sequence[PlannedCell], lines: Sequence[Sequence[str]], settings: Settings) -> Task:
     """Return the task that builds what these cells of one kernel and flavour share."""
-    common = _without(lines[0], ("--cell",), flags=("--no-control", "--allow-empty"))
+    common = without(lines[0], ("--cell",), flags=("--no-control", "--allow-empty"))
     chosen = tuple(word for cell in cells for word in ("--cell", cell.cell))
     # With --allow-empty a cell that the tree rules out is no usage error, but in the plan with the reason.
     asked = ("--no-control", "--allow-empty", "--prepare", "--format", "json", "--to", PLAN)
@@ -127,7 +127,7 @@ def _always(settings: Settings) -> dict[str, float]:
     return {**own, **settings.requires}
 
 
-def _without(words: Sequence[str], valued: Sequence[str], flags: Sequence[str]) -> tuple[str, ...]:
+def without(words: Sequence[str], valued: Sequence[str], flags: Sequence[str] = ()) -> tuple[str, ...]:
     """Return a command line without some options and their values."""
     kept: list[str] = []
     skip = False

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from kmodpipe.cache.place import cache_folder
 from kmodpipe.cache.share.folder import SCHEME
 from kmodpipe.cache.store import Store
 from kmodpipe.ci import job_plan
-from kmodpipe.cluster import bundle, facts, parcel
+from kmodpipe.cluster import bundle, facts, graph, parcel
 from kmodpipe.cluster.facts import Facts, Wanted
 from kmodpipe.cluster.graph import PLAN
 from kmodpipe.cluster.parcel import Note
@@ -177,15 +177,15 @@ def _run(
     ``carried`` is a folder with what was built elsewhere and came through Dask.
     """
     out, log = scratch / "out", scratch / "shown.log"
-    here = [word if word != PLAN else str(scratch / word) for word in asked.words]
-    argv = [sys.executable, "-m", "kmodpipe", *here, "--out", str(out), "--jobs", str(jobs)]
     env = {name: value for name, value in os.environ.items() if name.startswith(_PASSED)}
+    words = [word if word != PLAN else str(scratch / word) for word in asked.words]
     if asked.carry:
-        argv += ["--share", f"{SCHEME}{scratch / parcel.SHARE}"]
+        words = _sharing(words, scratch / parcel.SHARE)
         env |= {} if asked.carry == WITH_IMAGE else {"KMODPIPE_SHARE_IMAGE": "0"}
     elif carried:
-        argv += ["--share", f"{SCHEME}{carried}"]
+        words = _sharing(words, carried)
         env["KMODPIPE_SHARE_READONLY"] = "1"
+    argv = [sys.executable, "-m", "kmodpipe", *words, "--out", str(out), "--jobs", str(jobs)]
     wanted = True
     with Children().collecting(), log.open("wb") as shown:
         child = process.spawn(argv, stdout=shown.fileno(), stderr=shown.fileno(), cwd=home, env=env)
@@ -204,6 +204,11 @@ def _run(
     code = child.returncode if child.returncode >= 0 else int(ExitCode.INFRA)
     found = {**asdict(note), "exit_code": code, "tail": tail, "skips": _skips(scratch / PLAN)}
     return Note(**found), runs[0] if runs else None
+
+
+def _sharing(words: Sequence[str], folder: Path) -> list[str]:
+    """Return a command line that shares through a folder instead of through nothing."""
+    return [*graph.without(words, ("--share",)), "--share", f"{SCHEME}{folder}"]
 
 
 def _skips(plan: Path) -> dict[str, str]:
