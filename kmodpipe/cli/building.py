@@ -10,6 +10,7 @@ from kmodpipe.build.configured import RuledOut
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import MakeOptions
 from kmodpipe.cli.resolve import require_on, resolve
+from kmodpipe.cluster.scheduler import require_dask
 from kmodpipe.pipeline import run
 from kmodpipe.pipeline.builder import BuildFailed, Built, BuiltCell, Tally
 from kmodpipe.pipeline.run_folder import RunFolder
@@ -23,6 +24,7 @@ from kmodpipe.util.text import count
 def build(options: MakeOptions, call: Invocation) -> int:
     """Build, and print the result of each cell."""
     if options.on:
+        require_dask()
         from kmodpipe.cli import far
 
         return far.run(options, call, on=options.on, detach=options.detach, ask=far.Ask())

@@ -198,6 +198,9 @@ def matrix(options: MatrixOptions, call: Invocation) -> int:
 
 def attach(options: AttachOptions, call: Invocation) -> int:
     """Follow a run that --on began on a cluster, to its end: after --detach, or if its command was lost."""
+    from kmodpipe.cluster.scheduler import require_dask
+
+    require_dask()
     from kmodpipe.cli import far
 
     return far.attach(options, call)

@@ -15,6 +15,7 @@ from kmodpipe.cli import report as reporting
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CiOptions, RunOptions, TestOptions
 from kmodpipe.cli.resolve import require_on, resolve
+from kmodpipe.cluster.scheduler import require_dask
 from kmodpipe.pipeline import run
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import set_up
@@ -58,6 +59,7 @@ def _far(
     scheduled: bool = False,
     begun: Callable[[Path], None] = lambda folder: None,
 ) -> int:
+    require_dask()
     from kmodpipe.cli import far
 
     ask = far.Ask(options.junit, json, scheduled, begun)

@@ -68,8 +68,14 @@ class FarRun:
         reconnect: Callable[[], Client],
         sink: Sink,
         screen: Screen,
+        *,
+        job: Callable[..., bytes] = worker.run_job,
     ) -> None:
-        """``reconnect`` returns another client of the same scheduler; it raises InfraError."""
+        """``reconnect`` returns another client of the same scheduler; it raises InfraError.
+
+        ``job`` is what runs a task on a worker.
+        """
+        self._job = job
         self._greeted = greeted
         self._record = record
         self._client = client
@@ -84,19 +90,32 @@ class FarRun:
         self._renewed: dict[str, int] = {}
         self._alone = False
 
+    @property
+    def client(self) -> Client:
+        """The client, which may have been replaced since."""
+        return self._client
+
     # -- tasks -----------------------------------------------------------------------------------
     def begin(self, bundle: Bundle) -> None:
         """Hand over the tasks of all cells that have no result. Cells that no worker can run get an error."""
         self._bundle = bundle
         offers = self._greeted.offers
         possible = []
+        without: dict[str, list[str]] = {}
         for task in self._open_tasks():
             if lacking := graph.unmet(task.needs, offers):
-                for cell in self._left(task):
-                    self._screen.warn(f"{cell}: no worker has {lacking}")
-                    self._sink.failed(cell, f"no worker has what it needs: {lacking}")
+                without.setdefault(lacking, []).extend(self._left(task))
             else:
                 possible.append(task)
+        if not possible and without:
+            raise InfraError(
+                f"no worker has what the cells need: {next(iter(without))}",
+                hint="dask worker ADDRESS --resources, for what a project requires; else a larger machine",
+            )
+        for lacking, cells in without.items():
+            self._screen.warn(f"{count(len(set(cells)), 'cell')} without a worker: none has {lacking}")
+            for cell in dict.fromkeys(cells):
+                self._sink.failed(cell, f"no worker has what it needs: {lacking}")
         self._submit(possible)
 
     def _left(self, task: Task) -> list[str]:
@@ -126,7 +145,7 @@ class FarRun:
             job = worker.Job(run, task.words, self._bundle.digest, single, carry)
             key = f"{task.key}-{carry}" if carry else task.key
             future = self._client.submit(
-                worker.run_job, job.to_json(), data, *after, key=key,
+                self._job, job.to_json(), data, *after, key=key,
                 resources=dict(task.needs), priority=task.priority,
             )  # fmt: skip
             made.append(future)
@@ -143,17 +162,14 @@ class FarRun:
         self._client.publish_dataset(made, name=self._dataset, override=True)
 
     def resume(self, bundle: Bundle) -> None:
-        """Follow the tasks that an earlier command handed over; hand over again what the scheduler lost."""
+        """Follow the tasks that an earlier command handed over.
+
+        They are handed over again under the same keys: what the scheduler has of them, it does not do twice.
+        """
         self._bundle = bundle
         if self._dataset not in self._client.list_datasets():
             self._screen.warn("the scheduler does not know this run any more: its open cells begin again")
-            self.begin(bundle)
-            return
-        from distributed import Future
-
-        for task in self._open_tasks():
-            if task.kind == "cell":
-                self._follow(task.key, Future(task.key, self._client))
+        self._submit(self._open_tasks())
 
     @property
     def _dataset(self) -> str:
@@ -240,6 +256,10 @@ class FarRun:
         if type(error).__name__ == "KilledWorker":
             number = getattr(error, "allowed_failures", 2) + 1
             text = f"{number} workers died while they had it, so it is not tried again"
+        if task.kind == "base":
+            # Its cells wait for it and fail with it, unless only its note is lost.
+            self._screen.warn(f"the base of {task.cells[0]}: {text}")
+            return
         for cell in self._left(task):
             self._screen.say(self._sink.failed(cell, text))
 

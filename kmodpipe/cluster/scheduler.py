@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from kmodpipe.cluster.settings import CLASSES, ClusterToml, TlsToml
 from kmodpipe.util import document, process
@@ -135,7 +137,10 @@ def client_of(address: str, place: Place, security: Security | None = None) -> C
     """Return a client of a scheduler. Raise InfraError if it does not answer within seconds."""
     from distributed import Client
 
+    where = urlsplit(address)
     try:
+        # At once: Dask would try again for a while where nothing listens.
+        socket.create_connection((where.hostname or "", where.port or 0), _CONNECT_S).close()
         return Client(
             address,
             security=security or _security(place),
@@ -154,6 +159,8 @@ def unreachable(address: str, error: BaseException) -> InfraError:
     """Return the error for a scheduler that does not answer."""
     text = " ".join(str(error).split())[:300]
     secure = address.startswith("tls://")
+    if isinstance(error, ConnectionRefusedError | socket.gaierror):
+        text = (error.strerror or text).lower()
     if "ssl" in text.lower() or "certificate" in text.lower() or (secure and "TLS" in text):
         hint = (
             "certificates: [tool.kmodpipe.cluster.NAME.tls], or distributed.comm.tls of Dask's configuration"
