@@ -220,7 +220,7 @@ def test_an_interruption_ends_our_jobs_and_nothing_else(world: World, two: Clust
         wait_for(lambda: two.worker_of("toy-fix.INDEX=y.NOUUID=n"))
         child.send_signal(signal.SIGINT)
         code, text = end(child, 120)
-        assert code == 3 and "interrupted by Ctrl-C" in text, text
+        assert code == 3 and "interrupted by SIGINT" in text, text
         wait_for(lambda: not two.worker_of("--no-control"), 40)
         assert other.list_datasets() == ()
         assert theirs.status == "finished" and theirs.result(10) == 32
