@@ -164,4 +164,6 @@ def place(data: bytes, digest: str, cache: Path) -> Path:
                     )
                 home.parent.mkdir(parents=True, exist_ok=True)
                 (scratch / "out").rename(home)
+    # Used now: what nobody uses for a week is removed.
+    os.utime(home)
     return home / PROJECT

@@ -145,6 +145,7 @@ def place_share(parcels: Sequence[bytes], cache: Path, scratch: Path) -> Path | 
                 else:
                     home.mkdir()
                 paths.remove(scratch / "base")
+        os.utime(home)
         if any(home.iterdir()):
             return home
     return None

@@ -104,6 +104,8 @@ async def _facts(worker: Worker, wanted: str) -> Facts:
 
 def _look(worker: Worker, wanted: str) -> Facts:
     asked = TypeAdapter(Wanted).validate_python(json.loads(wanted))
+    with suppress(KmodpipeError):
+        parcel.sweep(cache_folder())
     return facts.look(str(worker.name), worker.state.nthreads, asked)
 
 
