@@ -7,7 +7,7 @@ what compiles the base. ``--logs`` only parses kernel logs of 50 MiB, three time
 nothing but boot guests that get hardly any processor, for some ten minutes: how many run into a limit that
 counts seconds on the wall, and how many into ours. ``--guests`` runs a cell's whole suite in guests that
 cases share, and with one for each case: the time, and whether the verdicts are the same. ``--modules`` is
-about a module that is in no tree. ``--cluster`` simulates 10,000 cells on 100 workers, two times seven minutes.
+about a module that is in no tree. ``--cluster`` simulates 10,000 cells on 100 workers, twice.
 """
 
 from __future__ import annotations

@@ -64,16 +64,18 @@ class Cluster:
     def worker_of(self, word: str) -> int:
         """The process of the worker that has a cell's job with this word on its command line, or with
         --prepare a base's; 0 if none has."""
+        ours = f"KMODPIPE_TEST_CLUSTER={self.folder}".encode()
         for place in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError):
                 words = (place / "cmdline").read_bytes().split(b"\0")
-                ours = f"KMODPIPE_TEST_CLUSTER={self.folder}".encode()
                 if b"kmodpipe" not in words or word.encode() not in words:
                     continue
-                if (b"--prepare" in words) is (word == "--prepare") and ours in (
-                    place / "environ"
-                ).read_bytes():
-                    return int((place / "stat").read_text().rpartition(")")[2].split()[1])
+                if (b"--prepare" in words) is not (word == "--prepare"):
+                    continue
+                parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+                # A job whose worker is gone ends in a moment, as a child of init.
+                if ours in Path(f"/proc/{parent}/environ").read_bytes():
+                    return parent
         return 0
 
     def kill_worker_of(self, word: str, within_s: float = 180) -> int:
