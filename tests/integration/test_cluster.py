@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -15,15 +16,21 @@ from typing import Any
 import pytest
 
 from kmodpipe import results
-from tests.support import toy
-from tests.support.dask_cluster import Cluster, cluster
+from tests import cluster_simulation
+from tests.integration.test_fanout import Registry, registry
+from tests.support import REPO, toy
+from tests.support.dask_cluster import FLAGS, Cluster, cluster
+from tests.support.servers import free_port
 from tests.support.toy import World
+from tests.support.trees import write
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install 'kmodpipe[cluster]'")
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600), pytest.mark.xdist_group("cluster")]
 
+__all__ = ["registry"]
 HOST = ("--runtime", "host")
+KEY = "a key that machines share, and no registry"
 CELLS = 5
 SLOW = "# toy: sleep 4\n"
 
@@ -227,3 +234,104 @@ def test_an_interruption_ends_our_jobs_and_nothing_else(world: World, two: Clust
     run = results.load(world.latest / "results.json")
     assert results.State.INTERRUPTED in {cell.state for cell in run.cells}
     assert len(run.cells) == 8 and all(cell.cases for cell in run.cells)
+
+
+@pytest.mark.thorough
+def test_a_base_is_built_once_and_goes_through_dask_or_a_registry(
+    world: World, tmp_path: Path, registry: Registry
+) -> None:
+    environment = {**world.environment(), "KMODPIPE_SHARE_KEY": KEY}
+    slow(world)
+    for number, share in ((1, "none"), (2, registry.share)):
+        with cluster(tmp_path / f"dask{number}", environment, "one", "two", "three", "four") as found:
+            ran = world.invoke(*on(found, "--share", share), timeout_s=500)
+            assert ran.code == 0, ran.text
+        assert world.made().count("bzImage modules") == number
+        run = results.load(world.latest / "results.json")
+        booted = [cell for cell in run.cells if cell.state is results.State.RAN]
+        assert len({cell.properties["worker"] for cell in booted}) >= 2
+        # Where a cell was built on another machine than the base, the base came from there.
+        origins = {cell.properties.get("base.from", "").partition("@")[0] for cell in booted}
+        assert any(one.startswith("file://" if share == "none" else share) for one in origins), origins
+        # Nothing is left of what the first machine had.
+        (world.root / "images/guest/lib.sh").write_text("# another\n")
+
+
+@pytest.mark.thorough
+def test_certificates_are_what_a_tls_scheduler_asks_for(world: World, tmp_path: Path) -> None:
+    from distributed import Security
+
+    for name in ("ours", "theirs"):
+        made = Security.temporary()
+        write(
+            tmp_path / name,
+            {"ca": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key},
+        )
+    tls = [word for n in ("ca", "cert", "key") for word in (FLAGS[n], str(tmp_path / "ours" / n))]
+    with cluster(tmp_path / "dask", world.environment(), "one", tls=tls) as found:
+        project = world.root / "pyproject.toml"
+        text = project.read_text()
+
+        def table(place: Path) -> None:
+            files = ", ".join(f'{n} = "{place / n}"' for n in ("ca", "cert", "key"))
+            project.write_text(
+                f'{text}\n[tool.kmodpipe.cluster.lab]\nscheduler = "{found.address}"\ntls = {{ {files} }}\n'
+            )
+
+        table(tmp_path / "theirs")
+        ran = world.invoke("test", *HOST, "--on", "lab", timeout_s=200)
+        assert ran.code == 3 and "do not agree on TLS" in ran.text, ran.text
+        table(tmp_path / "nowhere")
+        ran = world.invoke("test", *HOST, "--on", "lab", timeout_s=200)
+        assert ran.code == 2 and "no such certificate" in ran.text, ran.text
+        table(tmp_path / "ours")
+        ran = world.invoke(
+            "test", *HOST, "--on", "lab", "--cell", "unpatched.INDEX=y.NOUUID=n", timeout_s=300
+        )
+        assert ran.code == 0, ran.text
+
+
+@pytest.mark.thorough
+def test_what_cannot_run_says_why_within_seconds(world: World, tmp_path: Path) -> None:
+    project = world.root / "pyproject.toml"
+    text = project.read_text()
+
+    def said(*argv: str, **env: str) -> tuple[int, str]:
+        ran = world.invoke("test", *HOST, *argv, timeout_s=200, **env)
+        return ran.code, " ".join(ran.text.split())
+
+    code, shown = said("--on", f"tcp://127.0.0.1:{free_port()}")
+    assert code == 3 and "no scheduler answers" in shown
+    code, shown = said("--on", "tls://127.0.0.1:1")
+    assert code == 2 and "needs certificates" in shown
+    code, shown = said("--on", "local:1", "--detach")
+    assert code == 2 and "needs a scheduler that stays" in shown
+    write(tmp_path, {"shim/distributed/__init__.py": "raise ImportError('No module named distributed')"})
+    code, shown = said("--on", "local", PYTHONPATH=f"{tmp_path / 'shim'}:{REPO}")
+    assert code == 2 and "pip install 'kmodpipe[cluster]'" in shown
+    with cluster(tmp_path / "dask", world.environment()) as found:
+        began = time.monotonic()
+        code, shown = said("--on", found.address)
+        assert code == 3 and "has no worker after 15 s" in shown
+        assert time.monotonic() - began < 120
+        other = tmp_path / "other"
+        shutil.copytree(REPO / "kmodpipe", other / "kmodpipe")
+        with (other / "kmodpipe/judge/verdict.py").open("a") as f:
+            f.write("# another\n")
+        found.start_worker("old", PYTHONPATH=str(other))
+        wait_for(lambda: "Registered to" in found.log("old"))
+        code, shown = said("--on", found.address)
+        assert code == 3 and "worker old gets no work" in shown and "other code" in shown
+        found.start_worker("new")
+        wait_for(lambda: "Registered to" in found.log("new"))
+        table = f'[tool.kmodpipe.cluster.lab]\nscheduler = "{found.address}"\nrequires = {{ gpu = 1 }}\n'
+        project.write_text(f"{text}\n{table}patience_s = 20\n")
+        code, shown = said("--on", "lab")
+        assert code == 3 and "no worker has what the cells need: gpu 1 (the most is 0)" in shown, shown
+
+
+@pytest.mark.thorough
+def test_many_cells_on_many_workers_lose_and_double_nothing() -> None:
+    one = cluster_simulation.simulate(400, 20, mean_s=0.5, lost=2, slow=2, client_goes=True)
+    assert (one.missing, one.doubled, one.failed) == (0, 0, 0), one
+    assert one.lost_workers == 2

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.servers import free_port, wait_for_port
 
+FLAGS = {"ca": "--tls-ca-file", "cert": "--tls-cert", "key": "--tls-key"}
 Process = subprocess.Popen[bytes]
 
 
@@ -26,11 +27,13 @@ class Cluster:
     port: int
     cache: Callable[[str], Path]
     scheduler: Process | None = None
+    # The flags of its certificates; none for tcp://.
+    tls: Sequence[str] = ()
     workers: dict[str, Process] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
-        return f"tcp://127.0.0.1:{self.port}"
+        return f"{'tls' if self.tls else 'tcp'}://127.0.0.1:{self.port}"
 
     def start_scheduler(self, **env: str) -> None:
         argv = [
@@ -54,7 +57,7 @@ class Cluster:
         self.workers[name] = self._start(argv, name, {"KMODPIPE_CACHE": str(self.cache(name)), **env})
 
     def _start(self, argv: list[str], name: str, env: Mapping[str, str]) -> Process:
-        module, *rest = argv
+        module, *rest = [*argv, *self.tls, *(("--protocol", "tls") if self.tls else ())]
         with (self.folder / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", f"distributed.cli.{module}", *rest], cwd=self.folder,
@@ -113,13 +116,17 @@ class Cluster:
 
 @contextmanager
 def cluster(
-    folder: Path, environment: Mapping[str, str], *names: str, cache: Callable[[str], Path] | None = None
+    folder: Path,
+    environment: Mapping[str, str],
+    *names: str,
+    cache: Callable[[str], Path] | None = None,
+    tls: Sequence[str] = (),
 ) -> Iterator[Cluster]:
     """Start a scheduler and workers of these names; end them behind the block."""
     folder.mkdir(parents=True, exist_ok=True)
     found = Cluster(
         folder, {**environment, "KMODPIPE_TEST_CLUSTER": str(folder)}, free_port(),
-        cache or (lambda name: folder / "caches" / name),
+        cache or (lambda name: folder / "caches" / name), tls=tls,
     )  # fmt: skip
     try:
         found.start_scheduler()
