@@ -29,8 +29,9 @@ from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import sampled
 from kmodpipe.series import Series
 from kmodpipe.source import Tree, TreeSpec, kernels
+from kmodpipe.source.distribution import AptSource
 from kmodpipe.source.kernels import KernelSource, KernelSpec
-from kmodpipe.source.packaged import PackagedKernel
+from kmodpipe.source.packaged import PackagedKernel, PackagedKernelSpec
 from kmodpipe.util import os_errors, paths
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Screen
@@ -307,12 +308,14 @@ def open_runtime(
     *,
     release: str = builder_image.RELEASE,
     compiler: str = "",
+    packages: AptSource | None = None,
 ) -> Runtime:
     """Return the runtime of that name. For Docker, connect to the engine and get a builder image.
 
-    ``release`` is whose image it is, and ``compiler`` what a module's kernel asks for, which the host has to
-    have. The share's builder image is preferred to one of this machine. Raises InfraError if the engine does
-    not answer or has no image, with a hint at --runtime host.
+    ``release`` is whose image it is, ``packages`` where that release's packages come from, and ``compiler``
+    what a module's kernel asks for, which the host has to have. The share's builder image is preferred to one
+    of this machine. Raises InfraError if the engine does not answer or has no image, with a hint at --runtime
+    host.
     """
     if name == "host":
         screen.warn(
@@ -324,7 +327,7 @@ def open_runtime(
         client = docker_engine.connect()
         image_id = share and shared_image.pull(client, images, share, Store(cache), screen, release)
         if not image_id:
-            image_id = builder_image.ensure(client, images, cache, screen, release=release)
+            image_id = builder_image.ensure(client, images, cache, screen, release=release, packages=packages)
             if share:
                 shared_image.push(client, images, image_id, share, Store(cache), screen, release)
     except InfraError as e:
@@ -368,7 +371,7 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     made = tuple(
         kernel_of(
             name, part, trees[name], patched[name].subjects,
-            _builder_for(trees[name], spec, builder, store, screen, share),
+            _builder_for(name, trees[name], spec, builder, store, screen, share),
             lacking.get(name) or patched[name].reasons,
         )
         for name, part in parts.items()
@@ -395,14 +398,21 @@ def kernel_of(
 
 
 def _builder_for(
-    kernel: KernelSource, spec: RunSpec, builder: Builder, store: Store, screen: Screen, share: Share | None
+    name: str,
+    kernel: KernelSource,
+    spec: RunSpec,
+    builder: Builder,
+    store: Store,
+    screen: Screen,
+    share: Share | None,
 ) -> Builder:
     """Return a builder with the compiler and libc of a kernel's kit; ``builder`` where none is needed."""
     if not isinstance(kernel, PackagedKernel) or spec.own is None:
         return builder
-    release = kernel.suite or builder_image.RELEASE
+    release, declared = kernel.suite or builder_image.RELEASE, dict(spec.kernels)[name]
     runtime = open_runtime(
         spec.runtime, spec.project.images, store.cache, screen, share,
         release=release, compiler=kernel.compiler,
+        packages=declared.apt_source if isinstance(declared, PackagedKernelSpec) else None,
     )  # fmt: skip
     return replace(builder, runtime=runtime)

@@ -1,13 +1,14 @@
 """Read this machine's apt configuration: its mirrors, and the proxies and options to reach them.
 
-No file of apt's is changed. All addresses of Debian mirrors come from here, or from $KMODPIPE_DEBIAN_MIRROR
-on a machine that is no Debian.
+No file of apt's is changed. All addresses of mirrors come from here, from $KMODPIPE_DEBIAN_MIRROR or
+$KMODPIPE_UBUNTU_MIRROR on a machine that is another distribution's, or are declared with a kernel.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from kmodpipe.util.files import temporary
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR = "KMODPIPE_DEBIAN_MIRROR"
 """The variable that names a mirror of Debian's archive, the address of its folder ``debian``."""
+MIRRORS = {"Debian": MIRROR, "Ubuntu": "KMODPIPE_UBUNTU_MIRROR"}
+"""The variable of each distribution, by its name."""
 _FORMAT = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)|$(LABEL)"
 # Options about proxies and the age of package lists; none that weakens the check of signatures.
 _CARRIED = re.compile(
@@ -44,15 +47,15 @@ def parse_targets(text: str) -> tuple[Target, ...]:
     return tuple(Target(*row) for row in rows if len(row) == 5)
 
 
-def targets() -> tuple[Target, ...]:
+def targets(distribution: str = "Debian") -> tuple[Target, ...]:
     """Return the package lists that this machine's apt is configured for. Raise InfraError if apt fails.
 
-    With $KMODPIPE_DEBIAN_MIRROR it is that mirror alone. apt names only lists that it has downloaded. If it
-    has none (in a fresh container image), they are fetched into a temporary folder, which takes seconds and
-    needs no root.
+    With the variable of the ``distribution`` of interest it is that mirror alone. apt names only lists that
+    it has downloaded. If it has none (in a fresh container image), they are fetched into a temporary folder,
+    which takes seconds and needs no root.
     """
-    if named := os.environ.get(MIRROR):
-        return (Target(named.rstrip("/"), "stable", "main", "Debian", "Debian"),)
+    if named := os.environ.get(MIRRORS[distribution]):
+        return (Target(named.rstrip("/"), "stable", "main", distribution, distribution),)
     query = ["indextargets", "--format", _FORMAT, "Created-By: Packages"]
     found = parse_targets(process.run(["apt-get", *query], timeout_s=20).text)
     if found:
@@ -101,16 +104,27 @@ def carried_options(dump: str) -> tuple[str, ...]:
 
 
 def bootstrap(
-    suite: str, tar: Path, *, log: Path, include: Sequence[str] = (), timeout_s: float = 300
+    suite: str,
+    tar: Path,
+    *,
+    log: Path,
+    include: Sequence[str] = (),
+    timeout_s: float = 300,
+    sources: Sequence[str] = (),
+    keyring: Path | None = None,
+    distribution: str = "Debian",
 ) -> None:
     """Write a minbase root file system of ``suite`` to ``tar`` (about 150 MiB, in half a minute).
 
-    Raise InfraError if this machine's apt has no Debian mirror, or mmdebstrap fails.
+    It is Debian's, unless ``sources`` are given; ``keyring`` is the file of keys that these name, which the
+    root file system gets at the same place. Raise InfraError if this machine's apt has no mirror, or
+    mmdebstrap fails.
     """
-    sources = debian_sources(targets(), suite)
+    if distribution == "Debian":
+        sources = sources or debian_sources(targets(), suite)
     if not sources:
         raise InfraError(
-            "this machine's apt has no Debian mirror to make a base image from",
+            f"this machine's apt has no {distribution} mirror to make a base image from",
             where="apt-get indextargets",
             hint=f"let the Docker Engine reach a registry (or load debian:{suite}-slim with `docker load`)",
         )
@@ -127,6 +141,7 @@ def bootstrap(
         *[f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "info", "locale", "man")],
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         *([f"--include={','.join(packages)}"] if packages else []),
+        *([_with_keys(keyring)] if keyring else []),
         suite,
         str(tar),
         *sources,
@@ -135,3 +150,9 @@ def bootstrap(
     # would not do, because mmdebstrap's user namespace cannot enter a private one.
     env = {"TMPDIR": str(tar.parent)} if os.getuid() == 0 else None
     process.run(argv, timeout_s=timeout_s, log=log, env=env, hint=f"read {log}")
+
+
+def _with_keys(keyring: Path) -> str:
+    """Return mmdebstrap's argument that puts a file of keys into the root file system, $1 of a hook."""
+    source, target = shlex.quote(str(keyring)), f'"$1"{shlex.quote(str(keyring))}'
+    return f"--customize-hook=[ -e {target} ] || install -D -m 644 {source} {target}"

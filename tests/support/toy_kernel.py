@@ -11,6 +11,7 @@ from tests.support.toy_packages import Archive
 
 RELEASE = "6.1.0-57-amd64"
 VERSION = "6.1.192-3"
+UBUNTU = "6.8.0-50-generic"
 VMLINUX = b"\x7fELF" + b"the kernel itself" * 40
 _STUB = "ffffffffffffffff B The real System.map is in the linux-image-<version>-dbg package\n"
 
@@ -103,6 +104,59 @@ def add_to(archive: Archive, release: str = RELEASE, version: str = VERSION) -> 
         own = {path: text for path, text in files.items() if path.startswith(prefix)}
         archive.add(name, {**own, **(links if shown and "common" in shown else {})}, version, shown=shown)
     archive.add("linux-image-amd64", {}, version, shown=f"linux-image-{release} (= {version})")
+
+
+def ubuntu_headers(release: str = UBUNTU) -> Mapping[str, str]:
+    """The files of Ubuntu's headers: the kernel's, with programs and links, and those of its version."""
+    version = release.rpartition("-")[0]
+    own, common = f"usr/src/linux-headers-{release}", f"usr/src/linux-headers-{version}"
+    return {
+        f"{own}/Makefile": f"-> ../linux-headers-{version}/Makefile",
+        f"{own}/Module.symvers": "0x1\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n",
+        f"{own}/include/generated/utsrelease.h": f'#define UTS_RELEASE "{release}"\n',
+        f"{own}/include/linux": f"-> ../../linux-headers-{version}/include/linux",
+        f"{own}/scripts/mod/modpost": "modpost\n",
+        # Of a package that no build of a module in C takes.
+        f"{own}/rust": f"-> ../linux-lib-rust-{release}/rust",
+        f"{common}/Makefile": "all:\n\t@cat scripts/mod/modpost include/linux/module.h\n",
+        f"{common}/include/linux/module.h": "module.h\n",
+    }
+
+
+def add_ubuntu_to(archive: Archive, release: str = UBUNTU, version: str = "6.8.0-50.51") -> None:
+    """Make the packages of this kernel as Ubuntu has them, and the metapackage that depends on it."""
+    files, of_version = ubuntu_headers(release), release.rpartition("-")[0]
+    modules = f"lib/modules/{release}"
+    own = {path: text for path, text in files.items() if f"-{release}/" in path.split("rust")[0]}
+    rest = {path: text for path, text in files.items() if path not in own}
+    archive.add(
+        f"linux-image-{release}", {f"boot/vmlinuz-{release}": bzimage(release)}, version,
+        shown=f"kmod, linux-base (>= 4.5ubuntu1~16.04.1), linux-modules-{release}",
+    )  # fmt: skip
+    archive.add(
+        f"linux-modules-{release}",
+        {
+            f"boot/config-{release}": "CONFIG_GCC_VERSION=130300\n",
+            f"boot/System.map-{release}": "ffffffff81000000 T _stext\n",
+            f"{modules}/kernel/fs/toy.ko.zst": "toy",
+            f"{modules}/modules.builtin": "kernel/fs/built.ko\n",
+        },
+        version,
+    )
+    archive.add(
+        f"linux-modules-extra-{release}", {f"{modules}/kernel/drivers/more.ko.zst": "more"}, version,
+        shown=f"linux-modules-{release}, linux-image-{release} | linux-image-unsigned-{release}",
+    )  # fmt: skip
+    links = {f"{modules}/build": f"-> /usr/src/linux-headers-{release}"}
+    archive.add(
+        f"linux-headers-{release}", {**own, **links}, version,
+        shown=f"linux-headers-{of_version}, libc6 (>= 2.38), libelf1t64 (>= 0.144)",
+    )  # fmt: skip
+    archive.add(f"linux-headers-{of_version}", rest, version)
+    archive.add(
+        "linux-image-generic", {}, "6.8.0.50.48",
+        shown=f"linux-image-{release}, linux-modules-extra-{release}, linux-firmware, intel-microcode",
+    )  # fmt: skip
 
 
 def write(root: Path, files: Mapping[str, str | bytes]) -> None:

@@ -20,7 +20,7 @@ def locate(spec: PackagedKernelSpec, cache: Path, warn: tree.Warn | None = None)
 
     ``warn`` is called for one that was changed in the cache, which `fetch` replaces.
     """
-    if spec.debian_kernel:
+    if spec.package:
         return _named(deb.locate(spec, cache, warn), spec)
     return _named(files.locate(spec, cache, warn), spec)
 
@@ -34,7 +34,7 @@ def fetch(spec: PackagedKernelSpec, cache: Path, screen: Screen, *, head: bool =
     """
     if head and not spec.moves:
         raise UserError(f"kernel {spec.name} has no newer one: it is pinned", where="--head")
-    if spec.debian_kernel:
+    if spec.package:
         return deb.fetch(spec, cache, screen, head=head).named(spec.name)
     return files.fetch(spec, cache, screen).named(spec.name)
 
