@@ -14,7 +14,7 @@ from typing import Protocol
 from kmodpipe import kconfig
 from kmodpipe.build import compile_warnings, dkms, module_order
 from kmodpipe.build.configured import Buildable
-from kmodpipe.build.elf import module_name, require_elf
+from kmodpipe.build.elf import module_name
 from kmodpipe.build.external_order import ExternalOrder, split_arguments
 from kmodpipe.build.recipes import Builder, ModuleOrder, WorkDir
 from kmodpipe.build.sharing import OwnTree
@@ -106,8 +106,6 @@ class ExternalStages:
         def make(work: WorkDir) -> None:
             self.builder.external(kit.order(name, own, how), work)
             made = sorted((work.folder / "out").glob("*.ko"))
-            for module in made:
-                require_elf(module, work.log)
             _require(how.modules, made, work.log)
             kit.add_needed(self.declared.needs, work)
 

@@ -30,23 +30,32 @@ def bzimage(release: str = RELEASE, payload: bytes | None = None, protocol: int 
     return bytes(header) + bytes(16) + payload + b"certificates"
 
 
-def module(**info: str | tuple[str, ...]) -> bytes:
-    """An ELF file with nothing but the information of a module; a field with several values is a tuple."""
+def module(versions: Mapping[str, int] | None = None, **info: str | tuple[str, ...]) -> bytes:
+    """An ELF file with nothing but the information of a module; a field with several values is a tuple.
+
+    ``versions`` are the checksums of the symbols that it uses, by name.
+    """
     pairs = [
         (key, one) for key, value in info.items() for one in ((value,) if isinstance(value, str) else value)
     ]
-    body = b"".join(f"{key}={value}".encode() + b"\0" for key, value in pairs)
-    names = b"\0.modinfo\0.shstrtab\0"
+    parts = [(1, b"".join(f"{key}={value}".encode() + b"\0" for key, value in pairs))]
+    if versions:
+        parts.append(
+            (20, b"".join(struct.pack("<Q56s", crc, name.encode()) for name, crc in versions.items()))
+        )
+    names = b"\0.modinfo\0.shstrtab\0__versions\0"
+    parts.append((10, names))
+    body = b"".join(part for _, part in parts)
     header = struct.pack(
         "<4sBBBB8xHHIQQQIHHHHHH",
-        b"\x7fELF", 2, 1, 1, 0, 1, 62, 1, 0, 0, 64 + len(body) + len(names), 0, 64, 0, 0, 64, 3, 2,
+        b"\x7fELF", 2, 1, 1, 0, 1, 62, 1, 0, 0, 64 + len(body), 0, 64, 0, 0, 64, len(parts) + 1, len(parts),
     )  # fmt: skip
-
-    def section(name: int, kind: int, offset: int, size: int) -> bytes:
-        return struct.pack("<IIQQQQIIQQ", name, kind, 0, 0, offset, size, 0, 0, 1, 0)
-
-    sections = section(1, 1, 64, len(body)) + section(10, 3, 64 + len(body), len(names))
-    return header + body + names + bytes(64) + sections
+    sections, offset = b"", 64
+    for name, part in parts:
+        kind = 3 if part is names else 1
+        sections += struct.pack("<IIQQQQIIQQ", name, kind, 0, 0, offset, len(part), 0, 0, 1, 0)
+        offset += len(part)
+    return header + body + bytes(64) + sections
 
 
 def headers(release: str = RELEASE) -> Mapping[str, str]:
