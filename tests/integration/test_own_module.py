@@ -203,7 +203,8 @@ def test_a_module_that_is_not_signed_is_refused_before_a_boot_where_signatures_a
 def test_a_module_whose_key_is_not_known_is_refused_in_the_kernels_words(tmp_path: Path) -> None:
     root = enforced(
         tmp_path,
-        "$(MAKE) -C $(KDIR) M=$(CURDIR) modules && $(KDIR)/scripts/sign-file sha256 key.pem cert.pem hello.ko",
+        "$(MAKE) -C $(KDIR) M=$(CURDIR) modules\n"
+        "\t$(KDIR)/scripts/sign-file sha256 key.pem cert.pem hello.ko",
     )
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=toy",
