@@ -80,11 +80,12 @@ def test_a_module_is_built_loaded_and_passes_on_ubuntus_kernel(
         text = PROJECT.format(suite=SUITE, archive=address, keyring=archive.keyring)
         write(root, {"kmodpipe.toml": text})
         ran = kmodpipe(root, "test", "--kernel", "ubuntu")
-    assert (ran.code, ran.verdicts) == (0, {"unpatched": "pass"}), ran.text
+    assert ran.code == 0, ran.text
+    assert ran.verdicts == {"unpatched": "pass"}, ran.text
     assert supported(ran) == {"ubuntu": ["yes", "yes", "yes"]}, ran.text
     (cell,) = ran.run["cells"]
     assert cell["properties"]["compiler"].startswith("gcc-12")
-    console = (ran.folder / "out/latest/unpatched/console.log").read_text(errors="replace")
+    console = next(ran.folder.glob("out/latest/*/console*.log")).read_text(errors="replace")
     assert "Linux version 6.1.0-57" in console
     # What it takes is here now.
     again = kmodpipe(root, "test", "--kernel", "ubuntu")
