@@ -336,9 +336,9 @@ def open_runtime(
     """Return the runtime of that name. For Docker, connect to the engine and get a builder image.
 
     ``release`` is whose image it is, ``packages`` where that release's packages come from, ``compiler`` what
-    a module's kernel asks for, which the host has to have, and ``client`` a connection that is used again. The
-    share's builder image is preferred to one of this machine. Raises InfraError if the engine does not answer
-    or has no image, with a hint at --runtime host.
+    a module's kernel asks for, which the host has to have, and ``client`` a connection to use. The share's
+    builder image is preferred to one of this machine. Raises InfraError if the engine does not answer or has
+    no image, with a hint at --runtime host.
     """
     if name == "host":
         screen.warn(

@@ -129,7 +129,8 @@ def bootstrap(
             hint=f"let the Docker Engine reach a registry (or load debian:{suite}-slim with `docker load`)",
         )
     options = carried_options(process.run(["apt-config", "dump"], timeout_s=20).text)
-    packages = [*include, *(["ca-certificates"] if any("https://" in s for s in sources) else [])]
+    # Its priority decides whether minbase has it, and that is not the same in each archive.
+    packages = ["apt", *include, *(["ca-certificates"] if any("https://" in s for s in sources) else [])]
     argv = [
         "mmdebstrap",
         "--variant=minbase",
@@ -141,7 +142,7 @@ def bootstrap(
         *[f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "info", "locale", "man")],
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         *([f"--include={','.join(packages)}"] if packages else []),
-        *([_with_keys(keyring)] if keyring else []),
+        *(_with_keys(keyring) if keyring else []),
         suite,
         str(tar),
         *sources,
@@ -152,7 +153,12 @@ def bootstrap(
     process.run(argv, timeout_s=timeout_s, log=log, env=env, hint=f"read {log}")
 
 
-def _with_keys(keyring: Path) -> str:
-    """Return mmdebstrap's argument that puts a file of keys into the root file system, $1 of a hook."""
+def _with_keys(keyring: Path) -> tuple[str, str]:
+    """Return mmdebstrap's arguments that let apt read a file of keys, and put it into the root file system.
+
+    The user _apt could not enter a folder of one's own, and would say that there is no such key.
+    """
+    # $1 of a hook is the root file system.
     source, target = shlex.quote(str(keyring)), f'"$1"{shlex.quote(str(keyring))}'
-    return f"--customize-hook=[ -e {target} ] || install -D -m 644 {source} {target}"
+    hook = f"[ -e {target} ] || install -D -m 644 {source} {target}"
+    return '--aptopt=APT::Sandbox::User "root"', f"--customize-hook={hook}"
