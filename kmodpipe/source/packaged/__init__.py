@@ -39,8 +39,13 @@ def fetch(spec: PackagedKernelSpec, cache: Path, screen: Screen, *, head: bool =
     return files.fetch(spec, cache, screen).named(spec.name)
 
 
+def check(spec: PackagedKernelSpec, *, bound_s: float = 2.5) -> tuple[bool, str]:
+    """Return whether the kernel can be had now, and a phrase about it; each suite has ``bound_s`` seconds."""
+    return deb.check(spec, bound_s=bound_s) if spec.package else files.check(spec)
+
+
 def _named(found: PackagedKernel | None, spec: PackagedKernelSpec) -> PackagedKernel | None:
     return found.named(spec.name) if found else None
 
 
-__all__ = ["PackagedKernel", "PackagedKernelSpec", "fetch", "locate", "remove_all"]
+__all__ = ["PackagedKernel", "PackagedKernelSpec", "check", "fetch", "locate", "remove_all"]

@@ -203,6 +203,20 @@ def _get(pins: Pins, own: AptRoot, cache: Path, step: Step) -> Package:
     return Package(pins.image, tuple(sorted(debs, key=lambda deb: deb.name)))
 
 
+def check(spec: PackagedKernelSpec, *, bound_s: float) -> tuple[bool, str]:
+    """Return whether an archive has one of the kernel's suites, and a phrase about it."""
+    where = _apt_source(spec)
+    if problem := apt_root.lacking(where.keys):
+        return False, problem
+    phrase = f"this machine's apt knows no {where.distribution.name} archive"
+    for suite, uris in where.mirrors().items():
+        reached, why = connectivity.probe(f"{uris[0]}/dists/{suite}/InRelease", bound_s=bound_s)
+        phrase = f"{connectivity.host_of(uris[0])} {why}"
+        if reached:
+            return "status 200" in why, phrase
+    return False, phrase
+
+
 # -- from packages to a kernel -----------------------------------------------------------------------
 def _unpack(spec: PackagedKernelSpec, pinned: Package, cache: Path, screen: Screen) -> PackagedKernel:
     apt_source, release = _apt_source(spec), resolve.release_of(pinned.name)
