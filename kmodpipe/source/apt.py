@@ -17,6 +17,8 @@ from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import temporary
 
+# Where a root file system has the keys of a declared archive.
+_KEYS = "/usr/share/keyrings/kmodpipe-archive.gpg"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR = "KMODPIPE_DEBIAN_MIRROR"
 """The variable that names a mirror of Debian's archive, the address of its folder ``debian``."""
@@ -131,6 +133,10 @@ def bootstrap(
     options = carried_options(process.run(["apt-config", "dump"], timeout_s=20).text)
     # Its priority decides whether minbase has it, and that is not the same in each archive.
     packages = ["apt", *include, *(["ca-certificates"] if any("https://" in s for s in sources) else [])]
+    more: list[str] = []
+    if keyring:
+        option, hook = _with_keys(keyring, sources, tar.parent)
+        more = [f"--aptopt={option}", f"--customize-hook={hook}"]
     argv = [
         "mmdebstrap",
         "--variant=minbase",
@@ -142,7 +148,7 @@ def bootstrap(
         *[f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "info", "locale", "man")],
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         *([f"--include={','.join(packages)}"] if packages else []),
-        *(_with_keys(keyring) if keyring else []),
+        *more,
         suite,
         str(tar),
         *sources,
@@ -153,12 +159,17 @@ def bootstrap(
     process.run(argv, timeout_s=timeout_s, log=log, env=env, hint=f"read {log}")
 
 
-def _with_keys(keyring: Path) -> tuple[str, str]:
+def _with_keys(keyring: Path, sources: Sequence[str], folder: Path) -> tuple[str, str]:
     """Return mmdebstrap's arguments that let apt read a file of keys, and put it into the root file system.
 
-    The user _apt could not enter a folder of one's own, and would say that there is no such key.
+    Its sources name the file where it is there. A file is written below ``folder``.
     """
+    inside, own, there = folder / "sources.list", f"signed-by={keyring}", f"signed-by={_KEYS}"
+    inside.write_text("".join(f"{line.replace(own, there)}\n" for line in sources))
+    # The user _apt could not enter a folder of one's own, and would say that there is no such key.
     # $1 of a hook is the root file system.
-    source, target = shlex.quote(str(keyring)), f'"$1"{shlex.quote(str(keyring))}'
-    hook = f"[ -e {target} ] || install -D -m 644 {source} {target}"
-    return '--aptopt=APT::Sandbox::User "root"', f"--customize-hook={hook}"
+    hook = (
+        f'install -D -m 644 {shlex.quote(str(keyring))} "$1"{_KEYS} && '
+        f'rm -f "$1"/etc/apt/sources.list.d/* && cp {shlex.quote(str(inside))} "$1"/etc/apt/sources.list'
+    )
+    return 'APT::Sandbox::User "root"', hook
