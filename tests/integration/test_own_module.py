@@ -184,6 +184,7 @@ def enforced(folder: Path, recipe: str = "") -> Path:
     if recipe:
         (root / "Kbuild").unlink()
         write(root, {"Makefile": OWN_MAKEFILE.format(recipe=recipe)})
+    commit_all(root, "for a kernel that takes signed modules alone")
     return root
 
 
@@ -211,6 +212,7 @@ def test_a_module_whose_key_is_not_known_is_refused_in_the_kernels_words(tmp_pat
          "-keyout", root / "key.pem", "-out", root / "cert.pem"],
         check=True, capture_output=True,
     )  # fmt: skip
+    commit_all(root, "keys")
     ran = kmodpipe(root, "test", *on(KERNELS[1:2]), "--flavour", "enforced")
     assert ran.code == 1, ran.text
     assert "the kernel refused the module hello: ENOKEY" in ran.text
@@ -224,6 +226,7 @@ def test_a_module_that_was_built_for_another_kernel_is_refused_before_a_boot(tmp
     made = kernels.fetch(older, {}, cache_folder(), Screen(Mode.PLAIN))
     assert isinstance(made, PackagedKernel)
     shutil.copy(next(made.modules.rglob("zram.ko")), root / "hello.ko_shipped")
+    commit_all(root, "a module that was built before")
     ran = kmodpipe(root, "test", *on(KERNELS[1:2]))
     assert ran.code == 1, ran.text
     assert "would refuse the module hello: it disagrees about the version of symbol" in ran.text
