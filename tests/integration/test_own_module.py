@@ -215,7 +215,7 @@ def test_a_module_whose_key_is_not_known_is_refused_in_the_kernels_words(tmp_pat
     commit_all(root, "keys")
     ran = kmodpipe(root, "test", *on(KERNELS[1:2]), "--flavour", "enforced")
     assert ran.code == 1, ran.text
-    assert "the kernel refused the module hello: ENOKEY" in ran.text
+    assert "the kernel refused the module hello: EKEYREJECTED" in ran.text
     assert "Loading of module with unavailable key is rejected" in ran.text
 
 
