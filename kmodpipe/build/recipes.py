@@ -22,9 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from kmodpipe.build import compile_warnings, external_products, loadable, outputs
+from kmodpipe.build import compile_warnings, external_products, outputs
 from kmodpipe.build.compile_log import CompileWatch
-from kmodpipe.build.elf import require_elf
 from kmodpipe.build.external_log import ExternalWatch
 from kmodpipe.build.external_order import ExternalOrder
 from kmodpipe.build.guest_disk import Layout
@@ -196,10 +195,6 @@ class Builder:
         if not made:
             raise watch.nothing_made(what, work.log)
         outputs.check(out, made, what, work.log)
-        for name in made:
-            if name.endswith(".ko"):
-                require_elf(out / name, work.log)
-                loadable.require_of_kernel(out / name, order.kit, order.config, work.log)
         compile_warnings.write(out / "warnings.json", compile_warnings.in_order(watch.warnings))
         (out / "compiler.log").write_text(watch.text, encoding="utf-8", errors="backslashreplace")
         paths.remove(obj)
