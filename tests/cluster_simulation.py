@@ -135,9 +135,25 @@ def simulate(
     STARTS.clear()
     made = tuple(PlannedCell(name, "s", "d", {}, {}) for name in names)
     plan = Plan(made, (), tuple(PlannedJob("1", (n,), ("--cell", n)) for n in names))
-    tasks = graph.tasks(plan, Settings("run", BUNDLE, PROGRAM), {}, DURATIONS if known else {})
-    record = Record("run", "now", "", "simulation", True, PROGRAM, BUNDLE, plan, tuple(tasks))
-    facts = Facts("one", "host", "1", PROGRAM, "x86_64", 1, 1 << 20, 1 << 20, "/", accel="tcg")
+    tasks = graph.tasks(
+        plan, Settings("run", BUNDLE, PROGRAM, Wanted(PROGRAM).resource), {}, DURATIONS if known else {}
+    )
+    record = Record(
+        "run", "now", "", "simulation", True, PROGRAM, Wanted(PROGRAM).resource, BUNDLE, plan, tuple(tasks)
+    )
+    facts = Facts(
+        "one",
+        "host",
+        "1",
+        PROGRAM,
+        "x86_64",
+        1,
+        1 << 20,
+        1 << 20,
+        "/",
+        accel="tcg",
+        resource=Wanted(PROGRAM).resource,
+    )
     screen = Screen(Mode.QUIET)
     with LocalCluster(
         n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None,

@@ -246,7 +246,12 @@ def _wanted(made: Begun) -> Wanted:
 def _record(made: Begun, folder: RunFolder, place: Place, address: str, *, scheduled: bool) -> Record:
     spec, wanted = made.spec, _wanted(made)
     own = graph.Settings(
-        folder.id, made.bundle.digest, wanted.program, requires=place.requires, command=made.command
+        folder.id,
+        made.bundle.digest,
+        wanted.program,
+        wanted.resource,
+        requires=place.requires,
+        command=made.command,
     )
     memory = {cell.id: cell.flavour.memory_mib for cell in spec.cells}
     arguments = {argument_property(name): given for name, given in spec.series_arguments.items()}
@@ -257,6 +262,7 @@ def _record(made: Begun, folder: RunFolder, place: Place, address: str, *, sched
         on=place.name,
         lasts=place.lasts,
         program=wanted.program,
+        resource=wanted.resource,
         bundle=made.bundle.digest,
         plan=made.plan,
         tasks=tuple(graph.tasks(made.plan, own, memory, last_times(spec.out))),

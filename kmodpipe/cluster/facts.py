@@ -53,6 +53,8 @@ class Facts:
     speed: float = 1.0
     # The id of its builder image; empty if it has none, or needs none.
     image: str = ""
+    # The resource that says that it can do the work that was asked for.
+    resource: str = ""
     # Why it cannot do our work; empty if it can.
     trouble: str = ""
 
@@ -60,7 +62,7 @@ class Facts:
     def resources(self) -> Mapping[str, float]:
         """What it offers, in the words of `graph.needs`."""
         return {
-            program_resource(self.program): _ALWAYS,
+            self.resource: _ALWAYS,
             "guest": self.threads,
             "build": 1,
             "memory-mib": self.memory_mib,
@@ -72,11 +74,6 @@ class Facts:
     def to_json(self) -> bytes:
         """Return the facts as JSON."""
         return json.dumps(asdict(self)).encode()
-
-
-def program_resource(program: str) -> str:
-    """Return the resource that only a worker has that runs this very program, and can do its work."""
-    return f"kmodpipe-{program[:16]}"
 
 
 def own_program() -> str:
@@ -105,7 +102,7 @@ def look(name: str, threads: int, wanted: Wanted) -> Facts:
     """Return the facts about this machine and process. Takes two seconds if nothing of it is known yet."""
     plain = {
         "name": name, "host": socket.gethostname(), "kmodpipe": __version__, "program": own_program(),
-        "arch": platform.machine(), "threads": threads,
+        "arch": platform.machine(), "threads": threads, "resource": wanted.resource,
     }  # fmt: skip
     found: dict[str, object] = {**plain, "memory_mib": 0, "disk_mib": 0, "cache": ""}
     trouble = []
@@ -140,6 +137,11 @@ class Wanted:
     # The name of the builder image, and its id if all have to have that one.
     image: str = ""
     image_id: str = ""
+
+    @property
+    def resource(self) -> str:
+        """The resource that only a worker has that runs this very program, and can do work of this kind."""
+        return f"kmodpipe-{self.program[:16]}-{self.runtime}{'' if self.boots else '-build'}"
 
 
 def _machine(cache: Path) -> dict[str, object]:

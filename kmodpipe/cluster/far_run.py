@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kmodpipe.cluster import facts, graph, greeting, worker
+from kmodpipe.cluster import graph, greeting, worker
 from kmodpipe.cluster.bundle import Bundle
 from kmodpipe.cluster.graph import Task
 from kmodpipe.cluster.greeting import Greeted
@@ -130,7 +130,7 @@ class FarRun:
     def _submit(self, tasks: Sequence[Task]) -> None:
         if not tasks or self._bundle is None:
             return
-        always = {facts.program_resource(self._record.program): 1.0}
+        always = {self._record.resource: 1.0}
         data = self._client.submit(
             worker.project, self._bundle.data, key=f"kmodpipe-project-{self._bundle.digest[:32]}",
             resources=always, priority=max(task.priority for task in tasks) + 1,
@@ -206,9 +206,7 @@ class FarRun:
             try:
                 data = future.result(timeout=_RESULT_S)
             except Exception as e:
-                # Its worker went in this moment: the scheduler has it done again.
-                self._screen.say(f"{task.cell}: its result is lost with its worker ({type(e).__name__})")
-                self._follow(task.key, future)
+                self._not_read(task, future, e)
                 return
             self._take(task, data)
             # Released for the published run too: it is not done again if its worker dies.
@@ -217,6 +215,17 @@ class FarRun:
             self._failed(task, future)
         else:
             self._lost(task)
+
+    def _not_read(self, task: Task, future: Future[Any], error: Exception) -> None:
+        """Wait again for a result that went with its worker; give up one that is not what we take."""
+        self._renewed[task.key] = self._renewed.get(task.key, 0) + 1
+        if self._renewed[task.key] <= _RENEWALS:
+            self._screen.say(f"{task.cell}: its result is lost with its worker ({type(error).__name__})")
+            self._follow(task.key, future)
+            return
+        for cell in self._left(task):
+            text = f"its result cannot be read: {one_line(str(error))[:300]}"
+            self._screen.say(self._sink.failed(cell, text))
 
     def _take(self, task: Task, data: object) -> None:
         if task.kind == "cell":
@@ -284,7 +293,7 @@ class FarRun:
             known = self._client.scheduler_info(n_workers=-1)["workers"]
         except Exception:
             return
-        wanted = facts.program_resource(self._record.program)
+        wanted = self._record.resource
         able = [one for one in known.values() if wanted in one.get("resources", {})]
         if not able and not self._alone:
             self._screen.warn("no worker is left that can do the work: waiting for one")

@@ -32,8 +32,9 @@ class Settings:
     run: str
     # The digest of the bundle.
     bundle: str
-    # The digest of the program's code.
+    # The digest of the program's code, and the resource of the workers that can do its work.
     program: str
+    resource: str
     arch: str = "x86_64"
     # What a worker has to have beside.
     requires: Needs = field(default_factory=dict)
@@ -123,7 +124,7 @@ def _cell(
 
 
 def _always(settings: Settings) -> dict[str, float]:
-    own = {facts.program_resource(settings.program): 1.0, f"arch-{settings.arch}": 1.0}
+    own = {settings.resource: 1.0, f"arch-{settings.arch}": 1.0}
     return {**own, **settings.requires}
 
 

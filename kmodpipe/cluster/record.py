@@ -34,6 +34,8 @@ class Record:
     # Whether its scheduler is still there when the command has ended.
     lasts: bool
     program: str
+    # That of the workers that can do its work.
+    resource: str
     bundle: str
     plan: Plan
     tasks: tuple[Task, ...]

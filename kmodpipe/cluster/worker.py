@@ -20,9 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distributed import WorkerPlugin
+from distributed import Reschedule, WorkerPlugin
 from pydantic import TypeAdapter
 
+from kmodpipe import results
 from kmodpipe.cache import users
 from kmodpipe.cache.place import cache_folder
 from kmodpipe.cache.share.folder import SCHEME
@@ -32,6 +33,7 @@ from kmodpipe.cluster import bundle, facts, graph, parcel
 from kmodpipe.cluster.facts import Facts, Wanted
 from kmodpipe.cluster.graph import PLAN
 from kmodpipe.cluster.parcel import Note
+from kmodpipe.results import ENDED_EARLY
 from kmodpipe.util import process
 from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError
 from kmodpipe.util.process import Children
@@ -161,6 +163,9 @@ def run_job(job: str, data: bytes, *after: bytes) -> bytes:
             note, run = Note(**{**asdict(note), "tail": str(e), "trouble": e.sentence}), None
         finally:
             _running.discard(key)
+        if _interrupted(run) and _is_wanted(worker, key):
+            # Its machine is taken down: what is left of it is no result. Another worker begins anew.
+            raise Reschedule
         seconds = round(time.monotonic() - began, 3)
         return parcel.wrap(Note(**{**asdict(note), "seconds": seconds}), run, scratch, cache)
 
@@ -206,6 +211,13 @@ def _run(
     code = child.returncode if child.returncode >= 0 else int(ExitCode.INFRA)
     found = {**asdict(note), "exit_code": code, "tail": tail, "skips": _skips(scratch / PLAN)}
     return Note(**found), runs[0] if runs else None
+
+
+def _interrupted(run: Path | None) -> bool:
+    """Return whether a signal ended a job's run."""
+    if run is None or not (run / "results.json").is_file():
+        return False
+    return results.load(run / "results.json").properties.get(ENDED_EARLY, "").startswith("interrupted")
 
 
 def _sharing(words: Sequence[str], folder: Path) -> list[str]:

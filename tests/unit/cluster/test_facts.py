@@ -17,7 +17,7 @@ def test_a_machine_with_other_code_is_no_worker(tmp_path: Path, monkeypatch: pyt
     found = facts.look("one", 4, own)
     assert found.trouble == "" and found.threads == 4
     assert found.disk_mib > 0 and found.memory_mib > 0
-    assert found.resources[facts.program_resource(found.program)] > 0
+    assert found.resources[own.resource] > 0
     other = facts.look("one", 4, Wanted("another", runtime="host", boots=False))
     assert "other code" in other.trouble
 
@@ -27,6 +27,13 @@ def test_a_cache_that_cannot_be_written_is_trouble(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("KMODPIPE_CACHE", str(tmp_path / "file"))
     found = facts.look("one", 1, Wanted(facts.own_program(), runtime="host", boots=False))
     assert "cache" in found.trouble
+
+
+def test_work_of_another_kind_takes_another_worker() -> None:
+    asked = [
+        Wanted("p", runtime=runtime, boots=boots) for runtime in ("docker", "host") for boots in (True, False)
+    ]
+    assert len({one.resource for one in asked}) == 4
 
 
 def test_facts_travel_as_json() -> None:

@@ -39,7 +39,7 @@ def tested(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Plan, Run]:
 def begun(tested: tuple[World, Plan, Run], tmp_path: Path) -> tuple[Gathered, RunFolder, Record]:
     folder = RunFolder(tmp_path / "out")
     made = Record(
-        folder.id, "2026-01-01T00:00:00+00:00", "tcp://h:1", "tcp://h:1", True, "p", "b", tested[1], (),
+        folder.id, "2026-01-01T00:00:00+00:00", "tcp://h:1", "tcp://h:1", True, "p", "r", "b", tested[1], (),
         {"command": "invoke test --on tcp://h:1"},
     )  # fmt: skip
     return Gathered(made, folder), folder, made

@@ -10,7 +10,7 @@ from kmodpipe.ci.job_plan import Plan, PlannedCell, PlannedJob
 from kmodpipe.cluster import facts, graph
 from kmodpipe.cluster.graph import Settings
 
-SETTINGS = Settings("run-1", "b" * 64, "p" * 64)
+SETTINGS = Settings("run-1", "b" * 64, "p" * 64, "kmodpipe-p")
 
 
 def plan(*cells: tuple[str, str, str]) -> Plan:
@@ -56,7 +56,7 @@ def test_what_a_guest_has_is_what_its_worker_needs() -> None:
     _, one = graph.tasks(plan(("a", "", "")), replace(SETTINGS, requires={"kvm": 1}), {"a": 2048}, {})
     assert one.needs["memory-mib"] == 2048 + facts.BESIDE_GUEST_MIB
     assert one.needs["kvm"] == 1 and one.needs["guest"] == 1
-    assert one.needs[facts.program_resource(SETTINGS.program)] == 1
+    assert one.needs["kmodpipe-p"] == 1
 
 
 @pytest.mark.parametrize(
