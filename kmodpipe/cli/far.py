@@ -80,13 +80,18 @@ def run(options: BuildOptions, call: Invocation, *, on: str, detach: bool, ask: 
             address = str(client.scheduler.address)
             known = _record(made, folder, place, address, scheduled=ask.scheduled)
             sink = _sink(known, folder, None)
-            greeted = greet(client, known, _wanted(made), place.patience_s, call.screen)
-            sink.slots = greeted.slots
-            again = partial(scheduler.client_of, address, place)
-            far = FarRun(known, client, greeted, again, sink, call.screen)
-            record.save(known, folder.path)
-            write_atomically(folder.path / _BUNDLE, made.bundle.data)
-            far.begin(made.bundle)
+            far = None
+            try:
+                greeted = greet(client, known, _wanted(made), place.patience_s, call.screen)
+                sink.slots = greeted.slots
+                again = partial(scheduler.client_of, address, place)
+                far = FarRun(known, client, greeted, again, sink, call.screen)
+                record.save(known, folder.path)
+                write_atomically(folder.path / _BUNDLE, made.bundle.data)
+                far.begin(made.bundle)
+            except BaseException as e:
+                _end_early(e, far, sink, folder, ask)
+                raise
             if detach:
                 line = process.pasteable([call.program, "attach", "--run", os.path.relpath(folder.path)])
                 call.screen.print(f"the run goes on without this command; follow it: {line}")
@@ -143,14 +148,7 @@ def _follow(far: FarRun, sink: TestSink | BuildSink, folder: RunFolder, call: In
     try:
         far.watch(sink.describe)
     except BaseException as e:
-        far.stop()
-        shortage = e if isinstance(e, KmodpipeError) else from_system(e)
-        stopped = "interrupted" if isinstance(e, KeyboardInterrupt) else f"a defect: {type(e).__name__}"
-        after = sink.finish(interrupted=shortage.what if shortage else stopped)
-        reporting.hand_over(folder.path / "junit.xml", ask.junit)
-        if isinstance(e, KeyboardInterrupt):
-            # For the message, which whoever ends the command writes.
-            e.args = (after, str(folder.path))
+        _end_early(e, far, sink, folder, ask)
         raise
     far.forget()
     sink.finish()
@@ -164,6 +162,21 @@ def _follow(far: FarRun, sink: TestSink | BuildSink, folder: RunFolder, call: In
     if ask.json:
         call.screen.document(results.to_json(sink.run))
     return results.exit_code(sink.run)
+
+
+def _end_early(
+    error: BaseException, far: FarRun | None, sink: TestSink | BuildSink, folder: RunFolder, ask: Ask
+) -> None:
+    """Stop what is ours on the workers, and write what there is of the run."""
+    if far:
+        far.stop()
+    shortage = error if isinstance(error, KmodpipeError) else from_system(error)
+    stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else f"a defect: {type(error).__name__}"
+    after = sink.finish(interrupted=shortage.what if shortage else stopped)
+    reporting.hand_over(folder.path / "junit.xml", ask.junit)
+    if isinstance(error, KeyboardInterrupt):
+        # For the message, which whoever ends the command writes.
+        error.args = (after, str(folder.path))
 
 
 # -- before it begins ---------------------------------------------------------------------------------
