@@ -18,7 +18,7 @@ HELP = ("-h", "--help")
 VERSION = ("-V", "--version")
 COMPLETION = "--print-completion-script"
 # Commands that take a word without an option, and the option that it stands for.
-_BARE = {"try": "--module"}
+_BARE = {"try": "--module", "attach": "--run"}
 
 
 def canonical(words: Sequence[str], program: str) -> list[str]:

@@ -23,6 +23,7 @@ from kmodpipe.util.errors import ExitCode, UserError
         ("fetch -t x patch -s y", "fetch --tree=x patch --series=y"),
         ("test -h", "test --help"),
         ("try drivers/block/zram -s x", "try --module=drivers/block/zram --series=x"),
+        ("attach out/1", "attach --run=out/1"),
         ("config check", "config"),
         ("config -q check --json", "config --quiet --json"),
         ("config test", "config test"),
