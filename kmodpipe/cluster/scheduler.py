@@ -138,12 +138,13 @@ def client_of(address: str, place: Place, security: Security | None = None) -> C
     from distributed import Client
 
     where = urlsplit(address)
+    secure = security or _security(place)
     try:
         # At once: Dask would try again for a while where nothing listens.
         socket.create_connection((where.hostname or "", where.port or 0), _CONNECT_S).close()
         return Client(
             address,
-            security=security or _security(place),
+            security=secure,
             timeout=f"{_CONNECT_S:g}s",
             set_as_default=False,
             name="kmodpipe",
