@@ -23,7 +23,14 @@ from kmodpipe.cli.options.others import (
     ReportOptions,
     SetupOptions,
 )
-from kmodpipe.cli.options.runs import BootOptions, CiOptions, MatrixOptions, TestOptions, TryOptions
+from kmodpipe.cli.options.runs import (
+    BootOptions,
+    CiOptions,
+    CoverOptions,
+    MatrixOptions,
+    TestOptions,
+    TryOptions,
+)
 
 COMMANDS: Mapping[str, type[Common]] = {
     "init": InitOptions,
@@ -38,6 +45,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "try": TryOptions,
     "test": TestOptions,
     "ci": CiOptions,
+    "cover": CoverOptions,
     "matrix": MatrixOptions,
     "collect": CollectOptions,
     "report": ReportOptions,
@@ -60,6 +68,7 @@ __all__ = [
     "CollectOptions",
     "Common",
     "ConfigOptions",
+    "CoverOptions",
     "DoctorOptions",
     "InitOptions",
     "MatrixOptions",
