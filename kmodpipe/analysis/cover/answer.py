@@ -137,6 +137,8 @@ class Answer:
     """How many of those no case executes."""
     unknown: int
     """How many of those no case is known to execute, while the counters of one are not known."""
+    percent: float | None
+    """Which part of the changed lines with code is executed, in percent; null if there is none."""
     cells: tuple[CellAnswer, ...]
     """The cells of the series."""
     hunks: tuple[HunkAnswer, ...]
@@ -145,11 +147,6 @@ class Answer:
     """The functions that have changed lines."""
     notices: tuple[str, ...] = ()
     """Sentences on what the numbers do not say."""
-
-    @property
-    def percent(self) -> float | None:
-        """Which part of the changed lines with code is executed; None if there is none."""
-        return 100 * self.executed / self.code if self.code else None
 
     @property
     def sentence(self) -> str:
@@ -165,5 +162,5 @@ class Answer:
 
 def to_json(answer: Answer) -> str:
     """Return the document's text; a name that is no Unicode has its bytes written out."""
-    text = json.dumps({**asdict(answer), "percent": answer.percent}, indent=1, ensure_ascii=False)
+    text = json.dumps(asdict(answer), indent=1, ensure_ascii=False)
     return text.encode("utf-8", "backslashreplace").decode() + "\n"

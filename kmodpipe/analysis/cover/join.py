@@ -40,6 +40,8 @@ def join(question: Question, coverage: Coverage) -> Answer:
     own = {(path, line) for path, lines in changed_lines(question.changes).items() for line in lines}
     found = {place: _line(place, cells) for place in own}
     states = [one.state for one in found.values()]
+    executed = states.count(LineState.EXECUTED)
+    code = len(states) - states.count(LineState.NO_CODE)
     return Answer(
         schema="kmodpipe-cover",
         version=1,
@@ -48,10 +50,11 @@ def join(question: Question, coverage: Coverage) -> Answer:
         module=coverage.module,
         injected=question.injected,
         changed=len(own),
-        code=sum(state is not LineState.NO_CODE for state in states),
-        executed=states.count(LineState.EXECUTED),
+        code=code,
+        executed=executed,
         never=states.count(LineState.NEVER),
         unknown=states.count(LineState.UNKNOWN),
+        percent=100 * executed / code if code else None,
         cells=tuple(_cell(name, one, own) for name, one in cells.items()),
         hunks=tuple(_hunks(question.changes, found)),
         functions=tuple(_functions(cells, found)),

@@ -51,9 +51,8 @@ class CoverOptions(RunOptions):
         exempt=_ANSWER,
     )
     fail_under: str = option(
-        "", "exit 1 if fewer percent of the changed lines with code are executed", exempt=_ANSWER,
-        of=Values.NUMBER,
-    )  # fmt: skip
+        "", "exit 1 if fewer percent of the changed lines with code are executed", exempt=_ANSWER
+    )
     json: bool = option(False, JSON, exempt=OUTPUT)
 
 
