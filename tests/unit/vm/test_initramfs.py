@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -201,6 +201,11 @@ def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:
         "module /kmodpipe/overlay.ko index%3D2",
         "case 0 a 2.5 /kmodpipe/cases/a/my%20script.sh a%20b%25c x%3D%C3%BC%0A%7E lower:1,2",
     ]
+
+
+def test_counters_are_taken_where_they_are_wanted(tmp_path: Path) -> None:
+    assert "counters" in cell(tmp_path, counters=True)["kmodpipe/plan"].data.decode().splitlines()
+    assert b"counters" not in cell(tmp_path)["kmodpipe/plan"].data
 
 
 @pytest.mark.parametrize("case_id", ["../escape", "a/b", "", ".hidden", "a b"])
