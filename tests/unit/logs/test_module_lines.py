@@ -40,3 +40,16 @@ def test_the_lines_begin_with_its_name(tmp_path: Path, module: str, first: str, 
 def test_of_others_there_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "console.log").write_text(CONSOLE)
     assert about_module(tmp_path / "console.log", "c.se") == about_module(tmp_path / "none", "cuse") == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Loading of unsigned module is rejected",
+        "Loading of module with unavailable key is rejected",
+        "Lockdown: agent: unsigned module loading is restricted; see man kernel_lockdown.7",
+    ],
+)
+def test_what_is_said_of_a_signature_names_no_module(tmp_path: Path, line: str) -> None:
+    (tmp_path / "console.log").write_text(f"[    0.3] other: x\n[    0.400000] {line}\n")
+    assert about_module(tmp_path / "console.log", "hello") == (line,)
