@@ -62,33 +62,41 @@ static void observe(const char *key, const char *value)
 /* ---- the kernel's settings --------------------------------------------------------------------------- */
 
 static struct setting {
-	const char *path, *wanted;
+	const char *name, *wanted;
 	char before[32];
-	int fd;
 } settings[] = {
 	/* Those that may wait are nearly all. */
-	{ .path = DEBUGFS "/failslab/ignore-gfp-wait", .wanted = "N" },
+	{ .name = "ignore-gfp-wait", .wanted = "N" },
 	/* A backtrace of each would fill the log. */
-	{ .path = DEBUGFS "/failslab/verbose", .wanted = "0" },
+	{ .name = "verbose", .wanted = "0" },
 };
 #define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+static int failslab;
+
+static void put(const char *name, const char *word)
+{
+	int fd = openat(failslab, name, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, word, strlen(word)) < 0)
+		die(name);
+	close(fd);
+}
 
 static void change(struct setting *setting)
 {
-	ssize_t size;
+	int fd = openat(failslab, setting->name, O_RDONLY | O_CLOEXEC);
 
-	setting->fd = open(setting->path, O_RDWR | O_CLOEXEC);
-	size = setting->fd < 0 ? -1 : read(setting->fd, setting->before, sizeof(setting->before) - 1);
-	if (size < 0 || pwrite(setting->fd, setting->wanted, strlen(setting->wanted), 0) < 0)
-		die(setting->path);
+	if (fd < 0 || read(fd, setting->before, sizeof(setting->before) - 1) < 0)
+		die(setting->name);
+	close(fd);
+	put(setting->name, setting->wanted);
 }
 
 /* The next case is to find the kernel as this one did: else it would get a guest of its own. */
 static void change_back(void)
 {
 	for (size_t i = 0; i < SETTINGS; i++)
-		if (pwrite(settings[i].fd, settings[i].before, strlen(settings[i].before), 0) < 0)
-			die(settings[i].path);
+		put(settings[i].name, settings[i].before);
 }
 
 /* A mount of its own, and gone again: the command finds the guest as any case does. */
@@ -99,6 +107,9 @@ static int settle(void)
 
 	if (!mounted && errno != EBUSY)
 		die(DEBUGFS);
+	failslab = open(DEBUGFS "/failslab", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (failslab < 0)
+		die(DEBUGFS "/failslab");
 	for (size_t i = 0; i < SETTINGS; i++)
 		change(&settings[i]);
 	if (profile)

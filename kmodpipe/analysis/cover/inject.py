@@ -20,7 +20,7 @@ from kmodpipe.judge.cases import Case
 from kmodpipe.pipeline import run
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import Workspace
-from kmodpipe.results import Run
+from kmodpipe.results import Run, Verdict
 from kmodpipe.results.coverage import LOAD, CaseCoverage, Coverage, FileCounts
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.util.text import count, one_line
@@ -71,6 +71,8 @@ def run_all(workspace: Workspace, ran: Run, folder: Path, proved: Accel) -> Ran 
         found, _ = _run(workspace, profiles, folder, proved, quiet)
         numbers = allocations(found)
         step.finish(count(sum(map(len, numbers.values())), "allocation"))
+    for line in unfound(found):
+        workspace.screen.warn(line)
     notices = [
         f"only the first {MOST} of {len(some)} allocations of {case} were made to fail"
         for case, some in numbers.items()
@@ -135,6 +137,15 @@ def allocations(profiled: Run) -> Mapping[str, tuple[int, ...]]:
                 if _OBSERVED.fullmatch(key):
                     own |= {*_numbers(text)}
     return {case: tuple(sorted(numbers)) for case, numbers in found.items() if numbers}
+
+
+def unfound(profiled: Run) -> Iterator[str]:
+    """Yield a sentence for each case of which the allocations could not be found, as its profile failed."""
+    for cell in profiled.cells:
+        for result in cell.cases:
+            if result.verdict is not Verdict.SKIP and "injected" not in result.observations:
+                first = one_line(result.message.splitlines()[0]) if result.message else "it did not run"
+                yield f"the allocations of {original(result.case)} in {cell.cell} were not found: {first}"
 
 
 def _numbers(text: str) -> Iterator[int]:

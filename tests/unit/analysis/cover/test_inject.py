@@ -26,6 +26,13 @@ def test_the_numbers_are_read_of_what_the_profile_observed() -> None:
     assert inject.allocations(profiled) == {"mount": (3, 4, 5, 9, 12, 13)}
 
 
+def test_a_profile_that_failed_is_said() -> None:
+    failed = CaseResult("mount.fail-profile", Verdict.FAIL, "exit status 125: kp-inject: failslab\nmore")
+    whole = CaseResult("idle.fail-profile", Verdict.FAIL, observations={"injected": "0"})
+    (line,) = inject.unfound(run_of(failed, whole, CaseResult("x.fail-profile", Verdict.SKIP)))
+    assert line.endswith("were not found: exit status 125: kp-inject: failslab") and "of mount in" in line
+
+
 def test_what_a_guest_claims_is_bounded() -> None:
     seen = {"allocations-0": "1-999999999,x-y,5-3,-4-5"}
     found = inject.allocations(run_of(CaseResult("mount.fail-profile", Verdict.FAIL, observations=seen)))
