@@ -13,7 +13,7 @@ from kmodpipe.analysis.bisect.model import Answer, Result
 from kmodpipe.analysis.bisect.probe import Choice, Probe
 from kmodpipe.analysis.bisect.rates import Policy
 from kmodpipe.cli.invocation import Invocation
-from kmodpipe.cli.options import BisectOptions
+from kmodpipe.cli.options import BisectOptions, RunOptions, Use, command_line, taken_from
 from kmodpipe.cli.resolve import resolve
 from kmodpipe.kconfig.own_source import is_own
 from kmodpipe.pipeline.run_folder import RunFolder
@@ -21,7 +21,7 @@ from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.source import commit_range
 from kmodpipe.source.commit_range import CommitRange
 from kmodpipe.source.tree import ModuleSpec, TreeSpec
-from kmodpipe.util import paths
+from kmodpipe.util import paths, process
 from kmodpipe.util.errors import ExitCode, UserError
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.text import some
@@ -160,7 +160,13 @@ def _of_module(options: BisectOptions, call: Invocation, cache: Path) -> _Asked:
     if spec.own is None:
         raise UserError("this is no module of its own source", where=f"--module {options.module}")
     control = ModuleSpec(name=spec.own.name, git=found.url, commit=found.good)
-    spec = replace(spec, own=replace(spec.own, spec=control, control=found.good[:12]))
+    own = replace(spec.own, spec=control, control=found.good[:12])
+    spec = replace(spec, own=own)
+    if not own.folder:
+        # A commit is named by its URL; below the top of a repository there is no such name.
+        named = taken_from(RunOptions, replace(options, module=f"{found.url}#{found.good}"))
+        words = [call.program, "test", *command_line(named, Use.REPEAT)]
+        spec = replace(spec, repeat_command=process.pasteable(words))
     found.lend(control, cache, call.screen)
     return _Asked(spec, lambda probe, c, policy: commits.search(probe, found, c, spec.cases, policy))
 

@@ -221,6 +221,13 @@ def test_a_commit_that_changes_vmlinux_gets_a_base_of_its_own(world: World, repo
     assert bases(world) == 2
 
 
+def test_a_range_that_changes_nothing_in_the_end(world: World, repo: Path) -> None:
+    git(repo, "revert", "--no-edit", "v2")
+    git(repo, "tag", "before", "v2~1")
+    ran = bisect(world, tree=[f"{repo}#before..main"], module="fs/toy", cell=["unpatched.INDEX=n.NOUUID=n"])
+    assert ran.code == 2 and "both ends are the same: remount is mounted at" in ran.text, ran.text
+
+
 def test_a_merge_that_breaks_what_both_sides_did_well(world: World) -> None:
     repo = world.root / "linux"
     shutil.copytree(world.tree, repo)
@@ -276,6 +283,8 @@ def test_the_commits_of_a_module_of_its_own_source(world: World) -> None:
     ran = bisect(world, module=f"{repo}#v1..main", cell=["unpatched.INDEX=n.NOUUID=n"])
     assert ran.code == 0, ran.text
     assert answer(world)["found"][0]["title"] == "mine: commit 4"
+    full = git(repo, "rev-parse", "main~1")
+    assert f"--module {repo.as_uri()}#{full}" in answer(world)["after"]["command"].replace("'", "")
     assert bases(world) == 1
 
 

@@ -85,8 +85,8 @@ def _both(
 def _show(
     probe: Probe, targets: tuple[Target, Target], choice: Choice, cases: Sequence[Case], repeat: int
 ) -> tuple[dict[str, Shown], dict[str, Shown]]:
-    """Run both ends, at once if they are of one tree and no configuration of their own."""
-    if any(one.cell or one.tree for one in targets):
+    """Run both ends: at once, if they are variants of one tree and have no configuration of their own."""
+    if any(one.cell or one.tree for one in targets) or targets[0].variant == targets[1].variant:
         one, other = (probe.show([target], choice, cases, repeat)[0] for target in targets)
     else:
         one, other = probe.show(targets, choice, cases, repeat)
