@@ -104,7 +104,6 @@ def test_the_patch_of_six_though_one_does_not_build(tmp_path: Path) -> None:
     )
     argv = ("--tree", TREE, "--series", str(series), "--case", CASE, "--cell", f"posted.{CELL}")
     ran = invoke(tmp_path / "out", "bisect", *argv)
-    print(ran.text)
     assert ran.code == 0, ran.text
     found = answer(tmp_path / "out")
     assert [one["name"] for one in found["found"]] == ["0005-ovl-step-5.patch"]
@@ -127,7 +126,6 @@ def test_a_flaky_case(tmp_path: Path) -> None:
     )
     argv = ("--tree", TREE, "--series", str(series), "--case", "remount-on-to-on", "--cell", f"posted.{CELL}")
     ran = invoke(tmp_path / "out", "bisect", *argv, "--repeat", "8", "--confidence", "0.99")
-    print(ran.text)
     assert ran.code == 0, ran.text
     found = answer(tmp_path / "out")
     assert [one["name"] for one in found["found"]] == ["0003-ovl-step-3.patch"]
@@ -155,7 +153,6 @@ def test_the_commits_of_a_module_of_its_own_source_over_git(tmp_path: Path) -> N
             cwd=repo, env={**os.environ, "COLUMNS": "200", "PYTHONPATH": str(REPO)},
             capture_output=True, text=True,
         )  # fmt: skip
-    print(done.stdout + done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
     found = answer(tmp_path / "out")
     assert found["found"][0]["title"] == "hello: step 5"
@@ -172,7 +169,6 @@ def test_the_commits_of_a_kernel_tree_over_git(tmp_path: Path) -> None:
         tree = f"git://127.0.0.1:{port}/linux.git#{known['good']}..main"
         argv = ("--tree", tree, "--module", "fs/overlayfs", "--case", CASE, "--cell", f"unpatched.{CELL}")
         ran = invoke(tmp_path / "out", "bisect", *argv, timeout_s=7000)
-    print(ran.text)
     assert ran.code == 0, ran.text
     found = answer(tmp_path / "out")
     assert found["found"] == [{"name": known["the option"], "title": "ovl: the option"}]
@@ -188,7 +184,6 @@ def test_the_symbol_in_which_two_configurations_differ(tmp_path: Path) -> None:
     argv = ("--tree", TREE, "--module", "fs/overlayfs", "--case", "uuid-remount-default")
     argv += ("--cell", "unpatched.INDEX=n.NOUUID=n", "--good-config", str(good), "--bad-config", str(bad))
     ran = invoke(tmp_path / "out", "bisect", *argv)
-    print(ran.text)
     assert ran.code == 0, ran.text
     assert [one["name"] for one in answer(tmp_path / "out")["found"]] == ["OVERLAY_FS_INDEX=y"]
     assert bases(ran) == 0
