@@ -156,7 +156,11 @@ def _of_module(options: BisectOptions, call: Invocation, cache: Path) -> _Asked:
         )  # fmt: skip
     found = _range(options.module, call, cache, {}, "--module")
     module = f"{location}#{found.good}" if "://" in location else location
-    spec = resolve(replace(options, module=module, series=("none",)), call, cases_too=True, compared=False)
+    # That there is no change to compare is true of the control alone.
+    with call.screen.part():
+        spec = resolve(
+            replace(options, module=module, series=("none",)), call, cases_too=True, compared=False
+        )
     if spec.own is None:
         raise UserError("this is no module of its own source", where=f"--module {options.module}")
     control = ModuleSpec(name=spec.own.name, git=found.url, commit=found.good)
