@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
+from kmodpipe.analysis.bisect.model import Answer
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
 from kmodpipe.logs.known_benign import BenignToml
@@ -81,6 +82,7 @@ FORMATS = (
     Format("claims", "claims.toml", ClaimsToml),
     Format("benign", "The file of harmless reports that `benign` of a kmodpipe.toml names", BenignToml),
     Format("results", "results.json", Results, toml=False),
+    Format("bisect", "bisect.json", Answer, toml=False),
 )
 
 

@@ -14,6 +14,14 @@ UNIT = "tests/unit"
 # tests/unit/<room>/test_<file>.py, or test_<file>_<topic>.py; what is in a package itself, test_init.py.
 ELSEWHERE: Mapping[str, str] = {
     "__main__": "tests/integration/test_wheel.py",
+    "analysis/bisect/commits": "tests/pipeline/test_bisect.py",
+    "analysis/bisect/ends": "tests/pipeline/test_bisect.py",
+    "analysis/bisect/model": "tests/unit/analysis/bisect/test_wording.py",
+    "analysis/bisect/patches": "tests/pipeline/test_bisect.py",
+    "analysis/bisect/probe": "tests/pipeline/test_bisect.py",
+    "analysis/bisect/question": "tests/pipeline/test_bisect.py",
+    "analysis/bisect/search": "tests/pipeline/test_bisect.py",
+    "analysis/bisect/symbols": "tests/pipeline/test_bisect.py",
     "build/configured": "tests/pipeline/test_pipeline.py",
     "build/runtime/docker": "tests/integration/test_container.py",
     "build/runtime/docker_engine": "tests/unit/host/test_setup.py",
@@ -29,6 +37,8 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/entry": "tests/unit/cli/test_program.py",
     "cli/building": "tests/pipeline/test_pipeline.py",
     "cli/by_hand": "tests/integration/test_by_hand.py",
+    "cli/bisect": "tests/pipeline/test_bisect.py",
+    "cli/options/bisect": "tests/unit/cli/options/test_init.py",
     "cli/commands": "tests/pipeline/test_pipeline.py",
     "cli/exit": "tests/pipeline/test_pipeline.py",
     "cli/fan_out": "tests/unit/ci/test_job_plan.py",

@@ -15,8 +15,10 @@ import jsonschema
 import pytest
 
 from kmodpipe import results
+from kmodpipe.analysis.bisect import model
 from kmodpipe.cli import schemas
 from tests.support import REPO
+from tests.support.sample_answer import ANSWER
 from tests.support.sample_days import bad
 
 SCHEMAS = {one.name: one.schema() for one in schemas.FORMATS}
@@ -82,6 +84,7 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield str(path.relative_to(REPO)), kind, toml(path)
     yield "pyproject.toml", "kmodpipe", toml(REPO / "pyproject.toml")["tool"]["kmodpipe"]
     yield "results.json", "results", json.loads(results.to_json(bad()))
+    yield "bisect.json", "bisect", json.loads(model.to_json(ANSWER))
 
 
 FILES = list(shipped())
