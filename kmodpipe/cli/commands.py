@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import (
+    BisectOptions,
     BootOptions,
     BuildOptions,
     CiOptions,
@@ -205,6 +206,19 @@ def boot(options: BootOptions, call: Invocation) -> int:
     from kmodpipe.cli import by_hand
 
     return by_hand.boot(options, call)
+
+
+# -- questions that take several runs ----------------------------------------------------------------
+def bisect(options: BisectOptions, call: Invocation) -> int:
+    """Find the patch, the commit or the symbols that give a case another outcome.
+
+    --series S searches its patches, --tree URL#GOOD..BAD (or --module) the commits of a range, by git bisect,
+    --good-config and --bad-config the symbols in which two configurations differ. Exit code 0: found; 1: it
+    is one of several; 2: the ends do not differ, or the case has to be chosen.
+    """
+    from kmodpipe.cli import bisect as bisecting
+
+    return bisecting.bisect(options, call)
 
 
 # -- many machines ----------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
-from kmodpipe.analysis.cover.answer import Answer
+from kmodpipe.analysis.bisect.model import Answer as BisectAnswer
+from kmodpipe.analysis.cover.answer import Answer as CoverAnswer
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
 from kmodpipe.logs.known_benign import BenignToml
@@ -83,8 +84,9 @@ FORMATS = (
     Format("claims", "claims.toml", ClaimsToml),
     Format("benign", "The file of harmless reports that `benign` of a kmodpipe.toml names", BenignToml),
     Format("results", "results.json", Results, toml=False),
-    Format("cover", "cover.json", Answer, toml=False),
+    Format("cover", "cover.json", CoverAnswer, toml=False),
     Format("coverage", "coverage.json", Coverage, toml=False),
+    Format("bisect", "bisect.json", BisectAnswer, toml=False),
 )
 
 

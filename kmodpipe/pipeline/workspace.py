@@ -403,6 +403,28 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     return Workspace(spec, made, guest, runtime, identity, store, screen, share)
 
 
+def with_cells(workspace: Workspace, spec: RunSpec) -> Workspace:
+    """Return the workspace of another run on the same kernels, of other series and cells.
+
+    Series are applied that are not yet; nothing is fetched, looked for on the machine, or verified again.
+    """
+    place, screen = workspace.store.cache, workspace.screen
+    parts = {one.name: requested_symbols.as_settled(spec.on(one.name), one.spec) for one in workspace.kernels}
+    sources = workspace.sources
+    patched = patch_trees(parts, sources, fetch_module(spec, place, screen), place, screen)
+    kernels = tuple(
+        replace(
+            one,
+            spec=parts[one.name],
+            subjects=patched[one.name].subjects,
+            unapplied=patched[one.name].reasons,
+        )
+        for one in workspace.kernels
+        if parts[one.name].cells
+    )
+    return replace(workspace, spec=spec.joined(parts), kernels=kernels)
+
+
 def kernel_of(
     name: str,
     spec: RunSpec,

@@ -152,6 +152,8 @@ class CaseResult:
     """The part of its time limit that it used, 1.0 for all of it; of several attempts the largest."""
     tries: tuple[Attempt, ...] = ()
     """The attempts one by one, if there were only a few."""
+    outcomes: Mapping[str, Count] = field(default_factory=dict)
+    """How often each outcome was observed, of a case that was repeated; runs without verdict are left out."""
     guest: Count = 0
     """The number, from 1, of the cell's guest that the evidence is from; 0 if there was none."""
 

@@ -15,12 +15,14 @@ import jsonschema
 import pytest
 
 from kmodpipe import results
+from kmodpipe.analysis.bisect import model
 from kmodpipe.analysis.cover import answer
 from kmodpipe.analysis.cover.join import Question, join
 from kmodpipe.cli import schemas
 from kmodpipe.results import coverage
 from tests.support import REPO
 from tests.support import coverage as sample_coverage
+from tests.support.sample_answer import ANSWER
 from tests.support.sample_days import bad
 
 SCHEMAS = {one.name: one.schema() for one in schemas.FORMATS}
@@ -90,6 +92,7 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield "coverage.json", "coverage", json.loads(coverage.to_json(found))
     made = join(Question("fix", "debian-5.10", sample_coverage.changes()), found)
     yield "cover.json", "cover", json.loads(answer.to_json(made))
+    yield "bisect.json", "bisect", json.loads(model.to_json(ANSWER))
 
 
 FILES = list(shipped())
