@@ -21,6 +21,7 @@ from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
 from kmodpipe.pipeline.project_toml import ProjectToml
 from kmodpipe.publish import receivers
+from kmodpipe.results import journal
 from kmodpipe.results.document import Results
 from kmodpipe.series.series_toml import SeriesToml
 from kmodpipe.source.packaged import PackagedKernelSpec
@@ -40,8 +41,11 @@ class Format:
     # The name of its schema and of its page.
     name: str
     title: str
-    model: type
+    # A model, or a choice of some.
+    model: Any
     toml: bool = True
+    # It has a reference page.
+    paged: bool = True
 
     def schema(self) -> json_schema.Json:
         """Return its JSON Schema."""
@@ -49,7 +53,8 @@ class Format:
 
     def page(self) -> str:
         """Return its reference page."""
-        elsewhere = {one.model.__name__: f"{one.name}.md" for one in FORMATS if one is not self}
+        others = [one for one in FORMATS if one is not self and one.paged]
+        elsewhere = {one.model.__name__: f"{one.name}.md" for one in others}
         made = schema_page.page(self.schema(), toml=self.toml, elsewhere=elsewhere)
         return (
             f"{made}\n[JSON Schema](../schemas/{self.name}.schema.json). Made by `{COMMAND}`: do not edit.\n"
@@ -77,7 +82,9 @@ FORMATS = (
     Format("case", "case.toml", CaseToml),
     Format("series", "series.toml", SeriesToml),
     Format("results", "results.json", Results, toml=False),
-)
+    Format("cells", "A line of cells.jsonl", journal.Head | journal.Settled | journal.Learned,
+           toml=False, paged=False),
+)  # fmt: skip
 
 
 def files() -> Mapping[str, str]:
@@ -85,7 +92,7 @@ def files() -> Mapping[str, str]:
     schemas = {
         f"schemas/{one.name}.schema.json": f"{json.dumps(one.schema(), indent=1)}\n" for one in FORMATS
     }
-    return {**schemas, **{f"reference/{one.name}.md": one.page() for one in FORMATS}}
+    return {**schemas, **{f"reference/{one.name}.md": one.page() for one in FORMATS if one.paged}}
 
 
 def write(folder: Path) -> None:

@@ -16,6 +16,8 @@ import pytest
 
 from kmodpipe import results
 from kmodpipe.cli import schemas
+from kmodpipe.results import journal
+from kmodpipe.results.plain import line
 from tests.support import REPO
 from tests.support.sample_days import bad
 
@@ -81,6 +83,12 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield str(path.relative_to(REPO)), kind, toml(path)
     yield "pyproject.toml", "kmodpipe", toml(REPO / "pyproject.toml")["tool"]["kmodpipe"]
     yield "results.json", "results", json.loads(results.to_json(bad()))
+    for record in (
+        journal.Head(journal.SCHEMA, journal.VERSION, "r", "0"),
+        *map(journal.Settled, bad().cells),
+        journal.Learned({"speed": "7"}),
+    ):
+        yield "cells.jsonl", "cells", json.loads(line(record))
 
 
 FILES = list(shipped())
