@@ -71,6 +71,8 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/tools": "tests/pipeline/test_tools.py",
     "publish/http_client": "tests/integration/test_publish.py",
     "publish/payload": "tests/unit/publish/test_outbox.py",
+    "report/junit_suites": "tests/unit/report/test_junit.py",
+    "report/junit_text": "tests/unit/report/test_junit.py",
     "results/model": "tests/unit/results/test_filling.py",
     "results/plain": "tests/unit/results/test_document.py",
     "report/html/failures": "tests/unit/report/html/test_init.py",
