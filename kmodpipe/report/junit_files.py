@@ -9,6 +9,8 @@ import itertools
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from kmodpipe.report.junit_suites import run_suite
@@ -28,26 +30,46 @@ def assemble(run: Run, suites: Iterable[ET.Element], *, split: bool) -> Iterator
     Suites stay whole where they fit.
     """
     number, cases, size = 1, 0, 0
-    held: list[tuple[ET.Element, str]] = []
-    for suite in (piece for one in suites for piece in _pieces(one)) if split else suites:
-        ET.indent(suite, space=" ", level=1)
-        text = ET.tostring(suite, encoding="unicode")
-        more = _count(suite, "tests"), len(text.encode())
-        if split and held and (cases + more[0] > MOST_CASES or size + more[1] > MOST_BYTES):
-            yield _file(run, held, number, last=False)
-            number, cases, size, held = number + 1, 0, 0, []
-        held.append((suite, text))
-        cases, size = cases + more[0], size + more[1]
+    held: list[_Written] = []
+    for suite in suites:
+        for one in _pieces(suite) if split else [_written(suite)]:
+            if split and held and (cases + one.cases > MOST_CASES or size + one.size > MOST_BYTES):
+                yield _file(run, held, number, last=False)
+                number, cases, size, held = number + 1, 0, 0, []
+            held.append(one)
+            cases, size = cases + one.cases, size + one.size
     yield _file(run, held, number, last=True)
 
 
-def _pieces(suite: ET.Element) -> Iterator[ET.Element]:
+@dataclass(frozen=True)
+class _Written:
+    """A suite, or a piece of one, as it stands in a file."""
+
+    element: ET.Element
+    text: str
+
+    @property
+    def cases(self) -> int:
+        return _count(self.element, "tests")
+
+    @cached_property
+    def size(self) -> int:
+        return len(self.text.encode())
+
+
+def _written(suite: ET.Element) -> _Written:
+    ET.indent(suite, space=" ", level=1)
+    return _Written(suite, ET.tostring(suite, encoding="unicode"))
+
+
+def _pieces(suite: ET.Element) -> Iterator[_Written]:
     """Yield a suite, in halves until none has more than `MOST_CASES` cases or is too large; what went wrong
     comes first."""
-    cases = suite.findall("testcase")
-    if len(cases) < 2 or (len(cases) <= MOST_CASES and len(ET.tostring(suite)) <= MOST_BYTES):
-        yield suite
+    whole = _written(suite)
+    if whole.cases < 2 or (whole.cases <= MOST_CASES and whole.size <= MOST_BYTES):
+        yield whole
         return
+    cases = suite.findall("testcase")
     cases.sort(key=lambda case: case.find("failure") is None and case.find("error") is None)
     for own in (cases[: len(cases) // 2], cases[len(cases) // 2 :]):
         half = ET.Element("testsuite", suite.attrib)
@@ -63,7 +85,7 @@ def _count(element: ET.Element, name: str) -> int:
     return int(element.get(name, "0"))
 
 
-def _file(run: Run, held: Sequence[tuple[ET.Element, str]], number: int, *, last: bool) -> str:
+def _file(run: Run, held: Sequence[_Written], number: int, *, last: bool) -> str:
     """Return one file; the first suite in it has the properties of the run."""
     whole = number == 1 and last
     part = {} if whole else {"part": str(number), "continued": "no" if last else f"in part {number + 1}"}
@@ -72,10 +94,10 @@ def _file(run: Run, held: Sequence[tuple[ET.Element, str]], number: int, *, last
     title = f"kmodpipe {run.id}" if whole else f"kmodpipe {run.id}, part {number}"
     root = ET.Element("testsuites", {"name": name_of(title)})
     for name in ("tests", "failures", "errors"):
-        root.set(name, str(sum(_count(suite, name) for suite, _ in held)))
-    root.set("time", f"{sum(float(suite.get('time', '0')) for suite, _ in held):.3f}")
+        root.set(name, str(sum(_count(one.element, name) for one in held)))
+    root.set("time", f"{sum(float(one.element.get('time', '0')) for one in held):.3f}")
     opening = ET.tostring(root, encoding="unicode").removesuffix(" />")
-    body = "\n ".join([ET.tostring(first, encoding="unicode"), *(text for _, text in held)])
+    body = "\n ".join([ET.tostring(first, encoding="unicode"), *(one.text for one in held)])
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{opening}>\n {body}\n</testsuites>\n'
 
 

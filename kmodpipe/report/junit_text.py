@@ -19,8 +19,10 @@ def shown(text: str, limit: int = TEXT_LIMIT, whole: str = "") -> str:
     It is cut to *limit* characters (*whole* is the file that has all of it), characters that XML forbids are
     shown as text like ``\\x1b``, and attachment marks are broken up.
     """
-    text = _NOT_XML.sub(lambda m: f"\\u{ord(m.group()):04x}", visible_lines(cut(text, limit, whole)))
-    return _ATTACHMENT.sub("[ ", text)
+    text = visible_lines(cut(text, limit, whole))
+    if not text.isascii():
+        text = _NOT_XML.sub(lambda m: f"\\u{ord(m.group()):04x}", text)
+    return _ATTACHMENT.sub("[ ", text) if "[" in text else text
 
 
 def name_of(text: str, limit: int = MESSAGE_LIMIT) -> str:
