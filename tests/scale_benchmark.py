@@ -65,7 +65,7 @@ def _copy(
     found = []
     for at, (case, result) in enumerate(zip(cases, itertools.cycle(own.cases), strict=False)):
         one = replace(document.validated_text(CaseResult, line(result), "the case", ""), case=case)
-        found.append(_failed(one) if (number * len(cases) + at) % FAILS == FAILS - 1 else one)
+        found.append(_failed(one) if (number * (len(cases) + 1) + at) % FAILS == FAILS - 1 else one)
     files = {file: path.replace(cell.cell, name) for file, path in own.artifacts.items()}
     return replace(
         own, cell=name, variant=variant, kernel=kernel, choice=axes, cases=tuple(found), artifacts=files
