@@ -1,8 +1,8 @@
 """What a run of many cells costs: its plan, what a settled cell writes, its documents, its page in a browser.
 
-The results are real ones, multiplied: those of a run over some cells, put again and again under other
-choices of axes, with every text a copy of its own, and one in fifty made a failure. The run is that of
-``--from FOLDER``, or a new one of the default series' cells.
+``python -m tests.benchmark --scale``. The results are real ones, multiplied: those of a run over some cells,
+put again and again under other choices of axes, with every text a copy of its own, and one in fifty made a
+failure. The run is that of ``--from FOLDER``, or a new one of the default series.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,29 +131,70 @@ def settled(run: Run, cells: int, folder: Path) -> tuple[int, float]:
     return sum(path.stat().st_size for path in folder.iterdir()) - before, spent * 1000
 
 
+# -- the plan, and the page -------------------------------------------------------------------------------
+# With the axes that the project has, 128 choices; with two variants and four flavours, 1,024 cells.
+MORE_AXES = ("REDIRECT_DIR", "REDIRECT_ALWAYS_FOLLOW", "XINO_AUTO", "METACOPY", "NFS_EXPORT")
+PLAN = ("plan", "--series", "index-nouuid", "--json")
+FLAVOURS = ("plain", "xfs", "btrfs", "kasan")
+
+
+def many_cells(root: Path, project: Path) -> tuple[str, ...]:
+    """Make a copy of the project at *root* with more axes; return the words that plan all its cells."""
+    shutil.copytree(root, project, ignore=shutil.ignore_patterns(".git", "out", "__pycache__", ".*cache"))
+    matrix = project / "kconfigs/matrix.toml"
+    axes = "".join(f'[axes.{n}]\nsymbol = "OVERLAY_FS_{n}"\nvalues = ["y", "n"]\n\n' for n in MORE_AXES)
+    matrix.write_text(matrix.read_text().replace("[axes.NOUUID]", f"{axes}[axes.NOUUID]"))
+    return (*PLAN, *(word for name in FLAVOURS for word in ("--flavour", name)))
+
+
+# A filter, from the key to the picture: its own work, and the layout that it causes.
+FILTER = """
+new Promise((done) => {
+  const form = document.getElementById("filter");
+  form.elements.text.value = %s;
+  const began = performance.now();
+  form.requestSubmit();
+  document.body.offsetHeight;
+  requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
+})
+"""
+
+
+def page(url: str) -> tuple[float, list[float]]:
+    """Seconds until a page is loaded, and those of some filters, as the browser measures them."""
+    from tests.support.browser import browser
+
+    with browser() as tab:
+        tab.size(1280, 900)
+        tab.open(url)
+        tab.run("document.body.offsetHeight")
+        loaded = tab.run("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
+        texts = ("eio", "", "series-2 axis3=n", "no such thing", "known defect", "")
+        return loaded, [tab.run(FILTER % json.dumps(text)) / 1000 for text in texts]
+
+
 # -- all of it --------------------------------------------------------------------------------------------
 def measure(row: Row, source: Path, work: Path) -> None:
     """Print ours beside the goals. *source* is the results.json of a real run."""
     run = multiplied(results.load(source))
     for cells in SETTLED:
         size, spent = settled(run, cells, work / "settled")
-        row(f"a settled cell behind {cells} others: written", [size / 1024], 0, "KiB")
+        row(f"a settled cell behind {cells:,} others: written", [size / 1024], 0, "KiB")
         row("  its time", [spent], 0, "ms")
     del run
-    for what in ("results.json", "junit.xml", "report.html"):
-        seconds, peak = made(what, source, work / "one")
-        row(f"{what} of {CELLS * CASES:,} results", [seconds], SECONDS, "s")
-        row("  memory", [peak], MIB, "MiB")
-    seconds, peak = made("all", source, work / "all")
-    row(f"all three of {CELLS * CASES:,} results", [seconds], SECONDS, "s")
-    row("  memory", [peak], MIB, "MiB")
-    for file, size in _sizes(work / "all"):
-        row(f"  {file}", [size], 0, "MB")
-
-
-def _sizes(folder: Path) -> Iterator[tuple[str, float]]:
-    for path in sorted(folder.iterdir()):
-        yield path.name, path.stat().st_size / 1e6
+    for what in ("results.json", "junit.xml", "report.html", "all"):
+        seconds, peak = made(what, source, work / what)
+        named = "all three" if what == "all" else what
+        row(f"{named} of {CELLS * CASES:,} results", [seconds], SECONDS, "s")
+        row("  memory, with the run in it", [peak], MIB, "MiB")
+    files = list((work / "all").iterdir())
+    for name in ("results*.json", "junit*.xml", "report.html"):
+        sizes = [path.stat().st_size / 1e6 for path in (work / "all").glob(name)]
+        row(f"  {name}: {len(sizes)} of {len(files)} files", [sum(sizes)], 0, "MB")
+    if shutil.which("chromium"):
+        loaded, filters = page((work / "all" / "report.html").as_uri())
+        row("the page opens", [loaded], OPEN_S, "s")
+        row("  a filter", filters, FILTER_S, "s")
 
 
 if __name__ == "__main__":
