@@ -96,7 +96,8 @@ def invoke(cache: Path, out: Path, *argv: str, root: Path = REPO, codes: Sequenc
             output.seek(0)
             said = output.read().decode(errors="replace")
             sys.exit(f"invoke {' '.join(argv)} ended with {child.returncode}:\n{said}")
-    (run,) = (one for one in set(out.iterdir()) - before if one.is_dir() and not one.is_symlink())
+    # A plan makes no run.
+    (run,) = [one for one in set(out.glob("*")) - before if one.is_dir() and not one.is_symlink()] or [out]
     return Measured(seconds, peak_kib / 1024, run)
 
 
