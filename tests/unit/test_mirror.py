@@ -86,6 +86,7 @@ ELSEWHERE: Mapping[str, str] = {
     "results/plain": "tests/unit/results/test_document.py",
     "report/html/failures": "tests/unit/report/html/test_init.py",
     "report/html/records": "tests/unit/report/html/test_init.py",
+    "report/html/shown": "tests/unit/report/html/test_init.py",
     "report/html/view": "tests/unit/report/html/test_init.py",
     "series/from_list": "tests/integration/test_series_from_list.py",
     "series/series_toml": "tests/unit/series/test_load.py",
