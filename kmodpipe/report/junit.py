@@ -333,6 +333,7 @@ def _details(one: Reported, message: str, limit: int) -> str:
     lines = [first_line, *(f"{name}: {value}" for name, value in rows if value)]
     if more.strip():
         lines += ["", more.strip("\n")]
-    if result.evidence:
+    # Where room is scarce, that of a case that passed is in results.json alone.
+    if result.evidence and (bad or limit > _LEAST_TEXT):
         lines += ["", cut(result.evidence, limit)]
     return "\n".join(lines)
