@@ -44,7 +44,7 @@ class Progress:
         # built.
         self._known = _Sum(sum(self._last.values()), len(self._last))
         self._unbuilt = len(self._left)
-        # Of those that are done: the seconds that they took; and in this and in the last run, of those in both.
+        # Of those that are done: the seconds that they took; of those in both runs, in this and in the last.
         self._took, self._builds = _Sum(), _Sum()
         self._now = self._before = 0.0
 

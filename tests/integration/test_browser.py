@@ -85,7 +85,8 @@ def filtered(page: Page, text: str = "", verdict: str = "") -> str:
             f"(() => {{ const s = document.querySelector('select'); s.value = {verdict!r};"
             "s.dispatchEvent(new Event('input', {bubbles: true})); })()"
         )
-    time.sleep(SETTLE_S)
+    # By the page's own clock: on a busy machine its timer for the filter may come late.
+    page.run(f"new Promise((done) => setTimeout(done, {SETTLE_S * 1000:.0f}))")
     return str(page.run("document.getElementById('found').textContent"))
 
 
