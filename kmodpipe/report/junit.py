@@ -266,8 +266,9 @@ def _effect_properties(run: Run) -> dict[str, dict[str, str]]:
     notes: dict[str, dict[str, str]] = {}
     for effect in effects(run):
         change = f"{effect.before} → {effect.after}" if effect.before else effect.after
+        name, value = f"effect.{effect.case}", f"{effect.kind.value}: {change}"
         for cell in effect.cells:
-            notes.setdefault(cell, {})[f"effect.{effect.case}"] = f"{effect.kind.value}: {change}"
+            notes.setdefault(cell, {})[name] = value
     return notes
 
 

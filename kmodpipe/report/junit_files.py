@@ -10,7 +10,6 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from kmodpipe.report.junit_suites import run_suite
@@ -43,23 +42,23 @@ def assemble(run: Run, suites: Iterable[ET.Element], *, split: bool) -> Iterator
 
 @dataclass(frozen=True)
 class _Written:
-    """A suite, or a piece of one, as it stands in a file."""
+    """A suite, or a piece of one, as it stands in a file; without its elements, which take far more room."""
 
-    element: ET.Element
     text: str
-
-    @property
-    def cases(self) -> int:
-        return _count(self.element, "tests")
-
-    @cached_property
-    def size(self) -> int:
-        return len(self.text.encode())
+    # In bytes.
+    size: int
+    cases: int
+    failures: int
+    errors: int
+    seconds: float
 
 
 def _written(suite: ET.Element) -> _Written:
     ET.indent(suite, space=" ", level=1)
-    return _Written(suite, ET.tostring(suite, encoding="unicode"))
+    text = ET.tostring(suite, encoding="unicode")
+    tests, failures, errors = (int(suite.get(name, "0")) for name in ("tests", "failures", "errors"))
+    seconds = float(suite.get("time", "0"))
+    return _Written(text, len(text.encode()), tests, failures, errors, seconds)
 
 
 def _pieces(suite: ET.Element) -> Iterator[_Written]:
@@ -81,10 +80,6 @@ def _pieces(suite: ET.Element) -> Iterator[_Written]:
         yield from _pieces(half)
 
 
-def _count(element: ET.Element, name: str) -> int:
-    return int(element.get(name, "0"))
-
-
 def _file(run: Run, held: Sequence[_Written], number: int, *, last: bool) -> str:
     """Return one file; the first suite in it has the properties of the run."""
     whole = number == 1 and last
@@ -93,9 +88,10 @@ def _file(run: Run, held: Sequence[_Written], number: int, *, last: bool) -> str
     ET.indent(first, space=" ", level=1)
     title = f"kmodpipe {run.id}" if whole else f"kmodpipe {run.id}, part {number}"
     root = ET.Element("testsuites", {"name": name_of(title)})
-    for name in ("tests", "failures", "errors"):
-        root.set(name, str(sum(_count(one.element, name) for one in held)))
-    root.set("time", f"{sum(float(one.element.get('time', '0')) for one in held):.3f}")
+    root.set("tests", str(sum(one.cases for one in held)))
+    root.set("failures", str(sum(one.failures for one in held)))
+    root.set("errors", str(sum(one.errors for one in held)))
+    root.set("time", f"{sum(one.seconds for one in held):.3f}")
     opening = ET.tostring(root, encoding="unicode").removesuffix(" />")
     body = "\n ".join([ET.tostring(first, encoding="unicode"), *(one.text for one in held)])
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{opening}>\n {body}\n</testsuites>\n'
