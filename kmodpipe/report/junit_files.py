@@ -28,13 +28,15 @@ def assemble(run: Run, suites: Iterable[ET.Element], *, split: bool) -> Iterator
 
     Suites stay whole where they fit.
     """
-    number, cases, size = 1, 0, 0
+    # What each part begins with, a property for every case.
+    head = len(ET.tostring(run_suite(run, {}).build_xml_doc()))
+    number, cases, size = 1, 0, head
     held: list[_Written] = []
     for suite in suites:
         for one in _pieces(suite) if split else [_written(suite)]:
             if split and held and (cases + one.cases > MOST_CASES or size + one.size > MOST_BYTES):
                 yield _file(run, held, number, last=False)
-                number, cases, size, held = number + 1, 0, 0, []
+                number, cases, size, held = number + 1, 0, head, []
             held.append(one)
             cases, size = cases + one.cases, size + one.size
     yield _file(run, held, number, last=True)
