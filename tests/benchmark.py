@@ -301,7 +301,9 @@ def scale(report: Report, cache: Path, work: Path, argv: Sequence[str]) -> None:
     given = dict(itertools.pairwise(argv)).get("--from")
     real = Path(given) if given else invoke(cache, work / "real", "test", "--series", "index-nouuid").out
     scale_benchmark.measure(
-        lambda what, ours, limit, unit: report.row(what, ours, limit, unit, bound="goal"),
+        lambda what, ours, limit, unit: report.row(
+            what, ours, limit, unit, bound="goal" if limit else "(no goal)"
+        ),
         real / "results.json", work / "scale",
     )  # fmt: skip
 
