@@ -160,8 +160,7 @@ new Promise((done) => {
 
 
 def page(url: str) -> tuple[float, float, list[float]]:
-    """Seconds until a page is loaded, those of the tab's own thread, and those of some filters, as the browser
-    measures them."""
+    """Seconds until a page is loaded, those of the tab's own thread, and those of some filters."""
     from tests.support.browser import browser
 
     with browser() as tab:
