@@ -50,7 +50,6 @@ from kmodpipe.pipeline.progress import Progress, last_times
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
-from kmodpipe.report import html, junit
 from kmodpipe.results import CaseResult, CellResult, DeadAxis, Run, Span, State, Verdict, journal
 from kmodpipe.results.journal import Journal
 from kmodpipe.util import os_errors, signals
@@ -378,6 +377,9 @@ class _TestRun:
             )
             results.save(self.results, self._folder.path / "results.json")
             self._journal.remove()
+            # Not before they are written: a build writes none.
+            from kmodpipe.report import html, junit
+
             junit.save(self.results, self._folder.path / "junit.xml")
             html.save(self.results, self._folder.path / "report.html")
         return after
