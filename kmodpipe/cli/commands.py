@@ -148,12 +148,12 @@ def plan(options: PlanOptions, call: Invocation) -> int:
     """Print every step as cached or to do, and why; fetch, build and boot nothing."""
     from kmodpipe.cache.place import cache_folder
     from kmodpipe.cli.resolve import resolve
-    from kmodpipe.pipeline import dry_run
+    from kmodpipe.pipeline import dry_run, plan_rows
 
     found = dry_run.rows(resolve(options, call), cache_folder())
-    call.screen.show(dry_run.table(found))
+    call.screen.show(plan_rows.table(found))
     if options.json:
-        call.screen.document(dry_run.document(found))
+        call.screen.document(plan_rows.document(found))
     return ExitCode.OK
 
 

@@ -24,6 +24,7 @@ from kmodpipe.logs.known_benign import BenignToml
 from kmodpipe.pipeline.project_toml import ProjectToml
 from kmodpipe.publish import receivers
 from kmodpipe.report.claims_toml import ClaimsToml
+from kmodpipe.results import journal
 from kmodpipe.results.document import Results
 from kmodpipe.series.series_toml import SeriesToml
 from kmodpipe.source.packaged import PackagedKernelSpec
@@ -43,8 +44,11 @@ class Format:
     # The name of its schema and of its page.
     name: str
     title: str
-    model: type
+    # A model, or a choice of some.
+    model: Any
     toml: bool = True
+    # It has a reference page.
+    paged: bool = True
 
     def schema(self) -> json_schema.Json:
         """Return its JSON Schema."""
@@ -52,7 +56,8 @@ class Format:
 
     def page(self) -> str:
         """Return its reference page."""
-        elsewhere = {one.model.__name__: f"{one.name}.md" for one in FORMATS if one is not self}
+        others = [one for one in FORMATS if one is not self and one.paged]
+        elsewhere = {one.model.__name__: f"{one.name}.md" for one in others}
         made = schema_page.page(self.schema(), toml=self.toml, elsewhere=elsewhere)
         return (
             f"{made}\n[JSON Schema](../schemas/{self.name}.schema.json). Made by `{COMMAND}`: do not edit.\n"
@@ -83,7 +88,9 @@ FORMATS = (
     Format("benign", "The file of harmless reports that `benign` of a kmodpipe.toml names", BenignToml),
     Format("results", "results.json", Results, toml=False),
     Format("bisect", "bisect.json", Answer, toml=False),
-)
+    Format("cells", "A line of cells.jsonl", journal.Head | journal.Settled | journal.Learned,
+           toml=False, paged=False),
+)  # fmt: skip
 
 
 def files() -> Mapping[str, str]:
@@ -91,7 +98,7 @@ def files() -> Mapping[str, str]:
     schemas = {
         f"schemas/{one.name}.schema.json": f"{json.dumps(one.schema(), indent=1)}\n" for one in FORMATS
     }
-    return {**schemas, **{f"reference/{one.name}.md": one.page() for one in FORMATS}}
+    return {**schemas, **{f"reference/{one.name}.md": one.page() for one in FORMATS if one.paged}}
 
 
 def write(folder: Path) -> None:

@@ -165,6 +165,43 @@ class CellPart:
 
 
 @dataclass(frozen=True)
+class Share:
+    """One field of the summary: the results of a case in the cells of one series on one kernel."""
+
+    # The most important mark among them.
+    mark: Mark
+    # How many have it.
+    number: int
+    # How many there are.
+    of: int
+
+
+@dataclass(frozen=True)
+class FoldedRow:
+    """A row of the summary: one case."""
+
+    case: str
+    anchor: str
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The summary, and the data behind it."""
+
+    groups: tuple[str, ...]
+    rows: tuple[FoldedRow, ...]
+    # How many results.
+    results: int
+    # JSON: cases, cells, and every result.
+    data: str
+    # JSON: properties and files of each cell, as far as they differ.
+    cells: str
+    # Properties that every cell has.
+    common: Pairs
+
+
+@dataclass(frozen=True)
 class Page:
     """The whole page, from top to bottom."""
 
@@ -205,5 +242,8 @@ class Page:
     footer: str
     # On which kernels a module of its own source works; empty for one of the tree.
     support: tuple[Support, ...] = ()
+    # Instead of columns, rows and cells, where there are too many of them.
+    folded: Folded | None = None
+    hidden_unfinished: int = 0
     marks: tuple[Mark, ...] = wording.MARKS
     defect_mark: Mark = field(default=wording.DEFECT)

@@ -17,6 +17,8 @@ import pytest
 from kmodpipe import results
 from kmodpipe.analysis.bisect import model
 from kmodpipe.cli import schemas
+from kmodpipe.results import journal
+from kmodpipe.results.plain import line
 from tests.support import REPO
 from tests.support.sample_answer import ANSWER
 from tests.support.sample_days import bad
@@ -85,6 +87,12 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield "pyproject.toml", "kmodpipe", toml(REPO / "pyproject.toml")["tool"]["kmodpipe"]
     yield "results.json", "results", json.loads(results.to_json(bad()))
     yield "bisect.json", "bisect", json.loads(model.to_json(ANSWER))
+    for record in (
+        journal.Head(journal.SCHEMA, journal.VERSION, "r", "0"),
+        *map(journal.Settled, bad().cells),
+        journal.Learned({"speed": "7"}),
+    ):
+        yield "cells.jsonl", "cells", json.loads(line(record))
 
 
 FILES = list(shipped())
