@@ -36,7 +36,7 @@ from pathlib import Path
 
 from junit_xml import TestCase, TestSuite
 
-from kmodpipe.report import rerun, wording
+from kmodpipe.report import new_warnings, rerun, wording
 from kmodpipe.report.wording import NOT_COMPARED, close
 from kmodpipe.results import (
     CONTROL,
@@ -250,6 +250,9 @@ def _suite(run: Run, cell: CellResult, cases: list[TestCase], notes: dict[str, s
         "state": cell.state.value,
         **_compared_with(run, cell),
         **({"reason": cell.reason} if cell.reason else {}),
+        **(
+            {"new-warnings": "\n".join(map(str, fresh))} if (fresh := new_warnings.in_cell(run, cell)) else {}
+        ),
         **run.properties,
         **cell.properties,
         **{f"file.{name}": path for name, path in cell.artifacts.items()},

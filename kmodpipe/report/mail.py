@@ -76,6 +76,7 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
     if reason := run.properties.get(ENDED_EARLY, ""):
         made.append(Paragraph((f"The run is not whole: {one_line(reason)}.",)))
     made += [Paragraph(summary.verdict_text(verdict)) for verdict in verdicts]
+    made += summary.compiler_warnings(run, variant)
     made += summary.not_judged(run)
     made += summary.effect_tables(run, variant)
     if bad := summary.failures(run, (variant,)):

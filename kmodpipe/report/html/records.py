@@ -180,6 +180,9 @@ class Page:
     # Failures of the control.
     control: tuple[str, ...]
     axes: tuple[DeadAxis, ...]
+    # How many warnings of the compiler the series bring, and the warnings, each with its cells.
+    new_warnings: str
+    warnings: Pairs
     # The run or each series without a judged case, in a sentence.
     empty: tuple[str, ...]
     groups: tuple[Group, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from kmodpipe.report import support, timeline, wording
+from kmodpipe.report import new_warnings, support, timeline, wording
 from kmodpipe.report.html.failures import STATES, Files, failures, unfinished
 from kmodpipe.report.html.records import (
     CasePart,
@@ -32,6 +32,8 @@ _DENSE_RESULTS, _DENSE_CELLS = 2500, 16
 _WORD = 20
 # Entries of a list.
 _NAMES = 40
+# New warnings of the compiler; all are in results.json.
+_WARNINGS = 200
 
 
 def page_of(run: Run, own: Files) -> Page:
@@ -48,7 +50,7 @@ def page_of(run: Run, own: Files) -> Page:
             counts[found.key] = counts.get(found.key, 0) + 1
     picture = timeline.draw(run.timeline)
     undone, defects = unfinished(run, anchors, own), _defects(run, infos)
-    skipped = _skipped(run)
+    skipped, found_warnings = _skipped(run), new_warnings.of_run(run)
     close = _close(run, case_anchors, anchors)
     sections = (
         ("verdict", "Verdict", True),
@@ -72,6 +74,8 @@ def page_of(run: Run, own: Files) -> Page:
         verdicts=wording.verdicts(run),
         control=tuple(f"{one_line(r.case)} ({one_line(c.cell)})" for c, r in wording.control_failures(run)),
         axes=run.dead_axes,
+        new_warnings=new_warnings.sentence(found_warnings),
+        warnings=tuple((str(one.warning), some(one.cells, 4)) for one in found_warnings[:_WARNINGS]),
         empty=wording.empty(run),
         groups=tuple(Group(name, n) for name, n in Counter(subject_of(c) for c in _grouped(columns)).items()),
         columns=tuple(Column(c.cell, subject_of(c), _label(c), anchors[c.cell]) for c in _grouped(columns)),

@@ -91,6 +91,8 @@ def module(src: Path, obj: Path, target: str) -> bool:
     source = src / target.replace(".ko", ".c")
     print(f"  CC [M]  {target.replace('.ko', '.o')}", flush=True)
     for number, line in enumerate(source.read_text().splitlines(), 1):
+        if "WARNED" in line:
+            print(f"{source}:{number}:3: warning: unused variable 'WARNED' [-Wunused-variable]")
         if "BROKEN" in line:
             print(f"{source}:{number}:3: error: 'BROKEN' undeclared (first use in this function)")
             return False
