@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import keyword
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
-from kmodpipe.cli.invocation import Invocation, receivers_of
+from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import (
     BootOptions,
     BuildOptions,
@@ -28,29 +26,20 @@ from kmodpipe.cli.options import (
     PlanOptions,
     PublishOptions,
     ReportOptions,
-    RunOptions,
     SetupOptions,
     SourceOptions,
     TestOptions,
     TreeOptions,
     TryOptions,
 )
-from kmodpipe.util import paths
 from kmodpipe.util.errors import (
     ExitCode,
-    InfraError,
-    KernelFailure,
-    KmodpipeError,
-    UserError,
 )
-from kmodpipe.util.screen import Mode, Screen
-from kmodpipe.util.text import count, spelled
+from kmodpipe.util.screen import Screen
+from kmodpipe.util.text import spelled
 
 if TYPE_CHECKING:
-    from kmodpipe.pipeline.builder import Built, Tally
-    from kmodpipe.publish.publisher import Publisher
-    from kmodpipe.results import DeadAxis
-    from kmodpipe.vm.devices import HostFolder
+    pass
 
 
 def of(name: str) -> Callable[[Any, Invocation], int]:
@@ -122,43 +111,16 @@ def doctor(options: DoctorOptions, call: Invocation) -> int:
 # -- the source -------------------------------------------------------------------------------------
 def fetch(options: TreeOptions, call: Invocation) -> int:
     """Fetch and verify kernel trees."""
-    from kmodpipe.cli.resolve import resolve
-    from kmodpipe.pipeline import workspace
+    from kmodpipe.cli import sources
 
-    spec, screen = resolve(options, call), call.screen
-    with call.cache() as cache:
-        trees = workspace.fetch_kernels(spec, cache, screen)
-    for tree in trees.values():
-        screen.print(f"{tree.name}: Linux {tree.kernel_version}")
-        for name, value in tree.provenance.items():
-            screen.print(f"  {name}: {value}")
-        screen.print(f"  path: {tree.path}")
-    return ExitCode.OK
+    return sources.fetch(options, call)
 
 
 def patch(options: SourceOptions, call: Invocation) -> int:
     """Apply each series strictly to each tree, and print where the patched trees are."""
-    from kmodpipe.cli.resolve import resolve
-    from kmodpipe.pipeline import workspace
+    from kmodpipe.cli import sources
 
-    spec, screen = resolve(options, call), call.screen
-    with call.cache() as cache:
-        trees = workspace.fetch_kernels(spec, cache, screen)
-        parts = {kernel: spec.on(kernel) for kernel in trees}
-        module = workspace.fetch_module(spec, cache, screen)
-        patched = workspace.patch_trees(parts, trees, module, cache, screen)
-    for kernel, found in patched.items():
-        for subject in found.subjects:
-            if subject.series:
-                number = len(subject.series.patches)
-                apply = f"{count(number, 'patch', 'patches')} {'applies' if number == 1 else 'apply'}"
-                screen.print(f"{subject.series.name}: {apply} to {trees[kernel].name}")
-                for one in subject.series.patches:
-                    screen.print(f"  {one.name}")
-                screen.print(f"  path: {subject.src}")
-        for name, reason in found.reasons.items():
-            screen.print(f"{name}: not applied to {trees[kernel].name}: {reason}")
-    return ExitCode.OK
+    return sources.patch(options, call)
 
 
 # -- plan, build ------------------------------------------------------------------------------------
@@ -177,80 +139,9 @@ def plan(options: PlanOptions, call: Invocation) -> int:
 
 def build(options: BuildOptions, call: Invocation) -> int:
     """Build the kernel base, and the module of every legal cell."""
-    from kmodpipe.cli.resolve import resolve
-    from kmodpipe.pipeline import run
-    from kmodpipe.pipeline.run_folder import RunFolder
-    from kmodpipe.pipeline.workspace import set_up
+    from kmodpipe.cli import building
 
-    started = time.monotonic()
-    spec = resolve(options, call)
-    with call.cache() as cache:
-        workspace = set_up(spec, cache, call.screen)
-        with RunFolder(spec.out) as folder:
-            call.screen.log_to(folder.path / "events.jsonl")
-            built, tally = run.build(workspace, folder)
-            dead = run.find_dead_axes(workspace, built)
-    return _report_build(call.screen, built, dead, tally, time.monotonic() - started)
-
-
-def _report_build(
-    screen: Screen, built: Sequence[Built], dead: Sequence[DeadAxis], tally: Tally, seconds: float
-) -> int:
-    """Print the result of each cell; return the exit code: failure before infrastructure."""
-    from kmodpipe.build.configured import RuledOut
-    from kmodpipe.pipeline.builder import BuildFailed, BuiltCell
-
-    code = ExitCode.OK
-    told: list[KmodpipeError] = []
-    for one in built:
-        match one:
-            case RuledOut(cell, reason):
-                screen.print(f"– {cell.id}: skipped, {reason}")
-            case BuildFailed(_, failure):
-                if failure not in told:
-                    # One of the series stops all of its cells.
-                    told.append(failure)
-                    screen.error(failure)
-                code = max(code, failure.exit_code) if code != ExitCode.FAILURE else code
-                if failure.exit_code == ExitCode.FAILURE:
-                    code = ExitCode.FAILURE
-            case BuiltCell():
-                screen.print(f"✓ {one.cell.id}")
-            case _:
-                assert_never(one)
-    for variant, reason in _unbuilt(built):
-        what = f"no cell of {variant} could be built: {reason}"
-        screen.error(InfraError(what, hint="nothing was compiled for it, so nothing is proved"))
-        code = code if code == ExitCode.FAILURE else ExitCode.INFRA
-    for axis in dead:
-        if axis.failure:
-            screen.error(KernelFailure(axis.message, detail="\n".join(axis.clues)))
-            code = ExitCode.FAILURE
-        else:
-            screen.print(f"· {axis.message}")
-    pulled = f"{len(tally.pulled)} pulled, " if tally.pulled else ""
-    screen.print(
-        f"{count(len(tally.made), 'step')} made, {pulled}{len(tally.cached)} cached, in {seconds:.1f} s"
-    )
-    return code
-
-
-def _unbuilt(built: Sequence[Built]) -> list[tuple[str, str]]:
-    """Return each series of which the tree rules out every cell, with a reason; all variants if that is all.
-
-    The first patches of a series (``NAME@2``) are steps on the way to it, and may be ruled out.
-    """
-    from kmodpipe.build.configured import RuledOut
-
-    ruled_out: dict[str, list[str]] = {}
-    for one in built:
-        if isinstance(one, RuledOut):
-            ruled_out.setdefault(one.cell.variant.name, []).append(one.reason)
-    alive = {one.cell.variant.name for one in built if not isinstance(one, RuledOut)}
-    own = {one.cell.variant.name for one in built if not one.cell.variant.is_control}
-    whole = {one.cell.variant.name for one in built if not one.cell.variant.partial}
-    wanted = (own & whole) - alive if alive else set(ruled_out)
-    return [(name, reasons[0]) for name, reasons in ruled_out.items() if name in wanted]
+    return building.build(options, call)
 
 
 # -- try --------------------------------------------------------------------------------------------
@@ -274,83 +165,16 @@ def try_(options: TryOptions, call: Invocation) -> int:
 # -- test -------------------------------------------------------------------------------------------
 def test(options: TestOptions, call: Invocation) -> int:
     """Build every legal cell, boot it, run the cases, judge them, write the results."""
-    return _test(options, call, junit=options.junit, json=options.json)
+    from kmodpipe.cli import running
+
+    return running.test(options, call)
 
 
 def ci(options: CiOptions, call: Invocation) -> int:
     """Run a whole CI job: as test, with plain output and the provenance printed."""
-    if call.screen.mode is Mode.LIVE:
-        call.screen.mode = Mode.PLAIN
-    if not options.publish:
-        # The receivers' code is loaded only if it is needed.
-        return _ci(options, call)
-    from kmodpipe.publish.publisher import published_at_the_end
+    from kmodpipe.cli import running
 
-    publisher = _publisher(call)
-    # Report a wrong name or a missing token now, and not after hours of building.
-    publisher.senders(options.publish)
-    with published_at_the_end(publisher, options.publish) as ending:
-        return _ci(options, call, begun=ending.begin)
-
-
-def _ci(options: CiOptions, call: Invocation, begun: Callable[[Path], None] | None = None) -> int:
-    return _test(
-        options,
-        call,
-        junit=options.junit,
-        scheduled=True,
-        if_changed=options.if_changed,
-        begun=begun,
-    )
-
-
-def _test(
-    options: RunOptions,
-    call: Invocation,
-    *,
-    junit: str,
-    json: bool = False,
-    scheduled: bool = False,
-    if_changed: bool = False,
-    begun: Callable[[Path], None] | None = None,
-) -> int:
-    """Run `test` or, *scheduled*, `ci`; *begun* is called with the run's folder. Return the exit code."""
-    # All imports now: a branch that is checked out during the run must not change its code.
-    from kmodpipe import results
-    from kmodpipe.ci.if_changed import Watch
-    from kmodpipe.cli import report as reporting
-    from kmodpipe.cli.resolve import resolve
-    from kmodpipe.pipeline import run
-    from kmodpipe.pipeline.run_folder import RunFolder
-    from kmodpipe.pipeline.workspace import set_up
-    from kmodpipe.vm import accel
-
-    spec, screen = resolve(options, call, cases_too=True, skip_illegal=scheduled), call.screen
-    if junit and paths.is_dir(Path(junit)):
-        raise UserError("--junit takes the name of a file, this is a folder", where=junit)
-    if spec.shuffle:
-        screen.print(f"the cases' order is shuffled: --shuffle {spec.shuffle} gives the same again")
-    with call.cache() as cache:
-        watch = Watch(spec, cache, screen) if scheduled else None
-        if watch and if_changed and (answer := watch.unchanged()):
-            return watch.report(answer)
-        proved = accel.probe(cache, screen)
-        workspace = set_up(spec, cache, screen)
-        notes = watch.changes(workspace) if watch and if_changed else {}
-        with RunFolder(spec.out) as folder:
-            if begun:
-                begun(folder.path)
-            screen.log_to(folder.path / "events.jsonl")
-            try:
-                ran = run.test(workspace, folder, proved, notes)
-            finally:
-                reporting.hand_over(folder.path / "junit.xml", junit)
-            if watch:
-                watch.record(workspace, ran)
-    reporting.show_end(ran, folder.path, screen, provenance=scheduled)
-    if json:
-        screen.document(results.to_json(ran))
-    return results.exit_code(ran)
+    return running.ci(options, call)
 
 
 def boot(options: BootOptions, call: Invocation) -> int:
@@ -358,53 +182,9 @@ def boot(options: BootOptions, call: Invocation) -> int:
 
     Without --cell it is that of the last series, if it has one cell. gdb attaches from another terminal.
     """
-    from kmodpipe.cli.resolve import resolve
-    from kmodpipe.judge import cases
-    from kmodpipe.pipeline import shell
-    from kmodpipe.pipeline.run_folder import RunFolder
-    from kmodpipe.pipeline.workspace import set_up
-    from kmodpipe.vm import accel
+    from kmodpipe.cli import by_hand
 
-    folder = _host_folder(options)
-    named = bool(options.case)
-    spec = resolve(options, call, cases_too=named, compared=False)
-    if not options.cell:
-        own = spec.cells_of(spec.cells[-1].variant.name)
-        if len(own) == 1:
-            spec = resolve(replace(options, cell=(own[0].id,)), call, cases_too=named, compared=False)
-    if len(spec.cases) > 1:
-        raise UserError(f"boot begins with one case, {len(spec.cases)} match", where="--case")
-    wanted = shell.ByHand(next((case.id for case in spec.cases), ""), options.gdb, folder)
-    ids = [cell.id for cell in spec.cells]
-    if len(ids) != 1:
-        raise UserError(f"boot takes one cell, {len(ids)} match", hint=f"name one: --cell {ids[0]}")
-    try:
-        declared = cases.load(spec.project.cases)
-    except UserError as e:
-        # One that is to be run was read before.
-        call.screen.warn(f"no other cases in the guest: {e.what}")
-        declared = ()
-    at_hand = spec.cells[0].flavour.tools
-    spec = replace(spec, cases=shell.with_cases(spec.cases, declared, at_hand))
-    with call.cache() as cache:
-        proved = accel.probe(cache, call.screen)
-        workspace = set_up(spec, cache, call.screen)
-        with RunFolder(spec.out) as run_folder:
-            return shell.shell(workspace, run_folder, proved, wanted)
-
-
-def _host_folder(options: BootOptions) -> HostFolder | None:
-    """Return the folder that the guest is to have. Raise UserError for one that is not there."""
-    from kmodpipe.vm.devices import HostFolder
-
-    if not options.folder:
-        if options.writable:
-            raise UserError("--writable says how the guest has a folder", hint="--folder names it")
-        return None
-    path = Path(options.folder).absolute()
-    if not paths.is_dir(path):
-        raise UserError("this is no folder", where=f"--folder {options.folder}")
-    return HostFolder(path, options.writable)
+    return by_hand.boot(options, call)
 
 
 # -- many machines ----------------------------------------------------------------------------------
@@ -436,23 +216,9 @@ def publish(options: PublishOptions, call: Invocation) -> int:
     Exit code 0: all delivered; 3: something is still pending, --pending sends it; 2: configuration.
     Tokens come from the environment or a file, as the receiver's declaration says; see Publish in README.md.
     """
-    publisher = _publisher(call)
-    if options.pending == bool(options.to):
-        known = ", ".join(publisher.receivers) or "none, see Publish in README.md"
-        raise UserError("publish takes --to NAME or --pending", hint=f"receivers that are declared: {known}")
-    if options.pending:
-        return publisher.waiting() if options.dry_run else publisher.pending(again=options.again)
-    run = Path(options.run) if options.run else Path(options.out) / "latest"
-    if options.dry_run:
-        return publisher.dry_run(options.to, run)
-    return publisher.publish(options.to, run, again=options.again)
+    from kmodpipe.cli import publishing
 
-
-def _publisher(call: Invocation) -> Publisher:
-    from kmodpipe.publish.publisher import Publisher
-
-    project = call.project()
-    return Publisher(receivers_of(project), project.root, call.screen)
+    return publishing.publish(options, call)
 
 
 # -- clean ------------------------------------------------------------------------------------------

@@ -1,0 +1,88 @@
+"""`invoke build`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import assert_never
+
+from kmodpipe.build.configured import RuledOut
+from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.options import BuildOptions
+from kmodpipe.cli.resolve import resolve
+from kmodpipe.pipeline import run
+from kmodpipe.pipeline.builder import BuildFailed, Built, BuiltCell, Tally
+from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.workspace import set_up
+from kmodpipe.results import DeadAxis
+from kmodpipe.util.errors import ExitCode, InfraError, KernelFailure, KmodpipeError
+from kmodpipe.util.screen import Screen
+from kmodpipe.util.text import count
+
+
+def build(options: BuildOptions, call: Invocation) -> int:
+    """Build, and print the result of each cell."""
+    started = time.monotonic()
+    spec = resolve(options, call)
+    with call.cache() as cache:
+        workspace = set_up(spec, cache, call.screen)
+        with RunFolder(spec.out) as folder:
+            call.screen.log_to(folder.path / "events.jsonl")
+            built, tally = run.build(workspace, folder)
+            dead = run.find_dead_axes(workspace, built)
+    return _report_build(call.screen, built, dead, tally, time.monotonic() - started)
+
+
+def _report_build(
+    screen: Screen, built: Sequence[Built], dead: Sequence[DeadAxis], tally: Tally, seconds: float
+) -> int:
+    """Print the result of each cell; return the exit code: failure before infrastructure."""
+    code = ExitCode.OK
+    told: list[KmodpipeError] = []
+    for one in built:
+        match one:
+            case RuledOut(cell, reason):
+                screen.print(f"– {cell.id}: skipped, {reason}")
+            case BuildFailed(_, failure):
+                if failure not in told:
+                    # One of the series stops all of its cells.
+                    told.append(failure)
+                    screen.error(failure)
+                code = max(code, failure.exit_code) if code != ExitCode.FAILURE else code
+                if failure.exit_code == ExitCode.FAILURE:
+                    code = ExitCode.FAILURE
+            case BuiltCell():
+                screen.print(f"✓ {one.cell.id}")
+            case _:
+                assert_never(one)
+    for variant, reason in _unbuilt(built):
+        what = f"no cell of {variant} could be built: {reason}"
+        screen.error(InfraError(what, hint="nothing was compiled for it, so nothing is proved"))
+        code = code if code == ExitCode.FAILURE else ExitCode.INFRA
+    for axis in dead:
+        if axis.failure:
+            screen.error(KernelFailure(axis.message, detail="\n".join(axis.clues)))
+            code = ExitCode.FAILURE
+        else:
+            screen.print(f"· {axis.message}")
+    pulled = f"{len(tally.pulled)} pulled, " if tally.pulled else ""
+    screen.print(
+        f"{count(len(tally.made), 'step')} made, {pulled}{len(tally.cached)} cached, in {seconds:.1f} s"
+    )
+    return code
+
+
+def _unbuilt(built: Sequence[Built]) -> list[tuple[str, str]]:
+    """Return each series of which the tree rules out every cell, with a reason; all variants if that is all.
+
+    The first patches of a series (``NAME@2``) are steps on the way to it, and may be ruled out.
+    """
+    ruled_out: dict[str, list[str]] = {}
+    for one in built:
+        if isinstance(one, RuledOut):
+            ruled_out.setdefault(one.cell.variant.name, []).append(one.reason)
+    alive = {one.cell.variant.name for one in built if not isinstance(one, RuledOut)}
+    own = {one.cell.variant.name for one in built if not one.cell.variant.is_control}
+    whole = {one.cell.variant.name for one in built if not one.cell.variant.partial}
+    wanted = (own & whole) - alive if alive else set(ruled_out)
+    return [(name, reasons[0]) for name, reasons in ruled_out.items() if name in wanted]

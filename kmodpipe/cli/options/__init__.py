@@ -1,0 +1,83 @@
+"""The options of every command: one frozen dataclass a group, one field an option.
+
+Made from the fields are the Invoke tasks (`tasks.py`), the help and the check of a command line (`usage.py`),
+its completion (`completion.py`), further command lines (`command_line`: that of a fan-out job, and the one
+that runs a result again), and the question of --if-changed (`question`). `COMMANDS` says which command takes
+which group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kmodpipe.cli.option import Option, Use, Values
+from kmodpipe.cli.options.cells import BuildOptions, PlanOptions, RunOptions, SourceOptions, TreeOptions
+from kmodpipe.cli.options.derived import Common, command_line, forms_of, options_of, question, taken_from
+from kmodpipe.cli.options.others import (
+    CleanOptions,
+    CollectOptions,
+    ConfigOptions,
+    DoctorOptions,
+    InitOptions,
+    PublishOptions,
+    ReportOptions,
+    SetupOptions,
+)
+from kmodpipe.cli.options.runs import BootOptions, CiOptions, MatrixOptions, TestOptions, TryOptions
+
+COMMANDS: Mapping[str, type[Common]] = {
+    "init": InitOptions,
+    "config": ConfigOptions,
+    "setup": SetupOptions,
+    "doctor": DoctorOptions,
+    "fetch": TreeOptions,
+    "patch": SourceOptions,
+    "plan": PlanOptions,
+    "build": BuildOptions,
+    "boot": BootOptions,
+    "try": TryOptions,
+    "test": TestOptions,
+    "ci": CiOptions,
+    "matrix": MatrixOptions,
+    "collect": CollectOptions,
+    "report": ReportOptions,
+    "publish": PublishOptions,
+    "clean": CleanOptions,
+}
+"""Each command, a function of `commands`, and the group of its options."""
+
+
+VERBS: Mapping[str, str] = {"config": "check"}
+"""What may stand behind the name of a command in the program; Invoke would take it for another task."""
+
+__all__ = [
+    "COMMANDS",
+    "VERBS",
+    "BootOptions",
+    "BuildOptions",
+    "CiOptions",
+    "CleanOptions",
+    "CollectOptions",
+    "Common",
+    "ConfigOptions",
+    "DoctorOptions",
+    "InitOptions",
+    "MatrixOptions",
+    "Option",
+    "PlanOptions",
+    "PublishOptions",
+    "ReportOptions",
+    "RunOptions",
+    "SetupOptions",
+    "SourceOptions",
+    "TestOptions",
+    "TreeOptions",
+    "TryOptions",
+    "Use",
+    "Values",
+    "command_line",
+    "forms_of",
+    "options_of",
+    "question",
+    "taken_from",
+]

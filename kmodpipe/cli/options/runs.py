@@ -1,0 +1,108 @@
+"""The commands that boot guests, on this machine or on many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kmodpipe.cli.option import Use, Values, option
+from kmodpipe.cli.options.cells import BuildOptions, RunOptions, TreeOptions
+from kmodpipe.cli.options.derived import JSON, JUNIT, MACHINE, OUTPUT
+
+_BY_HAND = "a guest that is used by hand gives no verdict"
+
+
+@dataclass(frozen=True)
+class BootOptions(BuildOptions):
+    """invoke boot."""
+
+    case: tuple[str, ...] = option(
+        (),
+        "run this case and stay, or a script of your own by its path; the others are there as well",
+        exempt=_BY_HAND, short="c", of=Values.CASE,
+    )  # fmt: skip
+    folder: str = option(
+        "", "a folder of this machine to have at /host in the guest, read-only", exempt=_BY_HAND,
+        of=Values.FOLDER,
+    )  # fmt: skip
+    writable: bool = option(False, "let the guest write to the folder", exempt=_BY_HAND)
+    gdb: bool = option(
+        False, "let gdb attach: print its command, with the addresses of the modules", exempt=_BY_HAND
+    )
+
+
+@dataclass(frozen=True)
+class TestOptions(RunOptions):
+    """invoke test."""
+
+    __test__ = False  # not a test class: the name makes pytest think so
+
+    junit: str = option("", JUNIT, exempt=OUTPUT, path=True)
+    json: bool = option(False, JSON, exempt=OUTPUT)
+
+
+_FIRST = "what is tested is in the files that it writes"
+
+
+@dataclass(frozen=True)
+class TryOptions(TreeOptions):
+    """invoke try."""
+
+    series: tuple[str, ...] = option(
+        (), "a series to try on the module as well, as for test; repeatable", Use.QUESTION, short="s",
+        of=Values.SERIES,
+    )  # fmt: skip
+    module: str = option(
+        "", "the folder of the tree, or one module of it: drivers/block/zram", exempt=_FIRST, of=Values.MODULE
+    )
+    symbol: tuple[str, ...] = option(
+        (), "of a folder with many modules the one that this symbol makes; repeatable", exempt=_FIRST
+    )
+    to: str = option(
+        "", "the folder for the files to edit, if not one of the module's name here", exempt=OUTPUT,
+        of=Values.FOLDER,
+    )  # fmt: skip
+    write_only: bool = option(False, "write the files; build and run nothing", exempt=_FIRST)
+    runtime: str = option(
+        "docker",
+        "where builds run: docker, or host (own compiler, no isolation)",
+        Use.QUESTION,
+        of=Values.RUNTIME,
+    )
+    share: str = option(
+        "", "a registry's repository to share built artifacts through, or none",
+        exempt="artifacts from a registry are the same as built here, by key and digest", of=Values.SHARE,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CiOptions(RunOptions):
+    """invoke ci."""
+
+    junit: str = option("", JUNIT, exempt=OUTPUT, path=True)
+    if_changed: bool = option(
+        False, "do nothing if tree, series, matrix, cases and image are unchanged",
+        exempt="the question is what it compares",
+    )  # fmt: skip
+    publish: tuple[str, ...] = option(
+        (), "at the end, send the results to this receiver; repeatable", exempt=OUTPUT, of=Values.RECEIVER
+    )
+
+
+@dataclass(frozen=True)
+class MatrixOptions(RunOptions):
+    """invoke matrix."""
+
+    format: str = option(
+        "json",
+        "for which CI: gitlab, github, or json, which collect reads",
+        exempt=OUTPUT,
+        of=Values.PLAN_FORM,
+    )
+    per_job: int = option(
+        0, "how many cells a job has; 0 means as few as the CI's limit on jobs allows", exempt=MACHINE
+    )
+    prepare: bool = option(
+        False, "build what all cells share first: the kernel bases and the guest", exempt=MACHINE
+    )
+    plan: str = option("", "a plan.json that invoke matrix wrote", exempt="a finished plan", path=True)
+    to: str = option("", "the file to write, instead of the screen", exempt=OUTPUT, path=True)
