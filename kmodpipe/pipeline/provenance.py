@@ -22,8 +22,11 @@ from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot_record import GuestEnd
 
 
-def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the properties that all cells of a run have in common; ``notes`` are the caller's own."""
+def of_run(workspace: Workspace, accel: Accel | None, notes: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the properties that all cells of a run have in common; ``notes`` are the caller's own.
+
+    ``accel`` is None for a run without guests.
+    """
     spec = workspace.spec
     trees = workspace.sources
     found = {
@@ -63,7 +66,8 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
     found |= {"sample": "; ".join(spec.sample_notes)} if spec.sample else {}
     found |= {"attempts": str(spec.retries.attempts), "repeat": str(spec.retries.repeat)}
     found |= {ALLOW_EMPTY: "yes"} if spec.allow_empty else {}
-    found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}
+    if accel:
+        found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}
     return found
 
 

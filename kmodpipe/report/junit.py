@@ -39,6 +39,7 @@ from junit_xml import TestCase, TestSuite
 from kmodpipe.report import new_warnings, rerun, wording
 from kmodpipe.report.wording import NOT_COMPARED, close
 from kmodpipe.results import (
+    CHECKED,
     CONTROL,
     CaseInfo,
     CaseResult,
@@ -272,6 +273,8 @@ def _compared_with(run: Run, cell: CellResult) -> dict[str, str]:
     """Return the property that names the control's cell of a series' cell, or says that there is none."""
     if cell.variant == CONTROL or cell.state is not State.RAN:
         return {}
+    if CHECKED in run.properties:
+        return {"compared-with": "the source before the patch"}
     control = compared_with(run, cell)
     return {"compared-with": control.cell if control else NOT_COMPARED}
 

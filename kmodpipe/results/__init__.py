@@ -13,6 +13,7 @@ from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to
 from kmodpipe.results.effects import Effect, EffectKind, compared_with, control_of, effects, uncompared
 from kmodpipe.results.model import (
     ALLOW_EMPTY,
+    CHECKED,
     CLOSE_TO_LIMIT,
     ENDED_EARLY,
     OWN_MODULE,
@@ -41,6 +42,7 @@ from kmodpipe.results.model import (
 
 __all__ = [
     "ALLOW_EMPTY",
+    "CHECKED",
     "CLOSE_TO_LIMIT",
     "CONTROL",
     "ENDED_EARLY",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kmodpipe.kconfig.matrix import CONTROL
-from kmodpipe.results.model import CaseResult, CellResult, Run, State, Verdict
+from kmodpipe.results.model import CHECKED, CaseResult, CellResult, Run, State, Verdict
 
 UNBUILT = "does not build"
 """The outcome of the cases of a cell that does not build."""
@@ -62,6 +62,9 @@ def effects(run: Run) -> tuple[Effect, ...]:
     Sorted by kernel and variant, then kind, then case. No case is left out: one that cannot be compared is
     `UNKNOWN` or `NOT_APPLICABLE`.
     """
+    if CHECKED in run.properties:
+        # Each result is a comparison itself.
+        return ()
     summaries = {info.id: info.summary for info in run.cases}
     merged: dict[tuple[object, ...], Effect] = {}
     for cell in run.cells:
@@ -159,7 +162,7 @@ def uncompared(run: Run) -> Mapping[str, tuple[str, ...]]:
     A series whose cells all have one is left out.
     """
     found: dict[str, tuple[str, ...]] = {}
-    for cell in run.cells:
+    for cell in () if CHECKED in run.properties else run.cells:
         if cell.variant == CONTROL or cell.state is not State.RAN:
             continue
         if compared_with(run, cell) is None:

@@ -30,29 +30,51 @@ def through(changes: Sequence[FileChange]) -> Origin:
                 continue
             if not change.old_path:
                 return file, 0
-            file, line = change.old_path, _before(change.hunks, line) if line else 0
+            file, line = change.old_path, _moved(change.hunks, line, "-") if line else 0
         return file, line
 
     return origin
 
 
-def _before(hunks: Sequence[Hunk], line: int) -> int:
-    """Return the number of a line before the hunks of a file; 0 if they add it."""
-    above = bisect.bisect_right([hunk.new_first for hunk in hunks], line)
+def onward(changes: Sequence[FileChange]) -> Origin:
+    """Return a function that follows a line on through later ``changes``: line 0 where one removes it."""
+
+    def place(file: str, line: int) -> Place:
+        for change in changes:
+            if change.old_path != file or not file or change.is_copy:
+                continue
+            if not change.path:
+                return file, 0
+            file, line = change.path, _moved(change.hunks, line, "+") if line else 0
+        return file, line
+
+    return place
+
+
+def _moved(hunks: Sequence[Hunk], line: int, to: str) -> int:
+    """Return the number of a line on the other side of the hunks of a file, ``+`` for after them.
+
+    0 if that side does not have it.
+    """
+    sides = [
+        ((hunk.old_first, hunk.old_lines), (hunk.new_first, hunk.new_lines))[:: 1 if to == "+" else -1]
+        for hunk in hunks
+    ]
+    above = bisect.bisect_right([here[0] for here, _ in sides], line)
     if above == 0:
         return line
-    last = hunks[above - 1]
-    if line >= last.new_first + last.new_lines:
-        return line - sum(hunk.delta for hunk in hunks[:above])
-    old, new = last.old_first, last.new_first
-    for text in last.body:
+    here, there = sides[above - 1]
+    if line >= here[0] + here[1]:
+        return line + sum(theirs[1] - ours[1] for ours, theirs in sides[:above])
+    mine, other = here[0], there[0]
+    for text in hunks[above - 1].body:
         sign = text[:1]
         if sign == "\\":
             continue
-        if sign != "-":
-            if new == line:
-                return 0 if sign == "+" else old
-            new += 1
-        if sign != "+":
-            old += 1
+        if sign != to:
+            if mine == line:
+                return other if sign not in ("+", "-") else 0
+            mine += 1
+        if sign in (to, " ", ""):
+            other += 1
     return 0

@@ -44,6 +44,9 @@ class Patch:
     strip: int = 1
     # The message of its mail, with the trailers that b4 added; empty for a bare diff.
     text: str = field(repr=False, default="")
+    # The subject of its mail or its commit, as it is there, and who wrote it; empty for a bare diff.
+    subject: str = ""
+    author: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kmodpipe.cli.option import Option, Use, Values
+from kmodpipe.cli.options.analysis import CheckOptions
 from kmodpipe.cli.options.cells import BuildOptions, PlanOptions, RunOptions, SourceOptions, TreeOptions
 from kmodpipe.cli.options.derived import Common, command_line, forms_of, options_of, question, taken_from
 from kmodpipe.cli.options.others import (
@@ -38,6 +39,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "try": TryOptions,
     "test": TestOptions,
     "ci": CiOptions,
+    "check": CheckOptions,
     "matrix": MatrixOptions,
     "collect": CollectOptions,
     "report": ReportOptions,
@@ -55,6 +57,7 @@ __all__ = [
     "VERBS",
     "BootOptions",
     "BuildOptions",
+    "CheckOptions",
     "CiOptions",
     "CleanOptions",
     "CollectOptions",

@@ -52,6 +52,7 @@ def page_of(run: Run, own: Files) -> Page:
     undone, defects = unfinished(run, anchors, own), _defects(run, infos)
     skipped, found_warnings = _skipped(run), new_warnings.of_run(run)
     close = _close(run, case_anchors, anchors)
+    cell, cell_names, case, case_names = wording.units(run)
     sections = (
         ("verdict", "Verdict", True),
         ("matrix", "Matrix", True),
@@ -60,12 +61,16 @@ def page_of(run: Run, own: Files) -> Page:
         ("skipped", "Skipped cells", skipped),
         ("close", "Close to the limit", close),
         ("time", "Time", picture),
-        ("cases", "Cases", True),
-        ("cells", "Cells", True),
+        ("cases", case_names.capitalize(), True),
+        ("cells", cell_names.capitalize(), True),
         ("provenance", "Provenance", True),
     )
     return Page(
         title=_title(run),
+        cell=cell,
+        cell_names=cell_names,
+        case=case,
+        case_names=case_names,
         subtitle=_subtitle(run),
         early=ENDED_EARLY in run.properties,
         state=_state(run),
@@ -128,9 +133,10 @@ def _title(run: Run) -> str:
 def _subtitle(run: Run) -> str:
     until = f" until {run.finished}" if run.finished else ", not finished"
     cells = sum(c.state is State.RAN for c in run.cells)
+    cell, several, case, _ = wording.units(run)
     return (
         f"{wording.tree(run)}. Run {run.id}, {run.started}{until}. "
-        f"{count(cells, 'cell')} ran, {count(len(run.cases), 'case')}."
+        f"{count(cells, cell, several)} ran, {count(len(run.cases), case)}."
     )
 
 

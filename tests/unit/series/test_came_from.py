@@ -62,3 +62,20 @@ def test_a_line_is_followed_through_several_patches_and_a_rename() -> None:
 
 def test_a_file_that_a_patch_makes_had_no_lines() -> None:
     assert origin(RENAMED)("new.c", 1) == ("new.c", 0)
+
+
+def test_a_line_is_followed_on_through_later_patches() -> None:
+    made = [Patch(f"{n}.patch", Path(), "", (), data) for n, data in enumerate((FIRST, RENAMED))]
+    every = [change for patch in made for change in changes.of_patch(patch)]
+    back, on = came_from.through(every), came_from.onward(every)
+    assert on("f.c", 3) == ("g.c", 0) and on("f.c", 10) == ("g.c", 0)
+    assert {line: on("f.c", line)[1] for line in (1, 2, 4, 9, 11, 12)} == {
+        1: 3,
+        2: 4,
+        4: 7,
+        9: 12,
+        11: 13,
+        12: 14,
+    }
+    for line in (1, 2, 4, 5, 9, 11, 12, 40):
+        assert back(*on("f.c", line)) == ("f.c", line)

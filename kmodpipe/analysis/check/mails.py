@@ -1,0 +1,20 @@
+"""Write a patch as the mail that checkpatch reads. Pure."""
+
+from __future__ import annotations
+
+from kmodpipe.series.model import Patch
+from kmodpipe.series.numbering import tag_of
+from kmodpipe.util.text import one_line
+
+
+def mail(patch: Patch, number: int, of: int) -> bytes:
+    """Return a patch as git format-patch writes it; a bare diff stays one, as it has nothing to sign off.
+
+    From the outside are author, subject and message, of which only the message may have lines.
+    """
+    if not patch.subject and not patch.text and not patch.author:
+        return patch.data
+    where = f" {number}/{of}" if of > 1 else ""
+    head = f"From: {one_line(patch.author)}\n" if patch.author else ""
+    head += f"Subject: [PATCH{where}] {one_line(tag_of(patch.subject).bare)}\n\n{patch.text.strip()}\n---\n"
+    return head.encode("utf-8", "surrogateescape") + b"\n" + patch.data
