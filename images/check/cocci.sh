@@ -11,7 +11,6 @@ if ! command -v spatch > /dev/null || [ ! -d "$scripts" ]; then
     echo none > "$OUT/coccicheck"
     exit 0
 fi
-export HOME=/tmp
 cd "$SRC"
 # As scripts/coccicheck does in its mode "report": scripts without that mode are left out, and their own options are used.
 find scripts/coccinelle -name '*.cocci' | LC_ALL=C sort | while read -r script; do
@@ -20,8 +19,8 @@ find scripts/coccinelle -name '*.cocci' | LC_ALL=C sort | while read -r script; 
     status=0
     # shellcheck disable=SC2086
     timeout 300 spatch -D report --very-quiet --no-show-diff --cocci-file "$script" $options \
-        -j "$JOBS" --include-headers -I "$SRC/include" --dir "$FOLDER" > /tmp/said 2> /tmp/errors < /dev/null || status=$?
+        -j "$JOBS" --include-headers -I "$SRC/include" --dir "$FOLDER" > "$OBJ/said" 2> "$OBJ/errors" < /dev/null || status=$?
     echo "== $status $script"
-    head -c "$most" /tmp/said
-    [ "$status" = 0 ] || head -c 2000 /tmp/errors
+    head -c "$most" "$OBJ/said"
+    [ "$status" = 0 ] || head -c 2000 "$OBJ/errors"
 done > "$OUT/coccicheck"

@@ -10,7 +10,7 @@ set -eu
 most=1000000
 
 # What is wrong for certain: where a script says nothing of it, its silence about the others says nothing either.
-cat > /tmp/0.patch <<'EOF_PATCH'
+cat > "$OBJ/0.patch" <<'EOF_PATCH'
 From: Canary <canary@localhost.invalid>
 Subject: [PATCH] canary
 
@@ -19,8 +19,8 @@ Subject: [PATCH] canary
 @@ -0,0 +1,1 @@
 +int canary;   
 EOF_PATCH
-mkdir /tmp/canary
-cat > /tmp/canary/canary.h <<'EOF_HEADER'
+mkdir "$OBJ/canary"
+cat > "$OBJ/canary/canary.h" <<'EOF_HEADER'
 /**
  * canary() - Sing.
  * @nothing: Is no parameter.
@@ -32,22 +32,22 @@ look_at() {
     status=0
     # The tree's history is looked at elsewhere.
     perl scripts/checkpatch.pl --strict --terse --show-types --showfile --no-color --ignore UNKNOWN_COMMIT_ID "$2" \
-        > /tmp/said 2>&1 < /dev/null || status=$?
+        > "$OBJ/said" 2>&1 < /dev/null || status=$?
     echo "== $1 $status"
-    head -c "$most" /tmp/said
+    head -c "$most" "$OBJ/said"
 }
 comments() {
     status=0
-    (cd "$2" && PYTHONDONTWRITEBYTECODE=1 timeout 120 "$SRC/scripts/kernel-doc" -none "$3") > /tmp/said 2>&1 < /dev/null ||
+    (cd "$2" && PYTHONDONTWRITEBYTECODE=1 timeout 120 "$SRC/scripts/kernel-doc" -none "$3") > "$OBJ/said" 2>&1 < /dev/null ||
         status=$?
     echo "== $1 $status $3"
-    head -c "$most" /tmp/said
+    head -c "$most" "$OBJ/said"
 }
 
 if [ -f "$SRC/scripts/checkpatch.pl" ]; then
     cd "$SRC"
     {
-        look_at 0 /tmp/0.patch
+        look_at 0 "$OBJ/0.patch"
         for n in $(ls "$PATCHES" | sed -n 's/^\([0-9]*\)\.patch$/\1/p' | sort -n); do
             look_at "$n" "$PATCHES/$n.patch"
         done
@@ -59,7 +59,7 @@ fi
 if [ -e "$SRC/scripts/kernel-doc" ]; then
     cd "$FILES"
     {
-        comments 0 /tmp/canary canary.h
+        comments 0 "$OBJ/canary" canary.h
         find . -type f | sed 's,^\./,,' | LC_ALL=C sort | while read -r file; do
             comments "${file%%/*}" "$FILES/${file%%/*}" "${file#*/}"
         done

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from kmodpipe.build.recipes import Builder, WorkDir, _Recipe
 from kmodpipe.util import shipped
+from kmodpipe.util.errors import InfraError, KernelFailure
 
 _PREPARE_S = 900
 _COMPILE_S = 1800
@@ -61,12 +62,12 @@ class Checker(Builder):
     """Runs the checks' recipes."""
 
     def prepare(self, src: Path, kit: Path, make: Mapping[str, str], work: WorkDir) -> None:
-        """Make a kit for `compile` of a base's kit. Raise KernelFailure with the compiler's errors."""
+        """Make a kit for `compile` of a base's kit."""
         recipe = _Recipe(
             "prepare.sh", "the kit of the checks", src, _PREPARE_S,
             requests={}, products=(), room="check", read_only=self._more(kit), env=make,
         )  # fmt: skip
-        self._run(recipe, work)
+        self._ours(recipe, work)
 
     def compile(self, order: CompileOrder, work: WorkDir) -> None:
         """Compile a module with the compiler's and sparse's warnings. Raise KernelFailure with errors."""
@@ -98,7 +99,7 @@ class Checker(Builder):
             read_only={"PATCHES": given / "patches", "FILES": given / "files"},
             keep_objects=False,
         )  # fmt: skip
-        self._run(recipe, work)
+        self._ours(recipe, work)
         shutil.rmtree(given)
 
     def cocci(self, name: str, src: Path, folder: str, work: WorkDir) -> None:
@@ -107,7 +108,19 @@ class Checker(Builder):
             "cocci.sh", f"the semantic patches on {name}", src, _COCCI_S,
             requests={}, products=(COCCICHECK,), room="check", env={"FOLDER": folder}, keep_objects=False,
         )  # fmt: skip
-        self._run(recipe, work)
+        self._ours(recipe, work)
+
+    def _ours(self, recipe: _Recipe, work: WorkDir) -> None:
+        """Run a recipe that has no reason to fail: a tool's failure is in what it leaves."""
+        try:
+            self._run(recipe, work)
+        except KernelFailure as e:
+            raise InfraError(
+                f"{recipe.what} could not be looked at: {e.detail.splitlines()[-1] if e.detail else e.what}",
+                where=f"log: {work.log}",
+                detail=e.detail,
+                hint="read the log: a recipe below images/check is edited, or lacks a program",
+            ) from e
 
     def _more(self, kit: Path) -> Mapping[str, Path | None]:
         return {"KIT": kit, "BUILDER": shipped.part(self.images, "builder")}

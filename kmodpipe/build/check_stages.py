@@ -29,7 +29,7 @@ from kmodpipe.build.stage import Stage
 from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.source import Tree
 from kmodpipe.util import shipped
-from kmodpipe.util.digest import digest_of, digest_tree
+from kmodpipe.util.digest import digest_file, digest_of
 
 # Raise it when the meaning of a key changes, so that no artifact of an earlier version is taken.
 _VERSION = 1
@@ -48,9 +48,11 @@ class CheckStages:
     # Of the runtime of the checks, whose image is not the builder's.
     identity: Inputs
 
-    def _inputs(self, **own: object) -> Inputs:
-        recipes = digest_tree(shipped.part(self.checker.images, "check"))
-        return {**own, "tools": dict(self.identity), "recipe": [_VERSION, recipes]}
+    def _inputs(self, *recipes: str, **own: object) -> Inputs:
+        """Return the inputs of a stage that runs some of the ``recipes``."""
+        folder = shipped.part(self.checker.images, "check")
+        run = [digest_file(folder / name) for name in recipes]
+        return {**own, "tools": dict(self.identity), "recipe": [_VERSION, *run]}
 
     def kit(self, base: Artifact, make: Mapping[str, str]) -> Stage:
         """Return the stage of the kit that states are compiled against."""
@@ -58,7 +60,7 @@ class CheckStages:
         def run(work: WorkDir) -> None:
             self.checker.prepare(self.tree.path, base.path / "obj", make, work)
 
-        inputs = self._inputs(base=base.key, make=dict(make))
+        inputs = self._inputs("prepare.sh", base=base.key, make=dict(make))
         return Stage(
             "check-kit", base.key[:12], inputs, run, need_mib=256,
             check=lambda folder: require_folders(folder, "obj"),
@@ -74,6 +76,8 @@ class CheckStages:
             configured.cell.id, subject.src, kit.path / "obj", configured.text, self.folder, own, make
         )
         inputs = self._inputs(
+            "compile.sh",
+            "sparse",
             kit=kit.key,
             source=subject.contents_of(lambda name: not name.endswith(_PROSE)),
             configuration=kconfig.digest(configured.final),
@@ -99,6 +103,7 @@ class CheckStages:
         name = states[-1].variant.name
         order = TextOrder(name, self.tree.path, dict(enumerate(mails, 1)), files)
         inputs = self._inputs(
+            "text.sh",
             tree=self.tree.identity,
             patches=[sha256(mail).hexdigest() for mail in mails],
             files=digest_of([dict(one.contents) for one in states]),
@@ -112,6 +117,7 @@ class CheckStages:
         """Return the stage of the semantic patches on one state of the source."""
         name = subject.variant.name
         inputs = self._inputs(
+            "cocci.sh",
             tree=self.tree.identity,
             folder=self.folder,
             source=subject.contents_of(lambda file: file.endswith((*COMMENTED, ".cocci"))),

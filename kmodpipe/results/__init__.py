@@ -9,7 +9,7 @@ In: verdicts of the judge. Out: a `Run`, which `kmodpipe.report` turns into HTML
 
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.results.against_control import judged_against_control
-from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
+from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, plain, save, to_json
 from kmodpipe.results.effects import Effect, EffectKind, compared_with, control_of, effects, uncompared
 from kmodpipe.results.model import (
     ALLOW_EMPTY,
@@ -73,6 +73,7 @@ __all__ = [
     "load",
     "may_be_empty",
     "of_tree",
+    "plain",
     "planned",
     "progress",
     "save",

@@ -14,6 +14,12 @@ UNIT = "tests/unit"
 # tests/unit/<room>/test_<file>.py, or test_<file>_<topic>.py; what is in a package itself, test_init.py.
 ELSEWHERE: Mapping[str, str] = {
     "__main__": "tests/integration/test_wheel.py",
+    "analysis/check/run": "tests/pipeline/test_check.py",
+    "analysis/check/tools": "tests/pipeline/test_check.py",
+    "build/check_image": "tests/integration/test_check.py",
+    "build/check_recipes": "tests/pipeline/test_check.py",
+    "build/check_stages": "tests/pipeline/test_check.py",
+    "cli/checking": "tests/pipeline/test_check.py",
     "build/configured": "tests/pipeline/test_pipeline.py",
     "build/runtime/docker": "tests/integration/test_container.py",
     "build/runtime/docker_engine": "tests/unit/host/test_setup.py",
@@ -34,6 +40,7 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/fan_out": "tests/unit/ci/test_job_plan.py",
     "cli/invocation": "tests/unit/cli/test_resolve.py",
     "cli/option": "tests/unit/cli/options/test_init.py",
+    "cli/options/analysis": "tests/unit/cli/options/test_init.py",
     "cli/options/cells": "tests/unit/cli/options/test_init.py",
     "cli/options/derived": "tests/unit/cli/options/test_init.py",
     "cli/options/others": "tests/unit/cli/options/test_init.py",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from kmodpipe.analysis.check.model import CHECKS, Finding, Outcome, PatchReport, Report, SeriesReport
 from kmodpipe.results import CHECKED, CaseInfo, CaseResult, CellResult, Run, State, Verdict
-from kmodpipe.util.text import count
+from kmodpipe.util.text import count, one_line
 
 CLEAN = "clean"
 _LINES = 200
@@ -79,12 +79,12 @@ def sentence(one: Outcome) -> str:
     bad = [finding for finding in one.findings if finding.fails]
     rest = f"; not checked in part: {one.not_checked}" if bad and one.not_checked else ""
     if bad:
-        return f"{count(len(bad), 'finding')}: {bad[0]}{' …' if len(bad) > 1 else ''}{rest}"
+        return f"{count(len(bad), 'finding')}: {one_line(str(bad[0]))}{' …' if len(bad) > 1 else ''}{rest}"
     if one.not_checked:
-        return f"not checked: {one.not_checked}"
+        return f"not checked: {one_line(one.not_checked)}"
     if one.skipped:
         return f"nothing to check: {one.skipped}"
-    notes = [str(finding) for finding in one.findings]
+    notes = [one_line(str(finding)) for finding in one.findings]
     return f"{count(len(notes), 'note')}: {notes[0]}{' …' if len(notes) > 1 else ''}" if notes else CLEAN
 
 
@@ -97,4 +97,4 @@ def lines(one: Outcome) -> list[str]:
 
 def _line(finding: Finding) -> str:
     where = f" (in {', '.join(finding.cells)})" if finding.cells else ""
-    return f"{finding.level.value}: {finding}{where}"
+    return f"{finding.level.value}: {one_line(str(finding))}{where}"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
+
+from kmodpipe.results import plain
 
 
 class Level(StrEnum):
@@ -141,7 +144,7 @@ class SeriesReport:
 
 @dataclass(frozen=True)
 class Report:
-    """check.json."""
+    """What `check` found: of each patch what is new, compared with the source before it."""
 
     run: str
     """The run's id, which is the name of its folder."""
@@ -151,6 +154,10 @@ class Report:
     """A report for each series and kernel."""
     not_checked: Mapping[str, str] = field(default_factory=dict)
     """Why a series was not checked on a kernel, by `SERIES on KERNEL`."""
+    schema: Literal["kmodpipe-check"] = "kmodpipe-check"
+    """What this document is."""
+    version: Literal[1] = 1
+    """It is raised when a field gets another meaning. A later kmodpipe may add fields without that."""
 
     @property
     def findings(self) -> tuple[tuple[SeriesReport, PatchReport, Outcome, Finding], ...]:
@@ -164,4 +171,6 @@ class Report:
         )
 
     def to_json(self) -> dict[str, object]:
-        return asdict(self)
+        """Return the report as plain JSON values."""
+        made: dict[str, object] = plain(self)
+        return made

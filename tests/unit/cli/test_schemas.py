@@ -17,6 +17,7 @@ import pytest
 from kmodpipe import results
 from kmodpipe.cli import schemas
 from tests.support import REPO
+from tests.support.sample_check import REPORT
 from tests.support.sample_days import bad
 
 SCHEMAS = {one.name: one.schema() for one in schemas.FORMATS}
@@ -81,6 +82,7 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield str(path.relative_to(REPO)), kind, toml(path)
     yield "pyproject.toml", "kmodpipe", toml(REPO / "pyproject.toml")["tool"]["kmodpipe"]
     yield "results.json", "results", json.loads(results.to_json(bad()))
+    yield "check.json", "check", json.loads(json.dumps(REPORT.to_json()))
 
 
 FILES = list(shipped())
