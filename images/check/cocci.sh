@@ -23,4 +23,5 @@ find scripts/coccinelle -name '*.cocci' | LC_ALL=C sort | while read -r script; 
     echo "== $status $script"
     head -c "$most" "$OBJ/said"
     [ "$status" = 0 ] || head -c 2000 "$OBJ/errors"
+    echo
 done > "$OUT/coccicheck"

@@ -35,6 +35,8 @@ look_at() {
         > "$OBJ/said" 2>&1 < /dev/null || status=$?
     echo "== $1 $status"
     head -c "$most" "$OBJ/said"
+    # What ends in the middle of a line must not swallow the next part.
+    echo
 }
 comments() {
     status=0
@@ -42,6 +44,8 @@ comments() {
         status=$?
     echo "== $1 $status $3"
     head -c "$most" "$OBJ/said"
+    # What ends in the middle of a line must not swallow the next part.
+    echo
 }
 
 if [ -f "$SRC/scripts/checkpatch.pl" ]; then

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 from kmodpipe import kconfig
 from kmodpipe.build.check_recipes import (
@@ -36,6 +37,16 @@ _VERSION = 1
 _PROSE = (".rst", ".txt", ".md")
 # Sources that kernel-doc reads.
 COMMENTED = (".c", ".h")
+
+
+def source_of(subject: Subject) -> Path:
+    """Return the top of the source that a series is for: the tree, or a module's own."""
+    return subject.own.path if subject.own else subject.src
+
+
+def touched_by(subject: Subject) -> tuple[str, ...]:
+    """Return the files that a series touches, relative to `source_of`."""
+    return subject.series.touched if subject.series else ()
 
 
 @dataclass(frozen=True)
@@ -91,12 +102,13 @@ class CheckStages:
 
     def text(self, states: Sequence[Subject], mails: Sequence[bytes]) -> Stage:
         """Return the stage of a series' text; ``states`` are the source before it and after each patch."""
-        touched = {name for one in states for name in one.touched if name.endswith(COMMENTED)}
+        touched = sorted({name for one in states for name in touched_by(one) if name.endswith(COMMENTED)})
         files = {
             number: {
-                name: one.src / name
-                for name in sorted(touched)
-                if (one.src / name).is_file() and not (one.src / name).is_symlink()
+                name: path
+                for name in touched
+                for path in [source_of(one) / name]
+                if path.is_file() and not path.is_symlink()
             }
             for number, one in enumerate(states)
         }
@@ -106,7 +118,7 @@ class CheckStages:
             "text.sh",
             tree=self.tree.identity,
             patches=[sha256(mail).hexdigest() for mail in mails],
-            files=digest_of([dict(one.contents) for one in states]),
+            files=digest_of([one.own.identity if one.own else dict(one.contents) for one in states]),
         )
         return Stage(
             "check-text", name, inputs, lambda work: self.checker.text(order, work),

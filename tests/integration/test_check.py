@@ -31,10 +31,9 @@ Fixes: 1234567 (none)
 diff --git a/fs/overlayfs/export.c b/fs/overlayfs/export.c
 --- a/fs/overlayfs/export.c
 +++ b/fs/overlayfs/export.c
-@@ -13,3 +13,16 @@
+@@ -16,3 +16,16 @@
  #include <linux/ratelimit.h>
  #include "overlayfs.h"
-{" "}
 +/**
 + * ovl_wrong() - is wrong
 + * @nothing: no parameter
@@ -48,6 +47,7 @@ diff --git a/fs/overlayfs/export.c b/fs/overlayfs/export.c
 +\treturn a + frame[0];
 +}}
 +
+{" "}
 """
 
 

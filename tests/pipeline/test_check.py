@@ -14,6 +14,7 @@ from kmodpipe import results
 from kmodpipe.cli import commands
 from tests.support import REPO, toy
 from tests.support.toy import Ran, World
+from tests.support.trees import commit_all, git, write
 
 SPARSE = r"""#!/bin/sh
 for source; do :; done
@@ -249,7 +250,9 @@ def test_a_bare_diff_has_no_message_to_look_at(world: World) -> None:
 
 def test_on_github_findings_are_annotations_and_nothing_else_is_a_command(world: World) -> None:
     series(world, "WARNED ::error::forged")
-    ran = world.invoke("check", "--series", "toy-many", "--runtime", "host", GITHUB_ACTIONS="true")
+    ran = world.invoke(
+        "check", "--series", "toy-many", "--runtime", "host", timeout_s=300, GITHUB_ACTIONS="true"
+    )
     lines = ran.out.splitlines()
     begin = next(line for line in lines if line.startswith("::stop-commands::"))
     end = f"::{begin.removeprefix('::stop-commands::')}::"
@@ -258,14 +261,16 @@ def test_on_github_findings_are_annotations_and_nothing_else_is_a_command(world:
         "::warning file=fs/toy/toy.c,line=4,title=compiler%2C patch 1::"
         "unused variable 'WARNED' [-Wunused-variable]"
     ]
-    quiet = world.invoke("check", "--series", "toy-many", "--runtime", "host", "--annotate", "none",
-                         GITHUB_ACTIONS="true")  # fmt: skip
+    argv = ("check", "--series", "toy-many", "--runtime", "host", "--annotate", "none")
+    quiet = world.invoke(*argv, timeout_s=300, GITHUB_ACTIONS="true")
     assert "::" not in quiet.out.replace("look closer:", "")
 
 
 def test_json_is_one_document(world: World) -> None:
     series(world, "harmless")
-    ran = world.invoke("check", "--series", "toy-many", "--runtime", "host", "--json", GITHUB_ACTIONS="true")
+    ran = world.invoke(
+        "check", "--series", "toy-many", "--runtime", "host", "--json", timeout_s=300, GITHUB_ACTIONS="true"
+    )
     assert ran.code == 0, ran.text
     assert json.loads(ran.out)["series"][0]["series"] == "toy-many"
 
@@ -274,3 +279,19 @@ def test_without_a_series_it_is_a_usage_error(world: World) -> None:
     ran = check(world, "none", module="fs/toy")
     assert ran.code == 2 and "no patch to check" in ran.text
     assert check(world, "toy-fix", annotate="gitlap").code == 2
+
+
+def test_of_a_module_of_its_own_source_what_its_makefile_says_is_compared(world: World) -> None:
+    matrix = 'base = "tinyconfig"\nmodule = { source = "../../module" }\nfragments = ["guest.config"]\n'
+    root = world.root.parent / "module"
+    write(world.root, {"kconfigs/matrix.toml": matrix})
+    write(root, {"Kbuild": "obj-m := own.o\n", "own.c": "outcome: ESTALE\n"})
+    commit_all(root, "first")
+    git(root, "checkout", "-q", "-b", "topic")
+    write(root, {"own.c": "outcome: ESTALE\nWARNED\n"})
+    ran = world.command(commands.check)
+    assert ran.code == 1 and failing(world) == [{"compiler"}], ran.text
+    (patch,) = report(world)["series"][0]["patches"]
+    skipped = {one["check"]: one["skipped"] for one in patch["outcomes"] if one["skipped"]}
+    assert skipped.keys() == {"sparse", "includes", "stack", "size", "exports", "tags"}
+    assert skipped["sparse"] == "a module of its own source is compiled as its own Makefile says"

@@ -27,6 +27,8 @@ class Compiled:
     symbols: Mapping[str, Symbols] = field(default_factory=dict)
     frames: Frames = field(default_factory=Frames)
     exports: Exports = field(default_factory=Exports)
+    # Why all but the warnings is not looked at; empty if it is.
+    left_out: str = ""
     # The headers that each source was compiled with.
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

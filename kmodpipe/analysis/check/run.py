@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.analysis.check import checkpatch, cocci, commits, compiled, kernel_doc, mails, sections, tools
+from kmodpipe.analysis.check.compiled import Compiled
 from kmodpipe.analysis.check.judge import Broken, Built, Choice, Given, State, judge, label
 from kmodpipe.analysis.check.model import Report, SeriesReport
-from kmodpipe.build import check_recipes
-from kmodpipe.build.check_stages import CheckStages
+from kmodpipe.build import check_recipes, module_warnings
+from kmodpipe.build.check_stages import CheckStages, source_of
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
 from kmodpipe.build.kbuild import make_flags
 from kmodpipe.build.sharing import Subject
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell
-from kmodpipe.pipeline.builder import CellBuilder, Row, StageMaker, Tally
+from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, Row, StageMaker, Tally
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import GivenKernel, Kernel, TreeKernel, Workspace
 from kmodpipe.series import Series
@@ -28,7 +29,7 @@ from kmodpipe.util import paths
 from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.util.workers import gather, workers
 
-_OWN_SOURCE = "a module of its own source is compiled by its own Makefile, not by the tree's"
+_OWN_SOURCE = "a module of its own source is compiled as its own Makefile says"
 _TEXT_BYTES = 8 << 20
 
 
@@ -140,6 +141,7 @@ class _GroupRun:
             }
             for own in self._group.rows
         ]
+        semantic = semantic and not self._group.states[0].own
         scripts = (
             [pool.submit(self._maker.ensure, self._stages.cocci(one)) for one in self._group.states]
             if semantic
@@ -153,6 +155,8 @@ class _GroupRun:
         if not isinstance(one, Buildable):
             return _broken(one.failure)
         kernel = self._group.kernel
+        if subject.own:
+            return self._own(subject, one)
         try:
             base = self._builder.base_of(kernel, subject, one)
             targets = kernel.stages.targets(subject, one, base)
@@ -163,6 +167,15 @@ class _GroupRun:
             raise
         except KmodpipeError as e:
             return _broken(e)
+
+    def _own(self, subject: Subject, one: Buildable) -> Built:
+        """Build a module of its own source as its own Makefile does, which may not know of W=1 or C=2."""
+        built = self._builder.cell(subject, one)
+        if isinstance(built, BuildFailed):
+            return _broken(built.failure)
+        if not isinstance(built, BuiltCell):
+            return Broken("the cell cannot be built", infra=True)
+        return Compiled(warnings=module_warnings.of(built.module, subject.src), left_out=_OWN_SOURCE)
 
     def judged(
         self,
@@ -192,7 +205,7 @@ class _GroupRun:
             states,
             checkpatch.parse(sections.read(out / check_recipes.CHECKPATCH), count),
             commits.of(self._series, self._group.kernel.source),
-            _texts([one.src for one in self._group.states]),
+            _texts([source_of(one) for one in self._group.states]),
             _frame_bound(self._group.rows[-1]),
         )
         labels = tuple(label(choice) for choice in states[-1].cells)

@@ -177,5 +177,12 @@ def test_semantic_patches_are_compared_script_by_script(before: Reports, after: 
     assert outcome(report, "coccicheck").word == word
 
 
+def test_of_a_module_of_its_own_source_the_compiler_s_warnings_are_compared_alone() -> None:
+    fresh = CompileWarning("f.c", 1, "unused 'y'", "-Wunused")
+    (report,) = judged({Y: compiled(left_out="its own")}, {Y: compiled(fresh, left_out="its own")})
+    assert outcome(report, "compiler").word == "1 new" and outcome(report, "builds").word == "clean"
+    assert outcome(report, "sparse") == Outcome("sparse", skipped="its own")
+
+
 def test_a_cell_has_a_name() -> None:
     assert label((*Y, ("flavour", "kasan"))) == "INDEX=y NEW=n kasan"
