@@ -15,7 +15,7 @@ from kmodpipe.report import new_warnings
 from kmodpipe.report.markup import Block, Table
 from kmodpipe.results import CONTROL, OWN_MODULE, REFUSED, CellResult, Run, State, Verdict, of_tree
 
-_CELL = re.compile(r"^the module of \S+ (?=does not compile)")
+_CELL = re.compile(r"^the module of [^\s:]+(?::| (?=does not )) *")
 _HEAD = ("kernel", "builds", "loads", "passes", "warnings", "why not")
 _NOTE = 200
 YES, NO, UNKNOWN = "yes", "no", "–"
