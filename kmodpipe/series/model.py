@@ -48,6 +48,11 @@ class Patch:
     subject: str = ""
     author: str = ""
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is a diff without a commit: of a working tree, say, whose subject is ours."""
+        return not self.text and not self.author
+
 
 @dataclass(frozen=True)
 class Port:

@@ -33,7 +33,7 @@ class Commits:
 
 def check(patch: Patch, commits: Commits) -> Outcome:
     """Return what there is to say of a patch's message."""
-    if not patch.subject and not patch.text and not patch.author:
+    if patch.is_bare:
         return Outcome(TAGS.id, skipped="a bare diff has no message")
     found = [*_message(patch), *_signed(patch), *_fixes(patch, commits)]
     order = list(Level)

@@ -80,8 +80,9 @@ def test_a_subject_is_looked_at() -> None:
 
 
 def test_a_bare_diff_has_no_message() -> None:
-    outcome = tags.check(patch("", subject="", author=""), KNOWN)
-    assert (outcome.skipped, outcome.findings) == ("a bare diff has no message", ())
+    for subject in ("", "the working tree of x against HEAD"):
+        outcome = tags.check(patch("", subject=subject, author=""), KNOWN)
+        assert (outcome.skipped, outcome.findings) == ("a bare diff has no message", ())
 
 
 def test_hostile_text_stays_short() -> None:
