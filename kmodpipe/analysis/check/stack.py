@@ -10,7 +10,7 @@ from kmodpipe.analysis.check import sections
 from kmodpipe.analysis.check.model import Finding, Level
 
 # "0x0000000000001234 ovl_fill_super [overlay]:		176"; before 5.x without the padding, later "… []:".
-_LINE = re.compile(r"^0x[0-9a-f]+ (?P<name>\S+) \[[^\]]*\]:\s+(?:Dynamic \()?(?P<bytes>0x[0-9a-f]+|\d+)\)?$")
+_LINE = re.compile(r"^0x[0-9a-f]+ (?P<name>\S+) \[[^\]]*\]:\s*(?:Dynamic \()?(?P<bytes>0x[0-9a-f]+|\d+)\)?$")
 _HEADER = re.compile(r"^\S*\.(?:ko|o):?\s*(?:file format.*)?$")
 # A compiler's copies of one function: foo.isra.0, foo.part.1, foo.constprop.0.
 _COPY = re.compile(r"\.(?:isra|part|constprop|cold|lto_priv)\b.*$")

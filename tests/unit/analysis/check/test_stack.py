@@ -12,13 +12,20 @@ PRINTED = """\
 0x0000000000008cc0 ovl_clear_empty [overlay]:\t\t544
 0x00000000000039c0 ovl_lookup.isra.0 [overlay]:\t\t384
 0x00000000000039d0 ovl_lookup [overlay]:\t\t392
+0x000000000000c270 ovl_workdir_cleanup_recurse [overlay]:160
 0x0000000000001230 dyn []:\t\tDynamic (0x40)
 """
 
 
 def test_frames_are_read_and_copies_of_a_function_are_one() -> None:
     assert stack.parse(PRINTED) == Frames(
-        {"ovl_copy_up_one": 1152, "ovl_clear_empty": 544, "ovl_lookup": 392, "dyn": 64}
+        {
+            "ovl_copy_up_one": 1152,
+            "ovl_clear_empty": 544,
+            "ovl_lookup": 392,
+            "ovl_workdir_cleanup_recurse": 160,
+            "dyn": 64,
+        }
     )
 
 
