@@ -43,8 +43,8 @@ diff --git a/fs/overlayfs/export.c b/fs/overlayfs/export.c
 +{{
 +\tchar frame[1500];
 +
-+\tget_random_bytes(frame,sizeof(frame));
-+\treturn a + frame[0];
++\tmemset(frame,jiffies_to_msecs(1),sizeof(frame));
++\treturn a + frame[jiffies_to_msecs(2) % 1500];
 +}}
 +
 {" "}
@@ -108,10 +108,9 @@ def test_each_tool_says_what_is_wrong(client: Any, tmp_path: Path) -> None:
     texts = {check: " ".join(one["text"] for one in own["findings"]) for check, own in found.items()}
     assert not any(own["not_checked"] for own in found.values()), text
     assert "restricted __le32 degrades to integer" in texts["sparse"]
-    assert "frame" in texts["compiler"] or "ovl_wrong" in texts["compiler"] or not rules["compiler"]
     assert {"SPACING", "MISSING_SIGN_OFF"} <= rules["checkpatch"]
     assert "'nothing'" in texts["kernel-doc"]
     assert rules["tags"] == {"signed-off-by", "fixes"}
-    assert "<linux/random.h>" in texts["includes"]
+    assert "<linux/jiffies.h>" in texts["includes"]
     assert "ovl_wrong" in texts["stack"] and "ovl_wrong" in texts["size"]
     assert found["builds"]["findings"] == []

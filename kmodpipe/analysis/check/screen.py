@@ -47,7 +47,7 @@ def details(report: Report) -> list[str]:
     told: set[str] = set()
     for series in report.series:
         for patch in series.patches:
-            own = [line for one in patch.outcomes for line in _of_outcome(one, told)]
+            own = [line for one in patch.outcomes for line in _findings(one)] + _not_checked(patch, told)
             if own:
                 made += ["", _heading(series, patch), *own]
     return made
@@ -60,15 +60,21 @@ def _heading(series: SeriesReport, patch: PatchReport) -> str:
     )
 
 
-def _of_outcome(one: Outcome, told: set[str]) -> Iterable[str]:
+def _findings(one: Outcome) -> Iterable[str]:
     found = lines(one)
     for line in found[:_FINDINGS]:
         yield f"  {one.check}: {one_line(line)}"
     if len(found) > _FINDINGS:
         yield f"  {one.check}: … and {len(one.findings) - _FINDINGS} more, all in check.json"
-    if one.not_checked:
-        # A tool that is not there is not there for any patch: said once.
-        reason = f"{one.check}: {one.not_checked}"
-        if reason not in told:
-            told.add(reason)
-            yield f"  {one.check}: not checked: {one_line(one.not_checked)}"
+
+
+def _not_checked(patch: PatchReport, told: set[str]) -> list[str]:
+    """Return a line for each reason why checks were not made, which is told once for the same checks."""
+    reasons: dict[str, list[str]] = {}
+    for one in patch.outcomes:
+        if one.not_checked:
+            reasons.setdefault(one.not_checked, []).append(one.check)
+    lines = [f"  not checked: {', '.join(checks)}: {one_line(why)}" for why, checks in reasons.items()]
+    fresh = [line for line in lines if line not in told]
+    told.update(fresh)
+    return fresh
