@@ -46,9 +46,9 @@ def parse(text: str) -> Frames:
 def compare(before: Frames, after: Frames, bound: int = 0) -> tuple[Finding, ...]:
     """Return a note for each frame that changed, the largest first.
 
-    ``bound`` is CONFIG_FRAME_WARN; 0 stands for the usual one. The compiler itself warns of a frame beyond it.
-    checkstack fails nothing, since it adds up all that a function takes on any of its paths: it found 3008 bytes
-    in a function with a frame of 1504.
+    ``bound`` is CONFIG_FRAME_WARN; 0 stands for the usual one. The compiler itself warns of a frame beyond
+    it. checkstack fails nothing, since it adds up what a function takes on all of its paths: it found 3008
+    bytes in one with a buffer of 1500.
     """
     bound = bound or _BOUND
     found = []
