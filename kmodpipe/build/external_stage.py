@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kmodpipe import kconfig
-from kmodpipe.build import compile_warnings, dkms, module_order
+from kmodpipe.build import compile_warnings, dkms, loadable, module_order
 from kmodpipe.build.configured import Buildable
 from kmodpipe.build.elf import module_name, require_elf
 from kmodpipe.build.external_order import ExternalOrder, split_arguments
@@ -107,10 +107,12 @@ class ExternalStages:
         }
 
         def make(work: WorkDir) -> None:
-            self.builder.external(kit.order(name, own, how), work)
+            order = kit.order(name, own, how)
+            self.builder.external(order, work)
             made = sorted((work.folder / "out").glob("*.ko"))
             for module in made:
                 require_elf(module, work.log)
+                loadable.require_of_kernel(module, order.kit, order.config, work.log)
             _require(how.modules, made, work.log)
             kit.add_needed(self.declared.needs, work)
 

@@ -20,8 +20,10 @@ from pydantic import Field, create_model
 from kmodpipe.analysis.check.model import Report
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
+from kmodpipe.logs.known_benign import BenignToml
 from kmodpipe.pipeline.project_toml import ProjectToml
 from kmodpipe.publish import receivers
+from kmodpipe.report.claims_toml import ClaimsToml
 from kmodpipe.results.document import Results
 from kmodpipe.series.series_toml import SeriesToml
 from kmodpipe.source.packaged import PackagedKernelSpec
@@ -77,6 +79,8 @@ FORMATS = (
     Format("matrix", "The matrix: matrix.toml, or [matrix] of a kmodpipe.toml", MatrixToml),
     Format("case", "case.toml", CaseToml),
     Format("series", "series.toml", SeriesToml),
+    Format("claims", "claims.toml", ClaimsToml),
+    Format("benign", "The file of harmless reports that `benign` of a kmodpipe.toml names", BenignToml),
     Format("results", "results.json", Results, toml=False),
     Format("check", "check.json", Report, toml=False),
 )

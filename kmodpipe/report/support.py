@@ -13,7 +13,17 @@ from rich.text import Text
 
 from kmodpipe.report import new_warnings
 from kmodpipe.report.markup import Block, Table
-from kmodpipe.results import CONTROL, OWN_MODULE, REFUSED, CellResult, Run, State, Verdict, of_tree
+from kmodpipe.results import (
+    CONTROL,
+    OWN_MODULE,
+    REFUSED,
+    WOULD_REFUSE,
+    CellResult,
+    Run,
+    State,
+    Verdict,
+    of_tree,
+)
 
 _CELL = re.compile(r"^the module of [^\s:]+(?::| (?=does not )) *")
 _HEAD = ("kernel", "builds", "loads", "passes", "warnings", "why not")
@@ -58,6 +68,8 @@ def _row(run: Run, kernel: str, flavour: str, cells: Sequence[CellResult]) -> Su
     built = [cell for cell in cells if cell.state is State.RAN]
     if not built:
         first = cells[0]
+        if WOULD_REFUSE in first.reason:
+            return Support(label, YES, NO, UNKNOWN, UNKNOWN, _first_line(first.reason))
         builds = NO if first.state is State.BUILD_FAILED else UNKNOWN
         return Support(label, builds, UNKNOWN, UNKNOWN, UNKNOWN, _first_line(first.reason))
     refusal = next((one.message for cell in built for one in cell.cases if REFUSED in one.message), "")
