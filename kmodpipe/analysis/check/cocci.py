@@ -10,6 +10,8 @@ from kmodpipe.analysis.check import sections
 from kmodpipe.build.compile_warnings import CompileWarning, in_order
 
 _LINE = re.compile(r"^(?:\./)?(?P<file>[^\s:]+):(?P<line>\d+):\d+-\d+: (?P<text>.*)$")
+# What spatch 1.1.1 says of its work, and of a git that is not there.
+_PROGRESS = re.compile(r"^(?:\d+ files match$|HANDLING: |/bin/sh: \d+: git: )")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def parse(text: str) -> Reports:
             if match := _LINE.match(line):
                 name = f"cocci {script.removesuffix('.cocci')}"
                 found.append(CompileWarning(match["file"], int(match["line"]), match["text"], name))
-            elif part.status == 0:
+            elif part.status == 0 and not _PROGRESS.match(line):
                 failed.setdefault(script, f"it printed {sections.quoted(line)}")
     if not parts:
         failed[ALL] = "no semantic patch was run"

@@ -7,6 +7,8 @@ from kmodpipe.build.compile_warnings import CompileWarning
 
 PRINTED = """\
 == 0 scripts/coccinelle/api/alloc/zalloc-simple.cocci
+10 files match
+/bin/sh: 1: git: Permission denied
 == 0 scripts/coccinelle/misc/semicolon.cocci
 ./fs/overlayfs/super.c:12:2-3: Unneeded semicolon
 fs/overlayfs/dir.c:340:1-4: WARNING: alloc with no test, possible model on line 345
