@@ -18,6 +18,7 @@ from kmodpipe.cli.options import (
     BisectOptions,
     BootOptions,
     BuildOptions,
+    CheckOptions,
     CiOptions,
     CleanOptions,
     CollectOptions,
@@ -195,6 +196,18 @@ def ci(options: CiOptions, call: Invocation) -> int:
     from kmodpipe.cli import running
 
     return running.ci(options, call)
+
+
+# -- what no case notices ---------------------------------------------------------------------------
+def check(options: CheckOptions, call: Invocation) -> int:
+    """Say of each patch what the lists' bots would say: what is new, compared with before the patch.
+
+    Whether it builds in every cell, the compiler (W=1), sparse (C=2), the tree's checkpatch --strict and
+    kernel-doc, tags, headers, stack, size, exported symbols. Exit code: 0 nothing new but notes, 1 something.
+    """
+    from kmodpipe.cli import checking
+
+    return checking.check(options, call)
 
 
 def boot(options: BootOptions, call: Invocation) -> int:

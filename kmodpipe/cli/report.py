@@ -24,7 +24,7 @@ from kmodpipe.report import (
     terminal,
 )
 from kmodpipe.report.compare import Change, Comparison
-from kmodpipe.results import OWN_MODULE, Run
+from kmodpipe.results import CHECKED, OWN_MODULE, Run
 from kmodpipe.util import os_errors, paths, process
 from kmodpipe.util.errors import ExitCode, KmodpipeError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically
@@ -155,6 +155,9 @@ def _show(run: Run, found: Comparison | None, options: ReportOptions, call: Invo
 
 
 def _page(form: str, run: Run, found: Comparison | None, options: ReportOptions, call: Invocation) -> str:
+    if form == "findings" and CHECKED in run.properties:
+        # It claims nothing of cases, and has a line for each finding.
+        return markup.text(summary.whole(run, None))
     if form == "findings":
         folder = call.project().cases
         known = cases.load(folder)

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 from pydantic import Field, create_model
 
 from kmodpipe.analysis.bisect.model import Answer
+from kmodpipe.analysis.check.model import Report
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
 from kmodpipe.logs.known_benign import BenignToml
@@ -88,6 +89,7 @@ FORMATS = (
     Format("benign", "The file of harmless reports that `benign` of a kmodpipe.toml names", BenignToml),
     Format("results", "results.json", Results, toml=False),
     Format("bisect", "bisect.json", Answer, toml=False),
+    Format("check", "check.json", Report, toml=False),
     Format("cells", "A line of cells.jsonl", journal.Head | journal.Settled | journal.Learned,
            toml=False, paged=False),
 )  # fmt: skip

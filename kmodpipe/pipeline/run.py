@@ -322,7 +322,7 @@ class _TestRun:
             planned,
             state=State.RAN,
             cases=done.results,
-            properties=provenance.of_cell(built, guest, files, done, self._accel),
+            properties=provenance.of_cell(subject, built, guest, files, done, self._accel),
             artifacts=artifacts(self._folder, cell_id),
         )
 

@@ -39,11 +39,12 @@ from pathlib import Path
 
 from junit_xml import TestCase
 
-from kmodpipe.report import junit_files, rerun, wording
+from kmodpipe.report import junit_files, new_warnings, rerun, wording
 from kmodpipe.report.junit_suites import Suite, axis_suite, empty_suite, properties_of
 from kmodpipe.report.junit_text import TEXT_LIMIT, cut, name_of, shown
 from kmodpipe.report.wording import NOT_COMPARED, close
 from kmodpipe.results import (
+    CHECKED,
     CONTROL,
     CaseInfo,
     CaseResult,
@@ -134,7 +135,7 @@ def _suites(run: Run, strict: bool, *, shared_first: bool = False) -> Iterator[E
     beside, began = Controls(run), _beginnings(run)
     for cell in run.cells:
         reported = [Reported(run, cell, result, infos.get(result.case)) for result in cell.cases]
-        facts = {**_compared_with(beside, cell), **notes.get(cell.cell, {})}
+        facts = {**_compared_with(run, beside, cell), **notes.get(cell.cell, {})}
         suite = _suite(run, cell, [_case(one, limits) for one in reported], facts, began.get(cell.cell))
         element = suite.build_xml_doc()
         if not strict:
@@ -243,6 +244,9 @@ def _suite(
         "state": cell.state.value,
         **({"reason": cell.reason} if cell.reason else {}),
         **({"repeat": rerun.command(run, cell)} if cell.cases else {}),
+        **(
+            {"new-warnings": "\n".join(map(str, fresh))} if (fresh := new_warnings.in_cell(run, cell)) else {}
+        ),
         **cell.properties,
         **{f"file.{name}": path for name, path in cell.artifacts.items()},
         **notes,
@@ -253,10 +257,12 @@ def _suite(
     return Suite(name_of(cell.cell), cases, timestamp=timestamp, properties=properties_of(properties))
 
 
-def _compared_with(beside: Controls, cell: CellResult) -> dict[str, str]:
+def _compared_with(run: Run, beside: Controls, cell: CellResult) -> dict[str, str]:
     """Return the property that names the control's cell of a series' cell, or says that there is none."""
     if cell.variant == CONTROL or cell.state is not State.RAN:
         return {}
+    if CHECKED in run.properties:
+        return {"compared-with": "the source before the patch"}
     control = beside.compared_with(cell)
     return {"compared-with": control.cell if control else NOT_COMPARED}
 

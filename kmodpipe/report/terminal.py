@@ -25,7 +25,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from kmodpipe.report import support, terminal_fold
+from kmodpipe.report import new_warnings, support, terminal_fold
 from kmodpipe.report.terminal_fold import MOST_CELLS, STYLES
 from kmodpipe.report.wording import (
     NOT_COMPARED,
@@ -87,6 +87,7 @@ def report(run: Run) -> RenderableType:
         support.lines(run),
         series_lines(run),
         axis_lines(run),
+        warning_lines(run),
         skipped_lines(run),
         unfinished_lines(run),
         empty_lines(run),
@@ -307,6 +308,20 @@ def axis_lines(run: Run) -> list[RenderableType]:
         mark, style = ("✗", "bold red") if dead.failure else ("·", "dim")
         lines.append(Text.assemble((f"{mark} ", style), one_line(dead.message)))
         lines += [Text(f"    {one_line(clue)}", style="dim") for clue in dead.clues]
+    return lines
+
+
+def warning_lines(run: Run) -> list[RenderableType]:
+    """Return the compiler's warnings that a series brings, with the number of its cells that have each."""
+    found = new_warnings.of_run(run)
+    if not found:
+        return []
+    lines: list[RenderableType] = [Text(f"{new_warnings.sentence(found)}:", style="yellow")]
+    for one in found[:_FAILURES]:
+        where = f" ({one_line(one.variant)}, {count(len(one.cells), 'cell')})"
+        lines.append(Text.assemble(f"  {one_line(str(one.warning))}", (where, "dim")))
+    if len(found) > _FAILURES:
+        lines.append(Text(f"  … and {len(found) - _FAILURES} more, all in results.json", style="dim"))
     return lines
 
 

@@ -25,6 +25,7 @@ from kmodpipe.results.effects import (
 from kmodpipe.results.filling import interrupted, planned, progress, with_cell, with_cells
 from kmodpipe.results.model import (
     ALLOW_EMPTY,
+    CHECKED,
     CLOSE_TO_LIMIT,
     ENDED_EARLY,
     OWN_MODULE,
@@ -46,6 +47,7 @@ from kmodpipe.results.outcome import Unjudged, exit_code, may_be_empty, totals, 
 
 __all__ = [
     "ALLOW_EMPTY",
+    "CHECKED",
     "CLOSE_TO_LIMIT",
     "CONTROL",
     "ENDED_EARLY",
@@ -78,6 +80,7 @@ __all__ = [
     "load",
     "may_be_empty",
     "of_tree",
+    "plain",
     "planned",
     "progress",
     "save",

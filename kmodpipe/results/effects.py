@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kmodpipe.kconfig.matrix import CONTROL
-from kmodpipe.results.model import CaseResult, CellResult, Run, State, Verdict
+from kmodpipe.results.model import CHECKED, CaseResult, CellResult, Run, State, Verdict
 
 UNBUILT = "does not build"
 """The outcome of the cases of a cell that does not build."""
@@ -62,6 +62,9 @@ def effects(run: Run) -> tuple[Effect, ...]:
     Sorted by kernel and variant, then kind, then case. No case is left out: one that cannot be compared is
     `UNKNOWN` or `NOT_APPLICABLE`.
     """
+    if CHECKED in run.properties:
+        # Each result is a comparison itself.
+        return ()
     summaries = {info.id: info.summary for info in run.cases}
     merged: dict[tuple[object, ...], Effect] = {}
     cells: dict[tuple[object, ...], list[str]] = {}
@@ -178,7 +181,7 @@ def uncompared(run: Run) -> Mapping[str, tuple[str, ...]]:
     """
     known = Controls(run)
     found: dict[str, list[str]] = {}
-    for cell in run.cells:
+    for cell in () if CHECKED in run.properties else run.cells:
         if cell.variant == CONTROL or cell.state is not State.RAN:
             continue
         if known.compared_with(cell) is None:

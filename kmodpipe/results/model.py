@@ -28,6 +28,8 @@ WORKTREE = "worktree"
 """The variant that is what the working tree of a module's own repository has on top of its control."""
 OWN_MODULE = "module.own"
 """The property of a run whose module is in no tree: what its control is."""
+CHECKED = "check"
+"""The property of a run of `check`: its cells are patches, each compared with the source before it."""
 ALLOW_EMPTY = "allow-empty"
 """The property of a run that may have no judged case, as a whole or of a series."""
 

@@ -216,7 +216,15 @@ class Page:
     verdicts: tuple[SeriesVerdict, ...]
     # Failures of the control.
     control: tuple[str, ...]
+    # What cells and cases are called: patches and checks in a run of `check`.
+    cell: str
+    cell_names: str
+    case: str
+    case_names: str
     axes: tuple[DeadAxis, ...]
+    # How many warnings of the compiler the series bring, and the warnings, each with its cells.
+    new_warnings: str
+    warnings: Pairs
     # The run or each series without a judged case, in a sentence.
     empty: tuple[str, ...]
     groups: tuple[Group, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from kmodpipe.report import support, timeline, wording
+from kmodpipe.report import new_warnings, support, timeline, wording
 from kmodpipe.report.html import folded
 from kmodpipe.report.html.failures import (
     MOST_FAILURES,
@@ -43,6 +43,8 @@ _WORD = 20
 _NAMES = 40
 MOST_UNFINISHED = 300
 """The most cells that did not run of which the page says why."""
+# New warnings of the compiler; all are in results.json.
+_WARNINGS = 200
 
 
 def page_of(run: Run, own: Files) -> Page:
@@ -61,8 +63,9 @@ def page_of(run: Run, own: Files) -> Page:
     cells = tuple(_cell_part(c, anchors[c.cell], own) for c in run.cells)
     matrix = folded.fold(heads, rows, cells) if large else None
     picture = timeline.draw(run.timeline)
-    skipped = _skipped(run)
+    skipped, found_warnings = _skipped(run), new_warnings.of_run(run)
     close = _close(run, case_anchors, anchors)
+    cell, cell_names, case, case_names = wording.units(run)
     sections = (
         ("verdict", "Verdict", True),
         ("matrix", "Matrix", True),
@@ -71,12 +74,16 @@ def page_of(run: Run, own: Files) -> Page:
         ("skipped", "Skipped cells", skipped),
         ("close", "Close to the limit", close),
         ("time", "Time", picture),
-        ("cases", "Cases", True),
-        ("cells", "Cells", True),
+        ("cases", case_names.capitalize(), True),
+        ("cells", cell_names.capitalize(), True),
         ("provenance", "Provenance", True),
     )
     return Page(
         title=_title(run),
+        cell=cell,
+        cell_names=cell_names,
+        case=case,
+        case_names=case_names,
         subtitle=_subtitle(run),
         early=ENDED_EARLY in run.properties,
         state=_state(run),
@@ -85,6 +92,8 @@ def page_of(run: Run, own: Files) -> Page:
         verdicts=wording.verdicts(run),
         control=tuple(f"{one_line(r.case)} ({one_line(c.cell)})" for c, r in wording.control_failures(run)),
         axes=run.dead_axes,
+        new_warnings=new_warnings.sentence(found_warnings),
+        warnings=tuple((str(one.warning), some(one.cells, 4)) for one in found_warnings[:_WARNINGS]),
         empty=wording.empty(run),
         groups=tuple(Group(name, n) for name, n in Counter(subject_of(c) for c in _grouped(columns)).items()),
         columns=() if matrix else heads,
@@ -146,9 +155,10 @@ def _title(run: Run) -> str:
 def _subtitle(run: Run) -> str:
     until = f" until {run.finished}" if run.finished else ", not finished"
     cells = sum(c.state is State.RAN for c in run.cells)
+    cell, several, case, _ = wording.units(run)
     return (
         f"{wording.tree(run)}. Run {run.id}, {run.started}{until}. "
-        f"{count(cells, 'cell')} ran, {count(len(run.cases), 'case')}."
+        f"{count(cells, cell, several)} ran, {count(len(run.cases), case)}."
     )
 
 

@@ -21,6 +21,7 @@ from kmodpipe.results import journal
 from kmodpipe.results.plain import line
 from tests.support import REPO
 from tests.support.sample_answer import ANSWER
+from tests.support.sample_check import REPORT
 from tests.support.sample_days import bad
 
 SCHEMAS = {one.name: one.schema() for one in schemas.FORMATS}
@@ -93,6 +94,7 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
         journal.Learned({"speed": "7"}),
     ):
         yield "cells.jsonl", "cells", json.loads(line(record))
+    yield "check.json", "check", json.loads(json.dumps(REPORT.to_json()))
 
 
 FILES = list(shipped())
