@@ -18,6 +18,7 @@ from kmodpipe.cli.options import (
     BisectOptions,
     BootOptions,
     BuildOptions,
+    CheckOptions,
     CiOptions,
     CleanOptions,
     CollectOptions,
@@ -149,12 +150,12 @@ def plan(options: PlanOptions, call: Invocation) -> int:
     """Print every step as cached or to do, and why; fetch, build and boot nothing."""
     from kmodpipe.cache.place import cache_folder
     from kmodpipe.cli.resolve import resolve
-    from kmodpipe.pipeline import dry_run
+    from kmodpipe.pipeline import dry_run, plan_rows
 
     found = dry_run.rows(resolve(options, call), cache_folder())
-    call.screen.show(dry_run.table(found))
+    call.screen.show(plan_rows.table(found))
     if options.json:
-        call.screen.document(dry_run.document(found))
+        call.screen.document(plan_rows.document(found))
     return ExitCode.OK
 
 
@@ -196,6 +197,18 @@ def ci(options: CiOptions, call: Invocation) -> int:
     from kmodpipe.cli import running
 
     return running.ci(options, call)
+
+
+# -- what no case notices ---------------------------------------------------------------------------
+def check(options: CheckOptions, call: Invocation) -> int:
+    """Say of each patch what the lists' bots would say: what is new, compared with before the patch.
+
+    Whether it builds in every cell, the compiler (W=1), sparse (C=2), the tree's checkpatch --strict and
+    kernel-doc, tags, headers, stack, size, exported symbols. Exit code: 0 nothing new but notes, 1 something.
+    """
+    from kmodpipe.cli import checking
+
+    return checking.check(options, call)
 
 
 def boot(options: BootOptions, call: Invocation) -> int:

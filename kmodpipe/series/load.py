@@ -316,7 +316,7 @@ def _series(
 
 def _patch(name: str, item: Item, strip: int | None) -> Patch:
     made = read_patch(name, item.path, item.diff, where=item.where, strip=strip)
-    return replace(made, text=item.text.partition("\n---\n")[0])
+    return replace(made, text=item.message, subject=item.subject, author=item.author)
 
 
 def _patch_name(number: int, item: Item) -> str:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from kmodpipe.results.document import plain
+from kmodpipe.results.plain import plain
 from kmodpipe.util.files import write_atomically
 
 SCHEMA: Literal["kmodpipe-bisect"] = "kmodpipe-bisect"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kmodpipe.cli.option import Option, Use, Values
+from kmodpipe.cli.options.analysis import CheckOptions
 from kmodpipe.cli.options.bisect import BisectOptions
 from kmodpipe.cli.options.cells import BuildOptions, PlanOptions, RunOptions, SourceOptions, TreeOptions
 from kmodpipe.cli.options.derived import Common, command_line, forms_of, options_of, question, taken_from
@@ -48,6 +49,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "ci": CiOptions,
     "cover": CoverOptions,
     "bisect": BisectOptions,
+    "check": CheckOptions,
     "matrix": MatrixOptions,
     "collect": CollectOptions,
     "report": ReportOptions,
@@ -66,6 +68,7 @@ __all__ = [
     "BisectOptions",
     "BootOptions",
     "BuildOptions",
+    "CheckOptions",
     "CiOptions",
     "CleanOptions",
     "CollectOptions",

@@ -19,10 +19,12 @@ from kmodpipe.analysis.bisect import model
 from kmodpipe.analysis.cover import answer
 from kmodpipe.analysis.cover.join import Question, join
 from kmodpipe.cli import schemas
-from kmodpipe.results import coverage
+from kmodpipe.results import coverage, journal
+from kmodpipe.results.plain import line
 from tests.support import REPO
 from tests.support import coverage as sample_coverage
 from tests.support.sample_answer import ANSWER
+from tests.support.sample_check import REPORT
 from tests.support.sample_days import bad
 
 SCHEMAS = {one.name: one.schema() for one in schemas.FORMATS}
@@ -93,6 +95,13 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
     made = join(Question("fix", "debian-5.10", sample_coverage.changes()), found)
     yield "cover.json", "cover", json.loads(answer.to_json(made))
     yield "bisect.json", "bisect", json.loads(model.to_json(ANSWER))
+    for record in (
+        journal.Head(journal.SCHEMA, journal.VERSION, "r", "0"),
+        *map(journal.Settled, bad().cells),
+        journal.Learned({"speed": "7"}),
+    ):
+        yield "cells.jsonl", "cells", json.loads(line(record))
+    yield "check.json", "check", json.loads(json.dumps(REPORT.to_json()))
 
 
 FILES = list(shipped())
