@@ -77,7 +77,7 @@ def test_the_verdict_on_a_series_names_its_checks() -> None:
 
 
 def test_junit_has_a_suite_a_patch() -> None:
-    suites = list(ElementTree.fromstring(junit.text(RUN)))
-    assert [suite.get("name") for suite in suites] == ["toy-fix@1", "toy-fix@2"]
+    whole, *suites = ElementTree.fromstring(junit.text(RUN))
+    assert [one.get("name") for one in (whole, *suites)] == ["(run)", "toy-fix@1", "toy-fix@2"]
     failed = {c.get("name") for c in suites[0] if c.find("failure") is not None}
     assert failed == {"compiler", "checkpatch", "tags"}
