@@ -23,7 +23,14 @@ from kmodpipe.cli.options.others import (
     ReportOptions,
     SetupOptions,
 )
-from kmodpipe.cli.options.runs import BootOptions, CiOptions, MatrixOptions, TestOptions, TryOptions
+from kmodpipe.cli.options.runs import (
+    BootOptions,
+    CiOptions,
+    MatrixOptions,
+    TestOptions,
+    TryOptions,
+    WatchOptions,
+)
 
 COMMANDS: Mapping[str, type[Common]] = {
     "init": InitOptions,
@@ -37,6 +44,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "boot": BootOptions,
     "try": TryOptions,
     "test": TestOptions,
+    "watch": WatchOptions,
     "ci": CiOptions,
     "matrix": MatrixOptions,
     "collect": CollectOptions,
@@ -75,6 +83,7 @@ __all__ = [
     "TryOptions",
     "Use",
     "Values",
+    "WatchOptions",
     "command_line",
     "forms_of",
     "options_of",
