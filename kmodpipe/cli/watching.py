@@ -10,7 +10,7 @@ from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import BootOptions, BuildOptions, WatchOptions, taken_from
 from kmodpipe.cli.resolve import resolve
 from kmodpipe.pipeline.run_spec import RunSpec
-from kmodpipe.util import paths
+from kmodpipe.util import kept, paths
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import Screen
 from kmodpipe.watch.history import FOLDER
@@ -41,4 +41,5 @@ def watch(options: WatchOptions, call: Invocation) -> int:
     files = tuple(named + ([Path(options.matrix)] if options.matrix else []))
     commands = Commands(read, files, shell, call.cache)
     loop = Loop(commands, call.screen, Settings(out, options.keep, options.whole))
-    return int(loop.run(read(call.screen)))
+    with kept.keeping():
+        return int(loop.run(read(call.screen)))

@@ -50,7 +50,7 @@ from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State, Verdict
-from kmodpipe.util import os_errors, signals
+from kmodpipe.util import kept, os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.workers import gather, workers
@@ -275,8 +275,13 @@ class _TestRun:
 
     def _measure_speed(self) -> None:
         """Measure how fast this machine is now, with the accelerator that the guests will use."""
-        with self._workspace.store.scratch("speed-") as scratch:
-            self._speed = speed.measure(self._accel, scratch)
+
+        def measure() -> Speed:
+            with self._workspace.store.scratch("speed-") as scratch:
+                return speed.measure(self._accel, scratch)
+
+        # It is the machine's, and no round of one process makes it another one.
+        self._speed = kept.once("speed", self._accel, measure)
         self._workspace.screen.say(f"this machine's speed: {self._speed.describe()}")
         with self._lock:
             found = {

@@ -31,9 +31,12 @@ from kmodpipe.series import Series
 from kmodpipe.source import Tree, TreeSpec, kernels
 from kmodpipe.source.kernels import KernelSource, KernelSpec
 from kmodpipe.source.packaged import PackagedKernel
-from kmodpipe.util import os_errors, paths
+from kmodpipe.util import kept, os_errors, paths
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Screen
+
+RUNTIME = "runtime"
+"""The kind of `util.kept` for runtimes; one that failed is to be forgotten."""
 
 
 @dataclass(frozen=True)
@@ -320,6 +323,13 @@ def open_runtime(
             "run as you, with your files and your network"
         )
         return HostRuntime(compiler)
+    key = (str(images), snapshot.recipes_digest(images), str(cache), release, share is None)
+    return kept.once(RUNTIME, key, lambda: _open_docker(images, cache, screen, share, release))
+
+
+def _open_docker(
+    images: Path, cache: Path, screen: Screen, share: Share | None, release: str
+) -> DockerRuntime:
     try:
         client = docker_engine.connect()
         image_id = share and shared_image.pull(client, images, share, Store(cache), screen, release)

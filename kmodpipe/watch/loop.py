@@ -133,8 +133,8 @@ class Loop:
         """
         inputs = Inputs(first, facts(first, {}))
         self._state = _State(inputs, places.of(first, self._commands.files), saved=time.monotonic())
-        self._watch()
         try:
+            self._watch()
             with self._drawn():
                 self._begin()
                 while not self._over:
@@ -367,6 +367,7 @@ class Loop:
         if running is None or running.number != message.round:
             return
         self._round = None
+        self._prune()
         if error is not None and not running.stopped:
             self._break(error)
         self._tell(f"round {running.number} {'stopped' if running.stopped else 'ended'}{view.told(running)}")
@@ -374,7 +375,6 @@ class Loop:
             for line in view.turned_lines(turned(state.before, state.board)):
                 self._tell(line, result=True)
             self._tell(view.total(state.board, state.inputs), result=True)
-        self._prune()
         if running.stopped == _SAVE or (state.inputs is not running.inputs and running.stopped != _BY_HAND):
             self._begin()
         elif error is None and not state.board.due(state.inputs) and not state.board.troubles:
@@ -456,6 +456,7 @@ class Loop:
         if self._round:
             self._round.stop(_END)
             self._round.join()
+            self._prune()
         if self._reader:
             self._reader.join(_READER_S)
         self._files.close()

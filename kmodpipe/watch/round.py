@@ -12,6 +12,7 @@ from kmodpipe.pipeline import run, workspace
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.results import CellResult, State
+from kmodpipe.util import kept
 from kmodpipe.util.process import Children
 from kmodpipe.util.screen import Screen, Step
 from kmodpipe.util.workers import Thread
@@ -108,6 +109,9 @@ class Round:
                     self._run(part, cache)
         except BaseException as e:
             error = e
+            if not self.stopped:
+                # The engine may be another one, or the image gone.
+                kept.forget(workspace.RUNTIME)
         self.laps.ended = time.monotonic()
         self.place.post(RoundEnded(self.number, error))
 

@@ -189,9 +189,12 @@ def _status(shown: Shown) -> Text:
         return _line(
             f"✗ the last save does not build; these are the verdicts before it · {shown.laps}", "bold red"
         )
-    bad = bool(shown.board.failing() or shown.board.troubles)
-    text = total(shown.board, shown.inputs)
-    return _line(f"{'✗' if bad else '✓'} {text} · {shown.laps}", "bold red" if bad else "bold green")
+    text = f"{total(shown.board, shown.inputs)} · {shown.laps}"
+    if shown.board.failing() or shown.board.troubles:
+        return _line(f"✗ {text}", "bold red")
+    if shown.board.due(shown.inputs):
+        return _line(f"… {text}; a runs what has no verdict of these files", "bold yellow")
+    return _line(f"✓ {text}", "bold green")
 
 
 def _broken(shown: Shown) -> list[Text]:
