@@ -17,10 +17,12 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
+from kmodpipe.analysis.cover.answer import Answer
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
 from kmodpipe.pipeline.project_toml import ProjectToml
 from kmodpipe.publish import receivers
+from kmodpipe.results.coverage import Coverage
 from kmodpipe.results.document import Results
 from kmodpipe.series.series_toml import SeriesToml
 from kmodpipe.source.packaged import PackagedKernelSpec
@@ -77,6 +79,8 @@ FORMATS = (
     Format("case", "case.toml", CaseToml),
     Format("series", "series.toml", SeriesToml),
     Format("results", "results.json", Results, toml=False),
+    Format("cover", "cover.json", Answer, toml=False),
+    Format("coverage", "coverage.json", Coverage, toml=False),
 )
 
 

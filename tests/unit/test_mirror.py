@@ -14,6 +14,9 @@ UNIT = "tests/unit"
 # tests/unit/<room>/test_<file>.py, or test_<file>_<topic>.py; what is in a package itself, test_init.py.
 ELSEWHERE: Mapping[str, str] = {
     "__main__": "tests/integration/test_wheel.py",
+    "analysis/cover/answer": "tests/unit/analysis/cover/test_join.py",
+    "analysis/cover/ask": "tests/integration/test_cover.py",
+    "analysis/cover/gcov_job": "tests/unit/analysis/cover/test_collect.py",
     "build/configured": "tests/pipeline/test_pipeline.py",
     "build/runtime/docker": "tests/integration/test_container.py",
     "build/runtime/docker_engine": "tests/unit/host/test_setup.py",
@@ -30,6 +33,7 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/building": "tests/pipeline/test_pipeline.py",
     "cli/by_hand": "tests/integration/test_by_hand.py",
     "cli/commands": "tests/pipeline/test_pipeline.py",
+    "cli/covering": "tests/integration/test_cover.py",
     "cli/exit": "tests/pipeline/test_pipeline.py",
     "cli/fan_out": "tests/unit/ci/test_job_plan.py",
     "cli/invocation": "tests/unit/cli/test_resolve.py",

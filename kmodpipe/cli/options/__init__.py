@@ -26,6 +26,7 @@ from kmodpipe.cli.options.others import (
 from kmodpipe.cli.options.runs import (
     BootOptions,
     CiOptions,
+    CoverOptions,
     MatrixOptions,
     TestOptions,
     TryOptions,
@@ -46,6 +47,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "test": TestOptions,
     "watch": WatchOptions,
     "ci": CiOptions,
+    "cover": CoverOptions,
     "matrix": MatrixOptions,
     "collect": CollectOptions,
     "report": ReportOptions,
@@ -68,6 +70,7 @@ __all__ = [
     "CollectOptions",
     "Common",
     "ConfigOptions",
+    "CoverOptions",
     "DoctorOptions",
     "InitOptions",
     "MatrixOptions",

@@ -15,8 +15,12 @@ import jsonschema
 import pytest
 
 from kmodpipe import results
+from kmodpipe.analysis.cover import answer
+from kmodpipe.analysis.cover.join import Question, join
 from kmodpipe.cli import schemas
+from kmodpipe.results import coverage
 from tests.support import REPO
+from tests.support import coverage as sample_coverage
 from tests.support.sample_days import bad
 
 SCHEMAS = {one.name: one.schema() for one in schemas.FORMATS}
@@ -81,6 +85,10 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield str(path.relative_to(REPO)), kind, toml(path)
     yield "pyproject.toml", "kmodpipe", toml(REPO / "pyproject.toml")["tool"]["kmodpipe"]
     yield "results.json", "results", json.loads(results.to_json(bad()))
+    found = sample_coverage.coverage(crash=True)
+    yield "coverage.json", "coverage", json.loads(coverage.to_json(found))
+    made = join(Question("fix", "debian-5.10", sample_coverage.changes()), found)
+    yield "cover.json", "cover", json.loads(answer.to_json(made))
 
 
 FILES = list(shipped())
