@@ -10,14 +10,27 @@ import os
 import re
 import select
 import signal
+import subprocess
 import sys
 import termios
 from collections.abc import Callable
 from contextlib import suppress
+from io import FileIO
 from typing import Any
 
+from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError
 from kmodpipe.util.workers import Thread
 
+# Waits for a line on stdin; if we are killed and there is none, sets the terminal as it was, with the normal
+# screen and the cursor (xterm's control sequences, DECSET 1049 and 25).
+_GUARD = """
+saved=$(stty -g < "$1") || exit 0
+echo
+read -r _ && exit 0
+stty "$saved" < "$1"
+printf '\\033[?1049l\\033[?25h' > "$1"
+"""
 SUSPEND = "suspend"
 # What terminals send for keys without a character (terminfo(5): kcuu1, kcud1, in both cursor modes).
 _NAMES = {
@@ -43,6 +56,7 @@ class Keys:
         self._before: Any = None
         self._thread: Thread | None = None
         self._wake = (-1, -1)
+        self._guard: tuple[subprocess.Popen[bytes], FileIO] | None = None
 
     @property
     def there(self) -> bool:
@@ -53,6 +67,7 @@ class Keys:
         """Begin to read keys."""
         if not self.there or self._thread:
             return
+        self._begin_to_guard()
         self._before = termios.tcgetattr(self._fd)
         now = termios.tcgetattr(self._fd)
         now[3] &= ~(termios.ICANON | termios.ECHO)
@@ -77,6 +92,31 @@ class Keys:
             # A terminal that was closed has no settings.
             with suppress(termios.error, OSError):
                 termios.tcsetattr(self._fd, termios.TCSAFLUSH, before)
+        self._end_to_guard()
+
+    def _begin_to_guard(self) -> None:
+        """Start a process that sets the terminal as it is now if this one is killed (SIGKILL)."""
+        theirs, ours = process.pipe()
+        ready, told = process.pipe()
+        with theirs, ready, told, suppress(InfraError):
+            child = process.spawn(
+                ["/bin/sh", "-c", _GUARD, "guard", os.ttyname(self._fd)],
+                stdin=theirs.fileno(), stdout=told.fileno(), stderr=subprocess.DEVNULL, may_outlive=True,
+            )  # fmt: skip
+            self._guard = child, ours
+            told.close()
+            # It has read the settings.
+            ready.read(1)
+            return
+        ours.close()
+
+    def _end_to_guard(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard:
+            child, ours = guard
+            with suppress(OSError), ours:
+                ours.write(b"through\n")
+            process.end(child)
 
     def _read(self) -> None:
         while True:

@@ -13,12 +13,12 @@ from tests.integration.conftest import require_machinery
 from tests.support import REPO
 from tests.support.terminal import Terminal
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(6000)]
 
 CELL, CASE = "edited.INDEX=y.NOUUID=n", "uuid-remount-index-nouuid"
 # The mount option sets the other value: the UUID is verified after all.
 GOOD, BAD = "+\t\t\tconfig->index = OVL_INDEX_NOUUID;", "+\t\t\tconfig->index = OVL_INDEX_ON;"
-FIRST_S, ROUND_S = 2400, 600
+FIRST_S, ROUND_S = 2400, 1500
 
 
 def save(path: Path, old: str, new: str) -> None:

@@ -220,6 +220,19 @@ def test_however_it_ends_the_terminal_is_as_it_was_and_no_guest_is_left(
     assert guests(world) == []
 
 
+def test_even_killed_it_leaves_a_terminal_that_can_be_used(world: World, start: Start) -> None:
+    terminal = start("--case", world.script("slow.sh", "sleep 60"))
+    terminal.wait("testing slow")
+    running = guests(world)
+    terminal.child.kill()
+    deadline = time.monotonic() + 30
+    while terminal.settings != terminal.before or any(alive(pid) for pid in running):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    terminal.end()
+    require_sane(terminal)
+
+
 def test_another_size_of_the_terminal_is_drawn_at_once(world: World, start: Start) -> None:
     terminal = start(columns=120, lines=30)
     terminal.wait(GREEN)
