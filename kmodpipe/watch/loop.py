@@ -18,6 +18,7 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
+from kmodpipe.cache.place import cache_path
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.util import terminal_keys
 from kmodpipe.util.errors import ExitCode, KmodpipeError
@@ -114,7 +115,9 @@ class Loop:
         self._files = Files(lambda: self._queue.put(FilesChanged()), self._note)
         self._keys = Keys(lambda key: self._queue.put(Pressed(key)))
         self._picture: Picture | None = None
+        # The warnings of this round, and those that were printed.
         self._notes: tuple[str, ...] = ()
+        self._said: set[str] = set()
         self._rounds: list[Round] = []
         self._round: Round | None = None
         self._reader: Thread | None = None
@@ -195,10 +198,11 @@ class Loop:
             (self._screen.print if result else self._screen.say)(line)
 
     def _note(self, text: str) -> None:
-        if text in self._notes:
-            return
-        self._notes = (*self._notes, text)[-_NOTES:]
-        self._tell(f"warning: {text}")
+        if text not in self._notes:
+            self._notes = (*self._notes, text)[-_NOTES:]
+        if text not in self._said:
+            self._said.add(text)
+            self._tell(f"warning: {text}")
 
     # -- messages --------------------------------------------------------------------------------
     def _step(self) -> None:
@@ -321,7 +325,8 @@ class Loop:
 
     def _watch(self) -> None:
         spec = self._state.inputs.spec
-        aside = (spec.out.resolve(), self._settings.out.resolve())
+        cache = cache_path()
+        aside = [spec.out.resolve(), self._settings.out.resolve(), *([cache.resolve()] if cache else [])]
         self._files.watch(self._state.places.places, aside)
 
     # -- rounds ----------------------------------------------------------------------------------
@@ -336,7 +341,6 @@ class Loop:
             due & everything,
             [cell.id for cell in spec.cells],
             [case.id for case in spec.cases],
-            control=[cell.id for cell in spec.cells if cell.variant.is_control],
             failed=state.board.failing(),
             touched=state.touched,
             seconds={pair: entry.result.duration_s for pair, entry in state.board.entries.items()},
@@ -349,6 +353,7 @@ class Loop:
         number = self._rounds[-1].number + 1 if self._rounds else 1
         self._round = Round(number, state.inputs, laid_out, self._place, state.why, state.saved)
         self._rounds.append(self._round)
+        self._notes = ()
         self._tell(f"round {number}: {view.amount(self._round)}")
         self._round.start()
 

@@ -27,23 +27,21 @@ def parts(
     cells: Sequence[str],
     cases: Sequence[str],
     *,
-    control: Collection[str],
     failed: Collection[Pair],
     touched: Mapping[str, float],
     seconds: Mapping[Pair, float],
 ) -> tuple[Part, ...]:
     """Return the runs that give everything that is ``due`` a verdict.
 
-    The cells of the ``control`` come last. What ``failed`` last comes first, then the cases that executed
-    what changed (``touched``, the most lines first), then the others as they are declared. Where these would
-    keep a verdict back for long, by the ``seconds`` that cases took last, they get guests of their own, in a
-    second run.
+    What ``failed`` last comes first, then the cases that executed what changed (``touched``, the most lines
+    first), then the others as they are declared. Where these would keep a verdict back for long, by the
+    ``seconds`` that cases took last, they get guests of their own, in a second run.
     """
     due_cells = [cell for cell in cells if any(pair[0] == cell for pair in due)]
     due_cases = [case for case in cases if any(pair[1] == case for pair in due)]
     red = [pair for pair in failed if pair in due]
     red_cells, red_cases = {cell for cell, _ in red}, {case for _, case in red}
-    ordered_cells = sorted(due_cells, key=lambda cell: (cell in control, cell not in red_cells))
+    ordered_cells = sorted(due_cells, key=lambda cell: cell not in red_cells)
     ordered = sorted(due_cases, key=lambda case: (case not in red_cases, -touched.get(case, 0.0)))
     first = [case for case in ordered if case in red_cases or touched.get(case)]
     rest = ordered[len(first) :]
