@@ -1,9 +1,9 @@
 """How long after a save verdicts are there: ``python -m tests.watch_benchmark [EDITS]``.
 
-`invoke watch` runs three cases in the five cells of the default series. A line of super.c is edited, in what the
-series adds to it, so often (3 by default), once with what the change concerns and once with everything (--whole).
-Printed is what watch says of each round: from the save to the first verdict and to all of them, and its steps.
-The machine has to have nothing else to do.
+`invoke watch` runs three cases in the five cells of the default series. A line of super.c is edited, in what
+the series adds to it, so often (3 by default), once with what the change concerns and once with everything
+(--whole). Printed is what watch says of each round: from the save to the first verdict and to all of them,
+and its steps. The machine has to have nothing else to do.
 """
 
 from __future__ import annotations
