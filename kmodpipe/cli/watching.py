@@ -14,7 +14,8 @@ from kmodpipe.util import kept, paths
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import Screen
 from kmodpipe.watch.history import FOLDER
-from kmodpipe.watch.loop import Commands, Loop, Settings
+from kmodpipe.watch.loop import Loop
+from kmodpipe.watch.state import Commands, Settings
 
 _MOST_KEPT = 1000
 

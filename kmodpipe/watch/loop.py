@@ -11,9 +11,8 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -27,9 +26,9 @@ from kmodpipe.util.screen import Screen
 from kmodpipe.util.terminal_keys import Keys
 from kmodpipe.util.workers import Thread
 from kmodpipe.watch import history, order, places, touching, view
-from kmodpipe.watch.board import Board, turned
+from kmodpipe.watch.board import turned
 from kmodpipe.watch.files import Change, Files
-from kmodpipe.watch.inputs import Inputs, Pair, changed, facts, in_words
+from kmodpipe.watch.inputs import Inputs, changed, facts, in_words
 from kmodpipe.watch.messages import (
     CellSettled,
     FilesChanged,
@@ -40,8 +39,8 @@ from kmodpipe.watch.messages import (
     Redraw,
     RoundEnded,
 )
-from kmodpipe.watch.places import Places
 from kmodpipe.watch.round import Place, Round
+from kmodpipe.watch.state import Commands, Settings, State
 from kmodpipe.watch.view import Shown
 
 # An editor takes several steps to save a file: that long nothing may have changed.
@@ -55,54 +54,6 @@ _READER_S = 5.0
 _NOTES = 4
 # Why a round was stopped.
 _SAVE, _BY_HAND, _END = "a save", "by hand", "the end"
-
-
-@dataclass(frozen=True)
-class Commands:
-    """What the loop asks of the command line."""
-
-    # Reads it again, with all files that it names.
-    read: Callable[[Screen], RunSpec]
-    # The files that it names.
-    files: tuple[Path, ...]
-    # Opens a shell in a cell's guest, on the terminal.
-    shell: Callable[[str], None]
-    # Keeps others from emptying the cache, and yields its folder.
-    cache: Callable[[], AbstractContextManager[Path]]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How rounds are run."""
-
-    # Where their runs are, and of how many rounds they are kept.
-    out: Path
-    keep: int = 10
-    # Every round runs everything.
-    whole: bool = False
-
-
-@dataclass
-class _State:
-    """What is known, for the next decision."""
-
-    inputs: Inputs
-    places: Places
-    board: Board = field(default_factory=Board)
-    # The board that a change is compared with: the last one of which nothing was due.
-    before: Board = field(default_factory=Board)
-    forced: frozenset[Pair] = frozenset()
-    # Nothing was due when the last round ended.
-    is_complete: bool = False
-    # By case: how much it executed of the last change.
-    touched: Mapping[str, float] = field(default_factory=dict)
-    # Why the inputs cannot be read, or a round could not run; '' if nothing is wrong.
-    broken: str = ""
-    # What changed, in words, and when.
-    why: str = "all"
-    saved: float = 0.0
-    # How often each tree changed, by the kernel's name.
-    trees: dict[str, int] = field(default_factory=dict)
 
 
 class Loop:
@@ -135,7 +86,7 @@ class Loop:
         Raise UserError for what is wrong with the command line at the beginning.
         """
         inputs = Inputs(first, facts(first, {}))
-        self._state = _State(inputs, places.of(first, self._commands.files), saved=time.monotonic())
+        self._state = State(inputs, places.of(first, self._commands.files), saved=time.monotonic())
         try:
             self._watch()
             with self._drawn():
@@ -229,7 +180,9 @@ class Loop:
             self._redraw()
 
     def _timeout(self) -> float | None:
-        if self._pending_since or self._waiting:
+        if self._waiting:
+            return _LOOK_S
+        if self._pending_since:
             return _QUIET_S / 3
         if self._round:
             return _DRAW_S
