@@ -122,6 +122,12 @@ class Board:
         entry = self.entries.get(pair)
         return entry is not None and entry.basis != inputs.of(pair)
 
+    @property
+    def rounds(self) -> frozenset[int]:
+        """The rounds that the verdicts, and what went wrong, are from."""
+        found = {entry.round for entry in self.entries.values()}
+        return frozenset(found | {trouble.round for trouble in self.troubles.values()})
+
     def failing(self) -> tuple[Pair, ...]:
         """Return what fails or has no verdict by its last run, in the order of the cells."""
         return tuple(

@@ -11,9 +11,8 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import RenderableType
 
@@ -25,7 +24,7 @@ from kmodpipe.util.picture import Picture
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.terminal_keys import Keys
 from kmodpipe.util.workers import Thread
-from kmodpipe.watch import history, order, places, touching, view
+from kmodpipe.watch import history, order, places, reading, view
 from kmodpipe.watch.board import turned
 from kmodpipe.watch.files import Change, Files
 from kmodpipe.watch.inputs import Inputs, changed, facts, in_words
@@ -219,19 +218,11 @@ class Loop:
             return
         self._stale = False
         trees = {kernel: str(times) for kernel, times in self._state.trees.items()}
-        before = self._state.inputs
-        self._reader = Thread(lambda: self._queue.put(self._read(before, trees)), "reader")
+        before, out = self._state.inputs, self._settings.out.parent
+        self._reader = Thread(
+            lambda: self._queue.put(reading.again(self._commands, out, before, trees)), "reader"
+        )
         self._reader.start()
-
-    def _read(self, before: Inputs, trees: Mapping[str, str]) -> Read:
-        """Read the command line's files again; in a thread of its own."""
-        try:
-            spec = self._commands.read(Screen.unseen())
-            inputs = Inputs(spec, facts(spec, trees))
-            touched = touching.cases(self._settings.out.parent, before, inputs)
-            return Read(Reading(inputs, places.of(spec, self._commands.files), touched))
-        except BaseException as e:
-            return Read(None, e)
 
     def _has_read(self, message: Read) -> None:
         self._reader = None
@@ -339,19 +330,15 @@ class Loop:
             state.is_complete = True
 
     def _prune(self) -> None:
-        shown = {folder for one in self._rounds for folder in one.folders if self._is_shown(one.number)}
-        rounds: Sequence[Sequence[Path]] = [tuple(one.folders) for one in self._rounds]
+        shown = {
+            folder for one in self._rounds for folder in one.folders if one.number in self._state.board.rounds
+        }
+        rounds = [tuple(one.folders) for one in self._rounds]
         gone = set(history.prune(self._settings.out, rounds, shown, self._settings.keep))
         for one in self._rounds:
             one.folders = [folder for folder in one.folders if folder not in gone]
         # The last one is asked for its times.
         self._rounds = [one for one in self._rounds[:-1] if one.folders] + self._rounds[-1:]
-
-    def _is_shown(self, number: int) -> bool:
-        board = self._state.board
-        return any(entry.round == number for entry in board.entries.values()) or any(
-            trouble.round == number for trouble in board.troubles.values()
-        )
 
     # -- keys ------------------------------------------------------------------------------------
     def _press(self, key: str) -> None:

@@ -108,6 +108,7 @@ ELSEWHERE: Mapping[str, str] = {
     "vm/watchdog": "tests/unit/vm/test_boot.py",
     "watch/loop": "tests/pipeline/test_watch.py",
     "watch/messages": "tests/pipeline/test_watch.py",
+    "watch/reading": "tests/pipeline/test_watch.py",
     "watch/state": "tests/pipeline/test_watch.py",
 }
 # Folders of unit tests for what is not Python: the guest's agent.
