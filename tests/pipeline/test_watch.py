@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -182,6 +184,44 @@ def test_a_round_goes_on_where_a_save_concerns_none_of_what_is_left(world: World
     release.touch()
     # Both have a verdict of the files as they are now, from a round each.
     terminal.wait("round 3", "✓ 2 as expected")
+    terminal.press("q")
+    assert terminal.end() == 0
+
+
+def test_a_branch_is_tested_as_it_moves_and_not_in_the_middle_of_a_rebase(
+    world: World, start: Start, tmp_path: Path
+) -> None:
+    repository = tmp_path / "linux"
+    shutil.copytree(world.tree, repository)
+
+    def git(*argv: str) -> None:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@localhost.invalid")
+        subprocess.run(["git", *identity, *argv], cwd=repository, check=True, capture_output=True)
+
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-qm", "base")
+    git("checkout", "-qb", "topic")
+    source = repository / "fs/toy/toy.c"
+    source.write_text(toy.TOY_C.replace("ESTALE", "mounted"))
+    git("commit", "-qam", "toy: mount")
+    terminal = start(
+        "--series", f"{repository}#main..topic", "--design", "toy-fix", "--cell", "*INDEX=n.NOUUID=n"
+    )
+    terminal.wait("✓ 2 as expected")
+    terminal.mark()
+    source.write_text(toy.TOY_C.replace("ESTALE", "EINVAL"))
+    # What is not committed is no part of a branch.
+    git("commit", "-qa", "--amend", "-m", "toy: mount")
+    terminal.wait("series topic", "✗ 1 as expected, 1 failing")
+    terminal.mark()
+    (repository / ".git/rebase-merge").mkdir()
+    source.write_text(toy.TOY_C.replace("ESTALE", "mounted"))
+    git("commit", "-qa", "--amend", "-m", "toy: mount")
+    terminal.wait(f"a change waits: a rebase in {repository} is under way")
+    assert len(runs(world)) == 2
+    (repository / ".git/rebase-merge").rmdir()
+    terminal.wait("✓ 2 as expected")
     terminal.press("q")
     assert terminal.end() == 0
 

@@ -101,6 +101,23 @@ def test_a_branch_is_watched_by_its_repositorys_refs(world: World, tmp_path: Pat
     assert found.under_way() == f"a rebase in {root}"
 
 
+def test_a_modules_own_source_is_watched_with_its_branches(world: World, tmp_path: Path) -> None:
+    source = tmp_path / "hello"
+    source.mkdir()
+    (source / "Kbuild").write_text("obj-m += hello.o\n")
+    (source / "hello.c").write_text("int hello;\n")
+    plain = places.of(spec(world, module=str(source)), ()).places
+    assert any(place.counts(source / "hello.c") for place in plain)
+    git(source, "init", "-q", "-b", "main")
+    git(source, "add", ".")
+    git(source, "commit", "-qm", "first")
+    found = places.of(spec(world, module=str(source)), ()).places
+    for name in ("hello.c", ".git/refs/heads/main", ".git/HEAD"):
+        assert any(place.counts(source / name) for place in found), name
+    for name in ("hello.ko", ".git/index", ".git/objects/ab"):
+        assert not any(place.counts(source / name) for place in found), name
+
+
 @pytest.mark.parametrize(
     "name",
     [".run.sh.swp", ".run.sh.swx", "4913", "run.sh~", "#run.sh#", ".#run.sh", ".goutputstream-AB12",
