@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import keyword
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import (
+    BisectOptions,
     BootOptions,
     BuildOptions,
     CiOptions,
@@ -34,13 +36,14 @@ from kmodpipe.cli.options import (
     TryOptions,
     WatchOptions,
 )
-from kmodpipe.util.errors import (
-    ExitCode,
-)
+from kmodpipe.util.errors import ExitCode, UserError
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.text import spelled
 
 if TYPE_CHECKING:
+    from kmodpipe.pipeline.config import Project
+    from kmodpipe.source.kernels import KernelSpec
+
     pass
 
 
@@ -101,13 +104,30 @@ def doctor(options: DoctorOptions, call: Invocation) -> int:
 
     project = call.project(required=False)
     findings = checks.examine(
-        project.images, cache_folder(), call.screen, project.trees, default_tree=project.tree
+        project.images, cache_folder(), call.screen, _kernels_in_use(project), default_tree=project.tree
     )
     findings = tuple(replace(f, fix=spelled(f.fix, call.program)) for f in findings)
     call.screen.show(checks.table(findings))
     if options.json:
         call.screen.document(checks.document(findings))
     return ExitCode.OK if checks.healthy(findings) else ExitCode.INFRA
+
+
+def _kernels_in_use(project: Project) -> Mapping[str, KernelSpec]:
+    """Return the kernels that a project declares, and those that its matrix or its default names.
+
+    All trees that are known where there are none.
+    """
+    from kmodpipe.kconfig import matrix
+    from kmodpipe.pipeline import config
+
+    named = {project.tree}
+    # What is wrong with a matrix is for other commands to say.
+    with suppress(UserError):
+        named |= {*matrix.read_file(project.matrix)[0].kernels}
+    ready = config.ready_kernels()
+    used = {name: one for name, one in project.kernels.items() if name in named or ready.get(name) != one}
+    return used or project.trees
 
 
 # -- the source -------------------------------------------------------------------------------------
@@ -199,6 +219,19 @@ def boot(options: BootOptions, call: Invocation) -> int:
     from kmodpipe.cli import by_hand
 
     return by_hand.boot(options, call)
+
+
+# -- questions that take several runs ----------------------------------------------------------------
+def bisect(options: BisectOptions, call: Invocation) -> int:
+    """Find the patch, the commit or the symbols that give a case another outcome.
+
+    --series S searches its patches, --tree URL#GOOD..BAD (or --module) the commits of a range, by git bisect,
+    --good-config and --bad-config the symbols in which two configurations differ. Exit code 0: found; 1: it
+    is one of several; 2: the ends do not differ, or the case has to be chosen.
+    """
+    from kmodpipe.cli import bisect as bisecting
+
+    return bisecting.bisect(options, call)
 
 
 # -- many machines ----------------------------------------------------------------------------------

@@ -17,11 +17,14 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
-from kmodpipe.analysis.cover.answer import Answer
+from kmodpipe.analysis.bisect.model import Answer as Bisected
+from kmodpipe.analysis.cover.answer import Answer as Covered
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
+from kmodpipe.logs.known_benign import BenignToml
 from kmodpipe.pipeline.project_toml import ProjectToml
 from kmodpipe.publish import receivers
+from kmodpipe.report.claims_toml import ClaimsToml
 from kmodpipe.results.coverage import Coverage
 from kmodpipe.results.document import Results
 from kmodpipe.series.series_toml import SeriesToml
@@ -78,9 +81,12 @@ FORMATS = (
     Format("matrix", "The matrix: matrix.toml, or [matrix] of a kmodpipe.toml", MatrixToml),
     Format("case", "case.toml", CaseToml),
     Format("series", "series.toml", SeriesToml),
+    Format("claims", "claims.toml", ClaimsToml),
+    Format("benign", "The file of harmless reports that `benign` of a kmodpipe.toml names", BenignToml),
     Format("results", "results.json", Results, toml=False),
-    Format("cover", "cover.json", Answer, toml=False),
+    Format("cover", "cover.json", Covered, toml=False),
     Format("coverage", "coverage.json", Coverage, toml=False),
+    Format("bisect", "bisect.json", Bisected, toml=False),
 )
 
 

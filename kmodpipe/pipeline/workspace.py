@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kmodpipe import series, source
 from kmodpipe.build import builder_image, image_cleanup, shared_image
@@ -29,11 +30,16 @@ from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import sampled
 from kmodpipe.series import Series
 from kmodpipe.source import Tree, TreeSpec, kernels
+from kmodpipe.source.distribution import AptSource
 from kmodpipe.source.kernels import KernelSource, KernelSpec
-from kmodpipe.source.packaged import PackagedKernel
+from kmodpipe.source.packaged import PackagedKernel, PackagedKernelSpec
 from kmodpipe.util import kept, os_errors, paths
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Screen
+from kmodpipe.util.workers import Pool
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 RUNTIME = "runtime"
 """The kind of `util.kept` for runtimes; one that failed is to be forgotten."""
@@ -125,12 +131,29 @@ def fetch_kernels(
     has no room for what is built of them.
     """
     os_errors.require_capable(cache)
-    return {name: _fetch(one, spec, cache, screen, to_build=to_build) for name, one in spec.kernels}
+    # Each is compared with its list of files, which takes a program of its own: all at once.
+    with Pool(max(len(spec.kernels), 1)) as pool:
+        found = list(pool.map(lambda one: _locate(one[1], spec, cache, screen), spec.kernels))
+    return {
+        name: _fetch(one, here, spec, cache, screen, to_build=to_build)
+        for (name, one), here in zip(spec.kernels, found, strict=True)
+    }
 
 
-def _fetch(one: KernelSpec, spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool) -> KernelSource:
+def _locate(one: KernelSpec, spec: RunSpec, cache: Path, screen: Screen) -> KernelSource | None:
+    return kernels.locate(one, spec.project.trees, cache, head=spec.head, warn=screen.warn)
+
+
+def _fetch(
+    one: KernelSpec,
+    tree: KernelSource | None,
+    spec: RunSpec,
+    cache: Path,
+    screen: Screen,
+    *,
+    to_build: bool,
+) -> KernelSource:
     declared = spec.project.trees
-    tree = kernels.locate(one, declared, cache, head=spec.head, warn=screen.warn)
     if tree is None and to_build and isinstance(one, TreeSpec):
         require_room(cache)
     # A branch or a tag may have moved since the last run, so the server is asked.
@@ -310,12 +333,15 @@ def open_runtime(
     *,
     release: str = builder_image.RELEASE,
     compiler: str = "",
+    packages: AptSource | None = None,
+    client: DockerClient | None = None,
 ) -> Runtime:
     """Return the runtime of that name. For Docker, connect to the engine and get a builder image.
 
-    ``release`` is whose image it is, and ``compiler`` what a module's kernel asks for, which the host has to
-    have. The share's builder image is preferred to one of this machine. Raises InfraError if the engine does
-    not answer or has no image, with a hint at --runtime host.
+    ``release`` is whose image it is, ``packages`` where that release's packages come from, ``compiler`` what
+    a module's kernel asks for, which the host has to have, and ``client`` a connection to use. The share's
+    builder image is preferred to one of this machine. Raises InfraError if the engine does not answer or has
+    no image, with a hint at --runtime host.
     """
     if name == "host":
         screen.warn(
@@ -323,18 +349,28 @@ def open_runtime(
             "run as you, with your files and your network"
         )
         return HostRuntime(compiler)
-    key = (str(images), snapshot.recipes_digest(images), str(cache), release, share is None)
-    return kept.once(RUNTIME, key, lambda: _open_docker(images, cache, screen, share, release))
+
+    def connect() -> DockerRuntime:
+        return _open_docker(client, images, cache, screen, share, release, packages)
+
+    key = (str(images), snapshot.recipes_digest(images), str(cache), release, repr(packages), share is None)
+    return kept.once(RUNTIME, key, connect)
 
 
 def _open_docker(
-    images: Path, cache: Path, screen: Screen, share: Share | None, release: str
+    client: DockerClient | None,
+    images: Path,
+    cache: Path,
+    screen: Screen,
+    share: Share | None,
+    release: str,
+    packages: AptSource | None,
 ) -> DockerRuntime:
     try:
-        client = docker_engine.connect()
+        client = client or docker_engine.connect()
         image_id = share and shared_image.pull(client, images, share, Store(cache), screen, release)
         if not image_id:
-            image_id = builder_image.ensure(client, images, cache, screen, release=release)
+            image_id = builder_image.ensure(client, images, cache, screen, release=release, packages=packages)
             if share:
                 shared_image.push(client, images, image_id, share, Store(cache), screen, release)
     except InfraError as e:
@@ -378,13 +414,35 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     made = tuple(
         kernel_of(
             name, part, trees[name], patched[name].subjects,
-            _builder_for(trees[name], spec, builder, store, screen, share),
+            _builder_for(name, trees[name], spec, builder, store, screen, share),
             lacking.get(name) or patched[name].reasons,
         )
         for name, part in parts.items()
     )  # fmt: skip
     guest = GuestStages(builder, identity)
     return Workspace(spec, made, guest, runtime, identity, store, screen, share)
+
+
+def with_cells(workspace: Workspace, spec: RunSpec) -> Workspace:
+    """Return the workspace of another run on the same kernels, of other series and cells.
+
+    Series are applied that are not yet; nothing is fetched, looked for on the machine, or verified again.
+    """
+    place, screen = workspace.store.cache, workspace.screen
+    parts = {one.name: requested_symbols.as_settled(spec.on(one.name), one.spec) for one in workspace.kernels}
+    sources = workspace.sources
+    patched = patch_trees(parts, sources, fetch_module(spec, place, screen), place, screen)
+    kernels = tuple(
+        replace(
+            one,
+            spec=parts[one.name],
+            subjects=patched[one.name].subjects,
+            unapplied=patched[one.name].reasons,
+        )
+        for one in workspace.kernels
+        if parts[one.name].cells
+    )
+    return replace(workspace, spec=spec.joined(parts), kernels=kernels)
 
 
 def kernel_of(
@@ -405,14 +463,22 @@ def kernel_of(
 
 
 def _builder_for(
-    kernel: KernelSource, spec: RunSpec, builder: Builder, store: Store, screen: Screen, share: Share | None
+    name: str,
+    kernel: KernelSource,
+    spec: RunSpec,
+    builder: Builder,
+    store: Store,
+    screen: Screen,
+    share: Share | None,
 ) -> Builder:
     """Return a builder with the compiler and libc of a kernel's kit; ``builder`` where none is needed."""
     if not isinstance(kernel, PackagedKernel) or spec.own is None:
         return builder
-    release = kernel.suite or builder_image.RELEASE
+    release, declared = kernel.suite or builder_image.RELEASE, dict(spec.kernels)[name]
     runtime = open_runtime(
         spec.runtime, spec.project.images, store.cache, screen, share,
         release=release, compiler=kernel.compiler,
+        packages=declared.apt_source if isinstance(declared, PackagedKernelSpec) else None,
+        client=builder.runtime.client if isinstance(builder.runtime, DockerRuntime) else None,
     )  # fmt: skip
     return replace(builder, runtime=runtime)

@@ -55,10 +55,10 @@ def to_json(run: Run) -> str:
         effects=effects(run),
         run=run,
     )
-    return json.dumps(_plain(made), indent=1, ensure_ascii=True) + "\n"
+    return json.dumps(plain(made), indent=1, ensure_ascii=True) + "\n"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return *value* as plain JSON values.
 
     Lone surrogates are written out as the text ``\\udc80``, since many JSON readers refuse them.
@@ -66,11 +66,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, str):
         return str(value) if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
     if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {_plain(k): _plain(v) for k, v in value.items()}
+        return {plain(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value
 
 

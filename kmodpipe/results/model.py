@@ -25,6 +25,8 @@ ENDED_EARLY = "ended-early"
 
 REFUSED = "the kernel refused the module"
 """How the message of a case begins whose guest could not load a module."""
+WOULD_REFUSE = "the kernel would refuse the module"
+"""How the reason of a cell begins that is not booted, because its module was built and would not load."""
 WORKTREE = "worktree"
 """The variant that is what the working tree of a module's own repository has on top of its control."""
 OWN_MODULE = "module.own"
@@ -150,6 +152,8 @@ class CaseResult:
     """The part of its time limit that it used, 1.0 for all of it; of several attempts the largest."""
     tries: tuple[Attempt, ...] = ()
     """The attempts one by one, if there were only a few."""
+    outcomes: Mapping[str, Count] = field(default_factory=dict)
+    """How often each outcome was observed, of a case that was repeated; runs without verdict are left out."""
     guest: Count = 0
     """The number, from 1, of the cell's guest that the evidence is from; 0 if there was none."""
 

@@ -167,6 +167,9 @@ class Screen:
         self._steps: list[Step] = []
         self._live: Live | None = None
         self._overall = ""
+        # Whether what is running is a part of something larger, whose progress is shown instead.
+        self._is_part = False
+        self._warned: set[str] = set()
         self._log: IO[str] | None = None
         self.done: list[Done] = []
         """The steps that have ended, in the order in which they did."""
@@ -233,12 +236,16 @@ class Screen:
     def say(self, text: str) -> None:
         """Print a line of progress; not in quiet mode."""
         self._event("say", text=text)
-        self.line(text)
+        if not self._is_part:
+            self.line(text)
 
     def warn(self, text: str, *, hint: str = "") -> None:
         """Print a warning, in every mode, and what to do about it."""
         text, hint = spelled(text, self.program), spelled(hint, self.program)
         self._event("warning", text=text, **({"hint": hint} if hint else {}))
+        if self._is_part and text in self._warned:
+            return
+        self._warned.add(text)
         with self._lock:
             self._err.put(Text(f"warning: {one_line(text)}", style="yellow"))
             if hint:
@@ -305,6 +312,8 @@ class Screen:
     def progress(self, text: str) -> None:
         """Show how far the command as a whole is: below the steps on a terminal, as a line elsewhere."""
         self._event("progress", text=text)
+        if self._is_part:
+            return
         with self._lock:
             self._overall = one_line(text)
         if self.mode is Mode.PLAIN:
@@ -319,6 +328,18 @@ class Screen:
             yield picture
         finally:
             picture.close()
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Go on to show the progress of the command while the block runs, and not the block's own.
+
+        Nor are the block's sentences (`say`) shown, and each warning is shown once. All are events.
+        """
+        before, self._is_part = self._is_part, True
+        try:
+            yield
+        finally:
+            self._is_part = before
 
     # -- steps -----------------------------------------------------------------------------------
     @contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kmodpipe.cli.option import Option, Use, Values
+from kmodpipe.cli.options.bisect import BisectOptions
 from kmodpipe.cli.options.cells import BuildOptions, PlanOptions, RunOptions, SourceOptions, TreeOptions
 from kmodpipe.cli.options.derived import Common, command_line, forms_of, options_of, question, taken_from
 from kmodpipe.cli.options.others import (
@@ -48,6 +49,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "watch": WatchOptions,
     "ci": CiOptions,
     "cover": CoverOptions,
+    "bisect": BisectOptions,
     "matrix": MatrixOptions,
     "collect": CollectOptions,
     "report": ReportOptions,
@@ -63,6 +65,7 @@ VERBS: Mapping[str, str] = {"config": "check"}
 __all__ = [
     "COMMANDS",
     "VERBS",
+    "BisectOptions",
     "BootOptions",
     "BuildOptions",
     "CiOptions",

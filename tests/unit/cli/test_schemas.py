@@ -15,12 +15,14 @@ import jsonschema
 import pytest
 
 from kmodpipe import results
+from kmodpipe.analysis.bisect import model
 from kmodpipe.analysis.cover import answer
 from kmodpipe.analysis.cover.join import Question, join
 from kmodpipe.cli import schemas
 from kmodpipe.results import coverage
 from tests.support import REPO
 from tests.support import coverage as sample_coverage
+from tests.support.sample_answer import ANSWER
 from tests.support.sample_days import bad
 
 SCHEMAS = {one.name: one.schema() for one in schemas.FORMATS}
@@ -79,6 +81,7 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
         ("case", "images/guest/cases/*/case.toml"),
         ("series", "patches/*/series.toml"), ("series", "examples/*/fix/series.toml"),
         ("series", "tests/series/*/series.toml"),
+        ("claims", "images/guest/cases/claims.toml"), ("benign", "kconfigs/benign.toml"),
         ("kmodpipe", "examples/*/kmodpipe.toml"), ("kmodpipe", "kconfigs/kernels.toml"),
     ):  # fmt: skip
         for path in sorted(REPO.glob(pattern)):
@@ -89,6 +92,7 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
     yield "coverage.json", "coverage", json.loads(coverage.to_json(found))
     made = join(Question("fix", "debian-5.10", sample_coverage.changes()), found)
     yield "cover.json", "cover", json.loads(answer.to_json(made))
+    yield "bisect.json", "bisect", json.loads(model.to_json(ANSWER))
 
 
 FILES = list(shipped())
@@ -113,6 +117,7 @@ def matrix_with(**flavour: object) -> dict[str, Any]:
     return {"flavours": {"x": {"summary": "some", **flavour}}}
 
 
+RULE = {"kind": "WARNING", "title": "WARNING in foo_remount", "reason": "said on every remount"}
 CASE = {"id": "a", "summary": "some text", "script": "a.sh", "goal": "kept"}
 
 
@@ -129,6 +134,10 @@ CASE = {"id": "a", "summary": "some text", "script": "a.sh", "goal": "kept"}
         ("case", {"case": [CASE]}, {"case": [{**CASE, "expect": [{"outcome": "x"}]}]}),
         ("series", {"applies-to": ["5.10"]}, {"applies_to": ["5.10"]}),
         ("series", {"port": [{"folder": "x", "kernel": ">=6"}]}, {"port": [{"folder": "x"}]}),
+        ("claims", {"tables": {"A": {"title": "t", "A1": "text"}}}, {"tables": {"A": {"A1": 1}}}),
+        ("claims", {"tables": {"A": {"A1": "text"}}}, {"tables": {}}),
+        ("benign", {"benign": [RULE]}, {"benign": [{**RULE, "kind": "WARNIN"}]}),
+        ("benign", {"benign": [{**RULE, "versions": ["5.10"]}]}, {"benign": [{**RULE, "version": ["5.10"]}]}),
         ("kmodpipe", {"trees": {"a": {"path": "/x"}}}, {"trees": {"a": {"path": "/x", "name": "b"}}}),
         ("kmodpipe", {"deadlines": {"boot_s": 5}}, {"deadlines": {"boot_s": 0}}),
         ("kmodpipe", {"deadlines": {"boot_s": 5}}, {"deadlines": {"bot_s": 5}}),
