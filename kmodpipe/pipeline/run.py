@@ -141,7 +141,7 @@ class _TestRun:
         notes: Mapping[str, str],
         settled: Settled,
     ) -> None:
-        self._settled = settled
+        self._on_settled = settled
         self._workspace = workspace
         self._folder = folder
         self._notes = notes
@@ -394,7 +394,7 @@ class _TestRun:
         with self._lock:
             self.results = results.judged_against_control(results.with_cell(self.results, cell))
             self._save()
-        self._settled(cell)
+        self._on_settled(cell)
 
     def _save(self) -> None:
         results.save(self.results, self._folder.path / "results.json")
