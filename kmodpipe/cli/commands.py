@@ -35,6 +35,7 @@ from kmodpipe.cli.options import (
     TestOptions,
     TreeOptions,
     TryOptions,
+    WatchOptions,
 )
 from kmodpipe.util.errors import ExitCode, UserError
 from kmodpipe.util.screen import Screen
@@ -190,6 +191,18 @@ def test(options: TestOptions, call: Invocation) -> int:
     from kmodpipe.cli import running
 
     return running.test(options, call)
+
+
+def watch(options: WatchOptions, call: Invocation) -> int:
+    """Run the cases again after each change of a file, and show what turned red or green.
+
+    After a change of the series, the cases, the fragments or the matrix, what reads it runs again, and first
+    what failed last. Keys: a runs all, s opens a shell in a failing cell's guest, x stops the round, q quits.
+    The exit code is that of the last verdicts.
+    """
+    from kmodpipe.cli import watching
+
+    return watching.watch(options, call)
 
 
 def ci(options: CiOptions, call: Invocation) -> int:

@@ -94,7 +94,8 @@ def resolve(
     configured = frozenset(name for name, one in given_ones if isinstance(one, PackagedKernelSpec))
     matrix = replace(matrix, configured=configured)
     for flavour in matrix.flavours.values():
-        devices.parse(flavour.devices, toml.place(matrix.path, ("flavours", flavour.name, "devices")))
+        if flavour.devices:
+            devices.parse(flavour.devices, toml.place(matrix.path, ("flavours", flavour.name, "devices")))
     choice = choose_cells(matrix, variants, given.flavour, given.cell, cells_have)
     choice = _with_controls(choice, matrix, given) if compared else choice
     known = [name for name in given.case if not _is_script(name)]

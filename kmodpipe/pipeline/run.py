@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
@@ -52,13 +52,16 @@ from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import CaseResult, CellResult, DeadAxis, Run, Span, State, Verdict, journal
 from kmodpipe.results.journal import Journal
-from kmodpipe.util import os_errors, signals
+from kmodpipe.util import kept, os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.workers import gather, workers
 from kmodpipe.vm import accel, cpu_time, speed
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.speed import Speed
+
+Settled = Callable[[CellResult], None]
+"""Called with the result of a cell, from any thread."""
 
 # How many guests of one cell get a span in the timeline: a soak has thousands.
 _TIMED_GUESTS = 50
@@ -99,15 +102,20 @@ def find_dead_axes(workspace: Workspace, built: Iterable[Built]) -> tuple[DeadAx
 
 
 def test(
-    workspace: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str] | None = None
+    workspace: Workspace,
+    folder: RunFolder,
+    accel: Accel,
+    notes: Mapping[str, str] | None = None,
+    settled: Settled = lambda cell: None,
 ) -> Run:
     """Build, boot and judge every cell, write the results, and return them.
 
-    ``accel`` is an accelerator that was proved to work; ``notes`` are properties to add to the run's own.
-    After Ctrl-C or an error that stops the run, the results are written with the rest marked as not run, and
-    the exception is raised.
+    ``accel`` is an accelerator that was proved to work; ``notes`` are properties to add to the run's own;
+    ``settled`` is called with the result of each cell as it is there, before it is compared with the
+    control's. After Ctrl-C or an error that stops the run, the results are written with the rest marked as
+    not run, and the exception is raised.
     """
-    with _TestRun(workspace, folder, accel, notes or {}) as test_run:
+    with _TestRun(workspace, folder, accel, notes or {}, settled) as test_run:
         return _to_its_end(test_run, workspace, folder)
 
 
@@ -138,8 +146,14 @@ class _TestRun:
     """
 
     def __init__(
-        self, workspace: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str]
+        self,
+        workspace: Workspace,
+        folder: RunFolder,
+        accel: Accel,
+        notes: Mapping[str, str],
+        settled: Settled,
     ) -> None:
+        self._on_settled = settled
         self._workspace = workspace
         self._folder = folder
         self._builder = CellBuilder(workspace, StageMaker(workspace, folder))
@@ -183,17 +197,31 @@ class _TestRun:
                 self._accel = accel.confirm(self._accel, proof, workspace.store.cache, workspace.screen)
             self._measure_speed()
             self._workspace.screen.progress(self._progress.describe())
-            # All builds are submitted before the boots, so that no boot waits for a build that has not begun.
-            # A build and a boot are two tasks: with shorter tasks fewer workers are idle at the end.
-            builds = [pool.submit(self._build, row) for row in rows]
-            boots = [
-                pool.submit(self._test_cell, subject, build, guest)
-                for (subject, _), build in zip(rows, builds, strict=True)
-            ]
-            gather([*builds, *boots])
+            builds = self._start(pool, rows, guest)
         found = find_dead_axes(self._workspace, [build.result() for build in builds])
         with self._lock:
             self.results = replace(self.results, dead_axes=found)
+
+    def _start(self, pool: Executor, rows: Sequence[Row], guest: GuestParts) -> list[Future[Built]]:
+        """Build and test each row; return the builds, in the order of the rows.
+
+        Builds are submitted before the boots, so that no boot waits for a build that has not begun: all of
+        them, or first those of the cells whose verdicts are awaited. A build and a boot are two tasks: with
+        shorter tasks fewer workers are idle at the end.
+        """
+        awaited = self._workspace.spec.awaited
+        first = [number for number, row in enumerate(rows) if row[1].cell.id in awaited]
+        first.sort(key=lambda number: awaited.index(rows[number][1].cell.id))
+        rest = [number for number in range(len(rows)) if number not in set(first)]
+        builds: dict[int, Future[Built]] = {}
+        boots: list[Future[None]] = []
+        for numbers in (first, rest):
+            for number in numbers:
+                builds[number] = pool.submit(self._build, rows[number])
+            for number in numbers:
+                boots.append(pool.submit(self._test_cell, rows[number][0], builds[number], guest))
+        gather([*builds.values(), *boots])
+        return [builds[number] for number in range(len(rows))]
 
     def _check_programs(self) -> None:
         """Say before a kernel is built which cases need programs that their guests do not have.
@@ -231,8 +259,13 @@ class _TestRun:
 
     def _measure_speed(self) -> None:
         """Measure how fast this machine is now, with the accelerator that the guests will use."""
-        with self._workspace.store.scratch("speed-") as scratch:
-            self._speed = speed.measure(self._accel, scratch)
+
+        def measure() -> Speed:
+            with self._workspace.store.scratch("speed-") as scratch:
+                return speed.measure(self._accel, scratch)
+
+        # It is the machine's, and no round of one process makes it another one.
+        self._speed = kept.once("speed", self._accel, measure)
         self._workspace.screen.say(f"this machine's speed: {self._speed.describe()}")
         found = {**self._speed.properties(), "load.begin": cpu_time.load_average()}
         with self._lock:
@@ -343,6 +376,7 @@ class _TestRun:
         with self._lock:
             self._settled[cell.cell] = cell
             self._journal.settle(cell)
+        self._on_settled(cell)
 
     def finish(self, interrupted: str = "") -> str:
         """Write the final results and reports. ``interrupted`` is why the run ended early, '' if it did not.

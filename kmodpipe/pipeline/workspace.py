@@ -33,13 +33,16 @@ from kmodpipe.source import Tree, TreeSpec, kernels
 from kmodpipe.source.distribution import AptSource
 from kmodpipe.source.kernels import KernelSource, KernelSpec
 from kmodpipe.source.packaged import PackagedKernel, PackagedKernelSpec
-from kmodpipe.util import os_errors, paths
+from kmodpipe.util import kept, os_errors, paths
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.workers import Pool
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+RUNTIME = "runtime"
+"""The kind of `util.kept` for runtimes; one that failed is to be forgotten."""
 
 
 @dataclass(frozen=True)
@@ -346,6 +349,23 @@ def open_runtime(
             "run as you, with your files and your network"
         )
         return HostRuntime(compiler)
+
+    def connect() -> DockerRuntime:
+        return _open_docker(client, images, cache, screen, share, release, packages)
+
+    key = (str(images), snapshot.recipes_digest(images), str(cache), release, repr(packages), share is None)
+    return kept.once(RUNTIME, key, connect)
+
+
+def _open_docker(
+    client: DockerClient | None,
+    images: Path,
+    cache: Path,
+    screen: Screen,
+    share: Share | None,
+    release: str,
+    packages: AptSource | None,
+) -> DockerRuntime:
     try:
         client = client or docker_engine.connect()
         image_id = share and shared_image.pull(client, images, share, Store(cache), screen, release)

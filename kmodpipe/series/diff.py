@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kmodpipe.series.model import Patch, git
-from kmodpipe.util import paths
+from kmodpipe.util import kept, paths, process
 from kmodpipe.util.errors import UserError
 
 # What a kernel tree has at its top (6.12); plain diffs show by it where their names begin.
@@ -48,8 +48,14 @@ def has_diff(data: bytes) -> bool:
     """Return whether git finds a patch in ``data``, even a damaged one."""
     if not may_have_diff(data):
         return False
-    done = git(Path("/"), "apply", "--numstat", "-z", "-", stdin=data, check=False)
+    done = _asked(data, "apply", "--numstat", "-z", "-")
     return bool(done.stdout) or "No valid patches" not in done.tail
+
+
+def _asked(data: bytes, *argv: str) -> process.Completed:
+    """Run git on a patch alone; what it says depends on nothing else."""
+    key = (argv, hashlib.sha256(data).digest())
+    return kept.once("git", key, lambda: git(Path("/"), *argv, stdin=data, check=False))
 
 
 # -- where its names begin ---------------------------------------------------------------------------
@@ -233,7 +239,7 @@ def read_patch(name: str, path: Path, data: bytes, *, where: str, strip: int | N
     renames = b"rename " in data or b"diff --git " not in data
     for direction in [(), ("--reverse",)] if renames else [()]:
         argv = ("apply", *direction, f"-p{own}", "--numstat", "-z", "-")
-        done = git(Path("/"), *argv, stdin=data, check=False)
+        done = _asked(data, *argv)
         if done.returncode != 0 or not done.stdout:
             raise _unreadable(name, where, done.tail if not done.stdout else "")
         rows = [row for row in done.stdout.split(b"\0") if row]

@@ -61,6 +61,7 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/options/runs": "tests/unit/cli/options/test_init.py",
     "cli/publishing": "tests/unit/publish/test_publisher.py",
     "cli/running": "tests/pipeline/test_pipeline.py",
+    "cli/watching": "tests/pipeline/test_watch.py",
     "cli/sources": "tests/unit/pipeline/test_workspace.py",
     "cli/project_root": "tests/unit/cli/test_completion.py",
     "cli/tasks": "tests/unit/cli/options/test_init.py",
@@ -121,12 +122,17 @@ ELSEWHERE: Mapping[str, str] = {
     "source/origin": "tests/unit/source/test_tree.py",
     "source/user_git": "tests/unit/source/test_directory.py",
     "util/hardlinks": "tests/unit/series/test_apply.py",
+    "util/picture": "tests/pipeline/test_watch.py",
     "util/sudo": "tests/unit/host/test_setup.py",
     "vm/accel_rom": "tests/unit/vm/test_accel.py",
     "vm/boot_record": "tests/unit/vm/test_boot.py",
     "vm/capped_log": "tests/unit/vm/test_boot.py",
     "vm/limits": "tests/unit/vm/test_boot.py",
     "vm/watchdog": "tests/unit/vm/test_boot.py",
+    "watch/loop": "tests/pipeline/test_watch.py",
+    "watch/messages": "tests/pipeline/test_watch.py",
+    "watch/reading": "tests/pipeline/test_watch.py",
+    "watch/state": "tests/pipeline/test_watch.py",
 }
 # Folders of unit tests for what is not Python: the guest's agent.
 C_SOURCES: Mapping[str, str] = {"agent": "images/guest/agent"}

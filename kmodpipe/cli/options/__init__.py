@@ -32,6 +32,7 @@ from kmodpipe.cli.options.runs import (
     MatrixOptions,
     TestOptions,
     TryOptions,
+    WatchOptions,
 )
 
 COMMANDS: Mapping[str, type[Common]] = {
@@ -46,6 +47,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "boot": BootOptions,
     "try": TryOptions,
     "test": TestOptions,
+    "watch": WatchOptions,
     "ci": CiOptions,
     "cover": CoverOptions,
     "bisect": BisectOptions,
@@ -90,6 +92,7 @@ __all__ = [
     "TryOptions",
     "Use",
     "Values",
+    "WatchOptions",
     "command_line",
     "forms_of",
     "options_of",

@@ -105,6 +105,16 @@ class CiOptions(RunOptions):
 
 
 @dataclass(frozen=True)
+class WatchOptions(RunOptions):
+    """invoke watch."""
+
+    whole: bool = option(
+        False, "run everything after each change, also what the change does not concern", exempt=MACHINE
+    )
+    keep: int = option(10, "keep the runs of so many rounds, below OUT/watch", exempt=OUTPUT)
+
+
+@dataclass(frozen=True)
 class MatrixOptions(RunOptions):
     """invoke matrix."""
 
