@@ -113,6 +113,7 @@ def test_the_patch_of_six_though_one_does_not_build(tmp_path: Path) -> None:
     assert bases(ran) == 0
 
 
+@pytest.mark.kernels
 def test_a_flaky_case(tmp_path: Path) -> None:
     series = posted(
         tmp_path,
@@ -134,6 +135,7 @@ def test_a_flaky_case(tmp_path: Path) -> None:
 
 
 # -- commits ----------------------------------------------------------------------------------------------
+@pytest.mark.kernels
 def test_the_commits_of_a_module_of_its_own_source_over_git(tmp_path: Path) -> None:
     repo = tmp_path / "served" / "hello"
     shutil.copytree(REPO / "examples/hello", repo)
@@ -176,6 +178,7 @@ def test_the_commits_of_a_kernel_tree_over_git(tmp_path: Path) -> None:
 
 
 # -- symbols ----------------------------------------------------------------------------------------------
+@pytest.mark.kernels
 def test_the_symbol_in_which_two_configurations_differ(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.config", tmp_path / "bad.config"
     good.write_text("# CONFIG_OVERLAY_FS_INDEX is not set\n# CONFIG_OVERLAY_FS_REDIRECT_DIR is not set\n")

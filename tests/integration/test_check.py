@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from kmodpipe.build.runtime import docker_engine
 from kmodpipe.cache.place import cache_folder
 from kmodpipe.util.screen import Mode, Screen
 from tests.support import REPO
+
+pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(3600)]
 
 # What is wrong with each line is for one tool to say.
 BAD = f"""\
@@ -81,6 +82,7 @@ def test_the_image_is_made_on_top_of_the_builder_s_and_leaves_it_alone(client: A
     assert client.images.get(made).labels[builder_image.BASE_LABEL] == builder
 
 
+@pytest.mark.kernels
 @pytest.mark.parametrize("name", ["index-nouuid", "uuid-off"])
 def test_the_shipped_series_bring_nothing_that_a_bot_would_complain_of(
     client: Any, tmp_path: Path, name: str
@@ -90,10 +92,8 @@ def test_the_shipped_series_bring_nothing_that_a_bot_would_complain_of(
     assert all(
         not one["not_checked"] for patch in report["series"][0]["patches"] for one in patch["outcomes"]
     )
-    began = time.monotonic()
     again, _, text = check(tmp_path / "out", "--series", name)
     assert again == 0 and " 0 steps made" in f" {text}", text
-    assert time.monotonic() - began < 60
 
 
 def test_each_tool_says_what_is_wrong(client: Any, tmp_path: Path) -> None:

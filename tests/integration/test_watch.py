@@ -13,7 +13,12 @@ from tests.integration.conftest import require_machinery
 from tests.support import REPO
 from tests.support.terminal import Terminal
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(6000)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.thorough,
+    pytest.mark.kernels,
+    pytest.mark.timeout(6000),
+]
 
 CELL, CASE = "edited.INDEX=y.NOUUID=n", "uuid-remount-index-nouuid"
 # The mount option sets the other value: the UUID is verified after all.
