@@ -7,13 +7,16 @@ what compiles the base. ``--logs`` only parses kernel logs of 50 MiB, three time
 nothing but boot guests that get hardly any processor, for some ten minutes: how many run into a limit that
 counts seconds on the wall, and how many into ours. ``--guests`` runs a cell's whole suite in guests that
 cases share, and with one for each case: the time, and whether the verdicts are the same. ``--modules`` is
-about a module that is in no tree. ``--cluster`` simulates 10,000 cells on 100 workers, twice.
+about a module that is in no tree. ``--scale`` is about 1,024 cells with 100 cases each. ``--cluster``
+simulates 10,000 cells on 100 workers, twice.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -37,7 +40,7 @@ from kmodpipe.cli.options import RunOptions
 from kmodpipe.cli.resolve import resolve
 from kmodpipe.pipeline import config, workspace
 from kmodpipe.util.screen import Mode, Screen
-from tests import log_benchmark, module_benchmark
+from tests import log_benchmark, module_benchmark, scale_benchmark
 from tests.faults.load import limits
 
 REPO = Path(__file__).resolve().parents[1]
@@ -94,7 +97,8 @@ def invoke(cache: Path, out: Path, *argv: str, root: Path = REPO, codes: Sequenc
             output.seek(0)
             said = output.read().decode(errors="replace")
             sys.exit(f"invoke {' '.join(argv)} ended with {child.returncode}:\n{said}")
-    (run,) = (one for one in set(out.iterdir()) - before if one.is_dir() and not one.is_symlink())
+    # A plan makes no run.
+    (run,) = [one for one in set(out.glob("*")) - before if one.is_dir() and not one.is_symlink()] or [out]
     return Measured(seconds, peak_kib / 1024, run)
 
 
@@ -194,6 +198,10 @@ def main(argv: Sequence[str]) -> int:
             )  # fmt: skip
             report.console.print(report.table)
             return 0
+        if "--scale" in argv:
+            scale(report, users_cache, work, argv)
+            report.console.print(report.table)
+            return 0
         if "--guests" in argv:
             guests(report, users_cache, work)
             return 0
@@ -280,6 +288,30 @@ def guests(report: Report, cache: Path, work: Path) -> None:
     )  # fmt: skip
     same = all(one == verdicts[0] for one in verdicts)
     report.console.print(f"the verdicts of the six runs are {'the same' if same else 'NOT THE SAME'}")
+
+
+def scale(report: Report, cache: Path, work: Path, argv: Sequence[str]) -> None:
+    """A plan of 1,024 cells, and the documents of so many: the results of a real run, multiplied."""
+    words = scale_benchmark.many_cells(REPO, work / "many")
+    planned, worked = [], []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        planned.append(invoke(cache, work / "plan", *words, root=work / "many"))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        worked.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    goal = scale_benchmark.PLAN_SECONDS
+    what = f"invoke plan of {scale_benchmark.CELLS:,} cells"
+    report.row(what, [m.seconds for m in planned], goal, bound="goal")
+    report.row("  its processor time", worked, goal, bound="goal")
+    report.row("  memory", [m.peak_mib for m in planned], scale_benchmark.PLAN_MIB, "MiB", bound="goal")
+    given = dict(itertools.pairwise(argv)).get("--from")
+    real = Path(given) if given else invoke(cache, work / "real", "test", "--series", "index-nouuid").out
+    scale_benchmark.measure(
+        lambda what, ours, limit, unit: report.row(
+            what, ours, limit, unit, bound="goal" if limit else "(no goal)"
+        ),
+        real / "results.json", work / "scale",
+    )  # fmt: skip
 
 
 def small(report: Report, cache: Path, work: Path) -> None:

@@ -115,12 +115,12 @@ def find(
 
     Takes milliseconds and needs no network.
     """
-    return _image_id(client, tag(images_dir, names, release))
+    return image_id(client, tag(images_dir, names, release))
 
 
 def find_by_tag(client: DockerClient, wanted: str) -> str | None:
     """Return the id of the image that `tag` names so, None if the engine does not have it."""
-    return _image_id(client, wanted)
+    return image_id(client, wanted)
 
 
 def ensure(
@@ -160,22 +160,23 @@ def ensure(
         log.write_bytes(b"")
         name, kind = _base(client, cache, screen, log, names, registry_base, release, packages)
         with screen.step(f"build {what}") as step:
-            _build(
+            build(
                 client,
                 dockerfile(images_dir, release),
                 tag(images_dir, names, release),
                 name,
-                kind,
+                {LABEL: "builder", BASE_LABEL: kind},
                 step,
                 log,
             )
-        image_id = find(client, images_dir, names=names, release=release)
-    if image_id is None:
+        made = find(client, images_dir, names=names, release=release)
+    if made is None:
         raise InfraError(f"the engine built {what}, but does not list it", where=str(log), hint=_LOOK_AT_IT)
-    return image_id
+    return made
 
 
-def _image_id(client: DockerClient, name: str) -> str | None:
+def image_id(client: DockerClient, name: str) -> str | None:
+    """Return the id of the image of that name, None if the engine does not have it."""
     from docker.errors import ImageNotFound
 
     with _wrapped(f"looking for {name}"), suppress(ImageNotFound):
@@ -203,9 +204,9 @@ def _base(
     """Return the name of a base image that the engine has now, and its source: registry or bootstrap."""
     own = f"{names.base}:{release}"
     # An image that the engine has needs no network, and a rebuild on the same base gives the same tools.
-    if base and _image_id(client, base):
+    if base and image_id(client, base):
         return base, "registry"
-    if _image_id(client, own):
+    if image_id(client, own):
         return own, "bootstrap"
     refusal = _pull(client, base, screen, log) if base else "it is no release that is known"
     if not refusal:
@@ -302,16 +303,27 @@ def _bootstrap(
         except InfraError as e:
             e.what = f"no base image: no registry has one ({refusal}), and {e.what}"
             raise
-    if _image_id(client, name) is None:
+    if image_id(client, name) is None:
         raise InfraError(
             "the engine imported the base image, but does not list it", where=str(log), hint=_LOOK_AT_IT
         )
 
 
 # -- the image -------------------------------------------------------------------------------------
-def _build(
-    client: DockerClient, recipe: bytes, name: str, base: str, kind: str, step: Step, log: Path
+def build(
+    client: DockerClient,
+    recipe: bytes,
+    name: str,
+    base: str,
+    labels: Mapping[str, str],
+    step: Step,
+    log: Path,
 ) -> None:
+    """Build an image of a Dockerfile, on a ``base`` that the engine has, with all output in ``log``.
+
+    Raises InfraError with the end of the output, and Interrupted.
+    """
+
     def show(event: Mapping[str, Any]) -> None:
         text = str(event.get("stream", "")).strip()
         at = _STEP.match(text)
@@ -326,7 +338,7 @@ def _build(
             fileobj=io.BytesIO(recipe),
             tag=name,
             buildargs={"BASE": base, **_proxies()},
-            labels={LABEL: "builder", BASE_LABEL: kind},
+            labels=dict(labels),
             # The host's network and not the bridge: behind a resolver or a proxy on loopback, a firewall or
             # an engine without a bridge, a container on the bridge cannot reach the package mirror. This
             # runs only our own Dockerfile, which installs signed packages; kernels are built offline.

@@ -27,6 +27,12 @@ _NO_PROCESS = re.compile(
 )
 
 
+def relative(file: str, src: Path) -> str:
+    """Return the path of a file in a build's output relative to the source, in a container or here."""
+    file = file.removeprefix(f"{src}/").removeprefix("/src/")
+    return re.sub(r"^(?:\.\./)*(?:src/)?", "", file)
+
+
 @dataclass(frozen=True)
 class CompileError:
     """One error as the compiler printed it."""
@@ -50,7 +56,7 @@ class CompileWatch:
         self.compiled = 0
         # The first machine error, '' if there is none, and what to do about it.
         self._machine_error = self._hint = ""
-        self._src = f"{src}/"
+        self._root = src
         self._folder = folder
         self._step = step
         self._expected = expected_lines
@@ -82,8 +88,7 @@ class CompileWatch:
 
     def named(self, file: str) -> str:
         """Return the path of a file in the output relative to the source."""
-        file = file.removeprefix(self._src).removeprefix("/src/")
-        return re.sub(r"^(?:\.\./)*(?:src/)?", "", file)
+        return relative(file, self._root)
 
     def _blame(self, what: str, hint: str) -> None:
         """Note a machine error, unless there was one before."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from kmodpipe.series import came_from
+from kmodpipe.series.came_from import Origin
 from kmodpipe.util import document
 
 # More than a reader looks at; a header that warns in each of a thousand files gives one record.
@@ -23,8 +24,15 @@ _COMPILER = re.compile(
 )
 _OBJTOOL = re.compile(r"^(?P<file>[^\s:]+): warning: objtool: (?P<text>.*)$")
 _MODPOST = re.compile(r"^WARNING: modpost: (?P<text>.*)$")
+_SHOWN = (
+    re.compile(r"(?P<file>)(?P<line>)(?P<text>.*) \[(?P<flag>modpost)\]"),
+    re.compile(r"(?P<file>[^\s:]+)(?P<line>): (?P<text>.*) \[(?P<flag>objtool)\]"),
+    re.compile(r"(?P<file>[^\s:]+):(?P<line>\d+): (?P<text>.*?)(?: \[(?P<flag>-W[^\]\s]+)\])?"),
+)
 _PATH = re.compile(r"/[\w+./-]+")
 _OFFSET = re.compile(r"\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?")
+# "file.c:12:3", "at line 12".
+_LINE = re.compile(r"(?<=\w):\d+(?::\d+)?\b|(?<=\bline )\d+")
 _QUOTES = str.maketrans("‘’", "''")
 
 
@@ -56,25 +64,53 @@ def parse(line: str, named: Callable[[str], str]) -> CompileWarning | None:
     return CompileWarning(file, number, _OFFSET.sub("", text)[:_TEXT], flag)
 
 
+def read_line(text: str) -> CompileWarning:
+    """Return the warning that ``str`` made this line of; a text without a place if it made none."""
+    for shown in _SHOWN:
+        if match := shown.fullmatch(text):
+            line, flag = int(match["line"] or 0), match["flag"] or ""
+            return CompileWarning(match["file"], line, match["text"], flag)
+    return CompileWarning("", 0, text, "")
+
+
 def in_order(found: Iterable[CompileWarning]) -> tuple[CompileWarning, ...]:
     """Return each warning once, sorted: compilers run side by side, and a header is compiled many times."""
     return tuple(sorted(set(found)))
 
 
-def new(before: Iterable[CompileWarning], after: Iterable[CompileWarning]) -> tuple[CompileWarning, ...]:
+def new(
+    before: Iterable[CompileWarning], after: Iterable[CompileWarning], origin: Origin = came_from.stays
+) -> tuple[CompileWarning, ...]:
     """Return the warnings of ``after`` that ``before`` did not have.
 
-    Lines move with every edit and do not count. Of several equal warnings in a file, the last ones are new.
+    The rule of every command. A warning is an old one if there was the same, but for numbers of lines, about
+    the same line, which ``origin`` follows back through the patches between; or else about any line of the
+    file, as far as their number goes: an edit may remove a line and add it elsewhere. So of several equal
+    warnings in a file those about added lines are new, the last ones first.
     """
-    known = Counter((one.file, one.text, one.flag) for one in before)
-    found = []
+    known: dict[tuple[str, str, str], list[int]] = {}
+    for one in before:
+        known.setdefault((one.file, _bare(one.text), one.flag), []).append(one.line)
+    left: list[tuple[bool, CompileWarning, list[int]]] = []
     for one in in_order(after):
-        same = (one.file, one.text, one.flag)
-        if known[same] > 0:
-            known[same] -= 1
+        file, line = origin(one.file, one.line)
+        same = known.get((file, _bare(one.text), one.flag), [])
+        if line in same and (line or not one.line):
+            same.remove(line)
+        else:
+            left.append((not line, one, same))
+    found = []
+    for _, one, same in sorted(left, key=lambda row: row[:2]):
+        if same:
+            same.pop()
         else:
             found.append(one)
-    return tuple(found)
+    return in_order(found)
+
+
+def _bare(text: str) -> str:
+    """Return a warning's text without numbers of lines, which move."""
+    return _LINE.sub("", text)
 
 
 def write(path: Path, found: Iterable[CompileWarning]) -> None:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from kmodpipe import kconfig
-from kmodpipe.build import compile_warnings, dkms, loadable, module_order
+from kmodpipe.build import compile_warnings, dkms, gcov_notes, loadable, module_order
 from kmodpipe.build.configured import Buildable
 from kmodpipe.build.elf import module_name, require_elf
 from kmodpipe.build.external_order import ExternalOrder, split_arguments
@@ -96,6 +96,7 @@ class ExternalStages:
     def module_of(self, own: OwnTree, configured: Buildable, kit: Kit) -> Stage:
         """Return the stage of one cell's module: its own .ko files, and those of the kernel that it needs."""
         name, how = configured.cell.id, instructions(own, self.declared)
+        coverage = configured.cell.flavour.coverage
         inputs: Inputs = {
             "kit": dict(kit.identity),
             "source": own.identity,
@@ -104,10 +105,11 @@ class ExternalStages:
             "needs": list(self.declared.needs),
             "builder": dict(self.identity),
             "recipe": [_VERSION, digest_tree(shipped.part(self.builder.images, "external"))],
+            **gcov_notes.key_part(coverage),
         }
 
         def make(work: WorkDir) -> None:
-            order = kit.order(name, own, how)
+            order = replace(kit.order(name, own, how), coverage=coverage)
             self.builder.external(order, work)
             made = sorted((work.folder / "out").glob("*.ko"))
             for module in made:

@@ -23,7 +23,7 @@ from kmodpipe.ci.job_plan import Plan, PlannedCell
 from kmodpipe.judge import dead_axes
 from kmodpipe.kconfig import Cell, Flavour, SymbolRequest, Variant
 from kmodpipe.pipeline import question
-from kmodpipe.results import CellResult, DeadAxis, Run, State
+from kmodpipe.results import CellResult, DeadAxis, Run, State, journal
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, KmodpipeError, UserError
 from kmodpipe.util.screen import Screen
@@ -89,8 +89,14 @@ def find(patterns: Sequence[str], screen: Screen) -> tuple[Part, ...]:
             screen.warn(f"{file}: {e.what}; it is left out")
             continue
         if COLLECTED not in run.properties:
-            parts.setdefault((run.id, digest_file(file)), Part(file.parent, run))
+            parts.setdefault((run.id, _digest_of_files(file)), Part(file.parent, run))
     return tuple(parts.values())
+
+
+def _digest_of_files(results_file: Path) -> str:
+    """Return a digest of what a run is read from."""
+    both = (results_file, results_file.with_name(journal.NAME))
+    return digest_of([digest_file(path) for path in both if path.is_file()])
 
 
 def _matching(pattern: str) -> Iterator[Path]:
@@ -185,8 +191,12 @@ def merge(plan: Plan, parts: Sequence[Part], run_id: str, now: str) -> Collected
     missing: dict[str, str] = {}
     doubled: dict[str, tuple[str, ...]] = {}
     cells = []
+    by_cell: dict[str, list[tuple[Part, CellResult]]] = {}
+    for part in parts:
+        for cell in part.run.cells:
+            by_cell.setdefault(cell.cell, []).append((part, cell))
     for one in plan.cells:
-        reported = [(p, c) for p in parts for c in p.run.cells if c.cell == one.cell]
+        reported = by_cell.get(one.cell, [])
         settled = [
             (p, c) for p, c in reported if p.run.finished or c.state not in (State.NOT_RUN, State.INTERRUPTED)
         ]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from kmodpipe import source
+from kmodpipe import results, source
 from kmodpipe.build import image_cleanup
 from kmodpipe.build.runtime import DockerRuntime, docker_engine
 from kmodpipe.cache import users
@@ -17,9 +17,7 @@ from kmodpipe.cache.store import Store
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CleanOptions
 from kmodpipe.pipeline import run_folder
-from kmodpipe.results.document import MOST_BYTES
 from kmodpipe.source import packaged
-from kmodpipe.util import document
 from kmodpipe.util.errors import ExitCode, InfraError, UserError
 from kmodpipe.util.files import size_mib
 from kmodpipe.util.text import count, one_line
@@ -72,12 +70,12 @@ def _removed(runs: Sequence[Path], out: Path) -> int:
 
 def _described(run: Path) -> str:
     """Return what a run was, from its results."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        known = document.read_object(run / "results.json", most=MOST_BYTES)
-        variants = dict.fromkeys(cell["variant"] for cell in known["run"]["cells"])
-        totals = known["totals"]
-        text = f"{', '.join(variants)}: {totals['pass']} passed, {totals['fail']} failed, "
-        return one_line(f"{text}{totals['error']} without verdict, exit {known['exit_code']}")
+    with suppress(UserError):
+        known = results.load(run / "results.json")
+        variants = ", ".join(dict.fromkeys(cell.variant for cell in known.cells))
+        n = results.totals(known)
+        text = f"{variants}: {n['pass']} passed, {n['fail']} failed, {n['error']} without verdict"
+        return one_line(f"{text}, exit {int(results.exit_code(known))}")
     return "no results"
 
 

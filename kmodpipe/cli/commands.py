@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import (
     AttachOptions,
+    BisectOptions,
     BootOptions,
+    CheckOptions,
     CiOptions,
     CleanOptions,
     CollectOptions,
     ConfigOptions,
+    CoverOptions,
     DoctorOptions,
     InitOptions,
     MakeOptions,
@@ -33,6 +36,7 @@ from kmodpipe.cli.options import (
     TestOptions,
     TreeOptions,
     TryOptions,
+    WatchOptions,
 )
 from kmodpipe.util.errors import ExitCode, UserError
 from kmodpipe.util.screen import Screen
@@ -148,12 +152,12 @@ def plan(options: PlanOptions, call: Invocation) -> int:
     """Print every step as cached or to do, and why; fetch, build and boot nothing."""
     from kmodpipe.cache.place import cache_folder
     from kmodpipe.cli.resolve import resolve
-    from kmodpipe.pipeline import dry_run
+    from kmodpipe.pipeline import dry_run, plan_rows
 
     found = dry_run.rows(resolve(options, call), cache_folder())
-    call.screen.show(dry_run.table(found))
+    call.screen.show(plan_rows.table(found))
     if options.json:
-        call.screen.document(dry_run.document(found))
+        call.screen.document(plan_rows.document(found))
     return ExitCode.OK
 
 
@@ -190,11 +194,35 @@ def test(options: TestOptions, call: Invocation) -> int:
     return running.test(options, call)
 
 
+def watch(options: WatchOptions, call: Invocation) -> int:
+    """Run the cases again after each change of a file, and show what turned red or green.
+
+    After a change of the series, the cases, the fragments or the matrix, what reads it runs again, and first
+    what failed last. Keys: a runs all, s opens a shell in a failing cell's guest, x stops the round, q quits.
+    The exit code is that of the last verdicts.
+    """
+    from kmodpipe.cli import watching
+
+    return watching.watch(options, call)
+
+
 def ci(options: CiOptions, call: Invocation) -> int:
     """Run a whole CI job: as test, with plain output and the provenance printed."""
     from kmodpipe.cli import running
 
     return running.ci(options, call)
+
+
+# -- what no case notices ---------------------------------------------------------------------------
+def check(options: CheckOptions, call: Invocation) -> int:
+    """Say of each patch what the lists' bots would say: what is new, compared with before the patch.
+
+    Whether it builds in every cell, the compiler (W=1), sparse (C=2), the tree's checkpatch --strict and
+    kernel-doc, tags, headers, stack, size, exported symbols. Exit code: 0 nothing new but notes, 1 something.
+    """
+    from kmodpipe.cli import checking
+
+    return checking.check(options, call)
 
 
 def boot(options: BootOptions, call: Invocation) -> int:
@@ -205,6 +233,19 @@ def boot(options: BootOptions, call: Invocation) -> int:
     from kmodpipe.cli import by_hand
 
     return by_hand.boot(options, call)
+
+
+# -- questions that take several runs ----------------------------------------------------------------
+def bisect(options: BisectOptions, call: Invocation) -> int:
+    """Find the patch, the commit or the symbols that give a case another outcome.
+
+    --series S searches its patches, --tree URL#GOOD..BAD (or --module) the commits of a range, by git bisect,
+    --good-config and --bad-config the symbols in which two configurations differ. Exit code 0: found; 1: it
+    is one of several; 2: the ends do not differ, or the case has to be chosen.
+    """
+    from kmodpipe.cli import bisect as bisecting
+
+    return bisecting.bisect(options, call)
 
 
 # -- many machines ----------------------------------------------------------------------------------
@@ -230,6 +271,14 @@ def collect(options: CollectOptions, call: Invocation) -> int:
     from kmodpipe.cli import fan_out
 
     return fan_out.collect(options, call)
+
+
+# -- questions about a change -----------------------------------------------------------------------
+def cover(options: CoverOptions, call: Invocation) -> int:
+    """Tell which of the lines that a series changes are executed, by which cases, in which cells."""
+    from kmodpipe.cli import covering
+
+    return covering.cover(options, call)
 
 
 # -- results ----------------------------------------------------------------------------------------

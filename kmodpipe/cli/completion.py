@@ -198,6 +198,7 @@ def _names(one: Option, given: Mapping[str, Sequence[str]], folder: Path) -> Ite
         Values.RECEIVER: project.receivers,
         Values.RUNTIME: lambda: RUNTIMES,
         Values.PLAN_FORM: lambda: PLAN_FORMS,
+        Values.ANNOTATION: lambda: ("github", "none"),
         Values.CI_NAME: lambda: (*PLAN_FORMS[1:], "none"),
         Values.REPORT_FORM: lambda: REPORT_FORMS,
         Values.CHANGE: lambda: CHANGES,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,6 +106,7 @@ def _show_plan(options: MatrixOptions, call: Invocation, made: job_plan.Plan) ->
 
 def collect(options: CollectOptions, call: Invocation) -> int:
     """Merge the runs of a plan's jobs, and compare them with the plan."""
+    from kmodpipe.cli.report import files_of
     from kmodpipe.report import html, junit, terminal
 
     if not options.plan:
@@ -131,8 +131,7 @@ def collect(options: CollectOptions, call: Invocation) -> int:
         html.save(found.run, folder.path / "report.html")
         folder.complete()
     screen.show(terminal.report(found.run))
-    where = f"{os.path.relpath(folder.path)}/report.html, junit.xml and results.json"
-    screen.print(f"{count(len(parts), 'run')} collected: {where}")
+    screen.print(f"{count(len(parts), 'run')} collected: {files_of(folder.path)}")
     code = results.exit_code(found.run)
     if wrong := collecting.problem(found, len(made.cells)):
         screen.error(wrong)

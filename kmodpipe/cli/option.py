@@ -38,6 +38,7 @@ class Values(enum.Enum):
     MODULE = "MODULE"
     PLAN_FORM = "CI"
     CI_NAME = "github|gitlab|none"
+    ANNOTATION = "github|none"
     REPORT_FORM = "FORM"
     CHANGE = "CHANGE"
     SEED = "SEED"

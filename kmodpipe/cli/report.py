@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import os
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kmodpipe import results
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import ReportOptions
 from kmodpipe.judge import cases
-from kmodpipe.report import compare, findings, html, junit, mail, markup, summary, support, terminal
+from kmodpipe.report import (
+    compare,
+    findings,
+    html,
+    junit,
+    junit_files,
+    mail,
+    markup,
+    summary,
+    support,
+    terminal,
+)
 from kmodpipe.report.compare import Change, Comparison
-from kmodpipe.results import OWN_MODULE, Run
+from kmodpipe.results import CHECKED, OWN_MODULE, Run
 from kmodpipe.util import os_errors, paths, process
 from kmodpipe.util.errors import ExitCode, KmodpipeError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.screen import Screen
+from kmodpipe.util.text import count
 
 FORMATS = ("findings", "text", "markdown", "mail", "summary", "support", "badge")
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -34,17 +46,27 @@ def show_end(run: Run, folder: Path, screen: Screen, *, provenance: bool) -> Non
             for name, value in run.properties.items():
                 screen.line(f"  {name}: {value}")
         screen.show(terminal.report(run))
-        screen.print(f"results: {os.path.relpath(folder)}/report.html, junit.xml and results.json")
+        screen.print(f"results: {files_of(folder)}")
     finally:
         # Also if the terminal is gone.
         append_summary(lambda: job_summary(run), screen)
 
 
+def files_of(folder: Path) -> str:
+    """Return what a run's folder has, for the last line: ``out/latest/report.html, junit.xml and …``."""
+    parts = junit_files.saved(folder / "junit.xml")
+    last = f" to {parts[-1].name}" if len(parts) > 1 else ""
+    return f"{os.path.relpath(folder)}/report.html, junit.xml{last} and results.json"
+
+
 def hand_over(made: Path, wanted: str) -> None:
-    """Copy the run's JUnit file *made* to the path *wanted*, if given; also after an unfinished run."""
+    """Copy the run's JUnit file *made* to the path *wanted*, if given; also after an unfinished run.
+
+    Of a large run that is the first of several, and the others go beside it.
+    """
     if wanted and made.is_file():
         try:
-            write_atomically(Path(wanted).absolute(), made.read_text("utf-8"))
+            junit_files.copy(made, Path(wanted).absolute())
         except OSError as e:
             raise _not_written(e, wanted) from None
 
@@ -55,6 +77,7 @@ def report(options: ReportOptions, call: Invocation) -> int:
     _check(options)
     path = _results_file(options.run or "latest", out)
     run = results.load(path)
+    write: Callable[[Path], Sequence[Path] | None]
     for file, write in (
         (options.html, lambda target: html.save(run, target, path.parent)),
         (options.junit, lambda target: junit.save(run, target, strict=options.strict)),
@@ -132,6 +155,9 @@ def _show(run: Run, found: Comparison | None, options: ReportOptions, call: Invo
 
 
 def _page(form: str, run: Run, found: Comparison | None, options: ReportOptions, call: Invocation) -> str:
+    if form == "findings" and CHECKED in run.properties:
+        # It claims nothing of cases, and has a line for each finding.
+        return markup.text(summary.whole(run, None))
     if form == "findings":
         folder = call.project().cases
         known = cases.load(folder)
@@ -181,14 +207,15 @@ def _tester() -> str:
     return f"{user[0]} <{user[1]}>" if all(user) else ""
 
 
-def _written(path: Path, write: Callable[[Path], None], screen: Screen) -> None:
+def _written(path: Path, write: Callable[[Path], Sequence[Path] | None], screen: Screen) -> None:
     if path.is_dir():
         raise UserError("this is a folder, a file's name is needed", where=str(path))
     try:
-        write(path.absolute())
+        made = write(path.absolute())
     except OSError as e:
         raise _not_written(e, str(path)) from None
-    screen.print(f"written: {path}")
+    more = f" and {count(len(made) - 1, 'part')} more, to {made[-1].name}" if made and len(made) > 1 else ""
+    screen.print(f"written: {path}{more}")
 
 
 def _not_written(error: OSError, where: str) -> KmodpipeError:

@@ -17,6 +17,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
+from kmodpipe.analysis.bisect.model import Answer as BisectAnswer
+from kmodpipe.analysis.check.model import Report
+from kmodpipe.analysis.cover.answer import Answer as CoverAnswer
 from kmodpipe.cluster.settings import ClusterToml
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
@@ -24,6 +27,8 @@ from kmodpipe.logs.known_benign import BenignToml
 from kmodpipe.pipeline.project_toml import ProjectToml
 from kmodpipe.publish import receivers
 from kmodpipe.report.claims_toml import ClaimsToml
+from kmodpipe.results import journal
+from kmodpipe.results.coverage import Coverage
 from kmodpipe.results.document import Results
 from kmodpipe.series.series_toml import SeriesToml
 from kmodpipe.source.packaged import PackagedKernelSpec
@@ -43,8 +48,11 @@ class Format:
     # The name of its schema and of its page.
     name: str
     title: str
-    model: type
+    # A model, or a choice of some.
+    model: Any
     toml: bool = True
+    # It has a reference page.
+    paged: bool = True
 
     def schema(self) -> json_schema.Json:
         """Return its JSON Schema."""
@@ -52,7 +60,8 @@ class Format:
 
     def page(self) -> str:
         """Return its reference page."""
-        elsewhere = {one.model.__name__: f"{one.name}.md" for one in FORMATS if one is not self}
+        others = [one for one in FORMATS if one is not self and one.paged]
+        elsewhere = {one.model.__name__: f"{one.name}.md" for one in others}
         made = schema_page.page(self.schema(), toml=self.toml, elsewhere=elsewhere)
         return (
             f"{made}\n[JSON Schema](../schemas/{self.name}.schema.json). Made by `{COMMAND}`: do not edit.\n"
@@ -83,7 +92,13 @@ FORMATS = (
     Format("claims", "claims.toml", ClaimsToml),
     Format("benign", "The file of harmless reports that `benign` of a kmodpipe.toml names", BenignToml),
     Format("results", "results.json", Results, toml=False),
-)
+    Format("cover", "cover.json", CoverAnswer, toml=False),
+    Format("coverage", "coverage.json", Coverage, toml=False),
+    Format("bisect", "bisect.json", BisectAnswer, toml=False),
+    Format("check", "check.json", Report, toml=False),
+    Format("cells", "A line of cells.jsonl", journal.Head | journal.Settled | journal.Learned,
+           toml=False, paged=False),
+)  # fmt: skip
 
 
 def files() -> Mapping[str, str]:
@@ -91,7 +106,7 @@ def files() -> Mapping[str, str]:
     schemas = {
         f"schemas/{one.name}.schema.json": f"{json.dumps(one.schema(), indent=1)}\n" for one in FORMATS
     }
-    return {**schemas, **{f"reference/{one.name}.md": one.page() for one in FORMATS}}
+    return {**schemas, **{f"reference/{one.name}.md": one.page() for one in FORMATS if one.paged}}
 
 
 def write(folder: Path) -> None:

@@ -12,6 +12,7 @@ rate of failure with bounds:
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
@@ -88,7 +89,9 @@ def _soaked(runs: Sequence[CaseResult]) -> CaseResult:
     if (skipped := _count(runs, Verdict.SKIP)) and parts:
         parts.append(f"{skipped} of {len(runs)} runs were skipped")
     which = f"run {number}: " if worst.verdict is not Verdict.PASS and len(runs) > 1 else ""
-    merged = replace(worst, message="; ".join([*parts, f"{which}{worst.message}"]))
+    outcomes = Counter(r.word for r in runs if r.verdict in (Verdict.PASS, Verdict.FAIL))
+    message = "; ".join([*parts, f"{which}{worst.message}"])
+    merged = replace(worst, message=message, outcomes=dict(outcomes))
     return _counted(_flaky(merged) if failed and passed else merged, runs)
 
 

@@ -7,12 +7,14 @@ trusted: their value is unknown, and an unknown value never makes a cell illegal
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe.kconfig.statements import statements
+from kmodpipe.util import kept
 from kmodpipe.util.errors import UserError
 
 Known = Mapping[str, str]
@@ -249,6 +251,8 @@ class _Reader:
         # A file may be sourced from several places, each with its own conditions, but not from itself.
         self._open: list[Path] = []
         self._reads = 0
+        # What each file that was looked for held, as `kept.content` returns it.
+        self.seen: dict[str, str] = {}
 
     def read(self, name: str) -> None:
         """Read a Kconfig file (named relative to the tree) and the files it sources."""
@@ -260,6 +264,7 @@ class _Reader:
                 "a Kconfig file sources a file outside the tree", where=f"{name} (in {self.root})"
             )
         if path in self._open or not path.is_file():
+            self.seen.setdefault(name, "")
             return
         self._reads += 1
         if self._reads > _MAX_READS:
@@ -268,7 +273,9 @@ class _Reader:
             raise UserError(f"the tree's Kconfig files source each other {_MAX_DEPTH} deep", where=name)
         if path.stat().st_size > _MAX_BYTES:
             raise UserError(f"a Kconfig file is larger than {_MAX_BYTES >> 20} MiB", where=name)
-        text = path.read_text("utf-8", "replace")
+        raw = path.read_bytes()
+        self.seen[name] = hashlib.sha256(raw).hexdigest()
+        text = raw.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
         # Most of the tree's files concern other symbols only; a block ends in the file where it began, so
         # skipping one does not change the conditions of the rest.
         if self.wanted is not None and "source" not in text and not any(s in text for s in self.wanted):
@@ -364,7 +371,12 @@ def index_symbols(root: Path, symbols: Iterable[str], srcarch: str = "x86") -> I
     outside the tree, or too many.
     """
     wanted = frozenset(symbols)
-    return _indexed(_Reader(root, srcarch, wanted), wanted)
+
+    def read() -> tuple[Index, Mapping[str, str]]:
+        reader = _Reader(root, srcarch, wanted)
+        return _indexed(reader, wanted), reader.seen
+
+    return kept.of_files("kconfig", (srcarch, wanted), root, read)
 
 
 def index_tree(root: Path, srcarch: str = "x86") -> Index:

@@ -12,7 +12,8 @@ _MOST_BYTES = 4 << 20
 _OF_ANY = re.compile(rb"Loading of .{1,60} is rejected$|Lockdown: \S+: unsigned module loading is restricted")
 # What the same files say of a module that is taken all the same.
 _NO_REASON = re.compile(
-    rb"loading out-of-tree module taints kernel|module verification failed: signature and/or required key missing"
+    rb"loading out-of-tree module taints kernel"
+    rb"|module verification failed: signature and/or required key missing"
 )
 _STAMP = re.compile(rb"^(?:<\d+>)?(?:\[ *\d+\.\d+\])?(?:\[ *[TC]\d+\])? ?")
 

@@ -7,16 +7,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, assert_never
 
+from kmodpipe import kconfig
 from kmodpipe.build import loadable, module_order
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
 from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.sharing import BaseSpec, Subject
 from kmodpipe.build.stage import Stage
-from kmodpipe.build.stages import common_configuration
+from kmodpipe.build.stages import common_configuration, configuring_files
 from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell, Flavour
@@ -191,13 +192,20 @@ class CellBuilder:
         self._tools: dict[str, Path] = {}
         # By kernel, then by the variant's name; once it is looked for.
         self._found: dict[str, Mapping[str, Found]] = {}
+        self._shares_configurations = False
+        # What cells became, by all that their configurations depend on.
+        self._configured_as: dict[str, Sequence[Configured]] = {}
         self._lock = threading.Lock()
         self._disk_lock = threading.Lock()
         self._guest: GuestParts | None = None
         self._guest_lock = threading.Lock()
 
     def prepare(
-        self, pool: Executor, configured: Callable[[Sequence[Row]], None] = lambda rows: None
+        self,
+        pool: Executor,
+        configured: Callable[[Sequence[Row]], None] = lambda rows: None,
+        *,
+        boots: bool = True,
     ) -> list[Row]:
         """Configure every cell, and build what cells share, the guest and each base, in parallel.
 
@@ -205,14 +213,18 @@ class CellBuilder:
         A base that does not compile raises no error here, but again in each cell that needs it. Call
         ``configured`` with the rows as they are known. Raise UserError for chosen cells that are ruled out,
         before anything is built.
+
+        For a command that ``boots`` nothing no guest is made, and states of a series with the same Kconfig
+        files share their configurations.
         """
+        self._shares_configurations = not boots
         # Nothing is begun for a choice that may be refused.
         choice = self._workspace.spec.choice
         early = not choice.chosen
-        if tools.packages_of(self._workspace.spec, self._workspace.guest):
+        if boots and tools.packages_of(self._workspace.spec, self._workspace.guest):
             # A name that is no package is refused before a kernel is built.
             self.guest()
-        shared: list[Future[Any]] = [pool.submit(self.guest)] if early else []
+        shared: list[Future[Any]] = [pool.submit(self.guest)] if early and boots else []
         rows: list[Row] = []
         for kernel in self._workspace.kernels:
             if isinstance(kernel, GivenKernel):
@@ -238,7 +250,7 @@ class CellBuilder:
             # A job of a plan may have nothing but such cells.
             if not (run.skip_illegal and run.allow_empty):
                 cell_choice.require_legal(choice, ruled_out, each=not run.skip_illegal)
-            shared += [pool.submit(self.guest), *self._start_bases(pool, rows)]
+            shared += [*([pool.submit(self.guest)] if boots else []), *self._start_bases(pool, rows)]
         gather(shared, ignore=(KernelFailure,))
         return rows
 
@@ -276,6 +288,10 @@ class CellBuilder:
             return []
         if failure := self._series_kconfig(kernel).get(subject.variant.name, Found()).failure:
             return [(subject, Unconfigurable(cell, failure)) for cell in cells]
+        same = self._same(kernel, subject, cells) if self._shares_configurations else ""
+        if same in self._configured_as:
+            before = self._configured_as[same]
+            return [(subject, replace(one, cell=cell)) for one, cell in zip(before, cells, strict=True)]
         try:
             known = kernel.spec.to_configure(subject.variant, flavour)
             kept = self._tools.get(kernel.name)
@@ -285,7 +301,16 @@ class CellBuilder:
             if subject.variant.is_control:
                 raise
             return [(subject, Unconfigurable(cell, e)) for cell in cells]
-        return [(subject, one) for one in stages.configured(subject, cells, artifact)]
+        found = stages.configured(subject, cells, artifact)
+        if same:
+            self._configured_as[same] = found
+        return [(subject, one) for one in found]
+
+    @staticmethod
+    def _same(kernel: TreeKernel, subject: Subject, cells: Sequence[Cell]) -> str:
+        """Return what the configurations of cells depend on, but for the cells' names."""
+        requests = [[dict(cell.choice), kconfig.render(cell.requested), cell.flavour.name] for cell in cells]
+        return digest_of([kernel.name, configuring_files(subject), requests])
 
     def _series_kconfig(self, kernel: TreeKernel) -> Mapping[str, Found]:
         """Return what is wrong with the Kconfig files of each series; warn once of what is only odd."""
@@ -381,6 +406,13 @@ class CellBuilder:
             case _:
                 assert_never(configured)
 
+    def base_of(self, kernel: TreeKernel, subject: Subject, configured: Buildable) -> Artifact:
+        """Return the base that a cell's module is built against and runs on; make it if there is none."""
+        spec = self._base_spec(kernel, subject, configured)
+        base = self.base(kernel, spec)
+        own = kernel.stages.own_base_spec(subject, configured, spec, base)
+        return self.base(kernel, own) if own else base
+
     def _build(self, subject: Subject, configured: Buildable) -> BuiltCell | BuildFailed:
         kernel = self._workspace.kernel_of(configured.cell)
         try:
@@ -388,10 +420,7 @@ class CellBuilder:
                 base = self._given_base(kernel)
                 module = self._maker.ensure(kernel.stages.module_of(subject, configured))
             else:
-                spec = self._base_spec(kernel, subject, configured)
-                base = self.base(kernel, spec)
-                if own := kernel.stages.own_base_spec(subject, configured, spec, base):
-                    base = self.base(kernel, own)
+                base = self.base_of(kernel, subject, configured)
                 module = self._maker.ensure(kernel.stages.module_of(subject, configured, base))
                 while stage := kernel.stages.fuller(subject, configured, base, module):
                     module = self._maker.ensure(stage)

@@ -7,12 +7,9 @@ its result cannot be looked up: they are listed as waiting for it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
-
-from rich.table import Table
-from rich.text import Text
 
 from kmodpipe import series
 from kmodpipe.build import builder_image
@@ -27,6 +24,7 @@ from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline import tools
 from kmodpipe.pipeline.module_folder import changes, require_module
+from kmodpipe.pipeline.plan_rows import CACHED, FAILS, SKIPPED, TODO, WAITS, Row
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import not_applied, sampled
 from kmodpipe.pipeline.series_kconfig import Found, look
@@ -45,18 +43,6 @@ from kmodpipe.source.kernels import KernelSource, KernelSpec
 from kmodpipe.source.packaged import PackagedKernel, PackagedKernelSpec
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, KmodpipeError
-
-CACHED, TODO, WAITS, SKIPPED, FAILS = "cached", "to do", "waits", "skipped", "fails"
-_STYLE = {CACHED: "green", TODO: "bold yellow", WAITS: "dim", SKIPPED: "dim", FAILS: "bold red"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One step of the plan."""
-
-    step: str
-    state: str  # one of the words above
-    why: str  # or the key of what is cached
 
 
 class _Planner:
@@ -383,26 +369,3 @@ def rows(spec: RunSpec, cache: Path) -> tuple[Row, ...]:
     planner = _Planner(spec, cache)
     planner.walk()
     return tuple(planner.rows)
-
-
-def document(found: Sequence[Row]) -> dict[str, object]:
-    """Return the plan as a JSON document."""
-    counts = {state: sum(row.state == state for row in found) for state in _STYLE}
-    steps = [asdict(row) for row in found]
-    return {"schema": "kmodpipe-steps", "version": 1, "counts": counts, "steps": steps}
-
-
-def table(found: Sequence[Row]) -> Table:
-    """Return the plan as a table for the screen."""
-    shown = Table(box=None, pad_edge=False)
-    for heading in ("step", "state", "why"):
-        shown.add_column(heading, overflow="fold")
-    for row in found:
-        shown.add_row(Text(row.step), Text(row.state, style=_STYLE[row.state]), Text(row.why))
-    shown.caption = _summary({state: sum(r.state == state for r in found) for state in _STYLE})
-    shown.caption_justify = "left"
-    return shown
-
-
-def _summary(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{n} {state}" for state, n in counts.items() if n)

@@ -85,7 +85,8 @@ kmodpipe:
     when: always
     expire_in: 4 weeks
     paths: [out]
-    reports: {junit: out/junit.xml}
+    # A large run has parts, junit-2.xml and so on.
+    reports: {junit: "out/junit*.xml"}
 """
 _TEXTS: Mapping[str, str] = {"github": _GITHUB, "gitlab": _GITLAB}
 GITLAB = ".gitlab-ci.yml"

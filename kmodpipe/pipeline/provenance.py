@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kmodpipe import __version__, results
-from kmodpipe.build import external_stage, shared_image
+from kmodpipe.build import module_warnings, shared_image
+from kmodpipe.build.sharing import Subject
 from kmodpipe.cache.share import origin
 from kmodpipe.pipeline import question
 from kmodpipe.pipeline.builder import BuiltCell, GuestParts
 from kmodpipe.pipeline.cell_run import Boot, Executed, GuestFiles
 from kmodpipe.pipeline.workspace import Workspace
+from kmodpipe.report import new_warnings
 from kmodpipe.report.rerun import PROPERTY, argument_property
-from kmodpipe.report.support import WARNINGS
 from kmodpipe.results import ALLOW_EMPTY, OWN_MODULE
+from kmodpipe.series import came_from, changes
 from kmodpipe.util import process
 from kmodpipe.util.text import one_line, visible_lines
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot_record import GuestEnd
 
 
-def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the properties that all cells of a run have in common; ``notes`` are the caller's own."""
+def of_run(workspace: Workspace, accel: Accel | None, notes: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the properties that all cells of a run have in common; ``notes`` are the caller's own.
+
+    ``accel`` is None for a run without guests.
+    """
     spec = workspace.spec
     trees = workspace.sources
     found = {
@@ -61,12 +66,13 @@ def of_run(workspace: Workspace, accel: Accel, notes: Mapping[str, str]) -> Mapp
     found |= {"sample": "; ".join(spec.sample_notes)} if spec.sample else {}
     found |= {"attempts": str(spec.retries.attempts), "repeat": str(spec.retries.repeat)}
     found |= {ALLOW_EMPTY: "yes"} if spec.allow_empty else {}
-    found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}
+    if accel:
+        found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}
     return found
 
 
 def of_cell(
-    built: BuiltCell, guest: GuestParts, files: GuestFiles, done: Executed, accel: Accel
+    subject: Subject, built: BuiltCell, guest: GuestParts, files: GuestFiles, done: Executed, accel: Accel
 ) -> Mapping[str, str]:
     """Return the properties of a cell whose cases ran."""
     record = done.boots[-1].record if done.boots else None
@@ -80,8 +86,8 @@ def of_cell(
         **{f"module.{name}.sha256": value for name, value in files.module_digests.items()},
         "boots": str(len(done.boots)),
     }
-    if warnings := external_stage.warnings(built.module):
-        found[WARNINGS] = "\n".join(map(str, warnings))
+    back = came_from.through(changes.changes(subject.series)) if subject.series else None
+    found |= new_warnings.recorded(module_warnings.of(built.module, subject.src), back)
     for boot in done.boots:
         if boot.record.end is not GuestEnd.DONE:
             found[f"boot.{boot.number}"] = one_line(f"{boot.record.end.value}: {boot.record.detail}")

@@ -39,6 +39,12 @@ def settled(spec: RunSpec, trees: Mapping[str, Tree]) -> Mapping[str, RunSpec]:
     return {name: _without(spec.on(name), conditional & absent) for name, absent in undefined.items()}
 
 
+def as_settled(spec: RunSpec, before: RunSpec) -> RunSpec:
+    """Return ``spec`` settled as another one, ``before``, was on the same tree."""
+    left = {entry.symbol for entry in before.matrix.conditional}
+    return _without(spec, {entry.symbol for entry in spec.matrix.conditional} - left)
+
+
 def _undefined(tree: Tree, symbols: Collection[str]) -> frozenset[str]:
     index = kconfig.index_symbols(tree.path, symbols)
     return frozenset(symbol for symbol, definitions in index.definitions.items() if not definitions)

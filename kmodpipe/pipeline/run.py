@@ -3,6 +3,7 @@
 A cell that fails does not stop the others, and every planned case is in ``results.json`` from the start.
 
     OUT/<run>/results.json junit.xml report.html events.jsonl
+    OUT/<run>/cells.jsonl                  while the run goes on: the cells that are done
     OUT/<run>/shared/…                     files of several cells: bzImage, guest.cpio, the base's log,
                                            and the cases' scripts as they ran
     OUT/<run>/<cell>/config build.log console.log verdict.log cell.cpio reproduce.sh
@@ -13,8 +14,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
@@ -26,7 +27,7 @@ from kmodpipe.judge import dead_axes
 from kmodpipe.judge.cases import CellContext
 from kmodpipe.judge.script import add_programs
 from kmodpipe.logs.known_benign import KnownBenign
-from kmodpipe.pipeline import provenance, question, snapshot
+from kmodpipe.pipeline import provenance, snapshot
 from kmodpipe.pipeline.builder import (
     BuildFailed,
     Built,
@@ -44,18 +45,23 @@ from kmodpipe.pipeline.cell_folder import (
     write_reproduce_scripts,
 )
 from kmodpipe.pipeline.cell_run import CellJob, Execution
+from kmodpipe.pipeline.planned_run import planned_run
 from kmodpipe.pipeline.progress import Progress, last_times
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
-from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State, Verdict
-from kmodpipe.util import os_errors, signals
+from kmodpipe.results import CaseResult, CellResult, DeadAxis, Run, Span, State, Verdict, journal
+from kmodpipe.results.journal import Journal
+from kmodpipe.util import kept, os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.workers import gather, workers
 from kmodpipe.vm import accel, cpu_time, speed
 from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.speed import Speed
+
+Settled = Callable[[CellResult], None]
+"""Called with the result of a cell, from any thread."""
 
 # How many guests of one cell get a span in the timeline: a soak has thousands.
 _TIMED_GUESTS = 50
@@ -96,15 +102,25 @@ def find_dead_axes(workspace: Workspace, built: Iterable[Built]) -> tuple[DeadAx
 
 
 def test(
-    workspace: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str] | None = None
+    workspace: Workspace,
+    folder: RunFolder,
+    accel: Accel,
+    notes: Mapping[str, str] | None = None,
+    settled: Settled = lambda cell: None,
 ) -> Run:
     """Build, boot and judge every cell, write the results, and return them.
 
-    ``accel`` is an accelerator that was proved to work; ``notes`` are properties to add to the run's own.
-    After Ctrl-C or an error that stops the run, the results are written with the rest marked as not run, and
-    the exception is raised.
+    ``accel`` is an accelerator that was proved to work; ``notes`` are properties to add to the run's own;
+    ``settled`` is called with the result of each cell as it is there, before it is compared with the
+    control's. After Ctrl-C or an error that stops the run, the results are written with the rest marked as
+    not run, and the exception is raised.
     """
-    test_run = _TestRun(workspace, folder, accel, notes or {})
+    with _TestRun(workspace, folder, accel, notes or {}, settled) as test_run:
+        return _to_its_end(test_run, workspace, folder)
+
+
+def _to_its_end(test_run: _TestRun, workspace: Workspace, folder: RunFolder) -> Run:
+    """Run the cells, write the results in any case, and return them."""
     try:
         test_run.run()
     except BaseException as e:
@@ -123,14 +139,23 @@ def test(
 
 
 class _TestRun:
-    """Runs the cells in a pool of workers, and keeps the results so far."""
+    """Runs the cells in a pool of workers, and keeps the results so far.
+
+    A cell that is done goes to the journal, at a cost that does not grow with the run; the results as a whole
+    are put together and written twice: as planned, and at the end.
+    """
 
     def __init__(
-        self, workspace: Workspace, folder: RunFolder, accel: Accel, notes: Mapping[str, str]
+        self,
+        workspace: Workspace,
+        folder: RunFolder,
+        accel: Accel,
+        notes: Mapping[str, str],
+        settled: Settled,
     ) -> None:
+        self._on_settled = settled
         self._workspace = workspace
         self._folder = folder
-        self._notes = notes
         self._builder = CellBuilder(workspace, StageMaker(workspace, folder))
         self._lock = threading.Lock()
         self._began, self._clock = datetime.now(UTC), time.monotonic()
@@ -144,47 +169,21 @@ class _TestRun:
         lib = workspace.spec.project.images / "guest" / "lib.sh"
         self._snapshot = snapshot.take(workspace.spec.cases, lib, folder.shared)
         self._copies = GuestCopies(folder, self._snapshot.lib)
-        self.results = results.planned(self._plan())
+        self.results = planned_run(workspace, folder.id, self._began, self._snapshot, accel, notes)
+        self._cells = {cell.cell: replace(cell, cases=()) for cell in self.results.cells}
+        self._settled: dict[str, CellResult] = {}
+        results.save(self.results, folder.path / "results.json")
+        self._journal = Journal(self.results, folder.path / journal.NAME)
         spec = workspace.spec
         self._progress = Progress(
             [cell.id for cell in spec.cells], len(spec.cases), spec.jobs, last_times(spec.out)
         )
-        self._save()
 
-    def _plan(self) -> Run:
-        """Return the run with its cells and cases, and no result."""
-        workspace = self._workspace
-        given = workspace.spec.case_arguments
-        # As they were copied: the user may edit the others meanwhile.
-        spec = replace(workspace.spec, cases=self._snapshot.cases)
-        asked = question.case_facts(spec)
-        return Run(
-            id=self._folder.id,
-            started=self._began.isoformat(timespec="seconds"),
-            cases=tuple(
-                CaseInfo(
-                    c.id,
-                    c.summary,
-                    c.goal,
-                    self._snapshot.digest(c),
-                    given.get(c.id, ""),
-                    asked.get(c.id, ""),
-                )
-                for c in self._snapshot.cases
-            ),
-            cells=tuple(
-                CellResult(
-                    c.id,
-                    c.variant.name,
-                    c.variant.design,
-                    dict(c.choice),
-                    flavour=c.flavour.name,
-                    kernel=c.kernel,
-                )
-                for c in workspace.spec.cells
-            ),
-            properties=provenance.of_run(replace(workspace, spec=spec), self._accel, self._notes),
-        )
+    def __enter__(self) -> _TestRun:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.close()
 
     def run(self) -> None:
         """Build and test all cells."""
@@ -198,17 +197,31 @@ class _TestRun:
                 self._accel = accel.confirm(self._accel, proof, workspace.store.cache, workspace.screen)
             self._measure_speed()
             self._workspace.screen.progress(self._progress.describe())
-            # All builds are submitted before the boots, so that no boot waits for a build that has not begun.
-            # A build and a boot are two tasks: with shorter tasks fewer workers are idle at the end.
-            builds = [pool.submit(self._build, row) for row in rows]
-            boots = [
-                pool.submit(self._test_cell, subject, build, guest)
-                for (subject, _), build in zip(rows, builds, strict=True)
-            ]
-            gather([*builds, *boots])
+            builds = self._start(pool, rows, guest)
         found = find_dead_axes(self._workspace, [build.result() for build in builds])
         with self._lock:
             self.results = replace(self.results, dead_axes=found)
+
+    def _start(self, pool: Executor, rows: Sequence[Row], guest: GuestParts) -> list[Future[Built]]:
+        """Build and test each row; return the builds, in the order of the rows.
+
+        Builds are submitted before the boots, so that no boot waits for a build that has not begun: all of
+        them, or first those of the cells whose verdicts are awaited. A build and a boot are two tasks: with
+        shorter tasks fewer workers are idle at the end.
+        """
+        awaited = self._workspace.spec.awaited
+        first = [number for number, row in enumerate(rows) if row[1].cell.id in awaited]
+        first.sort(key=lambda number: awaited.index(rows[number][1].cell.id))
+        rest = [number for number in range(len(rows)) if number not in set(first)]
+        builds: dict[int, Future[Built]] = {}
+        boots: list[Future[None]] = []
+        for numbers in (first, rest):
+            for number in numbers:
+                builds[number] = pool.submit(self._build, rows[number])
+            for number in numbers:
+                boots.append(pool.submit(self._test_cell, rows[number][0], builds[number], guest))
+        gather([*builds.values(), *boots])
+        return [builds[number] for number in range(len(rows))]
 
     def _check_programs(self) -> None:
         """Say before a kernel is built which cases need programs that their guests do not have.
@@ -246,16 +259,18 @@ class _TestRun:
 
     def _measure_speed(self) -> None:
         """Measure how fast this machine is now, with the accelerator that the guests will use."""
-        with self._workspace.store.scratch("speed-") as scratch:
-            self._speed = speed.measure(self._accel, scratch)
+
+        def measure() -> Speed:
+            with self._workspace.store.scratch("speed-") as scratch:
+                return speed.measure(self._accel, scratch)
+
+        # It is the machine's, and no round of one process makes it another one.
+        self._speed = kept.once("speed", self._accel, measure)
         self._workspace.screen.say(f"this machine's speed: {self._speed.describe()}")
+        found = {**self._speed.properties(), "load.begin": cpu_time.load_average()}
         with self._lock:
-            found = {
-                **self.results.properties,
-                **self._speed.properties(),
-                "load.begin": cpu_time.load_average(),
-            }
-            self.results = replace(self.results, properties=found)
+            self._journal.learn(found)
+            self.results = replace(self.results, properties={**self.results.properties, **found})
 
     def _build(self, row: Row) -> Built:
         began = time.monotonic()
@@ -296,7 +311,7 @@ class _TestRun:
 
     def _planned(self, cell_id: str) -> CellResult:
         """Return the cell as it was planned, without its cases."""
-        return replace(next(c for c in self.results.cells if c.cell == cell_id), cases=())
+        return self._cells[cell_id]
 
     def _run_cases(
         self, planned: CellResult, subject: Subject, built: BuiltCell, guest: GuestParts
@@ -340,7 +355,7 @@ class _TestRun:
             planned,
             state=State.RAN,
             cases=done.results,
-            properties=provenance.of_cell(built, guest, files, done, self._accel),
+            properties=provenance.of_cell(subject, built, guest, files, done, self._accel),
             artifacts=artifacts(self._folder, cell_id),
         )
 
@@ -357,13 +372,11 @@ class _TestRun:
             self._guests += spans
 
     def _record(self, cell: CellResult) -> None:
-        """Put a cell's result into the results, and write them."""
+        """Keep a cell's result, on the disk too."""
         with self._lock:
-            self.results = results.judged_against_control(results.with_cell(self.results, cell))
-            self._save()
-
-    def _save(self) -> None:
-        results.save(self.results, self._folder.path / "results.json")
+            self._settled[cell.cell] = cell
+            self._journal.settle(cell)
+        self._on_settled(cell)
 
     def finish(self, interrupted: str = "") -> str:
         """Write the final results and reports. ``interrupted`` is why the run ended early, '' if it did not.
@@ -373,13 +386,15 @@ class _TestRun:
         """
         after = ""
         with signals.held(), self._lock:
+            self.results = results.with_cells(self.results, self._settled.values())
             if interrupted:
-                for cell_id, execution in self._partial.items():
-                    partial = replace(self._planned(cell_id), cases=execution.results_so_far())
-                    self.results = results.with_cell(self.results, partial)
+                partial = [
+                    replace(self._planned(cell_id), cases=execution.results_so_far())
+                    for cell_id, execution in self._partial.items()
+                ]
+                self.results = results.with_cells(self.results, partial)
                 after = f"after {results.progress(self.results)}"
-                stopped = results.interrupted(self.results, interrupted, after)
-                self.results = results.judged_against_control(stopped)
+                self.results = results.interrupted(self.results, interrupted, after)
             steps = [
                 Span(kind, subject, step.began, step.seconds, step.outcome)
                 for step in self._workspace.screen.done
@@ -389,12 +404,13 @@ class _TestRun:
             ended = self._began + timedelta(seconds=time.monotonic() - self._clock)
             properties = {**self.results.properties, "load.end": cpu_time.load_average()}
             self.results = replace(
-                self.results,
+                results.judged_against_control(self.results),
                 finished=ended.isoformat(timespec="seconds"),
                 properties=properties,
                 timeline=(*steps, *self._guests),
             )
-            self._save()
+            results.save(self.results, self._folder.path / "results.json")
+            self._journal.remove()
             # Not before they are written: a build writes none.
             from kmodpipe.report import html, junit
 

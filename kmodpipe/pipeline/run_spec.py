@@ -62,6 +62,8 @@ class RunSpec:
     shuffle: int = 0
     # Known benign reports of the kernel.
     benign: tuple[Benign, ...] = ()
+    # The cells that are built and booted before the others, in this order.
+    awaited: tuple[str, ...] = ()
     # A run, or a series in it, may have no judged case.
     allow_empty: bool = False
     # The command as it was typed.

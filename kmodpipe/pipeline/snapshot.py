@@ -71,18 +71,20 @@ def _copy_with_mode(source: Path, target: Path) -> Path:
     return target
 
 
-def recipes(images: Path, store: Store) -> Path:
+def recipes(images: Path, store: Store, more: tuple[str, ...] = ()) -> Path:
     """Return a copy of the recipes below ``images`` that does not change, without the cases.
+
+    ``more`` are further folders, of what only some commands run.
 
     Raises InfraError if the recipes change while they are read.
     """
-    digest = recipes_digest(images)
+    digest = recipes_digest(images, more)
 
     def make(folder: Path) -> None:
-        for name, path in _recipe_files(images).items():
+        for name, path in _recipe_files(images, more).items():
             # Readable for the user in the container, whatever umask the project was checked out with.
             _copy_with_mode(path, folder / name)
-        if recipes_digest(folder) != digest:
+        if recipes_digest(folder, more) != digest:
             raise InfraError(
                 "the project's recipes changed while they were read",
                 where=str(images),
@@ -92,13 +94,14 @@ def recipes(images: Path, store: Store) -> Path:
     return store.make("recipes", {"recipes": digest}, "recipes", make).path
 
 
-def _recipe_files(images: Path) -> dict[str, Path]:
+def _recipe_files(images: Path, more: tuple[str, ...] = ()) -> dict[str, Path]:
     """Return the files of the recipes by their names below ``images``.
 
     A project with recipes of its own need not have one for modules out of the tree.
     """
     external = shipped.part(images, "external")
     folders = {"builder": images / "builder", "external": external, "guest": images / "guest"}
+    folders |= {name: shipped.part(images, name) for name in more}
     files = {
         f"{name}/{path.relative_to(folder).as_posix()}": path
         for name, folder in folders.items()
@@ -108,13 +111,14 @@ def _recipe_files(images: Path) -> dict[str, Path]:
     return {name: p for name, p in files.items() if not name.startswith(("guest/cases/", "guest/lib.sh"))}
 
 
-def recipes_digest(images: Path) -> str:
+def recipes_digest(images: Path, more: tuple[str, ...] = ()) -> str:
     """Return a SHA-256 (hex) of the recipes below ``images``: names, executable bits and contents.
 
     A link counts with the content of the file that it leads to, which is what a run uses.
     """
     rows = [
-        [name, os.access(path, os.X_OK), digest_file(path)] for name, path in _recipe_files(images).items()
+        [name, os.access(path, os.X_OK), digest_file(path)]
+        for name, path in _recipe_files(images, more).items()
     ]
     return digest_of(rows)
 

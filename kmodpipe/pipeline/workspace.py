@@ -33,13 +33,16 @@ from kmodpipe.source import Tree, TreeSpec, kernels
 from kmodpipe.source.distribution import AptSource
 from kmodpipe.source.kernels import KernelSource, KernelSpec
 from kmodpipe.source.packaged import PackagedKernel, PackagedKernelSpec
-from kmodpipe.util import os_errors, paths
+from kmodpipe.util import kept, os_errors, paths
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.workers import Pool
 
 if TYPE_CHECKING:
     from docker import DockerClient
+
+RUNTIME = "runtime"
+"""The kind of `util.kept` for runtimes; one that failed is to be forgotten."""
 
 
 @dataclass(frozen=True)
@@ -346,6 +349,23 @@ def open_runtime(
             "run as you, with your files and your network"
         )
         return HostRuntime(compiler)
+
+    def connect() -> DockerRuntime:
+        return _open_docker(client, images, cache, screen, share, release, packages)
+
+    key = (str(images), snapshot.recipes_digest(images), str(cache), release, repr(packages), share is None)
+    return kept.once(RUNTIME, key, connect)
+
+
+def _open_docker(
+    client: DockerClient | None,
+    images: Path,
+    cache: Path,
+    screen: Screen,
+    share: Share | None,
+    release: str,
+    packages: AptSource | None,
+) -> DockerRuntime:
     try:
         client = client or docker_engine.connect()
         image_id = share and shared_image.pull(client, images, share, Store(cache), screen, release)
@@ -401,6 +421,28 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     )  # fmt: skip
     guest = GuestStages(builder, identity)
     return Workspace(spec, made, guest, runtime, identity, store, screen, share)
+
+
+def with_cells(workspace: Workspace, spec: RunSpec) -> Workspace:
+    """Return the workspace of another run on the same kernels, of other series and cells.
+
+    Series are applied that are not yet; nothing is fetched, looked for on the machine, or verified again.
+    """
+    place, screen = workspace.store.cache, workspace.screen
+    parts = {one.name: requested_symbols.as_settled(spec.on(one.name), one.spec) for one in workspace.kernels}
+    sources = workspace.sources
+    patched = patch_trees(parts, sources, fetch_module(spec, place, screen), place, screen)
+    kernels = tuple(
+        replace(
+            one,
+            spec=parts[one.name],
+            subjects=patched[one.name].subjects,
+            unapplied=patched[one.name].reasons,
+        )
+        for one in workspace.kernels
+        if parts[one.name].cells
+    )
+    return replace(workspace, spec=spec.joined(parts), kernels=kernels)
 
 
 def kernel_of(

@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from kmodpipe import results
-from kmodpipe.report import junit, wording
+from kmodpipe.report import junit, junit_files, wording
 from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
 from kmodpipe.util.errors import UserError
 
+_JUNIT = "junit.xml"
 _MOST_FILE = 64 * 1024 * 1024
 
 
@@ -39,10 +40,18 @@ class RunData:
 
     @cached_property
     def junit(self) -> bytes:
-        """The run's JUnit file, made again if it is missing."""
-        if (self.folder / "junit.xml").is_file():
-            return self.file("junit.xml")
+        """The run as one JUnit file, made again if it is missing or was written in parts."""
+        if len(junit_files.saved(self.folder / _JUNIT)) == 1:
+            return self.file(_JUNIT)
         return junit.text(self.run).encode()
+
+    def junit_parts(self) -> Iterator[bytes]:
+        """Yield the run's JUnit files, made again if they are missing."""
+        there = junit_files.saved(self.folder / _JUNIT)
+        if there:
+            yield from (self.file(path.name) for path in there)
+        else:
+            yield from (text.encode() for text in junit.files(self.run))
 
     def file(self, name: str) -> bytes:
         """Return a file of the run's folder. Raise UserError if it is missing, too large or outside."""

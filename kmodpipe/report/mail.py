@@ -10,6 +10,7 @@ from kmodpipe.report import markup, rerun, summary, wording
 from kmodpipe.report.compare import Comparison
 from kmodpipe.report.markup import Block, Code, Command, Items, Paragraph, Title
 from kmodpipe.results import (
+    CHECKED,
     CONTROL,
     ENDED_EARLY,
     EffectKind,
@@ -64,7 +65,7 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
     """Return the body of the mail; with *comparison* also what changed since an earlier run."""
     verdicts = [v for v in wording.verdicts(run) if v.variant == variant]
     ran = wording.ran_cells(run, variant)
-    made: list[Block] = [
+    made: list[Block] = [_checked(run, variant, len(ran))] if CHECKED in run.properties else [
         Paragraph(
             (
                 "I ran this series (", Code(variant), ") on ", Code(wording.tree(run)),
@@ -76,6 +77,7 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
     if reason := run.properties.get(ENDED_EARLY, ""):
         made.append(Paragraph((f"The run is not whole: {one_line(reason)}.",)))
     made += [Paragraph(summary.verdict_text(verdict)) for verdict in verdicts]
+    made += summary.compiler_warnings(run, variant)
     made += summary.not_judged(run)
     made += summary.effect_tables(run, variant)
     if bad := summary.failures(run, (variant,)):
@@ -89,6 +91,15 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
     if offered := trailer(run, variant, tester):
         made.append(Paragraph((offered,)))
     return made
+
+
+def _checked(run: Run, variant: str, patches: int) -> Block:
+    """Return what was done, for a run of `check`."""
+    counts = f"{wording.count(patches, 'patch', 'patches')}, {wording.count(len(run.cases), 'check')}"
+    against = ", each against the source before it: "
+    return Paragraph(
+        ("I checked this series (", Code(variant), ") on ", Code(wording.tree(run)), f"{against}{counts}.")
+    )
 
 
 def _beside(run: Run, variant: str, ran: int) -> str:

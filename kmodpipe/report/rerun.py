@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kmodpipe.results import CONTROL, OWN_MODULE, WORKTREE, CaseInfo, CellResult, Run
+from kmodpipe.results import CHECKED, CONTROL, OWN_MODULE, WORKTREE, CaseInfo, CellResult, Run
 from kmodpipe.util import process
 
 PROPERTY = "repeat-with"
@@ -27,6 +27,7 @@ def command(run: Run, cell: CellResult | None = None, info: CaseInfo | None = No
     # The change of a module of its own source is there without a word.
     own = OWN_MODULE in run.properties and name in (WORKTREE, "none")
     argv = [] if own else ["--series", run.properties.get(argument_property(name), name)]
-    argv += ["--cell", cell.cell] if cell else []
-    argv += ["--case", info.argument or info.id] if info else []
+    if CHECKED not in run.properties:
+        argv += ["--cell", cell.cell] if cell else []
+        argv += ["--case", info.argument or info.id] if info else []
     return f"{run.properties.get(PROPERTY, 'invoke test')} {process.pasteable(argv)}"

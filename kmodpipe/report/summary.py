@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from kmodpipe.report import rerun, wording
+from kmodpipe.report import new_warnings, rerun, wording
 from kmodpipe.report.compare import Change, Comparison, Difference
 from kmodpipe.report.markup import (
     Block,
@@ -73,10 +73,23 @@ def of_run(run: Run, *, evidence: bool = True) -> list[Block]:
             )
         )  # fmt: skip
     blocks += [Paragraph((Code(dead.message), ".")) for dead in run.dead_axes if dead.failure]
+    blocks += compiler_warnings(run)
     blocks += not_judged(run)
     if table := effect_table(run):
         blocks.append(table)
     return blocks + (failures(run) if evidence else [])
+
+
+def compiler_warnings(run: Run, variant: str = "") -> list[Block]:
+    """Return the compiler's warnings that a series brings, or each series; nothing if there is none."""
+    found = [one for one in new_warnings.of_run(run) if variant in ("", one.variant)]
+    if not found:
+        return []
+    rows: list[tuple[Text, ...]] = [
+        ((Code(str(one.warning)),), (Code(one.variant),), (str(len(one.cells)),)) for one in found
+    ]
+    table = Table(("warning", "series", "cells"), tuple(_bounded(rows, _ROWS)))
+    return [Paragraph((f"The compiler has {new_warnings.sentence(found)}.",)), table]
 
 
 def not_judged(run: Run) -> list[Block]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -11,6 +11,7 @@ import rich.table
 from rich.console import RenderableType
 from rich.text import Text
 
+from kmodpipe.report import new_warnings
 from kmodpipe.report.markup import Block, Table
 from kmodpipe.results import (
     CONTROL,
@@ -23,9 +24,6 @@ from kmodpipe.results import (
     Verdict,
     of_tree,
 )
-
-WARNINGS = "module.warnings"
-"""The property of a cell with the compiler's warnings about the module, a line each."""
 
 _CELL = re.compile(r"^the module of [^\s:]+(?::| (?=does not )) *")
 _HEAD = ("kernel", "builds", "loads", "passes", "warnings", "why not")
@@ -88,22 +86,11 @@ def _first_line(text: str) -> str:
     return _CELL.sub("", text.partition("\n")[0])
 
 
-def _warnings(run: Run, cells: Iterable[CellResult]) -> str:
-    own = _lines(cells)
-    first = next(iter(cells))
-    control = [
-        cell
-        for cell in run.cells
-        if cell.variant == CONTROL and (cell.kernel, cell.flavour) == (first.kernel, first.flavour)
-    ]
-    if first.variant == CONTROL or not control:
-        return str(len(own))
-    fresh = own - _lines(control)
+def _warnings(run: Run, cells: Sequence[CellResult]) -> str:
+    """Return how many warnings the cells have, and how many of them are new."""
+    own = {one for cell in cells for one in new_warnings.of_cell(cell)}
+    fresh = {one for cell in cells for one in new_warnings.in_cell(run, cell)}
     return f"{len(own)}, {len(fresh)} new" if fresh else str(len(own))
-
-
-def _lines(cells: Iterable[CellResult]) -> set[str]:
-    return {line for cell in cells for line in cell.properties.get(WARNINGS, "").splitlines()}
 
 
 def blocks(run: Run) -> list[Block]:

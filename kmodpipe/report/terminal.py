@@ -8,6 +8,7 @@ The matrix takes the first of these forms that fits the terminal's width:
     cells by row, signs alone
     the same cut into blocks of columns
 
+Of more cells than `MOST_CELLS` it has a row a case and a column a series (`kmodpipe.report.terminal_fold`).
 Control characters in text from a guest are made visible.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -23,7 +25,8 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from kmodpipe.report import support
+from kmodpipe.report import new_warnings, support, terminal_fold
+from kmodpipe.report.terminal_fold import MOST_CELLS, STYLES
 from kmodpipe.report.wording import (
     NOT_COMPARED,
     close,
@@ -56,6 +59,8 @@ from kmodpipe.util.text import one_line, some
 _WORD_LIMIT = 20
 _SLOWEST = 5
 _FAILURES = 40
+# Lines about the effects of one series, where the run has a few cells and where it has many.
+_EFFECTS, _FEW_EFFECTS = 40, 6
 # Kernel lines below a failure.
 _KERNEL_LINES = 3
 _SLOW_S = 1.0
@@ -68,22 +73,11 @@ _KINDS = {
 }
 
 
-_STYLES = {
-    "pass": "green",
-    "unmet": "cyan",
-    "defect": "yellow",
-    "flaky": "bold red",
-    "fail": "bold red",
-    "error": "magenta",
-    "skip": "dim",
-}
-
-
 def sign(result: CaseResult) -> tuple[str, str]:
     """Return the sign of a result and its style; the sign is clear without colour."""
     found = mark(result)
     # The outcome usually stands beside it, and the legend has one sign for all that was expected.
-    return ("✓" if found.key == "unmet" else found.sign), _STYLES[found.key]
+    return ("✓" if found.key == "unmet" else found.sign), STYLES[found.key]
 
 
 def report(run: Run) -> RenderableType:
@@ -93,6 +87,7 @@ def report(run: Run) -> RenderableType:
         support.lines(run),
         series_lines(run),
         axis_lines(run),
+        warning_lines(run),
         skipped_lines(run),
         unfinished_lines(run),
         empty_lines(run),
@@ -134,6 +129,10 @@ class Matrix:
             yield Text("no cell ran" if cases else "no case was planned", style="magenta")
             return
         width = options.max_width
+        if len(cells) > MOST_CELLS:
+            yield from terminal_fold.matrix(self.run, cells, [_letters(i) for i in range(len(cells))], width)
+            yield from _legend((), ())
+            return
         letters = [_letters(i) for i in range(len(cases))]
         for headings in (cases, letters):
             if _width(cells, cases, headings, True) <= width:
@@ -258,7 +257,11 @@ def series_lines(run: Run) -> list[RenderableType]:
             lines.append(Text(f"{one_line(title)}: {NOT_COMPARED}", style="bold yellow"))
         else:
             lines.append(Text(f"{one_line(title)} against {CONTROL}:", style="bold"))
-        lines += [_effect_line(e) for e in own if e.kind in _KINDS]
+        told = [_effect_line(e) for e in own if e.kind in _KINDS]
+        most = _EFFECTS if len(run.cells) <= MOST_CELLS else _FEW_EFFECTS
+        lines += told[:most]
+        if len(told) > most:
+            lines.append(Text(f"  … and {len(told) - most} more, all in report.html", style="dim"))
         lines += _unhelped(own)
         quiet: Counter[EffectKind] = Counter()
         for effect in own:
@@ -305,6 +308,20 @@ def axis_lines(run: Run) -> list[RenderableType]:
         mark, style = ("✗", "bold red") if dead.failure else ("·", "dim")
         lines.append(Text.assemble((f"{mark} ", style), one_line(dead.message)))
         lines += [Text(f"    {one_line(clue)}", style="dim") for clue in dead.clues]
+    return lines
+
+
+def warning_lines(run: Run) -> list[RenderableType]:
+    """Return the compiler's warnings that a series brings, with the number of its cells that have each."""
+    found = new_warnings.of_run(run)
+    if not found:
+        return []
+    lines: list[RenderableType] = [Text(f"{new_warnings.sentence(found)}:", style="yellow")]
+    for one in found[:_FAILURES]:
+        where = f" ({one_line(one.variant)}, {count(len(one.cells), 'cell')})"
+        lines.append(Text.assemble(f"  {one_line(str(one.warning))}", (where, "dim")))
+    if len(found) > _FAILURES:
+        lines.append(Text(f"  … and {len(found) - _FAILURES} more, all in results.json", style="dim"))
     return lines
 
 
@@ -376,7 +393,7 @@ def rate_lines(run: Run) -> list[RenderableType]:
 
 def slow_lines(run: Run) -> list[RenderableType]:
     """Return the slowest cases that took a second or more."""
-    timed = sorted(run.results(), key=lambda pair: -pair[1].duration_s)[:_SLOWEST]
+    timed = nlargest(_SLOWEST, run.results(), key=lambda pair: pair[1].duration_s)
     lines: list[RenderableType] = [
         Text(f"  {r.duration_s:6.1f} s  {one_line(c.cell)} {one_line(r.case)}{_limit(r)}", style="dim")
         for c, r in timed

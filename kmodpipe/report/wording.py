@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from kmodpipe.results import (
+    CHECKED,
     CLOSE_TO_LIMIT,
     CONTROL,
     ENDED_EARLY,
@@ -159,9 +160,11 @@ class Named:
     cells: int
     # How many cells of the series ran.
     of: int
+    unit: str = "cell"
+    units: str = "cells"
 
     def __str__(self) -> str:
-        where = "" if self.cells == self.of else f" ({self.cells} of {count(self.of, 'cell')})"
+        where = "" if self.cells == self.of else f" ({self.cells} of {count(self.of, self.unit, self.units)})"
         return one_line(self.case) + where
 
 
@@ -226,10 +229,40 @@ NOT_COMPARED = "nothing was compared: the unpatched tree did not run beside it"
 
 def verdicts(run: Run) -> tuple[SeriesVerdict, ...]:
     """Return the verdict on each series of the run on each kernel, in the run's order."""
-    found = effects(run)
     several = len(kernels(run)) > 1
+    if CHECKED in run.properties:
+        pairs = dict.fromkeys((c.kernel if several else None, c.variant) for c in run.cells)
+        return tuple(_checked(on_kernel(run, kernel), variant, kernel or "") for kernel, variant in pairs)
+    found = effects(run)
     series = dict.fromkeys((e.kernel if several else None, e.variant) for e in found)
     return tuple(_verdict(on_kernel(run, kernel), found, variant, kernel or "") for kernel, variant in series)
+
+
+def _checked(run: Run, variant: str, kernel: str) -> SeriesVerdict:
+    """Return what the checks of the patches of a series say."""
+    own = [(c, r) for c, r in run.results() if c.variant == variant]
+    of = len({c.cell for c, _ in own})
+    made = []
+    for verdict, lead in (
+        (Verdict.FAIL, "brings something new in {}"),
+        (Verdict.ERROR, "was not checked in {}"),
+    ):
+        cases: dict[str, int] = {}
+        for _, result in own:
+            if result.verdict is verdict:
+                cases[result.case] = cases.get(result.case, 0) + 1
+        if cases:
+            named = tuple(Named(case, n, of, "patch", "patches") for case, n in cases.items())
+            made.append(Statement(lead.format(count(len(named), "check")), named))
+    clean = Statement(f"brings nothing new that fails a check in {count(of, 'patch', 'patches')}")
+    return SeriesVerdict(variant, tuple(made or [clean]), bool(made), kernel)
+
+
+def units(run: Run) -> tuple[str, str, str, str]:
+    """Return what the cells and the cases of a run are called, one and several of each."""
+    if CHECKED in run.properties:
+        return ("patch", "patches", "check", "checks")
+    return ("cell", "cells", "case", "cases")
 
 
 def on_kernel(run: Run, kernel: str | None) -> Run:

@@ -1,8 +1,11 @@
 """The results of a run: the records that the judge fills in and the reports read, and results.json. Pure.
 
-    model      the records; every planned case is in them from the start
+    model      the records
+    filling    every planned case is in a run from the start, and stays
+    outcome    exit code, totals, and whether anything was judged
     effects    what a series changed, compared with the control
     document   results.json
+    journal    cells.jsonl: what is settled while a run goes on
 
 In: verdicts of the judge. Out: a `Run`, which `kmodpipe.report` turns into HTML, JUnit, text and mail.
 """
@@ -10,9 +13,19 @@ In: verdicts of the judge. Out: a `Run`, which `kmodpipe.report` turns into HTML
 from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.results.against_control import judged_against_control
 from kmodpipe.results.document import SCHEMA, VERSION, from_json, load, save, to_json
-from kmodpipe.results.effects import Effect, EffectKind, compared_with, control_of, effects, uncompared
+from kmodpipe.results.effects import (
+    Controls,
+    Effect,
+    EffectKind,
+    compared_with,
+    control_of,
+    effects,
+    uncompared,
+)
+from kmodpipe.results.filling import interrupted, planned, progress, with_cell, with_cells
 from kmodpipe.results.model import (
     ALLOW_EMPTY,
+    CHECKED,
     CLOSE_TO_LIMIT,
     ENDED_EARLY,
     OWN_MODULE,
@@ -27,21 +40,14 @@ from kmodpipe.results.model import (
     Run,
     Span,
     State,
-    Unjudged,
     Verdict,
-    exit_code,
-    interrupted,
-    may_be_empty,
     of_tree,
-    planned,
-    progress,
-    totals,
-    unjudged,
-    with_cell,
 )
+from kmodpipe.results.outcome import Unjudged, exit_code, may_be_empty, totals, unjudged
 
 __all__ = [
     "ALLOW_EMPTY",
+    "CHECKED",
     "CLOSE_TO_LIMIT",
     "CONTROL",
     "ENDED_EARLY",
@@ -55,6 +61,7 @@ __all__ = [
     "CaseInfo",
     "CaseResult",
     "CellResult",
+    "Controls",
     "DeadAxis",
     "Effect",
     "EffectKind",
@@ -73,6 +80,7 @@ __all__ = [
     "load",
     "may_be_empty",
     "of_tree",
+    "plain",
     "planned",
     "progress",
     "save",
@@ -81,4 +89,5 @@ __all__ = [
     "uncompared",
     "unjudged",
     "with_cell",
+    "with_cells",
 ]

@@ -12,20 +12,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kmodpipe.kconfig.matrix import CONTROL
-from kmodpipe.results.effects import control_of
+from kmodpipe.results.effects import Controls
 from kmodpipe.results.model import CaseResult, CellResult, Run, State, Verdict
 from kmodpipe.util.text import one_line
 
 
 def judged_against_control(run: Run) -> Run:
     """Return *run* with these results judged anew; others stay. Judging twice changes nothing more."""
-    judged = replace(run, cells=tuple(_cell(run, cell) for cell in run.cells))
+    known = Controls(run)
+    judged = replace(run, cells=tuple(_cell(known, cell) for cell in run.cells))
     scripts = {info.id for info in run.cases if info.argument}
     if not scripts:
         return judged
+    known = Controls(judged)
     beside: dict[str, list[CellResult]] = {}
     for cell in judged.cells:
-        control = control_of(judged, cell) if cell.variant != CONTROL else None
+        control = known.of(cell) if cell.variant != CONTROL else None
         if control and cell.state is not State.SKIPPED:
             beside.setdefault(control.cell, []).append(cell)
     cells = (_control(cell, scripts, beside.get(cell.cell, [])) for cell in judged.cells)
@@ -54,10 +56,10 @@ def _shown(before: CaseResult, beside: list[CellResult]) -> CaseResult:
     return replace(before, verdict=Verdict.PASS, message=text)
 
 
-def _cell(run: Run, cell: CellResult) -> CellResult:
+def _cell(known: Controls, cell: CellResult) -> CellResult:
     if cell.variant == CONTROL or not any(case.by_goal for case in cell.cases):
         return cell
-    control = control_of(run, cell)
+    control = known.of(cell)
     cases = tuple(_case(case, control.case(case.case) if control else None) for case in cell.cases)
     return replace(cell, cases=cases)
 

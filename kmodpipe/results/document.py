@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from kmodpipe.results import journal
 from kmodpipe.results.effects import Effect, effects
-from kmodpipe.results.model import Run, exit_code, totals, unjudged
+from kmodpipe.results.model import Run
+from kmodpipe.results.outcome import exit_code, totals, unjudged
+from kmodpipe.results.plain import line, rows
 from kmodpipe.util import document
 from kmodpipe.util.errors import ExitCode, UserError
 from kmodpipe.util.files import write_atomically
@@ -19,7 +21,14 @@ SCHEMA: Literal["kmodpipe-results"] = "kmodpipe-results"
 VERSION: Literal[1] = 1
 # A larger results.json is not read. A run of 1000 cells with 100 cases has about 100 MiB if a tenth of them
 # failed.
-MOST_BYTES = 256 * document.MIB
+MOST_BYTES = 512 * document.MIB
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What is read again of a `Results`."""
+
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,11 @@ class Results:
 
 def to_json(run: Run) -> str:
     """Return the run as JSON, with what readers need not compute: exit code, totals, effects, unjudged."""
+    return "".join(pieces(run))
+
+
+def pieces(run: Run) -> Iterator[str]:
+    """Yield the text of `to_json` in pieces, a result of a case a line."""
     made = Results(
         schema=SCHEMA,
         version=VERSION,
@@ -55,23 +69,34 @@ def to_json(run: Run) -> str:
         effects=effects(run),
         run=run,
     )
-    return json.dumps(_plain(made), indent=1, ensure_ascii=True) + "\n"
+    yield "{"
+    yield from _members(made, " ", {"effects": rows(made.effects, " "), "run": _run(run)})
+    yield "\n}\n"
 
 
-def _plain(value: Any) -> Any:
-    """Return *value* as plain JSON values.
+def _run(run: Run) -> Iterator[str]:
+    yield "{"
+    lists = {"cases": rows(run.cases, "  "), "cells": _cells(run), "timeline": rows(run.timeline, "  ")}
+    yield from _members(run, "  ", lists)
+    yield "\n }"
 
-    Lone surrogates are written out as the text ``\\udc80``, since many JSON readers refuse them.
-    """
-    if isinstance(value, str):
-        return str(value) if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {_plain(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value
+
+def _cells(run: Run) -> Iterator[str]:
+    for number, cell in enumerate(run.cells):
+        yield f"{',' if number else '['}\n   {{"
+        yield from _members(cell, "   ", {"cases": rows(cell.cases, "    ")})
+        yield "\n   }"
+    yield "\n  ]" if run.cells else "[]"
+
+
+def _members(record: Any, indent: str, long: Mapping[str, Iterator[str]]) -> Iterator[str]:
+    """Yield the fields of a record, a line each; the text of those that are *long* comes in pieces."""
+    for number, one in enumerate(dataclasses.fields(record)):
+        yield f"{',' if number else ''}\n{indent}{line(one.name)}: "
+        if one.name in long:
+            yield from long[one.name]
+        else:
+            yield line(getattr(record, one.name))
 
 
 def from_json(text: str | bytes, *, where: str = "") -> Run:
@@ -88,16 +113,23 @@ def from_json(text: str | bytes, *, where: str = "") -> Run:
             f"results.json has version {str(found.get('version'))[:40]}, this kmodpipe reads {VERSION}",
             where=where,
         )
-    return document.validated(Run, found.get("run"), "results.json", where)
+    # Read once more from the text: with both in memory, a large run would take twice as much.
+    del found
+    return document.validated_text(_Read, text, "results.json", where).run
 
 
 def save(run: Run, path: Path) -> None:
-    """Write results.json to *path* atomically. Cheap enough to call after every cell."""
-    write_atomically(path, to_json(run))
+    """Write results.json to *path* atomically."""
+    write_atomically(path, pieces(run))
 
 
 def load(path: Path) -> Run:
-    """Return the run in the file *path*. Raise UserError if it cannot be read."""
+    """Return the run in the file *path*; of a run that did not end, with all that was settled.
+
+    While a run goes on, and after it was killed, that is in a file beside it (`kmodpipe.results.journal`).
+    Raise UserError if one of them cannot be read.
+    """
     with document.given("results.json", str(path)):
         raw = document.read(path, most=MOST_BYTES)
-    return from_json(raw, where=str(path))
+    run = from_json(raw, where=str(path))
+    return run if run.finished else journal.settled(run, path.with_name(journal.NAME))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kmodpipe.kconfig.matrix import CONTROL
-from kmodpipe.results.model import CaseResult, CellResult, Run, State, Verdict
+from kmodpipe.results.model import CHECKED, CaseResult, CellResult, Run, State, Verdict
 
 UNBUILT = "does not build"
 """The outcome of the cases of a cell that does not build."""
@@ -62,41 +62,48 @@ def effects(run: Run) -> tuple[Effect, ...]:
     Sorted by kernel and variant, then kind, then case. No case is left out: one that cannot be compared is
     `UNKNOWN` or `NOT_APPLICABLE`.
     """
+    if CHECKED in run.properties:
+        # Each result is a comparison itself.
+        return ()
     summaries = {info.id: info.summary for info in run.cases}
     merged: dict[tuple[object, ...], Effect] = {}
+    cells: dict[tuple[object, ...], list[str]] = {}
+    known = Controls(run)
     for cell in run.cells:
         if cell.variant == CONTROL:
             continue
-        control = control_of(run, cell)
+        control = known.of(cell)
         controls = {c.case: c for c in control.cases} if control else {}
         for after in cell.cases:
-            effect = _effect(cell, control, controls.get(after.case), after, summaries.get(after.case, ""))
-            key = (
-                effect.kernel, effect.variant, effect.case, effect.kind, effect.before, effect.after,
-                effect.unexpected,
-            )  # fmt: skip
-            old = merged.get(key)
-            merged[key] = replace(old, cells=(*old.cells, cell.cell)) if old else effect
-    variants, kinds = [(c.kernel, c.variant) for c in run.cells], list(EffectKind)
-    order = [*summaries, *_undescribed(run)]
+            before = controls.get(after.case)
+            kind = _kind_of(cell, control, before, after)
+            words = _word(control, before), _word(cell, after)
+            unexpected = after.verdict is Verdict.FAIL
+            key = (cell.kernel, cell.variant, after.case, kind, *words, unexpected)
+            if key not in merged:
+                merged[key] = Effect(
+                    after.case, cell.variant, kind, *words,
+                    (), summaries.get(after.case, ""), after.reason, unexpected, cell.kernel,
+                )  # fmt: skip
+            cells.setdefault(key, []).append(cell.cell)
+    variants = {one: n for n, one in enumerate(dict.fromkeys((c.kernel, c.variant) for c in run.cells))}
+    kinds = list(EffectKind)
+    order = {case: n for n, case in enumerate([*summaries, *_undescribed(run)])}
     return tuple(
         sorted(
-            merged.values(),
-            key=lambda e: (variants.index((e.kernel, e.variant)), kinds.index(e.kind), order.index(e.case)),
+            (replace(effect, cells=tuple(cells[key])) for key, effect in merged.items()),
+            key=lambda e: (variants[e.kernel, e.variant], kinds.index(e.kind), order[e.case]),
         )
     )
 
 
-def _effect(
-    cell: CellResult, control: CellResult | None, before: CaseResult | None, after: CaseResult, summary: str
-) -> Effect:
+def _kind_of(
+    cell: CellResult, control: CellResult | None, before: CaseResult | None, after: CaseResult
+) -> EffectKind:
     kind = _kind(before, after)
     if kind is EffectKind.UNKNOWN and before and control:
         kind = _kind_unbuilt(control, before, cell, after)
-    return Effect(
-        after.case, cell.variant, kind, _word(control, before), _word(cell, after),
-        (cell.cell,), summary, after.reason, after.verdict is Verdict.FAIL, cell.kernel,
-    )  # fmt: skip
+    return kind
 
 
 def _word(cell: CellResult | None, result: CaseResult | None) -> str:
@@ -121,36 +128,50 @@ def _undescribed(run: Run) -> list[str]:
     return sorted({case.case for _, case in run.results()} - {info.id for info in run.cases})
 
 
+class Controls:
+    """Finds the control's cell beside each cell of a run."""
+
+    def __init__(self, run: Run) -> None:
+        """Look at the control's cells once; skipped ones do not count."""
+        self._axes: dict[tuple[str, str], set[str]] = {}
+        self._found: dict[tuple[str, str, frozenset[tuple[str, str]]], CellResult] = {}
+        controls = [c for c in run.cells if c.variant == CONTROL and c.state is not State.SKIPPED]
+        for cell in controls:
+            axes = self._axes.setdefault((cell.kernel, cell.flavour), set())
+            axes |= {axis for axis, value in cell.choice.items() if value != "n"}
+        for cell in controls:
+            self._found.setdefault(self._key(cell), cell)
+
+    def _key(self, cell: CellResult) -> tuple[str, str, frozenset[tuple[str, str]]]:
+        axes = self._axes.get((cell.kernel, cell.flavour), set())
+        chosen = frozenset((axis, v) for axis, v in cell.choice.items() if axis in axes and v != "n")
+        return cell.kernel, cell.flavour, chosen
+
+    def of(self, cell: CellResult) -> CellResult | None:
+        """Return the control's cell on the same kernel with the same choice and flavour as *cell*, None if
+        there is none.
+
+        An axis that is ``n`` in all others is not compared: the series itself may have added its symbol.
+        """
+        return self._found.get(self._key(cell))
+
+    def compared_with(self, cell: CellResult) -> CellResult | None:
+        """Return the control's cell if anything is known about it: it ran, or does not build, or the run was
+        interrupted after some of its cases."""
+        control = self.of(cell)
+        if control is None or control.state in (State.RAN, State.BUILD_FAILED):
+            return control
+        return control if any(case.verdict is not Verdict.ERROR for case in control.cases) else None
+
+
 def control_of(run: Run, cell: CellResult) -> CellResult | None:
-    """Return the control's cell on the same kernel with the same choice and flavour as *cell*, None if there
-    is none.
-
-    Skipped control cells do not count. An axis that is ``n`` in all others is not compared: the series itself
-    may have added its symbol.
-    """
-    controls = [
-        c
-        for c in run.cells
-        if c.variant == CONTROL
-        and (c.kernel, c.flavour) == (cell.kernel, cell.flavour)
-        and c.state is not State.SKIPPED
-    ]
-    axes = {axis for c in controls for axis, value in c.choice.items() if value != "n"}
-
-    def known_to_control(choice: Mapping[str, str]) -> set[tuple[str, str]]:
-        return {(axis, value) for axis, value in choice.items() if axis in axes and value != "n"}
-
-    wanted = known_to_control(cell.choice)
-    return next((c for c in controls if known_to_control(c.choice) == wanted), None)
+    """Return the control's cell beside one cell; for many cells, `Controls` looks only once."""
+    return Controls(run).of(cell)
 
 
 def compared_with(run: Run, cell: CellResult) -> CellResult | None:
-    """Return `control_of` the cell if anything is known about it: it ran, or does not build, or the run was
-    interrupted after some of its cases."""
-    control = control_of(run, cell)
-    if control is None or control.state in (State.RAN, State.BUILD_FAILED):
-        return control
-    return control if any(case.verdict is not Verdict.ERROR for case in control.cases) else None
+    """Return what one cell is compared with; for many cells, `Controls` looks only once."""
+    return Controls(run).compared_with(cell)
 
 
 def uncompared(run: Run) -> Mapping[str, tuple[str, ...]]:
@@ -158,13 +179,14 @@ def uncompared(run: Run) -> Mapping[str, tuple[str, ...]]:
 
     A series whose cells all have one is left out.
     """
-    found: dict[str, tuple[str, ...]] = {}
-    for cell in run.cells:
+    known = Controls(run)
+    found: dict[str, list[str]] = {}
+    for cell in () if CHECKED in run.properties else run.cells:
         if cell.variant == CONTROL or cell.state is not State.RAN:
             continue
-        if compared_with(run, cell) is None:
-            found[cell.variant] = (*found.get(cell.variant, ()), cell.cell)
-    return found
+        if known.compared_with(cell) is None:
+            found.setdefault(cell.variant, []).append(cell.cell)
+    return {variant: tuple(cells) for variant, cells in found.items()}
 
 
 def _kind(before: CaseResult | None, after: CaseResult) -> EffectKind:

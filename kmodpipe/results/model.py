@@ -1,24 +1,21 @@
 """The records of a run: what was planned, and the results. Pure.
 
 Every planned case of every planned cell is in a `Run` from the start, as an error "not run", and only a
-verdict replaces it, so that no case can be lost. A run is a frozen value: `with_cell` returns a new one.
+verdict replaces it, so that no case can be lost (`kmodpipe.results.filling`). A run is a frozen value.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
-from kmodpipe.kconfig.matrix import CONTROL
 from kmodpipe.logs.evidence import KernelReport
 from kmodpipe.logs.ktap import Subtest
-from kmodpipe.util.errors import ExitCode
-from kmodpipe.util.text import count, one_line
 
 ENDED_EARLY = "ended-early"
 """The property of a run that an error or a signal ended, with the reason. Such results are incomplete."""
@@ -31,6 +28,8 @@ WORKTREE = "worktree"
 """The variant that is what the working tree of a module's own repository has on top of its control."""
 OWN_MODULE = "module.own"
 """The property of a run whose module is in no tree: what its control is."""
+CHECKED = "check"
+"""The property of a run of `check`: its cells are patches, each compared with the source before it."""
 ALLOW_EMPTY = "allow-empty"
 """The property of a run that may have no judged case, as a whole or of a series."""
 
@@ -152,6 +151,8 @@ class CaseResult:
     """The part of its time limit that it used, 1.0 for all of it; of several attempts the largest."""
     tries: tuple[Attempt, ...] = ()
     """The attempts one by one, if there were only a few."""
+    outcomes: Mapping[str, Count] = field(default_factory=dict)
+    """How often each outcome was observed, of a case that was repeated; runs without verdict are left out."""
     guest: Count = 0
     """The number, from 1, of the cell's guest that the evidence is from; 0 if there was none."""
 
@@ -258,11 +259,11 @@ class Run:
     """Work that was done; what came from the cache took no time and is not listed."""
 
     def __post_init__(self) -> None:
-        _unique("case", (c.id for c in self.cases))
-        _unique("cell", (c.cell for c in self.cells))
+        unique("case", (c.id for c in self.cases))
+        unique("cell", (c.cell for c in self.cells))
         planned = {c.id for c in self.cases}
         for cell in self.cells:
-            _unique(f"case in {cell.cell}", (c.case for c in cell.cases))
+            unique(f"case in {cell.cell}", (c.case for c in cell.cases))
             if unplanned := {c.case for c in cell.cases} - planned:
                 raise ValueError(f"case {min(unplanned)} in {cell.cell} was not planned")
 
@@ -273,8 +274,8 @@ class Run:
                 yield cell, case
 
 
-def _unique(kind: str, names: Iterable[str]) -> None:
-    """Raise ValueError if a name occurs more than once."""
+def unique(kind: str, names: Iterable[str]) -> None:
+    """Raise ValueError if a name occurs more than once; *kind* says of what."""
     doubled = [name for name, n in Counter(names).items() if n > 1]
     if doubled:
         raise ValueError(f"{kind} twice in the results: {', '.join(doubled)}")
@@ -286,171 +287,3 @@ def of_tree(key: str, kernel: str = "") -> str:
     *kernel* is the name of the kernel where the run has several.
     """
     return f"tree.{kernel}.{key}" if kernel else f"tree.{key}"
-
-
-# -- every planned case stays in the results ----------------------------------------------------------
-def planned(run: Run) -> Run:
-    """Return *run* with every planned case in every cell.
-
-    A case without a result gets one from the state of its cell ("not run", "the cell did not build" …);
-    existing results stay.
-    """
-    return replace(run, cells=tuple(_filled(cell, run.cases) for cell in run.cells))
-
-
-def with_cell(run: Run, cell: CellResult) -> Run:
-    """Return *run* with the result of *cell* replaced, every planned case in it.
-
-    Raise ValueError for a cell or a case that was not planned.
-    """
-    if cell.cell not in {c.cell for c in run.cells}:
-        raise ValueError(f"cell {cell.cell} was not planned")
-    unplanned = {c.case for c in cell.cases} - {c.id for c in run.cases}
-    if unplanned:
-        raise ValueError(f"case {', '.join(sorted(unplanned))} was not planned")
-    _unique(f"case in {cell.cell}", (c.case for c in cell.cases))
-    filled = _filled(cell, run.cases)
-    return replace(run, cells=tuple(filled if c.cell == cell.cell else c for c in run.cells))
-
-
-def interrupted(run: Run, reason: str = "interrupted", after: str = "") -> Run:
-    """Return *run* marked as ended early, and every cell that has not run as interrupted.
-
-    Existing verdicts stay. *reason*, and how far the run came (``after 12 of 144 results``), become the
-    property `ENDED_EARLY`.
-    """
-
-    def mark(cell: CellResult) -> CellResult:
-        if cell.state is not State.NOT_RUN:
-            return cell
-        settled = tuple(c for c in cell.cases if c.attempts or c.verdict is not Verdict.ERROR)
-        return replace(cell, state=State.INTERRUPTED, reason=cell.reason or reason, cases=settled)
-
-    properties = {**run.properties, ENDED_EARLY: one_line(f"{reason} {after}".rstrip())}
-    return planned(replace(run, cells=tuple(mark(cell) for cell in run.cells), properties=properties))
-
-
-def progress(run: Run) -> str:
-    """Return how many of the results that can be had are there: ``12 of 144 results``.
-
-    Those of skipped cells do not count.
-    """
-    cells = [cell for cell in run.cells if cell.state is not State.SKIPPED]
-    done = sum(
-        c.verdict is not Verdict.ERROR or cell.state is State.RAN for cell in cells for c in cell.cases
-    )
-    return f"{done:,} of {count(len(cells) * len(run.cases), 'result')}"
-
-
-def _filled(cell: CellResult, cases: Iterable[CaseInfo]) -> CellResult:
-    known = {c.case: c for c in cell.cases}
-    return replace(cell, cases=tuple(known.get(info.id) or _unreached(cell, info) for info in cases))
-
-
-def _unreached(cell: CellResult, info: CaseInfo) -> CaseResult:
-    """Return the result of a case that has not run, from the state of its cell."""
-    verdict, text = {
-        State.SKIPPED: (Verdict.SKIP, "the cell is skipped"),
-        State.BUILD_FAILED: (Verdict.FAIL, "not run: the cell did not build"),
-        State.INFRA: (Verdict.ERROR, "not run: infrastructure"),
-        State.INTERRUPTED: (Verdict.ERROR, "not run: interrupted"),
-        State.NOT_RUN: (Verdict.ERROR, "not run"),
-        State.RAN: (Verdict.ERROR, "not run: the cell ran and left no verdict of this case"),
-    }[cell.state]
-    reason = "" if cell.reason in text else f": {cell.reason}"
-    return CaseResult(info.id, verdict, message=text + reason)
-
-
-# -- was anything judged? -----------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Unjudged:
-    """A run, or a series of it, that proves nothing, because no case was judged."""
-
-    # The series' name; empty for the run as a whole.
-    variant: str
-    # A sentence that names it, and why.
-    message: str
-
-
-def unjudged(run: Run) -> tuple[Unjudged, ...]:
-    """Return what of a run proves nothing although nothing went wrong: each case in it was skipped.
-
-    That is the run as a whole, or each series without a judged case (a pass or a failure) in any cell. The
-    control need not have one: a case may be about what only the series has. The first patches of a series
-    (``NAME@2``) are steps on the way to it, and need not have one either. Results without verdict are errors
-    of their own, and do not count as skipped.
-    """
-    if not run.cells or not run.cases:
-        return (Unjudged("", f"no {'case' if run.cells else 'cell'} was planned"),)
-    if _all_skipped(run.cells):
-        return (Unjudged("", f"no case was judged: {_why_skipped(run.cells)}"),)
-    found = []
-    for variant in dict.fromkeys(cell.variant for cell in run.cells):
-        own = [cell for cell in run.cells if cell.variant == variant]
-        if variant != CONTROL and "@" not in variant and _all_skipped(own):
-            message = f"no case was judged with series {one_line(variant)}: {_why_skipped(own)}"
-            found.append(Unjudged(variant, message))
-    return tuple(found)
-
-
-def may_be_empty(run: Run) -> bool:
-    """Return whether the user accepts a run without a judged case (--allow-empty)."""
-    return bool(run.properties.get(ALLOW_EMPTY))
-
-
-def _all_skipped(cells: Iterable[CellResult]) -> bool:
-    return all(
-        cell.state is State.SKIPPED
-        or (cell.state is State.RAN and all(case.verdict is Verdict.SKIP for case in cell.cases))
-        for cell in cells
-    )
-
-
-def _why_skipped(cells: Sequence[CellResult]) -> str:
-    ran = [cell for cell in cells if cell.state is State.RAN]
-    if ran:
-        reasons = dict.fromkeys(case.message.strip() for cell in ran for case in cell.cases)
-        where = "the one cell" if len(ran) == 1 else f"all {len(ran)} cells"
-        lead = f"every case was skipped in {where} that ran"
-    else:
-        reasons = dict.fromkeys(cell.reason.strip() for cell in cells)
-        lead = (
-            "its one cell could not run" if len(cells) == 1 else f"none of its {len(cells)} cells could run"
-        )
-    first = one_line(next(iter(reasons), "").partition("\n")[0]) or "no reason was recorded"
-    more = f" (and {len(reasons) - 1} more reasons)" if len(reasons) > 1 else ""
-    return f"{lead}: {first}{more}"
-
-
-# -- exit code and totals -----------------------------------------------------------------------------
-def exit_code(run: Run) -> ExitCode:
-    """Return the exit code of a run: 1 if anything failed, else 3 if anything has no verdict, else 0.
-
-    A dead axis is a failure. A failure wins over an infrastructure error: it is a fact about the kernel, and
-    a CI job that retries on 3 must not retry until a regression is gone; the report shows the error as well.
-    A run that is not finished and one that ended early prove nothing: 3. Nor does one in which no case was
-    judged, as a whole or of a series (`unjudged`), unless it may be empty.
-    """
-    verdicts = {case.verdict for _, case in run.results()}
-    states = {cell.state for cell in run.cells}
-    if Verdict.FAIL in verdicts or State.BUILD_FAILED in states or any(d.failure for d in run.dead_axes):
-        return ExitCode.FAILURE
-    if Verdict.ERROR in verdicts or not states <= {State.RAN, State.SKIPPED}:
-        return ExitCode.INFRA
-    whole = run.finished and ENDED_EARLY not in run.properties
-    if not whole or not verdicts or not run.cases:
-        return ExitCode.INFRA
-    return ExitCode.INFRA if unjudged(run) and not may_be_empty(run) else ExitCode.OK
-
-
-def totals(run: Run) -> dict[str, int]:
-    """Return the number of case results by verdict, in the order of `Verdict`.
-
-    ``known defects`` are counted among the passes too, ``flaky`` among the failures; ``dead axes`` counts
-    axes, not cases.
-    """
-    counts = Counter(case.verdict for _, case in run.results())
-    numbers = {verdict.value: counts[verdict] for verdict in Verdict}
-    numbers["flaky"] = sum(case.flaky for _, case in run.results())
-    numbers["known defects"] = sum(case.known_defect for _, case in run.results())
-    return {**numbers, "dead axes": sum(dead.failure for dead in run.dead_axes)}

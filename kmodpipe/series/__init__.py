@@ -7,7 +7,7 @@ Out: a patched tree, or an error that names the patch, file and hunk that does n
 from __future__ import annotations
 
 from kmodpipe.series.apply import DoesNotApply, applied_path, apply, mismatch
-from kmodpipe.series.load import available, load, of_working_tree
+from kmodpipe.series.load import available, load, of_patch, of_working_tree
 from kmodpipe.series.model import Patch, Port, Series
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "available",
     "load",
     "mismatch",
+    "of_patch",
     "of_working_tree",
 ]

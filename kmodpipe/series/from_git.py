@@ -111,9 +111,12 @@ def _commits(root: Path, base: str, topic: str, where: str) -> list[Item]:
     items = []
     for row in rows:
         commit = row[0]
-        subject = user_git.run_git(
-            root, "show", "-s", "--no-show-signature", "--format=%s", commit
-        ).text.strip()
+        shown = user_git.run_git(
+            root, "show", "-s", "--no-show-signature", "--encoding=UTF-8", "--format=%s%n%an <%ae>%n%b",
+            commit,
+            whole=True,
+        ).stdout.decode("utf-8", "replace")  # fmt: skip
+        subject, author, message = (part.strip() for part in (*shown.split("\n", 2), "", "")[:3])
         diff = _diff(
             root, ("diff-tree", "--root", "--no-commit-id", "-r", *_DIFF, commit), f"{where}: {commit[:12]}"
         )
@@ -121,7 +124,15 @@ def _commits(root: Path, base: str, topic: str, where: str) -> list[Item]:
             raise UserError(f"commit {commit[:12]} changes nothing: {subject!r}", where=where, hint="drop it")
         # A subject may begin with [PATCH 1/3]: the order is that of the commits.
         items.append(
-            Item(f"{commit[:12]} {subject}", root, f"{where}: {commit[:12]}", _bare(subject), diff=diff)
+            Item(
+                f"{commit[:12]} {subject}",
+                root,
+                f"{where}: {commit[:12]}",
+                _bare(subject),
+                diff=diff,
+                author=author,
+                message=message,
+            )
         )
     return items
 

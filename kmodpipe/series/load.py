@@ -316,7 +316,7 @@ def _series(
 
 def _patch(name: str, item: Item, strip: int | None) -> Patch:
     made = read_patch(name, item.path, item.diff, where=item.where, strip=strip)
-    return replace(made, text=item.text.partition("\n---\n")[0])
+    return replace(made, text=item.message, subject=item.subject, author=item.author)
 
 
 def _patch_name(number: int, item: Item) -> str:
@@ -324,3 +324,9 @@ def _patch_name(number: int, item: Item) -> str:
         return item.name
     words = re.sub(r"[^A-Za-z0-9._]+", "-", tag_of(item.subject).bare).strip("-.")
     return f"{number:04}-{words[:52] or 'patch'}.patch"
+
+
+def of_patch(name: str, patch: str, diff: bytes, where: str) -> Series:
+    """Return the series of one patch that git made, ``diff``; ``where`` says of what."""
+    items = [Item(patch, Path(where), where, patch, diff=diff)]
+    return _load_items(items, name, where, Order.LISTED)

@@ -34,6 +34,11 @@ _PARTS = 200
 _DEPTH = 3
 # Of the text of a mail, which results keep.
 _TEXT_CHARS = 8 * 1024
+# Of a commit's message, which may have trailers at its end.
+_MESSAGE_BYTES = 256 * 1024
+# Where a message ends: at the line that git format-patch puts below it, or else at its diff.
+_END = re.compile(r"^(?:---|diff --git .*|Index: .*|--- \S.*)$", re.MULTILINE)
+_IN_BODY = re.compile(r"From:[ \t]*(?P<author>[^\n]+)\n(?:\n|\Z)")
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,11 @@ class Item:
     references: tuple[str, ...] = ()
     # Empty if it carries no patch.
     diff: bytes = field(default=b"", repr=False)
-    # The text of a mail.
+    # The text of a mail, bounded for results.
     text: str = field(default="", repr=False)
+    # Who wrote the patch, and the message of its commit, with its trailers; empty for a bare diff.
+    author: str = ""
+    message: str = field(default="", repr=False)
 
     @property
     def is_reply(self) -> bool:
@@ -94,6 +102,7 @@ def read_mail(raw: bytes, path: Path, where: str, attached: Reader, depth: int =
 def _read(message: Message, path: Path, where: str, attached: Reader, depth: int) -> list[Item]:
     subject = header(message, "Subject")
     ids = re.findall(r"<[^<>\s]+>", f"{header(message, 'References')} {header(message, 'In-Reply-To')}")
+    author, commit_message = _commit(message)
     own = Item(
         name=subject,
         path=path,
@@ -101,7 +110,9 @@ def _read(message: Message, path: Path, where: str, attached: Reader, depth: int
         subject=subject,
         message_id=header(message, "Message-ID"),
         references=tuple(dict.fromkeys(ids)),
-        text=_as_text(message),
+        text=_as_text(message)[:_TEXT_CHARS].strip(),
+        author=author,
+        message=commit_message,
     )
     texts: list[bytes] = []
     files: list[Item] = []
@@ -228,9 +239,23 @@ def _as_text(message: Message) -> str:
     """Return the text of a mail for people, bounded; empty if it has none."""
     for part in _leaves(message):
         if part.get_content_type() == "text/plain":
-            data = _decoded(part)[:_TEXT_CHARS]
+            data = _decoded(part)[:_MESSAGE_BYTES]
             return data.decode(_charset(part) or "utf-8", "replace").replace("\r\n", "\n").strip()
     return ""
+
+
+def _commit(message: Message) -> tuple[str, str]:
+    """Return the author and the message of the commit that a mail carries.
+
+    As for ``git am``, the author is who the text names on its first line, or else who sent the mail.
+    """
+    text = _as_text(message)
+    end = _END.search(text)
+    text = (text[: end.start()] if end else text).strip()
+    named = _IN_BODY.match(text + "\n")
+    if named:
+        return named["author"].strip(), text[named.end() :].strip()
+    return header(message, "From"), text
 
 
 def header(message: Message, name: str) -> str:

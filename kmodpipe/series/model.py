@@ -44,6 +44,14 @@ class Patch:
     strip: int = 1
     # The message of its mail, with the trailers that b4 added; empty for a bare diff.
     text: str = field(repr=False, default="")
+    # The subject of its mail or its commit, as it is there, and who wrote it; empty for a bare diff.
+    subject: str = ""
+    author: str = ""
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is a diff without a commit: of a working tree, say, whose subject is ours."""
+        return not self.text and not self.author
 
 
 @dataclass(frozen=True)

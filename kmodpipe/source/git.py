@@ -15,8 +15,8 @@ from kmodpipe.cache import store
 from kmodpipe.source import archive, connectivity, tree
 from kmodpipe.source.git_command import (
     NETWORK_ENV,
-    QUIET_ENV,
     SAFE,
+    make_bare,
     raise_for,
     remove_stale_locks,
     repository,
@@ -51,6 +51,15 @@ _DAMAGED = re.compile(
 def _request(origin: GitOrigin, *, head: bool) -> dict[str, object]:
     want = (origin.head if head else None) or origin.commit or origin.ref or "HEAD"
     return {"kind": "git", "url": origin.url, "want": want, "first-parent": origin.first_parent and not head}
+
+
+def _kept_as(request: Mapping[str, object]) -> str:
+    return f"refs/kmodpipe/{digest_of(request)[:24]}"
+
+
+def kept_as(origin: GitOrigin) -> str:
+    """Return the ref of the shared repository that a pinned commit is fetched into."""
+    return _kept_as(_request(origin, head=False))
 
 
 def locate(
@@ -115,7 +124,7 @@ def _is_sound(cache: Path) -> bool:
 
 
 def _get(origin: GitOrigin, cache: Path, screen: Screen, step: Step, request: Mapping[str, object]) -> Tree:
-    _prepare(cache)
+    prepare(cache)
     commit = _commit_of(origin, cache, screen, step, request)
     if here := tree.known(cache, f"git:{commit}"):
         return _as_requested(here, origin, request)
@@ -154,15 +163,12 @@ def tip(origin: GitOrigin, *, head: bool = False) -> str:
     reached, why = (True, "") if connectivity.is_ssh(url) else connectivity.probe(url)
     if not reached:
         raise Unreachable(f"{connectivity.host_of(url)} cannot be reached: {why}", where=url)
-    return _looked_up(url, want)[1]
+    return looked_up(url, want)[1]
 
 
-def _prepare(cache: Path) -> None:
-    repo = repository(cache)
-    if not (repo / "HEAD").is_file():
-        repo.parent.mkdir(parents=True, exist_ok=True)
-        argv = ["git", *SAFE, "init", "--quiet", "--bare", f"--template={os.devnull}", str(repo)]
-        process.run(argv, timeout_s=60, env=QUIET_ENV)
+def prepare(cache: Path) -> None:
+    """Make the shared repository if there is none; the caller holds the lock "git"."""
+    make_bare(repository(cache))
     remove_stale_locks(cache)
 
 
@@ -180,7 +186,7 @@ def _commit_of(
     """Fetch the wanted commit into the shared repository, and return its hash."""
     want, first_parent = str(request["want"]), bool(request["first-parent"])
     pinned = bool(_HASH.match(want))
-    keep = f"refs/kmodpipe/{digest_of(request)[:24]}"
+    keep = _kept_as(request)
     kept = f"{keep}-tree" if first_parent else keep
     # A ref is written once all its objects are there, so it proves that an earlier fetch was complete.
     if pinned and (got := _has(cache, kept)):
@@ -197,7 +203,7 @@ def _commit_of(
     step.update(f"asking {connectivity.host_of(origin.url)} for {want}")
     remote = want
     if not pinned:
-        remote, tip_now = _looked_up(origin.url, want)
+        remote, tip_now = looked_up(origin.url, want)
         if tree.known(cache, f"git:{tip_now}"):
             return tip_now
     _fetch(origin, cache, screen, step, remote, keep, 2 if first_parent else 1)
@@ -226,7 +232,7 @@ def _first_parent(cache: Path, commit: str, url: str) -> str:
     return named[1]
 
 
-def _looked_up(url: str, want: str) -> tuple[str, str]:
+def looked_up(url: str, want: str) -> tuple[str, str]:
     """Return the full name of a branch or tag on the server, as gitrevisions(7) finds it, and its commit."""
     refs = _advertised(url, want)
     name = _full_name(url, want, refs)

@@ -96,6 +96,14 @@ def run_git(
     return process.run(argv, timeout_s=_LOCAL_LIMIT_S, env=QUIET_ENV, stdin=stdin, check=check, whole=whole)
 
 
+def make_bare(repo: Path) -> None:
+    """Make a bare repository, without hooks or any setting, where there is none."""
+    if not (repo / "HEAD").is_file():
+        repo.parent.mkdir(parents=True, exist_ok=True)
+        argv = ["git", *SAFE, "init", "--quiet", "--bare", f"--template={os.devnull}", str(repo)]
+        process.run(argv, timeout_s=60, env=QUIET_ENV)
+
+
 def remove_stale_locks(cache: Path) -> None:
     """Remove what a killed git left in the shared repository; the caller holds the lock "git".
 

@@ -12,10 +12,11 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -178,6 +179,12 @@ def _check_text(value: object) -> None:
             raise Unreadable("a string in it is not Unicode: it has half a surrogate pair")
 
 
+@cache
+def _adapter(model: Hashable) -> TypeAdapter[Any]:
+    """Return the adapter of a model, which takes longer to make than most documents take to read."""
+    return TypeAdapter(cast(Any, model))
+
+
 def _is_unicode(text: str) -> bool:
     try:
         text.encode()
@@ -203,8 +210,14 @@ def validated(model: type[Value], value: object, what: str, where: str) -> Value
 
     Types are strict: a number in quotes is none.
     """
+    return validated_text(model, json.dumps(value), what, where)
+
+
+def validated_text(model: type[Value], text: str | bytes, what: str, where: str) -> Value:
+    """Return a JSON text as a ``model``, as `validated` does; it has to be one that `parse` takes."""
     try:
-        return TypeAdapter(model).validate_json(json.dumps(value), strict=True)
+        adapter: TypeAdapter[Value] = _adapter(cast(Hashable, model))
+        return adapter.validate_json(text, strict=True)
     except ValidationError as e:
         faults = [f"{'.'.join(map(str, f['loc']))}: {f['msg']}"[:200] for f in e.errors(include_url=False)]
     except (ValueError, RecursionError, OverflowError) as e:

@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,14 +17,18 @@ IGNORES_ITSELF = "*\n"
 """The .gitignore of a folder that is no part of the repository that it stands in."""
 
 
-def write_atomically(path: Path, data: str | bytes) -> None:
-    """Write a file by fsync and rename: a reader sees the old content or the new, never a part."""
+def write_atomically(path: Path, data: str | bytes | Iterable[str]) -> None:
+    """Write a file by fsync and rename: a reader sees the old content or the new, never a part.
+
+    Pieces are written as they come, so that a large file need not be in memory.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    raw = data.encode() if isinstance(data, str) else data
+    pieces = (data,) if isinstance(data, (str, bytes)) else data
     part = part_of(path)
     try:
         with part.open("xb") as f:
-            f.write(raw)
+            for piece in pieces:
+                f.write(piece.encode() if isinstance(piece, str) else piece)
             f.flush()
             os.fsync(f.fileno())
         part.chmod(0o644)

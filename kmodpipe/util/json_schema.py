@@ -22,8 +22,8 @@ from pydantic_core import core_schema
 Json = dict[str, Any]
 
 
-def of(model: type, title: str, *, toml: bool) -> Json:
-    """Return the schema of a file that ``model`` reads or writes.
+def of(model: Any, title: str, *, toml: bool) -> Json:
+    """Return the schema of a file that ``model``, a class or a choice of some, reads or writes.
 
     With ``toml`` no field can be null, since TOML has no such value.
     """

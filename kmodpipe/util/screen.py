@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kmodpipe.util.errors import InfraError, KmodpipeError
+from kmodpipe.util.picture import Picture
 from kmodpipe.util.text import one_line, spelled, visible_lines
 
 _SIGN_OF_LIFE_S = 15.0
@@ -134,6 +135,13 @@ class _Stream(Console):
                 os.close(nowhere)
 
 
+class _Nowhere(io.StringIO):
+    """A stream that keeps nothing."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 @dataclass(frozen=True)
 class Done:
     """A step that has ended."""
@@ -159,6 +167,9 @@ class Screen:
         self._steps: list[Step] = []
         self._live: Live | None = None
         self._overall = ""
+        # Whether what is running is a part of something larger, whose progress is shown instead.
+        self._is_part = False
+        self._warned: set[str] = set()
         self._log: IO[str] | None = None
         self.done: list[Done] = []
         """The steps that have ended, in the order in which they did."""
@@ -168,6 +179,24 @@ class Screen:
         """Whether the document was printed."""
         self.program = "invoke"
         """The program that was called: commands in warnings are spelled with it."""
+        self.on_event: Callable[[str, Mapping[str, object]], None] = lambda event, fields: None
+        """Called with each event, from any thread."""
+
+    @classmethod
+    def unseen(cls) -> Screen:
+        """Return a screen that shows nothing, for work that is shown otherwise: by its events and steps."""
+        return cls(Mode.QUIET, out=_Nowhere())
+
+    @property
+    def running(self) -> tuple[Step, ...]:
+        """The steps that run now."""
+        with self._lock:
+            return tuple(self._steps)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `staying` can be used: there is a terminal that can address its lines."""
+        return self.mode is Mode.LIVE and self._err.is_terminal and not self._err.is_dumb_terminal
 
     # -- the event log ---------------------------------------------------------------------------
     def log_to(self, path: Path) -> None:
@@ -184,6 +213,7 @@ class Screen:
                 log.close()
 
     def _event(self, event: str, **fields: object) -> None:
+        self.on_event(event, fields)
         with self._lock:
             if not self._log:
                 return
@@ -206,12 +236,16 @@ class Screen:
     def say(self, text: str) -> None:
         """Print a line of progress; not in quiet mode."""
         self._event("say", text=text)
-        self.line(text)
+        if not self._is_part:
+            self.line(text)
 
     def warn(self, text: str, *, hint: str = "") -> None:
         """Print a warning, in every mode, and what to do about it."""
         text, hint = spelled(text, self.program), spelled(hint, self.program)
         self._event("warning", text=text, **({"hint": hint} if hint else {}))
+        if self._is_part and text in self._warned:
+            return
+        self._warned.add(text)
         with self._lock:
             self._err.put(Text(f"warning: {one_line(text)}", style="yellow"))
             if hint:
@@ -278,10 +312,34 @@ class Screen:
     def progress(self, text: str) -> None:
         """Show how far the command as a whole is: below the steps on a terminal, as a line elsewhere."""
         self._event("progress", text=text)
+        if self._is_part:
+            return
         with self._lock:
             self._overall = one_line(text)
         if self.mode is Mode.PLAIN:
             self.line(f"    {text}", style="dim")
+
+    @contextmanager
+    def staying(self, draw: Callable[[int, int], RenderableType]) -> Iterator[Picture]:
+        """Show what ``draw`` returns for a width and a height on the whole terminal while the block runs."""
+        picture = Picture(self._err, draw)
+        try:
+            picture.open()
+            yield picture
+        finally:
+            picture.close()
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Go on to show the progress of the command while the block runs, and not the block's own.
+
+        Nor are the block's sentences (`say`) shown, and each warning is shown once. All are events.
+        """
+        before, self._is_part = self._is_part, True
+        try:
+            yield
+        finally:
+            self._is_part = before
 
     # -- steps -----------------------------------------------------------------------------------
     @contextmanager

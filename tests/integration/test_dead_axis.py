@@ -63,6 +63,7 @@ def test_dead_option_fails_a_run_whose_cells_all_pass(tmp_path: Path) -> None:
     (dead,) = run["dead_axes"]
     assert dead["failure"] and len(dead["cells"]) == 2
     suites = {s.name: list(s) for s in JUnitXml.fromfile(str(ran.latest / "junit.xml"))}
+    assert suites.pop("(run)") == []
     (case,) = suites["dead-option"]
     assert (case.classname, case.name) == ("dead-option", "(axis NOUUID)")
     assert isinstance(case.result[0], Failure)

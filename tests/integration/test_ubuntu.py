@@ -24,7 +24,12 @@ from tests.support import ubuntu_archive
 from tests.support.trees import write
 from tests.support.ubuntu_archive import SUITE, UbuntuArchive
 
-pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(2400)]
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.thorough,
+    pytest.mark.kernels,
+    pytest.mark.timeout(2400),
+]
 
 PROJECT = """\
 cases = "kmodpipe-cases"

@@ -88,6 +88,7 @@ def test_results_are_as_their_schema_says(tested: tuple[World, toy.Ran]) -> None
 def test_junit_has_a_suite_a_cell_and_a_case_each(tested: tuple[World, toy.Ran]) -> None:
     world, _ = tested
     suites = {s.name: list(s) for s in JUnitXml.fromfile(str(world.latest / "junit.xml"))}
+    assert suites.pop("(run)") == []
     assert len(suites) == 8
     assert all(len(cases) == 1 for cases in suites.values())
 
@@ -112,6 +113,20 @@ def test_one_line_in_the_series_rebuilds_its_modules_only(world: World) -> None:
     assert ran.code == 1
     assert verdicts(world)[FIXED]["remount"] == ("fail", "EINVAL")
     assert message(world, FIXED, "remount").startswith("expected mounted, observed EINVAL")
+
+
+def test_new_warnings_of_the_compiler_are_told(world: World) -> None:
+    source = world.tree / "fs/toy/toy.c"
+    source.write_text("WARNED\n" + source.read_text())
+    patch = world.root / "patches/toy-fix/0001-toy-mount.patch"
+    text = patch.read_text().replace("@@ -1,4 +1,5 @@\n", "@@ -1,5 +1,7 @@\n+first\n WARNED\n")
+    patch.write_text(text)
+    assert "new compiler warning" not in world.test().out, "the old one has moved"
+    patch.write_text(text.replace("+first\n", "+WARNED\n"))
+    ran = world.test()
+    assert ran.code == 0, ran.text
+    assert "1 new compiler warning:" in ran.out
+    assert "fs/toy/toy.c:1: unused variable 'WARNED' [-Wunused-variable] (toy-fix, 3 cells)" in ran.out
 
 
 def test_plan_tells_what_changed(world: World) -> None:

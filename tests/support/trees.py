@@ -92,3 +92,16 @@ def pack(path: Path, folder: Path, mode: str = "w:xz") -> Path:
     with tarfile.open(path, mode) as archive_file:  # type: ignore[call-overload]
         archive_file.add(folder, "linux-5.10.7")
     return path
+
+
+def empty_commits(folder: Path, number: int) -> None:
+    """A repository with so many commits without a file, on the branch main, made by one git."""
+    git(folder, "init", "-q", "-b", "main")
+    stream = "".join(
+        f"commit refs/heads/main\ncommitter toy <toy@localhost.invalid> {1600000000 + n} +0000\n"
+        f"data {len(message)}\n{message}\n"
+        for n in range(number)
+        for message in [f"commit {n}"]
+    )
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=folder, input=stream, text=True, check=True)
+    git(folder, "reset", "-q", "--hard")

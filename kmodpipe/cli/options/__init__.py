@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kmodpipe.cli.option import Option, Use, Values
+from kmodpipe.cli.options.analysis import CheckOptions
+from kmodpipe.cli.options.bisect import BisectOptions
 from kmodpipe.cli.options.cells import (
     BuildOptions,
     MakeOptions,
@@ -34,9 +36,11 @@ from kmodpipe.cli.options.runs import (
     AttachOptions,
     BootOptions,
     CiOptions,
+    CoverOptions,
     MatrixOptions,
     TestOptions,
     TryOptions,
+    WatchOptions,
 )
 
 COMMANDS: Mapping[str, type[Common]] = {
@@ -51,8 +55,12 @@ COMMANDS: Mapping[str, type[Common]] = {
     "boot": BootOptions,
     "try": TryOptions,
     "test": TestOptions,
+    "watch": WatchOptions,
     "ci": CiOptions,
     "attach": AttachOptions,
+    "cover": CoverOptions,
+    "bisect": BisectOptions,
+    "check": CheckOptions,
     "matrix": MatrixOptions,
     "collect": CollectOptions,
     "report": ReportOptions,
@@ -69,13 +77,16 @@ __all__ = [
     "COMMANDS",
     "VERBS",
     "AttachOptions",
+    "BisectOptions",
     "BootOptions",
     "BuildOptions",
+    "CheckOptions",
     "CiOptions",
     "CleanOptions",
     "CollectOptions",
     "Common",
     "ConfigOptions",
+    "CoverOptions",
     "DoctorOptions",
     "InitOptions",
     "MakeOptions",
@@ -92,6 +103,7 @@ __all__ = [
     "TryOptions",
     "Use",
     "Values",
+    "WatchOptions",
     "command_line",
     "forms_of",
     "options_of",

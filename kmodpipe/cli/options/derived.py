@@ -17,7 +17,7 @@ MACHINE = "how the work is done, not what is tested"
 OUTPUT = "where results go, not what they are"
 NO_RUN = "the command runs no case"
 JSON = "print one JSON document on stdout, and nothing else there"
-JUNIT = "write the JUnit file here as well"
+JUNIT = "write the JUnit file here as well; a large run has parts beside it"
 
 
 @dataclass(frozen=True)

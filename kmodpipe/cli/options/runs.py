@@ -8,6 +8,7 @@ from kmodpipe.cli.option import Use, Values, option
 from kmodpipe.cli.options.cells import BuildOptions, ClusterOptions, RunOptions, TreeOptions
 from kmodpipe.cli.options.derived import JSON, JUNIT, MACHINE, NO_RUN, OUTPUT, Common
 
+_ANSWER = "it asks another question, of which --if-changed knows nothing"
 _BY_HAND = "a guest that is used by hand gives no verdict"
 
 
@@ -49,6 +50,21 @@ class AttachOptions(Common):
     )
     junit: str = option("", JUNIT, exempt=NO_RUN, path=True)
     json: bool = option(False, JSON, exempt=NO_RUN)
+
+
+@dataclass(frozen=True)
+class CoverOptions(RunOptions):
+    """invoke cover."""
+
+    inject: bool = option(
+        False,
+        "fail the first allocation of each case, then the second … until none is left; count that as well",
+        exempt=_ANSWER,
+    )
+    fail_under: str = option(
+        "", "exit 1 if fewer percent of the changed lines with code are executed", exempt=_ANSWER
+    )
+    json: bool = option(False, JSON, exempt=OUTPUT)
 
 
 _FIRST = "what is tested is in the files that it writes"
@@ -97,6 +113,16 @@ class CiOptions(RunOptions, ClusterOptions):
     publish: tuple[str, ...] = option(
         (), "at the end, send the results to this receiver; repeatable", exempt=OUTPUT, of=Values.RECEIVER
     )
+
+
+@dataclass(frozen=True)
+class WatchOptions(RunOptions):
+    """invoke watch."""
+
+    whole: bool = option(
+        False, "run everything after each change, also what the change does not concern", exempt=MACHINE
+    )
+    keep: int = option(10, "keep the runs of so many rounds, below OUT/watch", exempt=OUTPUT)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class BuildkiteReceiver(Receiver):
         }
         form = [Part("format", b"junit")]
         form += [Part(f"run_env[{name}]", value.encode()) for name, value in environment.items() if value]
-        files = split(run_data.junit, MOST_RECORDS)
+        files = [file for part in run_data.junit_parts() for file in split(part, MOST_RECORDS)]
         return tuple(
             Parcel(
                 self.name,

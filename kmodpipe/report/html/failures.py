@@ -1,6 +1,6 @@
 """The report's section on failures, with as much evidence as there is room for. Pure.
 
-All evidence on a page shares `_EVIDENCE_BUDGET` characters. If there are more than `_MOST_FAILURES`, each
+All evidence on a page shares `_EVIDENCE_BUDGET` characters. If there are more than `MOST_FAILURES`, each
 case keeps an equal number of its own.
 """
 
@@ -27,7 +27,8 @@ STATES = {
     State.INTERRUPTED: ERROR,
     State.NOT_RUN: ERROR,
 }
-_MOST_FAILURES = 1000
+MOST_FAILURES, MOST_FAILURES_FOLDED = 1000, 250
+"""How many have their evidence on the page; on that of a large run, which has much else to draw."""
 _EVIDENCE_BUDGET = 6 * 1024 * 1024
 _MOST_TEXT, _LEAST_TEXT = 16 * 1024, 600
 
@@ -54,14 +55,17 @@ class Files:
         return tuple((name, self.href(path)) for name, path in sorted(cell.artifacts.items()))
 
 
-def failures(run: Run, infos: Mapping[str, CaseInfo], files: Files) -> tuple[tuple[FailedCase, ...], int]:
-    """Return the failures and errors in cells that ran, by case; and how many there is no room for."""
+def failures(
+    run: Run, infos: Mapping[str, CaseInfo], files: Files, most: int = MOST_FAILURES
+) -> tuple[tuple[FailedCase, ...], int]:
+    """Return the failures and errors in cells that ran, by case; and how many of more than *most* there is
+    no room for."""
     by_case: dict[str, list[tuple[CellResult, CaseResult]]] = {}
     for cell, result in wrong(run):
         by_case.setdefault(result.case, []).append((cell, result))
     number = sum(map(len, by_case.values()))
-    share = max(_MOST_FAILURES // max(len(by_case), 1), 1)
-    kept = {case: own if number <= _MOST_FAILURES else own[:share] for case, own in by_case.items()}
+    share = max(most // max(len(by_case), 1), 1)
+    kept = {case: own if number <= most else own[:share] for case, own in by_case.items()}
     shown = sum(map(len, kept.values()))
     room = max(_LEAST_TEXT, min(_MOST_TEXT, _EVIDENCE_BUDGET // max(3 * shown, 1)))
     order = {case: n for n, case in enumerate(infos)}

@@ -165,6 +165,43 @@ class CellPart:
 
 
 @dataclass(frozen=True)
+class Share:
+    """One field of the summary: the results of a case in the cells of one series on one kernel."""
+
+    # The most important mark among them.
+    mark: Mark
+    # How many have it.
+    number: int
+    # How many there are.
+    of: int
+
+
+@dataclass(frozen=True)
+class FoldedRow:
+    """A row of the summary: one case."""
+
+    case: str
+    anchor: str
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The summary, and the data behind it."""
+
+    groups: tuple[str, ...]
+    rows: tuple[FoldedRow, ...]
+    # How many results.
+    results: int
+    # JSON: cases, cells, and every result.
+    data: str
+    # JSON: properties and files of each cell, as far as they differ.
+    cells: str
+    # Properties that every cell has.
+    common: Pairs
+
+
+@dataclass(frozen=True)
 class Page:
     """The whole page, from top to bottom."""
 
@@ -179,7 +216,15 @@ class Page:
     verdicts: tuple[SeriesVerdict, ...]
     # Failures of the control.
     control: tuple[str, ...]
+    # What cells and cases are called: patches and checks in a run of `check`.
+    cell: str
+    cell_names: str
+    case: str
+    case_names: str
     axes: tuple[DeadAxis, ...]
+    # How many warnings of the compiler the series bring, and the warnings, each with its cells.
+    new_warnings: str
+    warnings: Pairs
     # The run or each series without a judged case, in a sentence.
     empty: tuple[str, ...]
     groups: tuple[Group, ...]
@@ -205,5 +250,10 @@ class Page:
     footer: str
     # On which kernels a module of its own source works; empty for one of the tree.
     support: tuple[Support, ...] = ()
+    # The page on what the cases execute of the series; empty if the run did not count that.
+    cover: str = ""
+    # Instead of columns, rows and cells, where there are too many of them.
+    folded: Folded | None = None
+    hidden_unfinished: int = 0
     marks: tuple[Mark, ...] = wording.MARKS
     defect_mark: Mark = field(default=wording.DEFECT)

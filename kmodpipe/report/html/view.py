@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from kmodpipe.report import support, timeline, wording
-from kmodpipe.report.html.failures import STATES, Files, failures, unfinished
+from kmodpipe.report import new_warnings, support, timeline, wording
+from kmodpipe.report.html import folded
+from kmodpipe.report.html.failures import (
+    MOST_FAILURES,
+    MOST_FAILURES_FOLDED,
+    STATES,
+    Files,
+    failures,
+    unfinished,
+)
 from kmodpipe.report.html.records import (
     CasePart,
     CellPart,
@@ -20,6 +28,7 @@ from kmodpipe.report.html.records import (
     Pairs,
     Row,
     Seen,
+    Unfinished,
 )
 from kmodpipe.report.wording import Mark, count, mark, subject_of
 from kmodpipe.results import CONTROL, ENDED_EARLY, OWN_MODULE, CaseInfo, CellResult, Run, State, exit_code
@@ -32,6 +41,10 @@ _DENSE_RESULTS, _DENSE_CELLS = 2500, 16
 _WORD = 20
 # Entries of a list.
 _NAMES = 40
+MOST_UNFINISHED = 300
+"""The most cells that did not run of which the page says why."""
+# New warnings of the compiler; all are in results.json.
+_WARNINGS = 200
 
 
 def page_of(run: Run, own: Files) -> Page:
@@ -40,16 +53,19 @@ def page_of(run: Run, own: Files) -> Page:
     infos = {info.id: info for info in run.cases}
     anchors = {cell.cell: f"cell-{n}" for n, cell in enumerate(run.cells)}
     case_anchors = {info.id: f"case-{n}" for n, info in enumerate(run.cases)}
-    failed, hidden = failures(run, infos, own)
-    rows = _rows(run, columns, _evidence_links(run, failed, anchors), case_anchors)
-    counts = dict.fromkeys((m.key for m in wording.MARKS), 0)
-    for row in rows:
-        for found in row.results:
-            counts[found.key] = counts.get(found.key, 0) + 1
-    picture = timeline.draw(run.timeline)
+    large = folded.needed(len(columns), len(run.cases))
+    failed, hidden = failures(run, infos, own, MOST_FAILURES_FOLDED if large else MOST_FAILURES)
     undone, defects = unfinished(run, anchors, own), _defects(run, infos)
-    skipped = _skipped(run)
+    counts = dict.fromkeys((m.key for m in wording.MARKS), 0)
+    links = _evidence_links(run, failed, undone, anchors)
+    rows = _counted(_rows(run, columns, links, case_anchors), counts)
+    heads = tuple(Column(c.cell, subject_of(c), _label(c), anchors[c.cell]) for c in _grouped(columns))
+    cells = tuple(_cell_part(c, anchors[c.cell], own) for c in run.cells)
+    matrix = folded.fold(heads, rows, cells) if large else None
+    picture = timeline.draw(run.timeline)
+    skipped, found_warnings = _skipped(run), new_warnings.of_run(run)
     close = _close(run, case_anchors, anchors)
+    cell, cell_names, case, case_names = wording.units(run)
     sections = (
         ("verdict", "Verdict", True),
         ("matrix", "Matrix", True),
@@ -58,12 +74,16 @@ def page_of(run: Run, own: Files) -> Page:
         ("skipped", "Skipped cells", skipped),
         ("close", "Close to the limit", close),
         ("time", "Time", picture),
-        ("cases", "Cases", True),
-        ("cells", "Cells", True),
+        ("cases", case_names.capitalize(), True),
+        ("cells", cell_names.capitalize(), True),
         ("provenance", "Provenance", True),
     )
     return Page(
         title=_title(run),
+        cell=cell,
+        cell_names=cell_names,
+        case=case,
+        case_names=case_names,
         subtitle=_subtitle(run),
         early=ENDED_EARLY in run.properties,
         state=_state(run),
@@ -72,39 +92,51 @@ def page_of(run: Run, own: Files) -> Page:
         verdicts=wording.verdicts(run),
         control=tuple(f"{one_line(r.case)} ({one_line(c.cell)})" for c, r in wording.control_failures(run)),
         axes=run.dead_axes,
+        new_warnings=new_warnings.sentence(found_warnings),
+        warnings=tuple((str(one.warning), some(one.cells, 4)) for one in found_warnings[:_WARNINGS]),
         empty=wording.empty(run),
         groups=tuple(Group(name, n) for name, n in Counter(subject_of(c) for c in _grouped(columns)).items()),
-        columns=tuple(Column(c.cell, subject_of(c), _label(c), anchors[c.cell]) for c in _grouped(columns)),
-        rows=rows,
-        dense=len(columns) > _DENSE_CELLS or len(columns) * len(rows) > _DENSE_RESULTS,
+        columns=() if matrix else heads,
+        rows=tuple(rows),
+        dense=len(columns) > _DENSE_CELLS or len(columns) * len(run.cases) > _DENSE_RESULTS,
         counts=counts,
         failures=failed,
         hidden_failures=hidden,
-        unfinished=undone,
+        unfinished=undone[:MOST_UNFINISHED],
+        hidden_unfinished=len(undone[MOST_UNFINISHED:]),
         defects=defects,
         skipped=skipped,
         close=close[:_NAMES],
         hidden_close=len(close[_NAMES:]),
         picture=picture,
-        cases=tuple(_case_part(run, info, case_anchors[info.id]) for info in run.cases),
-        cells=tuple(_cell_part(c, anchors[c.cell], own) for c in run.cells),
+        cases=_case_parts(run, case_anchors),
+        cells=() if matrix else cells,
+        folded=matrix,
         properties=tuple(run.properties.items()),
         files=tuple(
             (name, own.href(name)) for name in ("results.json", "junit.xml", "events.jsonl", "shared")
         ),
         support=support.rows(run) if OWN_MODULE in run.properties else (),
+        cover=own.href("cover.html") if own.tail("cover.json") else "",
         footer=f"kmodpipe {run.properties.get('kmodpipe', '')}, run {run.id}",
     )
 
 
+def _counted(rows: Iterable[Row], counts: dict[str, int]) -> Iterator[Row]:
+    """Yield the rows, and count their results by `Mark.key`."""
+    for row in rows:
+        for found in row.results:
+            counts[found.key] = counts.get(found.key, 0) + 1
+        yield row
+
+
 def _evidence_links(
-    run: Run, failed: Sequence[FailedCase], anchors: Mapping[str, str]
+    run: Run, failed: Sequence[FailedCase], undone: Sequence[Unfinished], anchors: Mapping[str, str]
 ) -> dict[tuple[str, str], str]:
     """Return the anchor of a result's evidence by cell and case: its failure, or why its cell did not run."""
     links = {
-        (cell.cell, info.id): f"{anchors[cell.cell]}-why"
-        for cell in run.cells
-        if cell.state not in (State.RAN, State.SKIPPED)
+        (one.cell, info.id): f"{anchors[one.cell]}-why"
+        for one in undone[:MOST_UNFINISHED]
         for info in run.cases
     }
     return links | {(item.cell, item.case): item.anchor for case in failed for item in case.items}
@@ -124,9 +156,10 @@ def _title(run: Run) -> str:
 def _subtitle(run: Run) -> str:
     until = f" until {run.finished}" if run.finished else ", not finished"
     cells = sum(c.state is State.RAN for c in run.cells)
+    cell, several, case, _ = wording.units(run)
     return (
         f"{wording.tree(run)}. Run {run.id}, {run.started}{until}. "
-        f"{count(cells, 'cell')} ran, {count(len(run.cases), 'case')}."
+        f"{count(cells, cell, several)} ran, {count(len(run.cases), case)}."
     )
 
 
@@ -145,11 +178,10 @@ def _rows(
     columns: Sequence[CellResult],
     links: Mapping[tuple[str, str], str],
     anchors: Mapping[str, str],
-) -> tuple[Row, ...]:
-    """Return the rows of the matrix; *links* is by cell and case, *anchors* by case."""
+) -> Iterator[Row]:
+    """Yield the rows of the matrix; *links* is by cell and case, *anchors* by case."""
     ordered = _grouped(columns)
     found = [{r.case: r for r in cell.cases} for cell in ordered]
-    rows = []
     for info in run.cases:
         fields = []
         for cell, own in zip(ordered, found, strict=True):
@@ -161,8 +193,7 @@ def _rows(
             word = word if len(word) <= _WORD else word[: _WORD - 1] + "…"
             link = links.get((cell.cell, info.id), "")
             fields.append(Field(its.key, its.sign, word, its.word, link))
-        rows.append(Row(info.id, anchors[info.id], f"{info.id} {one_line(info.summary)}", tuple(fields)))
-    return tuple(rows)
+        yield Row(info.id, anchors[info.id], f"{info.id} {one_line(info.summary)}", tuple(fields))
 
 
 def _defects(run: Run, infos: Mapping[str, CaseInfo]) -> tuple[Defect, ...]:
@@ -208,19 +239,23 @@ def _close(run: Run, cases: Mapping[str, str], cells: Mapping[str, str]) -> tupl
     )
 
 
-def _case_part(run: Run, info: CaseInfo, anchor: str) -> CasePart:
-    """Return the section about a case: its outcomes, the worst first, each with the cells that show it."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+def _case_parts(run: Run, anchors: Mapping[str, str]) -> tuple[CasePart, ...]:
+    """Return the sections about the cases: outcomes, the worst first, each with the cells that show it."""
+    groups: dict[str, dict[tuple[str, str, str], list[str]]] = {info.id: {} for info in run.cases}
     marks = {m.key: m for m in wording.MARKS}
+    rank = {key: n for n, key in enumerate(marks)}
     for cell in run.cells:
-        result = cell.case(info.id) if cell.state is not State.SKIPPED else None
-        if result:
-            groups.setdefault((mark(result).key, result.word, result.reason), []).append(cell.cell)
-    seen = tuple(
-        Seen(marks[key], one_line(word), some(cells, _NAMES), reason)
-        for (key, word, reason), cells in sorted(groups.items(), key=lambda g: list(marks).index(g[0][0]))
-    )
-    return CasePart(info.id, anchor, info.summary, info.goal, info.digest, seen)
+        for result in cell.cases if cell.state is not State.SKIPPED else ():
+            key = (mark(result).key, result.word, result.reason)
+            groups[result.case].setdefault(key, []).append(cell.cell)
+    parts = []
+    for info in run.cases:
+        seen = tuple(
+            Seen(marks[key], one_line(word), some(cells, _NAMES), reason)
+            for (key, word, reason), cells in sorted(groups[info.id].items(), key=lambda g: rank[g[0][0]])
+        )
+        parts.append(CasePart(info.id, anchors[info.id], info.summary, info.goal, info.digest, seen))
+    return tuple(parts)
 
 
 def _cell_part(cell: CellResult, anchor: str, files: Files) -> CellPart:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.build import compile_warnings
-from kmodpipe.build.compile_warnings import CompileWarning, in_order, new, parse
+from kmodpipe.build.compile_warnings import CompileWarning, in_order, new, parse, read_line
+from kmodpipe.series import came_from
 
 
 def named(path: str) -> str:
@@ -71,3 +72,43 @@ def test_they_are_kept(tmp_path: Path) -> None:
 def test_it_is_shown_as_a_compiler_would() -> None:
     assert str(ONE) == "a.c:3: unused 'x' [-Wunused]"
     assert str(CompileWarning("", 0, "t", "modpost")) == "t [modpost]"
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        ONE,
+        CompileWarning("a.c", 7, "odd [x] thing: 'y'", ""),
+        CompileWarning("a.o", 0, "f(): unreachable instruction", "objtool"),
+        CompileWarning("", 0, "a.o(.text): Section mismatch: in reference", "modpost"),
+    ],
+)
+def test_a_line_that_is_shown_can_be_read_again(one: CompileWarning) -> None:
+    assert read_line(str(one)) == one
+
+
+def test_of_equal_warnings_those_about_added_lines_are_new() -> None:
+    """A patch puts one more before an old one: by numbers of lines alone the old one would be new."""
+    old, added = CompileWarning("a.c", 13, ONE.text, ONE.flag), CompileWarning("a.c", 3, ONE.text, ONE.flag)
+
+    def origin(file: str, line: int) -> came_from.Place:
+        return file, {3: 0, 13: 10}[line]
+
+    assert new([CompileWarning("a.c", 10, ONE.text, ONE.flag)], [added, old], origin) == (added,)
+
+
+def test_a_file_that_is_renamed_brings_its_warnings_along() -> None:
+    after = CompileWarning("b.c", ONE.line, ONE.text, ONE.flag)
+    assert new([ONE], [after], lambda file, line: ("a.c", line)) == ()
+    assert new([ONE], [after]) == (after,)
+
+
+def test_numbers_of_lines_in_a_text_do_not_count() -> None:
+    one = CompileWarning("a.c", 3, "redefinition of 'x', a.h:12:4 has the first one", "")
+    assert new([one], [CompileWarning("a.c", 3, one.text.replace("12:4", "14:9"), "")]) == ()
+    assert new([one], [CompileWarning("a.c", 3, one.text.replace("a.h", "b.h"), "")]) != ()
+
+
+def test_a_line_that_is_replaced_by_one_with_the_same_warning_is_not_new() -> None:
+    after = CompileWarning("a.c", 4, ONE.text, ONE.flag)
+    assert new([ONE], [after], lambda file, line: (file, 0)) == ()

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from pathlib import Path
 
 import pytest
 
+from kmodpipe import results
 from kmodpipe.cli import commands
 from kmodpipe.cli.exit import guarded
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CleanOptions
 from kmodpipe.util import process_id
 from kmodpipe.util.screen import Mode, Screen
+from tests.support.sample_days import bad
 
 RUNS = [f"2026010{day}-120000-aaaa" for day in range(1, 5)]
 
@@ -25,9 +26,7 @@ def out(tmp_path: Path) -> Path:
         folder = tmp_path / "out" / name
         folder.mkdir(parents=True)
         (folder / ".kmodpipe-run").write_text("ended")
-    cells = [{"variant": "unpatched"}, {"variant": "toy-fix"}]
-    document = {"exit_code": 1, "totals": {"pass": 3, "fail": 2, "error": 0}, "run": {"cells": cells}}
-    (tmp_path / "out" / RUNS[1] / "results.json").write_text(json.dumps(document))
+    results.save(bad(), tmp_path / "out" / RUNS[1] / "results.json")
     (tmp_path / "out" / "latest").symlink_to(RUNS[1])
     (tmp_path / "out" / "notes.txt").write_text("mine")
     (tmp_path / "out" / "20260101-mine").mkdir()
@@ -50,7 +49,7 @@ def test_a_dry_run_lists_what_each_run_was_and_removes_nothing(out: Path) -> Non
     code, text = clean(out, dry_run=True)
     assert code == 0 and left(out) == before
     assert all(name in text for name in RUNS) and "4 runs would be removed; nothing was" in text
-    assert "unpatched, toy-fix: 3 passed, 2 failed, 0 without verdict, exit 1" in text
+    assert "unpatched, index-nouuid: 17 passed, 1 failed, 0 without verdict, exit 1" in text
 
 
 def test_without_an_answer_nothing_is_removed(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,16 @@ import jsonschema
 import pytest
 
 from kmodpipe import results
+from kmodpipe.analysis.bisect import model
+from kmodpipe.analysis.cover import answer
+from kmodpipe.analysis.cover.join import Question, join
 from kmodpipe.cli import schemas
+from kmodpipe.results import coverage, journal
+from kmodpipe.results.plain import line
 from tests.support import REPO
+from tests.support import coverage as sample_coverage
+from tests.support.sample_answer import ANSWER
+from tests.support.sample_check import REPORT
 from tests.support.sample_days import bad
 
 SCHEMAS = {one.name: one.schema() for one in schemas.FORMATS}
@@ -82,6 +90,18 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
             yield str(path.relative_to(REPO)), kind, toml(path)
     yield "pyproject.toml", "kmodpipe", toml(REPO / "pyproject.toml")["tool"]["kmodpipe"]
     yield "results.json", "results", json.loads(results.to_json(bad()))
+    found = sample_coverage.coverage(crash=True)
+    yield "coverage.json", "coverage", json.loads(coverage.to_json(found))
+    made = join(Question("fix", "debian-5.10", sample_coverage.changes()), found)
+    yield "cover.json", "cover", json.loads(answer.to_json(made))
+    yield "bisect.json", "bisect", json.loads(model.to_json(ANSWER))
+    for record in (
+        journal.Head(journal.SCHEMA, journal.VERSION, "r", "0"),
+        *map(journal.Settled, bad().cells),
+        journal.Learned({"speed": "7"}),
+    ):
+        yield "cells.jsonl", "cells", json.loads(line(record))
+    yield "check.json", "check", json.loads(json.dumps(REPORT.to_json()))
 
 
 FILES = list(shipped())

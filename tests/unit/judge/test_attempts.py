@@ -117,3 +117,9 @@ def test_of_many_runs_the_evidence_of_the_first_ones_is_kept() -> None:
     assert sum(bool(r.output_excerpt) for r in found) == attempts.MOST_ATTEMPTS + 1
     merged = merge(found, RetryPolicy(repeat=401))
     assert merged.output_excerpt == "output 301\n" and "run 301" in merged.message
+
+
+def test_a_soak_counts_each_outcome_and_leaves_out_runs_without_verdict() -> None:
+    found = merge(runs("ppfpe"), SOAK)
+    assert found.outcomes == {runs("p")[0].word: 3, runs("f")[0].word: 1}
+    assert merge(runs("fp"), RetryPolicy(attempts=3)).outcomes == {}

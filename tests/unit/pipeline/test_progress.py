@@ -48,16 +48,20 @@ def test_one_is_no_plural() -> None:
     assert Progress("a", cases=1, jobs=4, last={}).describe() == "0 of 1 cell, 0 of 1 result"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"run": 3}', '{"run": {"timeline": [3]}}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"step": 3}', '{"event": "end", "step": "test a"}', "{"])
 def test_times_that_cannot_be_read_are_none(tmp_path: Path, text: str) -> None:
     assert last_times(tmp_path) == {}
     (tmp_path / "latest").mkdir()
-    (tmp_path / "latest" / "results.json").write_text(text)
+    (tmp_path / "latest" / "events.jsonl").write_text(text)
     assert last_times(tmp_path) == {}
 
 
 def test_times_are_those_of_the_cells_guests(tmp_path: Path) -> None:
-    spans = [{"kind": "test", "subject": "a", "seconds": 2.5}, {"kind": "base", "subject": "b", "seconds": 9}]
+    events = [
+        {"event": "start", "step": "test a"},
+        {"event": "end", "step": "test a", "outcome": "1 failed", "seconds": 2.5},
+        {"event": "end", "step": "base b", "outcome": "", "seconds": 9},
+    ]
     (tmp_path / "latest").mkdir()
-    (tmp_path / "latest" / "results.json").write_text(json.dumps({"run": {"timeline": spans}}))
+    (tmp_path / "latest" / "events.jsonl").write_text("".join(f"{json.dumps(e)}\n" for e in events))
     assert last_times(tmp_path) == {"a": 2.5}

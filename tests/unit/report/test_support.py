@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from kmodpipe.report import markup, support
+from kmodpipe.report.new_warnings import WARNINGS
 from kmodpipe.report.support import NO, UNKNOWN, YES
 from kmodpipe.results import (
     OWN_MODULE,
@@ -31,8 +32,8 @@ def cell(kernel: str, *cases: CaseResult, variant: str = "worktree", **more: obj
 RUN = Run(
     "r", "", (CaseInfo("load", "", ""),),
     (
-        cell("new", case(Verdict.PASS), variant="unpatched", properties={support.WARNINGS: "a.c:1: old"}),
-        cell("new", case(Verdict.PASS), properties={support.WARNINGS: "a.c:1: old\na.c:2: fresh"}),
+        cell("new", case(Verdict.PASS), variant="unpatched", properties={WARNINGS: "a.c:1: old"}),
+        cell("new", case(Verdict.PASS), properties={WARNINGS: "a.c:1: old\na.c:2: fresh"}),
         cell("old", state=State.BUILD_FAILED, reason="a.c:3: no such function"),
         cell("strict", case(Verdict.FAIL, f"load: {REFUSED} a: ENOENT (a: Unknown symbol b)")),
         cell("signed", state=State.BUILD_FAILED, reason=f"{WOULD_REFUSE} a: it is not signed, and so on"),

@@ -44,11 +44,19 @@ def test_a_range_of_commits(repository: Path, tmp_path: Path) -> None:
     assert loaded.name == "topic"
     assert [p.name for p in loaded.patches] == ["0001-toy-B.patch", "0002-toy-new.patch"]
     assert [p.touched for p in loaded.patches] == [("fs/toy/toy.h",), ("fs/toy/new.c",)]
+    assert [p.subject for p in loaded.patches] == ["toy: B", "toy: new"]
+    assert loaded.patches[0].author == git(repository, "log", "-1", "--format=%an <%ae>", "topic~1")
     # Up to HEAD, and by hashes.
     head = (repository / ".git/refs/heads/topic").read_text().strip()
     assert series.load(f"{repository}#base..", tmp_path).digest == loaded.digest
     assert series.load(f"{repository}#base..{head}", tmp_path).digest == loaded.digest
     assert not (repository / "ran").exists() and not (tmp_path / "ran").exists()
+
+
+def test_a_commit_brings_its_whole_message(repository: Path, tmp_path: Path) -> None:
+    text = "Why: é.\n\n" + "x" * 9000 + '\n\nFixes: 0123456789ab ("x")\nSigned-off-by: A <a@b.example>'
+    git(repository, "commit", "-q", "--amend", "-m", f"toy: new\n\n{text}")
+    assert series.load(f"{repository}#base..topic", tmp_path).patches[1].text == text
 
 
 def test_a_working_tree_against_a_ref(

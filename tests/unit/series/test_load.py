@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from email import message_from_string
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,28 @@ def test_a_cover_letter_is_the_subject_and_the_text(tmp_path: Path) -> None:
     loaded = series.load(str(folder), tmp_path)
     assert (loaded.summary, loaded.subject) == ("toy: all of it", "[PATCH 0/1] toy: all of it")
     assert loaded.text == "A letter.\n\nIts end." and loaded.patches[0].text == "Why."
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "author"),
+    [
+        ("Why.\n\nSigned-off-by: x\n---\n stat\n", "Why.\n\nSigned-off-by: x", None),
+        # Whom `git am` takes for the author.
+        ("From: C D <c@d.example>\n\nWhy.\n---\n", "Why.", "C D <c@d.example>"),
+        # Without a message, and without the line that ends it.
+        ("---\n stat\n", "", None),
+        ("Why.\n\n", "Why.", None),
+        # Longer than what results keep: its trailers are at its end.
+        ("x" * 20_000 + "\n\nSigned-off-by: x\n---\n", "x" * 20_000 + "\n\nSigned-off-by: x", None),
+    ],
+)
+def test_a_patch_has_its_message_and_its_author(
+    tmp_path: Path, body: str, text: str, author: str | None
+) -> None:
+    sent = mail("[PATCH v2] toy: B", body + diff(toy_header("int B;"), tmp_path / "w1"))
+    (patch,) = series.load(str(write(tmp_path / "posted", {"0001-x.patch": sent})), tmp_path).patches
+    assert (patch.text, patch.subject) == (text, "[PATCH v2] toy: B")
+    assert patch.author == (author or message_from_string(sent)["From"])
 
 
 @pytest.mark.parametrize(

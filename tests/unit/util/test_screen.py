@@ -57,6 +57,20 @@ def test_a_command_in_a_warning_is_spelled_as_it_is_typed() -> None:
     assert out.getvalue() == "warning: not\\npublished\n  hint: kmodpipe publish --pending\n"
 
 
+def test_a_part_leaves_the_progress_to_the_whole_and_warns_once() -> None:
+    on, out = screen(Mode.PLAIN)
+    on.progress("3 steps left")
+    for _ in range(2):
+        with on.part():
+            on.progress("1 of 4 cells")
+            work(on)
+    on.progress("2 steps left")
+    lines = out.getvalue().splitlines()
+    assert "said" not in lines and "    1 of 4 cells" not in lines
+    assert lines.count("warning: careful") == 1 and lines.count("  → compile") == 2
+    assert [line for line in lines if "left" in line] == ["    3 steps left", "    2 steps left"]
+
+
 def test_without_a_terminal_the_mode_is_plain() -> None:
     assert Screen(out=io.StringIO()).mode is Mode.PLAIN
 

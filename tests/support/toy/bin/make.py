@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def main(argv: list[str]) -> int:
             base(src, obj)
         elif target == "modules":
             modules(src, obj)
-        elif target.endswith(".ko") and not module(src, obj, target):
+        elif target.endswith(".ko") and not module(src, obj, target, variables.get("CHECK", "")):
             return 2
     return 0
 
@@ -87,13 +88,17 @@ def modules(src: Path, obj: Path) -> None:
     (obj / "modules.order").write_text("".join(f"{target}\n" for target in made))
 
 
-def module(src: Path, obj: Path, target: str) -> bool:
+def module(src: Path, obj: Path, target: str, check: str) -> bool:
     source = src / target.replace(".ko", ".c")
     print(f"  CC [M]  {target.replace('.ko', '.o')}", flush=True)
     for number, line in enumerate(source.read_text().splitlines(), 1):
+        if "WARNED" in line:
+            print(f"{source}:{number}:3: warning: unused variable 'WARNED' [-Wunused-variable]")
         if "BROKEN" in line:
             print(f"{source}:{number}:3: error: 'BROKEN' undeclared (first use in this function)")
             return False
+    if check:
+        subprocess.run([check, "-D__linux__", str(source)], check=True)
     link(source, obj, target)
     return True
 

@@ -2,6 +2,7 @@
 inherited sockets, and does in each case what the script's ``# toy:`` lines say.
 
     observe KEY VALUE     observe-module      observe-env NAME
+                          (of ``outcome: X``, or ``outcome: X in 3 of 10, else Y``)
     exit N          print TEXT       console TEXT
     panic                 warn                hang            quit             forge           sleep S
     quiet-warn            as warn, but the console is turned down
@@ -179,8 +180,15 @@ class Guest:
 
     def observed(self, verb: str, rest: str) -> tuple[str, str]:
         if verb == "observe-module":
-            found = re.search(rb"^outcome: (\S+)", self.module, flags=re.M)
-            return "outcome", found[1].decode() if found else "none"
+            found = re.search(
+                r"^outcome: (\S+)(?: in (\d+) of (\d+), else (\S+))?$",
+                self.module.decode("latin-1"),
+                flags=re.M,
+            )
+            word, some, of, other = found.groups() if found else ("none", None, None, None)
+            # A module that is flaky: the nonce is another one in each guest.
+            rare = of and int(self.nonce, 16) % int(of) >= int(some)
+            return "outcome", other if rare else word
         if verb == "observe-env":
             return rest, self.env.get(rest, "none")
         key, _, value = rest.partition(" ")
