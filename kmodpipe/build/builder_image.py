@@ -118,11 +118,6 @@ def find(
     return image_id(client, tag(images_dir, names, release))
 
 
-def find_by_tag(client: DockerClient, wanted: str) -> str | None:
-    """Return the id of the image that `tag` names so, None if the engine does not have it."""
-    return image_id(client, wanted)
-
-
 def ensure(
     client: DockerClient,
     images_dir: Path,

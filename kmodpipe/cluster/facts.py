@@ -159,7 +159,7 @@ def _image(tag: str) -> str:
     if seen.state is not docker_engine.State.ANSWERS:
         raise docker_engine.unusable(seen)
     try:
-        return builder_image.find_by_tag(docker_engine.connect(3), tag) or ""
+        return builder_image.image_id(docker_engine.connect(3), tag) or ""
     except InfraError:
         return ""
 
