@@ -65,6 +65,7 @@ class _Header:
     # The names of a rename or copy, which never have a prefix.
     source: str = ""
     target: str = ""
+    is_copy: bool = False
 
     @property
     def shown(self) -> str:
@@ -74,32 +75,70 @@ class _Header:
 
 def _headers(data: bytes) -> Iterator[_Header]:
     """Yield the headers of a patch; lines of hunks that look like headers are none."""
+    for header, _ in _files(data):
+        yield header
+
+
+def _files(data: bytes) -> Iterator[tuple[_Header, list[list[bytes]]]]:
+    """Yield the header of each file of a patch and the lines of its hunks, that of @@ included."""
     lines = data.split(b"\n")
     current: _Header | None = None
+    hunks: list[list[bytes]] = []
     old = new = 0
     for number, line in enumerate(lines):
         if old > 0 or new > 0:
             kind = line[:1]
             old -= kind not in (b"+", b"\\")
             new -= kind not in (b"-", b"\\")
+            hunks[-1].append(line or b" ")
         elif line.startswith(b"diff --git "):
             if current:
-                yield current
-            current = _Header(git=os.fsdecode(line[11:].rstrip(b"\r")))
+                yield current, hunks
+            current, hunks = _Header(git=os.fsdecode(line[11:].rstrip(b"\r"))), []
         elif line.startswith(b"--- ") and lines[number + 1 : number + 2] and lines[number + 1][:4] == b"+++ ":
             if current and (current.git is None or current.old is not None):
-                yield current
-                current = None
-            pair = {"old": _name(line), "new": _name(lines[number + 1])}
-            current = replace(current or _Header(), **pair)
+                yield current, hunks
+                current, hunks = None, []
+            current = replace(current or _Header(), old=_name(line), new=_name(lines[number + 1]))
         elif current and line.startswith((b"rename from ", b"copy from ")):
-            current = replace(current, source=_unquoted(line.split(b" from ", 1)[1]))
+            source = _unquoted(line.split(b" from ", 1)[1])
+            current = replace(current, source=source, is_copy=line.startswith(b"copy"))
         elif current and line.startswith((b"rename to ", b"copy to ")):
             current = replace(current, target=_unquoted(line.split(b" to ", 1)[1]))
         elif match := _HUNK.match(line):
             old, new = (int(count) if count is not None else 1 for count in match.groups())
+            hunks.append([line])
+        elif hunks and line[:1] == b"\\":
+            # Behind the last line of a hunk: "No newline at end of file".
+            hunks[-1].append(line)
     if current:
-        yield current
+        yield current, hunks
+
+
+@dataclass(frozen=True)
+class FileDiff:
+    """What a patch says of one file."""
+
+    # Its names before and after, from the tree's top; empty for a file that is made, or removed.
+    old_path: str
+    path: str
+    # The lines of each hunk, that of @@ included.
+    hunks: tuple[tuple[bytes, ...], ...]
+    is_copy: bool = False
+
+
+def file_diffs(data: bytes, strip: int) -> Iterator[FileDiff]:
+    """Yield the files that a patch changes by hunks, renames or copies; ``strip`` is its ``-p``."""
+    for header, hunks in _files(data):
+        old, new = (_stripped(name, strip) if name else "" for name in (header.old, header.new))
+        if header.source:
+            old, new = header.source, header.target
+        if hunks or header.source:
+            yield FileDiff(old, new, tuple(tuple(hunk) for hunk in hunks), header.is_copy)
+
+
+def _stripped(name: str, strip: int) -> str:
+    return name.split("/", strip)[-1]
 
 
 def _unquoted(raw: bytes) -> str:
