@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import (
+    AblateOptions,
     BootOptions,
     BuildOptions,
     CiOptions,
@@ -185,6 +186,18 @@ def boot(options: BootOptions, call: Invocation) -> int:
     from kmodpipe.cli import by_hand
 
     return by_hand.boot(options, call)
+
+
+# -- questions about a change ------------------------------------------------------------------------
+def ablate(options: AblateOptions, call: Invocation) -> int:
+    """Leave each hunk of a series out, make small mistakes in its lines, and print what no case notices.
+
+    Each is built in the cells of the series, and run with the cases that may notice. Exit code 0: all is
+    noticed, or series.toml explains why not; 1: something is not; 3: of something it is not known.
+    """
+    from kmodpipe.cli import ablating
+
+    return ablating.run(options, call)
 
 
 # -- many machines ----------------------------------------------------------------------------------

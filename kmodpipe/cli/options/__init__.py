@@ -23,7 +23,14 @@ from kmodpipe.cli.options.others import (
     ReportOptions,
     SetupOptions,
 )
-from kmodpipe.cli.options.runs import BootOptions, CiOptions, MatrixOptions, TestOptions, TryOptions
+from kmodpipe.cli.options.runs import (
+    AblateOptions,
+    BootOptions,
+    CiOptions,
+    MatrixOptions,
+    TestOptions,
+    TryOptions,
+)
 
 COMMANDS: Mapping[str, type[Common]] = {
     "init": InitOptions,
@@ -38,6 +45,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "try": TryOptions,
     "test": TestOptions,
     "ci": CiOptions,
+    "ablate": AblateOptions,
     "matrix": MatrixOptions,
     "collect": CollectOptions,
     "report": ReportOptions,
@@ -53,6 +61,7 @@ VERBS: Mapping[str, str] = {"config": "check"}
 __all__ = [
     "COMMANDS",
     "VERBS",
+    "AblateOptions",
     "BootOptions",
     "BuildOptions",
     "CiOptions",
