@@ -32,6 +32,10 @@ _CONDITIONED = ("if_statement", "while_statement", "do_statement", "for_statemen
 _BOUNDS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 # Arguments of these are names, and no values.
 _NAMING = ("IS_ENABLED", "IS_BUILTIN", "IS_MODULE", "IS_REACHABLE", "sizeof", "offsetof", "container_of")
+_NO_EXPRESSIONS = (
+    "attribute_specifier", "field_designator", "labeled_statement", "offsetof_expression",
+    "sizeof_expression", "type_descriptor",
+)  # fmt: skip
 _NO_VALUES = ("NULL", "PAGE_SIZE", "THIS_MODULE")
 
 
@@ -234,9 +238,7 @@ def _is_value(node: Node) -> bool:
         return False
     up: Node | None = parent
     while up is not None:
-        if up.type.startswith("preproc") or up.type in (
-            "type_descriptor", "attribute_specifier", "field_designator", "labeled_statement",
-        ):  # fmt: skip
+        if up.type.startswith("preproc") or up.type in _NO_EXPRESSIONS:
             return False
         if up.type == "call_expression" and text_of(up.child_by_field_name("function")) in _NAMING:
             return False

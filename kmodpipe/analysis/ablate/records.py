@@ -147,17 +147,22 @@ def _exit_code(findings: Iterable[Finding], stale: Sequence[str]) -> ExitCode:
 
 def summary(findings: Sequence[Finding]) -> str:
     """Return the answer in a sentence."""
-    parts = []
-    for noun, own in (
+    kinds = [
         ("hunk", [one for one in findings if one.kind == "hunk"]),
         ("mistake", [one for one in findings if one.kind != "hunk"]),
-    ):
-        if own:
-            missed = sum(one.status is Status.UNNOTICED for one in own)
-            parts.append(f"{missed} of {count(len(own), noun)}")
-    if not parts:
-        return "the series has no hunk to leave out"
-    told = f"no case notices {' and '.join(parts)}"
+    ]
+    missed = [
+        f"{sum(one.status is Status.UNNOTICED for one in own)} of {count(len(own), noun)}"
+        for noun, own in kinds
+        if any(one.status is Status.UNNOTICED for one in own)
+    ]
+    if not findings:
+        return "there is no hunk to leave out"
+    if missed:
+        told = f"no case notices {' and '.join(missed)}"
+    else:
+        tried = " and ".join(count(len(own), noun) for noun, own in kinds if own)
+        told = f"{tried}, none of which goes unnoticed"
     rest = Counter(one.status for one in findings)
     more = [
         f"{rest[status]} {word}"

@@ -265,14 +265,11 @@ class _Ablate:
     def _answer(self) -> Ablation:
         series = self._workspace.spec.series[0]
         with self._lock:
-            found = [self._findings[one.id] for one in self._all if one.id in self._findings]
+            found = [self._findings.get(one.id) or _untried(one) for one in self._all]
         stale: tuple[str, ...] = ()
         if self._edits:
-            edits, whole = (
-                self._edits,
-                len(found) == len(self._all)
-                and self._wanted == replace(Wanted(), budget_s=self._wanted.budget_s),
-            )
+            edits = self._edits
+            whole = not self._wanted.kinds and not self._wanted.only
             told, stale = explain(
                 series, found, lambda one: _hunk(edits, one), lambda f, n: _line(edits, f, n)
             )
@@ -348,6 +345,13 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
+
+
+def _untried(edit: Edit) -> Finding:
+    return Finding(
+        edit.id, edit.kind, edit.hunks[0][0], edit.path, edit.line, edit.function, Status.NOT_TRIED,
+        edit.was, edit.becomes, observe=edit.observe,
+    )  # fmt: skip
 
 
 def _hunk(edits: Edits, one: Finding) -> changes.Hunk:

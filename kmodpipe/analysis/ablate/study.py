@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kmodpipe.analysis.ablate import outcomes
@@ -22,6 +22,7 @@ from kmodpipe.analysis.ablate.touching import Touching
 from kmodpipe.judge.cases import Case
 from kmodpipe.pipeline.builder import BuiltCell
 from kmodpipe.results import CaseResult, Verdict
+from kmodpipe.series.changes import Origin
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.text import one_line
 
@@ -220,7 +221,7 @@ class Study:
         for _ in range(_ROUNDS):
             if not missed:
                 break
-            wider = grown(wider, self._edits, sorted(missed, key=self._edits.label))
+            wider = grown(wider, self._edits, self._closed(ground, missed))
             with self._modules.built(wider, ground.built) as again:
                 missed = again.missed
             if again.kind is not Built.COMPILER:
@@ -228,6 +229,15 @@ class Study:
                 labels = tuple(map(self._edits.label, wider.hunks[1:]))
                 return Record(Built.COMPILER, made.reason, together=labels)
         return Record(Built.COMPILER, made.reason)
+
+    def _closed(self, ground: Ground, some: Iterable[Origin]) -> Sequence[Origin]:
+        """Return hunks with those that were found to be needed by one of them before."""
+        known = [
+            self._edits.origin(label)
+            for one in some
+            for label in self._memory.recall(ground.key, self._edits.without([one]).digest).together
+        ]
+        return sorted({*some, *(one for one in known if one)}, key=self._edits.label)
 
     def _alone(self, edit: Edit) -> tuple[object, ...]:
         return self._edits.without([edit.hunks[0]]).hunks

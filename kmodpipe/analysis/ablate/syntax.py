@@ -70,10 +70,10 @@ def same_code(path: str, before: bytes | None, after: bytes | None) -> bool:
 
     For files of a kind that is not known here, only equal texts are the same.
     """
-    if before is None or after is None:
-        return before == after
     if _TEXTS.search(path) or path.endswith(_TEXT_ENDINGS):
         return True
+    if before is None or after is None:
+        return before == after
     return _code(path, before) == _code(path, after)
 
 
@@ -91,12 +91,13 @@ def _code(path: str, content: bytes) -> object:
 
 def _tokens(content: bytes) -> list[bytes]:
     leaves = (node for node in walk(parse(content)) if not node.child_count)
-    # The body of a macro is one token, with its spaces and comments.
-    return [
-        b" ".join(re.sub(rb"/\*.*?\*/", b" ", node.text or b"", flags=re.DOTALL).split())
-        for node in leaves
-        if node.type != "comment" and (node.text or b"").strip()
-    ]
+    return [_bare(node) for node in leaves if node.type != "comment" and (node.text or b"").strip()]
+
+
+def _bare(node: Node) -> bytes:
+    text = node.text or b""
+    # The body of a macro is one token, with its comments.
+    return re.sub(rb"/\*.*?\*/", b" ", text, flags=re.DOTALL).strip() if node.type == "preproc_arg" else text
 
 
 def _without_help(text: str) -> list[str]:
@@ -129,9 +130,9 @@ def _without_help(text: str) -> list[str]:
 def all_inside(content: bytes, lines: Iterable[int]) -> bool:
     """Return whether the code of these lines is all in the bodies of functions."""
     bodies = [
-        (line_of(node), int(node.end_point[0]) + 1)
+        (line_of(body), int(body.end_point[0]) + 1)
         for node in walk(parse(content))
-        if node.type == "function_definition"
+        if node.type == "function_definition" and (body := node.child_by_field_name("body")) is not None
     ]
     own = content.split(b"\n")
     return all(
