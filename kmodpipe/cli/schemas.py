@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
+from kmodpipe.analysis.ablate.records import Ablation
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
 from kmodpipe.pipeline.project_toml import ProjectToml
@@ -77,6 +78,7 @@ FORMATS = (
     Format("case", "case.toml", CaseToml),
     Format("series", "series.toml", SeriesToml),
     Format("results", "results.json", Results, toml=False),
+    Format("ablation", "ablate.json", Ablation, toml=False),
 )
 
 

@@ -33,7 +33,7 @@ from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.series import changes
-from kmodpipe.util.digest import digest_of, digest_tree
+from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import KernelFailure, UserError
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.util.text import count
@@ -217,7 +217,7 @@ class _Ablate:
             question.plain(flavour),
             {name: digest for name, digest in self._facts.items()
              if name in ("library", "recipes", "project", "module", "own") or name.startswith("benign")},
-            [digest_tree(code / room) for room in _DECIDING],
+            [digest_file(path) for room in _DECIDING for path in sorted((code / room).rglob("*.py"))],
         ])  # fmt: skip
 
     def _look(self, study: Study, grounds: Sequence[Ground], submit: Callable[..., object]) -> None:

@@ -103,7 +103,7 @@ def test_a_file_without_a_last_newline_and_bytes_that_are_no_text(tmp_path: Path
 
 @pytest.mark.parametrize("seed", range(25))
 def test_any_series_can_be_taken_back_patch_by_patch(tmp_path: Path, seed: int) -> None:
-    """Without the last patches the files are as they were before them; an edit is a patch that git applies."""
+    """Without its last patches a file is as it was before them; an edit is a patch that git applies."""
     chance = random.Random(seed)
     lines = [f"{number}" for number in range(40)]
     work = Work(tmp_path / "w", {"a.c": numbered(*lines)})
