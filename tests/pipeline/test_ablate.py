@@ -191,6 +191,11 @@ def test_series_toml_explains_and_is_held_to_it(world: World) -> None:
     )
 
 
+def test_an_id_that_there_is_not(world: World) -> None:
+    ran = ablate(world, only=["2.11"], cell=[CELL])
+    assert ran.code == 2 and "unknown edit '2.11'; did you mean 2.1" in " ".join(ran.text.split())
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [

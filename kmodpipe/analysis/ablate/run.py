@@ -34,7 +34,7 @@ from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.series import changes
 from kmodpipe.util.digest import digest_file, digest_of
-from kmodpipe.util.errors import KernelFailure, UserError
+from kmodpipe.util.errors import KernelFailure, UserError, unknown_name
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.util.text import count
 from kmodpipe.util.workers import gather, workers
@@ -61,6 +61,12 @@ class Wanted:
         """Return whether an edit is wanted."""
         kind = not self.kinds or edit.kind in self.kinds
         return kind and (not self.only or any(_begins(edit.id, one) for one in self.only))
+
+    def require(self, every: Sequence[Edit]) -> None:
+        """Raise UserError for an id that no edit has."""
+        for one in self.only:
+            if not any(_begins(edit.id, one) for edit in every):
+                raise unknown_name("edit", one, [edit.id for edit in every], where="--only")
 
 
 def _begins(name: str, wanted: str) -> bool:
@@ -130,9 +136,13 @@ class _Ablate:
         with ExitStack() as stack:
             try:
                 self._run(stack)
-            except BaseException:
+            except BaseException as e:
                 # What is known so far is written down; the answers are in the cache.
                 self._answer()
+                if isinstance(e, KeyboardInterrupt):
+                    # For the message, which whoever ends the command writes.
+                    after = f"after {len(self._findings)} of {len(self._all)} edits"
+                    e.args = (after, str(self._folder.path))
                 raise
             return self._answer()
 
@@ -153,6 +163,7 @@ class _Ablate:
                 speed = speeds.measure(self._accel, scratch)
             edits = self._edits = self._read(subject)
             every = [*edits.hunks(), *edits.mistakes()]
+            self._wanted.require(every)
             self._all = tuple(one for one in every if self._wanted.has(one))
             self._screen.say(_plan_in_words(self._all, cells))
             # What is built and booted for an edit is one step on the screen.
@@ -167,7 +178,7 @@ class _Ablate:
             grounds = [Ground(one, self._ground(one, parts), content(one)) for one in cells]
             study = Study(
                 edits, grounds, modules, guests, Memory(workspace.store.cache), self._snapshot.cases,
-                self._digests, self._touching, until(self._wanted.budget_s),
+                self._digests, self._touching, until(self._began, self._wanted.budget_s),
             )  # fmt: skip
             self._look(study, grounds, pool.submit)
             self._try(study, grounds, pool.submit)

@@ -351,7 +351,6 @@ class Study:
             raise _NoTime
 
 
-def until(seconds: float | None) -> Callable[[], bool]:
-    """Return a function that is true for so long."""
-    end = None if seconds is None else time.monotonic() + seconds
-    return lambda: end is None or time.monotonic() < end
+def until(began: float, seconds: float | None) -> Callable[[], bool]:
+    """Return a function that is true for so long after ``began``, by the monotonic clock."""
+    return lambda: seconds is None or time.monotonic() < began + seconds
