@@ -7,9 +7,10 @@ OUT/<run>/<series>-<edit>.<cell>/        build.log, and guests-N/console.log of 
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from kmodpipe.pipeline.cell_folder import GuestCopies
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import Workspace
-from kmodpipe.series import changes
+from kmodpipe.series import Patch, Series, changes
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import KernelFailure, UserError, unknown_name
 from kmodpipe.util.screen import Mode, Screen
@@ -130,6 +131,8 @@ class _Ablate:
         self._findings: dict[str, Finding] = {}
         self._lock = threading.Lock()
         self._edits: Edits | None = None
+        # As it is for the kernel.
+        self._series = workspace.spec.series[0]
         self._all: tuple[Edit, ...] = ()
 
     def run(self) -> Ablation:
@@ -205,6 +208,7 @@ class _Ablate:
         series = subject.series
         if series is None:
             raise AssertionError("a cell of the series has no series")
+        self._series = series
         before = control.own.path if control.own else control.src
         after = subject.own.path if subject.own else subject.src
         placed, _ = changes.placed(changes.changes(series), lambda name: _content(before / name))
@@ -274,7 +278,7 @@ class _Ablate:
         self._screen.say(text)
 
     def _answer(self) -> Ablation:
-        series = self._workspace.spec.series[0]
+        series = self._series
         with self._lock:
             found = [self._findings.get(one.id) or _untried(one) for one in self._all]
         stale: tuple[str, ...] = ()
@@ -298,26 +302,26 @@ class _Ablate:
         by_id = {one.id: one for one in self._all}
         for one in found:
             if one.status is Status.UNNOTICED and self._edits:
-                write_series(self._workspace, by_id[one.id], one, self._edits, self._folder.path)
+                module = "" if self._workspace.spec.own else self._workspace.spec.module
+                write_series(self._series, module, by_id[one.id], one, self._edits, self._folder.path)
 
 
-def write_series(workspace: Workspace, edit: Edit, found: Finding, edits: Edits, folder: Path) -> None:
+def write_series(series: Series, module: str, edit: Edit, found: Finding, edits: Edits, folder: Path) -> None:
     """Write the series with an edit as its last patch below ``folder``."""
-    series = workspace.spec.series[0]
-    edited = with_edit(series, edit, edits)
-    here = folder / "unnoticed" / edited.name
-    here.mkdir(parents=True, exist_ok=True)
-    for patch in series.patches:
+    here = folder / "unnoticed" / with_edit(series, edit, edits).name
+    last = Patch(f"{edit.slug}.patch", here, "", (), found.diff.encode("utf-8", "surrogateescape"))
+    lines = []
+    for patch in (*series.patches, last):
+        (here / patch.name).parent.mkdir(parents=True, exist_ok=True)
         (here / patch.name).write_bytes(patch.data)
-    (here / f"{edit.slug}.patch").write_text(found.diff, "utf-8", "surrogateescape")
-    names = [*(patch.name for patch in series.patches), f"{edit.slug}.patch"]
-    (here / "series").write_text("".join(f"{name}\n" for name in names))
-    fields: Mapping[str, str] = {"module": workspace.spec.module, "design": series.design}
-    lines = [f'{name} = "{value}"' for name, value in fields.items() if value and not workspace.spec.own]
+        lines.append(f"{patch.name}{' -p0' * (patch.strip == 0)}\n")
+    (here / "series").write_text("".join(lines))
+    fields = {"module": module, "design": series.design}
+    table = [f"{name} = {json.dumps(value)}\n" for name, value in fields.items() if value]
     if series.axes:
-        axes = ", ".join(f'{axis} = "{symbol}"' for axis, symbol in series.axes.items())
-        lines.append(f"axes = {{ {axes} }}")
-    (here / "series.toml").write_text("\n".join([*lines, ""]))
+        axes = ", ".join(f"{axis} = {json.dumps(symbol)}" for axis, symbol in series.axes.items())
+        table.append(f"axes = {{ {axes} }}\n")
+    (here / "series.toml").write_text("".join(table))
 
 
 def in_words(one: Finding) -> str:

@@ -148,7 +148,11 @@ class Study:
     def _examine(self, edit: Edit) -> Finding:
         wider = edit
         tried: dict[str, _Tried] = {}
-        for ground in sorted(self._grounds, key=lambda one: one.rank):
+        left = list(self._grounds)
+        while left:
+            # What is known comes first, so that a second run does no more than the first.
+            ground = min(left, key=lambda one: (not self._is_known(one, wider), one.rank))
+            left.remove(ground)
             record = self._recalled(ground, wider)
             if record.built is Built.COMPILER and wider.kind == HUNK and wider is edit and record.together:
                 # It does not build alone: from here on with those that need it.
@@ -167,13 +171,16 @@ class Study:
         status = Status.UNNOTICED if Status.UNNOTICED in statuses else Status.SAME
         return self._finding(edit, wider, status, tried=tried, reason=self._why(status, wider, tried))
 
+    def _is_known(self, ground: Ground, edit: Edit) -> bool:
+        return self._memory.recall(ground.key, edit.digest).built is not Built.UNTRIED
+
     def _with(self, edit: Edit, labels: Sequence[str]) -> Edit:
         more = [origin for label in labels if (origin := self._edits.origin(label))]
         return grown(edit, self._edits, more)
 
     def _why(self, status: Status, edit: Edit, tried: Mapping[str, _Tried]) -> str:
         if status is Status.UNNOTICED and not any(one.ran for one in tried.values()):
-            return "no case executes it"
+            return "no case that could notice executes it"
         return ""
 
     def _finding(
@@ -198,7 +205,7 @@ class Study:
             executed_by=self._touching.executed_by(edit),
             tried=tuple(name for name, own in tried.items() if own.ran),
             unsteady=tuple(text for own in tried.values() for text in own.unsteady),
-            diff=self._edits.diff(wider).decode("utf-8", "replace"),
+            diff=self._edits.diff(wider).decode("utf-8", "surrogateescape"),
         )  # fmt: skip
 
     # -- in one cell -----------------------------------------------------------------------------------
