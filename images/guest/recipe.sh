@@ -36,7 +36,7 @@ compile() {
     gcc -std=gnu11 -Wall -Wextra -Werror -O2 -static -s -ffile-prefix-map="$here"=. -o "$target" "$@"
 }
 compile "$out/sbin/kp-agent" "$here"/agent/*.c
-for tool in kp-mount kp-handle kp-sparse; do
+for tool in kp-mount kp-handle kp-inject kp-sparse; do
     compile "$out/sbin/$tool" "$here/tools/$tool.c"
 done
 ln -s sbin/kp-agent "$out/init"

@@ -39,6 +39,7 @@ class ExternalOrder:
     variables: Mapping[str, str] = field(default_factory=dict)  # for make
     symvers: Mapping[str, str] = field(default_factory=dict)  # texts of Module.symvers, by the module's name
     folder: str = "."  # where the Kbuild or Makefile is, relative to the source
+    coverage: bool = False  # as in `recipes.ModuleOrder`
 
     @property
     def config(self) -> Mapping[str, str]:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from kmodpipe import kconfig
-from kmodpipe.build import compile_warnings, dkms, module_order
+from kmodpipe.build import compile_warnings, dkms, gcov_notes, module_order
 from kmodpipe.build.configured import Buildable
 from kmodpipe.build.elf import module_name, require_elf
 from kmodpipe.build.external_order import ExternalOrder, split_arguments
@@ -93,6 +93,7 @@ class ExternalStages:
     def module_of(self, own: OwnTree, configured: Buildable, kit: Kit) -> Stage:
         """Return the stage of one cell's module: its own .ko files, and those of the kernel that it needs."""
         name, how = configured.cell.id, instructions(own, self.declared)
+        coverage = configured.cell.flavour.coverage
         inputs: Inputs = {
             "kit": dict(kit.identity),
             "source": own.identity,
@@ -101,10 +102,11 @@ class ExternalStages:
             "needs": list(self.declared.needs),
             "builder": dict(self.identity),
             "recipe": [_VERSION, digest_tree(shipped.part(self.builder.images, "external"))],
+            **gcov_notes.key_part(coverage),
         }
 
         def make(work: WorkDir) -> None:
-            self.builder.external(kit.order(name, own, how), work)
+            self.builder.external(replace(kit.order(name, own, how), coverage=coverage), work)
             made = sorted((work.folder / "out").glob("*.ko"))
             for module in made:
                 require_elf(module, work.log)

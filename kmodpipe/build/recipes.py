@@ -6,7 +6,7 @@ Keys and caching are in `stages`, the order is in ``pipeline``.
     configuration    out/base.config out/<cell>.config                        obj/…host tools
     base             out/bzImage out/vmlinux out/System.map out/base.config   obj/…the kit   lines
                      out/symbols-read out/files-read out/modules
-    module           out/<name>.ko out/cell.config
+    module           out/<name>.ko out/cell.config                            notes/…for gcov
     guest            out/…the root file system…
     external         out/<name>.ko out/Module.symvers out/warnings.json out/compiler.log
     toolset          out/…programs that a flavour adds to it…
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from kmodpipe.build import compile_warnings, external_products, outputs
+from kmodpipe.build import compile_warnings, external_products, gcov_notes, outputs
 from kmodpipe.build.compile_log import CompileWatch
 from kmodpipe.build.external_log import ExternalWatch
 from kmodpipe.build.external_order import ExternalOrder
@@ -88,6 +88,7 @@ class ModuleOrder:
     folder: str  # of the module, relative to the tree
     targets: tuple[str, ...]
     make: Mapping[str, str] = field(default_factory=dict)  # variables for make
+    coverage: bool = False  # count what is executed, and keep what the compiler notes for that
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class _Recipe:
     env: Mapping[str, str] = field(default_factory=dict)
     keep_objects: bool = True
     expected_lines: int | None = None
+    notes_of: str = ""  # the folder of OBJ whose notes for gcov are kept
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,10 @@ class Builder:
                 **order.make,
                 "TARGETS": " ".join(order.targets),
                 "FOLDER": order.folder,
+                **(gcov_notes.instrumented(order.folder) if order.coverage else {}),
             },
             keep_objects=False,
+            notes_of=order.folder if order.coverage else "",
         )  # fmt: skip
         self._run(recipe, work)
 
@@ -182,6 +186,7 @@ class Builder:
                 **external_flags(order.config, of_tree=order.src is not None),
                 "COMPILER": order.compiler,
                 "FOLDER": order.folder,
+                **(gcov_notes.INSTRUMENTED if order.coverage else {}),
             },
         )  # fmt: skip
         watch, ended = self._watched(recipe, work, lambda: ExternalWatch(order, work.folder, work.step))
@@ -191,6 +196,8 @@ class Builder:
         if not made:
             raise watch.nothing_made(what, work.log)
         outputs.check(out, made, what, work.log)
+        if order.coverage:
+            gcov_notes.collect(obj / "module", "", work.folder / gcov_notes.NOTES, what, work.log)
         compile_warnings.write(out / "warnings.json", compile_warnings.in_order(watch.warnings))
         (out / "compiler.log").write_text(watch.text, encoding="utf-8", errors="backslashreplace")
         paths.remove(obj)
@@ -204,6 +211,9 @@ class Builder:
         )
         watch.raise_for(ended, recipe.what, work.log)
         outputs.check(work.folder / "out", recipe.products, recipe.what, work.log)
+        if recipe.notes_of:
+            obj = work.folder / "obj"
+            gcov_notes.collect(obj, recipe.notes_of, work.folder / gcov_notes.NOTES, recipe.what, work.log)
         if recipe.keep_objects:
             outputs.tidy(work.folder / "obj", recipe.what, work.log)
         else:

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from kmodpipe import kconfig
-from kmodpipe.build import module_order
+from kmodpipe.build import gcov_notes, module_order
 from kmodpipe.build.complete import require_configurations, require_files, require_folders, require_texts
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
 from kmodpipe.build.elf import build_id, module_name, require_elf
@@ -322,6 +322,7 @@ class Stages:
             folder=self.folder,
             targets=targets,
             make=make_flags(configured.final),
+            coverage=configured.cell.flavour.coverage,
         )
         inputs: Inputs = {
             "base": base.key,
@@ -332,6 +333,7 @@ class Stages:
             "recipe": [_RECIPE_VERSION, self._recipes],
             # What it does not need is left out.
             **({"under test": targets[0]} if self._named else {}),
+            **gcov_notes.key_part(order.coverage),
         }
 
         def make(work: WorkDir) -> None:

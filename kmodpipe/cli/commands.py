@@ -21,6 +21,7 @@ from kmodpipe.cli.options import (
     CleanOptions,
     CollectOptions,
     ConfigOptions,
+    CoverOptions,
     DoctorOptions,
     InitOptions,
     MatrixOptions,
@@ -213,6 +214,14 @@ def collect(options: CollectOptions, call: Invocation) -> int:
     from kmodpipe.cli import fan_out
 
     return fan_out.collect(options, call)
+
+
+# -- questions about a change -----------------------------------------------------------------------
+def cover(options: CoverOptions, call: Invocation) -> int:
+    """Tell which of the lines that a series changes are executed, by which cases, in which cells."""
+    from kmodpipe.cli import covering
+
+    return covering.cover(options, call)
 
 
 # -- results ----------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from kmodpipe import kconfig, series
 from kmodpipe.build.kbuild import split
@@ -16,7 +17,7 @@ from kmodpipe.cli.options import BuildOptions, Common, RunOptions, Use, command_
 from kmodpipe.judge import cases
 from kmodpipe.judge.attempts import MOST_ATTEMPTS, MOST_REPEATS, RetryPolicy
 from kmodpipe.judge.cases import Case
-from kmodpipe.kconfig import Matrix, Variant
+from kmodpipe.kconfig import Flavour, Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.kconfig.own_source import OwnSource, is_own
 from kmodpipe.logs import known_benign
@@ -47,11 +48,13 @@ def resolve(
     cases_too: bool = False,
     skip_illegal: bool = False,
     compared: bool = True,
+    flavours: Mapping[str, Flavour] = MappingProxyType({}),
 ) -> RunSpec:
     """Return the run that the options describe; nothing is fetched or started.
 
     *cases_too* loads the cases as well; with *skip_illegal* a chosen cell that the tree rules out is
-    skipped, as jobs of a plan need it. Raise UserError for a name that does not exist, with similar ones.
+    skipped, as jobs of a plan need it. *flavours* are known where the matrix has none of their names. Raise
+    UserError for a name that does not exist, with similar ones.
     """
     given = taken_from(RunOptions, values)
     project = call.project()
@@ -61,6 +64,7 @@ def resolve(
         raise unknown_name("runtime", given.runtime, RUNTIMES)
     with _declared("matrix", project, given.matrix):
         matrix = kconfig.load_matrix(Path(given.matrix).absolute() if given.matrix else project.matrix)
+    matrix = replace(matrix, flavours={**flavours, **matrix.flavours})
     matrix = matrix.asking(entry for one in given.config for entry in kconfig.requests_of(one))
     own = _own_source(given.module, matrix)
     names = [name for name in given.series or (() if own else project.series) if name != "none"]

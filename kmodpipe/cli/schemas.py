@@ -18,10 +18,12 @@ from typing import Annotated, Any
 from pydantic import Field, create_model
 
 from kmodpipe.analysis.ablate.records import Ablation
+from kmodpipe.analysis.cover.answer import Answer
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
 from kmodpipe.pipeline.project_toml import ProjectToml
 from kmodpipe.publish import receivers
+from kmodpipe.results.coverage import Coverage
 from kmodpipe.results.document import Results
 from kmodpipe.series.series_toml import SeriesToml
 from kmodpipe.source.packaged import PackagedKernelSpec
@@ -79,6 +81,8 @@ FORMATS = (
     Format("series", "series.toml", SeriesToml),
     Format("results", "results.json", Results, toml=False),
     Format("ablation", "ablate.json", Ablation, toml=False),
+    Format("cover", "cover.json", Answer, toml=False),
+    Format("coverage", "coverage.json", Coverage, toml=False),
 )
 
 

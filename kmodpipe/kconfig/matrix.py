@@ -52,6 +52,7 @@ class Flavour:
     # Those of the matrix are among them.
     parameters: Mapping[str, str] = field(default_factory=dict)
     base_make: Mapping[str, str] = field(default_factory=dict)
+    coverage: bool = False
 
     def __str__(self) -> str:
         return self.name or PLAIN
@@ -184,6 +185,7 @@ def load_matrix(path: Path) -> Matrix:
             table.cmdline,
             {**spec.parameters, **table.parameters},
             table.base_make,
+            table.coverage,
         )
         for name, table in spec.flavours.items()
     }

@@ -96,6 +96,9 @@ class FlavourTable(_Table):
     well."""
     base_make: dict[str, str] = Field(default_factory=dict)
     """Variables for the make of the kernel, not for that of the module under test."""
+    coverage: bool = False
+    """Count which lines of the module under test each case executes; its kernels need
+    `CONFIG_GCOV_KERNEL`."""
 
     @field_validator("env", "base_make")
     @classmethod

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from kmodpipe.build import module_order
+from kmodpipe.build import gcov_notes, module_order
 from kmodpipe.build.configured import Buildable, Configured
 from kmodpipe.build.elf import kernel_build_ids, module_name
 from kmodpipe.cache.store import made_as
@@ -39,6 +39,7 @@ class GuestCopies:
 
     def __init__(self, folder: RunFolder, lib: Path) -> None:
         """``lib`` is the run's copy of the cases' shell library."""
+        self._folder = folder
         self._shared = folder.shared
         self._lib = lib
         self._lock = threading.Lock()
@@ -61,8 +62,15 @@ class GuestCopies:
             kernel, rootfs, self._lib, modules, kernel_id, module_ids, digests, tools, flavour.env,
             flavour.memory_mib, flavour.cpus, flavour.slow, base.path / "out" / "vmlinux",
             devices.parse(flavour.devices, flavour.name), flavour.cmdline,
-            module_order.parameters(flavour.parameters, modules), disk, given.hint,
+            module_order.parameters(flavour.parameters, modules), disk, given.hint, self._notes(built),
         )  # fmt: skip
+
+    def _notes(self, built: BuiltCell) -> Path | None:
+        """Copy the compiler's notes about a cell's module to its folder; None if it counts nothing."""
+        notes = built.module.path / gcov_notes.NOTES
+        if not built.cell.flavour.coverage or not notes.is_dir():
+            return None
+        return shutil.copytree(notes, self._folder.cell(built.cell.id) / gcov_notes.NOTES)
 
 
 def _copy(source: Path, target: Path) -> Path:

@@ -24,7 +24,7 @@ from kmodpipe.judge.attribution import BootEvidence, CellUnderTest, Packed, attr
 from kmodpipe.judge.cases import Case, CellContext
 from kmodpipe.judge.verdict import CaseEvidence, judge
 from kmodpipe.kconfig import MEMORY_MIB
-from kmodpipe.logs import kernel_log
+from kmodpipe.logs import counters, kernel_log
 from kmodpipe.logs.case_record import case_records
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.module_lines import about_module
@@ -32,6 +32,7 @@ from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.pipeline import soak
 from kmodpipe.pipeline.soak import GuestSlots, LogRetention, Progress
 from kmodpipe.results import CaseResult, Verdict
+from kmodpipe.results.coverage import LOAD
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import Interrupted
 from kmodpipe.util.screen import now
@@ -92,6 +93,7 @@ class GuestFiles:
     )  # by the module's file, what it is loaded with
     disk: Path | None = None  # with the tools that are too large to be held in memory
     hint: str = ""  # how there could be one
+    notes: Path | None = None  # of the compiler, for counters of what is executed; None: there are none
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,8 @@ class Execution:
                 boot = replace(boot, kept=False)
             else:
                 self._write_output(number, records)
+            if self._job.files.notes:
+                self._write_counters(records)
             self._boots.append(boot)
             for index, result in settled.items():
                 self._record(index, result)
@@ -246,6 +250,16 @@ class Execution:
             note = f"\n[{dropped} bytes more were dropped in the guest]\n" if dropped else ""
             folder.mkdir(exist_ok=True)
             (folder / f"{self._cases[record.index].id}.txt").write_bytes(record.output + note.encode())
+
+    def _write_counters(self, records: Sequence[Record]) -> None:
+        """Add what each case of a guest executed to the cell's counters."""
+        lines = [
+            counters.to_line(counters.Kept(LOAD if index is None else self._cases[index].id, one))
+            for index, one in counters.taken(records).items()
+            if index is None or 0 <= index < len(self._cases)
+        ]
+        with (self._job.folder / counters.FILE_NAME).open("a", encoding="utf-8") as f:
+            f.writelines(lines)
 
     def _keeps(self, boot: Boot, settled: Mapping[int, CaseResult]) -> bool:
         """Return whether to keep the guest's files. In a soak it ran one case only."""
@@ -376,6 +390,7 @@ class Execution:
             env=env,
             slow=factor,
             with_disk=files.disk is not None,
+            counters=files.notes is not None,
         )
         pack_cell(cell_cpio, contents)
 

@@ -95,6 +95,8 @@ class BootContents:
     folder: HostFolder | None = None
     # Multiplies the agent's own time limits.
     slow: float = 1.0
+    # Take the modules' counters of what is executed after every case.
+    counters: bool = False
 
 
 def folder(name: str) -> Entry:
@@ -182,6 +184,8 @@ def _plan_text(boot: BootContents) -> str:
     lines += [["env", name, value] for name, value in sorted(boot.env.items())]
     if boot.with_disk:
         lines.append(["disk", TOOLS_SERIAL, f"/{DISK}", "ext4"])
+    if boot.counters:
+        lines.append(["counters"])
     if boot.folder:
         lines.append(["folder", FOLDER_TAG, f"/{FOLDER}", "rw" if boot.folder.writable else "ro"])
     lines += [

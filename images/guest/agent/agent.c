@@ -116,13 +116,16 @@ int main(void)
 	hash_seed();
 	say_hello();
 	leaks_begin();
+	counters_begin(&plan);
 	loaded = disk_mount(&plan.disk) && load_modules(&plan);
 	/* The last one is the module under test. */
 	module_path = plan.module_count ? plan.modules[plan.module_count - 1].path : NULL;
-	if (!by_hand.shell)
+	if (!by_hand.shell) {
 		state_remember(&plan);
-	else if (loaded)
+		counters_take(NULL);
+	} else if (loaded) {
 		run_shell(&plan, &by_hand, module_path);
+	}
 	/* With a shell, the cases are there to be run by hand. */
 	while (loaded && !why && !by_hand.shell && ran < plan.case_count)
 		why = run_case(&plan.cases[ran++], &plan, module_path);

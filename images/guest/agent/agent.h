@@ -14,6 +14,7 @@
  *   disk.c     the disk with large tools: found, mounted, and still what it was
  *   modules.c  the modules under test: loaded, described, loaded anew
  *   leaks.c    what a case leaked, where the kernel has kmemleak
+ *   counters.c what a case executed of the modules, where the kernel has gcov
  *   state.c    what of the guest outlives a case, compared with the start
  *   places.c   the part of it that stands in file systems, by name
  *   facts.c    the part of it that is in no file
@@ -82,6 +83,7 @@ struct plan {
 	struct planned *cases;
 	size_t case_count;
 	double slow;                    /* how many times longer than usual everything may take */
+	bool counters;                  /* of what is executed are wanted */
 };
 
 /* Reads and removes the plan. Ends the guest where there is none or it makes no sense. */
@@ -197,6 +199,14 @@ void leaks_begin(void);
 bool leaks_wanted(void);
 /* Scans for leaks, which the kernel's messages tell. Takes some seconds. 0, or the errno that kept it. */
 int leaks_scan(void);
+
+/* ---- counters.c ---- */
+/* After `leaks_begin`. Nothing where the plan does not want counters. */
+void counters_begin(const struct plan *plan);
+/* The same with a folder of counters, -1 for none. */
+void counters_open(int fd);
+/* Sends the counters of a case, or with NULL those from the start to the first case, and clears them. */
+void counters_take(const char *index);
 
 /* ---- system.c ---- */
 int64_t uptime_ms(void);

@@ -7,6 +7,7 @@
  *   env <name> <value>                          for every case and a shell
  *   disk <serial> <folder> <type>               mounted there, read-only, before the modules are loaded
  *   folder <tag> <folder> ro|rw                 of the host, by 9p: for a shell
+ *   counters                                    of what the modules execute, after every case
  *   module <path> [param=value ...]             any number, loaded in this order
  *   case <idx> <id> <timeout_s> <script> [arg ...]
  */
@@ -152,6 +153,8 @@ void plan_load(struct plan *plan)
 			plan->disk = (struct disk){ tokens[1], tokens[2], tokens[3] };
 		else if (count == 4 && !strcmp(tokens[0], "folder"))
 			plan->folder = (struct folder){ tokens[1], tokens[2], !strcmp(tokens[3], "rw") };
+		else if (count == 1 && !strcmp(tokens[0], "counters"))
+			plan->counters = true;
 		else if (count >= 2 && !strcmp(tokens[0], "module"))
 			take_module(plan, tokens, count);
 		else if (count >= 5 && !strcmp(tokens[0], "case"))

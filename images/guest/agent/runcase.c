@@ -450,6 +450,8 @@ const char *run_case(const struct planned *planned, const struct plan *plan, con
 	if (stuck) {
 		show_blocked();
 		snprintf(after.why, sizeof(after.why), "a process is stuck in the kernel");
+	} else {
+		counters_take(planned->index);
 	}
 	/* What was written before the end is in the pipes still. */
 	drain_all(&r);

@@ -9,6 +9,7 @@ from kmodpipe.cli.options.cells import BuildOptions, RunOptions, TreeOptions
 from kmodpipe.cli.options.derived import JSON, JUNIT, MACHINE, OUTPUT
 
 _WHICH = "each edit has an answer of its own"
+_ANSWER = "it asks another question, of which --if-changed knows nothing"
 _BY_HAND = "a guest that is used by hand gives no verdict"
 
 
@@ -38,6 +39,21 @@ class TestOptions(RunOptions):
     __test__ = False  # not a test class: the name makes pytest think so
 
     junit: str = option("", JUNIT, exempt=OUTPUT, path=True)
+    json: bool = option(False, JSON, exempt=OUTPUT)
+
+
+@dataclass(frozen=True)
+class CoverOptions(RunOptions):
+    """invoke cover."""
+
+    inject: bool = option(
+        False,
+        "fail the first allocation of each case, then the second … until none is left; count that as well",
+        exempt=_ANSWER,
+    )
+    fail_under: str = option(
+        "", "exit 1 if fewer percent of the changed lines with code are executed", exempt=_ANSWER
+    )
     json: bool = option(False, JSON, exempt=OUTPUT)
 
 

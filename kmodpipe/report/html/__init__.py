@@ -62,6 +62,13 @@ def text(run: Run, files: Files | None = None) -> str:
     return made
 
 
+def page(template: str, style: str, **values: Any) -> str:
+    """Return another page of a run, with the report's style sheet and *style*, escaped as the report is."""
+    sheet = Markup(f"{_STYLE}{style}")
+    made: str = _environment().from_string(template).render(style=sheet, style_hash=_hash(sheet), **values)
+    return made
+
+
 def save(run: Run, path: Path, folder: Path | None = None) -> None:
     """Write the report to *path* atomically. *folder* is the run's, by default the one that *path* is in."""
     base = os.path.relpath(folder, path.parent) if folder else ""

@@ -205,5 +205,7 @@ class Page:
     footer: str
     # On which kernels a module of its own source works; empty for one of the tree.
     support: tuple[Support, ...] = ()
+    # The page on what the cases execute of the series; empty if the run did not count that.
+    cover: str = ""
     marks: tuple[Mark, ...] = wording.MARKS
     defect_mark: Mark = field(default=wording.DEFECT)

@@ -93,6 +93,7 @@ def page_of(run: Run, own: Files) -> Page:
             (name, own.href(name)) for name in ("results.json", "junit.xml", "events.jsonl", "shared")
         ),
         support=support.rows(run) if OWN_MODULE in run.properties else (),
+        cover=own.href("cover.html") if own.tail("cover.json") else "",
         footer=f"kmodpipe {run.properties.get('kmodpipe', '')}, run {run.id}",
     )
 

@@ -17,8 +17,12 @@ import pytest
 from kmodpipe import results
 from kmodpipe.analysis.ablate import records as ablations
 from kmodpipe.analysis.ablate.records import Finding, Status
+from kmodpipe.analysis.cover import answer
+from kmodpipe.analysis.cover.join import Question, join
 from kmodpipe.cli import schemas
+from kmodpipe.results import coverage
 from tests.support import REPO
+from tests.support import coverage as sample_coverage
 from tests.support.sample_days import bad
 
 SCHEMAS = {one.name: one.schema() for one in schemas.FORMATS}
@@ -89,6 +93,10 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
         json.loads(ablations.to_json(ablations.made("fix", "run", [LEFT_OUT], ["old"], [], 1))),
     )
     yield "results.json", "results", json.loads(results.to_json(bad()))
+    found = sample_coverage.coverage(crash=True)
+    yield "coverage.json", "coverage", json.loads(coverage.to_json(found))
+    made = join(Question("fix", "debian-5.10", sample_coverage.changes()), found)
+    yield "cover.json", "cover", json.loads(answer.to_json(made))
 
 
 FILES = list(shipped())

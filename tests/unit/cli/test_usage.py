@@ -41,7 +41,10 @@ def test_each_form_becomes_one(typed: str, read: str) -> None:
         (["tset"], "unknown command 'tset'; did you mean test"),
         (["test", "--jbos", "3"], "unknown option '--jbos'; did you mean --jobs"),
         (["test", "-x"], "unknown option '-x'"),
-        (["build", "--case", "x"], "build has no option --case; boot, test, ci, ablate, matrix have it"),
+        (
+            ["build", "--case", "x"],
+            "build has no option --case; boot, test, ci, cover, ablate, matrix have it",
+        ),
         (["doctor", "--each-patch"], "doctor has no option --each-patch"),
         (["test", "foo"], "test takes options only, and 'foo' is none"),
         (["config", "chekc"], "unknown word behind config 'chekc'; did you mean check?"),
