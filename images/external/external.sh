@@ -4,6 +4,7 @@
 #   MODULE  its source, read-only           FOLDER  of the source, where its Kbuild or Makefile is: "." is the top
 #   KIT     the kit, read-only              SRC     the kernel tree, if the kit is one of ours
 #   ASK/arguments   of make, one a line; {kit} {obj} {release} stand for the kit, the module's folder, the kernel's release
+#   ASK/environment of make, NAME=value, likewise
 #   ASK/*.symvers   what other modules export
 #   OBJ/module      becomes a copy of the source, in which the module is built
 #   HEADERS         is /lib/modules in a container: a Makefile that is given a release finds the kit there
@@ -80,8 +81,9 @@ done
 export KBUILD_EXTRA_SYMBOLS
 
 folder=$OBJ/module/$FOLDER
-set --
-while IFS= read -r word; do
+# A word with what stands for the kit, the module's folder and the kernel's release.
+filled() {
+    word=$1
     while :; do
         case $word in
             *"{kit}"*) word="${word%%"{kit}"*}$kit${word#*"{kit}"}" ;;
@@ -90,6 +92,17 @@ while IFS= read -r word; do
             *) break ;;
         esac
     done
+}
+set --
+while IFS= read -r line; do
+    filled "$line"
+    set -- "$@" "$word"
+done < "$ASK/environment"
+set -- "$@" make -j"$JOBS" CC="$COMPILER"
+while IFS= read -r line; do
+    filled "$line"
     set -- "$@" "$word"
 done < "$ASK/arguments"
-make -j"$JOBS" CC="$COMPILER" "$@"
+# Makefiles take the variable PWD for their folder, which make -C does not set.
+cd "$folder"
+env "$@"

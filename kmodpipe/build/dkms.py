@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 
-from kmodpipe.build.dkms_syntax import Value, Variables, assignments, expanded
+from kmodpipe.build.dkms_syntax import UNKNOWN, Value, Variables, assignments, expanded
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.text import visible
@@ -37,6 +38,11 @@ _COMMANDS = {
     "pwd": _OBJ,
 }
 _JOBS = re.compile(r"-j\d*|--jobs(=\d*)?")
+# The same, where how many there are is computed.
+_UNKNOWN_JOBS = re.compile(rf"(?<!\S)(?:-j[ \t]*|--jobs[= \t]*){UNKNOWN}(?!\S)")
+_ENVIRONMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.ASCII | re.DOTALL)
+# Stands for a version that only a shell could compute: it is part of the names of DKMS's folders alone.
+_VERSION = "{version}"
 _SHELL = re.compile(r"[;&|<>`\n]|\$")
 _FOLDER = re.compile(r"(?:M|SUBDIRS)=\{obj\}/*(.*)")
 # What may change a build, but only by running something: (name, what becomes of it).
@@ -63,6 +69,7 @@ class Dkms:
     version: str
     modules: tuple[DkmsModule, ...]
     arguments: tuple[str, ...] | None  # of make, as `ExternalOrder` has them; None: kbuild's M=
+    environment: tuple[str, ...]  # of make: NAME=value, likewise
     folder: str  # where kbuild's Makefile is, "." for the top
     depends: tuple[str, ...]  # other packages of DKMS, which are built before
     kernel: str  # a regular expression for the releases that it is for; "" for all
@@ -92,25 +99,27 @@ def read(text: str, where: str = "dkms.conf", *, make: bool = True) -> Dkms:
 
     Raise UserError, with file and line, for what cannot be known without a shell.
     """
-    found = assignments(text, where, _VARIABLES, _COMMANDS)
+    stand_ins = {"PACKAGE_VERSION": _VERSION}
+    found = assignments(text, where, _VARIABLES, _COMMANDS, stand_ins)
     # DKMS sets these from the file, and one may be used above its own line.
     names = {
         "module": _plain(found, "PACKAGE_NAME", where),
         "module_version": _plain(found, "PACKAGE_VERSION", where),
     }
     known = {**_VARIABLES, **names}
-    found = assignments(text, where, known, _COMMANDS)
+    found = assignments(text, where, known, _COMMANDS, stand_ins)
     name, version = names.values()
     if not name:
         raise UserError("it has no PACKAGE_NAME", where=where, hint="DKMS needs one as well, see dkms(8)")
     found, notes = _without_conditions(found, where)
-    arguments, folder = _make(found, where, known) if make else (None, ".")
+    run = _make(found, where, known) if make else _Make()
     return Dkms(
         name=name,
-        version=version,
+        version="" if version == _VERSION else version,
         modules=_modules(found, where, name),
-        arguments=arguments,
-        folder=folder,
+        arguments=run.arguments,
+        environment=run.environment,
+        folder=run.folder,
         depends=tuple(filter(None, _array(found, "BUILD_DEPENDS", where).values())),
         kernel=_kernel(found, where),
         oldest=_plain(found, "BUILD_EXCLUSIVE_KERNEL_MIN", where),
@@ -194,41 +203,61 @@ def _known(value: Value, name: str, where: str) -> str:
 
 
 # -- make ----------------------------------------------------------------------------------------------
-def _make(found: Variables, where: str, known: Mapping[str, str]) -> tuple[tuple[str, ...] | None, str]:
-    """Return the arguments of make, None for kbuild's own, and the folder that its M= names."""
+@dataclass(frozen=True)
+class _Make:
+    """How make is run: with these arguments, None for kbuild's own, in the folder that its M= names."""
+
+    arguments: tuple[str, ...] | None = None
+    environment: tuple[str, ...] = ()
+    folder: str = "."
+
+
+def _make(found: Variables, where: str, known: Mapping[str, str]) -> _Make:
     value = found.get(("MAKE", 0))
     if value is None:
-        return None, "."
+        return _Make()
     at = f"{where}:{value.line}"
-    # DKMS gives it to eval, so that it is expanded again.
-    text = _known(expanded(value, where, known, _COMMANDS), "MAKE", where)
-    if match := _SHELL.search(text):
-        raise UserError(
-            f"MAKE has {visible(match[0])!r}, which only a shell can run",
-            where=at,
-            hint='dkms.conf is read, not run: set make = "…" in the module\'s own table',
-        )
-    text = _with_placeholders(text, known["module"], known["module_version"])
+    text = _with_placeholders(_command(value, where, known), known["module"], known["module_version"])
     try:
         words = shlex.split(text)
     except ValueError as e:
         raise UserError(f"MAKE cannot be read: {e}", where=at) from None
+    environment = tuple(takewhile(_ENVIRONMENT.fullmatch, words))
+    words = words[len(environment) :]
     if words[:1] != ["make"]:
         raise UserError(
             f"MAKE runs {visible(words[0] if words else 'nothing')!r} and not make",
             where=at,
             hint='set make = "…" in the module\'s own table',
         )
-    for word in words:
+    for word in (*environment, *words):
         if _TREE in word or _SOURCES in word:
             raise UserError(f"MAKE uses a folder of DKMS's own, which is not here: {visible(word)}", where=at)
+        if _VERSION in word:
+            what = f"MAKE uses PACKAGE_VERSION, which only a shell can compute: {visible(word)}"
+            raise UserError(what, where=at, hint='set make = "…" in the module\'s own table')
     arguments = [word for word in words[1:] if not _JOBS.fullmatch(word)]
     rest = [word for word in arguments if word not in ("-C", _KIT, "modules")]
     if "-C" in arguments and len(rest) == 1 and (match := _FOLDER.fullmatch(rest[0])):
-        return None, match[1].rstrip("/") or "."
-    # As DKMS does, unless the word is quoted.
+        return _Make(None, environment, match[1].rstrip("/") or ".")
+    # As DKMS does, unless the word is quoted, or others stand before it.
     release = (f"KERNELRELEASE={_RELEASE}",) if text.startswith("make") else ()
-    return (*release, *arguments), "."
+    return _Make((*release, *arguments), environment)
+
+
+def _command(value: Value, where: str, known: Mapping[str, str]) -> str:
+    """Return MAKE as a line without expansions. Raise UserError if only a shell could run it."""
+    # DKMS gives it to eval, so that it is expanded again.
+    value = expanded(value, where, known, _COMMANDS)
+    text = _UNKNOWN_JOBS.sub("", value.text)
+    text = _known(replace(value, text=text, unknown=value.unknown if UNKNOWN in text else ""), "MAKE", where)
+    if match := _SHELL.search(text):
+        raise UserError(
+            f"MAKE has {visible(match[0])!r}, which only a shell can run",
+            where=f"{where}:{value.line}",
+            hint='dkms.conf is read, not run: set make = "…" in the module\'s own table',
+        )
+    return text
 
 
 def _with_placeholders(text: str, name: str, version: str) -> str:

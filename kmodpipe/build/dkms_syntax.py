@@ -22,6 +22,12 @@ _BRACED = re.compile(r"\{([A-Za-z_]\w*)(?:\[(\d{1,4})\])?\}", re.ASCII)
 _BLOCK = re.compile(r"(?:if|case|for|while|until)(?=\s)")
 _BLOCK_WORD = re.compile(r"(?<![\w$.\"'/-])(?:(if|case|for|while|until)|(fi|esac|done))(?![\w.\"'=/-])")
 _SET_INSIDE = re.compile(r"(?:^|[\s;&|({])([A-Za-z_]\w*)(?:\[[^\]\n]*\])?\+?=", re.ASCII)
+# A test that decides whether variables are set: [ $JOBS -gt 16 ] && JOBS=16
+_CONDITION = re.compile(
+    r"(?:\[\[?[ \t][^\n]*?[ \t]\]\]?|test[ \t][^\n&|;]*?)"
+    r"(?:[ \t]*(?:&&|\|\|)[ \t]*[A-Za-z_]\w*\+?=(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s;&|\"']*))+[ \t]*(?=\n|;|#|$)",
+    re.ASCII,
+)
 _BYTES = 256 * 1024
 _ENDS = " \t\n;"
 
@@ -30,38 +36,54 @@ _ENDS = " \t\n;"
 class Value:
     """The value of a variable, or of an element of an array."""
 
-    text: str
+    text: str  # with `UNKNOWN` for each part of it that only a shell could compute
     line: int
-    unknown: str = ""  # the part of it that only a shell could compute: $(date)
+    unknown: str = ""  # the first such part: $(date)
 
 
+UNKNOWN = "\0"
 Variables = Mapping[tuple[str, int], Value]
 """Values by the variable's name and its index, 0 for a plain one."""
 
 
-def assignments(text: str, where: str, known: Mapping[str, str], commands: Mapping[str, str]) -> Variables:
+def assignments(
+    text: str,
+    where: str,
+    known: Mapping[str, str],
+    commands: Mapping[str, str],
+    stand_ins: Mapping[str, str] | None = None,
+) -> Variables:
     """Return the variables that ``text`` sets, as they are at its end.
 
-    ``known`` has the variables that are set before, ``commands`` what some commands print: ``nproc``. Raise
-    UserError, with ``where`` and the line, for anything that is no assignment.
+    ``known`` has the variables that are set before, ``commands`` what some commands print: ``nproc``. A
+    variable of ``stand_ins`` that only a shell could compute has the value there. Raise UserError, with
+    ``where`` and the line, for anything that is no assignment.
     """
     if len(text) > _BYTES:
         raise UserError(f"it has more than {_BYTES >> 10} KiB", where=where)
-    reader = _Reader(text.replace("\r\n", "\n"), where, known, commands)
+    reader = _Reader(text.replace("\r\n", "\n"), where, known, commands, stand_ins or {})
     reader.read()
     return reader.found
 
 
 def expanded(value: Value, where: str, known: Mapping[str, str], commands: Mapping[str, str]) -> Value:
     """Return a value with its variables and commands expanded once more, as ``eval`` does; quotes stay."""
-    reader = _Reader(value.text, where, known, commands)
+    reader = _Reader(value.text, where, known, commands, {})
     found = reader.text_until(lambda char: False, quoted=True, raw=True)
     return Value(found.text, value.line, value.unknown or found.unknown)
 
 
 class _Reader:
-    def __init__(self, text: str, where: str, known: Mapping[str, str], commands: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        text: str,
+        where: str,
+        known: Mapping[str, str],
+        commands: Mapping[str, str],
+        stand_ins: Mapping[str, str],
+    ) -> None:
         self._text = text
+        self._stand_ins = stand_ins
         self._where = where
         self._known = known
         self._commands = commands
@@ -84,6 +106,9 @@ class _Reader:
                 self._assign(match[1], match[2], append=bool(match[3]))
             elif _BLOCK.match(self._text, self._at):
                 self._skip_block()
+            elif match := _CONDITION.match(self._text, self._at):
+                line, self._at = self._line, match.end()
+                self._forget(match[0], line, match[0].split("=")[0][:40])
             else:
                 raise self._refused(self._text[self._at :].partition("\n")[0].strip())
 
@@ -102,9 +127,19 @@ class _Reader:
             raise self._refused(rest.partition("\n")[0].strip())
         if not re.match(r"[ \t]*(?:[;\n]|$|#)", self._text[self._at :]):
             raise self._refused(self._text[self._at :].partition("\n")[0].strip())
-        names = {*_SET_INSIDE.findall(rest[: self._at - start])}
+        self._forget(rest[: self._at - start], line, f"{rest.split(maxsplit=1)[0]} … of line {line}")
+
+    def _forget(self, text: str, line: int, what: str) -> None:
+        """Make what ``text`` may set known to a shell alone."""
+        names = {*_SET_INSIDE.findall(text)}
         for key in [*(k for k in self.found if k[0] in names), *((name, 0) for name in sorted(names))]:
-            self.found[key] = Value("", line, f"{rest.split(maxsplit=1)[0]} … of line {line}")
+            self._set(key, Value(UNKNOWN, line, what))
+
+    def _set(self, key: tuple[str, int], value: Value) -> None:
+        name, index = key
+        if value.unknown and not index and name in self._stand_ins:
+            value = Value(self._stand_ins[name], value.line)
+        self.found[key] = value
 
     def _skip_comment(self) -> None:
         end = self._text.find("\n", self._at)
@@ -124,7 +159,7 @@ class _Reader:
         key = (name, int(index or 0))
         if append and (before := self.found.get(key)):
             value = Value(before.text + value.text, value.line, before.unknown or value.unknown)
-        self.found[key] = value
+        self._set(key, value)
 
     def _elements(self) -> list[Value]:
         """Return the elements of an array, up to its closing parenthesis."""
@@ -227,10 +262,12 @@ class _Reader:
         if after == "{":
             start = self._at
             self._at = self._closing(start + 1)
-            return Value("", line, self._text[start : self._at])
+            return Value(UNKNOWN, line, self._text[start : self._at])
         self._at += 1
         return (
-            Value("", line, f"${after}") if after in ("'", "*", "@", "#", "?") and after else Value("$", line)
+            Value(UNKNOWN, line, f"${after}")
+            if after in ("'", "*", "@", "#", "?") and after
+            else Value("$", line)
         )
 
     def _closing(self, start: int) -> int:
@@ -245,7 +282,7 @@ class _Reader:
 
     def _printed(self, command: str, whole: str, line: int) -> Value:
         known = self._commands.get(" ".join(command.split()))
-        return Value("", line, whole) if known is None else Value(known, line)
+        return Value(UNKNOWN, line, whole) if known is None else Value(known, line)
 
     def _variable(self, name: str, index: int, line: int) -> Value:
         if own := self.found.get((name, index)):
@@ -253,7 +290,7 @@ class _Reader:
         if name in self._known and index == 0:
             return Value(self._known[name], line)
         # It may come from DKMS's environment.
-        return Value("", line, f"${name}")
+        return Value(UNKNOWN, line, f"${name}")
 
     # -- errors ----------------------------------------------------------------------------------
     @property

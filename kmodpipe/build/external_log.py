@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from kmodpipe.build import compile_warnings
@@ -192,11 +193,12 @@ class ExternalWatch(CompileWatch):
     def nothing_made(self, what: str, log: Path) -> KernelFailure:
         """Return the error for a build that ended well, but made no module."""
         if self._order.arguments is not None:
-            arguments = " ".join(self._order.arguments)
+            line = shlex.join(("make", *self._order.arguments))
             return KernelFailure(
-                f"make {arguments} of {what} ended well, but made no .ko",
+                f"{what}: make made no .ko",
                 where=f"log: {log}",
-                hint="name the target that builds the module, and tell it the kernel with {kit}",
+                hint=f"it was run as: {line}; name the target that builds the module, and tell it the kernel "
+                "with {kit}",
             )
         return KernelFailure(
             f"{what}: kbuild makes no module of its source",

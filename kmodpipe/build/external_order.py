@@ -36,6 +36,7 @@ class ExternalOrder:
     compiler: str = "gcc"  # a program's name: gcc-14
     # Of make in the module's folder, where its own Makefile is used; None: as kbuild documents it, with M=.
     arguments: tuple[str, ...] | None = None
+    environment: tuple[str, ...] = ()  # of make, NAME=value, with the same placeholders
     variables: Mapping[str, str] = field(default_factory=dict)  # for make
     symvers: Mapping[str, str] = field(default_factory=dict)  # texts of Module.symvers, by the module's name
     folder: str = "."  # where the Kbuild or Makefile is, relative to the source
@@ -52,11 +53,11 @@ class ExternalOrder:
 
     @property
     def make_arguments(self) -> tuple[str, ...]:
-        """All arguments of make, with placeholders."""
+        """All arguments of make in the module's folder, with placeholders."""
         variables = tuple(f"{name}={value}" for name, value in self.variables.items())
         if self.arguments is None:
             return ("-C", "{kit}", "M={obj}", *variables, "modules")
-        return ("-C", "{obj}", *self.arguments, *variables)
+        return (*self.arguments, *variables)
 
     def check(self) -> None:
         """Raise UserError if the order cannot be built: a wrong name, a folder without a Makefile."""

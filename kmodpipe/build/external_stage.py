@@ -36,6 +36,7 @@ class Instructions:
     arguments: tuple[str, ...] | None  # of make, as `ExternalOrder` has them
     folder: str  # where its Kbuild or Makefile is, below the source's top
     modules: tuple[str, ...] = ()  # names of the files that have to be made, without .ko
+    environment: tuple[str, ...] = ()  # of make, likewise
     dkms: dkms.Dkms | None = None
 
 
@@ -55,10 +56,12 @@ def instructions(own: OwnTree, declared: OwnSource) -> Instructions:
             found = dkms.read(text, where, make=False)
         except UserError:
             return Instructions(arguments, own.folder or ".")
-        return Instructions(arguments, own.folder or ".", tuple(one.name for one in found.modules), found)
+        names = tuple(one.name for one in found.modules)
+        return Instructions(arguments, own.folder or ".", names, dkms=found)
     found = dkms.read(text, where)
     folder = posixpath.normpath(posixpath.join(own.folder or ".", found.folder))
-    return Instructions(found.arguments, folder, tuple(one.name for one in found.modules), found)
+    names = tuple(one.name for one in found.modules)
+    return Instructions(found.arguments, folder, names, found.environment, found)
 
 
 def excluded(own: OwnTree, declared: OwnSource, configured: Buildable, release: str) -> str:
@@ -139,6 +142,7 @@ def order(
         src=src,
         compiler=compiler or "gcc",
         arguments=how.arguments,
+        environment=how.environment,
     )
 
 

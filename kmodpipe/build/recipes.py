@@ -176,7 +176,11 @@ class Builder:
         symvers = {f"{number}.symvers": text for number, text in enumerate(order.symvers.values())}
         recipe = _Recipe(
             "external.sh", what, order.src, _EXTERNAL_S,
-            requests={"arguments": "".join(f"{word}\n" for word in order.make_arguments), **symvers},
+            requests={
+                "arguments": "".join(f"{word}\n" for word in order.make_arguments),
+                "environment": "".join(f"{word}\n" for word in order.environment),
+                **symvers,
+            },
             products=(),
             room="external",
             read_only={"MODULE": order.module, "KIT": order.kit},

@@ -25,6 +25,9 @@ OWN_FILE = "kmodpipe.toml"
 """The file that declares a project which is nothing but that."""
 # The kernels that every project knows.
 _SHIPPED = "kernels.toml"
+# Below a project: its cases, and what a folder of recipes has at least one of.
+_CASES = "images/guest/cases"
+_RECIPES = ("builder/configure.sh", "external/external.sh", "guest/recipe.sh")
 # What names a file or a folder in the table of a kernel.
 _FILES = ("path", "tarball", "keyring", "vmlinuz", "modules", "headers", "config")
 
@@ -74,8 +77,14 @@ class Project:
 
     @property
     def images(self) -> Path:
-        """The folder of recipes: the project's own, or the package's if it has none."""
-        return shipped.or_shipped(self.root / "images", shipped.folder("images"))
+        """The folder of recipes: the project's own, or the package's if it has none.
+
+        A folder ``images`` without recipes is something else: pictures, say.
+        """
+        own = self.root / "images"
+        if paths.is_dir(own) and not any(paths.exists(own / one) for one in _RECIPES):
+            return shipped.folder("images")
+        return shipped.or_shipped(own, shipped.folder("images"))
 
     @property
     def patches(self) -> Path:
@@ -85,12 +94,13 @@ class Project:
     @property
     def has_cases(self) -> bool:
         """Whether it has cases of its own; those that come with the package are overlayfs's."""
-        return bool(self.own_cases) or self.file.name != OWN_FILE or paths.is_dir(self.root / "images")
+        return bool(self.own_cases) or self.file.name != OWN_FILE or paths.is_dir(self.root / _CASES)
 
     @property
     def cases(self) -> Path:
         """The folder of cases."""
-        return self.own_cases or self.images / "guest" / "cases"
+        own = self.root / _CASES
+        return self.own_cases or (own if paths.is_dir(own) else self.images / "guest" / "cases")
 
 
 def _settings(root: Path, report: Report, *, required: bool) -> tuple[ProjectToml, Path, tuple[str, ...]]:

@@ -117,8 +117,10 @@ def _of_dkms(root: Path, folder: str) -> FoundModule | None:
         made = dkms.read(_text(path), name)
     except KmodpipeError as e:
         kbuild = _of_kbuild(root, folder)
-        note = "; ".join(filter(None, (e.sentence, e.hint)))
-        return FoundModule(folder, kbuild.names if kbuild else (), note)
+        # Without one, what it builds is in folders below.
+        if kbuild is None:
+            return None
+        return FoundModule(folder, kbuild.names, "; ".join(filter(None, (e.sentence, e.hint))))
     return FoundModule(folder, tuple(one.name for one in made.modules), " ".join(made.notes))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kmodpipe import series, source
 from kmodpipe.kconfig.own_source import OwnSource
+from kmodpipe.pipeline import first_look
 from kmodpipe.results import WORKTREE
 from kmodpipe.series import Series
 from kmodpipe.source import user_git
@@ -23,6 +24,8 @@ from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError, unknown_name
 
 _OF_A_CI = (".github", ".gitlab", ".gitlab-ci.yml", ".gitignore")
+# Names of folders that say nothing of what is in them.
+_PLAIN_NAMES = ("driver", "drivers", "kernel", "kmod", "linux", "module", "modules", "source", "src")
 _DEFAULT_BRANCHES = ("origin/HEAD", "origin/main", "origin/master", "main", "master")
 
 
@@ -66,11 +69,11 @@ def find(
             )
         if not (declared.control and top):
             root = top or folder
-            control = f"{folder.name} as it is"
-            made = _under_test(declared, folder, root, ModuleSpec(name=folder.name, path=root), control)
+            name = _name(folder, root)
+            made = _under_test(declared, folder, root, ModuleSpec(name=name, path=root), f"{name} as it is")
             return made, tuple(given)
     ref, commit = _control(top, declared.control)
-    spec = ModuleSpec(name=folder.name, git=top.as_uri(), commit=commit)
+    spec = ModuleSpec(name=_name(folder, top), git=top.as_uri(), commit=commit)
     made = _under_test(declared, folder, top, spec, f"{ref} ({commit[:12]})")
     if given or none:
         return made, tuple(given)
@@ -91,7 +94,17 @@ def _under_test(
     declared: OwnSource, folder: Path, top: Path, spec: ModuleSpec, control: str
 ) -> ModuleUnderTest:
     below = folder.relative_to(top).as_posix()
-    return ModuleUnderTest(folder.name, spec, "" if below == "." else below, control, declared)
+    return ModuleUnderTest(_name(folder, top), spec, "" if below == "." else below, control, declared)
+
+
+def _name(folder: Path, top: Path) -> str:
+    """Return the name of a folder at or below ``top``, or the one above it that says what it is."""
+    for one in (folder, *folder.parents):
+        if one.name.lower() not in _PLAIN_NAMES:
+            return one.name
+        if one == top:
+            break
+    return folder.name
 
 
 def _from_url(declared: OwnSource) -> ModuleUnderTest:
@@ -113,8 +126,7 @@ def _last_part(url: str) -> str:
 def _require_build_file(folder: Path, declared: OwnSource) -> None:
     if any(paths.is_file(folder / name) for name in ("Kbuild", "Makefile")):
         return
-    found = sorted({p.parent.relative_to(folder).as_posix() for p in folder.glob("*/Kbuild")})
-    found += sorted({p.parent.relative_to(folder).as_posix() for p in folder.glob("*/Makefile")})
+    found = [one.folder for one in first_look.look(folder).modules]
     hint = "kbuild reads a Kbuild or Makefile with obj-m += NAME.o"
     if found:
         hint = f'is it in {found[0]}? source = "{declared.source.rstrip("/")}/{found[0]}"'

@@ -17,7 +17,7 @@ from kmodpipe.results import CONTROL, OWN_MODULE, REFUSED, CellResult, Run, Stat
 WARNINGS = "module.warnings"
 """The property of a cell with the compiler's warnings about the module, a line each."""
 
-_CELL = re.compile(r"^the module of \S+ (?=does not compile)")
+_CELL = re.compile(r"^the module of [^\s:]+(?::| (?=does not )) *")
 _HEAD = ("kernel", "builds", "loads", "passes", "warnings", "why not")
 _NOTE = 200
 YES, NO, UNKNOWN = "yes", "no", "–"

@@ -125,6 +125,13 @@ def test_it_is_built_by_kbuild_and_by_its_own_makefile_with_the_same_bytes(shop:
     assert b"hello.c\0" in text
 
 
+def test_a_makefile_in_a_folder_below_takes_the_variable_pwd_for_its_own(shop: Shop) -> None:
+    makefile = "obj-m := hello.o\nall:\n\t$(MAKE) -C $(KDIR) M=$(PWD) modules\n"
+    files = {"src/hello.c": HELLO, "src/Makefile": makefile}
+    made = shop.build(files, folder="src", arguments=("all",), environment=("KDIR={kit}",))
+    assert (made / "hello.ko").is_file()
+
+
 def test_one_module_needs_another(shop: Shop) -> None:
     user = HELLO.replace("int hello_answer(void) { return answer; }\nEXPORT_SYMBOL_GPL(hello_answer);\n", "")
     files = {
@@ -191,7 +198,7 @@ TWICE = {"Kbuild": "obj-m := a/ b/\n"} | {
         ({}, "install KDIR={kit}", "writes outside of its folder: /lib/modules", "log: "),
         ({"Makefile": "all:\n\ttouch $(KDIR)/made\n"}, "KDIR={kit}", "writes outside of its folder", "log: "),
         ({"Makefile": "all:\n\techo > /x\n"}, "KDIR={kit}", "writes outside of its folder: /x", "log: "),
-        ({"Makefile": "all:\n\t@echo nothing\n"}, "all", "ended well, but made no .ko", "log: "),
+        ({"Makefile": "all:\n\t@echo nothing\n"}, "all", "make made no .ko", "log: "),
     ],
 )
 def test_each_failure_says_what_is_wrong_and_where(

@@ -13,6 +13,7 @@ HEAD = 'PACKAGE_NAME="hello"\nPACKAGE_VERSION="1.2"\n'
 
 def make(line: str) -> tuple[tuple[str, ...] | None, str]:
     found = dkms.read(f"{HEAD}{line}\n")
+    assert found.environment == ()
     return found.arguments, found.folder
 
 
@@ -136,3 +137,50 @@ def test_the_oldest_and_the_newest_kernel() -> None:
 def test_a_package_has_a_name() -> None:
     with pytest.raises(UserError, match="no PACKAGE_NAME"):
         dkms.read("A=b\n")
+
+
+@pytest.mark.parametrize("version", ["$(cat VERSION)", "`git describe`", "${X%.*}"])
+def test_a_version_that_a_shell_computes_does_not_matter(version: str) -> None:
+    head = f'PACKAGE_NAME="hello"\nPACKAGE_VERSION="{version}"\n'
+    build = "${dkms_tree}/${PACKAGE_NAME}/${PACKAGE_VERSION}/build/src"
+    found = dkms.read(f'{head}MAKE="make -C $kernel_source_dir M={build}"\n')
+    assert (found.name, found.version, found.arguments, found.folder) == ("hello", "", None, "src")
+    for line in ('MAKE="make V=$PACKAGE_VERSION"', 'MAKE="V=$module_version make"'):
+        with pytest.raises(UserError, match="MAKE uses PACKAGE_VERSION"):
+            dkms.read(f"{head}{line}\n")
+
+
+def test_variables_before_make_are_its_environment() -> None:
+    line = "MAKE=\"KDIR=/lib/modules/${kernelver}/build 'A=b c' make -j4 all\"\n"
+    found = dkms.read(f"{HEAD}{line}")
+    assert found.environment == ("KDIR={kit}", "A=b c")
+    # DKMS adds the release to a command that begins with make alone.
+    assert found.arguments == ("all",)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "JOBS=`nproc`\n[ $JOBS -gt 16 ] && JOBS=16\nMAKE=\"'make' -j$JOBS KVER=${kernelver}\"",
+        "[[ -n $X ]] && JOBS=2 || JOBS=1  # all\nMAKE=\"'make' --jobs=${JOBS} KVER=${kernelver}\"",
+        "MAKE=\"'make' -j$(expr 1 + 1) KVER=$kernelver\"",
+        "test -d /x && A=1\nMAKE=\"'make' -j $(expr 1 + 1) KVER=$kernelver\"",
+    ],
+)
+def test_how_many_jobs_a_shell_computes_does_not_matter(lines: str) -> None:
+    assert make(lines) == (("KVER={release}",), ".")
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('A=1\n[ -d /x ] && A=2\nMAKE="make A=$A"', "MAKE has [ -d /x ] && A"),
+        ("[ -d /x ] && . ./x", "a statement that only a shell can run"),
+        ("[ -d /x ] && A=1 && touch y", "a statement that only a shell can run"),
+        ("[ -d /x ] && A=$(touch y) rm z", "a statement that only a shell can run"),
+    ],
+)
+def test_a_condition_makes_a_variable_unknown_and_nothing_else(lines: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        make(lines)
+    assert said in caught.value.what

@@ -157,7 +157,9 @@ def test_a_kit_that_does_not_run_here_is_no_fault_of_the_module(
 
 def test_a_build_without_a_module_names_what_ran(order: ExternalOrder) -> None:
     own = ExternalOrder(order.name, order.module, order.kit, arguments=("all",))
-    assert "make all of x ended well" in watched(own, "").nothing_made("x", Path("/log")).what
+    nothing = watched(own, "").nothing_made("x", Path("/log"))
+    assert nothing.what == "x: make made no .ko"
+    assert "it was run as: make all;" in nothing.hint
     assert "kbuild makes no module" in watched(order, "").nothing_made("x", Path("/log")).what
 
 

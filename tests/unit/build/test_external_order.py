@@ -35,7 +35,7 @@ def test_kbuild_is_run_as_it_documents_itself(order: ExternalOrder) -> None:
 def test_the_modules_own_makefile_is_run_where_it_is(order: ExternalOrder) -> None:
     own = replace(order, folder="src", arguments=("all", "KDIR={kit}"), variables={"V": "1"})
     own.check()
-    assert own.make_arguments == ("-C", "{obj}", "all", "KDIR={kit}", "V=1")
+    assert own.make_arguments == ("all", "KDIR={kit}", "V=1")
 
 
 def test_what_cannot_be_built_is_refused_before_a_container_starts(order: ExternalOrder) -> None:

@@ -68,6 +68,7 @@ def test_a_module_of_its_own_source_leaves_its_modules_warnings_and_exports(
     assert "-femit-struct-debug-baseonly" not in job.env["KCFLAGS"]
     assert runtime.asked == {
         "arguments": "-C\n{kit}\nM={obj}\nmodules\n",
+        "environment": "",
         "0.symvers": "0x1 f zlib EXPORT_SYMBOL\n",
     }
     out = world.folder / "out"
@@ -284,6 +285,7 @@ def test_a_configuration_that_fails_alone_fails(tmp_path: Path) -> None:
 _NOTES = """printf '%s\\n' "$@" > "$OBJ/arguments"
 find "$OBJ/module" -type f | sed "s,$OBJ/module/,," | LC_ALL=C sort > "$OBJ/seen"
 echo "$KBUILD_EXTRA_SYMBOLS" >> "$OBJ/seen"
+printf '%s\n' "$PWD" "$KDIR" "$word" "$JOBS" > "$OBJ/variables"
 """
 
 
@@ -294,6 +296,7 @@ def external_recipe(root: Path, **env: str) -> subprocess.CompletedProcess[str]:
     names = ("module", "kit", "ask", "headers", "obj", "out")
     for name in names:
         (root / name).mkdir(parents=True, exist_ok=True)
+    (root / "ask/environment").touch()
     path = REPO / "images/external/external.sh"
     folders = {name.upper(): str(root / name) for name in names}
     given = {"PATH": f"{root}/bin:/usr/bin:/bin", "RECIPE": str(path.parent), "JOBS": "2", "COMPILER": "gcc"}
@@ -324,6 +327,18 @@ def test_a_module_of_its_own_source_is_built_in_a_copy_without_what_was_built_be
     ]  # fmt: skip
 
 
+def test_make_runs_in_the_modules_folder_with_its_environment(tmp_path: Path) -> None:
+    put(tmp_path / "kit/include/config/kernel.release", "6.1.0-1\n")
+    put(tmp_path / "module/sub/Kbuild")
+    put(tmp_path / "ask/arguments", "all\n")
+    put(tmp_path / "ask/environment", "KDIR={kit}\nword=a b\nJOBS=7\n")
+    assert external_recipe(tmp_path, FOLDER="sub").returncode == 0
+    variables = (tmp_path / "obj/variables").read_text().splitlines()
+    # `make -C` would leave PWD as it is. How many jobs there are was decided before.
+    assert variables == [f"{tmp_path}/obj/module/sub", f"{tmp_path}/kit", "a b", "7"]
+    assert (tmp_path / "obj/arguments").read_text().splitlines() == ["-j2", "CC=gcc", "all"]
+
+
 def test_a_kit_of_ours_gets_a_makefile_of_where_it_is_now(tmp_path: Path) -> None:
     put(tmp_path / "kit/Makefile", "export KBUILD_OUTPUT = /elsewhere\n")
     put(tmp_path / "kit/.config", "x")
@@ -342,7 +357,7 @@ def test_without_pahole_kbuild_finds_no_vmlinux_to_make_btf_from(tmp_path: Path)
         put(tmp_path / "kit" / name)
     put(tmp_path / "ask/arguments", "{kit}\n")
     # Only what the recipe itself uses, so that the machine's own pahole is not there.
-    for tool in ("sh", "gcc", "cat", "chmod", "find", "ln", "mkdir", "rm", "sed", "sort", "tar"):
+    for tool in ("sh", "gcc", "cat", "chmod", "env", "find", "ln", "mkdir", "rm", "sed", "sort", "tar"):
         (tmp_path / "bin").mkdir(exist_ok=True)
         (tmp_path / "bin" / tool).symlink_to(shutil.which(tool) or tool)
     ran = external_recipe(tmp_path, PATH=f"{tmp_path}/bin")

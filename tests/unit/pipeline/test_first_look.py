@@ -104,3 +104,8 @@ def test_the_ci_is_the_one_that_is_used(tmp_path: Path, origin: str, files: dict
 
 def test_a_folder_in_no_repository_has_no_ci(tmp_path: Path) -> None:
     assert first_look.look(tmp_path) == first_look.Look(False, (), "")
+
+
+def test_below_a_dkms_conf_that_needs_a_shell_the_folders_are_looked_at(tmp_path: Path) -> None:
+    write(tmp_path, {"dkms.conf": ". ./version\n", "src/mod/a/Kbuild": "obj-m := a.o\n"})
+    assert first_look.look(tmp_path).modules == (FoundModule("src/mod/a", ("a",)),)

@@ -33,7 +33,7 @@ def find(
 
 def test_a_branch_is_compared_with_where_it_left_the_default_branch(repository: Path) -> None:
     found, change = own_module.find(OwnSource(source="src"), repository, (), none=False)
-    assert (found.name, found.folder) == ("src", "src")
+    assert (found.name, found.folder) == ("repository", "src")
     assert found.spec.commit == git(repository, "rev-parse", "main")
     assert found.control.startswith("main (")
     (one,) = change
@@ -98,3 +98,25 @@ def test_a_folder_without_a_build_file_is_refused_with_one_that_has_it(repositor
 def test_a_url_names_its_ref(tmp_path: Path) -> None:
     found = find(tmp_path, "https://example.org/some/module.git#v2")
     assert (found.name, found.control, found.spec.ref) == ("module", "v2", "v2")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [(".", "project"), ("src", "project"), ("kernel/src", "project"), ("net", "net"), ("net/src", "net")],
+)
+def test_a_folder_whose_name_says_nothing_has_that_of_the_one_above(
+    tmp_path: Path, folder: str, name: str
+) -> None:
+    top = tmp_path / "src" / "project"
+    write(top / folder, {"Kbuild": "obj-m := m.o\n"})
+    commit_all(top, "first")
+    found = find(top, folder)
+    assert (found.name, found.spec.name) == (name, name)
+
+
+def test_the_hint_names_a_folder_that_builds_a_module_however_deep(tmp_path: Path) -> None:
+    files = {"docs/Makefile": "html:\n", "src/mod/Makefile": "all:\n", "src/mod/a/Kbuild": "obj-m := a.o\n"}
+    write(tmp_path, files)
+    with pytest.raises(UserError) as caught:
+        find(tmp_path, ".")
+    assert caught.value.hint == 'is it in src/mod/a? source = "./src/mod/a"'

@@ -63,8 +63,21 @@ def test_a_project_without_recipes_and_matrix_uses_the_shipped_ones(tmp_path: Pa
     assert project.benign == REPO / "kconfigs/benign.toml"
 
 
+def test_a_folder_of_pictures_is_no_folder_of_recipes(tmp_path: Path) -> None:
+    write(tmp_path / "images", {"builder/Dockerfile": "FROM another\n", "screenshot.png": ""})
+    project = _project(tmp_path)
+    assert (project.images, project.cases) == (REPO / "images", REPO / "images/guest/cases")
+
+
+def test_a_project_has_cases_and_no_recipes(tmp_path: Path) -> None:
+    write(tmp_path / "images/guest/cases", {"mine.sh": "true\n"})
+    project = _project(tmp_path)
+    assert (project.images, project.cases) == (REPO / "images", tmp_path / "images/guest/cases")
+    assert project.has_cases
+
+
 def test_what_a_project_has_itself_comes_first(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
+    write(tmp_path / "images/guest", {"recipe.sh": ""})
     (tmp_path / "kconfigs").mkdir()
     for name in ("matrix.toml", "benign.toml"):
         (tmp_path / "kconfigs" / name).touch()
