@@ -67,9 +67,10 @@ def _coverage(options: AblateOptions, spec: RunSpec, screen: Screen) -> tuple[To
         if reason := _misfit(folder, spec):
             raise UserError(reason, where=str(folder), hint="take it anew: invoke cover")
         return _of(folder)
-    for folder in sorted(Path(spec.out).glob(f"*/{coverage.FILE_NAME}"), reverse=True):
-        if not _misfit(folder.parent, spec):
-            return _of(folder.parent)
+    runs = [path.parent for path in Path(spec.out).glob(f"*/{coverage.FILE_NAME}")]
+    for folder in sorted((one for one in runs if not one.is_symlink()), reverse=True):
+        if not _misfit(folder, spec):
+            return _of(folder)
     return Touching(), ["every case was tried on every edit: no run of invoke cover fits this series"]
 
 

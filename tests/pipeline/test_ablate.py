@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from kmodpipe.results import coverage
+from kmodpipe.results.coverage import CaseCoverage, CellCoverage, Coverage, FileCounts, FileLines
 from tests.support import toy
 from tests.support.toy import World
 
@@ -165,6 +167,33 @@ def test_a_new_case_runs_alone_and_may_notice(world: World) -> None:
     ran = [path.name for path in world.latest.glob("toy-fix-3-1.*/guests-1/output*/*")]
     ran += [path.name for path in world.latest.glob("toy-fix-3-1.*/guests-1/console.log")]
     assert ran, "the new case was booted"
+
+
+def test_the_coverage_of_the_same_series_chooses_the_cases(world: World) -> None:
+    assert world.test("--cell", CELL).code == 0
+    covered = CellCoverage(
+        "toy-fix",
+        files={"fs/toy/toy.c": FileLines((4, 5, 6))},
+        cases={"remount": CaseCoverage(files={"fs/toy/toy.c": FileCounts({6: 1})})},
+    )
+    coverage.save(Coverage(cells={CELL: covered}), world.latest)
+    taken = world.latest.name
+    ran = ablate(world, only=["2.1"], kind=["condition", "constant"], cell=[CELL])
+    assert "cases were chosen by the coverage of" in ran.text and taken in ran.text
+    never, executed = by_id(world)["2.1-condition-1"], by_id(world)["2.1-constant-2"]
+    assert (never["line"], never["executed_by"], never["tried"]) == (4, [], [])
+    assert never["reason"] == "no case that could notice executes it"
+    assert (executed["line"], executed["executed_by"], executed["tried"]) == (6, ["remount"], [CELL])
+    # That of another series, or of an earlier version of it, is not taken.
+    patch = world.root / "patches/toy-fix/0003-toy-use.patch"
+    patch.write_text(patch.read_text().replace("toy: use it", "toy: use it at last"))
+    (world.root / "patches/toy-fix/0002-toy-more.patch").write_text(
+        CODE.replace("[PATCH 2/2]", "[PATCH]").replace("+5", "+five")
+    )
+    patch.write_text(patch.read_text().replace(" 5\n", " five\n"))
+    assert "no run of invoke cover fits this series" in ablate(world, only=["2.2"], cell=[CELL]).text
+    refused = ablate(world, only=["2.2"], cell=[CELL], coverage=str(world.root / "out" / taken))
+    assert refused.code == 2 and "not that of toy-fix as it is now" in " ".join(refused.text.split())
 
 
 def test_series_toml_explains_and_is_held_to_it(world: World) -> None:
