@@ -45,3 +45,18 @@ def test_the_hunk_that_added_the_line_is_part_of_the_reason(tmp_path: Path) -> N
     # Line 9 is the tree's again; line 2 of b.h is the series'.
     assert dependence.missed(found, edits.weave, frozenset({caller})) == {declaration}
     assert dependence.missed(found, edits.weave, frozenset({caller, declaration})) == frozenset()
+
+
+def test_users_of_a_function_in_other_files_are_found_at_once(tmp_path: Path) -> None:
+    """The compiler stops at the first file, and would name those in the others one build after the other."""
+    before = {name: numbered(*range(1, 12)) for name in ("fs/a.c", "fs/b.c", "fs/c.c")}
+    work = Work(tmp_path / "w", before)
+    work.change({name: numbered(*range(1, 9), "decode(new);", 10, 11) for name in before})
+    work.change({"fs/c.c": numbered(1, "decoded = 1;", *range(3, 9), "decode(new);", 10, 11)})
+    edits = work.edits()
+    in_a, in_b, in_c, other = ((hunk.patch, hunk.number) for hunk in edits.weave.hunks)
+    said = (dependence.Said("fs/a.c", 9, "error", "too few arguments to function 'decode'"),)
+    assert dependence.missed(said, edits.weave, frozenset({in_a})) == {in_b, in_c}
+    local = (dependence.Said("fs/a.c", 9, "error", "'new' undeclared (first use in this function)"),)
+    assert dependence.missed(local, edits.weave, frozenset({in_a})) == frozenset()
+    assert other not in dependence.missed(said, edits.weave, frozenset({in_a}))
