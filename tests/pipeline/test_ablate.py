@@ -169,6 +169,25 @@ def test_a_new_case_runs_alone_and_may_notice(world: World) -> None:
     assert ran, "the new case was booted"
 
 
+@pytest.mark.parametrize(
+    ("statuses", "status", "unsteady"),
+    [
+        # The whole series, the edit, the edit again, the whole series again.
+        ("0 1 1 0", "noticed-by-case", []),
+        ("0 1 0 0", "unnoticed", [f"flip in {CELL}"]),
+        ("0 1 1 1", "unnoticed", [f"flip in {CELL}"]),
+        ("0 0", "unnoticed", []),
+    ],
+)
+def test_a_difference_counts_if_it_comes_again(
+    world: World, statuses: str, status: str, unsteady: list[str]
+) -> None:
+    script = world.script("flip.sh", f"statuses {statuses}")
+    ran = ablate(world, only=["3.1"], kind=["hunk"], cell=[CELL], case=[script], jobs=1)
+    (found,) = answer(world)["findings"]
+    assert (found["status"], found["unsteady"]) == (status, unsteady), ran.text
+
+
 def test_the_coverage_of_the_same_series_chooses_the_cases(world: World) -> None:
     assert world.test("--cell", CELL).code == 0
     covered = CellCoverage(

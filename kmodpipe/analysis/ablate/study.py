@@ -299,13 +299,14 @@ class Study:
                 self._memory.keep(ground.key, edit.digest, record)
                 if not found:
                     silent |= set(again)
+        ran = {name: one for name, one in self._known(record).items() if name in names}
         unsteady = tuple(
-            f"{name} in {ground.id}" for name, one in have.items() if one.unsteady or reference[name].unsteady
+            f"{name} in {ground.id}" for name, one in ran.items() if one.unsteady or reference[name].unsteady
         )
         if silent:
             reason = f"no verdict of {', '.join(sorted(silent))} in {ground.id}"
             return _Tried(Status.UNKNOWN, reason=reason, unsteady=unsteady, ran=True)
-        return _Tried(Status.UNNOTICED, unsteady=unsteady, ran=bool(have))
+        return _Tried(Status.UNNOTICED, unsteady=unsteady, ran=bool(ran))
 
     def _next(self, missing: Sequence[str]) -> list[str]:
         """Return which cases run now: first those that noticed most so far."""
