@@ -77,13 +77,16 @@ class Memory:
         return Record()
 
     def keep(self, ground: str, edit: str, record: Record) -> None:
-        """Write what is known. A cache that cannot be written to is no failure: it is found out again."""
+        """Write what is known. A cache that cannot be written to is no failure: it is found out again.
+
+        A case that was not steady is left out, and runs anew the next time: the machine may have been busy.
+        """
         made = {
             "schema": _SCHEMA,
             "version": _VERSION,
             "built": record.built.value,
             "reason": record.reason,
-            "cases": {key: asdict(one) for key, one in record.cases.items()},
+            "cases": {key: asdict(one) for key, one in record.cases.items() if not one.unsteady},
             "together": list(record.together),
         }
         with suppress(OSError):

@@ -19,6 +19,13 @@ def test_a_record_comes_back_as_it_was(tmp_path: Path) -> None:
     assert memory.recall("ground", "other") == memory.recall("other", "edit") == Record()
 
 
+def test_what_was_not_steady_is_tried_anew(tmp_path: Path) -> None:
+    memory = Memory(tmp_path)
+    steady, loose = Seen("a", Verdict.PASS, "x"), Seen("b", Verdict.PASS, "x", times=2, unsteady=True)
+    memory.keep("ground", "edit", Record(Built.DIFFERS, cases={"a": steady, "b": loose}))
+    assert memory.recall("ground", "edit").cases == {"a": steady}
+
+
 def test_a_damaged_record_is_forgotten(tmp_path: Path) -> None:
     memory = Memory(tmp_path)
     memory.keep("ground", "edit", Record(Built.SAME))
