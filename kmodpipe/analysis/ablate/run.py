@@ -251,7 +251,7 @@ class _Ablate:
                 hint="run it first: invoke test",
             )
         if lacking := [name for name in self._digests if name not in able]:
-            self._note(f"cases that are skipped, or have no verdict, with the whole series: {', '.join(lacking)}")
+            self._note(f"cases without a pass or failure in the whole series: {', '.join(lacking)}")
 
     # -- the edits -------------------------------------------------------------------------------------
     def _try(self, study: Study, grounds: Sequence[Ground], submit: Callable[..., object]) -> None:
