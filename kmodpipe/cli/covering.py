@@ -13,7 +13,7 @@ from kmodpipe.analysis.cover.answer import Answer
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CoverOptions
 from kmodpipe.cli.resolve import resolve
-from kmodpipe.pipeline import run
+from kmodpipe.pipeline import cell_choice, run
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import set_up
 from kmodpipe.report import html
@@ -35,13 +35,14 @@ def cover(options: CoverOptions, call: Invocation) -> int:
     known = kconfig.load_matrix(shipped.folder("kconfigs") / "matrix.toml").flavours
     wanted = options.flavour or (INJECT if options.inject else PLAIN,)
     spec = resolve(
-        # What the control executes is no part of the answer.
-        replace(options, flavour=wanted, no_control=True),
+        replace(options, flavour=wanted),
         call,
         cases_too=True,
         flavours={name: known[name] for name in (PLAIN, INJECT)},
     )
     series = ask.require_one(spec)
+    # What the control executes is no part of the answer.
+    spec = spec.with_choice(cell_choice.without_controls(spec.choice))
     if ask.compiles_nothing(series):
         screen.print(f"{series.name} changes nothing that is compiled: {', '.join(series.touched)}")
         return ExitCode.OK

@@ -153,11 +153,15 @@ class Answer:
         """The answer in one sentence."""
         if not self.code:
             return f"none of the {self.changed} changed lines of {self.series} compiles to code"
-        missing = f"{self.never} of {self.code} changed lines"
-        unknown = f"; of {self.unknown} it is not known" if self.unknown else ""
         if not self.never and not self.unknown:
             return f"all {self.code} changed lines are executed by some case"
-        return f"{missing} are executed by no case{unknown}"
+        if not self.never:
+            return (
+                f"of {self.unknown} of {self.code} changed lines it is not known whether a case executes them"
+            )
+        verb = "is" if self.never == 1 else "are"
+        unknown = f"; of {self.unknown} it is not known" if self.unknown else ""
+        return f"{self.never} of {self.code} changed lines {verb} executed by no case{unknown}"
 
 
 def to_json(answer: Answer) -> str:

@@ -106,7 +106,7 @@ def answer(
         def counted(of: Run, where: Path, name: str) -> Coverage:
             gcov = Gcov(workspace.runtime, spec.project.images, spec.jobs)
             (scratch / name).mkdir()
-            return collect.collect(of, where, spec.module, gcov, scratch / name, place)
+            return collect.collect(of, where, spec.module, gcov, scratch / name, place, step)
 
         found = counted(run, folder, "plain")
         if injected:

@@ -15,6 +15,7 @@ from kmodpipe.logs.counters import Kept
 from kmodpipe.results import CaseResult, CellResult, Run, State, Verdict
 from kmodpipe.results.coverage import LOAD, CaseCoverage, CellCoverage, Coverage, FileCounts, FileLines
 from kmodpipe.util import document, paths
+from kmodpipe.util.screen import Step
 from kmodpipe.util.text import one_line
 
 _COUNTERS_BYTES = 512 * document.MIB
@@ -35,7 +36,13 @@ class _Cell:
 
 
 def collect(
-    run: Run, folder: Path, module: str, gcov: Gcov, scratch: Path, place: Callable[[str], str | None]
+    run: Run,
+    folder: Path,
+    module: str,
+    gcov: Gcov,
+    scratch: Path,
+    place: Callable[[str], str | None],
+    step: Step | None = None,
 ) -> Coverage:
     """Return what the cases of a run executed; cells of other flavours are left out.
 
@@ -44,7 +51,7 @@ def collect(
     """
     cells = [_cell(one, folder / one.cell, gcov) for one in run.cells if (folder / one.cell / NOTES).is_dir()]
     if cells:
-        gcov.run(scratch, folder / "shared" / "gcov.log", place)
+        gcov.run(scratch, folder / "shared" / "gcov.log", place, step)
     made = {one.result.cell: _coverage(one, gcov) for one in cells}
     rest = {
         one.cell: CellCoverage(one.variant, one.kernel, one.flavour, unknown=_why_not(one))

@@ -12,6 +12,8 @@ from kmodpipe.build.runtime import Folder, Job, Runtime
 from kmodpipe.results.coverage import FileCounts, FileLines
 from kmodpipe.util import document, shipped
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.screen import Step
+from kmodpipe.util.text import count
 
 _TIMEOUT_S = 1800
 Source = Mapping[str, tuple[FileLines, FileCounts]]
@@ -46,7 +48,9 @@ class Gcov:
         self._pairs.setdefault(key, pair)
         return key
 
-    def run(self, scratch: Path, log: Path, place: Callable[[str], str | None]) -> None:
+    def run(
+        self, scratch: Path, log: Path, place: Callable[[str], str | None], step: Step | None = None
+    ) -> None:
         """Run gcov over all pairs, and read what it prints; ``place`` as `gcov_json.read` takes it."""
         given, out = scratch / "counters", scratch / "out"
         given.mkdir()
@@ -69,6 +73,8 @@ class Gcov:
             timeout_s=_TIMEOUT_S,
             env={"JOBS": str(self._jobs)},
         )
+        if step:
+            step.update(f"gcov over {count(len(self._pairs), 'object')}")
         ended = self._runtime.run(job)
         if ended.status:
             raise InfraError(
@@ -78,6 +84,8 @@ class Gcov:
                 hint="the builder has to have the gcov of its compiler: invoke setup",
             )
         for number, key in enumerate(self._pairs):
+            if step:
+                step.update("what gcov says", done=number, total=len(self._pairs))
             self._answers[key] = _read(out / f"{number}.json", place)
 
     def answer(self, key: str) -> Source | None:

@@ -5,7 +5,7 @@ What is executed is told by a sign and a word as well as by a colour. Pure excep
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,6 @@ def save(answer: Answer, run: Run, folder: Path) -> None:
 def text(answer: Answer, run: str) -> str:
     """Return the HTML of the page about a run."""
     hunks = [_hunk(at, one, len(answer.cells)) for at, one in enumerate(answer.hunks, 1)]
-    names = dict.fromkeys(one.patch for one in hunks)
     return html.page(
         _TEMPLATE,
         _STYLE,
@@ -74,12 +73,19 @@ def text(answer: Answer, run: str) -> str:
         run=run,
         sentence=answer.sentence,
         percent=f"{answer.percent:.1f} % are executed." if answer.percent is not None else "",
-        patches=tuple(_Patch(name, tuple(one for one in hunks if one.patch == name)) for name in names),
-        missed=[one for one in hunks if one.open],
+        patches=_by_patch(hunks),
+        missed=_by_patch(one for one in hunks if one.open),
         signs=SIGNS,
         words=_WORDS,
         classes=_CLASSES,
     )
+
+
+def _by_patch(hunks: Iterable[_Hunk]) -> tuple[_Patch, ...]:
+    found: dict[str, list[_Hunk]] = {}
+    for one in hunks:
+        found.setdefault(one.patch, []).append(one)
+    return tuple(_Patch(name, tuple(some)) for name, some in found.items())
 
 
 def _hunk(at: int, hunk: HunkAnswer, cells: int) -> _Hunk:

@@ -72,7 +72,8 @@ def _hunk(hunk: HunkAnswer) -> Iterator[str]:
         last = at
         sign = SIGNS[line.state] if line else " "
         shown = f"{number:>6}" if number else " " * 6
-        yield f"  {sign}{shown} {one_line(text)}"
+        # As in the file: the sign of the diff moves no tab stop.
+        yield f"  {sign}{shown} {one_line(text[:1] + text[1:].expandtabs())}"
 
 
 def rows_of(hunk: HunkAnswer) -> Sequence[tuple[int, str, LineAnswer | None]]:

@@ -203,6 +203,11 @@ def test_plan_is_ordered_and_encoded(tmp_path: Path) -> None:
     ]
 
 
+def test_counters_are_taken_where_they_are_wanted(tmp_path: Path) -> None:
+    assert "counters" in cell(tmp_path, counters=True)["kmodpipe/plan"].data.decode().splitlines()
+    assert b"counters" not in cell(tmp_path)["kmodpipe/plan"].data
+
+
 @pytest.mark.parametrize("case_id", ["../escape", "a/b", "", ".hidden", "a b"])
 def test_a_case_id_cannot_leave_its_folder(tmp_path: Path, case_id: str) -> None:
     with pytest.raises(UserError, match="case id"):

@@ -15,7 +15,7 @@ def shown(*, crash: bool = False) -> list[str]:
 
 def test_the_first_line_is_the_answer_and_then_the_hunk_with_its_line() -> None:
     lines = shown()
-    assert lines[0] == "1 of 5 changed lines are executed by no case (80.0 % executed)"
+    assert lines[0] == "1 of 5 changed lines is executed by no case (80.0 % executed)"
     at = lines.index("fs/toy/super.c, 0001.patch, hunk 1 (static int toy_fill(void))")
     assert [line[:9].rstrip() for line in lines[at + 1 : at + 6]] == [
         "       14",
