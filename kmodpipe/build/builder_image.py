@@ -9,6 +9,9 @@ have host tools that need its libraries; an image for their modules alone is mad
 
     kmodpipe-builder:<release>-<digest12>     images/external/Dockerfile on top of the release's base
 
+That release may be another distribution's (`source.distribution`), and its packages those of a declared
+archive.
+
 The digest covers the Dockerfile and `RECIPE`, not the base: a label says which of the two bases an image has,
 and the cache keys of what is built in it contain the image's id. Older builder images stay until
 `image_cleanup.remove_old`: another clone of the project may use them.
@@ -29,10 +32,11 @@ from typing import TYPE_CHECKING, Any
 
 from kmodpipe.build.runtime import docker_errors
 from kmodpipe.cache.store import Store
-from kmodpipe.source import apt
+from kmodpipe.source import apt, distribution
+from kmodpipe.source.distribution import AptSource
 from kmodpipe.util import process, shipped
 from kmodpipe.util.digest import digest_of
-from kmodpipe.util.errors import InfraError, Interrupted, unknown_name
+from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.files import require_space
 from kmodpipe.util.lines import Tail
 from kmodpipe.util.lock import lock
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
 RECIPE = 1
 
 RELEASE = "bookworm"
-RELEASES = ("bullseye", RELEASE, "trixie", "sid")
+RELEASES = tuple(name for one in distribution.ALL for name in one.releases)
 LABEL = "org.kmodpipe.image"
 BASE_LABEL = "org.kmodpipe.base"
 _NEED_MIB = 2048
@@ -69,8 +73,8 @@ class Names:
 
 
 def base_of(release: str = RELEASE) -> str:
-    """Return the name that registries have a release's base under."""
-    return f"debian:{release}-slim"
+    """Return the name that registries have a release's base under. Raise UserError for an unknown one."""
+    return distribution.of(release).image.format(release)
 
 
 def described(release: str) -> str:
@@ -78,16 +82,17 @@ def described(release: str) -> str:
     return "the builder image" if release == RELEASE else f"the builder image of {release}"
 
 
+def require_known(release: str, packages: AptSource | None) -> None:
+    """Raise UserError for a release that is none, unless its archive is declared: that may have others."""
+    if not packages or not packages.archive:
+        distribution.of(release)
+
+
 def dockerfile(images_dir: Path, release: str = RELEASE) -> bytes:
     """Return the Dockerfile of a release's image.
 
-    Raises UserError for a release that is not among `RELEASES`, and InfraError if the file cannot be read:
-    the checkout is damaged.
+    Raises InfraError if the file cannot be read: the checkout is damaged.
     """
-    if release not in RELEASES:
-        raise unknown_name(
-            "release of Debian", release, RELEASES, hint="a builder image can be made of these"
-        )
     folder = images_dir / "builder" if release == RELEASE else shipped.part(images_dir, "external")
     path = folder / "Dockerfile"
     try:
@@ -122,15 +127,20 @@ def ensure(
     names: Names | None = None,
     release: str = RELEASE,
     registry_base: str = "",
+    packages: AptSource | None = None,
 ) -> str:
     """Return the id of a release's builder image; build it first if it does not exist (about a minute).
 
-    ``registry_base`` is the name of its base in registries if that is another than `base_of`.
+    ``registry_base`` is the name of its base in registries if that is another than `base_of`; ``packages`` is
+    where the release's packages come from, if that is not this machine's mirror of Debian.
 
-    A lock makes sure that of several processes only one builds it. Raises InfraError with the last lines of
-    the log and its path.
+    A lock makes sure that of several processes only one builds it. Raises UserError for a release that is
+    none, InfraError with the last lines of the log and its path.
     """
     names = names or Names()
+    require_known(release, packages)
+    if release in RELEASES:
+        registry_base = registry_base or base_of(release)
     found = find(client, images_dir, names=names, release=release)
     if found:
         return found
@@ -143,7 +153,7 @@ def ensure(
             return found
         require_space(cache, _NEED_MIB, what)
         log.write_bytes(b"")
-        name, kind = _base(client, cache, screen, log, names, registry_base or base_of(release), release)
+        name, kind = _base(client, cache, screen, log, names, registry_base, release, packages)
         with screen.step(f"build {what}") as step:
             _build(
                 client,
@@ -176,21 +186,42 @@ def _wrapped(doing: str, where: str = "") -> AbstractContextManager[None]:
 
 # -- the base --------------------------------------------------------------------------------------
 def _base(
-    client: DockerClient, cache: Path, screen: Screen, log: Path, names: Names, base: str, release: str
+    client: DockerClient,
+    cache: Path,
+    screen: Screen,
+    log: Path,
+    names: Names,
+    base: str,
+    release: str,
+    packages: AptSource | None,
 ) -> tuple[str, str]:
     """Return the name of a base image that the engine has now, and its source: registry or bootstrap."""
     own = f"{names.base}:{release}"
     # An image that the engine has needs no network, and a rebuild on the same base gives the same tools.
-    if _image_id(client, base):
+    if base and _image_id(client, base):
         return base, "registry"
     if _image_id(client, own):
         return own, "bootstrap"
-    refusal = _pull(client, base, screen, log)
+    refusal = _pull(client, base, screen, log) if base else "it is no release that is known"
     if not refusal:
         return base, "registry"
-    screen.say(f"no registry has {base} ({refusal}): bootstrapping a base from this machine's apt sources")
-    _bootstrap(client, cache, screen, log, own, refusal)
+    source = _elsewhere(release, packages)
+    place = "the kernel's archive" if source and source.archive else "this machine's apt sources"
+    screen.say(f"no registry has {base or own} ({refusal}): bootstrapping a base from {place}")
+    _bootstrap(client, cache, screen, log, own, refusal, source)
     return own, "bootstrap"
+
+
+def _elsewhere(release: str, packages: AptSource | None) -> AptSource | None:
+    """Return where a release's packages come from; None is this machine's mirror of Debian's archive."""
+    if release in distribution.DEBIAN.releases:
+        here = not packages or not packages.archive or apt.debian_sources(apt.targets(), release)
+        return None if here else packages
+    if release in distribution.UBUNTU.releases:
+        suites = tuple(f"{release}{pocket}" for pocket in ("-updates", "-security", ""))
+        own = AptSource(distribution.UBUNTU, suites)
+        return own if own.mirrors() or not packages else packages
+    return packages
 
 
 def _pull(client: DockerClient, name: str, screen: Screen, log: Path) -> str:
@@ -227,7 +258,15 @@ def _reason(error: Exception) -> str:
     return visible(text.splitlines()[0].rsplit(": ", 1)[-1][:120])
 
 
-def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, name: str, refusal: str) -> None:
+def _bootstrap(
+    client: DockerClient,
+    cache: Path,
+    screen: Screen,
+    log: Path,
+    name: str,
+    refusal: str,
+    source: AptSource | None,
+) -> None:
     repository, _, version = name.partition(":")
     with screen.step(f"bootstrap {name}") as step:
         try:
@@ -236,7 +275,18 @@ def _bootstrap(client: DockerClient, cache: Path, screen: Screen, log: Path, nam
                 Store(cache).scratch("base-") as folder,
             ):
                 # To a file first: an interrupted stream must not become an image.
-                apt.bootstrap(version, folder / "base.tar", log=log)
+                if source is None:
+                    apt.bootstrap(version, folder / "base.tar", log=log)
+                else:
+                    chosen = ((suite, uris[0]) for suite, uris in source.mirrors().items())
+                    apt.bootstrap(
+                        version,
+                        folder / "base.tar",
+                        log=log,
+                        sources=source.sources(chosen),
+                        keyring=source.keys,
+                        distribution=source.distribution.name,
+                    )
                 step.update("importing")
                 client.api.import_image_from_file(
                     str(folder / "base.tar"),

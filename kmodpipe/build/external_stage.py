@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kmodpipe import kconfig
-from kmodpipe.build import compile_warnings, dkms, gcov_notes, module_order
+from kmodpipe.build import compile_warnings, dkms, gcov_notes, loadable, module_order
 from kmodpipe.build.configured import Buildable
 from kmodpipe.build.elf import module_name, require_elf
 from kmodpipe.build.external_order import ExternalOrder, split_arguments
@@ -109,10 +109,12 @@ class ExternalStages:
         }
 
         def make(work: WorkDir) -> None:
-            self.builder.external(replace(kit.order(name, own, how), coverage=coverage), work)
+            order = replace(kit.order(name, own, how), coverage=coverage)
+            self.builder.external(order, work)
             made = sorted((work.folder / "out").glob("*.ko"))
             for module in made:
                 require_elf(module, work.log)
+                loadable.require_of_kernel(module, order.kit, order.config, work.log)
             _require(how.modules, made, work.log)
             kit.add_needed(self.declared.needs, work)
 

@@ -138,7 +138,7 @@ def _own(client: DockerClient, images: Path, cache: Path, names: builder_image.N
                 now = (use.days, f"sha256:{folder.name}")
                 last[use.release] = min(last.get(use.release, now), now)
     recent = {release for release, (days, _) in last.items() if days < KEEP_DAYS}
-    used = {builder_image.RELEASE, *recent} & {*builder_image.RELEASES}
+    used = {builder_image.RELEASE, *recent}
     found = {builder_image.find(client, images, names=names, release=release) for release in used}
     return {*filter(None, found), *(image for release, (_, image) in last.items() if release in used)}
 

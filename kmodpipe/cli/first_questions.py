@@ -13,6 +13,7 @@ from kmodpipe.cli.project_root import project_above
 from kmodpipe.pipeline import config, first_ci, first_look, first_project
 from kmodpipe.pipeline.first_look import FoundModule, Look
 from kmodpipe.pipeline.first_project import Choice, Proposal
+from kmodpipe.source import distribution
 from kmodpipe.source.packaged import PackagedKernelSpec
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError, unknown_name
@@ -102,8 +103,11 @@ def _module(seen: Look, screen: Screen) -> FoundModule:
 
 def _kernels(default: tuple[str, ...], screen: Screen) -> tuple[str, ...]:
     known = config.ready_kernels()
-    packaged = [name for name, one in known.items() if isinstance(one, PackagedKernelSpec)]
-    screen.print(f"kernels as Debian ships them: {', '.join(packaged)}")
+    packaged = {name: one for name, one in known.items() if isinstance(one, PackagedKernelSpec)}
+    for whose in distribution.ALL:
+        names = [name for name in packaged if (at := packaged[name].apt_source) and at.distribution == whose]
+        more = "" if whose is distribution.DEBIAN else ", where its archive is configured"
+        screen.print(f"kernels as {whose.name} ships them{more}: {', '.join(names)}")
     screen.print(f"kernels that are built first: {', '.join(name for name in known if name not in packaged)}")
 
     def check(answer: str) -> str:

@@ -21,8 +21,10 @@ from kmodpipe.analysis.ablate.records import Ablation
 from kmodpipe.analysis.cover.answer import Answer
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
+from kmodpipe.logs.known_benign import BenignToml
 from kmodpipe.pipeline.project_toml import ProjectToml
 from kmodpipe.publish import receivers
+from kmodpipe.report.claims_toml import ClaimsToml
 from kmodpipe.results.coverage import Coverage
 from kmodpipe.results.document import Results
 from kmodpipe.series.series_toml import SeriesToml
@@ -79,6 +81,8 @@ FORMATS = (
     Format("matrix", "The matrix: matrix.toml, or [matrix] of a kmodpipe.toml", MatrixToml),
     Format("case", "case.toml", CaseToml),
     Format("series", "series.toml", SeriesToml),
+    Format("claims", "claims.toml", ClaimsToml),
+    Format("benign", "The file of harmless reports that `benign` of a kmodpipe.toml names", BenignToml),
     Format("results", "results.json", Results, toml=False),
     Format("ablation", "ablate.json", Ablation, toml=False),
     Format("cover", "cover.json", Answer, toml=False),

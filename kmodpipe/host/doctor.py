@@ -22,7 +22,7 @@ from kmodpipe.util.workers import Thread
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from kmodpipe.source import TreeSpec
+    from kmodpipe.source.kernels import KernelSpec
     from kmodpipe.util.screen import Screen
     from kmodpipe.vm.accel import Accel
 
@@ -35,8 +35,8 @@ _SETUP = "run: invoke setup"
 # A factor (see `vm.speed`) from which the machine counts as slow.
 _SLOW = 2.0
 
-Reach = Callable[["TreeSpec"], tuple[bool, str]]
-"""A function such as `source.check_reach`."""
+Reach = Callable[["KernelSpec"], tuple[bool, str]]
+"""A function such as `source.kernels.check`."""
 Probe = Callable[[Path, "Screen"], "Accel"]
 """A function such as `accel.probe`."""
 
@@ -63,7 +63,7 @@ def examine(
     images_dir: Path,
     cache: Path,
     screen: Screen,
-    trees: Mapping[str, TreeSpec],
+    trees: Mapping[str, KernelSpec],
     *,
     default_tree: str | None = None,
     reach: Reach | None = None,
@@ -74,7 +74,7 @@ def examine(
     """Check every need; return the findings in the order to show them.
 
     With ``default_tree``, only that tree's source has to be reachable; the others are checked all the same.
-    ``reach`` and ``probe`` default to `source.check_reach` and `accel.probe`. The network is given
+    ``reach`` and ``probe`` default to `source.kernels.check` and `accel.probe`. The network is given
     ``network_s`` to answer.
     """
     # Started first, so that the network answers while the accelerator is tested.
@@ -255,7 +255,7 @@ def memory(meminfo: str) -> Finding:
 class _Network:
     """Check all trees' sources in parallel; a thread that has no result at ``deadline`` is abandoned."""
 
-    def __init__(self, trees: Mapping[str, TreeSpec], reach: Reach | None, deadline: float) -> None:
+    def __init__(self, trees: Mapping[str, KernelSpec], reach: Reach | None, deadline: float) -> None:
         self._deadline = deadline
         self._trees = trees
         self._reach = reach
@@ -267,9 +267,9 @@ class _Network:
     def _check(self, name: str) -> None:
         try:
             if self._reach is None:
-                from kmodpipe import source
+                from kmodpipe.source import kernels
 
-                self._answers[name] = source.check_reach(self._trees[name])
+                self._answers[name] = kernels.check(self._trees[name])
             else:
                 self._answers[name] = self._reach(self._trees[name])
         except Exception as e:
@@ -284,16 +284,16 @@ class _Network:
         return tuple(self._finding(name, answers, default in (None, name)) for name in self._trees)
 
     def _finding(self, name: str, answers: Mapping[str, tuple[bool, str]], must: bool) -> Finding:
-        need = f"tree {name}"
+        need = f"{'tree' if hasattr(self._trees[name], 'stand_in') else 'kernel'} {name}"
         reached, phrase = answers[name]
         if reached:
             return Finding(need, True, phrase)
-        stand_in = self._trees[name].stand_in
+        stand_in = getattr(self._trees[name], "stand_in", None)
         if stand_in and answers.get(stand_in, (False, ""))[0]:
             return Finding(
                 need, None, phrase, f"its stand-in {stand_in} will be tested, and the results name it"
             )
-        fix = "check the network and its proxy, or use another --tree"
+        fix = "check the network and its proxy, or use another --kernel"
         return Finding(need, False if must else None, phrase, fix)
 
 

@@ -228,7 +228,9 @@ def _refusal(records: Iterable[Record], said: Sequence[str]) -> str:
         return ""
     name, errno = refused.fields.get("name", "?"), refused.fields.get("errno", "?")
     quoted = f" ({'; '.join(said)})" if said else ""
-    return f"{REFUSED} {name}: {errno}{quoted}"
+    # A driver's own init says so where it finds nothing to drive: include/uapi/asm-generic/errno-base.h.
+    lacks = ", it found no device: a flavour's devices give it one" if errno in ("ENODEV", "ENXIO") else ""
+    return f"{REFUSED} {name}: {errno}{lacks}{quoted}"
 
 
 def _other_build(records: Sequence[Record], packed: Packed) -> str:

@@ -1,14 +1,9 @@
 """Rules for reports of the kernel that are known to be harmless, read from a file of the project.
 
     [[benign]]
-    kind = "WARNING"                             # as results.json has it
-    title = "WARNING in foo_remount"             # the whole title
-    reason = "…"                                 # why it is no defect of the module; every result shows it
-    functions = ["foo_remount", "do_remount"]    # optional: the trace has all of these, in this order
-    module = "foo"                               # optional: the trace has a frame of this module
-    flavours = ["lockdep"]                       # optional: only in these flavours; "plain" is none
-    versions = ["5.10"]                          # optional: only on these kernels; 5.10 includes 5.10.223
-    says = ["too many inodes"]                   # optional: the report has all of these texts
+    kind = "WARNING"
+    title = "WARNING in foo_remount"
+    reason = "…"
 
 A benign report stays in the results, with the reason. Never benign are a report that led to a panic, and one
 whose function the log does not tell: its title is that of different defects.
@@ -28,18 +23,26 @@ from kmodpipe.util import toml
 
 
 class Benign(BaseModel):
-    """One rule. Kind, title and reason are required, so that a rule covers one report at one place."""
+    """A rule: the report that it lets off, and why. What is optional narrows it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Kind
+    """The kind of report, as results.json has it."""
     title: str
+    """The whole title, as results.json has it: there are no patterns."""
     reason: str = Field(min_length=10)
+    """Why it is no defect of the module. Every result shows it."""
     functions: tuple[str, ...] = ()
+    """The trace has all of these functions, in this order, the innermost first."""
     module: str = ""
+    """The trace has a frame of this module."""
     flavours: tuple[str, ...] = ()
+    """Only in these flavours; `plain` stands for cells without one. Without it, in all."""
     versions: tuple[str, ...] = ()
+    """Only on these kernels; `5.10` includes `5.10.223`. Without it, on all."""
     says: tuple[Annotated[str, Field(min_length=3)], ...] = ()
+    """The report has all of these texts."""
 
     @field_validator("title", "reason")
     @classmethod
@@ -70,16 +73,21 @@ class Benign(BaseModel):
         )
 
 
-class _File(BaseModel):
+class BenignToml(BaseModel):
+    """Reports of the kernel that are known to be harmless. One that a rule fits stays in every result, with
+    the reason, and fails no case. Never let off is one that led to a panic, or does not tell its
+    function."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     benign: tuple[Benign, ...] = ()
+    """The rules; the first one that fits gives the reason."""
 
 
 def load(path: Path) -> tuple[Benign, ...]:
     """Return the rules of a file. Raise UserError naming the rule and the field that is wrong."""
     hint = "each [[benign]] needs kind, title and reason; kinds are " + ", ".join(sorted(Kind))
-    return toml.load(path, _File, "the file of harmless reports", hint=hint).benign
+    return toml.load(path, BenignToml, "the file of harmless reports", hint=hint).benign
 
 
 @dataclass(frozen=True)

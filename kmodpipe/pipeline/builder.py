@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, assert_never
 
-from kmodpipe.build import module_order
+from kmodpipe.build import loadable, module_order
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
 from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.sharing import BaseSpec, Subject
@@ -396,8 +396,10 @@ class CellBuilder:
                 while stage := kernel.stages.fuller(subject, configured, base, module):
                     module = self._maker.ensure(stage)
             # A name that is misspelt, before anything is booted.
-            made = (module.path / "out").glob("*.ko")
-            module_order.parameters(configured.cell.flavour.parameters, made)
+            made, flavour = tuple((module.path / "out").glob("*.ko")), configured.cell.flavour
+            module_order.parameters(flavour.parameters, made)
+            where = f"kernel {kernel.source.name}"
+            loadable.require_signed(made, configured.final, flavour.cmdline, where)
         except (Interrupted, UserError):
             raise
         except KmodpipeError as e:

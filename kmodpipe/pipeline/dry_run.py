@@ -42,7 +42,7 @@ from kmodpipe.pipeline.workspace import (
 )
 from kmodpipe.source import Tree, TreeSpec, kernels
 from kmodpipe.source.kernels import KernelSource, KernelSpec
-from kmodpipe.source.packaged import PackagedKernel
+from kmodpipe.source.packaged import PackagedKernel, PackagedKernelSpec
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, KmodpipeError
 
@@ -170,10 +170,17 @@ class _Planner:
         client = docker_engine.connect()
         found = builder_image.find(client, self._spec.project.images, release=release)
         if found is None:
+            self._require_release(kernel)
             self.add(f"builder image of {release}", TODO, "not built for this Dockerfile yet")
             return None
         self.add(f"builder image of {release}", CACHED, found.removeprefix("sha256:")[:12])
         return replace(builder, runtime=DockerRuntime(client, found))
+
+    def _require_release(self, kernel: PackagedKernel) -> None:
+        """Raise UserError if no builder image can be made for the release of a kernel."""
+        for _, declared in self._spec.kernels:
+            if isinstance(declared, PackagedKernelSpec) and declared.name == kernel.name:
+                builder_image.require_known(kernel.suite, declared.apt_source)
 
     def _require_module(self, found: Mapping[str, KernelSource]) -> None:
         """Raise UserError if no tree has the module, and no series may bring it."""

@@ -149,12 +149,21 @@ def _control(top: Path, wanted: str) -> tuple[str, str]:
             hint = "a job of a CI has to fetch it: its clone may be shallow"
             raise unknown_name("control", wanted, refs.split(), where=str(top), hint=hint)
         return wanted, commit
-    for branch in _DEFAULT_BRANCHES:
-        if _commit(top, branch):
-            base = user_git.run_git(top, "merge-base", "HEAD", branch, check=False).text.strip()
-            if base:
-                return branch, base
+    for branch in _known(top, _DEFAULT_BRANCHES):
+        if base := _merge_base(top, branch):
+            return branch, base
     return "HEAD", _commit(top, "HEAD")
+
+
+def _known(top: Path, refs: Sequence[str]) -> list[str]:
+    """Return those of these refs that are commits."""
+    lines = "".join(f"{ref}^{{commit}}\n" for ref in refs).encode()
+    found = user_git.run_git(top, "cat-file", "--batch-check", stdin=lines, check=False).text.splitlines()
+    return [ref for ref, line in zip(refs, found, strict=False) if " commit " in line]
+
+
+def _merge_base(top: Path, branch: str) -> str:
+    return user_git.run_git(top, "merge-base", "HEAD", branch, check=False).text.strip()
 
 
 def _commit(top: Path, ref: str) -> str:

@@ -48,7 +48,6 @@ from kmodpipe.pipeline.progress import Progress, last_times
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
-from kmodpipe.report import html, junit
 from kmodpipe.results import CaseInfo, CaseResult, CellResult, DeadAxis, Run, Span, State, Verdict
 from kmodpipe.util import os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
@@ -396,6 +395,9 @@ class _TestRun:
                 timeline=(*steps, *self._guests),
             )
             self._save()
+            # Not before they are written: a build writes none.
+            from kmodpipe.report import html, junit
+
             junit.save(self.results, self._folder.path / "junit.xml")
             html.save(self.results, self._folder.path / "report.html")
         return after

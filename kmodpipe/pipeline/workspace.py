@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kmodpipe import series, source
 from kmodpipe.build import builder_image, image_cleanup, shared_image
@@ -29,11 +30,16 @@ from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import sampled
 from kmodpipe.series import Series
 from kmodpipe.source import Tree, TreeSpec, kernels
+from kmodpipe.source.distribution import AptSource
 from kmodpipe.source.kernels import KernelSource, KernelSpec
-from kmodpipe.source.packaged import PackagedKernel
+from kmodpipe.source.packaged import PackagedKernel, PackagedKernelSpec
 from kmodpipe.util import os_errors, paths
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Screen
+from kmodpipe.util.workers import Pool
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 
 @dataclass(frozen=True)
@@ -122,12 +128,29 @@ def fetch_kernels(
     has no room for what is built of them.
     """
     os_errors.require_capable(cache)
-    return {name: _fetch(one, spec, cache, screen, to_build=to_build) for name, one in spec.kernels}
+    # Each is compared with its list of files, which takes a program of its own: all at once.
+    with Pool(max(len(spec.kernels), 1)) as pool:
+        found = list(pool.map(lambda one: _locate(one[1], spec, cache, screen), spec.kernels))
+    return {
+        name: _fetch(one, here, spec, cache, screen, to_build=to_build)
+        for (name, one), here in zip(spec.kernels, found, strict=True)
+    }
 
 
-def _fetch(one: KernelSpec, spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool) -> KernelSource:
+def _locate(one: KernelSpec, spec: RunSpec, cache: Path, screen: Screen) -> KernelSource | None:
+    return kernels.locate(one, spec.project.trees, cache, head=spec.head, warn=screen.warn)
+
+
+def _fetch(
+    one: KernelSpec,
+    tree: KernelSource | None,
+    spec: RunSpec,
+    cache: Path,
+    screen: Screen,
+    *,
+    to_build: bool,
+) -> KernelSource:
     declared = spec.project.trees
-    tree = kernels.locate(one, declared, cache, head=spec.head, warn=screen.warn)
     if tree is None and to_build and isinstance(one, TreeSpec):
         require_room(cache)
     # A branch or a tag may have moved since the last run, so the server is asked.
@@ -307,12 +330,15 @@ def open_runtime(
     *,
     release: str = builder_image.RELEASE,
     compiler: str = "",
+    packages: AptSource | None = None,
+    client: DockerClient | None = None,
 ) -> Runtime:
     """Return the runtime of that name. For Docker, connect to the engine and get a builder image.
 
-    ``release`` is whose image it is, and ``compiler`` what a module's kernel asks for, which the host has to
-    have. The share's builder image is preferred to one of this machine. Raises InfraError if the engine does
-    not answer or has no image, with a hint at --runtime host.
+    ``release`` is whose image it is, ``packages`` where that release's packages come from, ``compiler`` what
+    a module's kernel asks for, which the host has to have, and ``client`` a connection to use. The share's
+    builder image is preferred to one of this machine. Raises InfraError if the engine does not answer or has
+    no image, with a hint at --runtime host.
     """
     if name == "host":
         screen.warn(
@@ -321,10 +347,10 @@ def open_runtime(
         )
         return HostRuntime(compiler)
     try:
-        client = docker_engine.connect()
+        client = client or docker_engine.connect()
         image_id = share and shared_image.pull(client, images, share, Store(cache), screen, release)
         if not image_id:
-            image_id = builder_image.ensure(client, images, cache, screen, release=release)
+            image_id = builder_image.ensure(client, images, cache, screen, release=release, packages=packages)
             if share:
                 shared_image.push(client, images, image_id, share, Store(cache), screen, release)
     except InfraError as e:
@@ -368,7 +394,7 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     made = tuple(
         kernel_of(
             name, part, trees[name], patched[name].subjects,
-            _builder_for(trees[name], spec, builder, store, screen, share),
+            _builder_for(name, trees[name], spec, builder, store, screen, share),
             lacking.get(name) or patched[name].reasons,
         )
         for name, part in parts.items()
@@ -395,14 +421,22 @@ def kernel_of(
 
 
 def _builder_for(
-    kernel: KernelSource, spec: RunSpec, builder: Builder, store: Store, screen: Screen, share: Share | None
+    name: str,
+    kernel: KernelSource,
+    spec: RunSpec,
+    builder: Builder,
+    store: Store,
+    screen: Screen,
+    share: Share | None,
 ) -> Builder:
     """Return a builder with the compiler and libc of a kernel's kit; ``builder`` where none is needed."""
     if not isinstance(kernel, PackagedKernel) or spec.own is None:
         return builder
-    release = kernel.suite or builder_image.RELEASE
+    release, declared = kernel.suite or builder_image.RELEASE, dict(spec.kernels)[name]
     runtime = open_runtime(
         spec.runtime, spec.project.images, store.cache, screen, share,
         release=release, compiler=kernel.compiler,
+        packages=declared.apt_source if isinstance(declared, PackagedKernelSpec) else None,
+        client=builder.runtime.client if isinstance(builder.runtime, DockerRuntime) else None,
     )  # fmt: skip
     return replace(builder, runtime=runtime)

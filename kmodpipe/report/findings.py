@@ -14,11 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig.matrix import PLAIN
 from kmodpipe.report import rerun
+from kmodpipe.report.claims_toml import ClaimsToml
 from kmodpipe.report.markup import sentence, span
 from kmodpipe.report.wording import NOT_COMPARED, count, empty, on_kernel, ran_cells, subject_of, tree
 from kmodpipe.results import (
@@ -53,12 +52,6 @@ class ClaimTable:
     rows: Mapping[str, str]
 
 
-class _ClaimFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tables: dict[str, dict[str, str]] = Field(min_length=1)
-
-
 def load_claims(folder: Path, cases: Iterable[Case], report: Report = raised) -> tuple[ClaimTable, ...]:
     """Return the claims of ``claims.toml`` in *folder*; none if there is no such file.
 
@@ -68,11 +61,8 @@ def load_claims(folder: Path, cases: Iterable[Case], report: Report = raised) ->
     path = folder / FILE
     if not path.exists():
         return ()
-    spec = toml.load(path, _ClaimFile, "the claims file")
-    tables = tuple(
-        ClaimTable(name, rows.get("title", name), {k: v for k, v in rows.items() if k != "title"})
-        for name, rows in spec.tables.items()
-    )
+    spec = toml.load(path, ClaimsToml, "the claims file")
+    tables = tuple(ClaimTable(name, table.title or name, table.claims) for name, table in spec.tables.items())
     known = {row for table in tables for row in table.rows}
     proved = {claim.partition("@")[0]: case.id for case in cases for claim in case.proves}
     for claim in sorted(set(proved) - known):

@@ -12,7 +12,17 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from kmodpipe.report.markup import Block, Table
-from kmodpipe.results import CONTROL, OWN_MODULE, REFUSED, CellResult, Run, State, Verdict, of_tree
+from kmodpipe.results import (
+    CONTROL,
+    OWN_MODULE,
+    REFUSED,
+    WOULD_REFUSE,
+    CellResult,
+    Run,
+    State,
+    Verdict,
+    of_tree,
+)
 
 WARNINGS = "module.warnings"
 """The property of a cell with the compiler's warnings about the module, a line each."""
@@ -60,6 +70,8 @@ def _row(run: Run, kernel: str, flavour: str, cells: Sequence[CellResult]) -> Su
     built = [cell for cell in cells if cell.state is State.RAN]
     if not built:
         first = cells[0]
+        if WOULD_REFUSE in first.reason:
+            return Support(label, YES, NO, UNKNOWN, UNKNOWN, _first_line(first.reason))
         builds = NO if first.state is State.BUILD_FAILED else UNKNOWN
         return Support(label, builds, UNKNOWN, UNKNOWN, UNKNOWN, _first_line(first.reason))
     refusal = next((one.message for cell in built for one in cell.cases if REFUSED in one.message), "")

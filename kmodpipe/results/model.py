@@ -25,6 +25,8 @@ ENDED_EARLY = "ended-early"
 
 REFUSED = "the kernel refused the module"
 """How the message of a case begins whose guest could not load a module."""
+WOULD_REFUSE = "the kernel would refuse the module"
+"""How the reason of a cell begins that is not booted, because its module was built and would not load."""
 WORKTREE = "worktree"
 """The variant that is what the working tree of a module's own repository has on top of its control."""
 OWN_MODULE = "module.own"

@@ -1,13 +1,14 @@
 """Read this machine's apt configuration: its mirrors, and the proxies and options to reach them.
 
-No file of apt's is changed. All addresses of Debian mirrors come from here, or from $KMODPIPE_DEBIAN_MIRROR
-on a machine that is no Debian.
+No file of apt's is changed. All addresses of mirrors come from here, from $KMODPIPE_DEBIAN_MIRROR or
+$KMODPIPE_UBUNTU_MIRROR on a machine that is another distribution's, or are declared with a kernel.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,13 @@ from kmodpipe.util import process
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import temporary
 
+# Where a root file system has the keys of a declared archive.
+_KEYS = "/usr/share/keyrings/kmodpipe-archive.gpg"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 MIRROR = "KMODPIPE_DEBIAN_MIRROR"
 """The variable that names a mirror of Debian's archive, the address of its folder ``debian``."""
+MIRRORS = {"Debian": MIRROR, "Ubuntu": "KMODPIPE_UBUNTU_MIRROR"}
+"""The variable of each distribution, by its name."""
 _FORMAT = "$(SITE)|$(RELEASE)|$(COMPONENT)|$(ORIGIN)|$(LABEL)"
 # Options about proxies and the age of package lists; none that weakens the check of signatures.
 _CARRIED = re.compile(
@@ -44,15 +49,15 @@ def parse_targets(text: str) -> tuple[Target, ...]:
     return tuple(Target(*row) for row in rows if len(row) == 5)
 
 
-def targets() -> tuple[Target, ...]:
+def targets(distribution: str = "Debian") -> tuple[Target, ...]:
     """Return the package lists that this machine's apt is configured for. Raise InfraError if apt fails.
 
-    With $KMODPIPE_DEBIAN_MIRROR it is that mirror alone. apt names only lists that it has downloaded. If it
-    has none (in a fresh container image), they are fetched into a temporary folder, which takes seconds and
-    needs no root.
+    With the variable of the ``distribution`` of interest it is that mirror alone. apt names only lists that
+    it has downloaded. If it has none (in a fresh container image), they are fetched into a temporary folder,
+    which takes seconds and needs no root.
     """
-    if named := os.environ.get(MIRROR):
-        return (Target(named.rstrip("/"), "stable", "main", "Debian", "Debian"),)
+    if named := os.environ.get(MIRRORS[distribution]):
+        return (Target(named.rstrip("/"), "stable", "main", distribution, distribution),)
     query = ["indextargets", "--format", _FORMAT, "Created-By: Packages"]
     found = parse_targets(process.run(["apt-get", *query], timeout_s=20).text)
     if found:
@@ -101,21 +106,37 @@ def carried_options(dump: str) -> tuple[str, ...]:
 
 
 def bootstrap(
-    suite: str, tar: Path, *, log: Path, include: Sequence[str] = (), timeout_s: float = 300
+    suite: str,
+    tar: Path,
+    *,
+    log: Path,
+    include: Sequence[str] = (),
+    timeout_s: float = 300,
+    sources: Sequence[str] = (),
+    keyring: Path | None = None,
+    distribution: str = "Debian",
 ) -> None:
     """Write a minbase root file system of ``suite`` to ``tar`` (about 150 MiB, in half a minute).
 
-    Raise InfraError if this machine's apt has no Debian mirror, or mmdebstrap fails.
+    It is Debian's, unless ``sources`` are given; ``keyring`` is the file of keys that these name, which the
+    root file system gets at the same place. Raise InfraError if this machine's apt has no mirror, or
+    mmdebstrap fails.
     """
-    sources = debian_sources(targets(), suite)
+    if distribution == "Debian":
+        sources = sources or debian_sources(targets(), suite)
     if not sources:
         raise InfraError(
-            "this machine's apt has no Debian mirror to make a base image from",
+            f"this machine's apt has no {distribution} mirror to make a base image from",
             where="apt-get indextargets",
             hint=f"let the Docker Engine reach a registry (or load debian:{suite}-slim with `docker load`)",
         )
     options = carried_options(process.run(["apt-config", "dump"], timeout_s=20).text)
-    packages = [*include, *(["ca-certificates"] if any("https://" in s for s in sources) else [])]
+    # Its priority decides whether minbase has it, and that is not the same in each archive.
+    packages = ["apt", *include, *(["ca-certificates"] if any("https://" in s for s in sources) else [])]
+    more: list[str] = []
+    if keyring:
+        option, hook = _with_keys(keyring, sources, tar.parent)
+        more = [f"--aptopt={option}", f"--customize-hook={hook}"]
     argv = [
         "mmdebstrap",
         "--variant=minbase",
@@ -127,6 +148,7 @@ def bootstrap(
         *[f"--dpkgopt=path-exclude=/usr/share/{d}/*" for d in ("doc", "info", "locale", "man")],
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         *([f"--include={','.join(packages)}"] if packages else []),
+        *more,
         suite,
         str(tar),
         *sources,
@@ -135,3 +157,19 @@ def bootstrap(
     # would not do, because mmdebstrap's user namespace cannot enter a private one.
     env = {"TMPDIR": str(tar.parent)} if os.getuid() == 0 else None
     process.run(argv, timeout_s=timeout_s, log=log, env=env, hint=f"read {log}")
+
+
+def _with_keys(keyring: Path, sources: Sequence[str], folder: Path) -> tuple[str, str]:
+    """Return mmdebstrap's arguments that let apt read a file of keys, and put it into the root file system.
+
+    Its sources name the file where it is there. A file is written below ``folder``.
+    """
+    inside, own, there = folder / "sources.list", f"signed-by={keyring}", f"signed-by={_KEYS}"
+    inside.write_text("".join(f"{line.replace(own, there)}\n" for line in sources))
+    # The user _apt could not enter a folder of one's own, and would say that there is no such key.
+    # $1 of a hook is the root file system.
+    hook = (
+        f'install -D -m 644 {shlex.quote(str(keyring))} "$1"{_KEYS} && '
+        f'rm -f "$1"/etc/apt/sources.list.d/* && cp {shlex.quote(str(inside))} "$1"/etc/apt/sources.list'
+    )
+    return 'APT::Sandbox::User "root"', hook

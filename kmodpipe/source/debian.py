@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import tarfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
 from kmodpipe.cache import store
 from kmodpipe.source import apt, apt_root, archive, connectivity, tree
 from kmodpipe.source.apt_root import AptRoot
+from kmodpipe.source.distribution import mirrors
 from kmodpipe.source.origin import DebianOrigin
 from kmodpipe.source.tree import Tree
 from kmodpipe.util import document, process
@@ -24,23 +24,6 @@ from kmodpipe.util.screen import Screen, Step
 # A metapackage: it depends on the package of the newest kernel in its suite.
 _NEWEST = "linux-source"
 _MEMBER = re.compile(r"^(?:\./)?usr/src/linux-source-[^/]+\.tar\.(?:xz|bz2|gz)$")
-
-
-# -- mirrors -----------------------------------------------------------------------------------------
-def mirrors(found: Iterable[apt.Target], suite: str) -> list[str]:
-    """Return addresses that may serve ``suite``, the likeliest first; apt verifies what they serve."""
-    wanted_security = suite.endswith("-security")
-    sites: dict[str, int] = {}
-    for target in found:
-        site = target.site.rstrip("/")
-        if target.origin != "Debian" or not site.startswith(("http://", "https://")):
-            continue
-        if (target.label == "Debian-Security") == wanted_security:
-            sites[site] = 0
-        elif wanted_security and site.endswith("/debian"):
-            # For a machine without a security source: mirrors usually have that archive beside the other.
-            sites.setdefault(f"{site}-security", 1)
-    return sorted(sites, key=lambda site: sites[site])
 
 
 # -- from the archive to a .deb ----------------------------------------------------------------------

@@ -64,3 +64,8 @@ def fetch(
 def tip(spec: KernelSpec, *, head: bool = False) -> str:
     """Return the commit of a branch or tag on its server now; '' for what does not come from git."""
     return source.tip(spec, head=head) if isinstance(spec, TreeSpec) else ""
+
+
+def check(spec: KernelSpec) -> tuple[bool, str]:
+    """Return whether a kernel can be reached now, and a phrase about it. Takes some seconds at most."""
+    return source.check_reach(spec) if isinstance(spec, TreeSpec) else packaged.check(spec)

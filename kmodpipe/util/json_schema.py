@@ -66,7 +66,8 @@ def _described(made: Json, cls: type) -> Json:
     for name, text in field_docs(cls).items():
         if (field := made["properties"].get(aliases.get(name, name))) is not None:
             field["description"] = text
-    return {**made, "additionalProperties": False}
+    # What else a table may have, if it may have more than its fields, is in what was made.
+    return {"additionalProperties": False, **made}
 
 
 def _retitled(made: Json, docstring: str) -> Json:

@@ -83,4 +83,5 @@ def tail_of(log: Path, start: int = 0, *, lines: int = 20) -> str:
 
 
 def _decoded(raw: bytes) -> str:
-    return raw[-_LINE_BYTES:].decode("utf-8", "replace")
+    # Programs that think they write to a terminal, such as dpkg under apt, end a line with both.
+    return raw.removesuffix(b"\r")[-_LINE_BYTES:].decode("utf-8", "replace")

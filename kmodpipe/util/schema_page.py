@@ -86,6 +86,9 @@ class _Page:
             if self._toml:
                 cells.insert(2, "required" if name in required else _default(field.get("default")))
             yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+        if isinstance(more := table.get("additionalProperties"), Mapping):
+            default = ["–"] if self._toml else []
+            yield f"| {' | '.join(['any other name', self._type(more), *default, more['description']])} |"
 
     def _type(self, field: Json, *, many: bool = False) -> str:
         """Return what a field takes, in words; as a plural with ``many``."""

@@ -17,6 +17,11 @@ from typing import Any
 
 import pytest
 
+from kmodpipe.cache.place import cache_folder
+from kmodpipe.pipeline import config
+from kmodpipe.source import kernels
+from kmodpipe.source.packaged import PackagedKernel
+from kmodpipe.util.screen import Mode, Screen
 from tests.integration.conftest import require_machinery
 from tests.support import REPO
 from tests.support.trees import commit_all, git, write
@@ -155,3 +160,74 @@ def test_a_module_of_the_tree_is_tested_as_the_distribution_built_it(tmp_path: P
     write(tmp_path, {"kmodpipe.toml": f"[matrix]\n{matrix}", "mount.sh": script})
     ran = kmodpipe(tmp_path, "test", *on(KERNELS[:2]), "--case", "./mount.sh")
     assert (ran.code, set(ran.verdicts.values())) == (0, {"pass"}), ran.text
+
+
+# -- what a kernel would refuse, and what one refuses --------------------------------------------------
+ENFORCED = """\
+cases = "kmodpipe-cases"
+
+[matrix]
+module = {{ source = "."{make} }}
+
+[matrix.flavours.enforced]
+summary = "a kernel that takes signed modules alone"
+cmdline = "module.sig_enforce=1"
+"""
+OWN_MAKEFILE = "obj-m := hello.o\nall:\n\t{recipe}\n"
+
+
+def enforced(folder: Path, recipe: str = "") -> Path:
+    """The example, for a kernel that takes signed modules alone, with a Makefile of its own."""
+    root = repository(folder / "hello", "hello")
+    make = ', make = "all KDIR={kit}"' if recipe else ""
+    write(root, {"kmodpipe.toml": ENFORCED.format(make=make)})
+    if recipe:
+        (root / "Kbuild").unlink()
+        write(root, {"Makefile": OWN_MAKEFILE.format(recipe=recipe)})
+    commit_all(root, "for a kernel that takes signed modules alone")
+    return root
+
+
+def test_a_module_that_is_not_signed_is_refused_before_a_boot_where_signatures_are_wanted(
+    tmp_path: Path,
+) -> None:
+    root = enforced(tmp_path)
+    ran = kmodpipe(root, "test", *on(KERNELS[1:2]), "--flavour", "enforced")
+    assert ran.code == 1, ran.text
+    said = "the kernel would refuse the module hello: it is not signed, and the kernel is booted with"
+    assert f"{said} module.sig_enforce=1" in ran.text
+    assert not list(root.glob("out/latest/*/console.log")), "it was booted"
+    # Without the flavour it is loaded.
+    assert kmodpipe(root, "test", *on(KERNELS[1:2])).code == 0
+
+
+def test_a_module_whose_key_is_not_known_is_refused_in_the_kernels_words(tmp_path: Path) -> None:
+    root = enforced(
+        tmp_path,
+        "$(MAKE) -C $(KDIR) M=$(CURDIR) modules\n"
+        "\t$(KDIR)/scripts/sign-file sha256 key.pem cert.pem hello.ko",
+    )
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=toy",
+         "-keyout", root / "key.pem", "-out", root / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    commit_all(root, "keys")
+    ran = kmodpipe(root, "test", *on(KERNELS[1:2]), "--flavour", "enforced")
+    assert ran.code == 1, ran.text
+    assert "the kernel refused the module hello: EKEYREJECTED" in ran.text
+    assert "Loading of module with unavailable key is rejected" in ran.text
+
+
+@pytest.mark.kernels
+def test_a_module_that_was_built_for_another_kernel_is_refused_before_a_boot(tmp_path: Path) -> None:
+    root = enforced(tmp_path, "cp hello.ko_shipped hello.ko")
+    older = kernels.resolve("debian-11", config.ready_kernels())
+    made = kernels.fetch(older, {}, cache_folder(), Screen(Mode.PLAIN))
+    assert isinstance(made, PackagedKernel)
+    shutil.copy(next(made.modules.rglob("zram.ko")), root / "hello.ko_shipped")
+    commit_all(root, "a module that was built before")
+    ran = kmodpipe(root, "test", *on(KERNELS[1:2]))
+    assert ran.code == 1, ran.text
+    assert "would refuse the module hello: it disagrees about the version of symbol" in ran.text
+    assert not list(root.glob("out/latest/*/console.log")), "it was booted"

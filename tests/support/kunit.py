@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kmodpipe.logs import ktap
-from kmodpipe.source import apt, apt_root, debian
+from kmodpipe.source import apt, apt_root, distribution
 from kmodpipe.util.screen import Mode, Screen
 
 KUNIT = "tools/testing/kunit"
@@ -148,7 +148,7 @@ def packaged(folder: Path) -> list[Path]:
     """
     trees = []
     for suite, name in PACKAGES:
-        uris = debian.mirrors(apt.targets(), suite)
+        uris = distribution.mirrors(apt.targets(), suite)
         if not uris:
             raise LookupError("this machine's apt has no Debian mirror")
         root = folder / f"apt-{suite}"

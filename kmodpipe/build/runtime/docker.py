@@ -75,7 +75,7 @@ class DockerRuntime:
         warn: Callable[[str], None] | None = None,
     ) -> None:
         """``memory_mib`` limits each container; ``warn`` is called with a message if the engine restarts."""
-        self._client = client
+        self.client = client
         self.image_id = image_id
         self._memory_mib = memory_mib
         self._warn = warn
@@ -85,7 +85,7 @@ class DockerRuntime:
     @cached_property
     def users(self) -> docker_users.Users:
         """The users of containers on this engine. Raises InfraError if it does not answer."""
-        return docker_users.of(self._client)
+        return docker_users.of(self.client)
 
     def identity(self) -> Mapping[str, str]:
         return {"runtime": self.name, "image": self.image_id}
@@ -154,7 +154,7 @@ class DockerRuntime:
         paths = {f.name: f.inside or f"/{f.name.lower()}" for f in job.folders}
         memory_mib = self._memory_mib
         process.children().announce(self._as_line(job, paths))
-        return self._client.containers.create(
+        return self.client.containers.create(
             self.image_id,
             # One stream for both: the log keeps the order of the lines, and none is cut by another.
             ["sh", "-c", 'exec sh "$0" 2>&1', f"{paths['RECIPE']}/{job.script}"],
@@ -311,7 +311,7 @@ class DockerRuntime:
 
         swept = 0
         with docker_errors.ignored():
-            found = self._client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+            found = self.client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
             for container in found:
                 if _is_used(container.labels):
                     continue

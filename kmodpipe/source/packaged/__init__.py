@@ -20,7 +20,7 @@ def locate(spec: PackagedKernelSpec, cache: Path, warn: tree.Warn | None = None)
 
     ``warn`` is called for one that was changed in the cache, which `fetch` replaces.
     """
-    if spec.debian_kernel:
+    if spec.package:
         return _named(deb.locate(spec, cache, warn), spec)
     return _named(files.locate(spec, cache, warn), spec)
 
@@ -34,13 +34,18 @@ def fetch(spec: PackagedKernelSpec, cache: Path, screen: Screen, *, head: bool =
     """
     if head and not spec.moves:
         raise UserError(f"kernel {spec.name} has no newer one: it is pinned", where="--head")
-    if spec.debian_kernel:
+    if spec.package:
         return deb.fetch(spec, cache, screen, head=head).named(spec.name)
     return files.fetch(spec, cache, screen).named(spec.name)
+
+
+def check(spec: PackagedKernelSpec, *, bound_s: float = 2.5) -> tuple[bool, str]:
+    """Return whether the kernel can be had now, and a phrase about it; each suite has ``bound_s`` seconds."""
+    return deb.check(spec, bound_s=bound_s) if spec.package else files.check(spec)
 
 
 def _named(found: PackagedKernel | None, spec: PackagedKernelSpec) -> PackagedKernel | None:
     return found.named(spec.name) if found else None
 
 
-__all__ = ["PackagedKernel", "PackagedKernelSpec", "fetch", "locate", "remove_all"]
+__all__ = ["PackagedKernel", "PackagedKernelSpec", "check", "fetch", "locate", "remove_all"]

@@ -1,4 +1,4 @@
-"""Unpack a kernel's Debian packages, and lay their files out as a `PackagedKernel` has them."""
+"""Unpack a kernel's packages, and lay their files out as a `PackagedKernel` has them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,14 @@ _PLACES = {
     record.VMLINUX: ("usr/lib/debug/boot/vmlinux-{}", "usr/lib/debug/lib/modules/{}/vmlinux"),
 }
 _HEADERS = "usr/src/linux-headers-{}"
+# All folders of headers; of Ubuntu's other kernels linux-hwe-6.8-headers-6.8.0-50.
+_ALL_HEADERS = "usr/src/linux-*headers-*"
 _COMMON = "usr/src/linux-headers-*-common"
 _KBUILD = "usr/lib/linux-kbuild-*"
 # Beside the modules, and not theirs: links to the headers, and what has a place of its own.
 _NOT_MODULES = ("build", "source", record.VMLINUZ, record.CONFIG, record.SYSTEM_MAP)
 _FOLDERS = re.compile(
-    r"(?:usr/)?lib/modules/[^/]+/(?!build$|source$)|usr/src/linux-headers-|usr/lib/linux-kbuild-"
+    r"(?:usr/)?lib/modules/[^/]+/(?!build$|source$)|usr/src/linux-(?:[^/]+-)?headers-|usr/lib/linux-kbuild-"
 )
 # Of 7.2, all packages but that with debugging information have 240 MB; that has 7.9 GB, and vmlinux 0.6 GB.
 _LIMITS = Limits(members=100_000, total_bytes=4 * 1024**3, largest="any kernel package")
@@ -53,14 +55,26 @@ def lay_out(
     for folder in _found(roots, [place.format(release) for place in _MODULES]):
         for entry in folder.iterdir():
             if entry.name not in _NOT_MODULES:
-                entry.rename(made / record.MODULES / entry.name)
+                _move(entry, made / record.MODULES / entry.name)
     parts = [next(_found(roots, [p]), None) for p in (_HEADERS.format(release), _COMMON, _KBUILD)]
     match parts:
         case [Path() as headers, Path() as common, Path() as kbuild]:
             kit.from_debian(headers, common, kbuild, made / record.KIT)
+        case [Path() as headers, None, None]:
+            rest = [folder for folder in _found(roots, [_ALL_HEADERS]) if folder != headers]
+            kit.from_ubuntu(headers, rest, made / record.KIT)
         case _:
             raise UserError(f"the packages hold no headers of {release}", where=debs[0].name)
     return made
+
+
+def _move(entry: Path, target: Path) -> None:
+    """Move a file, or a folder, of which an earlier package may have had another part."""
+    if target.is_dir() and entry.is_dir() and not entry.is_symlink():
+        for inner in entry.iterdir():
+            _move(inner, target / inner.name)
+    else:
+        entry.rename(target)
 
 
 def _found(roots: Sequence[Path], places: Sequence[str]) -> Iterator[Path]:

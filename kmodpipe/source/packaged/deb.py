@@ -1,4 +1,4 @@
-"""Get a kernel from Debian's archive: image, modules, headers and kbuild, verified by apt (`apt_root`).
+"""Get a kernel from a distribution's archive: image, modules, headers, kbuild, verified by apt (`apt_root`).
 
 CACHE/downloads/<package>_<version>_<arch>.deb   the packages
 CACHE/trees/pins/<digest>.json                   which packages a declaration was resolved to
@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from kmodpipe.cache import store
-from kmodpipe.source import apt, apt_root, connectivity, debian, packages, tree
+from kmodpipe.source import apt_root, connectivity, packages, tree
 from kmodpipe.source.apt_root import AptRoot
+from kmodpipe.source.distribution import AptSource
 from kmodpipe.source.packaged import contents, record, resolve
 from kmodpipe.source.packaged.record import PackagedKernel, PackagedKernelSpec
 from kmodpipe.source.packaged.resolve import Pins
@@ -27,22 +29,29 @@ from kmodpipe.util.text import count
 _NEED_MIB = 1024
 _NEED_DEBUG_MIB = 4096
 _OFFLINE = (
-    "kernels are fetched once: run it where a Debian mirror can be reached, or declare one by its files"
+    "kernels are fetched once: run it where a mirror of the archive can be reached, "
+    "or declare one by its files"
 )
-_NO_DEBIAN = f"name a mirror of Debian's archive: {apt.MIRROR}=http://HOST/debian"
 _DROPPED = "does not have a Release file"
-_ELSEWHERE = "archive.debian.org has what was dropped: with its mirror in apt's sources it is found"
 
 
 def _request(spec: PackagedKernelSpec) -> dict[str, object]:
+    found = _apt_source(spec)
+    elsewhere = {"archive": found.archive, "components": list(found.components)} if found.archive else {}
     return {
-        "kind": "deb-kernel",
-        "package": spec.debian_kernel,
+        "kind": "ubuntu-kernel" if spec.ubuntu_kernel else "deb-kernel",
+        "package": spec.package,
         "version": spec.version,
         "suites": list(spec.suites),
-        "keyring": str(spec.keyring),
+        "keyring": str(found.keys),
         "debug": spec.debug,
+        **elsewhere,
     }
+
+
+def _apt_source(spec: PackagedKernelSpec) -> AptSource:
+    # A package is declared with suites.
+    return cast(AptSource, spec.apt_source)
 
 
 def locate(spec: PackagedKernelSpec, cache: Path, warn: tree.Warn | None = None) -> PackagedKernel | None:
@@ -79,11 +88,17 @@ def _identity(pinned: Package) -> str:
 
 # -- from the archive to packages --------------------------------------------------------------------
 def _download(spec: PackagedKernelSpec, cache: Path, screen: Screen) -> Package:
-    problem, hint = apt_root.lacking(spec.keyring), _OFFLINE
-    sources = {} if problem else _sources(spec)
+    where = _apt_source(spec)
+    problem, hint = apt_root.lacking(where.keys), _OFFLINE
+    whose, sources = where.distribution, {} if problem else where.mirrors()
+    if problem and not where.keys.is_file():
+        hint = f'install the package {whose.keys}, or name the file of its keys: keyring = "FILE.gpg"'
     if not problem and not sources:
-        hint = _NO_DEBIAN
-        problem = f"this machine's apt sources name no Debian archive for {spec.suite} over http(s)"
+        hint = (
+            f"name a mirror of {whose.name}'s archive: {whose.mirror}=http://HOST/{whose.name.lower()}, or "
+            "archive in the kernel's table"
+        )
+        problem = f"this machine's apt sources name no {whose.name} archive for {spec.suite} over http(s)"
     if problem:
         what = f"the kernel {spec.name} cannot be fetched: {problem}"
         raise InfraError(what, where=spec.describe(), hint=hint)
@@ -108,12 +123,6 @@ def _download(spec: PackagedKernelSpec, cache: Path, screen: Screen) -> Package:
         number = count(len(found.debs), "package")
         step.finish(f"{found.version}, {number}, {size_mib} MiB, signatures verified")
     return found
-
-
-def _sources(spec: PackagedKernelSpec) -> dict[str, list[str]]:
-    """Return the mirrors of each suite, without those suites that have none."""
-    found = apt.targets()
-    return {suite: uris for suite in spec.suites if (uris := debian.mirrors(found, suite))}
 
 
 def _updated(
@@ -151,19 +160,20 @@ def _updated(
     dropped = [suite for suite, e in failed.items() if _DROPPED in e.detail]
     if len(dropped) < len(failed):
         raise next(e for suite, e in failed.items() if suite not in dropped)
-    has = ", ".join(dict.fromkeys(one.release for one in apt.targets() if one.origin == "Debian"))
+    found = _apt_source(spec)
+    name = found.distribution.name
+    has = ", ".join(dict.fromkeys(one.release for one in found.configured if one.origin == name))
+    more = "" if found.archive else f"; this machine's apt has {has}"
     raise UserError(
-        f"the archive has no suite {' or '.join(dropped)} (any more); this machine's apt has {has}",
+        f"the archive has no suite {' or '.join(dropped)} (any more){more}",
         where=f"kernel {spec.name}",
-        hint=_ELSEWHERE,
+        hint=found.distribution.dropped,
     )
 
 
 def _update(spec: PackagedKernelSpec, folder: Path, sources: dict[str, str], step: Step) -> AptRoot:
     folder.mkdir()
-    own = apt_root.make(
-        folder, [f"deb [arch=amd64 signed-by={spec.keyring}] {uri} {s} main" for s, uri in sources.items()]
-    )
+    own = apt_root.make(folder, _apt_source(spec).sources(sources.items()))
     own.update(step)
     return own
 
@@ -193,15 +203,29 @@ def _get(pins: Pins, own: AptRoot, cache: Path, step: Step) -> Package:
     return Package(pins.image, tuple(sorted(debs, key=lambda deb: deb.name)))
 
 
+def check(spec: PackagedKernelSpec, *, bound_s: float) -> tuple[bool, str]:
+    """Return whether an archive has one of the kernel's suites, and a phrase about it."""
+    where = _apt_source(spec)
+    if problem := apt_root.lacking(where.keys):
+        return False, problem
+    phrase = f"this machine's apt knows no {where.distribution.name} archive"
+    for suite, uris in where.mirrors().items():
+        reached, why = connectivity.probe(f"{uris[0]}/dists/{suite}/InRelease", bound_s=bound_s)
+        phrase = f"{connectivity.host_of(uris[0])} {why}"
+        if reached:
+            return "status 200" in why, phrase
+    return False, phrase
+
+
 # -- from packages to a kernel -----------------------------------------------------------------------
 def _unpack(spec: PackagedKernelSpec, pinned: Package, cache: Path, screen: Screen) -> PackagedKernel:
-    release = pinned.name.removeprefix("linux-image-")
+    apt_source, release = _apt_source(spec), resolve.release_of(pinned.name)
     facts = {
-        "source": "debian-kernel",
+        "source": f"{apt_source.distribution.name.lower()}-kernel",
         "package": pinned.name,
         "version": pinned.version,
         "suite": spec.suite,
-        "verified-by": str(spec.keyring),
+        "verified-by": str(apt_source.keys),
         **{f"package {name}": pin for name, pin in pinned.pins.items()},
     }
     debs: Sequence[Path] = packages.files(pinned, cache) or ()

@@ -56,6 +56,15 @@ def fetch(spec: PackagedKernelSpec, cache: Path, screen: Screen) -> PackagedKern
     return found
 
 
+def check(spec: PackagedKernelSpec) -> tuple[bool, str]:
+    """Return whether its files are there, and a phrase about it."""
+    try:
+        vmlinuz, *_ = _given(spec)
+    except UserError as e:
+        return False, e.what
+    return True, f"{vmlinuz} is there"
+
+
 def _links_to_headers(folder: str, names: list[str]) -> set[str]:
     return {name for name in names if name in _NOT_MODULES and Path(folder, name).is_symlink()}
 

@@ -5,6 +5,9 @@ Debian has three folders for it, which name each other: the headers of the archi
 links to ``/usr/lib/linux-kbuild-*``. Here the two others are folders of the first, and the links follow.
 Nothing else in them has an absolute path (5.10, 6.1, 6.12, 7.2); modpost and objtool are wrappers that find
 their programs by their own name.
+
+Ubuntu has two: of the kernel, with the programs of scripts/ and tools/, and of all kernels of its version,
+which the links of the first lead to (``Makefile -> ../linux-headers-6.8.0-50/Makefile``).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from kmodpipe.util import paths
@@ -49,6 +53,32 @@ def from_debian(headers: Path, common: Path, kbuild: Path, kit: Path) -> None:
             link.symlink_to(f"{target}/{name}")
     if not _relocate(kit):
         raise UserError("its Makefile includes no other one, as Debian's do", where=headers.name)
+    _require_closed(kit, headers.name)
+
+
+def from_ubuntu(headers: Path, others: Sequence[Path], kit: Path) -> None:
+    """Move the folders of Ubuntu's packages to ``kit``, and let the links of the first follow.
+
+    A link into a package that is not among them, such as that of Rust's sources, is left out. Raise UserError
+    for headers of another form.
+    """
+    headers.rename(kit)
+    for folder in others:
+        folder.rename(kit / folder.name)
+    names = {folder.name for folder in others}
+    for name, target in paths.links_below(kit).items():
+        parts, link = target.split("/"), kit / name
+        at = next((number for number, part in enumerate(parts) if part in names), None)
+        if at is not None:
+            link.unlink()
+            link.symlink_to("/".join([".."] * name.count("/") + parts[at:]))
+    for name in paths.links_below(kit):
+        if not (kit / name).exists():
+            (kit / name).unlink()
+    if not (kit / "Makefile").is_file():
+        raise UserError(
+            "its headers have no Makefile, and none of their version's either", where=headers.name
+        )
     _require_closed(kit, headers.name)
 
 

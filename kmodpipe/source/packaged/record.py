@@ -15,8 +15,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from kmodpipe.source import tree
-from kmodpipe.source.apt import KEYRING
+from kmodpipe.source import distribution, tree
+from kmodpipe.source.distribution import DEBIAN, UBUNTU, AptSource
 from kmodpipe.source.packaged import bzimage, kit
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError
@@ -30,11 +30,13 @@ SYSTEM_MAP = "System.map"
 VMLINUX = "vmlinux"
 _FILES = ("vmlinuz", "modules", "headers", "config")
 # linux-image-6.1.0-57-amd64; linux-image-6.12-amd64 is the newest of its series.
-_CONCRETE = re.compile(r"linux-image-\d+\.\d+\.\d")
+_CONCRETE = re.compile(r"linux-image-(?:unsigned-)?\d+\.\d+\.\d")
+_PACKAGE = r"^linux-image-[a-z0-9][a-z0-9.+-]*$"
 
 
 class PackagedKernelSpec(BaseModel):
-    """A distribution's kernel: `debian-kernel`, or all of `vmlinuz`, `modules`, `headers` and `config`."""
+    """A distribution's kernel: `debian-kernel` or `ubuntu-kernel`, or all of `vmlinuz`, `modules`, `headers`
+    and `config`."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -48,18 +50,28 @@ class PackagedKernelSpec(BaseModel):
     summary: str = ""
     """What it is, in one line."""
 
-    debian_kernel: str | None = Field(None, pattern=r"^linux-image-[a-z0-9][a-z0-9.+-]*$")
+    debian_kernel: str | None = Field(None, pattern=_PACKAGE)
     """A package of Debian's archive: `linux-image-amd64` is the newest of the suites,
     `linux-image-6.1.0-57-amd64` this one. It needs `suites`."""
+    ubuntu_kernel: str | None = Field(None, pattern=_PACKAGE)
+    """A package of Ubuntu's archive: `linux-image-generic` is the newest of the suites, as are
+    `linux-image-generic-hwe-22.04` and `linux-image-aws` of their kind; `linux-image-6.8.0-50-generic` is
+    this one. It needs `suites`."""
+    archive: str | None = Field(None, pattern=r"^https?://[^\s/]\S*$")
+    """The address of the archive, the folder that has `dists/`. Without it, it is a mirror that this
+    machine's apt is configured for, or that `KMODPIPE_DEBIAN_MIRROR` or `KMODPIPE_UBUNTU_MIRROR` names."""
+    components: tuple[str, ...] = ("main",)
+    """The components of the archive that have the packages."""
     version: str | None = Field(None, pattern=r"^[0-9][0-9A-Za-z.+:~-]*$")
     """The package's version, such as `6.1.192-3`."""
     suites: tuple[str, ...] = ()
-    """Suites of one release of Debian; the newest package of all of them is taken. For a kernel from
-    files: the release whose compiler and libc its headers need, if that is one of Debian's."""
-    keyring: Path = KEYRING
-    """The file of keys that apt verifies signatures with."""
+    """Suites of one release; the newest package of all of them is taken. For a kernel from files: the release
+    of Debian or Ubuntu whose compiler and libc its headers need."""
+    keyring: Path | None = None
+    """The file of keys that apt verifies signatures with, by default the distribution's own in
+    `/usr/share/keyrings`."""
     debug: bool = False
-    """Fetch vmlinux with debugging information and System.map as well (about 1 GB)."""
+    """Fetch vmlinux with debugging information and System.map as well (about 1 GB), of Debian's kernels."""
 
     vmlinuz: Path | None = None
     """Of a kernel from files: its bzImage."""
@@ -73,37 +85,61 @@ class PackagedKernelSpec(BaseModel):
     @model_validator(mode="after")
     def _one_kind(self) -> PackagedKernelSpec:
         given = [name for name in _FILES if getattr(self, name) is not None]
-        if self.debian_kernel:
+        kind = "ubuntu-kernel" if self.ubuntu_kernel else "debian-kernel"
+        if self.package:
+            if self.debian_kernel and self.ubuntu_kernel:
+                raise ValueError("debian-kernel does not go with ubuntu-kernel")
             if given:
-                raise ValueError(f"{given[0]} does not go with debian-kernel")
+                raise ValueError(f"{given[0]} does not go with {kind}")
             if not self.suites:
-                raise ValueError("debian-kernel needs suites")
+                raise ValueError(f"{kind} needs suites")
+            if self.ubuntu_kernel and self.debug:
+                raise ValueError("debug goes with debian-kernel only: Ubuntu has it in another archive")
         elif len(given) != len(_FILES):
             lacking = ", ".join(name for name in _FILES if name not in given)
-            raise ValueError(f"give debian-kernel, or all of {', '.join(_FILES)} (lacking: {lacking})")
+            raise ValueError(
+                f"give debian-kernel or ubuntu-kernel, or all of {', '.join(_FILES)} (lacking: {lacking})"
+            )
         elif self.version or self.debug:
-            raise ValueError(f"{'version' if self.version else 'debug'} goes with debian-kernel only")
+            raise ValueError(f"{'version' if self.version else 'debug'} goes with a package only")
         releases = sorted({one.partition("-")[0] for one in self.suites})
         if len(releases) > 1:
             raise ValueError(f"suites are of one release, not of {' and '.join(releases)}")
         return self
 
     @property
+    def package(self) -> str:
+        """The package of its image; empty for a kernel from files."""
+        return self.debian_kernel or self.ubuntu_kernel or ""
+
+    @property
+    def apt_source(self) -> AptSource | None:
+        """Where its packages come from; None for a kernel from files that names no release.
+
+        Raise UserError for the name of a release that is none, unless a package says whose it is.
+        """
+        if not self.suites:
+            return None
+        known = (
+            UBUNTU if self.ubuntu_kernel else DEBIAN if self.debian_kernel else distribution.of(self.suite)
+        )
+        return AptSource(known, self.suites, self.archive or "", self.components, self.keyring)
+
+    @property
     def suite(self) -> str:
-        """The release of Debian, such as bookworm; empty for a kernel from files that names none."""
+        """The release, such as bookworm; empty for a kernel from files that names none."""
         return self.suites[0].partition("-")[0] if self.suites else ""
 
     @property
     def moves(self) -> bool:
         """Whether it can be another kernel tomorrow."""
-        concrete = self.version or _CONCRETE.match(self.debian_kernel or "")
-        return self.debian_kernel is not None and not concrete
+        return bool(self.package) and not (self.version or _CONCRETE.match(self.package))
 
     def describe(self) -> str:
         """Return where it comes from, in a phrase."""
-        if self.debian_kernel:
+        if self.package:
             pin = self.version or ("(the newest)" if self.moves else "")
-            return f"{self.debian_kernel} {pin}".rstrip() + f" from {', '.join(self.suites)}"
+            return f"{self.package} {pin}".rstrip() + f" from {', '.join(self.suites)}"
         return str(self.vmlinuz)
 
 
@@ -120,7 +156,7 @@ class PackagedKernel:
     release: str
     # Of Linux, for conditions: 6.1.192.
     kernel_version: str
-    # The release of Debian whose libc the kit's programs need; empty if the declaration names none.
+    # The release of a distribution whose libc the kit's programs need; empty if the declaration names none.
     suite: str
     # The compiler that the kernel was built with, and wants for modules: gcc-12.
     compiler: str

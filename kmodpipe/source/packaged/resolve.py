@@ -1,4 +1,9 @@
-"""Find the packages that make a kernel in Debian's archive: those of its image, and of its headers (pure)."""
+"""Find the packages that make a kernel in an archive: those of its image, and of its headers (pure).
+
+Debian has an image with its modules, headers of the architecture, common ones, and kbuild. Ubuntu has the
+image alone, its modules in two packages, and headers with kbuild in two; their versions have no need to be
+equal, as the packages' names say which kernel they are of.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +16,25 @@ from kmodpipe.util.errors import UserError, nearest
 from kmodpipe.util.text import some
 
 _IMAGE = "linux-image-"
+_UNSIGNED = "linux-image-unsigned-"
+_EXTRA = "linux-modules-extra-"
 _HEADERS = "linux-headers-"
 PREFIX = "linux-"
 """What the names of all kernel packages begin with."""
-_OURS = re.compile(r"linux-(?:image|binary|modules|base|headers|kbuild)-\S+(?<!-unsigned)")
+_OURS = re.compile(
+    r"linux-(?:(?:image|binary|modules|base|headers|kbuild)-\S+|\S+-headers-\d\S*)(?<!-unsigned)"
+)
 # Without the compiler, and what is needed only to install the image on a machine.
-_PART = re.compile(r"linux-(?:image|binary|modules|base|headers|kbuild)-\d\S*")
+_PART = re.compile(
+    r"linux-(?:image(?:-unsigned)?|binary|modules(?:-extra)?|base|(?:\S+-)?headers|kbuild)-\d\S*"
+)
 _FIELD = re.compile(r"^(Package|Version|Depends): *(.*)$", re.MULTILINE)
 _DEPENDENCY = re.compile(r"\s*([^\s:(|]+)(?::any)?\s*(?:\(\s*(<<|<=|=|>=|>>)\s*([^\s)]+)\s*\))?")
-# linux-image-amd64, linux-image-6.12-amd64: they depend on the newest kernel (of a series).
-_META = re.compile(r"linux-image-(?:(\d+\.\d+)-)?([a-z][a-z0-9-]*)")
+# linux-image-amd64, linux-image-6.12-amd64, linux-image-generic-hwe-22.04: they depend on the newest kernel
+# (of a series).
+_META = re.compile(r"linux-image-(?:(\d+\.\d+)-)?([a-z][a-z0-9-]*?)(?:-hwe-\d+\.\d+(?:-edge)?)?")
+# What another package's kernels are called: linux-image-virtual takes those without linux-modules-extra.
+_FLAVOURS = {"virtual": "generic"}
 _KERNELS_LISTED = 8
 
 
@@ -58,13 +72,18 @@ class Archive:
         """Return the images, with headers, of the series and flavour of a metapackage or another image."""
         meta = _META.fullmatch(given)
         series = re.escape(meta[1]) if meta and meta[1] else r"\d+\.\d+"
-        flavour = re.escape(meta[2] if meta else _flavour(given.removeprefix(_IMAGE)))
+        flavour = re.escape(_FLAVOURS.get(meta[2], meta[2]) if meta else _flavour(release_of(given)))
         pattern = re.compile(rf"linux-image-({series}\.\d[^-]*(?:-\d[^-]*)?-{flavour})")
         return [
             name
             for name, versions in self.packages.items()
             if (found := pattern.fullmatch(name)) and versions.keys() & self.versions(_HEADERS + found[1])
         ]
+
+
+def release_of(image: str) -> str:
+    """Return the kernel's release in the name of its image's package."""
+    return image.removeprefix(_UNSIGNED).removeprefix(_IMAGE)
 
 
 def wanted(names: Iterable[str], *, debug: bool) -> list[str]:
@@ -88,16 +107,18 @@ def resolve(spec: PackagedKernelSpec, archive: Archive) -> Pins:
     Raise UserError, which names what there is, for a package or version that the archive does not have.
     """
     where = f"kernel {spec.name}"
-    image, version = _image(spec, archive, where)
-    release = image.removeprefix(_IMAGE)
+    image, version, also = _image(spec, archive, where)
+    release = release_of(image)
     headers = _HEADERS + release
-    if version not in archive.versions(headers):
+    here = archive.versions(headers)
+    of_headers = version if version in here else "".join(here[:1]) if spec.ubuntu_kernel else ""
+    if not of_headers:
         raise UserError(
             f"the archive has {image} {version}, but not its headers (any more)",
             where=where,
             hint=f"it has {_listed(archive.kernels(image))}",
         )
-    pending = [(image, version), (headers, version)]
+    pending = [(image, version), (headers, of_headers), *also]
     if spec.debug:
         pending.append((f"{image}-dbg", version))
     found: dict[str, str] = {}
@@ -116,9 +137,9 @@ def resolve(spec: PackagedKernelSpec, archive: Archive) -> Pins:
     return Pins(image, dict(sorted(found.items())))
 
 
-def _image(spec: PackagedKernelSpec, archive: Archive, where: str) -> tuple[str, str]:
-    """Return the package of the image, and its version."""
-    given = spec.debian_kernel or ""
+def _image(spec: PackagedKernelSpec, archive: Archive, where: str) -> tuple[str, str, list[tuple[str, str]]]:
+    """Return the package of the image, its version, and which packages of modules go with it."""
+    given = spec.package
     suites = ", ".join(spec.suites)
     versions = archive.versions(given)
     if not versions:
@@ -129,17 +150,29 @@ def _image(spec: PackagedKernelSpec, archive: Archive, where: str) -> tuple[str,
     if not spec.version or spec.version in versions:
         version = spec.version or versions[0]
         # A metapackage depends on the image; an image does not depend on one.
-        newest = [need for need in archive.needs(given, version) if need[0].startswith(_IMAGE)]
-        name, exact = newest[0] if newest else (given, version)
-        return name, exact or version
+        needs = archive.needs(given, version)
+        newest = [need for need in needs if need[0].startswith(_IMAGE)]
+        if not newest:
+            return given, version, _extra(given, archive)
+        name, exact = newest[0]
+        here = archive.versions(name)
+        # Ubuntu's metapackage has a version of its own, and names its image without one.
+        best = exact or (version if version in here or not spec.ubuntu_kernel else "".join(here[:1]))
+        return name, best, [need for need in needs if need[0].startswith(_EXTRA)]
     known = {v: name for name in archive.kernels(given) for v in archive.versions(name)}
     if spec.version in known and _META.fullmatch(given):
-        return known[spec.version], spec.version
+        return known[spec.version], spec.version, _extra(known[spec.version], archive)
     raise UserError(
         f"the archive has no {given} {spec.version} in {suites} (any more)",
         where=where,
         hint=f"it has {_listed({*versions, *known})}",
     )
+
+
+def _extra(image: str, archive: Archive) -> list[tuple[str, str]]:
+    """Return the rest of a kernel's modules, which nothing but Ubuntu's metapackages depends on."""
+    name = _EXTRA + release_of(image)
+    return [(name, "")] if archive.versions(name) else []
 
 
 def _flavour(release: str) -> str:

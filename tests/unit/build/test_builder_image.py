@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import pytest
 
 from kmodpipe.build import builder_image
 from kmodpipe.build.runtime import docker_engine
+from kmodpipe.source import distribution
+from kmodpipe.source.distribution import AptSource
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen
 from tests.support.fake_engine import FakeEngine, State
@@ -189,3 +192,59 @@ def test_proxies_of_the_environment_reach_the_build(world: World, monkeypatch: p
     world.ensure()
     arguments = json.loads(world.builds()[0]["buildargs"])
     assert arguments["http_proxy"] == arguments["HTTP_PROXY"] == "http://proxy.invalid:3128"
+
+
+UBUNTU = "http://mirror.invalid/ubuntu|jammy|main|Ubuntu|Ubuntu"
+KERNELS = AptSource(
+    distribution.UBUNTU, ("noble",), "http://kernels.invalid/ubuntu", keyring=Path("/k/y.gpg")
+)
+
+
+def bootstrapped(world: World, release: str, packages: AptSource | None) -> str:
+    """What mmdebstrap is told when no registry answers."""
+    world.program(
+        "mmdebstrap", f'echo "$*" > {world.cache}/args\nfor a; do case $a in *.tar) : > "$a";; esac; done'
+    )
+    client = docker_engine.connect()
+    builder_image.ensure(
+        client, world.images, world.cache, Screen(Mode.QUIET), release=release, packages=packages
+    )
+    return (world.cache / "args").read_text()
+
+
+def test_ubuntus_base_has_its_own_name_in_registries(world: World) -> None:
+    world.state.registry.add("ubuntu:noble")
+    world.ensure("noble")
+    assert json.loads(world.builds()[0]["buildargs"])["BASE"] == "ubuntu:noble"
+
+
+def test_ubuntus_base_is_bootstrapped_from_ubuntus_archive(world: World) -> None:
+    world.apt(DEBIAN, UBUNTU)
+    arguments = bootstrapped(world, "noble", KERNELS)
+    keyring = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+    assert (
+        f"deb [arch=amd64 signed-by={keyring}] http://mirror.invalid/ubuntu noble-updates main" in arguments
+    )
+    assert "/debian" not in arguments
+    # In the image they are at a place that has nothing to do with this machine.
+    assert f'install -D -m 644 {keyring} "$1"/usr/share/keyrings/kmodpipe-archive.gpg' in arguments
+
+
+def test_without_ubuntus_archive_that_of_the_kernel_is_taken(world: World) -> None:
+    world.apt(DEBIAN)
+    arguments = bootstrapped(world, "noble", KERNELS)
+    assert "deb [arch=amd64 signed-by=/k/y.gpg] http://kernels.invalid/ubuntu noble main" in arguments
+
+
+def test_a_release_that_only_an_archive_knows_asks_no_registry(world: World) -> None:
+    world.apt(DEBIAN)
+    own = dataclasses.replace(KERNELS, suites=("ours",))
+    assert "http://kernels.invalid/ubuntu ours main" in bootstrapped(world, "ours", own)
+    with pytest.raises(UserError, match="unknown release 'ours2'"):
+        world.ensure("ours2")
+
+
+def test_debians_base_is_debians_even_if_a_kernel_is_from_elsewhere(world: World) -> None:
+    world.apt(DEBIAN)
+    own = AptSource(distribution.DEBIAN, ("trixie",), "http://kernels.invalid/debian")
+    assert "http://mirror.invalid/debian trixie main" in bootstrapped(world, "trixie", own)

@@ -82,6 +82,7 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
         ("case", "images/guest/cases/*/case.toml"),
         ("series", "patches/*/series.toml"), ("series", "examples/*/fix/series.toml"),
         ("series", "tests/series/*/series.toml"),
+        ("claims", "images/guest/cases/claims.toml"), ("benign", "kconfigs/benign.toml"),
         ("kmodpipe", "examples/*/kmodpipe.toml"), ("kmodpipe", "kconfigs/kernels.toml"),
     ):  # fmt: skip
         for path in sorted(REPO.glob(pattern)):
@@ -121,6 +122,7 @@ def matrix_with(**flavour: object) -> dict[str, Any]:
     return {"flavours": {"x": {"summary": "some", **flavour}}}
 
 
+RULE = {"kind": "WARNING", "title": "WARNING in foo_remount", "reason": "said on every remount"}
 CASE = {"id": "a", "summary": "some text", "script": "a.sh", "goal": "kept"}
 
 
@@ -137,6 +139,10 @@ CASE = {"id": "a", "summary": "some text", "script": "a.sh", "goal": "kept"}
         ("case", {"case": [CASE]}, {"case": [{**CASE, "expect": [{"outcome": "x"}]}]}),
         ("series", {"applies-to": ["5.10"]}, {"applies_to": ["5.10"]}),
         ("series", {"port": [{"folder": "x", "kernel": ">=6"}]}, {"port": [{"folder": "x"}]}),
+        ("claims", {"tables": {"A": {"title": "t", "A1": "text"}}}, {"tables": {"A": {"A1": 1}}}),
+        ("claims", {"tables": {"A": {"A1": "text"}}}, {"tables": {}}),
+        ("benign", {"benign": [RULE]}, {"benign": [{**RULE, "kind": "WARNIN"}]}),
+        ("benign", {"benign": [{**RULE, "versions": ["5.10"]}]}, {"benign": [{**RULE, "version": ["5.10"]}]}),
         ("kmodpipe", {"trees": {"a": {"path": "/x"}}}, {"trees": {"a": {"path": "/x", "name": "b"}}}),
         ("kmodpipe", {"deadlines": {"boot_s": 5}}, {"deadlines": {"boot_s": 0}}),
         ("kmodpipe", {"deadlines": {"boot_s": 5}}, {"deadlines": {"bot_s": 5}}),

@@ -174,6 +174,10 @@ def test_a_module_that_the_kernel_refuses_fails_every_case_that_is_left() -> Non
     settled = attribute(boot(HELLO, refused), CELL)
     assert words(settled) == {0: "fail", 1: "fail", 2: "fail"}
     assert settled[0].message == "could not begin: the kernel refused the module toy: ENOEXEC"
+    no_device = ("refused", {"what": "module", "name": "toy", "errno": "ENODEV"})
+    assert attribute(boot(HELLO, no_device), CELL)[0].message.endswith(
+        "ENODEV, it found no device: a flavour's devices give it one"
+    )
     said = replace(boot(HELLO, refused), refusal=("toy: Unknown symbol a (err -2)", "toy: b"))
     assert attribute(said, CELL)[0].message.endswith(": ENOEXEC (toy: Unknown symbol a (err -2); toy: b)")
 

@@ -6,7 +6,17 @@ from xml.etree import ElementTree
 
 from kmodpipe.report import markup, support
 from kmodpipe.report.support import NO, UNKNOWN, YES
-from kmodpipe.results import OWN_MODULE, REFUSED, CaseInfo, CaseResult, CellResult, Run, State, Verdict
+from kmodpipe.results import (
+    OWN_MODULE,
+    REFUSED,
+    WOULD_REFUSE,
+    CaseInfo,
+    CaseResult,
+    CellResult,
+    Run,
+    State,
+    Verdict,
+)
 
 
 def case(verdict: Verdict, message: str = "") -> CaseResult:
@@ -25,6 +35,7 @@ RUN = Run(
         cell("new", case(Verdict.PASS), properties={support.WARNINGS: "a.c:1: old\na.c:2: fresh"}),
         cell("old", state=State.BUILD_FAILED, reason="a.c:3: no such function"),
         cell("strict", case(Verdict.FAIL, f"load: {REFUSED} a: ENOENT (a: Unknown symbol b)")),
+        cell("signed", state=State.BUILD_FAILED, reason=f"{WOULD_REFUSE} a: it is not signed, and so on"),
         cell("slow", case(Verdict.FAIL, "load: exit-1")),
         cell("other", state=State.SKIPPED, reason="dkms.conf is for kernels like ^5"),
     ),
@@ -38,6 +49,7 @@ def test_each_kernel_says_how_far_a_module_comes() -> None:
         "new": (YES, YES, YES),
         "old": (NO, UNKNOWN, UNKNOWN),
         "strict": (YES, NO, UNKNOWN),
+        "signed": (YES, NO, UNKNOWN),
         "slow": (YES, YES, NO),
         "other": (UNKNOWN, UNKNOWN, UNKNOWN),
     }
@@ -58,7 +70,7 @@ def test_the_table_is_markdown_and_the_badge_a_picture() -> None:
     text = markup.markdown(support.blocks(RUN), 10_000)
     assert "| kernel | builds | loads | passes | warnings | why not |" in text
     picture = ElementTree.fromstring(support.badge(RUN))
-    assert picture.get("aria-label") == "kmodpipe: 1 of 5 kernels"
+    assert picture.get("aria-label") == "kmodpipe: 1 of 6 kernels"
 
 
 def test_a_module_of_the_tree_has_no_table() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kmodpipe.source import apt, debian
+from kmodpipe.source import apt, distribution
 from kmodpipe.source.apt import Target
 
 
@@ -35,8 +35,8 @@ def test_a_machine_that_is_no_debian_is_told_of_a_mirror(monkeypatch: pytest.Mon
     assert apt.debian_sources(found, "bookworm", keyring=None) == (
         "deb http://m.invalid/debian bookworm main",
     )
-    assert debian.mirrors(found, "bookworm") == ["http://m.invalid/debian"]
-    assert debian.mirrors(found, "bookworm-security") == ["http://m.invalid/debian-security"]
+    assert distribution.mirrors(found, "bookworm") == ["http://m.invalid/debian"]
+    assert distribution.mirrors(found, "bookworm-security") == ["http://m.invalid/debian-security"]
 
 
 def test_what_is_not_released_has_neither_updates_nor_a_security_suite() -> None:

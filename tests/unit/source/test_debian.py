@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import source
-from kmodpipe.source import TreeSpec, apt, debian
+from kmodpipe.source import TreeSpec, apt, distribution
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen
 
@@ -21,10 +21,10 @@ def test_mirrors_come_from_debians_own_entries_only() -> None:
         target("http://packages.invalid/linux/debian", origin="Docker"),
         target("file:/media/debian"),
     ]
-    assert debian.mirrors(found, "bullseye") == ["http://mirror.invalid/debian"]
-    assert debian.mirrors(found, "bullseye-security") == ["http://mirror.invalid/debian-security"]
+    assert distribution.mirrors(found, "bullseye") == ["http://mirror.invalid/debian"]
+    assert distribution.mirrors(found, "bullseye-security") == ["http://mirror.invalid/debian-security"]
     own = [*found, target("http://other.invalid/sec", label="Debian-Security")]
-    assert debian.mirrors(own, "bullseye-security")[0] == "http://other.invalid/sec"
+    assert distribution.mirrors(own, "bullseye-security")[0] == "http://other.invalid/sec"
 
 
 def test_a_machine_without_the_key_ring_says_so(cache: Path, screen: Screen) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kmodpipe.pipeline import config
@@ -34,3 +36,22 @@ def test_an_unknown_one_is_told_with_the_nearest() -> None:
     with pytest.raises(UserError) as caught:
         kernels.resolve("debian-14", DECLARED)
     assert "debian-1" in str(caught.value)
+
+
+def test_a_distributions_kernel_is_looked_for_where_it_would_come_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {
+        "ubuntu-kernel": "linux-image-generic",
+        "suites": ["noble"],
+        "keyring": str(tmp_path / "keys.gpg"),
+    }
+    monkeypatch.setenv("KMODPIPE_UBUNTU_MIRROR", "http://127.0.0.1:9/ubuntu")
+    reached, why = kernels.check(PackagedKernelSpec.model_validate(given))
+    assert not reached and why == f"the key ring {tmp_path}/keys.gpg is not there"
+    (tmp_path / "keys.gpg").touch()
+    reached, why = kernels.check(PackagedKernelSpec.model_validate(given))
+    assert not reached and why == "127.0.0.1 connection refused"
+    files = dict.fromkeys(("vmlinuz", "modules", "headers", "config"), str(tmp_path / "none"))
+    reached, why = kernels.check(PackagedKernelSpec.model_validate(files))
+    assert not reached and why == f"vmlinuz {tmp_path}/none does not exist"

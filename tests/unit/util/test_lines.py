@@ -27,6 +27,10 @@ def test_a_line_without_an_end_keeps_its_last_8_kib() -> None:
     assert splitter.feed(b"z" * 10000 + b"\n") == ["z" * 8192]
 
 
+def test_a_terminals_end_of_line_is_no_part_of_a_line() -> None:
+    assert LineSplitter().feed(b"Unpacking x ...\r\n50%\r100%\r\n") == ["Unpacking x ...", "50%\r100%"]
+
+
 def test_only_the_last_lines_of_a_flood_are_cut_out() -> None:
     splitter = LineSplitter()
     flood = b"".join(b"%d\n" % number for number in range(1000))

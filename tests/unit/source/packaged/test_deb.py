@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.source import packaged
+from kmodpipe.source import apt, packaged
 from kmodpipe.source.packaged import PackagedKernelSpec
 from kmodpipe.util.errors import InfraError, UserError
 from kmodpipe.util.screen import Mode, Screen
@@ -104,7 +104,7 @@ def test_no_network_says_what_to_do(archive: Archive, cache: Path, screen: Scree
     archive.go_offline()
     with pytest.raises(InfraError, match="the kernel debian-12 cannot be fetched: E: Failed to fetch") as e:
         packaged.fetch(spec(), cache, screen)
-    assert "bookworm, at mirror.invalid" in e.value.where and "mirror can be reached" in e.value.hint
+    assert "bookworm, at mirror.invalid" in e.value.where and "mirror of the archive" in e.value.hint
 
 
 def test_a_machine_that_lacks_the_key_ring_or_a_mirror_says_so(
@@ -116,3 +116,42 @@ def test_a_machine_that_lacks_the_key_ring_or_a_mirror_says_so(
     fake.write_text(fake.read_text().replace("http://mirror.invalid", "file:/media"))
     with pytest.raises(InfraError, match="apt sources name no Debian archive for bookworm"):
         packaged.fetch(spec(), cache, screen)
+    with pytest.raises(InfraError, match="apt sources name no Ubuntu archive for noble") as e:
+        packaged.fetch(ubuntu(archive=None, keyring=str(apt.KEYRING)), cache, screen)
+    assert "KMODPIPE_UBUNTU_MIRROR=http://HOST/ubuntu, or archive in" in e.value.hint
+
+
+def ubuntu(**more: object) -> PackagedKernelSpec:
+    given = {
+        "name": "ubuntu-24.04", "ubuntu-kernel": "linux-image-generic", "suites": ["noble-updates", "noble"],
+        "archive": "http://mirror.invalid/ubuntu", "keyring": str(apt.KEYRING), **more,
+    }  # fmt: skip
+    return PackagedKernelSpec.model_validate(
+        {key: value for key, value in given.items() if key not in more or value}
+    )
+
+
+def test_ubuntus_kernel_comes_from_the_archive_that_is_declared(
+    archive: Archive, cache: Path, screen: Screen
+) -> None:
+    toy_kernel.add_ubuntu_to(archive)
+    made = packaged.fetch(ubuntu(), cache, screen)
+    assert (made.release, made.kernel_version, made.suite, made.compiler) == (
+        toy_kernel.UBUNTU, "6.8.0", "noble", "gcc-13",
+    )  # fmt: skip
+    assert {name for name in made.provenance if name.startswith("package ")} == {
+        f"package linux-{part}-{toy_kernel.UBUNTU}"
+        for part in ("image", "headers", "modules", "modules-extra")
+    } | {"package linux-headers-6.8.0-50"}
+    assert made.provenance["source"] == "ubuntu-kernel"
+    assert sorted(path.name for path in made.modules.rglob("*.ko.zst")) == ["more.ko.zst", "toy.ko.zst"]
+    archive.go_offline()
+    assert packaged.fetch(ubuntu(), cache, screen) == made
+    # Another archive is another request.
+    assert packaged.locate(ubuntu(archive="http://other.invalid/ubuntu"), cache) is None
+
+
+def test_ubuntus_key_ring_is_named_where_it_is_missing(archive: Archive, cache: Path, screen: Screen) -> None:
+    with pytest.raises(InfraError, match=r"the key ring /nowhere\.gpg is not there") as e:
+        packaged.fetch(ubuntu(keyring="/nowhere.gpg"), cache, screen)
+    assert "install the package ubuntu-keyring, or name the file" in e.value.hint

@@ -88,3 +88,26 @@ def test_folders_of_which_no_kit_can_be_made(tmp_path: Path) -> None:
     (headers / "include").symlink_to("../outside")
     with pytest.raises(UserError, match="a link to a folder above it"):
         kit.from_folder(headers, tmp_path / "three")
+
+
+def test_ubuntus_headers_work_at_any_place(tmp_path: Path) -> None:
+    toy_kernel.write(tmp_path, toy_kernel.ubuntu_headers())
+    of_version = tmp_path / "usr/src/linux-headers-6.8.0-50"
+    kit.from_ubuntu(tmp_path / f"usr/src/linux-headers-{toy_kernel.UBUNTU}", [of_version], tmp_path / "kit")
+    moved = (tmp_path / "kit").rename(tmp_path / "elsewhere")
+    assert made_by(moved) == "modpost\nmodule.h\n"
+    assert kit.release_of(moved) == toy_kernel.UBUNTU and not (moved / "rust").is_symlink()
+
+
+def test_ubuntus_headers_without_those_of_their_version_are_refused(tmp_path: Path) -> None:
+    toy_kernel.write(tmp_path, toy_kernel.ubuntu_headers())
+    with pytest.raises(UserError, match="have no Makefile, and none of their version's either"):
+        kit.from_ubuntu(tmp_path / f"usr/src/linux-headers-{toy_kernel.UBUNTU}", [], tmp_path / "kit")
+
+
+def test_a_link_that_leads_out_of_ubuntus_headers_is_refused(tmp_path: Path) -> None:
+    toy_kernel.write(tmp_path, toy_kernel.ubuntu_headers())
+    headers = tmp_path / f"usr/src/linux-headers-{toy_kernel.UBUNTU}"
+    (headers / "passwd").symlink_to("/etc/passwd")
+    with pytest.raises(UserError, match="a link that leads nowhere: passwd"):
+        kit.from_ubuntu(headers, [tmp_path / "usr/src/linux-headers-6.8.0-50"], tmp_path / "kit")

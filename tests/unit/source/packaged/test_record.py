@@ -69,6 +69,8 @@ def test_kernels_are_declared_as_tables() -> None:
     ]
     one = {"debian-kernel": "linux-image-6.1.0-57-amd64", "suites": ["bookworm"]}
     assert not PackagedKernelSpec.model_validate(one).moves
+    exact = {"ubuntu-kernel": "linux-image-unsigned-6.8.0-50-generic", "suites": ["noble"]}
+    assert not PackagedKernelSpec.model_validate(exact).moves
     assert specs["debian-12"].describe() == "linux-image-amd64 (the newest) from bookworm-security, bookworm"
     assert specs["debian-12.11"].describe() == "linux-image-amd64 6.1.137-1 from bookworm"
 
@@ -76,7 +78,7 @@ def test_kernels_are_declared_as_tables() -> None:
 @pytest.mark.parametrize(
     ("table", "why"),
     [
-        ({}, "give debian-kernel, or all of vmlinuz, modules, headers, config"),
+        ({}, "give debian-kernel or ubuntu-kernel, or all of vmlinuz, modules, headers, config"),
         ({"vmlinuz": "a", "config": "b"}, "lacking: modules, headers"),
         ({"debian-kernel": "linux-image-amd64"}, "needs suites"),
         ({"debian-kernel": "linux-image-amd64", "suites": ["sid"], "config": "b"}, "config does not go with"),
@@ -87,6 +89,13 @@ def test_kernels_are_declared_as_tables() -> None:
             "of one release, not of sid and",
         ),
         ({"vmlinuz": "a", "modules": "b", "headers": "c", "config": "d", "debug": True}, "debug goes with"),
+        ({"ubuntu-kernel": "linux-image-generic"}, "ubuntu-kernel needs suites"),
+        (
+            {"ubuntu-kernel": "linux-image-generic", "debian-kernel": "linux-image-amd64", "suites": ["sid"]},
+            "debian-kernel does not go with ubuntu-kernel",
+        ),
+        ({"ubuntu-kernel": "linux-image-generic", "suites": ["noble"], "debug": True}, "in another archive"),
+        ({"ubuntu-kernel": "linux-image-generic", "suites": ["noble"], "archive": "ftp://x/y"}, "archive"),
     ],
 )
 def test_a_wrong_declaration_says_what_is_wrong(table: dict[str, object], why: str) -> None:
@@ -162,3 +171,28 @@ def test_headers_of_another_kernel_are_refused(tmp_path: Path) -> None:
         UserError, match=r"image is 6.1.0-57-amd64, and the headers are those of 6.1.0-47-amd64"
     ):
         record.install(tmp_path, made, IDENTITY, "6.1.192", FACTS, what="it")
+
+
+@pytest.mark.parametrize(
+    ("table", "name", "keys"),
+    [
+        ({"debian-kernel": "linux-image-amd64", "suites": ["sid"]}, "Debian", "debian-archive-keyring.gpg"),
+        ({"ubuntu-kernel": "linux-image-aws", "suites": ["any"]}, "Ubuntu", "ubuntu-archive-keyring.gpg"),
+        ({"ubuntu-kernel": "linux-image-aws", "suites": ["any"], "keyring": "/a/b.gpg"}, "Ubuntu", "b.gpg"),
+        (
+            {**dict.fromkeys(("vmlinuz", "modules", "headers", "config"), "x"), "suites": ["jammy"]},
+            "Ubuntu",
+            "",
+        ),
+    ],
+)
+def test_a_declaration_says_whose_packages_they_are(table: dict[str, object], name: str, keys: str) -> None:
+    found = PackagedKernelSpec.model_validate(table).apt_source
+    assert found and found.distribution.name == name
+    assert found.keys.name == keys or not keys
+
+
+def test_a_release_that_is_none_is_a_wrong_declaration() -> None:
+    table = {**dict.fromkeys(("vmlinuz", "modules", "headers", "config"), "x"), "suites": ["nobel"]}
+    with pytest.raises(UserError, match="did you mean noble"):
+        _ = PackagedKernelSpec.model_validate(table).apt_source

@@ -136,3 +136,75 @@ def test_only_kernel_packages_are_asked_for() -> None:
              "linux-kbuild-6.1", "linux-compiler-gcc-12-x86"]  # fmt: skip
     assert resolve.wanted(names, debug=False) == ["linux-image-amd64", "linux-kbuild-6.1"]
     assert "linux-image-1-amd64-dbg" in resolve.wanted(names, debug=True)
+
+
+EXTRA = "linux-modules-extra-5.15.0-130-generic"
+UBUNTU = (
+    package(
+        "linux-image-generic-hwe-22.04",
+        "6.8.0-51.52~22.04.1",
+        "linux-image-6.8.0-51-generic, linux-modules-extra-6.8.0-51-generic, linux-firmware, amd64-microcode",
+    )
+    + package("linux-image-generic", "5.15.0.130.128", f"linux-image-5.15.0-130-generic, {EXTRA}")
+    + package("linux-image-virtual", "5.15.0.130.128", "linux-image-5.15.0-130-generic")
+    + "".join(
+        package(f"linux-image-{release}", version, f"kmod, linux-base, linux-modules-{release}")
+        + package(f"linux-image-unsigned-{release}", version, f"kmod, linux-base, linux-modules-{release}")
+        + package(f"linux-modules-{release}", version, "wireless-regdb")
+        + package(f"linux-modules-extra-{release}", version, f"linux-modules-{release}")
+        + package(f"linux-headers-{release}", version, f"{common}, libc6 (>= 2.34), gcc-12")
+        + package(common, version, "coreutils | busybox")
+        for release, version, common in (
+            ("5.15.0-130-generic", "5.15.0-130.140", "linux-headers-5.15.0-130"),
+            ("5.15.0-119-generic", "5.15.0-119.129", "linux-headers-5.15.0-119"),
+            ("6.8.0-51-generic", "6.8.0-51.52~22.04.1", "linux-hwe-6.8-headers-6.8.0-51"),
+        )
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "version", "image", "has", "lacks"),
+    [
+        (
+            "linux-image-generic", None, "linux-image-5.15.0-130-generic",
+            (EXTRA, "linux-headers-5.15.0-130"), "",
+        ),
+        ("linux-image-virtual", None, "linux-image-5.15.0-130-generic", (), EXTRA),
+        (
+            "linux-image-generic-hwe-22.04", None, "linux-image-6.8.0-51-generic",
+            ("linux-hwe-6.8-headers-6.8.0-51", "linux-modules-extra-6.8.0-51-generic"), EXTRA,
+        ),
+        # An image by itself, of which the metapackage names another version.
+        (
+            "linux-image-generic", "5.15.0-119.129", "linux-image-5.15.0-119-generic",
+            ("linux-modules-extra-5.15.0-119-generic",), EXTRA,
+        ),
+        (
+            "linux-image-unsigned-5.15.0-130-generic", None, "linux-image-unsigned-5.15.0-130-generic",
+            (EXTRA,), "",
+        ),
+    ],
+)  # fmt: skip
+def test_ubuntus_packages_are_found_by_their_kernels_name(
+    given: str, version: str | None, image: str, has: tuple[str, ...], lacks: str
+) -> None:
+    declared = PackagedKernelSpec.model_validate(
+        {"name": "k", "ubuntu-kernel": given, "suites": ["jammy"], "version": version}
+    )
+    archive = resolve.parse(UBUNTU)
+    assert set(archive.packages) <= {*resolve.wanted(archive.packages, debug=False)}
+    found = resolve.resolve(declared, archive)
+    release = image.removeprefix("linux-image-").removeprefix("unsigned-")
+    assert found.image == image and resolve.release_of(image) == release
+    assert {f"linux-headers-{release}", f"linux-modules-{release}", *has} <= {*found.packages}
+    assert lacks not in found.packages and "linux-firmware" not in found.packages
+
+
+def test_a_version_that_ubuntus_archive_does_not_have_names_those_that_it_has() -> None:
+    declared = PackagedKernelSpec.model_validate(
+        {"name": "k", "ubuntu-kernel": "linux-image-generic", "suites": ["jammy"], "version": "5.15.0-1.1"}
+    )
+    with pytest.raises(UserError, match=r"no linux-image-generic 5\.15\.0-1\.1 in jammy") as caught:
+        resolve.resolve(declared, resolve.parse(UBUNTU))
+    assert "5.15.0-130.140, 5.15.0.130.128, 5.15.0-119.129" in caught.value.hint
