@@ -23,7 +23,7 @@ CELL = "index-nouuid.INDEX=y.NOUUID=n.gcov"
 SUPER = "fs/overlayfs/super.c"
 # hello.c with a path that no case takes, and a change of what only unloading executes.
 HELLO = (
-    ("\tseq_printf", "\tif (answer == 13)\n\t\treturn -EINVAL;\n\tseq_printf"),
+    ("\tseq_printf", '\tif (answer == 13)\n\t\tpr_info("unlucky\\n");\n\tseq_printf'),
     ("\tremove_proc", '\tpr_info("hello: gone\\n");\n\tremove_proc'),
 )
 ANSWER = "[ $(cat /proc/hello) = 42 ]\n"
@@ -86,7 +86,8 @@ def changed(folder: Path, **cases: str) -> Path:
     write(root / "kmodpipe-cases", {f"{name}.sh": f"#!/bin/sh -e\n{text}" for name, text in cases.items()})
     toml = (root / "kmodpipe.toml").read_text()
     (root / "kmodpipe.toml").write_text(re.sub(r"kernels = .*", 'kernels = ["debian-5.10"]', toml))
-    git(root, "commit", "-qam", "cases of its own")
+    git(root, "add", "-A")
+    git(root, "commit", "-qm", "cases of its own")
     text = (root / "hello.c").read_text()
     for old, new in HELLO:
         assert old in text
@@ -120,10 +121,12 @@ class TestOwnModule:
         found = lines(hello.folder / "out/latest")
         assert set(found["if (answer == 13)"]["cases"]) >= {"answer", "covered"}
         assert set(found['pr_info("hello: gone\\n");']["cases"]) == {"reload"}, "unloaded, and kept"
-        assert found["return -EINVAL;"]["cases"] == {}
+        assert found['pr_info("unlucky\\n");']["cases"] == {}
+        line = found["if (answer == 13)"]
+        assert (line["ways"], line["ways_taken"]) == (2, 1)
 
     def test_who_clears_the_counters_or_dies_leaves_unknown_lines(self, hello: Ran) -> None:
-        assert lines(hello.folder / "out/latest")["return -EINVAL;"]["state"] == "unknown"
+        assert lines(hello.folder / "out/latest")['pr_info("unlucky\\n");']["state"] == "unknown"
         (cell,) = answer(hello.folder / "out/latest")["cells"]
         assert set(cell["unknown"]) == {"reset", "crash"}
         assert "opened" in cell["unknown"]["reset"] and "no counters came" in cell["unknown"]["crash"]

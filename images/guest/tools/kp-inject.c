@@ -61,13 +61,34 @@ static void observe(const char *key, const char *value)
 
 /* ---- the kernel's settings --------------------------------------------------------------------------- */
 
-static void put(const char *path, const char *word)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+static struct setting {
+	const char *path, *wanted;
+	char before[32];
+	int fd;
+} settings[] = {
+	/* Those that may wait are nearly all. */
+	{ .path = DEBUGFS "/failslab/ignore-gfp-wait", .wanted = "N" },
+	/* A backtrace of each would fill the log. */
+	{ .path = DEBUGFS "/failslab/verbose", .wanted = "0" },
+};
+#define SETTINGS (sizeof(settings) / sizeof(settings[0]))
 
-	if (fd < 0 || write(fd, word, strlen(word)) < 0)
-		die(path);
-	close(fd);
+static void change(struct setting *setting)
+{
+	ssize_t size;
+
+	setting->fd = open(setting->path, O_RDWR | O_CLOEXEC);
+	size = setting->fd < 0 ? -1 : read(setting->fd, setting->before, sizeof(setting->before) - 1);
+	if (size < 0 || pwrite(setting->fd, setting->wanted, strlen(setting->wanted), 0) < 0)
+		die(setting->path);
+}
+
+/* The next case is to find the kernel as this one did: else it would get a guest of its own. */
+static void change_back(void)
+{
+	for (size_t i = 0; i < SETTINGS; i++)
+		if (pwrite(settings[i].fd, settings[i].before, strlen(settings[i].before), 0) < 0)
+			die(settings[i].path);
 }
 
 /* A mount of its own, and gone again: the command finds the guest as any case does. */
@@ -78,9 +99,8 @@ static int settle(void)
 
 	if (!mounted && errno != EBUSY)
 		die(DEBUGFS);
-	/* Those that may wait are nearly all. A backtrace of each would fill the log. */
-	put(DEBUGFS "/failslab/ignore-gfp-wait", "N");
-	put(DEBUGFS "/failslab/verbose", "0");
+	for (size_t i = 0; i < SETTINGS; i++)
+		change(&settings[i]);
 	if (profile)
 		gcov = open(DEBUGFS "/gcov", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (mounted)
@@ -320,6 +340,7 @@ int main(int argc, char **argv)
 		die(argv[2]);
 	}
 	status = serve(leader, gcov);
+	change_back();
 	flush();
 	observe("injected", injected ? "1" : "0");
 	if (WIFSIGNALED(status)) {

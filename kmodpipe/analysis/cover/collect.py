@@ -22,6 +22,8 @@ _COUNTERS_BYTES = 512 * document.MIB
 _NO_COUNTERS = "no counters came"
 # What comes before a source file's name in the builder: the tree, the objects, a module's own source there.
 _TREE, _OBJECTS, _COPIED = "/src/", "/obj/", "/obj/module/"
+# Where make runs for a module's own source. The names in its objects are relative (`kbuild.external_flags`).
+_KIT = "/obj/kit/"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def placed(tree: Path, wanted: Callable[[str], bool], *, own: bool) -> Callable[
     known: dict[str, str | None] = {}
 
     def look(name: str) -> str | None:
-        befores = (_COPIED,) if own else (_TREE, f"{tree}/", _OBJECTS)
+        befores = (_COPIED, _KIT) if own else (_TREE, f"{tree}/", _OBJECTS)
         for before in befores:
             _, found, rest = name.partition(before)
             if found and paths.is_plain(rest) and paths.is_file(tree / rest):

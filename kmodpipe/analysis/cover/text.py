@@ -36,10 +36,29 @@ def lines(answer: Answer) -> Iterator[str]:
         if hunk.of(LineState.NEVER) or hunk.of(LineState.UNKNOWN):
             yield ""
             yield from _hunk(hunk)
+    yield from _branches(answer)
     if missed := [one for one in answer.functions if one.changed_executed < one.changed]:
         yield ""
         yield "functions around them:"
         yield from (f"  {_function(one)}" for one in missed)
+
+
+def _branches(answer: Answer) -> Iterator[str]:
+    """Yield the executed lines that some case leaves in one way only, and none in another.
+
+    What stands behind such a line may have no code of its own, as ``return -EINVAL`` in an optimised kernel.
+    """
+    partly = [
+        f"  {one_line(hunk.path)}:{line.line} {one_line(line.text.expandtabs().strip())}: "
+        f"{line.ways_taken} of {line.ways} branches taken"
+        for hunk in answer.hunks
+        for line in hunk.of(LineState.EXECUTED)
+        if line.ways_taken < line.ways
+    ]
+    if partly:
+        yield ""
+        yield "executed, with a branch that no case takes:"
+        yield from partly
 
 
 def _cells(answer: Answer) -> Iterator[str]:

@@ -130,4 +130,5 @@ def test_names_of_a_modules_own_source_are_from_its_top(tmp_path: Path) -> None:
     place = collect.placed(own, lambda name: True, own=True)
     assert place("/obj/module/src/toy.c") == "src/toy.c"
     assert place("/cache/x/obj/module/fs.h") == "fs.h"
+    assert place("/obj/kit/src/toy.c") == "src/toy.c", "relative names, where make runs"
     assert place("/src/include/linux/fs.h") is None and place("/obj/module/../../etc/passwd") is None

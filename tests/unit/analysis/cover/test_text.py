@@ -24,6 +24,8 @@ def test_the_first_line_is_the_answer_and_then_the_hunk_with_its_line() -> None:
         "       17",
         "       18",
     ]
+    at = lines.index("executed, with a branch that no case takes:")
+    assert lines[at + 1] == "  fs/toy/super.c:15 if (err): 1 of 2 branches taken"
     assert not any("0002.patch" in line for line in lines), "hunks that are executed are not shown"
     assert lines[-1] == "  toy_fill (fs/toy/super.c:10): 5 of 6 lines executed, 3 of 4 branches taken"
 
