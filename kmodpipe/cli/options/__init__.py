@@ -26,6 +26,7 @@ from kmodpipe.cli.options.others import (
     SetupOptions,
 )
 from kmodpipe.cli.options.runs import (
+    AblateOptions,
     BootOptions,
     CiOptions,
     CoverOptions,
@@ -50,6 +51,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "watch": WatchOptions,
     "ci": CiOptions,
     "cover": CoverOptions,
+    "ablate": AblateOptions,
     "bisect": BisectOptions,
     "check": CheckOptions,
     "matrix": MatrixOptions,
@@ -67,6 +69,7 @@ VERBS: Mapping[str, str] = {"config": "check"}
 __all__ = [
     "COMMANDS",
     "VERBS",
+    "AblateOptions",
     "BisectOptions",
     "BootOptions",
     "BuildOptions",
