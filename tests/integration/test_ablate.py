@@ -47,6 +47,7 @@ def ablate(out: Path, *argv: str) -> tuple[int, str, dict[str, Any]]:
     return done.returncode, said, json.loads(answers[-1].read_text())
 
 
+@pytest.mark.thorough
 def test_a_case_of_ones_own_notices_what_it_looks_at(tmp_path: Path) -> None:
     script = tmp_path / "option.sh"
     script.write_text(SCRIPT.format(token=secrets.token_hex(8)))
@@ -70,6 +71,7 @@ def test_a_case_of_ones_own_notices_what_it_looks_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.kernels
 @pytest.mark.parametrize("series", ["index-nouuid", "uuid-off"])
 def test_every_hunk_of_the_shipped_series_is_noticed_or_explained(tmp_path: Path, series: str) -> None:
     code, said, answer = ablate(tmp_path / "out", "-s", series)
