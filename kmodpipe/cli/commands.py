@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import (
+    AblateOptions,
     AttachOptions,
     BisectOptions,
     BootOptions,
@@ -246,6 +247,17 @@ def bisect(options: BisectOptions, call: Invocation) -> int:
     from kmodpipe.cli import bisect as bisecting
 
     return bisecting.bisect(options, call)
+
+
+def ablate(options: AblateOptions, call: Invocation) -> int:
+    """Leave each hunk of a series out, make small mistakes in its lines, and print what no case notices.
+
+    Each is built in the cells of the series, and run with the cases that may notice. Exit code 0: all is
+    noticed, or series.toml explains why not; 1: something is not; 3: of something it is not known.
+    """
+    from kmodpipe.cli import ablating
+
+    return ablating.run(options, call)
 
 
 # -- many machines ----------------------------------------------------------------------------------

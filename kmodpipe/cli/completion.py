@@ -23,6 +23,7 @@ from kmodpipe.util.cell_id import cell_id, kernel_name
 
 RUNTIMES = ("docker", "host")
 PLAN_FORMS = ("json", "gitlab", "github")
+EDIT_KINDS = ("hunk", "condition", "error", "constant", "call")
 REPORT_FORMS = ("findings", "text", "markdown", "mail", "summary", "support", "badge")
 CHANGES = ("new", "flaky", "lost", "skipped", "changed", "slower", "vanished")
 SHELLS = ("bash", "zsh", "fish")
@@ -204,6 +205,7 @@ def _names(one: Option, given: Mapping[str, Sequence[str]], folder: Path) -> Ite
         Values.CHANGE: lambda: CHANGES,
         Values.SEED: lambda: ("random",),
         Values.SHARE: lambda: ("none",),
+        Values.EDIT_KIND: lambda: EDIT_KINDS,
     }
     return known.get(one.values, tuple)()
 

@@ -20,7 +20,9 @@ from kmodpipe.pipeline import config, own_module
 from kmodpipe.pipeline.config import Project
 from kmodpipe.publish import receivers
 from kmodpipe.report import findings
-from kmodpipe.series import from_list
+from kmodpipe.series import Series, from_list
+from kmodpipe.series.changes import hunks
+from kmodpipe.series.unnoticed import unmatched
 from kmodpipe.source import kernels
 from kmodpipe.util import paths, toml
 from kmodpipe.util.errors import UserError
@@ -231,6 +233,14 @@ class _Check:
                         folder.name if folder.name in listed else str(folder), project.patches
                     )
                     self._holds(folder / own[0], count(len(found.patches), "patch", "patches"))
+                    self._unnoticed(found, folder / "series.toml")
+
+    def _unnoticed(self, series: Series, path: Path) -> None:
+        """Report the entries of a series.toml that are about nothing in its patches."""
+        for number, why in unmatched(series.unnoticed, hunks(series)):
+            where = toml.place(path, ("unnoticed", number, "line"))
+            hint = "name a line that the patches add or remove, as it is in them"
+            self._report(UserError(why, where=where, hint=hint))
 
     def _cases(self, project: Project) -> tuple[Case, ...]:
         folder = project.cases

@@ -43,6 +43,7 @@ class Values(enum.Enum):
     CHANGE = "CHANGE"
     SEED = "SEED"
     SHARE = "REPOSITORY"
+    EDIT_KIND = "KIND"
     SCHEDULER = "SCHEDULER"
 
 

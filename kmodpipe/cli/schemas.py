@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, create_model
 
+from kmodpipe.analysis.ablate.records import Ablation
 from kmodpipe.analysis.bisect.model import Answer as BisectAnswer
 from kmodpipe.analysis.check.model import Report
 from kmodpipe.analysis.cover.answer import Answer as CoverAnswer
@@ -92,6 +93,7 @@ FORMATS = (
     Format("claims", "claims.toml", ClaimsToml),
     Format("benign", "The file of harmless reports that `benign` of a kmodpipe.toml names", BenignToml),
     Format("results", "results.json", Results, toml=False),
+    Format("ablation", "ablate.json", Ablation, toml=False),
     Format("cover", "cover.json", CoverAnswer, toml=False),
     Format("coverage", "coverage.json", Coverage, toml=False),
     Format("bisect", "bisect.json", BisectAnswer, toml=False),

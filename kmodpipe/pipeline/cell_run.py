@@ -166,13 +166,16 @@ class Execution:
         job: CellJob,
         on_progress: Callable[..., None] | None = None,
         slots: GuestSlots | None = None,
+        enough: Callable[[Sequence[CaseResult]], bool] | None = None,
     ) -> None:
         """``on_progress`` is called like `screen.Step.update`; ``slots`` limit the guests of a soak, which by
-        default run one at a time."""
+        default run one at a time. After each guest ``enough`` is asked whether what it settled will do; then
+        the other cases are left out."""
         self._job = job
         self._cases = job.cases
         self._on_progress = on_progress
         self._slots = slots or GuestSlots(1)
+        self._enough = enough
         self._cell = job.under_test()
         self._lock = threading.Lock()
         self._retention = LogRetention()
@@ -205,6 +208,8 @@ class Execution:
         """Boot until each of these cases has run once."""
         while left:
             settled = self._one_guest(len(self._boots) + 1, self._next_batch(left), left)
+            if self._enough and self._enough(tuple(settled.values())):
+                return
             left = [index for index in left if index not in settled]
 
     def _one_guest(self, number: int, batch: Sequence[int], left: Sequence[int]) -> Mapping[int, CaseResult]:

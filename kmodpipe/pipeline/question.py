@@ -84,6 +84,7 @@ EXEMPT: Mapping[type, Mapping[str, str]] = {
         "message_id": _PEOPLE,
         "text": _PEOPLE,
         "notices": _PEOPLE,
+        "unnoticed": "what invoke ablate explains, which changes no verdict",
     },
     Port: {"name": _PLACE},
     Patch: {"name": _PEOPLE, "path": _PLACE, "text": _PEOPLE},

@@ -22,7 +22,7 @@ from pathlib import Path
 from kmodpipe.series import containers, from_git, from_list
 from kmodpipe.series.diff import read_patch
 from kmodpipe.series.mail import Item
-from kmodpipe.series.model import Patch, Port, Series
+from kmodpipe.series.model import Patch, Port, Series, Unnoticed
 from kmodpipe.series.numbering import Order, Selection, select, tag_of
 from kmodpipe.series.series_toml import NAME, PortTable, SeriesToml
 from kmodpipe.util import paths, toml, version
@@ -129,6 +129,9 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
         axes=meta.axes,
         subject=meta.subject or made.subject,
         message_id=meta.message_id or made.message_id,
+        unnoticed=tuple(
+            Unnoticed(one.file, one.line, one.reason, one.mistake or "", one.of) for one in meta.unnoticed
+        ),
         notices=(*made.notices, *_not_read(folder, strips or None, order, meta.port)),
     )
 

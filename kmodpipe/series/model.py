@@ -67,6 +67,20 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Unnoticed:
+    """Why no case notices if a hunk is left out, or if a mistake is made in a line of it."""
+
+    file: str
+    # One that the hunk adds or removes, or that the mistake is in.
+    line: str
+    reason: str
+    # The kind of mistake; empty for the whole hunk.
+    mistake: str = ""
+    # The part of the line that is changed; empty for all mistakes of the kind.
+    of: str = ""
+
+
+@dataclass(frozen=True)
 class Series:
     """Patches in order, with what series.toml declares about them."""
 
@@ -96,6 +110,7 @@ class Series:
     ports: tuple[Port, ...] = ()
     # The name of the port that these patches are; empty for the series as it was made.
     port: str = ""
+    unnoticed: tuple[Unnoticed, ...] = ()
 
     def on(self, kernel_version: str) -> Series:
         """Return the series as it is for a kernel: with the patches of the first port that is for it."""

@@ -6,7 +6,7 @@ The docstring below a field is its description in docs/reference and in the JSON
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -34,6 +34,25 @@ class PortTable(BaseModel):
         return kernel
 
 
+class UnnoticedTable(BaseModel):
+    """A hunk that no case can notice, or a mistake in a line of it, and why that is right. `invoke ablate`
+    takes it as explained, and reports an entry that fits nothing, or something that is noticed by now."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str = Field(min_length=1)
+    """The file that the series changes: `fs/overlayfs/super.c`."""
+    line: str = Field(min_length=1)
+    """A line that the hunk adds or removes, without its sign; how it is indented does not count. So the entry
+    stays right when the series is rebased."""
+    mistake: Literal["condition", "error", "constant", "call"] | None = None
+    """The kind of mistake in this line. Without it, the entry is about leaving the hunk out."""
+    of: str = ""
+    """Of a mistake: the part of the line that is changed, if the entry is not about all of its kind."""
+    reason: str = Field(min_length=1)
+    """Why no case notices."""
+
+
 class SeriesToml(BaseModel):
     """What a folder of patches says of itself, beside its `series` file. All of it is optional."""
 
@@ -55,3 +74,5 @@ class SeriesToml(BaseModel):
     """By axis of the matrix, the symbol that this series has instead of the axis' own."""
     port: tuple[PortTable, ...] = ()
     """Patches for other kernels than those that the series was made for."""
+    unnoticed: tuple[UnnoticedTable, ...] = ()
+    """What no case can notice if it is left out, and why."""

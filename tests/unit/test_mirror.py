@@ -14,6 +14,14 @@ UNIT = "tests/unit"
 # tests/unit/<room>/test_<file>.py, or test_<file>_<topic>.py; what is in a package itself, test_init.py.
 ELSEWHERE: Mapping[str, str] = {
     "__main__": "tests/integration/test_wheel.py",
+    "analysis/ablate/bench": "tests/pipeline/test_ablate.py",
+    "analysis/ablate/explained": "tests/pipeline/test_ablate.py",
+    "analysis/ablate/guests": "tests/pipeline/test_ablate.py",
+    "analysis/ablate/modules": "tests/pipeline/test_ablate.py",
+    "analysis/ablate/run": "tests/pipeline/test_ablate.py",
+    "analysis/ablate/show": "tests/unit/analysis/ablate/test_records.py",
+    "analysis/ablate/study": "tests/pipeline/test_ablate.py",
+    "analysis/ablate/observe": "tests/unit/analysis/ablate/test_operators.py",
     "analysis/cover/answer": "tests/unit/analysis/cover/test_join.py",
     "analysis/cover/ask": "tests/integration/test_cover.py",
     "analysis/cover/gcov_job": "tests/unit/analysis/cover/test_collect.py",
@@ -42,6 +50,7 @@ ELSEWHERE: Mapping[str, str] = {
     "build/stage": "tests/pipeline/test_pipeline.py",
     "build/stages": "tests/pipeline/test_pipeline.py",
     "ci/if_changed": "tests/pipeline/test_if_changed.py",
+    "cli/ablating": "tests/pipeline/test_ablate.py",
     "cli/far": "tests/integration/test_cluster.py",
     "cluster/far_run": "tests/integration/test_cluster.py",
     "cluster/greeting": "tests/integration/test_cluster.py",

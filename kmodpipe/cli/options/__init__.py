@@ -33,6 +33,7 @@ from kmodpipe.cli.options.others import (
     SetupOptions,
 )
 from kmodpipe.cli.options.runs import (
+    AblateOptions,
     AttachOptions,
     BootOptions,
     CiOptions,
@@ -59,6 +60,7 @@ COMMANDS: Mapping[str, type[Common]] = {
     "ci": CiOptions,
     "attach": AttachOptions,
     "cover": CoverOptions,
+    "ablate": AblateOptions,
     "bisect": BisectOptions,
     "check": CheckOptions,
     "matrix": MatrixOptions,
@@ -76,6 +78,7 @@ VERBS: Mapping[str, str] = {"config": "check"}
 __all__ = [
     "COMMANDS",
     "VERBS",
+    "AblateOptions",
     "AttachOptions",
     "BisectOptions",
     "BootOptions",

@@ -8,6 +8,7 @@ from kmodpipe.cli.option import Use, Values, option
 from kmodpipe.cli.options.cells import BuildOptions, ClusterOptions, RunOptions, TreeOptions
 from kmodpipe.cli.options.derived import JSON, JUNIT, MACHINE, NO_RUN, OUTPUT, Common
 
+_WHICH = "each edit has an answer of its own"
 _ANSWER = "it asks another question, of which --if-changed knows nothing"
 _BY_HAND = "a guest that is used by hand gives no verdict"
 
@@ -143,3 +144,37 @@ class MatrixOptions(RunOptions):
     )
     plan: str = option("", "a plan.json that invoke matrix wrote", exempt="a finished plan", path=True)
     to: str = option("", "the file to write, instead of the screen", exempt=OUTPUT, path=True)
+
+
+@dataclass(frozen=True)
+class AblateOptions(BuildOptions):
+    """invoke ablate."""
+
+    case: tuple[str, ...] = option(
+        (),
+        "only this case or those of a pattern, or a script of your own by its path; repeatable",
+        Use.QUESTION,
+        short="c",
+        of=Values.CASE,
+    )
+    design: str = option(
+        "", "the design whose expectations hold for the series, if it declares none", Use.QUESTION
+    )
+    kind: tuple[str, ...] = option(
+        (), "only this: hunk (left out), or a mistake: condition, error, constant, call; repeatable",
+        exempt=_WHICH, of=Values.EDIT_KIND,
+    )  # fmt: skip
+    only: tuple[str, ...] = option(
+        (), "only what has this id or begins with it: 3 (a patch), 3.2 (a hunk), 3.2-constant-1; repeatable",
+        exempt=_WHICH,
+    )  # fmt: skip
+    budget: str = option(
+        "", "begin nothing after this time (90s, 10m, 2h), and the most telling first; a next run goes on",
+        exempt=_WHICH,
+    )  # fmt: skip
+    coverage: str = option(
+        "", "the run of invoke cover that says what each case executes, if not the newest that fits; or none",
+        exempt="it spares work, and changes no answer", path=True, of=Values.RUN,
+    )  # fmt: skip
+    whole: bool = option(False, "print what was noticed as well, and by what", exempt=OUTPUT)
+    json: bool = option(False, JSON, exempt=OUTPUT)

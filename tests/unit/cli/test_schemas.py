@@ -15,6 +15,8 @@ import jsonschema
 import pytest
 
 from kmodpipe import results
+from kmodpipe.analysis.ablate import records as ablations
+from kmodpipe.analysis.ablate.records import Finding, Status
 from kmodpipe.analysis.bisect import model
 from kmodpipe.analysis.cover import answer
 from kmodpipe.analysis.cover.join import Question, join
@@ -29,6 +31,7 @@ from tests.support.sample_days import bad
 
 SCHEMAS = {one.name: one.schema() for one in schemas.FORMATS}
 MADE = schemas.files()
+LEFT_OUT = Finding("1.1", "hunk", "1.patch", "a.c", 1, "f", Status.UNNOTICED, executed_by=("mount",))
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -89,6 +92,11 @@ def shipped() -> Iterator[tuple[str, str, dict[str, Any]]]:
         for path in sorted(REPO.glob(pattern)):
             yield str(path.relative_to(REPO)), kind, toml(path)
     yield "pyproject.toml", "kmodpipe", toml(REPO / "pyproject.toml")["tool"]["kmodpipe"]
+    yield (
+        "ablate.json",
+        "ablation",
+        json.loads(ablations.to_json(ablations.made("fix", "run", [LEFT_OUT], ["old"], [], 1))),
+    )
     yield "results.json", "results", json.loads(results.to_json(bad()))
     found = sample_coverage.coverage(crash=True)
     yield "coverage.json", "coverage", json.loads(coverage.to_json(found))

@@ -97,6 +97,10 @@ def module(src: Path, obj: Path, target: str, check: str) -> bool:
         if "BROKEN" in line:
             print(f"{source}:{number}:3: error: 'BROKEN' undeclared (first use in this function)")
             return False
+        # What a line ``uses: x`` names, another one has to define.
+        if (used := re.match(r"uses: (\w+)$", line)) and f"defines: {used[1]}\n" not in source.read_text():
+            print(f"{source}:{number}:3: error: '{used[1]}' undeclared (first use in this function)")
+            return False
     if check:
         subprocess.run([check, "-D__linux__", str(source)], check=True)
     link(source, obj, target)
