@@ -66,16 +66,20 @@ class Terminal:
         lines = self.raw[self._mark :].replace(HOME, b"\n")
         return _SEQUENCE.sub(b"", lines).decode("utf-8", "replace")
 
-    def wait(self, *texts: str, within_s: float = 60.0) -> None:
-        """Wait until each of the texts was shown since the mark."""
+    def wait(self, *texts: str, within_s: float = 60.0, behind: str = "") -> None:
+        """Wait until each of the texts was shown since the mark; ``behind`` the last time that this one was."""
+
+        def missing() -> list[str]:
+            _, found, text = self.text.rpartition(behind) if behind else ("", "", self.text)
+            return [one for one in texts if one not in text] + ([] if found or not behind else [behind])
+
         deadline = time.monotonic() + within_s
-        while any(text not in self.text for text in texts):
+        while lacking := missing():
             left = deadline - time.monotonic()
-            missing = [text for text in texts if text not in self.text]
-            assert left > 0, f"not shown: {missing}, but:\n{self.text[-6000:]}"
+            assert left > 0, f"not shown: {lacking}, but:\n{self.text[-6000:]}"
             if not self._read(min(left, 0.2)) and self.child.poll() is not None and not self._read(0.1):
-                missing = [text for text in texts if text not in self.text]
-                assert not missing, f"ended with {self.child.returncode} before {missing}:\n{self.text}"
+                lacking = missing()
+                assert not lacking, f"ended with {self.child.returncode} before {lacking}:\n{self.text}"
 
     def end(self, within_s: float = 60.0) -> int:
         """Wait until the program has ended; return its exit status."""
