@@ -67,7 +67,7 @@ class Terminal:
         return _SEQUENCE.sub(b"", lines).decode("utf-8", "replace")
 
     def wait(self, *texts: str, within_s: float = 60.0, behind: str = "") -> None:
-        """Wait until each of the texts was shown since the mark; ``behind`` the last time that this one was."""
+        """Wait until each text was shown since the mark, and since ``behind`` was shown last."""
 
         def missing() -> list[str]:
             _, found, text = self.text.rpartition(behind) if behind else ("", "", self.text)
