@@ -23,8 +23,13 @@ IMPORT_ALL = """
 import importlib, pkgutil, kmodpipe
 names = [m.name for m in pkgutil.walk_packages(kmodpipe.__path__, "kmodpipe.")]
 for name in names:
-    if not name.endswith(".__main__"):
-        importlib.import_module(name)
+    try:
+        if not name.endswith(".__main__"):
+            importlib.import_module(name)
+    except ModuleNotFoundError as e:
+        # It comes with the extra `cluster`.
+        if e.name != "distributed" or not name.startswith(("kmodpipe.cluster.", "kmodpipe.cli.far")):
+            raise
 print(kmodpipe.__file__, *sorted(["kmodpipe", *names]), sep="\\n")
 """
 USE_SHIPPED = """

@@ -134,7 +134,7 @@ def test_only_what_reads_the_change_runs_again_and_the_rest_by_a_key(world: Worl
     time.sleep(1.5)
     assert len(runs(world)) == 2
     terminal.press("a")
-    terminal.wait("all, by hand", RED)
+    terminal.wait(RED, behind="all, by hand")
     (third,) = set(runs(world)) - {first, second}
     assert {p.parent.name.partition(".")[0] for p in third.glob("*/console.log")} == {"toy-fix", "unpatched"}
     terminal.press("q")
