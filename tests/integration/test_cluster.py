@@ -153,6 +153,7 @@ def test_workers_that_are_killed_cost_a_retry_and_no_verdict(world: World, two: 
 
 
 @pytest.mark.thorough
+@pytest.mark.kernels
 def test_a_cell_that_kills_three_workers_is_an_error_that_says_so(world: World, two: Cluster) -> None:
     slow(world)
     cell = "toy-fix.INDEX=y.NOUUID=y"
@@ -169,6 +170,7 @@ def test_a_cell_that_kills_three_workers_is_an_error_that_says_so(world: World, 
 
 
 @pytest.mark.thorough
+@pytest.mark.kernels
 def test_a_scheduler_that_is_started_again_gets_what_is_left(world: World, two: Cluster) -> None:
     slow(world)
     child = begin(world, *on(two))
@@ -205,6 +207,7 @@ def test_a_client_that_was_killed_is_followed_by_another(world: World, two: Clus
 
 
 @pytest.mark.thorough
+@pytest.mark.kernels
 def test_a_run_that_was_left_goes_on(world: World, two: Cluster) -> None:
     left = world.invoke(*on(two, "--detach"), timeout_s=120)
     assert left.code == 0, left.text
@@ -215,6 +218,7 @@ def test_a_run_that_was_left_goes_on(world: World, two: Cluster) -> None:
 
 
 @pytest.mark.thorough
+@pytest.mark.kernels
 def test_an_interruption_ends_our_jobs_and_nothing_else(world: World, two: Cluster) -> None:
     from distributed import Client
 
@@ -237,6 +241,7 @@ def test_an_interruption_ends_our_jobs_and_nothing_else(world: World, two: Clust
 
 
 @pytest.mark.thorough
+@pytest.mark.kernels
 def test_a_base_is_built_once_and_goes_through_dask_or_a_registry(
     world: World, tmp_path: Path, registry: Registry
 ) -> None:
@@ -258,6 +263,7 @@ def test_a_base_is_built_once_and_goes_through_dask_or_a_registry(
 
 
 @pytest.mark.thorough
+@pytest.mark.kernels
 def test_certificates_are_what_a_tls_scheduler_asks_for(world: World, tmp_path: Path) -> None:
     from distributed import Security
 
@@ -331,6 +337,7 @@ def test_what_cannot_run_says_why_within_seconds(world: World, tmp_path: Path) -
 
 
 @pytest.mark.thorough
+@pytest.mark.kernels
 def test_many_cells_on_many_workers_lose_and_double_nothing() -> None:
     one = cluster_simulation.simulate(400, 20, mean_s=0.5, lost=2, slow=2, client_goes=True)
     assert (one.missing, one.doubled, one.failed) == (0, 0, 0), one

@@ -23,7 +23,8 @@ from tests.support.toy import World
 pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed: pip install -e '.[dev]'")
 
 pytestmark = [
-    pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(900),
+    # No setup installs Slurm.
+    pytest.mark.integration, pytest.mark.thorough, pytest.mark.kernels, pytest.mark.timeout(900),
     pytest.mark.xdist_group("cluster"),
 ]  # fmt: skip
 

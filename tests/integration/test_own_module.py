@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from kmodpipe.cache.place import cache_folder
 from kmodpipe.pipeline import config
@@ -207,11 +208,9 @@ def test_a_module_whose_key_is_not_known_is_refused_in_the_kernels_words(tmp_pat
         "$(MAKE) -C $(KDIR) M=$(CURDIR) modules\n"
         "\t$(KDIR)/scripts/sign-file sha256 key.pem cert.pem hello.ko",
     )
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=toy",
-         "-keyout", root / "key.pem", "-out", root / "cert.pem"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    authority = trustme.CA(key_type=trustme.KeyType.RSA)
+    authority.private_key_pem.write_to_path(str(root / "key.pem"))
+    authority.cert_pem.write_to_path(str(root / "cert.pem"))
     commit_all(root, "keys")
     ran = kmodpipe(root, "test", *on(KERNELS[1:2]), "--flavour", "enforced")
     assert ran.code == 1, ran.text
