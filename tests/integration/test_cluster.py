@@ -90,6 +90,7 @@ def wait_for(path_of: Any, within_s: float = 120) -> Any:
     raise AssertionError("it did not come")
 
 
+@pytest.mark.thorough
 def test_processes_of_this_machine_answer_as_a_local_run_does(world: World) -> None:
     ran = world.invoke("test", *HOST, "--on", "local:2", timeout_s=400)
     assert ran.code == 0, ran.text
@@ -109,6 +110,7 @@ def test_processes_of_this_machine_answer_as_a_local_run_does(world: World) -> N
     assert not list(latest.glob("*.part")) and not list(latest.glob(".*.part"))
 
 
+@pytest.mark.thorough
 def test_a_case_of_ones_own_and_a_changed_file_travel(world: World, tmp_path: Path) -> None:
     case = tmp_path / "elsewhere" / "mine.sh"
     case.parent.mkdir()
@@ -126,6 +128,7 @@ def test_a_case_of_ones_own_and_a_changed_file_travel(world: World, tmp_path: Pa
     assert run.cases[0].argument == str(case)
 
 
+@pytest.mark.thorough
 def test_a_build_on_workers_says_of_each_cell_how_it_ended(world: World) -> None:
     source = world.root / "patches/toy-fix/0001-toy-mount.patch"
     source.write_text(source.read_text().replace("+nouuid:", "+error:"))
