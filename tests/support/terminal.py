@@ -66,6 +66,13 @@ class Terminal:
         lines = self.raw[self._mark :].replace(HOME, b"\n")
         return _SEQUENCE.sub(b"", lines).decode("utf-8", "replace")
 
+    @property
+    def picture(self) -> list[str]:
+        """The lines of the last whole picture; none if there is no such yet. Its end is what keys do."""
+        pictures = [one for one in self.raw.split(HOME)[1:] if b"q quit" in one]
+        text = _SEQUENCE.sub(b"", pictures[-1] if pictures else b"").decode("utf-8", "replace")
+        return [line for line in re.split(r"[\r\n]+", text) if line]
+
     def wait(self, *texts: str, within_s: float = 60.0, behind: str = "") -> None:
         """Wait until each text was shown since the mark, and since ``behind`` was shown last."""
 
