@@ -45,7 +45,7 @@ def documents(scene: Scene) -> Outcome:
         Try("a folder as a plan", ("matrix", "--plan", scene.root), "it is a folder"),
         Try("a device as a plan", ("collect", "--plan", "/dev/zero"), "it is a device"),
         Try("a plan with NaN", ("collect", "--plan", plan), "it holds NaN"),
-        Try("results of 1 GB", ("report", "--run", large), "larger than 256 MiB"),
+        Try("results of 1 GB", ("report", "--run", large), "larger than 512 MiB"),
         Try("nested results", ("report", "--run", deep), "64 levels"),
         Try("a case that nobody planned", ("report", "--run", case, "--format", "findings"), _SCHEMA),
         Try("a time that is none", ("report", "--run", time, "--junit", scene.root / "j.xml"), _SCHEMA),
