@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from kmodpipe.results.plain import line
 from kmodpipe.util import document
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.files import write_atomically
@@ -130,7 +130,7 @@ class Coverage:
 
 def to_json(coverage: Coverage) -> str:
     """Return the document's text."""
-    return json.dumps(asdict(coverage), ensure_ascii=True, separators=(",", ":")) + "\n"
+    return line(coverage) + "\n"
 
 
 def from_json(text: str | bytes, *, where: str = "") -> Coverage:

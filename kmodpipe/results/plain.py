@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 # Half a surrogate pair or a whole one, as JSON writes it.
-_SURROGATE = re.compile(r"\\u[dD][89abAB]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def line(value: Any) -> str:
@@ -17,9 +17,14 @@ def line(value: Any) -> str:
 
     Lone surrogates are written out as the text ``\\udc80``, since many JSON readers refuse them.
     """
-    text = json.dumps(value, default=_fields, ensure_ascii=True)
+    made = json.dumps(value, default=_fields, ensure_ascii=True)
     # Rare, and slow: every string has to be looked at.
-    return json.dumps(plain(value), ensure_ascii=True) if _SURROGATE.search(text) else text
+    return json.dumps(plain(value), ensure_ascii=True) if _SURROGATE.search(made) else made
+
+
+def text(value: Any) -> str:
+    """Return *value* likewise as a document of many lines, without lone surrogates."""
+    return json.dumps(plain(value), indent=1, ensure_ascii=True) + "\n"
 
 
 def rows(values: Iterable[Any], indent: str) -> Iterator[str]:

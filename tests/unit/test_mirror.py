@@ -120,7 +120,6 @@ ELSEWHERE: Mapping[str, str] = {
     "report/junit_suites": "tests/unit/report/test_junit.py",
     "report/junit_text": "tests/unit/report/test_junit.py",
     "results/model": "tests/unit/results/test_filling.py",
-    "results/plain": "tests/unit/results/test_document.py",
     "report/html/failures": "tests/unit/report/html/test_init.py",
     "report/html/records": "tests/unit/report/html/test_init.py",
     "report/html/shown": "tests/unit/report/html/test_init.py",

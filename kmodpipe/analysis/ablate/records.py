@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from kmodpipe.results import plain
 from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.text import count
@@ -180,7 +180,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 def to_json(ablation: Ablation) -> str:
     """Return the document's text."""
-    return json.dumps(asdict(ablation), indent=1, ensure_ascii=True) + "\n"
+    return plain.text(ablation)
 
 
 def save(ablation: Ablation, folder: Path) -> Path:

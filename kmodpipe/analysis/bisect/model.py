@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from kmodpipe.results.plain import plain
+from kmodpipe.results import plain
 from kmodpipe.util.files import write_atomically
 
 SCHEMA: Literal["kmodpipe-bisect"] = "kmodpipe-bisect"
@@ -166,7 +165,7 @@ class Answer:
 
 def to_json(answer: Answer) -> str:
     """Return the text of a bisect.json."""
-    return json.dumps(plain(answer), indent=1, ensure_ascii=True) + "\n"
+    return plain.text(answer)
 
 
 def save(answer: Answer, path: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
+
+from kmodpipe.results import plain
 
 SCHEMA: Literal["kmodpipe-cover"] = "kmodpipe-cover"
 FILE_NAME = "cover.json"
@@ -166,5 +167,4 @@ class Answer:
 
 def to_json(answer: Answer) -> str:
     """Return the document's text; a name that is no Unicode has its bytes written out."""
-    text = json.dumps(asdict(answer), indent=1, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace").decode() + "\n"
+    return plain.text(answer)
