@@ -23,11 +23,12 @@ from kmodpipe.kconfig import Cell
 from kmodpipe.pipeline import question
 from kmodpipe.pipeline.axis_values import Planned, planned_cells, require_possible
 from kmodpipe.pipeline.builder import CellBuilder, StageMaker
+from kmodpipe.pipeline.patched import control_subject
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import not_applied, sampled
 from kmodpipe.pipeline.series_kconfig import Found, look
-from kmodpipe.pipeline.workspace import Workspace, control_subject, settled
+from kmodpipe.pipeline.workspace import Workspace, settled
 from kmodpipe.results import CaseInfo
 from kmodpipe.source import Tree, TreeSpec, kernels
 from kmodpipe.source.kernels import KernelSource

@@ -6,6 +6,7 @@ from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import SourceOptions, TreeOptions
 from kmodpipe.cli.resolve import resolve
 from kmodpipe.pipeline import workspace
+from kmodpipe.pipeline.patched import patch_trees
 from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.text import count
 
@@ -30,7 +31,7 @@ def patch(options: SourceOptions, call: Invocation) -> int:
         trees = workspace.fetch_kernels(spec, cache, screen)
         parts = {kernel: spec.on(kernel) for kernel in trees}
         module = workspace.fetch_module(spec, cache, screen)
-        patched = workspace.patch_trees(parts, trees, module, cache, screen)
+        patched = patch_trees(parts, trees, module, cache, screen)
     for kernel, found in patched.items():
         for subject in found.subjects:
             if subject.series:

@@ -24,6 +24,7 @@ from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Flavour
 from kmodpipe.pipeline import tools
 from kmodpipe.pipeline.module_folder import changes, require_module
+from kmodpipe.pipeline.patched import control_subject, own_tree, subject_of
 from kmodpipe.pipeline.plan_rows import CACHED, FAILS, SKIPPED, TODO, WAITS, Row
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import not_applied, sampled
@@ -32,11 +33,8 @@ from kmodpipe.pipeline.workspace import (
     GivenKernel,
     Kernel,
     TreeKernel,
-    control_subject,
     kernel_of,
-    own_tree,
     settled,
-    subject_of,
 )
 from kmodpipe.source import Tree, TreeSpec, kernels
 from kmodpipe.source.kernels import KernelSource, KernelSpec

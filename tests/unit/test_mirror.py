@@ -109,6 +109,7 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/first_files": "tests/pipeline/test_try.py",
     "pipeline/project_toml": "tests/unit/util/test_shipped.py",
     "pipeline/planned_run": "tests/pipeline/test_pipeline.py",
+    "pipeline/patched": "tests/unit/pipeline/test_workspace.py",
     "pipeline/provenance": "tests/pipeline/test_pipeline.py",
     "pipeline/requested_symbols": "tests/pipeline/test_command_line.py",
     "pipeline/run": "tests/pipeline/test_pipeline.py",
