@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -61,12 +61,6 @@ class Modules:
         self._subject = subject
         self._edits = edits
         self._bench = bench
-
-    @contextmanager
-    def kept(self) -> Iterator[ExitStack]:
-        """Yield a stack, for a module that is built once and used for several runs."""
-        with ExitStack() as stack:
-            yield stack
 
     @contextmanager
     def built(self, edit: Edit, whole: BuiltCell) -> Iterator[Compiled]:

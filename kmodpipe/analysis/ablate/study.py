@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from kmodpipe.analysis.ablate import outcomes
@@ -265,7 +266,7 @@ class Study:
         """Run cases until one is found that notices, and confirm it. None runs again without need."""
         silent: set[str] = set()
         built: BuiltCell | None = None
-        with self._modules.kept() as stack:
+        with ExitStack() as stack:
             while True:
                 reference = self._known(ground.reference)
                 able = [name for name in names if name in outcomes.usable(reference)]
