@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -60,7 +61,9 @@ def lines(answer: Answer) -> Iterator[str]:
     yield from _suspects(answer)
     if answer.confidence is not None:
         runs = sum(one.runs for one in answer.steps)
-        yield f"  confidence {answer.confidence:.2%}, from {count(runs, 'run')}"
+        # Rounded down: 100 % is said of no rate.
+        sure = Decimal(str(answer.confidence)).quantize(Decimal("0.0001"), ROUND_DOWN)
+        yield f"  confidence {sure:.2%}, from {count(runs, 'run')}"
     for note in answer.notes:
         yield f"  note: {one_line(note)}"
     for command in answer.look:

@@ -30,6 +30,11 @@ def test_the_confidence_is_said_with_the_number_of_runs() -> None:
     assert "  confidence 99.31%, from 11 runs" in said
 
 
+def test_no_rate_is_certain() -> None:
+    for sure in (0.99996, 1 - 1e-9):
+        assert "  confidence 99.99%, from 11 runs" in wording.lines(replace(ANSWER, confidence=sure))
+
+
 def test_the_table_has_a_row_for_each_state() -> None:
     table = wording.table(ANSWER)
     assert table is not None and table.row_count == 2
