@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import keyword
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import (
@@ -39,15 +38,9 @@ from kmodpipe.cli.options import (
     TryOptions,
     WatchOptions,
 )
-from kmodpipe.util.errors import ExitCode, UserError
+from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.text import spelled
-
-if TYPE_CHECKING:
-    from kmodpipe.pipeline.config import Project
-    from kmodpipe.source.kernels import KernelSpec
-
-    pass
 
 
 def of(name: str) -> Callable[[Any, Invocation], int]:
@@ -104,33 +97,17 @@ def doctor(options: DoctorOptions, call: Invocation) -> int:
     """Check what this machine has and lacks, with a fix for each problem; change nothing."""
     from kmodpipe.cache.place import cache_folder
     from kmodpipe.host import doctor as checks
+    from kmodpipe.pipeline import config
 
     project = call.project(required=False)
     findings = checks.examine(
-        project.images, cache_folder(), call.screen, _kernels_in_use(project), default_tree=project.tree
+        project.images, cache_folder(), call.screen, config.kernels_in_use(project), default_tree=project.tree
     )
     findings = tuple(replace(f, fix=spelled(f.fix, call.program)) for f in findings)
     call.screen.show(checks.table(findings))
     if options.json:
         call.screen.document(checks.document(findings))
     return ExitCode.OK if checks.healthy(findings) else ExitCode.INFRA
-
-
-def _kernels_in_use(project: Project) -> Mapping[str, KernelSpec]:
-    """Return the kernels that a project declares, and those that its matrix or its default names.
-
-    All trees that are known where there are none.
-    """
-    from kmodpipe.kconfig import matrix
-    from kmodpipe.pipeline import config
-
-    named = {project.tree}
-    # What is wrong with a matrix is for other commands to say.
-    with suppress(UserError):
-        named |= {*matrix.read_file(project.matrix)[0].kernels}
-    ready = config.ready_kernels()
-    used = {name: one for name, one in project.kernels.items() if name in named or ready.get(name) != one}
-    return used or project.trees
 
 
 # -- the source -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -190,6 +191,23 @@ def ready_kernels() -> Mapping[str, KernelSpec]:
     """Return the kernels that every project knows, by name."""
     trees, packaged = _ready()
     return {**trees, **packaged}
+
+
+def kernels_in_use(project: Project) -> Mapping[str, KernelSpec]:
+    """Return the kernels that a project declares, and those that its matrix or its default names.
+
+    With a tree comes the one that stands in for it. All trees that are known where there are none.
+    """
+    from kmodpipe.kconfig import matrix
+
+    named = {project.tree}
+    # What is wrong with a matrix is for other commands to say.
+    with suppress(UserError):
+        named |= {*matrix.read_file(project.matrix)[0].kernels}
+    named |= {tree.stand_in for name in named if (tree := project.trees.get(name)) and tree.stand_in}
+    ready = ready_kernels()
+    used = {name: one for name, one in project.kernels.items() if name in named or ready.get(name) != one}
+    return used or project.trees
 
 
 def _ready() -> tuple[dict[str, TreeSpec], dict[str, PackagedKernelSpec]]:
