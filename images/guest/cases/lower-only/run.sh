@@ -22,6 +22,7 @@ try_mount overlay overlay "$PWD/merged" "lowerdir=$PWD/disk/a:$second${given:+,$
 result=$MOUNT_RESULT
 if [ "$result" = mounted ]; then
     observe options "$(mount_options "$PWD/merged")"
+    observe index "$(shown_option "$PWD/merged" index)"
     [ "$(cat merged/f)" = a ] || result=content-lost
     must umount merged
 fi
