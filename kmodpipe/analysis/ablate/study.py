@@ -281,10 +281,9 @@ class Study:
 
     def _in_cell(self, ground: Ground, edit: Edit, record: Record, depth: _Depth) -> _Tried:
         match record.built:
-            case Built.COMPILER:
-                return _Tried(Status.COMPILER, reason=record.reason)
-            case Built.KCONFIG:
-                return _Tried(Status.KCONFIG, reason=record.reason)
+            case Built.COMPILER | Built.KCONFIG:
+                status = Status.COMPILER if record.built is Built.COMPILER else Status.KCONFIG
+                return _Tried(status, reason=record.reason)
             case Built.SAME:
                 return _Tried(Status.SAME)
             case _:
