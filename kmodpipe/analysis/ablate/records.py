@@ -164,6 +164,8 @@ def summary(findings: Sequence[Finding]) -> str:
     else:
         tried = " and ".join(count(len(own), noun) for noun, own in kinds if own)
         told = f"{tried}, none of which goes unnoticed"
+        if any(one.status is Status.NOT_TRIED for one in findings):
+            told = f"of {tried}, none that was tried goes unnoticed"
     rest = Counter(one.status for one in findings)
     more = [
         f"{rest[status]} {word}"
