@@ -22,7 +22,6 @@ ELSEWHERE: Mapping[str, str] = {
     "analysis/ablate/show": "tests/unit/analysis/ablate/test_records.py",
     "analysis/ablate/study": "tests/pipeline/test_ablate.py",
     "analysis/ablate/observe": "tests/unit/analysis/ablate/test_operators.py",
-    "analysis/cover/answer": "tests/unit/analysis/cover/test_join.py",
     "analysis/cover/ask": "tests/integration/test_cover.py",
     "analysis/cover/gcov_job": "tests/unit/analysis/cover/test_collect.py",
     "analysis/bisect/commits": "tests/pipeline/test_bisect.py",
