@@ -159,7 +159,8 @@ def _fetch(
         tree = kernels.fetch(one, declared, cache, screen, head=spec.head)
     elif wanted := tree.provenance.get("stand-in-for"):
         # `fetch` warns itself when it takes a stand-in; a later run that finds it has to warn as well.
-        screen.warn(f"testing {tree.provenance.get('tree', tree.name)} as the stand-in for {wanted}")
+        name = tree.provenance.get("tree", tree.name)
+        screen.warn(f"testing {name}, the fallback for {wanted.partition(' ')[0]}")
     return tree
 
 
