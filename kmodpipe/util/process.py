@@ -336,7 +336,8 @@ def _pump(child: Piped, output: _Output, deadline: float) -> bool:
                 else:
                     selector.unregister(key.fileobj)
             # Not until the pipes are closed: a daemon that the child started may hold them open for ever.
-            if child.poll() is not None and not selector.select(0.05):
+            # Where none is left open, there is nothing to wait for either.
+            if selector.get_map() and child.poll() is not None and not selector.select(0.05):
                 break
     with suppress(subprocess.TimeoutExpired):
         child.wait(max(deadline - time.monotonic(), 0))
