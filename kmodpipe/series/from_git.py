@@ -22,7 +22,9 @@ from kmodpipe.util.files import temporary
 _MAX_COMMITS = 1000
 # diff-tree and diff-index read no setting of the user's that changes a patch; a prefix is given in case.
 _DIFF = ("-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color",
-         "--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules=none")  # fmt: skip
+         "--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules=none",
+         # Of a submodule, what its commits change, and not their names: where its clone has them.
+         "--submodule=diff")  # fmt: skip
 
 
 def is_checkout(folder: Path) -> bool:
