@@ -15,7 +15,8 @@ from kmodpipe.series.containers import is_patch_name
 from kmodpipe.series.mail import Item
 from kmodpipe.source import user_git
 from kmodpipe.source.build_products import is_product
-from kmodpipe.util import paths, process
+from kmodpipe.util import paths
+from kmodpipe.util.child_output import OutputTooLarge
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.files import temporary
 
@@ -146,7 +147,7 @@ def _bare(subject: str) -> str:
 def _diff(root: Path, argv: tuple[str, ...], where: str, env: dict[str, str] | None = None) -> bytes:
     try:
         return user_git.run_git(root, *argv, env=env, whole=True).stdout
-    except process.OutputTooLarge as e:
+    except OutputTooLarge as e:
         hint = "git status: what is new and no part of the source belongs into .gitignore"
         raise UserError("the change is larger than any patch", where=where, hint=hint) from e
 

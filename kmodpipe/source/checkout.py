@@ -8,7 +8,8 @@ from pathlib import Path
 
 from kmodpipe.source import archive
 from kmodpipe.source.git_command import run_git
-from kmodpipe.util import paths, process
+from kmodpipe.util import paths
+from kmodpipe.util.child_output import OutputTooLarge
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.files import require_space
 
@@ -50,7 +51,7 @@ def listing(cache: Path, commit: str, what: str) -> list[Entry]:
     """Return the files of a commit. Raise UserError if it has none, or more than any kernel."""
     try:
         done = run_git(cache, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, whole=True)
-    except process.OutputTooLarge as e:
+    except OutputTooLarge as e:
         raise UserError("the commit holds far more files than a kernel", where=what) from e
     entries = []
     for row in done.stdout.split(b"\0")[:-1]:
