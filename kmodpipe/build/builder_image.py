@@ -167,6 +167,7 @@ def image_id(client: DockerClient, name: str) -> str | None:
     return None
 
 
+# -- the base --------------------------------------------------------------------------------------
 def _base(
     client: DockerClient,
     cache: Path,

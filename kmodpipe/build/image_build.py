@@ -31,13 +31,6 @@ _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
 
 
-def wrapped(doing: str, where: str = "") -> AbstractContextManager[None]:
-    return docker_errors.wrapped(
-        f"Docker failed while {doing}", where=where, hint="check its state with: invoke doctor"
-    )
-
-
-# -- the base --------------------------------------------------------------------------------------
 def build_image(
     client: DockerClient,
     recipe: bytes,
@@ -159,3 +152,10 @@ def _advice(text: str) -> str:
     if "No space left" in text:
         return "free some space where Docker keeps its images (/var/lib/docker)"
     return "read the log; then run: invoke setup"
+
+
+def wrapped(doing: str, where: str = "") -> AbstractContextManager[None]:
+    """Turn what the engine raises into InfraError; ``doing`` is what it was asked to do."""
+    return docker_errors.wrapped(
+        f"Docker failed while {doing}", where=where, hint="check its state with: invoke doctor"
+    )
