@@ -10,8 +10,10 @@ from kmodpipe.results import CaseResult
 
 _MOST_LINES = 400
 _SHOWN = 60
-# What differs each time.
-_TIME = re.compile(r"\b\d+(?:\.\d+)? ?(?:ms|s)\b")
+# What differs each time: durations, and UUIDs that were made for the case.
+_CHANCE = re.compile(
+    r"\b(?:\d+(?:\.\d+)? ?(?:ms|s)|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ def diff(before: CaseResult | None, after: CaseResult) -> tuple[DiffLine, ...]:
     if before is None or not before.evidence:
         return ()
     old, new = _lines(before), _lines(after)
-    plain = [[_TIME.sub("", line) for line in side] for side in (old, new)]
+    plain = [[_CHANCE.sub("", line) for line in side] for side in (old, new)]
     if plain[0] == plain[1]:
         return ()
     made: list[DiffLine] = []

@@ -61,6 +61,9 @@ class PatchPart:
     # The first digits of its SHA-256; empty where it is not known.
     digest: str
     hunks: tuple[HunkPart, ...] = ()
+    # How many of its lines have code, and are executed.
+    counted: int = 0
+    executed: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,19 @@ def of_run(run: Run, answer: Answer | None) -> Patches:
         part = _hunk(hunk, names.of(f"{hunk.patch}-hunk-{hunk.number}"))
         hunks.setdefault(hunk.patch, []).append((hunk, part))
     parts = tuple(
-        PatchPart(names.of(name), name, digest, tuple(part for _, part in hunks.get(name, ())))
+        _part(names.of(name), name, digest, hunks.get(name, ()))
         for name, digest in {**{name: "" for name in hunks}, **digests}.items()
     )
     touched, by_case = _touched([pair for own in hunks.values() for pair in own])
     return Patches(parts, answer.sentence, touched, by_case)
+
+
+def _part(
+    anchor: str, name: str, digest: str, hunks: Sequence[tuple[HunkAnswer, HunkPart]]
+) -> PatchPart:
+    lines = [line for hunk, _ in hunks for line in hunk.lines if line.state in _SIGNS]
+    executed = sum(line.state is LineState.EXECUTED for line in lines)
+    return PatchPart(anchor, name, digest, tuple(part for _, part in hunks), len(lines), executed)
 
 
 def _digests(run: Run) -> dict[str, str]:
