@@ -10,6 +10,7 @@ Numbers are of cases; a case that several cells show is one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -29,8 +30,10 @@ from kmodpipe.results import (
     uncompared,
     unjudged,
 )
-from kmodpipe.util.text import one_line
+from kmodpipe.util.text import one_line, some
 
+# Series that the sentence has room for.
+_MOST_SERIES = 4
 _NO_VERDICT = (State.INFRA, State.INTERRUPTED, State.NOT_RUN)
 
 
@@ -76,7 +79,12 @@ def of_run(run: Run, variant: str = "") -> Answer:
     """Return the answer of a run; with *variant* about this series alone."""
     found = effects(run)
     names = _series(run, variant)
-    series = tuple(_of_series(run, name, [e for e in found if e.variant == name]) for name in names)
+    series = _together(run, names) or tuple(
+        _of_series(run, name, [e for e in found if e.variant == name]) for name in _worst_first(found, names)
+    )
+    if len(names) > len(series) > 1:
+        rest = len(names) - len(series)
+        series = (*series, SeriesAnswer("", f"and {count(rest, 'more series', 'more series')}"))
     caveat = _caveat(run)
     if not series:
         lead = "the unpatched tree" if caveat else "The unpatched tree"
@@ -92,6 +100,27 @@ def _series(run: Run, variant: str) -> list[str]:
     return [v for v in known if "@" not in v or v.partition("@")[0] not in known]
 
 
+def _together(run: Run, names: Sequence[str]) -> tuple[SeriesAnswer, ...]:
+    """Return what is said of several series that all ran alone; nothing if one of them did not."""
+    if len(names) < 2 or CHECKED in run.properties:
+        return ()
+    alone = uncompared(run)
+    if not all(
+        ran and ran == frozenset(alone.get(n, ())) for n in names for ran in [wording.ran_cells(run, n)]
+    ):
+        return ()
+    words = f"ran alone; {wording.NOT_COMPARED}; {_counts(run, *names)}"
+    return (SeriesAnswer(some(names, _MOST_SERIES), words),)
+
+
+def _worst_first(found: Iterable[Effect], names: Sequence[str]) -> Sequence[str]:
+    """Return the series that the sentence has room for: of many those that broke something come first."""
+    if len(names) <= _MOST_SERIES:
+        return names
+    bad = {e.variant for e in found if e.kind is EffectKind.REGRESSED or e.unexpected}
+    return sorted(names, key=lambda name: name not in bad)[:_MOST_SERIES]
+
+
 def _caveat(run: Run) -> str:
     """Return why the answer is not whole: the run was interrupted, goes on, or left results open."""
     if reason := wording.ended_early(run):
@@ -101,7 +130,7 @@ def _caveat(run: Run) -> str:
         r.verdict is Verdict.ERROR for c, r in run.results() if c.state is not State.BUILD_FAILED
     )
     if not run.finished:
-        return f"the run has not ended, {planned - open_results} of {count(planned, 'result')} are there"
+        return f"the run has not ended, {planned - open_results:,} of {count(planned, 'result')} are there"
     cells = sum(c.state in _NO_VERDICT for c in run.cells)
     unit, units, _, _ = wording.units(run)
     parts = [f"{count(cells, unit, units)} of {len(run.cells)} did not run"] if cells else []
@@ -157,12 +186,11 @@ def _cases(own: Iterable[Effect], kind: EffectKind, ran: frozenset[str]) -> int:
     )
 
 
-def _counts(run: Run, variant: str) -> str:
-    """Return ``59 PASS, 1 FAIL`` of the results of a variant."""
-    own = [r.verdict for c, r in run.results() if c.variant == variant]
-    counts = [f"{own.count(Verdict.PASS)} PASS", f"{own.count(Verdict.FAIL)} FAIL"]
-    errors = own.count(Verdict.ERROR)
-    return ", ".join([*counts, *([f"{errors} ERROR"] if errors else [])])
+def _counts(run: Run, *variants: str) -> str:
+    """Return ``59 PASS, 1 FAIL`` of the results of these variants."""
+    own = Counter(r.verdict for c, r in run.results() if c.variant in variants)
+    counts = [f"{own[Verdict.PASS]:,} PASS", f"{own[Verdict.FAIL]:,} FAIL"]
+    return ", ".join([*counts, *([f"{own[Verdict.ERROR]:,} ERROR"] if own[Verdict.ERROR] else [])])
 
 
 def _place(run: Run, variants: Sequence[str]) -> str:

@@ -14,8 +14,6 @@ from kmodpipe.report.wording import Mark
 from kmodpipe.results import EffectKind, Run, State
 
 _COLOURS = {"pass": "#1a7f37", "fail": "#cf222e", "error": "#8250df"}
-# The cells that are named.
-_MOST_TROUBLES = 200
 _CHANGES = (
     (EffectKind.REGRESSED, "cases that worked without the series"),
     (EffectKind.FIXED, "cases that did not work without it"),
@@ -86,8 +84,6 @@ def troubles(
                 one.state, one.state.value
             )
             found.append(Trouble(one.cell, one.kernel, told, its, leads.get(one.cell, anchors[one.cell])))
-        if len(found) == _MOST_TROUBLES:
-            break
     return tuple(found)
 
 

@@ -97,9 +97,7 @@ def of_run(run: Run, answer: Answer | None) -> Patches:
     return Patches(parts, answer.sentence, touched, by_case)
 
 
-def _part(
-    anchor: str, name: str, digest: str, hunks: Sequence[tuple[HunkAnswer, HunkPart]]
-) -> PatchPart:
+def _part(anchor: str, name: str, digest: str, hunks: Sequence[tuple[HunkAnswer, HunkPart]]) -> PatchPart:
     lines = [line for hunk, _ in hunks for line in hunk.lines if line.state in _SIGNS]
     executed = sum(line.state is LineState.EXECUTED for line in lines)
     return PatchPart(anchor, name, digest, tuple(part for _, part in hunks), len(lines), executed)

@@ -135,3 +135,19 @@ def test_a_name_cannot_say_anything_else() -> None:
     cells = tuple(replace(c, variant=name) if c.variant != CONTROL else c for c in finished().cells)
     text = answer.of_run(replace(finished(), cells=cells)).text()
     assert "\n" not in text and "\x1b" not in text and seen(0, "x").case
+
+
+def test_many_series_have_room_for_the_worst() -> None:
+    def named(run: Run, name: str) -> tuple[results.CellResult, ...]:
+        own = (c for c in run.cells if c.variant != CONTROL)
+        return tuple(replace(c, cell=c.cell.replace("index-nouuid", name), variant=name) for c in own)
+
+    control = tuple(c for c in finished().cells if c.variant == CONTROL)
+    broke = change(finished(), Y_Y, failed(3, "EIO", "shared"))
+    made = [*control, *(c for n in range(9) for c in named(broke if n == 7 else finished(), f"s{n}"))]
+    text = answer.of_run(replace(finished(), cells=tuple(made))).text()
+    assert text.startswith("s7 fixes 2, breaks 1, has 1 known issue, 1 case not as expected; s0 fixes 2")
+    assert text.endswith("; and 5 more series.")
+    alone = answer.of_run(replace(finished(), cells=tuple(c for c in made if c.variant != CONTROL))).text()
+    assert alone.startswith("s0, s1, s2, s3 and 5 more ran alone; nothing was compared")
+    assert alone.count("nothing was compared") == 1 and alone.endswith("98 PASS, 1 FAIL.")
