@@ -56,6 +56,7 @@ from kmodpipe.results import (
     State,
     Verdict,
     effects,
+    is_fixed,
 )
 
 # Characters of all failures and errors together, and of all else.
@@ -122,7 +123,7 @@ def save(run: Run, path: Path, *, strict: bool = False) -> tuple[Path, ...]:
 
 def _is_bad(cell: CellResult) -> bool:
     bad = any(case.verdict in (Verdict.FAIL, Verdict.ERROR) for case in cell.cases)
-    return bad or cell.state in _BAD_STATES
+    return bad or (cell.state in _BAD_STATES and not is_fixed(cell))
 
 
 def _suites(run: Run, strict: bool, *, shared_first: bool = False) -> Iterator[ET.Element]:
@@ -259,7 +260,11 @@ def _suite(
         **{f"file.{name}": path for name, path in cell.artifacts.items()},
         **notes,
     }
-    if cell.state in _BAD_STATES and not any(case.is_failure() or case.is_error() for case in cases):
+    if (
+        cell.state in _BAD_STATES
+        and not is_fixed(cell)
+        and not any(case.is_failure() or case.is_error() for case in cases)
+    ):
         cases = [*cases, _cell_case(cell)]
     began = datetime.fromtimestamp(span.began, UTC).isoformat(timespec="seconds") if span else run.started
     suite = Suite(name_of(cell.cell), cases, timestamp=shown(began, 64), properties=properties_of(properties))

@@ -35,6 +35,7 @@ from kmodpipe.results import (
     State,
     effects,
     exit_code,
+    is_fixed,
 )  # fmt: skip
 from kmodpipe.util.errors import ExitCode
 
@@ -180,7 +181,7 @@ def _unfinished(run: Run, cells: Sequence[CellResult]) -> list[Block]:
     """Return the cells that should have run and did not, grouped by reason."""
     groups: dict[tuple[State, str], list[CellResult]] = {}
     for cell in cells:
-        if cell.state not in (State.RAN, State.SKIPPED):
+        if cell.state not in (State.RAN, State.SKIPPED) and not is_fixed(cell):
             first = (cell.reason.strip() or "no reason was recorded").split("\n", 1)[0]
             groups.setdefault((cell.state, first), []).append(cell)
     blocks: list[Block] = []

@@ -21,6 +21,7 @@ from kmodpipe.results import (
     State,
     Verdict,
     exit_code,
+    is_fixed,
     may_be_empty,
 )  # fmt: skip
 from kmodpipe.util.errors import ExitCode
@@ -126,9 +127,14 @@ def skipped_lines(run: Run) -> list[RenderableType]:
 
 def unfinished_lines(run: Run) -> list[RenderableType]:
     """Return the cells that should have run and did not, grouped by reason."""
-    unbuilt = [c for c in run.cells if c.state is State.BUILD_FAILED]
+    unbuilt = [c for c in run.cells if c.state is State.BUILD_FAILED and not is_fixed(c)]
     bad = [c for c in run.cells if c.state not in (State.RAN, State.SKIPPED, State.BUILD_FAILED)]
-    return _by_reason("", "✗", "bold red", unbuilt) + _by_reason("", "!", "magenta", bad)
+    fixed = [c for c in run.cells if is_fixed(c)]
+    return [
+        *_by_reason("does not build, as the series fix", "○", "dim", fixed),
+        *_by_reason("", "✗", "bold red", unbuilt),
+        *_by_reason("", "!", "magenta", bad),
+    ]
 
 
 def empty_lines(run: Run) -> list[RenderableType]:

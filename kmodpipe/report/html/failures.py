@@ -19,7 +19,7 @@ from kmodpipe.report.html.evidence_diff import diff
 from kmodpipe.report.html.records import Card, CardCell, Unfinished
 from kmodpipe.report.junit import Reported, files_of
 from kmodpipe.report.wording import ERROR, FAIL, MARKS, PASS, SKIP, Mark, close, mark, sentence
-from kmodpipe.results import CONTROL, CaseInfo, CellResult, Controls, Run, State
+from kmodpipe.results import CONTROL, CaseInfo, CellResult, Controls, Run, State, is_fixed
 from kmodpipe.util.text import one_line
 
 STATES = {
@@ -200,7 +200,7 @@ def unfinished(run: Run, anchors: Mapping[str, str], files: Files) -> tuple[Unfi
     cells to ids on the page."""
     groups: dict[tuple[State, str], list[CellResult]] = {}
     for cell in run.cells:
-        if cell.state not in (State.RAN, State.SKIPPED):
+        if cell.state not in (State.RAN, State.SKIPPED) and not is_fixed(cell):
             reason = cell.reason.strip() or "no reason was recorded"
             groups.setdefault((cell.state, reason), []).append(cell)
     names = Names("cells")

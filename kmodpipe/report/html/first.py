@@ -11,7 +11,7 @@ from kmodpipe.report import wording
 from kmodpipe.report.difference import Difference
 from kmodpipe.report.html.records import Card, Tile, Trouble, Unfinished
 from kmodpipe.report.wording import Mark
-from kmodpipe.results import EffectKind, Run, State
+from kmodpipe.results import EffectKind, Run, State, is_fixed
 
 _COLOURS = {"pass": "#1a7f37", "fail": "#cf222e", "error": "#8250df"}
 _CHANGES = (
@@ -54,7 +54,7 @@ def tiles(run: Run, found: Sequence[Difference], counts: Mapping[str, int]) -> t
 
 def _any_failure(run: Run) -> bool:
     return any(True for _ in wording.wrong(run)) or any(
-        cell.state not in (State.RAN, State.SKIPPED) for cell in run.cells
+        cell.state not in (State.RAN, State.SKIPPED) and not is_fixed(cell) for cell in run.cells
     )
 
 
@@ -78,7 +78,7 @@ def troubles(
             # A card that there was no room for.
             lead = leads.get(one.cell, anchors[one.cell])
             found.append(Trouble(one.cell, one.kernel, told, marks[0], lead))
-        elif one.state not in (State.RAN, State.SKIPPED):
+        elif one.state not in (State.RAN, State.SKIPPED) and not is_fixed(one):
             its = wording.FAIL if one.state is State.BUILD_FAILED else wording.ERROR
             told = {State.BUILD_FAILED: "does not build", State.NOT_RUN: "did not run"}.get(
                 one.state, one.state.value

@@ -49,6 +49,7 @@ from kmodpipe.results import (
     State,
     effects,
     exit_code,
+    is_fixed,
 )
 from kmodpipe.results.cover_answer import Answer as CoverAnswer
 from kmodpipe.util.errors import ExitCode
@@ -364,6 +365,8 @@ def _cell_part(cell: CellResult, anchor: str, files: Files) -> CellPart:
 
 def _cell_mark(cell: CellResult) -> Mark:
     """Return the worst mark of a cell's results; if it did not run, that of its state."""
+    if is_fixed(cell):
+        return wording.UNMET
     if cell.state is not State.RAN:
         return STATES[cell.state]
     keys = {mark(r).key for r in cell.cases}
