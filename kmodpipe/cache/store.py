@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.cache import integrity
-from kmodpipe.util import document, paths, process_id
+from kmodpipe.util import costs, document, paths, process_id
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import require_space, sweep_parts, write_atomically
@@ -69,6 +69,7 @@ class Store:
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / key
 
+    @costs.step(costs.Part.STORE)
     def find(self, kind: str, inputs: Inputs, check: Check = _no_check) -> Artifact | None:
         """Return the artifact made from these inputs, or None if there is none or it is damaged.
 
@@ -197,6 +198,7 @@ class Store:
         finally:
             _remove_scratch(folder, owner)
 
+    @costs.step(costs.Part.STORE)
     def sweep(self) -> int:
         """Remove the unfinished work of dead processes; return the number of folders and files removed."""
         swept = 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kmodpipe.util import costs
 from kmodpipe.util.process import Children
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.signals import Signals
@@ -40,6 +41,7 @@ class Invocation:
         """
         from kmodpipe.pipeline import config
 
+        costs.started()
         project = config.load(self.root, required=required)
         receivers_of(project)
         return project

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe.kconfig.statements import statements
-from kmodpipe.util import kept
+from kmodpipe.util import costs, kept
 from kmodpipe.util.errors import UserError
 
 Known = Mapping[str, str]
@@ -364,6 +364,7 @@ def _dependency(text: str) -> Expr:
     return Expr("||", (_expr(condition), Expr("!", (_expr(when),)))) if word else _expr(text)
 
 
+@costs.step(costs.Part.KCONFIG)
 def index_symbols(root: Path, symbols: Iterable[str], srcarch: str = "x86") -> Index:
     """Return where the tree at ``root`` defines each symbol, on what it depends, and what selects it.
 

@@ -27,7 +27,7 @@ from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.tools import Handed
 from kmodpipe.pipeline.workspace import GivenKernel, Kernel, TreeKernel, Workspace
-from kmodpipe.util import os_errors
+from kmodpipe.util import costs, os_errors
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.util.workers import gather
@@ -146,7 +146,8 @@ class StageMaker:
                     if log.is_file():
                         shutil.copyfile(log, folder / "build.log")
 
-                with os_errors.explained(*self._workspace.places):
+                part = costs.Part.CONFIGURE if stage.kind == "config" else costs.Part.COMPILE
+                with costs.step(part), os_errors.explained(*self._workspace.places):
                     artifact = store.make(
                         stage.kind, stage.inputs, stage.label, make,
                         check=stage.check, need_mib=stage.need_mib, waiting=screen.say,

@@ -52,7 +52,7 @@ from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import CaseResult, CellResult, DeadAxis, Run, Span, State, Verdict, journal
 from kmodpipe.results.journal import Journal
-from kmodpipe.util import kept, os_errors, signals
+from kmodpipe.util import costs, kept, os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.workers import gather, workers
@@ -257,6 +257,7 @@ class _TestRun:
                 self._record(replace(planned, state=State.SKIPPED, reason=one.reason))
                 self._progress.skip(one.cell.id)
 
+    @costs.step(costs.Part.MACHINE)
     def _measure_speed(self) -> None:
         """Measure how fast this machine is now, with the accelerator that the guests will use."""
 
@@ -319,7 +320,8 @@ class _TestRun:
         """Run the cases of a cell in guests, write the reproduce scripts, and return the result."""
         cell_id, flavour = built.cell.id, built.cell.flavour
         folder = self._folder.cell(cell_id)
-        files = self._copies.of(built, guest, self._builder.tools(built, guest))
+        with costs.step(costs.Part.PACK):
+            files = self._copies.of(built, guest, self._builder.tools(built, guest))
         version = self._workspace.kernel_of(built.cell).source.kernel_version
         context = CellContext(
             cell_id, subject.variant.name, subject.variant.design, dict(planned.choice),
@@ -350,14 +352,15 @@ class _TestRun:
             text = ", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n)
             step.finish(text, failed=bad)
         comment = {"cell": cell_id, "flavour": str(flavour), **self.results.properties}
-        write_reproduce_scripts(folder, files, done.boots, comment)
-        return replace(
-            planned,
-            state=State.RAN,
-            cases=done.results,
-            properties=provenance.of_cell(subject, built, guest, files, done, self._accel),
-            artifacts=artifacts(self._folder, cell_id),
-        )
+        with costs.step(costs.Part.REPORT):
+            write_reproduce_scripts(folder, files, done.boots, comment)
+            return replace(
+                planned,
+                state=State.RAN,
+                cases=done.results,
+                properties=provenance.of_cell(subject, built, guest, files, done, self._accel),
+                artifacts=artifacts(self._folder, cell_id),
+            )
 
     def _note_guests(self, cell_id: str, execution: Execution) -> None:
         """Add the times of the cell's first guests to the timeline."""
@@ -371,6 +374,7 @@ class _TestRun:
         with self._lock:
             self._guests += spans
 
+    @costs.step(costs.Part.REPORT)
     def _record(self, cell: CellResult) -> None:
         """Keep a cell's result, on the disk too."""
         with self._lock:
@@ -378,6 +382,7 @@ class _TestRun:
             self._journal.settle(cell)
         self._on_settled(cell)
 
+    @costs.step(costs.Part.REPORT)
     def finish(self, interrupted: str = "") -> str:
         """Write the final results and reports. ``interrupted`` is why the run ended early, '' if it did not.
 

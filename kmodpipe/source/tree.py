@@ -22,7 +22,7 @@ from pydantic.json_schema import SkipJsonSchema
 from kmodpipe.cache import integrity
 from kmodpipe.cache.store import remove
 from kmodpipe.source.origin import DebianOrigin, FolderOrigin, GitOrigin, Origin, TarballOrigin
-from kmodpipe.util import document, paths
+from kmodpipe.util import costs, document, paths
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 from kmodpipe.util.files import write_atomically
@@ -224,6 +224,7 @@ def _manifest_path(folder: Path) -> Path:
     return folder.with_name(folder.name + ".manifest")
 
 
+@costs.step(costs.Part.TREE)
 def seal(folder: Path, identity: str, version: str, provenance: Mapping[str, str]) -> None:
     """Write the manifest and the record of a finished tree: the last step of making one."""
     record = {"identity": identity, "kernel_version": version, "provenance": dict(provenance)}
@@ -231,6 +232,7 @@ def seal(folder: Path, identity: str, version: str, provenance: Mapping[str, str
     write_atomically(record_path(folder), json.dumps(record, indent=1, sort_keys=True))
 
 
+@costs.step(costs.Part.TREE)
 def whole(folder: Path, warn: Warn | None = None) -> dict[str, Any] | None:
     """Return the record of the tree in ``folder``, or None if it is missing, incomplete or damaged.
 
