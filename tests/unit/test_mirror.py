@@ -82,6 +82,7 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/tasks": "tests/unit/cli/options/test_init.py",
     "judge/excerpts": "tests/unit/judge/test_verdict.py",
     "judge/case_toml": "tests/unit/judge/test_cases.py",
+    "kconfig/expression": "tests/unit/kconfig/test_parser.py",
     "kconfig/matrix_toml": "tests/unit/kconfig/test_matrix.py",
     "kconfig/mentions": "tests/unit/kconfig/test_ownership.py",
     "kconfig/statements": "tests/unit/kconfig/test_parser.py",

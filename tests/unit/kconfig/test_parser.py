@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import kconfig
-from kmodpipe.kconfig.parser import index_tree, parse_expr
+from kmodpipe.kconfig.expression import parse_expr
+from kmodpipe.kconfig.parser import index_tree
 from kmodpipe.util.errors import UserError
 
 # -- expressions ---------------------------------------------------------------------------------
