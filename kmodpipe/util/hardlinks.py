@@ -17,22 +17,25 @@ from kmodpipe.util.errors import Interrupted
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM)
 
 
-def link_or_copy(source: str, target: str) -> None:
-    """Hard-link a file or symbolic link; copy it if the file system refuses."""
+def link_or_copy(source: str, target: str) -> bool:
+    """Hard-link a file or symbolic link; copy it if the file system refuses. Return whether it is linked."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as e:
         if e.errno not in _NO_LINK:
             raise
         shutil.copy2(source, target, follow_symlinks=False)
+        return False
+    return True
 
 
-def make_farm(source: Path, target: Path, *, skip: frozenset[str] = frozenset({".git"})) -> None:
+def make_farm(source: Path, target: Path, *, skip: frozenset[str] = frozenset({".git"})) -> bool:
     """Hard-link all below ``source`` into the new folder ``target``, but for the top names in ``skip``.
 
-    Raises Interrupted when the command is stopped meanwhile.
+    Return whether all is linked and nothing copied. Raises Interrupted when the command is stopped meanwhile.
     """
     target.mkdir()
+    all_linked = True
     pending = [(os.fspath(source), os.fspath(target), skip)]
     while pending:
         if process.stopping():
@@ -47,4 +50,5 @@ def make_farm(source: Path, target: Path, *, skip: frozenset[str] = frozenset({"
                     os.mkdir(copy)  # noqa: PTH102
                     pending.append((entry.path, copy, frozenset()))
                 else:
-                    link_or_copy(entry.path, copy)
+                    all_linked &= link_or_copy(entry.path, copy)
+    return all_linked
