@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
@@ -23,6 +24,7 @@ from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell, Flavour
 from kmodpipe.pipeline import cell_choice, tools
 from kmodpipe.pipeline.axis_values import Planned, require_possible
+from kmodpipe.pipeline.families import Families
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.tools import Handed
@@ -179,6 +181,10 @@ Row = tuple[Subject, Configured]
 """A cell with its source; that of the control for a series that does not apply."""
 
 
+def _kind(cell: Cell) -> tuple[str, str, str]:
+    return cell.kernel, cell.variant.name, cell.flavour.name
+
+
 class CellBuilder:
     """Builds the cells of a run. Call `prepare` first, then `cell` for each of its rows, from any thread."""
 
@@ -200,6 +206,9 @@ class CellBuilder:
         self._disk_lock = threading.Lock()
         self._guest: GuestParts | None = None
         self._guest_lock = threading.Lock()
+        self._families = Families(workspace.store, maker.ensure)
+        # How many cells there are to build of a variant on a kernel in a flavour.
+        self._alike = Counter[tuple[str, str, str]]()
 
     def prepare(
         self,
@@ -238,6 +247,7 @@ class CellBuilder:
                 configured(more)
                 shared += self._start_bases(pool, more) if early else []
                 rows += more
+        self._alike = Counter(_kind(one.cell) for _, one in rows if isinstance(one, Buildable))
         # What is not there at all says nothing about the values of an axis.
         planned = [
             Planned(subject, one.cell, one.reason if isinstance(one, RuledOut) else "")
@@ -422,9 +432,11 @@ class CellBuilder:
                 module = self._maker.ensure(kernel.stages.module_of(subject, configured))
             else:
                 base = self.base_of(kernel, subject, configured)
-                module = self._maker.ensure(kernel.stages.module_of(subject, configured, base))
-                while stage := kernel.stages.fuller(subject, configured, base, module):
-                    module = self._maker.ensure(stage)
+                several = self._alike[_kind(configured.cell)] > 1
+                stage: Stage | None = kernel.stages.module_of(subject, configured, base)
+                while stage:
+                    module = self._families.ensure(stage, several=several)
+                    stage = kernel.stages.fuller(subject, configured, base, module)
             # A name that is misspelt, before anything is booted.
             made, flavour = tuple((module.path / "out").glob("*.ko")), configured.cell.flavour
             module_order.parameters(flavour.parameters, made)

@@ -1,0 +1,80 @@
+"""Make the modules of cells that may take each other's objects: one first, then the others with its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+
+from kmodpipe.build import shared_objects
+from kmodpipe.build.recipes import WorkDir
+from kmodpipe.build.shared_objects import Objects
+from kmodpipe.build.stage import Stage
+from kmodpipe.cache.store import Artifact, Store
+from kmodpipe.util.paths import is_dir
+
+
+class Families:
+    """The families of a command (`shared_objects.family`). Thread-safe."""
+
+    def __init__(self, store: Store, ensure: Callable[[Stage], Artifact]) -> None:
+        """``ensure`` returns a stage's artifact, and makes it if there is none."""
+        self._store = store
+        self._ensure = ensure
+        self._lock = threading.Lock()
+        # Of each family whose first is made now: done when it was, or failed.
+        self._first: dict[str, Future[None]] = {}
+        # Those that leave no objects for others: too many, or too large.
+        self._without: set[str] = set()
+
+    def ensure(self, stage: Stage, *, several: bool) -> Artifact:
+        """Return a module's artifact; make it if there is none, with objects of another cell if there are.
+
+        Where ``several`` of the family are to be made and there are no objects yet, the first one keeps its
+        own, and the others wait for it. Raises what the stage's ``make`` raises.
+        """
+        if stage.make_with is None:
+            return self._ensure(stage)
+        family = shared_objects.family(stage.inputs)
+        while self._store.find(stage.kind, stage.inputs, stage.check) is None:
+            seed = self._seed(stage.kind, family)
+            if seed or not several or family in self._without:
+                return self._ensure(_with(stage, Objects(seed)))
+            with self._lock:
+                first = self._first.get(family)
+                if first is None:
+                    self._first[family] = Future()
+            if first is None:
+                return self._make_first(stage, family)
+            first.result()
+        return self._ensure(stage)
+
+    def _make_first(self, stage: Stage, family: str) -> Artifact:
+        try:
+            made = self._ensure(_with(stage, Objects(keep=True)))
+            if is_dir(made.path / shared_objects.FOLDER):
+                self._store.remember_as(family, made)
+            if self._seed(stage.kind, family) is None:
+                self._without.add(family)
+            return made
+        finally:
+            with self._lock:
+                self._first.pop(family).set_result(None)
+
+    def _seed(self, kind: str, family: str) -> Path | None:
+        found = self._store.remembered_as(kind, family)
+        folder = found.path / shared_objects.FOLDER if found else None
+        return folder if folder and is_dir(folder) else None
+
+
+def _with(stage: Stage, objects: Objects) -> Stage:
+    """Return the stage with what it has to do with others' objects."""
+    make = stage.make_with
+
+    def made(work: WorkDir) -> None:
+        if make:
+            make(work, objects)
+
+    return replace(stage, make=made)
