@@ -137,7 +137,6 @@ ELSEWHERE: Mapping[str, str] = {
     "source/history": "tests/integration/test_fanout.py",
     "source/origin": "tests/unit/source/test_tree.py",
     "source/user_git": "tests/unit/source/test_directory.py",
-    "util/hardlinks": "tests/unit/series/test_apply.py",
     "util/picture": "tests/pipeline/test_watch.py",
     "util/sudo": "tests/unit/host/test_setup.py",
     "vm/accel_rom": "tests/unit/vm/test_accel.py",

@@ -127,6 +127,9 @@ def test_a_tree_of_copies_is_not_noted(
         link(source, target, **more)
 
     monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "cp").symlink_to("/bin/false")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     made = Applied(tmp_path, cache, screen)
     assert not linked.path_of(made.path).exists() and made.found()
 
