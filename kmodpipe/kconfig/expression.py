@@ -1,4 +1,7 @@
-"""Expressions of Kconfig: parsed, printed, and evaluated as far as the values of symbols are known."""
+"""Kconfig's expressions, of three values: n, m and y, and unknown where something unknown decides.
+
+Follows the kernel's Documentation/kbuild/kconfig-language.rst, "Menu dependencies".
+"""
 
 from __future__ import annotations
 
