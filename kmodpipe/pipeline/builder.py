@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
@@ -181,14 +180,6 @@ Row = tuple[Subject, Configured]
 """A cell with its source; that of the control for a series that does not apply."""
 
 
-# To keep its objects costs the first of them a fifth of its time more; each other one takes a third less.
-_SEVERAL = 3
-
-
-def _kind(cell: Cell) -> tuple[str, str, str]:
-    return cell.kernel, cell.variant.name, cell.flavour.name
-
-
 class CellBuilder:
     """Builds the cells of a run. Call `prepare` first, then `cell` for each of its rows, from any thread."""
 
@@ -211,8 +202,6 @@ class CellBuilder:
         self._guest: GuestParts | None = None
         self._guest_lock = threading.Lock()
         self._families = Families(workspace.store, maker.ensure)
-        # How many cells there are to build of a variant on a kernel in a flavour.
-        self._alike = Counter[tuple[str, str, str]]()
 
     def prepare(
         self,
@@ -251,7 +240,7 @@ class CellBuilder:
                 configured(more)
                 shared += self._start_bases(pool, more) if early else []
                 rows += more
-        self._alike = Counter(_kind(one.cell) for _, one in rows if isinstance(one, Buildable))
+        self._families.expect(one.cell for _, one in rows if isinstance(one, Buildable))
         # What is not there at all says nothing about the values of an axis.
         planned = [
             Planned(subject, one.cell, one.reason if isinstance(one, RuledOut) else "")
@@ -436,10 +425,9 @@ class CellBuilder:
                 module = self._maker.ensure(kernel.stages.module_of(subject, configured))
             else:
                 base = self.base_of(kernel, subject, configured)
-                several = self._alike[_kind(configured.cell)] >= _SEVERAL
                 stage: Stage | None = kernel.stages.module_of(subject, configured, base)
                 while stage:
-                    module = self._families.ensure(stage, several=several)
+                    module = self._families.ensure(stage, configured.cell)
                     stage = kernel.stages.fuller(subject, configured, base, module)
             # A name that is misspelt, before anything is booted.
             made, flavour = tuple((module.path / "out").glob("*.ko")), configured.cell.flavour

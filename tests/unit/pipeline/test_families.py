@@ -14,6 +14,7 @@ from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.shared_objects import FOLDER, Objects
 from kmodpipe.build.stage import Stage
 from kmodpipe.cache.store import Artifact, Store
+from kmodpipe.kconfig import Cell, Variant
 from kmodpipe.pipeline.families import Families
 from kmodpipe.util.errors import KernelFailure
 
@@ -28,6 +29,7 @@ class World:
         self.leaves = True
         self.before: Callable[[str], object] = lambda name: None
         self.families = Families(self.store, self.ensure)
+        self.families.expect([*map(cell, "abc"), cell("a", "alone"), cell("b", "alone")])
 
     def ensure(self, stage: Stage) -> Artifact:
         return self.store.make(
@@ -53,6 +55,10 @@ class World:
         return Stage("module", name, inputs, plain, make_with=make)
 
 
+def cell(name: str, variant: str = "fix") -> Cell:
+    return Cell(name, Variant(variant, "", {}), {}, {}, {})
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
@@ -60,11 +66,11 @@ def world(tmp_path: Path) -> World:
 
 def test_the_first_keeps_its_objects_and_the_others_get_them(world: World) -> None:
     for name in "abc":
-        world.families.ensure(world.stage(name), several=True)
+        world.families.ensure(world.stage(name), cell(name))
     (a, first), (b, second), (c, third) = world.made
     assert (a, b, c) == ("a", "b", "c") and first == Objects(keep=True)
     assert second.seed == third.seed and second.seed and not second.keep
-    world.families.ensure(world.stage("a"), several=True)
+    world.families.ensure(world.stage("a"), cell("a"))
     assert len(world.made) == 3
 
 
@@ -78,10 +84,10 @@ def test_others_wait_for_the_first_and_another_source_does_not(world: World) -> 
 
     world.before = before
     with ThreadPoolExecutor(4) as pool:
-        first = pool.submit(world.families.ensure, world.stage("a"), several=True)
+        first = pool.submit(world.families.ensure, world.stage("a"), cell("a"))
         assert begun.wait(10)
-        others = [pool.submit(world.families.ensure, world.stage(n), several=True) for n in "bc"]
-        pool.submit(world.families.ensure, world.stage("z", "other"), several=True).result(10)
+        others = [pool.submit(world.families.ensure, world.stage(n), cell(n)) for n in "bc"]
+        pool.submit(world.families.ensure, world.stage("z", "other"), cell("z")).result(10)
         assert [name for name, _ in world.made] == ["z"]
         go_on.set()
         for one in (first, *others):
@@ -93,43 +99,43 @@ def test_others_wait_for_the_first_and_another_source_does_not(world: World) -> 
 def test_where_the_first_fails_the_next_is_the_first(world: World) -> None:
     world.fails = {"a"}
     with pytest.raises(KernelFailure):
-        world.families.ensure(world.stage("a"), several=True)
+        world.families.ensure(world.stage("a"), cell("a"))
     for name in "bc":
-        world.families.ensure(world.stage(name), several=True)
+        world.families.ensure(world.stage(name), cell(name))
     assert [objects.keep for _, objects in world.made] == [True, True, False]
 
 
 def test_where_none_are_left_the_others_wait_for_none(world: World) -> None:
     world.leaves = False
     for name in "abc":
-        world.families.ensure(world.stage(name), several=True)
+        world.families.ensure(world.stage(name), cell(name))
     assert [objects for _, objects in world.made] == [Objects(keep=True), Objects(), Objects()]
 
 
-def test_a_single_one_keeps_nothing_but_takes_what_is_there(world: World) -> None:
-    world.families.ensure(world.stage("a"), several=False)
+def test_one_of_two_keeps_nothing_but_takes_what_is_there(world: World) -> None:
+    world.families.ensure(world.stage("a"), cell("a", "alone"))
     assert world.made == [("a", Objects())]
-    world.families.ensure(world.stage("b"), several=True)
+    world.families.ensure(world.stage("b"), cell("b"))
     later = Families(world.store, world.ensure)
-    later.ensure(world.stage("c"), several=False)
+    later.ensure(world.stage("c"), cell("c"))
     assert world.made[1][1].keep and world.made[2][1].seed
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
 def test_objects_that_were_damaged_in_the_cache_are_not_taken(world: World, damage: str) -> None:
-    first = world.families.ensure(world.stage("a"), several=True)
+    first = world.families.ensure(world.stage("a"), cell("a"))
     if damage == "gone":
         shutil.rmtree(first.path)
     else:
         (first.path / FOLDER / "a.o").write_text("something else")
-    world.families.ensure(world.stage("b"), several=True)
+    world.families.ensure(world.stage("b"), cell("b"))
     assert world.made[-1] == ("b", Objects(keep=True))
-    world.families.ensure(world.stage("c"), several=True)
+    world.families.ensure(world.stage("c"), cell("c"))
     assert world.made[-1][1].seed
 
 
 def test_what_has_no_objects_is_made_as_it_is(world: World) -> None:
     made: list[str] = []
     stage = Stage("module", "x", {"x": 1}, lambda work: made.append("x"))
-    world.families.ensure(stage, several=True)
+    world.families.ensure(stage, cell("x"))
     assert made == ["x"]
