@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 from kmodpipe.build import shared_objects
+from kmodpipe.build.configured import Buildable, Configured
 from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.shared_objects import Objects
 from kmodpipe.build.stage import Stage
@@ -79,6 +80,33 @@ class Families:
         found = self._store.remembered_as(kind, family)
         folder = found.path / shared_objects.FOLDER if found else None
         return folder if folder and is_dir(folder) else None
+
+
+def order(rows: Sequence[Configured], awaited: Sequence[str]) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield which cells to build and then which to boot, by their numbers, turn by turn.
+
+    First those ``awaited``. Of the others, where cells wait for the first of their family, it is built while
+    the control's boot; else everything is built before anything boots.
+    """
+    cells = [one.cell for one in rows]
+    first = [number for number, cell in enumerate(cells) if cell.id in awaited]
+    first.sort(key=lambda number: awaited.index(cells[number].id))
+    yield first, first
+    rest = [number for number in range(len(cells)) if number not in set(first)]
+    made = [number for number in rest if isinstance(rows[number], Buildable)]
+    alike = Counter(_kind(cells[number]) for number in made)
+    leading: dict[tuple[str, str, str], int] = {}
+    for number in made:
+        if alike[_kind(cells[number])] >= _SEVERAL:
+            leading.setdefault(_kind(cells[number]), number)
+    if not leading:
+        yield rest, rest
+        return
+    leaders = list(leading.values())
+    yield leaders, []
+    for wanted in (True, False):
+        part = [number for number in rest if cells[number].variant.is_control is wanted]
+        yield [number for number in part if number not in leaders], part
 
 
 def _kind(cell: Cell) -> tuple[str, str, str]:

@@ -27,7 +27,7 @@ from kmodpipe.judge import dead_axes
 from kmodpipe.judge.cases import CellContext
 from kmodpipe.judge.script import add_programs
 from kmodpipe.logs.known_benign import KnownBenign
-from kmodpipe.pipeline import provenance, snapshot
+from kmodpipe.pipeline import families, provenance, snapshot
 from kmodpipe.pipeline.builder import (
     BuildFailed,
     Built,
@@ -205,20 +205,15 @@ class _TestRun:
     def _start(self, pool: Executor, rows: Sequence[Row], guest: GuestParts) -> list[Future[Built]]:
         """Build and test each row; return the builds, in the order of the rows.
 
-        Builds are submitted before the boots, so that no boot waits for a build that has not begun: all of
-        them, or first those of the cells whose verdicts are awaited. A build and a boot are two tasks: with
-        shorter tasks fewer workers are idle at the end.
+        Each build is submitted before its boot, so that no boot waits for a build that has not begun. A build
+        and a boot are two tasks: with shorter tasks fewer workers are idle at the end.
         """
-        awaited = self._workspace.spec.awaited
-        first = [number for number, row in enumerate(rows) if row[1].cell.id in awaited]
-        first.sort(key=lambda number: awaited.index(rows[number][1].cell.id))
-        rest = [number for number in range(len(rows)) if number not in set(first)]
         builds: dict[int, Future[Built]] = {}
         boots: list[Future[None]] = []
-        for numbers in (first, rest):
-            for number in numbers:
+        for to_build, to_boot in families.order([row[1] for row in rows], self._workspace.spec.awaited):
+            for number in to_build:
                 builds[number] = pool.submit(self._build, rows[number])
-            for number in numbers:
+            for number in to_boot:
                 boots.append(pool.submit(self._test_cell, rows[number][0], builds[number], guest))
         gather([*builds.values(), *boots])
         return [builds[number] for number in range(len(rows))]

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from kmodpipe.build.configured import Buildable, RuledOut
 from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.shared_objects import FOLDER, Objects
 from kmodpipe.build.stage import Stage
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Cell, Variant
-from kmodpipe.pipeline.families import Families
+from kmodpipe.kconfig.matrix import CONTROL_VARIANT
+from kmodpipe.pipeline.families import Families, order
 from kmodpipe.util.errors import KernelFailure
 
 
@@ -139,3 +141,46 @@ def test_what_has_no_objects_is_made_as_it_is(world: World) -> None:
     stage = Stage("module", "x", {"x": 1}, lambda work: made.append("x"))
     world.families.ensure(stage, cell("x"))
     assert made == ["x"]
+
+
+def flat(cells: list[Cell], awaited: tuple[str, ...] = (), ruled_out: tuple[str, ...] = ()) -> str:
+    """The order in words: ``+a`` is built, ``a`` booted."""
+    rows = [RuledOut(one, "why") if one.id in ruled_out else Buildable(one, "") for one in cells]
+    words: list[str] = []
+    for build, boot in order(rows, awaited):
+        words += [f"+{cells[number].id}" for number in build] + [cells[number].id for number in boot]
+    return " ".join(words)
+
+
+CONTROL = [Cell(name, CONTROL_VARIANT, {}, {}, {}) for name in "xy"]
+
+
+def test_the_first_of_a_family_is_built_while_the_control_boots() -> None:
+    cells = [*CONTROL, *map(cell, "abc")]
+    assert flat(cells) == "+a +x +y x y +b +c a b c"
+
+
+def test_what_is_ruled_out_is_no_first() -> None:
+    cells = [*CONTROL, *map(cell, "abcd")]
+    assert flat(cells, ruled_out=("a",)) == "+b +x +y x y +a +c +d a b c d"
+
+
+def test_without_families_all_is_built_before_anything_boots() -> None:
+    assert flat([*CONTROL, *map(cell, "ab")]) == "+x +y +a +b x y a b"
+    assert flat([*CONTROL, *map(cell, "abc")], ruled_out=("c",)) == "+x +y +a +b +c x y a b c"
+    assert flat([]) == ""
+
+
+def test_what_is_awaited_comes_before_all_others() -> None:
+    cells = [*CONTROL, *map(cell, "abcd")]
+    assert flat(cells, ("b", "x")) == "+b +x b x +a +y y +c +d a c d"
+    assert flat(cells[:-1], ("c",)) == "+c c +x +y +a +b x y a b"
+
+
+def test_each_is_built_before_it_boots_and_once() -> None:
+    control = [Cell(f"control-{n}", CONTROL_VARIANT, {}, {}, {}) for n in range(4)]
+    cells = [cell(f"{variant}-{n}", variant) for variant in ("one", "two") for n in range(4)]
+    words = flat([*cells[:3], *control, *cells[3:]], ("two-3", "control-1")).split()
+    for one in (*control, *cells):
+        assert words.count(one.id) == words.count(f"+{one.id}") == 1
+        assert words.index(f"+{one.id}") < words.index(one.id)
