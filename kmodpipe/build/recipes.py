@@ -33,6 +33,7 @@ from kmodpipe.build.shared_objects import NO_OBJECTS, Objects
 from kmodpipe.cache.store import remove
 from kmodpipe.util import os_errors, paths, shipped
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.files import remove_many
 from kmodpipe.util.screen import Step
 
 _Watch = TypeVar("_Watch", bound=CompileWatch)
@@ -235,7 +236,7 @@ class Builder:
         if recipe.keep_objects:
             outputs.tidy(work.folder / "obj", recipe.what, work.log)
         else:
-            paths.remove(work.folder / "obj")
+            remove_many(work.folder / "obj")
         return watch
 
     def _watched(
