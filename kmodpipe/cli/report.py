@@ -144,6 +144,9 @@ def _comparison(run: Run, options: ReportOptions, out: Path) -> Comparison | Non
 
 
 def _show(run: Run, found: Comparison | None, options: ReportOptions, call: Invocation) -> None:
+    if not options.format and not options.to and not found and call.screen.has_reader:
+        call.screen.show(terminal.report(run))
+        return
     form = options.format or ("text" if found else "findings")
     page = _page(form, run, found, options, call)
     if options.to:

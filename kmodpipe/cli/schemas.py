@@ -20,7 +20,6 @@ from pydantic import Field, create_model
 from kmodpipe.analysis.ablate.records import Ablation
 from kmodpipe.analysis.bisect.model import Answer as BisectAnswer
 from kmodpipe.analysis.check.model import Report
-from kmodpipe.analysis.cover.answer import Answer as CoverAnswer
 from kmodpipe.cli import reference_pages
 from kmodpipe.cluster.settings import ClusterToml
 from kmodpipe.judge.case_toml import CaseToml
@@ -30,6 +29,7 @@ from kmodpipe.pipeline.project_toml import ProjectToml
 from kmodpipe.publish import receivers
 from kmodpipe.report.claims_toml import ClaimsToml
 from kmodpipe.results import journal
+from kmodpipe.results.cover_answer import Answer as CoverAnswer
 from kmodpipe.results.coverage import Coverage
 from kmodpipe.results.document import Results
 from kmodpipe.series.series_toml import SeriesToml

@@ -9,14 +9,12 @@ Made from results and case data alone. Pure except for `load_claims`, which read
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.judge.cases import Case
-from kmodpipe.kconfig.matrix import PLAIN
-from kmodpipe.report import rerun
+from kmodpipe.report import places, rerun
 from kmodpipe.report.claims_toml import ClaimsToml
 from kmodpipe.report.markup import sentence, span
 from kmodpipe.report.wording import NOT_COMPARED, count, empty, on_kernel, ran_cells, subject_of, tree
@@ -214,34 +212,7 @@ def _joined(cells: Sequence[CellResult], words: Sequence[str]) -> str:
         groups.setdefault(word, []).append(cell)
     if len(groups) == 1:
         return next(iter(groups))
-    return "<br>".join(f"{word} ({sentence(_where(own, cells))})" for word, own in groups.items())
-
-
-def _where(own: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
-    """Return the shortest choice that picks *own* out of *cells*: ``INDEX=y NOUUID=n``."""
-    # With several of them, kernel and flavour count as further axes.
-    kernels = len({cell.kernel for cell in cells}) > 1
-    flavours = len({cell.flavour for cell in cells}) > 1
-    choices = {
-        cell.cell: {
-            **({"kernel": cell.kernel} if kernels else {}),
-            **cell.choice,
-            **({"flavour": cell.flavour or PLAIN} if flavours else {}),
-        }
-        for cell in cells
-    }
-    wanted = {cell.cell for cell in own}
-    first = choices[own[0].cell]
-    for size in range(1, len(first) + 1):
-        for names in itertools.combinations(first, size):
-            choice = {name: first[name] for name in names}
-            if {cell for cell, known in choices.items() if choice.items() <= known.items()} == wanted:
-                return _assignments(choice)
-    return "; ".join(_assignments(choices[cell.cell]) for cell in own)
-
-
-def _assignments(choice: Mapping[str, str]) -> str:
-    return " ".join(f"{name}={value}" for name, value in choice.items())
+    return "<br>".join(f"{word} ({sentence(places.where(own, cells))})" for word, own in groups.items())
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -43,7 +43,7 @@ from kmodpipe.results.model import (
     Verdict,
     of_tree,
 )
-from kmodpipe.results.outcome import Unjudged, exit_code, may_be_empty, totals, unjudged
+from kmodpipe.results.outcome import Unjudged, exit_code, is_fixed, may_be_empty, totals, unjudged
 
 __all__ = [
     "ALLOW_EMPTY",
@@ -76,6 +76,7 @@ __all__ = [
     "exit_code",
     "from_json",
     "interrupted",
+    "is_fixed",
     "judged_against_control",
     "load",
     "may_be_empty",

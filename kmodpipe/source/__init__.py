@@ -169,9 +169,7 @@ def fetch(
         if head or not spec.stand_in:
             raise
         other = resolve(spec.stand_in, declared)
-        screen.warn(
-            f"{e.what}; tree {spec.name} is replaced by its stand-in {other.name} ({other.describe()})"
-        )
+        screen.warn(f"testing {other.name}, the fallback for {spec.name}: {e.what}")
         made = _fetch_own(other, cache, screen)
         tree.remember(cache, _stand_in_request(spec), {"stand-in": spec.stand_in, "reason": e.what})
         return _standing_in(made, spec, e.what)

@@ -198,6 +198,11 @@ class Screen:
         """Whether `staying` can be used: there is a terminal that can address its lines."""
         return self.mode is Mode.LIVE and self._err.is_terminal and not self._err.is_dumb_terminal
 
+    @property
+    def has_reader(self) -> bool:
+        """Whether results go to a terminal, and not to a file or a program."""
+        return self._out.is_terminal and not self.document_only
+
     # -- the event log ---------------------------------------------------------------------------
     def log_to(self, path: Path) -> None:
         """Append every event to ``path`` from now on."""

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from kmodpipe import results
 from kmodpipe.report import findings, html, junit, mail, markup, summary, terminal, wording
-from kmodpipe.results import CONTROL, Run, State
+from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
 from tests.support import sample_run
 
 
@@ -100,3 +100,30 @@ def test_an_interrupted_run_has_no_green_and_says_how_far_it_came(stopped: Run) 
     assert "interrupted: interrupted" not in said + junit.text(stopped) and "Tested-by" not in said
     states = [c.state for c in stopped.cells]
     assert states.count(State.SKIPPED) == 2 and states.count(State.INTERRUPTED) == 1
+
+
+def test_a_control_that_the_series_make_build_is_no_failure_anywhere() -> None:
+    infos = tuple(replace(info, unruled=True) for info in sample_run.INFOS[:2])
+    unbuilt = tuple(CaseResult(i.id, Verdict.FAIL, "the cell does not build", by_goal=True) for i in infos)
+    good = tuple(
+        CaseResult(i.id, Verdict.PASS, "m", "mounted", "mounted", goal_met=True, by_goal=True) for i in infos
+    )
+    cells = (
+        CellResult(
+            "unpatched.A=y", CONTROL, "none", {"A": "y"}, State.BUILD_FAILED, "inode.c:7: error", unbuilt
+        ),
+        CellResult("fix.A=y", "fix", "", {"A": "y"}, State.RAN, cases=good),
+    )
+    now = "2020-10-13T12:00:00Z"
+    run = results.judged_against_control(Run("r", now, infos, cells, finished=now))
+    assert results.exit_code(run) == 0
+    file = junit.text(run)
+    assert 'failures="0"' in file and 'failures="1"' not in file and "(cell)" not in file
+    assert shown(run).count("✗") == 1, "in the legend"
+    page = html.text(run)
+    assert "Where it failed" not in page and 'id="failures"' not in page
+    assert "does not build" in page and "fixes 2, breaks 0" in " ".join(mail.text(run).split())
+    # Nothing is let off that no series fixes.
+    broken = replace(run, cells=(cells[0], replace(cells[1], cases=(good[0], replace(unbuilt[1])))))
+    assert results.exit_code(broken) == 1 and 'failures="1"' in junit.text(broken)
+    assert "Where it failed" in html.text(broken) and shown(broken).count("✗") > 1
