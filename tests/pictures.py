@@ -91,7 +91,12 @@ def record(out: Path) -> Path:
 
 def _passing(line: str) -> bool:
     """Whether a line is of no interest in a picture: this machine's speed, a step that begins, times."""
-    return bool(re.match(r"this machine's speed|\s+→ |\s+\d+ of \d+ cells|slowest:|\s+[\d.]+ s  ", line))
+    return bool(
+        re.match(
+            r"this machine's speed|\s+→ |\s+\d+ of \d+ cells|slowest:|.*limits are ×[\d.]+\s*$|\s+[\d.]+ s  ",
+            line,
+        )
+    )
 
 
 def _text(screen: pyte.Screen, row: int) -> Text:

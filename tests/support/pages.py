@@ -207,5 +207,5 @@ def rewritten(page: str, shown: list[Shown]) -> str:
     for one in reversed(shown):
         if (block := one.step.output) and difference(block.text, one.text):
             end = block.first + len(block.text.splitlines()) if block.text else block.first
-            lines[block.first : end] = one.text.splitlines()
+            lines[block.first : end] = [line.rstrip() for line in one.text.splitlines()]
     return "\n".join(lines) + "\n"

@@ -116,6 +116,21 @@ def test_readme_is_read_in_a_minute_or_five() -> None:
     assert len((REPO / "README.md").read_text("utf-8").split()) < 1200
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/README.md"])
+def test_the_output_at_the_top_is_that_of_the_tutorial(name: str) -> None:
+    """Which a test holds against the program."""
+    shown = next(one for one in pages.blocks((REPO / name).read_text("utf-8")) if one.kind == "text")
+    run = pages.steps((DOCS / "tutorials/first-module.md").read_text("utf-8"))
+    printed = [
+        line
+        for one in run
+        if isinstance(one, pages.Step) and one.output
+        for line in one.output.text.splitlines()
+    ]
+    lines = [line for line in shown.text.splitlines() if not line.startswith("$")]
+    assert len(lines) > 5 and set(pages.steady("\n".join(lines))) <= set(pages.steady("\n".join(printed)))
+
+
 # -- how pages are run ------------------------------------------------------------------------------
 def test_pages_that_are_run_have_output_for_what_they_run() -> None:
     run = [path for path in DOCS.rglob("*.md") if pages.is_run(path)]
