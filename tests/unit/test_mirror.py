@@ -15,7 +15,6 @@ UNIT = "tests/unit"
 ELSEWHERE: Mapping[str, str] = {
     "__main__": "tests/integration/test_wheel.py",
     "analysis/ablate/bench": "tests/pipeline/test_ablate.py",
-    "analysis/ablate/explained": "tests/pipeline/test_ablate.py",
     "analysis/ablate/guests": "tests/pipeline/test_ablate.py",
     "analysis/ablate/modules": "tests/pipeline/test_ablate.py",
     "analysis/ablate/run": "tests/pipeline/test_ablate.py",
