@@ -53,8 +53,8 @@ class Sink(Protocol):
     def skipped(self, cell: str, reason: str) -> str:
         """Record that the tree rules a cell out; return a line for the screen."""
 
-    def note_logs(self, data: object) -> Note:
-        """Keep the logs of a base."""
+    def note_logs(self, data: object, subject: str) -> Note:
+        """Keep the logs of the base of these cells."""
 
 
 class FarRun:
@@ -232,12 +232,12 @@ class FarRun:
             if task.cell in self._sink.open_cells:
                 self._screen.say(self._sink.take(task.cell, data, self._fetch))
             return
+        what = task.cells[0] + (f" and {len(task.cells) - 1} more" if task.cells[1:] else "")
         try:
-            note = self._sink.note_logs(data)
+            note = self._sink.note_logs(data, what)
         except InfraError as e:
             self._screen.warn(e.what)
             return
-        what = f"{task.cells[0]}" + (f" and {len(task.cells) - 1} more" if task.cells[1:] else "")
         if note.exit_code or note.trouble:
             last = note.trouble or one_line(" ".join(note.tail.strip().splitlines()[-3:]))
             self._screen.warn(f"the base of {what} was not made on {note.worker}: {last}")
