@@ -83,6 +83,7 @@ class FarRun:
         self._sink = sink
         self._screen = screen
         self._tasks = {task.key: task for task in record.tasks}
+        self._keys = {task.cell: task.key for task in record.tasks if task.kind == "cell"}
         self._bundle: Bundle | None = None
         self._events: queue.SimpleQueue[tuple[str, Future[Any]]] = queue.SimpleQueue()
         self._futures: dict[str, Future[Any]] = {}
@@ -250,10 +251,9 @@ class FarRun:
 
     def _drop(self, cell: str) -> None:
         """Take back the task of a cell that needs none."""
-        for key, future in list(self._futures.items()):
-            if self._tasks[key].kind == "cell" and self._tasks[key].cell == cell:
-                del self._futures[key]
-                self._client.cancel([future], force=True)
+        future = self._futures.pop(self._keys[cell], None)
+        if future is not None:
+            self._client.cancel([future], force=True)
 
     def _failed(self, task: Task, future: Future[Any]) -> None:
         """Record a task that Dask gave up: it killed its workers, or could not be run at all."""
@@ -361,10 +361,9 @@ class FarRun:
     def _stop(self) -> None:
         with suppress(Exception):
             cells = [f for key, f in self._futures.items() if self._tasks[key].kind == "cell"]
+            notes = [f for key, f in self._futures.items() if self._tasks[key].kind != "cell"]
             self._client.cancel(cells, force=True)
-            self._client.cancel(
-                [*(f for f in self._futures.values() if f not in cells), *self._bases.values()]
-            )
+            self._client.cancel([*notes, *self._bases.values()])
             ours = json.dumps([future.key for future in [*cells, *self._bases.values()]])
             deadline = time.monotonic() + _STOP_S
             while time.monotonic() < deadline:
