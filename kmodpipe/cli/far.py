@@ -109,6 +109,10 @@ def attach(options: AttachOptions, call: Invocation) -> int:
     """Follow a run that an earlier command has begun, to its end."""
     path = _folder_of(options)
     known = record.load(path)
+    before = None if known.builds else results.load(path / "results.json")
+    if before and before.finished:
+        hint = f"invoke report --run {known.run}"
+        raise UserError(f"run {known.run} has ended", where=str(path), hint=hint)
     if known.program != facts.own_program():
         hint = "attach with that one"
         raise UserError("another version of kmodpipe began this run", where=str(path), hint=hint)
@@ -118,10 +122,6 @@ def attach(options: AttachOptions, call: Invocation) -> int:
             where=str(path),
             hint="the same command again: bases and modules that were built are kept",
         )
-    before = None if known.builds else results.load(path / "results.json")
-    if before and before.finished:
-        hint = f"invoke report --run {known.run}"
-        raise UserError(f"run {known.run} has ended", where=str(path), hint=hint)
     place = replace(_place(known.on, call, detach=False), address=known.address)
     with document.given("the bundle of the run", str(path / _BUNDLE)):
         bundle = Bundle(known.bundle, (path / _BUNDLE).read_bytes())
