@@ -153,6 +153,7 @@ def test_what_is_killed_costs_no_verdict_and_each_cell_is_there_once(
     assert in_a_build != in_a_boot
     assert [name for name, kinds in made.items() if kinds["base"]] != [in_a_build]
     assert sum(kinds["base"] for kinds in made.values()) == 1
+    assert made[in_a_boot]["module"]
     # A module that was on its way to a killed worker's guest was compiled once more.
     assert sum(kinds["module"] for kinds in made.values()) >= CELLS_OF_BOTH
     assert "the scheduler is gone" in (tmp_path / "second.log").read_text()

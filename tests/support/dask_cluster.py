@@ -82,13 +82,16 @@ class Cluster:
         return 0
 
     def worker_with_guest(self) -> int:
-        """The process of a worker on which a guest runs; 0 if there is none."""
+        """The process of a worker on which a cell's guest runs; 0 if there is none."""
         for place in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError):
-                if b"qemu-system" in (place / "cmdline").read_bytes().partition(b"\0")[0]:
+                words = (place / "cmdline").read_bytes()
+                # Not what measures the machine, nor what proves an accelerator.
+                if words.startswith(b"qemu-system") and b"/shared/bzImage-" in words:
                     job = _parent(int(place.name))
-                    words = Path(f"/proc/{job}/cmdline").read_bytes().split(b"\0")
-                    if b"--cell" in words and self._is_ours(_parent(job)):
+                    if b"--cell" in Path(f"/proc/{job}/cmdline").read_bytes().split(b"\0") and self._is_ours(
+                        _parent(job)
+                    ):
                         return _parent(job)
         return 0
 
