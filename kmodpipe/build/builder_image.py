@@ -19,34 +19,27 @@ and the cache keys of what is built in it contain the image's id. Older builder 
 
 from __future__ import annotations
 
-import io
-import os
-import queue
-import re
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kmodpipe.build.image_build import LOOK_AT_IT, build_image, follow, wrapped
 from kmodpipe.build.runtime import docker_errors
 from kmodpipe.cache.store import Store
 from kmodpipe.source import apt, distribution
 from kmodpipe.source.distribution import AptSource
-from kmodpipe.util import process, shipped
+from kmodpipe.util import shipped
 from kmodpipe.util.digest import digest_of
-from kmodpipe.util.errors import InfraError, Interrupted
+from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import require_space
-from kmodpipe.util.lines import Tail
 from kmodpipe.util.lock import lock
 from kmodpipe.util.text import visible
-from kmodpipe.util.workers import Thread
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-    from kmodpipe.util.screen import Screen, Step
+    from kmodpipe.util.screen import Screen
 
 # The version of the code below: raise it when a new image must differ from those built before.
 RECIPE = 1
@@ -57,11 +50,6 @@ LABEL = "org.kmodpipe.image"
 BASE_LABEL = "org.kmodpipe.base"
 _NEED_MIB = 2048
 _REGISTRY_TIMEOUT_S = 8
-# The longest that the engine may send no event while it pulls or builds.
-_SILENCE_S = 180
-_LOOK_AT_IT = "read the log, and what the engine logged (journalctl -u docker); then run: invoke setup"
-_PROXIES = ("http_proxy", "https_proxy", "no_proxy")
-_STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
 
 
 @dataclass(frozen=True)
@@ -155,7 +143,7 @@ def ensure(
         log.write_bytes(b"")
         name, kind = _base(client, cache, screen, log, names, registry_base, release, packages)
         with screen.step(f"build {what}") as step:
-            build(
+            build_image(
                 client,
                 dockerfile(images_dir, release),
                 tag(images_dir, names, release),
@@ -166,7 +154,7 @@ def ensure(
             )
         made = find(client, images_dir, names=names, release=release)
     if made is None:
-        raise InfraError(f"the engine built {what}, but does not list it", where=str(log), hint=_LOOK_AT_IT)
+        raise InfraError(f"the engine built {what}, but does not list it", where=str(log), hint=LOOK_AT_IT)
     return made
 
 
@@ -174,15 +162,9 @@ def image_id(client: DockerClient, name: str) -> str | None:
     """Return the id of the image of that name, None if the engine does not have it."""
     from docker.errors import ImageNotFound
 
-    with _wrapped(f"looking for {name}"), suppress(ImageNotFound):
+    with wrapped(f"looking for {name}"), suppress(ImageNotFound):
         return str(client.images.get(name).id)
     return None
-
-
-def _wrapped(doing: str, where: str = "") -> AbstractContextManager[None]:
-    return docker_errors.wrapped(
-        f"Docker failed while {doing}", where=where, hint="check its state with: invoke doctor"
-    )
 
 
 # -- the base --------------------------------------------------------------------------------------
@@ -247,7 +229,7 @@ def _pull(client: DockerClient, name: str, screen: Screen, log: Path) -> str:
         if not refusal:
             try:
                 events = client.api.pull(repository, tag=version, stream=True, decode=True)
-                _follow(events, log, lambda e: step.update(f"{e.get('status', '')} {e.get('id', '')}"))
+                follow(events, log, lambda e: step.update(f"{e.get('status', '')} {e.get('id', '')}"))
             except docker_errors.sdk_errors(InfraError) as e:
                 refusal = _reason(e)
         step.finish("not available" if refusal else "done")
@@ -272,7 +254,7 @@ def _bootstrap(
     with screen.step(f"bootstrap {name}") as step:
         try:
             with (
-                _wrapped("importing the base image", str(log)),
+                wrapped("importing the base image", str(log)),
                 Store(cache).scratch("base-") as folder,
             ):
                 # To a file first: an interrupted stream must not become an image.
@@ -300,129 +282,7 @@ def _bootstrap(
             raise
     if image_id(client, name) is None:
         raise InfraError(
-            "the engine imported the base image, but does not list it", where=str(log), hint=_LOOK_AT_IT
+            "the engine imported the base image, but does not list it",
+            where=str(log),
+            hint=LOOK_AT_IT,
         )
-
-
-# -- the image -------------------------------------------------------------------------------------
-def build(
-    client: DockerClient,
-    recipe: bytes,
-    name: str,
-    base: str,
-    labels: Mapping[str, str],
-    step: Step,
-    log: Path,
-) -> None:
-    """Build an image of a Dockerfile, on a ``base`` that the engine has, with all output in ``log``.
-
-    Raises InfraError with the end of the output, and Interrupted.
-    """
-
-    def show(event: Mapping[str, Any]) -> None:
-        text = str(event.get("stream", "")).strip()
-        at = _STEP.match(text)
-        if at:
-            step.update(at[3], done=int(at[1]) - 1, total=int(at[2]))
-        elif text:
-            step.update(text.splitlines()[-1])
-
-    with _wrapped("building the builder image", f"log: {log}"):
-        events = client.api.build(
-            # The Dockerfile without a context: a file that is not in the digest cannot get into the image.
-            fileobj=io.BytesIO(recipe),
-            tag=name,
-            buildargs={"BASE": base, **_proxies()},
-            labels=dict(labels),
-            # The host's network and not the bridge: behind a resolver or a proxy on loopback, a firewall or
-            # an engine without a bridge, a container on the bridge cannot reach the package mirror. This
-            # runs only our own Dockerfile, which installs signed packages; kernels are built offline.
-            network_mode="host",
-            rm=True,
-            forcerm=True,
-            decode=True,
-        )
-        _follow(events, log, show)
-
-
-def _proxies() -> dict[str, str]:
-    """Return the environment's proxies in lower and upper case.
-
-    They are predefined build arguments of Docker, which keeps them out of the image and its history.
-    """
-    found: dict[str, str] = {}
-    for name in _PROXIES:
-        value = os.environ.get(name) or os.environ.get(name.upper())
-        if value:
-            found |= {name: value, name.upper(): value}
-    return found
-
-
-def _follow(events: Iterator[Any], log: Path, show: Callable[[Mapping[str, Any]], None]) -> None:
-    """Write the events of a build or a pull to ``log``, and pass them to ``show``.
-
-    Raises InfraError on an error event and after a long silence, Interrupted after `Children.stop_all`.
-    """
-    tail = Tail(20)
-    with log.open("a", encoding="utf-8") as f:
-        for event in _bounded(events, log):
-            text = str(event.get("stream") or event.get("error") or "")
-            if not text and "status" in event and "progress" not in event:
-                text = f"{event.get('id', '')} {event['status']}".strip() + "\n"
-            f.write(text)
-            f.flush()
-            tail.add(*text.splitlines())
-            if "error" in event:
-                raise InfraError(
-                    f"the builder image could not be made: {visible(str(event['error']).strip())}",
-                    where=f"log: {log}",
-                    detail=tail.text,
-                    hint=_advice(tail.text),
-                )
-            show(event)
-
-
-def _bounded(events: Iterator[Any], log: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield ``events``, which a thread reads, so that this one can notice a silence or an interruption."""
-    arrived: queue.Queue[object] = queue.Queue()
-
-    def read() -> None:
-        try:
-            for event in events:
-                arrived.put(event)
-            arrived.put(None)
-        except Exception as e:
-            arrived.put(e)
-
-    Thread(read, "docker-events").start()
-    heard = time.monotonic()
-    while True:
-        try:
-            event = arrived.get(timeout=0.25)
-        except queue.Empty:
-            if process.stopping():
-                raise Interrupted("interrupted while an image was made", where=f"log: {log}") from None
-            if time.monotonic() - heard > _SILENCE_S:
-                raise InfraError(
-                    f"the engine sent nothing for {_SILENCE_S} s while an image was made",
-                    where=f"log: {log}",
-                    hint=_LOOK_AT_IT,
-                ) from None
-            continue
-        heard = time.monotonic()
-        if event is None:
-            return
-        if isinstance(event, Exception):
-            raise event
-        if isinstance(event, dict):
-            yield event
-
-
-def _advice(text: str) -> str:
-    if re.search(
-        r"Temporary failure resolving|Could not resolve|Unable to connect|Connection (timed|refused)", text
-    ):
-        return "the package mirror cannot be reached: check the network, and http_proxy if one is needed"
-    if "No space left" in text:
-        return "free some space where Docker keeps its images (/var/lib/docker)"
-    return "read the log; then run: invoke setup"

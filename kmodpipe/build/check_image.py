@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kmodpipe.build import builder_image
 from kmodpipe.build.builder_image import BASE_LABEL, LABEL
+from kmodpipe.build.image_build import build_image
 from kmodpipe.build.runtime import docker_errors
 from kmodpipe.util import shipped
 from kmodpipe.util.digest import digest_of
@@ -67,7 +68,7 @@ def ensure(
         log.write_bytes(b"")
         labels = {LABEL: "check", BASE_LABEL: builder}
         with screen.step("build the image of the checks") as step:
-            builder_image.build(client, dockerfile(images), wanted, builder, labels, step, log)
+            build_image(client, dockerfile(images), wanted, builder, labels, step, log)
         _remove_others(client, wanted, name, builder)
         found = builder_image.image_id(client, wanted)
     if found is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from kmodpipe.build import kbuild
 from kmodpipe.kconfig import parse_config
 from kmodpipe.util import document, paths
-from kmodpipe.util.errors import InfraError, UserError, unknown_name
+from kmodpipe.util.errors import InfraError, KernelFailure, UserError, unknown_name
 
 # What stands in arguments for a path or a word that only the recipe knows.
 PLACEHOLDERS = {
@@ -60,7 +60,10 @@ class ExternalOrder:
         return (*self.arguments, *variables)
 
     def check(self) -> None:
-        """Raise UserError if the order cannot be built: a wrong name, a folder without a Makefile."""
+        """Raise UserError for a wrong name, KernelFailure for a source that make would find nothing in.
+
+        The second is of that state of the source: another one, before or after a change, may have it.
+        """
         if self.folder != "." and not paths.is_plain(self.folder):
             raise UserError(f"the module's folder is not below its source: {self.folder!r}", where=self.name)
         for name, value in self.variables.items():
@@ -68,17 +71,17 @@ class ExternalOrder:
                 raise UserError(f"make has no variable like {name!r}", where=self.name)
         folder = self.module / self.folder
         if not paths.is_dir(folder):
-            raise UserError(f"the module's source has no folder {self.folder!r}", where=str(self.module))
+            raise KernelFailure(f"the module's source has no folder {self.folder!r}", where=str(self.module))
         if self.arguments is None:
             if not any(paths.is_file(folder / name) for name in ("Kbuild", "Makefile")):
-                raise UserError(
+                raise KernelFailure(
                     "the module's source has no Kbuild and no Makefile",
                     where=str(folder),
                     hint="write one with obj-m := NAME.o (Documentation/kbuild/modules.rst); if it is in a "
                     "folder below, name that folder",
                 )
         elif not self._names_makefile and not any(paths.is_file(folder / name) for name in _MAKEFILES):
-            raise UserError(
+            raise KernelFailure(
                 "the module's source has no Makefile",
                 where=str(folder),
                 hint="name the folder that has one, or leave the arguments of make out",

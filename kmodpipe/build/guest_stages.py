@@ -63,7 +63,7 @@ class GuestStages:
             require_files(folder, "guest.cpio")
             require_folders(folder, "out")
 
-        return Stage("guest", "guest", inputs, make, need_mib=128, check=check)
+        return Stage("guest", "root file system", inputs, make, need_mib=128, check=check)
 
     def is_toolset(self, name: str) -> bool:
         """Return whether images/guest/toolset.sh has a set of tools of this name."""

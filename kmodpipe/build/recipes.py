@@ -166,7 +166,7 @@ class Builder:
     def external(self, order: ExternalOrder, work: WorkDir) -> None:
         """Build a module that lives outside the tree: all its ``.ko``, what it exports, and its warnings.
 
-        Raises UserError if the source has no Makefile, KernelFailure if it does not build, and InfraError if
+        Raises KernelFailure if the source has no Makefile or does not build, and InfraError if
         the kit cannot be used here.
         """
         order.check()

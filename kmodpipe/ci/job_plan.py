@@ -116,7 +116,15 @@ def make(spec: RunSpec, legality: Legality, arguments: Sequence[str], per_job: i
     plan = Plan(
         cells=tuple(_planned(cell, legality.reasons.get(cell.id, "")) for cell in spec.cells),
         cases=tuple(
-            CaseInfo(c.id, c.summary, c.goal, c.digest(lib), spec.case_arguments.get(c.id, ""), asked[c.id])
+            CaseInfo(
+                c.id,
+                c.summary,
+                c.goal,
+                c.digest(lib),
+                spec.case_arguments.get(c.id, ""),
+                asked[c.id],
+                c.unruled,
+            )
             for c in spec.cases
         ),
         properties={

@@ -115,6 +115,11 @@ class Case:
         """The goals as text."""
         return " or ".join(self.goals)
 
+    @property
+    def unruled(self) -> bool:
+        """Whether no rule says what to expect of it anywhere, beyond its goal."""
+        return not (self.expect or self.settings)
+
     def expectation(self, cell: CellContext) -> Expectation | None:
         """Return the first rule that matches, or None."""
         return next((rule for rule in self.expect if rule.matches(cell)), None)

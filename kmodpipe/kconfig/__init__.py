@@ -7,6 +7,7 @@ The tree's own ``conf``, run in the container, makes the final configuration; no
 
 from __future__ import annotations
 
+from kmodpipe.kconfig.expression import Expr
 from kmodpipe.kconfig.fragment import (
     Mismatch,
     SymbolRequest,
@@ -28,7 +29,7 @@ from kmodpipe.kconfig.matrix import (
     load_matrix,
 )
 from kmodpipe.kconfig.matrix_toml import MEMORY_MIB
-from kmodpipe.kconfig.parser import Definition, Expr, Index, Selection, index_symbols, owned_symbols
+from kmodpipe.kconfig.parser import Definition, Index, Selection, index_symbols, owned_symbols
 from kmodpipe.kconfig.references import Undefined
 from kmodpipe.kconfig.references import undefined as undefined_references
 from kmodpipe.kconfig.symbol_uses import Place, alike, defined_symbols, is_code, nearest, readers, undefined

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from kmodpipe.kconfig.expression import Expr
 from kmodpipe.kconfig.fragment import Mismatch, SymbolRequest
-from kmodpipe.kconfig.parser import Expr, Index
+from kmodpipe.kconfig.parser import Index
 
 _LEVEL = {"n": 0, "m": 1, "y": 2}
 

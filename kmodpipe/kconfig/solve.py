@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from kmodpipe.kconfig.parser import Definition, Expr, Index, Selection
+from kmodpipe.kconfig.expression import Expr
+from kmodpipe.kconfig.parser import Definition, Index, Selection
 from kmodpipe.kconfig.values import Values
 
 # Steps of one search. The kernel's modules take some hundred.

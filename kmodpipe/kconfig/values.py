@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kmodpipe.kconfig.parser import Definition, Expr, Index
+from kmodpipe.kconfig.expression import Expr
+from kmodpipe.kconfig.parser import Definition, Index
 
 _LEVEL = {"n": 0, "m": 1, "y": 2}
 _NAME = "nmy"

@@ -28,7 +28,9 @@ def planned_run(
     spec = replace(workspace.spec, cases=snapshot.cases)
     asked = question.case_facts(spec)
     cases = tuple(
-        CaseInfo(c.id, c.summary, c.goal, snapshot.digest(c), given.get(c.id, ""), asked.get(c.id, ""))
+        CaseInfo(
+            c.id, c.summary, c.goal, snapshot.digest(c), given.get(c.id, ""), asked.get(c.id, ""), c.unruled
+        )
         for c in snapshot.cases
     )
     cells = tuple(

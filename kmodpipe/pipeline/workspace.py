@@ -31,8 +31,8 @@ from kmodpipe.source import Tree, TreeSpec, kernels
 from kmodpipe.source.distribution import AptSource
 from kmodpipe.source.kernels import KernelSource, KernelSpec
 from kmodpipe.source.packaged import PackagedKernel, PackagedKernelSpec
-from kmodpipe.util import kept, os_errors, paths
-from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util import kept, os_errors
+from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.workers import Pool
 
@@ -111,12 +111,6 @@ def fetch_module(spec: RunSpec, cache: Path, screen: Screen) -> Tree | None:
     found = source.locate(spec.own.spec, {}, cache, warn=screen.warn)
     if found is None or spec.own.spec.moves:
         found = source.fetch(spec.own.spec, {}, cache, screen)
-    if not paths.is_dir(found.path / spec.own.folder):
-        raise UserError(
-            f"the control has no folder {spec.own.folder}",
-            where=f"{spec.own.name} at {spec.own.control}",
-            hint='name another one: control = "REF" of the module',
-        )
     return found
 
 

@@ -3,8 +3,10 @@
 No rule says what a series without a design is expected to do. A case of it whose goal is not met fails,
 unless the tree without the series shows the same: what was broken before is no failure of the series.
 
-Nor can a rule say what a script that is given by its path shows on the control. Where it fails there, and
-passes with every series beside it, it shows what they fix: that is no failure of the run.
+Nor is there a rule for what a case without expectations shows on the control: a script that is given by its
+path, or one of a project that says nothing but its goal. Where it fails there, and passes with every series
+beside it, it shows what they fix: that is no failure of the run. The same holds for a control that does not
+build.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kmodpipe.kconfig.matrix import CONTROL
-from kmodpipe.results.effects import Controls
+from kmodpipe.results.effects import UNBUILT, Controls
 from kmodpipe.results.model import CaseResult, CellResult, Run, State, Verdict
 from kmodpipe.util.text import one_line
 
@@ -21,8 +23,8 @@ def judged_against_control(run: Run) -> Run:
     """Return *run* with these results judged anew; others stay. Judging twice changes nothing more."""
     known = Controls(run)
     judged = replace(run, cells=tuple(_cell(known, cell) for cell in run.cells))
-    scripts = {info.id for info in run.cases if info.argument}
-    if not scripts:
+    unruled = {info.id for info in run.cases if info.argument or info.unruled}
+    if not unruled:
         return judged
     known = Controls(judged)
     beside: dict[str, list[CellResult]] = {}
@@ -30,30 +32,35 @@ def judged_against_control(run: Run) -> Run:
         control = known.of(cell) if cell.variant != CONTROL else None
         if control and cell.state is not State.SKIPPED:
             beside.setdefault(control.cell, []).append(cell)
-    cells = (_control(cell, scripts, beside.get(cell.cell, [])) for cell in judged.cells)
+    cells = (_control(cell, unruled, beside.get(cell.cell, [])) for cell in judged.cells)
     return replace(judged, cells=tuple(cells))
 
 
-def _control(cell: CellResult, scripts: set[str], beside: list[CellResult]) -> CellResult:
-    """Return a cell of the control with those of the *scripts* as expected that the cells *beside* it fix."""
+def _control(cell: CellResult, unruled: set[str], beside: list[CellResult]) -> CellResult:
+    """Return a cell of the control with those of the *unruled* as expected that the cells *beside* it fix."""
+    if cell.variant != CONTROL:
+        return cell
     cases = (
-        _shown(case, beside) if case.case in scripts and _may_be_fixed(case) else case for case in cell.cases
+        _shown(cell, case, beside) if case.case in unruled and _may_be_fixed(cell, case) else case
+        for case in cell.cases
     )
-    return replace(cell, cases=tuple(cases)) if cell.variant == CONTROL else cell
+    return replace(cell, cases=tuple(cases))
 
 
-def _may_be_fixed(case: CaseResult) -> bool:
-    """Return whether a case failed each time that it ran."""
-    return case.verdict is Verdict.FAIL and case.goal_met is False and not case.flaky
+def _may_be_fixed(cell: CellResult, case: CaseResult) -> bool:
+    """Return whether a case failed each time that it ran, or could not, as its cell does not build."""
+    failed = case.goal_met is False and not case.flaky
+    return case.verdict is Verdict.FAIL and (failed or cell.state is State.BUILD_FAILED)
 
 
-def _shown(before: CaseResult, beside: list[CellResult]) -> CaseResult:
-    after = [cell.case(before.case) for cell in beside]
+def _shown(cell: CellResult, before: CaseResult, beside: list[CellResult]) -> CaseResult:
+    after = [one.case(before.case) for one in beside]
     if not after or not all(one and one.goal_met and one.verdict is Verdict.PASS for one in after):
         return before
-    names = ", ".join(dict.fromkeys(one_line(cell.variant) for cell in beside))
+    names = ", ".join(dict.fromkeys(one_line(one.variant) for one in beside))
     text = f"without the series, as a reproducer should: {before.message} (fixed by {names})"
-    return replace(before, verdict=Verdict.PASS, message=text)
+    outcome = UNBUILT if cell.state is State.BUILD_FAILED else before.outcome
+    return replace(before, verdict=Verdict.PASS, message=text, outcome=outcome)
 
 
 def _cell(known: Controls, cell: CellResult) -> CellResult:

@@ -84,6 +84,8 @@ class CaseInfo:
     """What `--case` takes for it, if not its id."""
     question: str = ""
     """Digest of the case with its expectations and all else that decides a verdict on it."""
+    unruled: bool = False
+    """No rule of it says what to expect: it is judged by its goal alone."""
 
 
 @dataclass(frozen=True)

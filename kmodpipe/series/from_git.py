@@ -15,14 +15,17 @@ from kmodpipe.series.containers import is_patch_name
 from kmodpipe.series.mail import Item
 from kmodpipe.source import user_git
 from kmodpipe.source.build_products import is_product
-from kmodpipe.util import paths, process
+from kmodpipe.util import paths
+from kmodpipe.util.child_output import OutputTooLarge
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.files import temporary
 
 _MAX_COMMITS = 1000
 # diff-tree and diff-index read no setting of the user's that changes a patch; a prefix is given in case.
 _DIFF = ("-p", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color",
-         "--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules=none")  # fmt: skip
+         "--src-prefix=a/", "--dst-prefix=b/", "--ignore-submodules=none",
+         # Of a submodule, what its commits change, and not their names: where its clone has them.
+         "--submodule=diff")  # fmt: skip
 
 
 def is_checkout(folder: Path) -> bool:
@@ -144,7 +147,7 @@ def _bare(subject: str) -> str:
 def _diff(root: Path, argv: tuple[str, ...], where: str, env: dict[str, str] | None = None) -> bytes:
     try:
         return user_git.run_git(root, *argv, env=env, whole=True).stdout
-    except process.OutputTooLarge as e:
+    except OutputTooLarge as e:
         hint = "git status: what is new and no part of the source belongs into .gitignore"
         raise UserError("the change is larger than any patch", where=where, hint=hint) from e
 

@@ -62,7 +62,7 @@ class CommitRange:
     def patch(self, commit: str) -> bytes:
         """Return what a commit has on top of the good end, as a patch.
 
-        Raise `process.OutputTooLarge` if that is more than any patch.
+        Raise `child_output.OutputTooLarge` if that is more than any patch.
         """
         return self.run("diff-tree", *_DIFF, self.good, commit, whole=True).stdout
 

@@ -23,6 +23,7 @@ from kmodpipe.cache import store
 from kmodpipe.source import tree, user_git
 from kmodpipe.source.build_products import ignores_itself, is_of_project, is_product
 from kmodpipe.source.origin import FolderOrigin
+from kmodpipe.source.submodules import is_clone
 from kmodpipe.source.tree import Tree
 from kmodpipe.util import document, paths, process
 from kmodpipe.util.digest import digest_of
@@ -69,6 +70,11 @@ def _names(root: Path) -> tuple[list[str], bool]:
 def _all_names(root: Path) -> tuple[set[str], bool]:
     if not (root / ".git").exists():
         return {n for n in _walk(root) if not is_product(n)}, False
+    return _listed_names(root), True
+
+
+def _listed_names(root: Path) -> set[str]:
+    """Return the names that git lists; of a submodule, that of its folder."""
     listings = (("-c",), ("-o", "--exclude-standard"))
     tracked, others = (user_git.run_git(root, "ls-files", "-z", *which, check=False) for which in listings)
     for done in (tracked, others):
@@ -84,7 +90,7 @@ def _all_names(root: Path) -> tuple[set[str], bool]:
     names = {os.fsdecode(n) for n in tracked.stdout.split(b"\0") if n}
     # A name with a trailing slash is a repository inside this one, and not part of this tree.
     untracked = {os.fsdecode(n) for n in others.stdout.split(b"\0") if n and not n.endswith(b"/")}
-    return names | {n for n in untracked if not is_product(n)}, True
+    return names | {n for n in untracked if not is_product(n)}
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -123,7 +129,9 @@ def _look(root: Path) -> _Seen:
         except (FileNotFoundError, NotADirectoryError):
             continue  # tracked and deleted
         if stat.S_ISDIR(s.st_mode):
-            continue  # a submodule
+            if from_git and is_clone(root / name):
+                names += (f"{name}/{n}" for n in sorted(_listed_names(root / name)))
+            continue
         if not (stat.S_ISREG(s.st_mode) or stat.S_ISLNK(s.st_mode)):
             raise UserError(
                 f"{name!r} is neither a file nor a link",

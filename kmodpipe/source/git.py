@@ -5,14 +5,13 @@ A commit is not trusted: its files are checked before it is checked out.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from kmodpipe.cache import store
-from kmodpipe.source import archive, connectivity, tree
+from kmodpipe.source import checkout, connectivity, submodules, tree
 from kmodpipe.source.git_command import (
     NETWORK_ENV,
     SAFE,
@@ -24,16 +23,14 @@ from kmodpipe.source.git_command import (
     run_showing,
 )
 from kmodpipe.source.origin import GitOrigin
+from kmodpipe.source.submodules import Submodules
 from kmodpipe.source.tree import Tree, Unreachable
-from kmodpipe.util import paths, process
+from kmodpipe.util import process
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError, unknown_name
-from kmodpipe.util.files import require_space
 from kmodpipe.util.lock import lock
 from kmodpipe.util.screen import Screen, Step
 
-_LINK = b"120000"
-_LINK_BYTES = 4096
 _ANOTHER = "name another URL of the same repository: this server is behind, or out of order"
 _HASH = re.compile(r"^[0-9a-f]{40}$")
 _HASH_REFUSED = re.compile(r"unadvertised object|does not allow request", re.IGNORECASE)
@@ -72,7 +69,10 @@ def locate(
     request = _request(origin, head=head)
     if answer := tree.recall(cache, request):
         found = tree.known(cache, answer.get("identity", ""), warn)
-        return _as_requested(found, origin, request) if found else None
+        # What was left out may be there by now.
+        if found is None or submodules.are_left_out(found.provenance):
+            return None
+        return _as_requested(found, origin, request)
     if _HASH.match(str(request["want"])) and not request["first-parent"]:
         # Fetched under another name, or from another server, which its provenance names.
         return tree.known(cache, f"git:{request['want']}", warn)
@@ -100,7 +100,7 @@ def fetch(origin: GitOrigin, cache: Path, screen: Screen, *, head: bool = False)
             except Unreachable as e:
                 last = None if pinned else locate(origin, cache, head=head)
                 if last is not None:
-                    commit = last.identity.removeprefix("git:")
+                    commit = commit_of(last.identity)
                     e.hint = f"as it was fetched last, without the network: --tree {origin.url}#{commit}"
                 raise
             except InfraError as e:
@@ -126,16 +126,38 @@ def _is_sound(cache: Path) -> bool:
 def _get(origin: GitOrigin, cache: Path, screen: Screen, step: Step, request: Mapping[str, object]) -> Tree:
     prepare(cache)
     commit = _commit_of(origin, cache, screen, step, request)
-    if here := tree.known(cache, f"git:{commit}"):
+    found = Submodules() if origin.of_kernel else _submodules(origin, cache, screen, step, commit)
+    if here := tree.known(cache, _identity(commit, found)):
         return _as_requested(here, origin, request)
-    return _check_out(origin, cache, step, commit, request)
+    return _check_out(origin, cache, step, commit, request, found)
+
+
+def _submodules(origin: GitOrigin, cache: Path, screen: Screen, step: Step, commit: str) -> Submodules:
+    def fetch_commit(url: str, wanted: str) -> None:
+        part = GitOrigin(origin.name, url, wanted, of_kernel=False)
+        _commit_of(part, cache, screen, step, _request(part, head=False))
+
+    found = submodules.find(cache, origin.url, commit, fetch_commit)
+    if found.left_out:
+        screen.warn(found.warning())
+    return found
+
+
+def _identity(commit: str, found: Submodules) -> str:
+    return f"git:{commit}{found.suffix()}"
 
 
 def _as_requested(found: Tree, origin: GitOrigin, request: Mapping[str, object]) -> Tree:
     """Return a tree that may have been fetched by another name, with the provenance of this request."""
-    commit = found.identity.removeprefix("git:")
-    same = {k: v for k, v in found.provenance.items() if k in ("commit-date", "commit-subject")}
+    commit = commit_of(found.identity)
+    kept = ("commit-date", "commit-subject", *submodules.PROVENANCE)
+    same = {k: v for k, v in found.provenance.items() if k in kept}
     return replace(found, provenance={**_provenance(origin, commit, request), **same})
+
+
+def commit_of(identity: str) -> str:
+    """Return the commit of a tree of git by its identity, with or without submodules."""
+    return identity.removeprefix("git:").partition("+")[0]
 
 
 def _provenance(origin: GitOrigin, commit: str, request: Mapping[str, object]) -> dict[str, str]:
@@ -204,7 +226,7 @@ def _commit_of(
     remote = want
     if not pinned:
         remote, tip_now = looked_up(origin.url, want)
-        if tree.known(cache, f"git:{tip_now}"):
+        if origin.of_kernel and tree.known(cache, f"git:{tip_now}"):
             return tip_now
     _fetch(origin, cache, screen, step, remote, keep, 2 if first_parent else 1)
     got = _has(cache, keep)
@@ -310,28 +332,25 @@ def _fetch(
 
 
 def _check_out(
-    origin: GitOrigin, cache: Path, step: Step, commit: str, request: Mapping[str, object]
+    origin: GitOrigin,
+    cache: Path,
+    step: Step,
+    commit: str,
+    request: Mapping[str, object],
+    found: Submodules,
 ) -> Tree:
-    """Check the files of ``commit``, then make a worktree of it."""
-    identity = f"git:{commit}"
-    what = f"{origin.url} at {commit}"
-    listing = _listing(cache, commit, what)
-    _refuse_what_no_tree_holds(listing, what)
-    _refuse_escaping_links(cache, listing, what)
-    # The file system rounds the size of every file up to whole blocks.
-    need_mib = (sum(entry.size for entry in listing) + len(listing) * 4096 >> 20) + 64
-    require_space(cache, need_mib, f"a worktree of {commit[:12]}")
+    """Make a worktree of ``commit``, and of each submodule that was found."""
+    identity = _identity(commit, found)
     folder = tree.slot(cache, identity)
     tree.discard(folder)
     run_git(cache, "worktree", "prune")
     folder.parent.mkdir(parents=True, exist_ok=True)
     step.update(f"checking out {commit[:12]}")
     try:
-        run_git(
-            cache, "-c", "checkout.workers=2", "worktree", "add", "--force", "--detach", str(folder), commit
-        )
-        version = tree.version_of(folder, what=what, of_kernel=origin.of_kernel)
-        provenance = {**_provenance(origin, commit, request), **_about(cache, commit)}
+        checkout.check_out(cache, folder, commit, f"{origin.url} at {commit}")
+        submodules.fill(cache, folder, found)
+        version = tree.version_of(folder, what=f"{origin.url} at {commit}", of_kernel=origin.of_kernel)
+        provenance = {**_provenance(origin, commit, request), **_about(cache, commit), **found.provenance()}
         tree.seal(folder, identity, version, provenance)
     except BaseException:
         tree.discard(folder)
@@ -342,61 +361,6 @@ def _check_out(
 def _about(cache: Path, commit: str) -> dict[str, str]:
     date, _, subject = run_git(cache, "show", "-s", "--format=%cI%n%s", commit).text.strip().partition("\n")
     return {"commit-date": date, "commit-subject": subject[:200]}
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """One file of a commit, before it is checked out."""
-
-    name: str
-    mode: bytes
-    blob: bytes
-    size: int
-
-
-def _listing(cache: Path, commit: str, what: str) -> list[_Entry]:
-    """Return the files of a commit. Raise UserError if it has none, or more than any kernel."""
-    try:
-        done = run_git(cache, "ls-tree", "-r", "-l", "-z", "--full-tree", commit, whole=True)
-    except process.OutputTooLarge as e:
-        raise UserError("the commit holds far more files than a kernel", where=what) from e
-    entries = []
-    for row in done.stdout.split(b"\0")[:-1]:
-        meta, _, raw = row.partition(b"\t")
-        mode, _, blob, size = meta.split()
-        entries.append(_Entry(os.fsdecode(raw), mode, blob, int(size) if size.isdigit() else 0))
-    if not entries:
-        raise UserError("the commit holds no files", where=what)
-    return entries
-
-
-def _refuse_what_no_tree_holds(listing: list[_Entry], what: str) -> None:
-    limits = archive.Limits()
-    for entry in listing:
-        if not paths.is_plain(entry.name):
-            raise UserError(f"it holds a file that cannot be checked out: {entry.name!r}", where=what)
-        if entry.size > limits.file_bytes or (entry.mode == _LINK and entry.size > _LINK_BYTES):
-            raise UserError(
-                f"{entry.name!r} has {entry.size} bytes: no kernel source is so large", where=what
-            )
-    if sum(entry.size for entry in listing) > limits.total_bytes or len(listing) > limits.members:
-        raise UserError("the commit holds far more than a kernel", where=what)
-
-
-def _refuse_escaping_links(cache: Path, listing: list[_Entry], what: str) -> None:
-    links = [entry for entry in listing if entry.mode == _LINK]
-    if not links:
-        return
-    blobs = b"".join(entry.blob + b"\n" for entry in links)
-    output = run_git(cache, "cat-file", "--batch", stdin=blobs, whole=True).stdout
-    targets: dict[str, str] = {}
-    for entry in links:
-        # "<blob> blob <size>", a newline, the content, a newline
-        begin = output.index(b"\n") + 1
-        targets[entry.name] = os.fsdecode(output[begin : begin + entry.size])
-        output = output[begin + entry.size + 1 :]
-    if found := paths.escaping_link(targets):
-        raise UserError(f"its symbolic link {found[0]} points out of the tree, to {found[1]}", where=what)
 
 
 def prune(cache: Path) -> None:

@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from io import BufferedWriter, FileIO
+from io import FileIO
 from pathlib import Path
 from typing import IO, TypeVar
 
 from kmodpipe.util import os_errors, proc_stat, reaper
+from kmodpipe.util.child_output import Output
 from kmodpipe.util.errors import InfraError, Interrupted
-from kmodpipe.util.lines import LineOutput
 from kmodpipe.util.os_errors import from_system
 
 # The variables that a child inherits: what a tool needs to reach the network with this machine's settings.
@@ -38,7 +38,6 @@ _PASSED = (
 
 _Child = TypeVar("_Child", bound="subprocess.Popen[bytes]")
 
-_CAPTURE_LIMIT = 16 * 1024 * 1024
 _TERM_GRACE_S = 2.0
 
 
@@ -72,10 +71,6 @@ class Completed:
     def text(self) -> str:
         """``stdout`` decoded."""
         return self.stdout.decode("utf-8", "replace")
-
-
-class OutputTooLarge(InfraError):
-    """A command whose whole output is needed wrote more than is kept."""
 
 
 class Children:
@@ -281,45 +276,7 @@ def forget(child: subprocess.Popen[bytes]) -> None:
     children().forget(child)
 
 
-class _Output:
-    """Writes a child's output to a log or keeps it in a bounded buffer, and keeps the last lines."""
-
-    def __init__(self, log: Path | None, on_line: Callable[[str], None] | None, *, whole: bool) -> None:
-        self._whole = whole
-        self.kept = bytearray()
-        self._lines = LineOutput(on_line, streams=2)
-        try:
-            self._file = log.open("ab") if log else None
-        except OSError as e:
-            raise os_errors.failed("the log cannot be written", e, str(log)) from e
-
-    def take(self, data: bytes, *, is_stdout: bool) -> None:
-        if self._file:
-            self._write(self._file, data)
-        elif is_stdout:
-            room = _CAPTURE_LIMIT - len(self.kept)
-            self.kept += data[:room]
-            if self._whole and room < len(data):
-                raise OutputTooLarge(f"its output is larger than {_CAPTURE_LIMIT >> 20} MiB")
-        self._lines.feed(data, 0 if is_stdout else 1)
-
-    @staticmethod
-    def _write(file: BufferedWriter, data: bytes) -> None:
-        try:
-            file.write(data)
-            file.flush()
-        except OSError as e:
-            raise os_errors.failed("the log cannot be written", e, str(file.name)) from e
-
-    def close(self) -> str:
-        if self._file:
-            # A write that failed has already raised its error.
-            with suppress(OSError):
-                self._file.close()
-        return self._lines.close()
-
-
-def _pump(child: Piped, output: _Output, deadline: float) -> bool:
+def _pump(child: Piped, output: Output, deadline: float) -> bool:
     """Read both pipes until the child ends; return False if the deadline passes first."""
     with selectors.DefaultSelector() as selector:
         for stream in (child.stdout, child.stderr):
@@ -336,7 +293,8 @@ def _pump(child: Piped, output: _Output, deadline: float) -> bool:
                 else:
                     selector.unregister(key.fileobj)
             # Not until the pipes are closed: a daemon that the child started may hold them open for ever.
-            if child.poll() is not None and not selector.select(0.05):
+            # Where none is left open, there is nothing to wait for either.
+            if selector.get_map() and child.poll() is not None and not selector.select(0.05):
                 break
     with suppress(subprocess.TimeoutExpired):
         child.wait(max(deadline - time.monotonic(), 0))
@@ -364,7 +322,7 @@ def run(
     with each line of both streams. Raises InfraError after ``timeout_s`` and, with ``check``, for a status
     other than 0; Interrupted after `Children.stop_all`.
     """
-    output = _Output(log, on_line, whole=whole)
+    output = Output(log, on_line, whole=whole)
     try:
         child = spawn_piped(
             argv, cwd=cwd, env=env, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,

@@ -215,10 +215,13 @@ def test_a_step_with_a_failure_has_no_tick(world: World) -> None:
 def test_a_case_without_an_expectation_is_judged_by_its_goal(world: World) -> None:
     toml = world.root / "images/guest/cases/remount/case.toml"
     toml.write_text(toml.read_text().split("[[case.expect]]")[0])
+    # Alone, the control fails; beside a series that passes, it shows what that fixes.
+    assert world.command(commands.test, cell=[CONTROL]).code == 1
     ran = world.command(commands.test, cell=[FIXED])
-    assert ran.code == 1
-    found = {c["cell"]: c["cases"][0]["verdict"] for c in document(world)["run"]["cells"]}
-    assert found == {CONTROL: "fail", FIXED: "pass"}
+    assert ran.code == 0 and "fixed" in ran.text
+    found = {c["cell"]: c["cases"][0] for c in document(world)["run"]["cells"]}
+    assert found[FIXED]["verdict"] == found[CONTROL]["verdict"] == "pass"
+    assert "fixed by toy-fix" in found[CONTROL]["message"] and not found[CONTROL]["goal_met"]
 
 
 def test_a_request_that_only_some_trees_know_holds_in_those(world: World) -> None:

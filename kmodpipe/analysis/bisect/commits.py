@@ -19,6 +19,7 @@ from kmodpipe.source.bisection import Bisection, First, ToTry
 from kmodpipe.source.commit_range import CommitRange
 from kmodpipe.source.tree import TreeSpec
 from kmodpipe.util import process
+from kmodpipe.util.child_output import OutputTooLarge
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.text import count
@@ -41,7 +42,7 @@ class Commits:
             return Target(short, title, key=key, exact=exact)
         try:
             patch = self.range.patch(commit)
-        except process.OutputTooLarge:
+        except OutputTooLarge:
             return Target(short, title, tree=self._tree(commit), key=key, exact=exact)
         where = f"{self.range.url} at {short}"
         name = f"commit-{short}"

@@ -139,11 +139,15 @@ class _Names:
     def __init__(self, *lists: str) -> None:
         words = " ".join(lists).split()
         self.whole = frozenset(word for word in words if "*" not in word)
-        self._begun = re.compile("|".join(word.replace("*", r"\w*") for word in words if "*" in word))
+        self._begun = [word for word in words if "*" in word]
+
+    @functools.cached_property
+    def _beginnings(self) -> re.Pattern[str]:
+        return re.compile("|".join(word.replace("*", r"\w*") for word in self._begun))
 
     def has(self, name: str, module: str) -> bool:
         """Return whether a function is of these; the patterns are of vmlinux, a module's is listed whole."""
-        return name in self.whole or (not module and self._begun.fullmatch(name) is not None)
+        return name in self.whole or (not module and self._beginnings.fullmatch(name) is not None)
 
 
 _REPORTERS = _Names(_REPORTING)

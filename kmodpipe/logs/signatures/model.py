@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 
 class Kind(StrEnum):
@@ -58,7 +59,8 @@ class Signature:
     """The header line of one kind of report."""
 
     kind: Kind
-    pattern: re.Pattern[str]
+    # A regular expression.
+    written: str
     # A format over the pattern's groups and {function}; `` in {function}`` is left out if there is none.
     title: str
     # A substring of every line that matches; the pattern is tried on lines that have it.
@@ -71,6 +73,11 @@ class Signature:
     single: bool = False
     # A `Watch` for which the report counts, or `QUIET`; empty if it always counts.
     watch: str = ""
+
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """The regular expression, compiled when a line first has the token: most never do."""
+        return re.compile(self.written)
 
 
 SYM = r"[A-Za-z_][A-Za-z0-9_.]*"
@@ -88,4 +95,4 @@ def sig(
     watch: str = "",
 ) -> Signature:
     """Return one row of a table."""
-    return Signature(kind, re.compile(pattern), title, token, start_only, frame, single, watch)
+    return Signature(kind, pattern, title, token, start_only, frame, single, watch)

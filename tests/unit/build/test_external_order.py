@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.build.external_order import ExternalOrder, split_arguments
-from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.errors import InfraError, KernelFailure, UserError
 
 
 @pytest.fixture
@@ -46,9 +46,16 @@ def test_what_cannot_be_built_is_refused_before_a_container_starts(order: Extern
         (replace(order, arguments=()), "has no Makefile"),
         (replace(order, variables={"A B": "1"}), "no variable like 'A B'"),
     ]:
-        with pytest.raises(UserError, match=said):
+        with pytest.raises((KernelFailure, UserError), match=said):
             wrong.check()
     replace(order, arguments=("-C", "src")).check()
+
+
+def test_a_state_of_the_source_without_a_makefile_does_not_build(order: ExternalOrder) -> None:
+    # The change under test may be the one that adds it.
+    for state in (replace(order, folder="empty"), replace(order, folder="none")):
+        with pytest.raises(KernelFailure):
+            state.check()
 
 
 def test_a_kit_without_a_configuration_is_ours_to_explain(order: ExternalOrder) -> None:

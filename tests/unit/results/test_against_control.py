@@ -128,6 +128,53 @@ def test_any_other_failure_of_the_control_stays_one(before: CaseResult, after: C
     assert exit_code(found) == 1
 
 
+def without_rules(before: CaseResult, after: CaseResult) -> Run:
+    return replace(run(before, after), cases=(CaseInfo("c", "", "exit-0", unruled=True),))
+
+
+def test_a_projects_case_without_a_rule_shows_what_the_series_fixes_too() -> None:
+    found = judged_against_control(without_rules(FAILS, PASSES))
+    assert control(found).message.endswith("(fixed by fix)") and exit_code(found) == 0
+    ruled = replace(found, cases=(CaseInfo("c", "", "exit-0"),))
+    before = replace(ruled, cells=(found.cells[0], replace(found.cells[1], cases=(FAILS,))))
+    assert judged_against_control(before) == before and exit_code(before) == 1
+
+
+NOT_BUILT = CaseResult("c", Verdict.FAIL, "not run: the cell did not build")
+
+
+def unbuilt(before: Run) -> Run:
+    return replace(before, cells=(before.cells[0], replace(before.cells[1], state=State.BUILD_FAILED)))
+
+
+def test_a_control_that_does_not_build_is_no_failure_where_the_series_makes_it() -> None:
+    found = judged_against_control(unbuilt(without_rules(NOT_BUILT, PASSES)))
+    assert control(found).verdict is Verdict.PASS and "(fixed by fix)" in control(found).message
+    assert control(found).word == "does not build"
+    assert exit_code(found) == 0
+    assert judged_against_control(found) == found
+    assert [effect.kind for effect in effects(found)] == [EffectKind.FIXED]
+
+
+@pytest.mark.parametrize("after", [FAILS, CaseResult("c", Verdict.ERROR), CaseResult("c", Verdict.SKIP)])
+def test_a_control_that_does_not_build_fails_the_run_otherwise(after: CaseResult) -> None:
+    found = judged_against_control(unbuilt(without_rules(NOT_BUILT, after)))
+    assert control(found) == NOT_BUILT and exit_code(found) == 1
+
+
+def test_rules_say_that_the_control_has_to_build() -> None:
+    found = judged_against_control(unbuilt(run(NOT_BUILT, PASSES)))
+    assert control(found) == NOT_BUILT and exit_code(found) == 1
+
+
+def test_the_series_that_does_not_build_is_never_excused() -> None:
+    cells = without_rules(PASSES, NOT_BUILT).cells
+    found = replace(
+        without_rules(PASSES, NOT_BUILT), cells=(replace(cells[0], state=State.BUILD_FAILED), cells[1])
+    )
+    assert exit_code(judged_against_control(found)) == 1
+
+
 def test_every_series_beside_it_has_to_fix_it() -> None:
     one = script(FAILS, PASSES)
     other = CellResult("two.A=y", "two", "", {"A": "y"}, State.RAN, cases=(FAILS,))
