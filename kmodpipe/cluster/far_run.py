@@ -40,6 +40,9 @@ _RESULT_S = 60
 class Sink(Protocol):
     """Where results go."""
 
+    slots: int
+    """How many guests the workers have at once."""
+
     @property
     def open_cells(self) -> Collection[str]:
         """The cells without a result."""
@@ -300,6 +303,7 @@ class FarRun:
         elif able and self._alone:
             self._screen.say(f"{count(len(able), 'worker')} again")
         self._alone = not able
+        self._sink.slots = sum(int(one.get("nthreads", 1)) for one in able)
         step.update(f"{count(len(able), 'worker')}, {count(len(self._sink.open_cells), 'cell')} to go")
 
     def _lost(self, task: Task) -> None:

@@ -49,6 +49,7 @@ class TestSink:
             self._progress = Progress(cells, self._cases, self.slots, self._last)
             for cell in set(cells) - set(self.open_cells):
                 self._progress.finish(cell, 0.0)
+        self._progress.at_once(self.slots)
         for cell, seconds in self._done.items():
             self._progress.finish(cell, seconds)
         self._done.clear()

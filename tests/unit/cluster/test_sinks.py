@@ -87,6 +87,15 @@ def test_a_cell_reads_as_in_a_local_run(sink: TestSink, packed: Packed) -> None:
     assert sink.run.finished and {c.state for c in sink.run.cells} == {State.RAN, State.SKIPPED}
 
 
+def test_how_long_it_takes_is_guessed_from_the_workers_that_are_there(folder: RunFolder) -> None:
+    last = {CONTROL.cell: 400.0, SERIES.cell: 400.0}
+    with closing(TestSink(Gathered(record(folder), folder), len(INFOS), last)) as sink:
+        assert sink.describe().endswith("about 13 min left")
+        # Another one has joined.
+        sink.slots = 2
+        assert sink.describe().endswith("about 7 min left")
+
+
 def test_a_cell_without_a_result_says_why(sink: TestSink, packed: Packed) -> None:
     assert "no engine" in sink.take(CONTROL.cell, packed(trouble="no engine"), nothing)
     assert sink.failed(SERIES.cell, "3 workers died") == f"✗ {SERIES.cell}: infra: 3 workers died"
