@@ -21,7 +21,7 @@ from kmodpipe.cluster.parcel import Note
 from kmodpipe.cluster.record import Record
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen, Step
-from kmodpipe.util.text import count, one_line
+from kmodpipe.util.text import count, one_line, some
 from kmodpipe.util.workers import Thread
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _BACK_S = 60.0
 # How often the tasks of a run are handed over again, after a scheduler was lost or someone cancelled them.
 _RENEWALS = 3
 _RESULT_S = 60
+_NAMES = 8
 
 
 class Sink(Protocol):
@@ -92,6 +93,7 @@ class FarRun:
         self._futures: dict[str, Future[Any]] = {}
         self._bases: dict[str, Future[Any]] = {}
         self._renewed: dict[str, int] = {}
+        self._there = {address: one.name for address, one in greeted.workers.items()}
         self._alone = False
 
     @property
@@ -291,19 +293,25 @@ class FarRun:
 
     # -- what is lost ----------------------------------------------------------------------------
     def _look(self, step: Step) -> None:
-        """Say when there is no worker any more, and when there is one again."""
+        """Say which workers are gone and which have joined, and when there is none any more."""
         try:
             known = self._client.scheduler_info(n_workers=-1)["workers"]
         except Exception:
             return
         wanted = self._record.resource
-        able = [one for one in known.values() if wanted in one.get("resources", {})]
+        able = {address: one for address, one in known.items() if wanted in one.get("resources", {})}
         if not able and not self._alone:
             self._screen.warn("no worker is left that can do the work: waiting for one")
         elif able and self._alone:
             self._screen.say(f"{count(len(able), 'worker')} again")
-        self._alone = not able
-        self._sink.slots = sum(int(one.get("nthreads", 1)) for one in able)
+        # By address: one that is started again has its name.
+        there = {address: str(one["name"]) for address, one in able.items()}
+        if gone := sorted(name for address, name in self._there.items() if address not in there):
+            self._screen.say(f"gone: {some(gone, _NAMES)}; what they had is run again by others")
+        if joined := sorted(name for address, name in there.items() if address not in self._there):
+            self._screen.say(f"joined: {some(joined, _NAMES)}")
+        self._there, self._alone = there, not able
+        self._sink.slots = sum(int(one.get("nthreads", 1)) for one in able.values())
         step.update(f"{count(len(able), 'worker')}, {count(len(self._sink.open_cells), 'cell')} to go")
 
     def _lost(self, task: Task) -> None:

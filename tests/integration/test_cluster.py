@@ -149,6 +149,7 @@ def test_workers_that_are_killed_cost_a_retry_and_no_verdict(world: World, two: 
     code, text = end(child)
     assert code == 0, text
     assert in_a_build != in_a_boot
+    assert "gone: " in text and "joined: " in text
     far = verdicts(world)
     assert far == local(world)
     # Nothing of a killed worker goes on.
