@@ -65,6 +65,11 @@ job_directives_skip = ["--mem"]
 scheduler_options = {{ host = "127.0.0.1", dashboard_address = "127.0.0.1:0" }}
 """
 
+ASKED = (
+    "--series", "index-nouuid", "--series", "uuid-off", "--case", "uuid-remount-index-nouuid",
+    "--case", "remount-on-to-on",
+)  # fmt: skip
+
 
 @pytest.fixture
 def slurm(tmp_path: Path) -> Iterator[Path]:
@@ -123,8 +128,8 @@ def test_slurm_starts_the_workers_and_none_is_left(slurm: Path, tmp_path: Path) 
     assert not left
 
 
-def test_the_default_run_goes_through_slurm(slurm: Path, tmp_path: Path) -> None:
-    """Both designs with real kernels, on what this machine has built."""
+def test_real_cells_of_both_designs_go_through_slurm(slurm: Path, tmp_path: Path) -> None:
+    """All cells with two cases, on what this machine has built."""
     require_machinery()
     root = tmp_path / "project"
     for name in ("patches", "kconfigs", "images"):
@@ -135,7 +140,7 @@ def test_the_default_run_goes_through_slurm(slurm: Path, tmp_path: Path) -> None
 
     def ran(*argv: str) -> Run:
         done = subprocess.run(
-            [sys.executable, "-m", "kmodpipe", "ci", "-s", "index-nouuid", "-s", "uuid-off", *argv],
+            [sys.executable, "-m", "kmodpipe", "ci", *ASKED, *argv],
             cwd=root, env=environment, capture_output=True, text=True, timeout=2400, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
