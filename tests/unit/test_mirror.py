@@ -54,7 +54,6 @@ ELSEWHERE: Mapping[str, str] = {
     "cluster/far_run": "tests/integration/test_cluster.py",
     "cluster/greeting": "tests/integration/test_cluster.py",
     "cluster/record": "tests/unit/cluster/test_gathered.py",
-    "cluster/sinks": "tests/integration/test_cluster.py",
     "cluster/worker": "tests/integration/test_cluster.py",
     "cli/first_try": "tests/pipeline/test_try.py",
     "cli/entry": "tests/unit/cli/test_program.py",
