@@ -66,18 +66,16 @@ class Spent:
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)  # of all processes but those of the engine
-    steps: dict[str, list[tuple[float, float, int]]] = field(default_factory=dict)
+    own_cpu: list[float] = field(default_factory=list)  # of our own process
+    steps: dict[str, list[tuple[float, float, int]]] = field(default_factory=dict)  # where there was one
 
     def add(self, began: float, before: resource.struct_rusage, run: Path) -> None:
         self.wall.append(time.monotonic() - began)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         self.cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        self.own_cpu.append(sum(cost["own_cpu_s"] for cost in costs(run).values()))
         for name, cost in costs(run).items():
             self.steps.setdefault(name, []).append((cost["seconds"], cost["own_cpu_s"], int(cost["times"])))
-
-    def own_cpu(self) -> list[float]:
-        """Seconds of our own process, by run."""
-        return [sum(one[1] for one in run) for run in zip(*self.steps.values(), strict=True)]
 
     def lines(self) -> list[str]:
         found = [f"{'':28}    seconds   own CPU   times"]
@@ -141,6 +139,7 @@ def measure(row: Row, say: Callable[[str], object], loop: Loop, jobs: int, *, ce
     edited, unchanged, build = Spent(), Spent(), Spent()
     modules, further, suites = Spent(), list[float](), Spent()
     for number in range(TIMES):
+        say(f"turn {number + 1} of {TIMES}")
         loop.edit(number)
         loop.run(edited, *loop.words)
         loop.run(unchanged, *loop.words)
@@ -174,7 +173,7 @@ def measure(row: Row, say: Callable[[str], object], loop: Loop, jobs: int, *, ce
             say(f"  {line}")
         rows += (
             ("seven symbols", many.wall, compiled * 30),
-            ("seven symbols, own CPU", many.own_cpu(), 0),
+            ("seven symbols, own CPU", many.own_cpu, 0),
         )
     for what, seconds, reference in rows:
         goal = GOALS_S.get(what, GOALS_S["an edit"])
