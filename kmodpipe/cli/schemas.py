@@ -1,4 +1,4 @@
-"""Write the JSON Schemas of our files, and the reference pages, from the models that read and write them.
+"""Write the JSON Schemas of our files and all reference pages, from the models that read and write them.
 
 python -m kmodpipe.cli.schemas           into docs/ of the checkout that is the current folder
 python -m kmodpipe.cli.schemas FOLDER    into another folder, for an editor, say
@@ -20,6 +20,7 @@ from pydantic import Field, create_model
 from kmodpipe.analysis.ablate.records import Ablation
 from kmodpipe.analysis.bisect.model import Answer as BisectAnswer
 from kmodpipe.analysis.check.model import Report
+from kmodpipe.cli import reference_pages
 from kmodpipe.cluster.settings import ClusterToml
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
@@ -108,7 +109,8 @@ def files() -> Mapping[str, str]:
     schemas = {
         f"schemas/{one.name}.schema.json": f"{json.dumps(one.schema(), indent=1)}\n" for one in FORMATS
     }
-    return {**schemas, **{f"reference/{one.name}.md": one.page() for one in FORMATS if one.paged}}
+    formats = {f"reference/{one.name}.md": one.page() for one in FORMATS if one.paged}
+    return {**schemas, **formats, **reference_pages.pages(COMMAND)}
 
 
 def write(folder: Path) -> None:
