@@ -3,7 +3,7 @@
 # folder that is compiled from nothing checks what C=2 does). Then what its objects are like.
 #
 #   KIT  the kit (prepare.sh), read-only       ASK/cell.config  the cell's final configuration     FOLDER  the module's folder
-#   TARGETS  what make has to make; the first ones are under test
+#   TARGETS  the modules under test            NEEDED  modules of other folders, whose symbols they use
 #   OUT/sparse       for each source "== STATUS SOURCE", and what sparse printed; "none" if there is no sparse
 #   OUT/symbols      nm of each module under test: "== MODULE", then ADDRESS SIZE TYPE NAME
 #   OUT/stack        "STATUS", then what the tree's checkstack.pl printed; "none" if the tree has none
@@ -24,7 +24,7 @@ else
     echo none > "$OUT/sparse"
 fi
 # kernel-doc is run by text.sh, on headers too.
-make -C "$SRC" O="$OBJ" CC="$BUILDER/cc" -j"$JOBS" W=1 $check cmd_checkdoc=: $TARGETS
+make -C "$SRC" O="$OBJ" CC="$BUILDER/cc" -j"$JOBS" W=1 $check cmd_checkdoc=: $TARGETS $NEEDED
 cd "$OBJ"
 
 if [ -n "$check" ]; then

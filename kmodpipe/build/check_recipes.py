@@ -43,6 +43,7 @@ class CompileOrder:
     folder: str  # of the module, relative to the tree
     targets: tuple[str, ...]
     make: Mapping[str, str] = field(default_factory=dict)  # variables for make
+    needed: tuple[str, ...] = ()  # modules of other folders, whose symbols these use
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,10 @@ class Checker(Builder):
             products=COMPILED,
             room="check",
             read_only=self._more(order.kit),
-            env={**order.make, "TARGETS": " ".join(order.targets), "FOLDER": order.folder},
+            env={
+                **order.make, "FOLDER": order.folder,
+                "TARGETS": " ".join(order.targets), "NEEDED": " ".join(order.needed),
+            },
             keep_objects=False,
         )  # fmt: skip
         self._run(recipe, work)

@@ -84,7 +84,14 @@ class CheckStages:
         make = make_flags(configured.final)
         own = tuple(target for target in targets if target.startswith(f"{self.folder}/"))
         order = CompileOrder(
-            configured.cell.id, subject.src, kit.path / "obj", configured.text, self.folder, own, make
+            configured.cell.id,
+            subject.src,
+            kit.path / "obj",
+            configured.text,
+            self.folder,
+            own,
+            make,
+            tuple(target for target in targets if target not in own),
         )
         inputs = self._inputs(
             "compile.sh",
@@ -92,7 +99,7 @@ class CheckStages:
             kit=kit.key,
             source=subject.contents_of(lambda name: not name.endswith(_PROSE)),
             configuration=kconfig.digest(configured.final),
-            targets=list(own),
+            targets=list(targets),
             make=dict(make),
         )
         return Stage(
