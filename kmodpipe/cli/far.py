@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -35,7 +36,7 @@ from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.report.rerun import PROPERTY, argument_property
 from kmodpipe.results import Run
 from kmodpipe.source import TreeSpec, kernels
-from kmodpipe.util import document, paths, process
+from kmodpipe.util import document, os_errors, paths, process
 from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError, UserError
 from kmodpipe.util.files import temporary, write_atomically
 from kmodpipe.util.os_errors import from_system
@@ -74,12 +75,16 @@ def run(options: BuildOptions, call: Invocation, *, on: str, detach: bool, ask: 
         raise UserError("--junit takes the name of a file, this is a folder", where=ask.junit)
     with call.cache() as cache:
         made = _begin(options, call, cache)
-        with scheduler.connected(place, cache, call.screen) as client, RunFolder(made.spec.out) as folder:
+        with (
+            scheduler.connected(place, cache, call.screen) as client,
+            RunFolder(made.spec.out) as folder,
+            ExitStack() as stack,
+        ):
             ask.begun(folder.path)
             call.screen.log_to(folder.path / "events.jsonl")
             address = str(client.scheduler.address)
             known = _record(made, folder, place, address, scheduled=ask.scheduled)
-            sink = _sink(known, folder, None)
+            sink = stack.enter_context(closing(_sink(known, folder, None)))
             far = None
             try:
                 greeted = greet(client, known, _wanted(made), place.patience_s, call.screen)
@@ -104,6 +109,10 @@ def attach(options: AttachOptions, call: Invocation) -> int:
     """Follow a run that an earlier command has begun, to its end."""
     path = _folder_of(options)
     known = record.load(path)
+    before = None if known.builds else results.load(path / "results.json")
+    if before and before.finished:
+        hint = f"invoke report --run {known.run}"
+        raise UserError(f"run {known.run} has ended", where=str(path), hint=hint)
     if known.program != facts.own_program():
         hint = "attach with that one"
         raise UserError("another version of kmodpipe began this run", where=str(path), hint=hint)
@@ -113,10 +122,6 @@ def attach(options: AttachOptions, call: Invocation) -> int:
             where=str(path),
             hint="the same command again: bases and modules that were built are kept",
         )
-    before = None if known.builds else results.load(path / "results.json")
-    if before and before.finished:
-        hint = f"invoke report --run {known.run}"
-        raise UserError(f"run {known.run} has ended", where=str(path), hint=hint)
     place = replace(_place(known.on, call, detach=False), address=known.address)
     with document.given("the bundle of the run", str(path / _BUNDLE)):
         bundle = Bundle(known.bundle, (path / _BUNDLE).read_bytes())
@@ -125,9 +130,9 @@ def attach(options: AttachOptions, call: Invocation) -> int:
         call.cache() as cache,
         RunFolder.reopened(path) as folder,
         scheduler.connected(place, cache, call.screen) as client,
+        closing(_sink(known, folder, before)) as sink,
     ):
         call.screen.log_to(folder.path / "events.jsonl")
-        sink = _sink(known, folder, before)
         wanted = Wanted(known.program, boots=not known.builds, runtime=known.runtime, image=known.image)
         greeted = greet(client, known, wanted, place.patience_s, call.screen)
         sink.slots = greeted.slots
@@ -171,6 +176,8 @@ def _end_early(
     if far:
         far.stop()
     shortage = error if isinstance(error, KmodpipeError) else from_system(error)
+    if shortage is None and isinstance(error, OSError):
+        shortage = os_errors.explain(error, (folder.path,))
     stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else f"a defect: {type(error).__name__}"
     after = sink.finish(interrupted=shortage.what if shortage else stopped)
     reporting.hand_over(folder.path / "junit.xml", ask.junit)

@@ -21,7 +21,7 @@ from kmodpipe.cluster.parcel import Note
 from kmodpipe.cluster.record import Record
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen, Step
-from kmodpipe.util.text import count, one_line
+from kmodpipe.util.text import count, one_line, some
 from kmodpipe.util.workers import Thread
 
 if TYPE_CHECKING:
@@ -35,10 +35,14 @@ _BACK_S = 60.0
 # How often the tasks of a run are handed over again, after a scheduler was lost or someone cancelled them.
 _RENEWALS = 3
 _RESULT_S = 60
+_NAMES = 8
 
 
 class Sink(Protocol):
     """Where results go."""
+
+    slots: int
+    """How many guests the workers have at once."""
 
     @property
     def open_cells(self) -> Collection[str]:
@@ -53,8 +57,8 @@ class Sink(Protocol):
     def skipped(self, cell: str, reason: str) -> str:
         """Record that the tree rules a cell out; return a line for the screen."""
 
-    def note_logs(self, data: object) -> Note:
-        """Keep the logs of a base."""
+    def note_logs(self, data: object, subject: str) -> Note:
+        """Keep the logs of the base of these cells."""
 
 
 class FarRun:
@@ -83,11 +87,13 @@ class FarRun:
         self._sink = sink
         self._screen = screen
         self._tasks = {task.key: task for task in record.tasks}
+        self._keys = {task.cell: task.key for task in record.tasks if task.kind == "cell"}
         self._bundle: Bundle | None = None
         self._events: queue.SimpleQueue[tuple[str, Future[Any]]] = queue.SimpleQueue()
         self._futures: dict[str, Future[Any]] = {}
         self._bases: dict[str, Future[Any]] = {}
         self._renewed: dict[str, int] = {}
+        self._there = {address: one.name for address, one in greeted.workers.items()}
         self._alone = False
 
     @property
@@ -232,12 +238,12 @@ class FarRun:
             if task.cell in self._sink.open_cells:
                 self._screen.say(self._sink.take(task.cell, data, self._fetch))
             return
+        what = task.cells[0] + (f" and {len(task.cells) - 1} more" if task.cells[1:] else "")
         try:
-            note = self._sink.note_logs(data)
+            note = self._sink.note_logs(data, what)
         except InfraError as e:
             self._screen.warn(e.what)
             return
-        what = f"{task.cells[0]}" + (f" and {len(task.cells) - 1} more" if task.cells[1:] else "")
         if note.exit_code or note.trouble:
             last = note.trouble or one_line(" ".join(note.tail.strip().splitlines()[-3:]))
             self._screen.warn(f"the base of {what} was not made on {note.worker}: {last}")
@@ -250,10 +256,9 @@ class FarRun:
 
     def _drop(self, cell: str) -> None:
         """Take back the task of a cell that needs none."""
-        for key, future in list(self._futures.items()):
-            if self._tasks[key].kind == "cell" and self._tasks[key].cell == cell:
-                del self._futures[key]
-                self._client.cancel([future], force=True)
+        future = self._futures.pop(self._keys[cell], None)
+        if future is not None:
+            self._client.cancel([future], force=True)
 
     def _failed(self, task: Task, future: Future[Any]) -> None:
         """Record a task that Dask gave up: it killed its workers, or could not be run at all."""
@@ -288,18 +293,25 @@ class FarRun:
 
     # -- what is lost ----------------------------------------------------------------------------
     def _look(self, step: Step) -> None:
-        """Say when there is no worker any more, and when there is one again."""
+        """Say which workers are gone and which have joined, and when there is none any more."""
         try:
             known = self._client.scheduler_info(n_workers=-1)["workers"]
         except Exception:
             return
         wanted = self._record.resource
-        able = [one for one in known.values() if wanted in one.get("resources", {})]
+        able = {address: one for address, one in known.items() if wanted in one.get("resources", {})}
         if not able and not self._alone:
             self._screen.warn("no worker is left that can do the work: waiting for one")
         elif able and self._alone:
             self._screen.say(f"{count(len(able), 'worker')} again")
-        self._alone = not able
+        # By address: one that is started again has its name.
+        there = {address: str(one["name"]) for address, one in able.items()}
+        if gone := sorted(name for address, name in self._there.items() if address not in there):
+            self._screen.say(f"gone: {some(gone, _NAMES)}; what they had is run again by others")
+        if joined := sorted(name for address, name in there.items() if address not in self._there):
+            self._screen.say(f"joined: {some(joined, _NAMES)}")
+        self._there, self._alone = there, not able
+        self._sink.slots = sum(int(one.get("nthreads", 1)) for one in able.values())
         step.update(f"{count(len(able), 'worker')}, {count(len(self._sink.open_cells), 'cell')} to go")
 
     def _lost(self, task: Task) -> None:
@@ -361,10 +373,9 @@ class FarRun:
     def _stop(self) -> None:
         with suppress(Exception):
             cells = [f for key, f in self._futures.items() if self._tasks[key].kind == "cell"]
+            notes = [f for key, f in self._futures.items() if self._tasks[key].kind != "cell"]
             self._client.cancel(cells, force=True)
-            self._client.cancel(
-                [*(f for f in self._futures.values() if f not in cells), *self._bases.values()]
-            )
+            self._client.cancel([*notes, *self._bases.values()])
             ours = json.dumps([future.key for future in [*cells, *self._bases.values()]])
             deadline = time.monotonic() + _STOP_S
             while time.monotonic() < deadline:

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kmodpipe.cache.share import pack
-from kmodpipe.util import document, paths
+from kmodpipe.util import document, os_errors, paths
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import write_atomically
@@ -46,6 +46,8 @@ class Note:
     worker: str
     host: str
     seconds: float
+    # When it began, in seconds since 1970 by the worker's clock; 0 if it did not.
+    began: float = 0.0
     # The shared files that stayed on the worker: name to SHA-256.
     shared: Mapping[str, str] = field(default_factory=dict)
     # Of a base: the cells that the tree rules out, and why.
@@ -157,7 +159,10 @@ def _made(folder: Path) -> Path:
 
 
 def unwrap(data: object, folder: Path) -> Note:
-    """Unpack a parcel into the empty ``folder`` and return its note. Raise InfraError if it is none."""
+    """Unpack a parcel into the empty ``folder`` and return its note. Raise InfraError if it is none.
+
+    Raise OSError where this machine's disk is full, or it lacks something else.
+    """
     hint = "the worker has another version of kmodpipe, or is none of ours"
     if not isinstance(data, bytes) or len(data) > MOST_BYTES:
         raise InfraError("a worker handed back something else than the files of a job", hint=hint)
@@ -170,6 +175,8 @@ def unwrap(data: object, folder: Path) -> Note:
             raise ValueError("another schema")
         return document.validated(Note, found, "the note of a worker", "note.json")
     except (OSError, ValueError) as e:
+        if isinstance(e, OSError) and os_errors.is_shortage(e):
+            raise
         raise InfraError(f"what a worker handed back cannot be read: {e}", hint=hint) from e
     finally:
         tar.unlink(missing_ok=True)

@@ -35,6 +35,7 @@ HINT = "pip install 'kmodpipe[cluster]'"
 LOCAL = "local"
 _CONNECT_S = 10.0
 _START_S = 60.0
+_MOST_LOCAL = 512
 _PATIENCE_S, _LAUNCHER_PATIENCE_S = 15.0, 600.0
 _FLAGS = {"ca": "--tls-ca-file", "cert": "--tls-cert", "key": "--tls-key"}
 _ADDRESS = re.compile(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}/?")
@@ -71,9 +72,10 @@ def parse(on: str, declared: Mapping[str, ClusterToml]) -> Place:
     """Return the place that ``--on`` names. Raise UserError."""
     word, colon, number = on.partition(":")
     if word == LOCAL:
-        if colon and not (number.isascii() and number.isdigit() and 1 <= int(number) <= 512):
+        if colon and not (number.isascii() and number.isdigit() and 1 <= int(number) <= _MOST_LOCAL):
             raise UserError(
-                f"--on local takes a number of workers, not {number!r}", hint="--on local:4, or --on local"
+                f"--on local takes a number of workers from 1 to {_MOST_LOCAL}, not {number!r}",
+                hint="--on local:4, or --on local",
             )
         return Place(local=int(number or 0) or max(os.cpu_count() or 1, 1), name=on)
     if "://" in on:
@@ -86,6 +88,12 @@ def parse(on: str, declared: Mapping[str, ClusterToml]) -> Place:
         tls = next((one.tls for one in declared.values() if one.scheduler == on and one.tls), None)
         return Place(address=on.rstrip("/"), tls=tls, name=on)
     if on not in declared:
+        if on in CLASSES:
+            raise UserError(
+                f"{on} is a launcher, which takes settings",
+                where="--on",
+                hint=f'[tool.kmodpipe.cluster.lab] with launcher = "{on}" and its options, and --on lab',
+            )
         hint = "tcp://HOST:PORT, local[:N], or a table [tool.kmodpipe.cluster.NAME]"
         raise unknown_name("cluster", on, [*declared, LOCAL], where="--on", hint=hint)
     one = declared[on]

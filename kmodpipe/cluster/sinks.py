@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 
+from kmodpipe import results
 from kmodpipe.cluster import parcel
 from kmodpipe.cluster.gathered import Fetch, Gathered
 from kmodpipe.cluster.parcel import Note
@@ -16,13 +16,6 @@ from kmodpipe.util import paths
 from kmodpipe.util.errors import ExitCode, InfraError
 from kmodpipe.util.files import part_of
 from kmodpipe.util.text import count, one_line
-
-_WORDS = {
-    Verdict.PASS: "as expected",
-    Verdict.FAIL: "failed",
-    Verdict.ERROR: "without verdict",
-    Verdict.SKIP: "skipped",
-}
 
 
 class TestSink:
@@ -52,10 +45,11 @@ class TestSink:
     def describe(self) -> str:
         """Return how far the run is."""
         if self._progress is None:
-            cells = [cell.cell for cell in self.run.cells if cell.state is not State.SKIPPED]
+            cells = [cell.cell for cell in self._gathered.planned_cells if cell.state is not State.SKIPPED]
             self._progress = Progress(cells, self._cases, self.slots, self._last)
             for cell in set(cells) - set(self.open_cells):
                 self._progress.finish(cell, 0.0)
+        self._progress.at_once(self.slots)
         for cell, seconds in self._done.items():
             self._progress.finish(cell, seconds)
         self._done.clear()
@@ -73,9 +67,9 @@ class TestSink:
         """Record that the tree rules a cell out; return a line for the screen."""
         return self._line(self._gathered.skipped(cell, reason))
 
-    def note_logs(self, data: object) -> Note:
-        """Keep the logs of a base."""
-        return self._gathered.note_logs(data)
+    def note_logs(self, data: object, subject: str) -> Note:
+        """Keep the logs of the base of these cells."""
+        return self._gathered.note_logs(data, subject)
 
     def finish(self, interrupted: str = "") -> str:
         """Write the end of the run; return how far it came."""
@@ -89,14 +83,13 @@ class TestSink:
             return f"– {found.cell}: skipped, {one_line(found.reason)}"
         if found.state is not State.RAN:
             return f"✗ {found.cell}: {found.state.value}: {one_line(found.reason)[:400]}{who}"
-        counts = Counter(case.verdict for case in self.run_cell(found.cell).cases)
-        bad = counts[Verdict.FAIL] + counts[Verdict.ERROR]
-        text = ", ".join(f"{counts[v]} {word}" for v, word in _WORDS.items() if counts[v])
-        return f"{'✗' if bad else '✓'} {found.cell}: {text}{who}"
+        # Not compared with the control's yet, which another worker may have: as in a local run.
+        bad = any(case.verdict in (Verdict.FAIL, Verdict.ERROR) for case in found.cases)
+        return f"{'✗' if bad else '✓'} {found.cell}: {results.in_words(found.cases)}{who}"
 
-    def run_cell(self, cell: str) -> CellResult:
-        """Return a cell of the run as it stands there: compared with the control, if that ran."""
-        return next(one for one in self.run.cells if one.cell == cell)
+    def close(self) -> None:
+        """Close the run's files."""
+        self._gathered.close()
 
 
 class BuildSink:
@@ -158,14 +151,17 @@ class BuildSink:
                 self.exit_code = int(code)
         return one_line(line)
 
-    def note_logs(self, data: object) -> Note:
-        """Return the note of a base."""
+    def note_logs(self, data: object, subject: str) -> Note:
+        """Return the note of the base of these cells."""
         part = part_of(self._folder.path / "parcel")
         part.mkdir()
         try:
             return parcel.unwrap(data, part)
         finally:
             paths.remove(part)
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def finish(self, interrupted: str = "") -> str:
         """Return how far the build came."""

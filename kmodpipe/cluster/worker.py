@@ -150,7 +150,7 @@ def run_job(job: str, data: bytes, *after: bytes) -> bytes:
     key = str(worker.get_current_task())
     name, threads = str(worker.name), worker.state.nthreads
     began = time.monotonic()
-    note = Note(int(ExitCode.INFRA), "", name, socket.gethostname(), 0.0)
+    note = Note(int(ExitCode.INFRA), "", name, socket.gethostname(), 0.0, round(time.time(), 3))
     cache = cache_folder()
     with users.using(cache, lambda _: None), Store(cache).scratch("job-") as scratch:
         try:

@@ -53,6 +53,11 @@ class Progress:
         with self._lock:
             self._leave(cell)
 
+    def at_once(self, jobs: int) -> None:
+        """Note that so many cells run at once from now on."""
+        with self._lock:
+            self._jobs = max(jobs, 1)
+
     def built(self, cell: str, seconds: float) -> None:
         """Note how long a cell's module took to build, or to be found in the cache."""
         with self._lock:

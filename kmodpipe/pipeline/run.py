@@ -50,7 +50,7 @@ from kmodpipe.pipeline.progress import Progress, last_times
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
-from kmodpipe.results import CaseResult, CellResult, DeadAxis, Run, Span, State, Verdict, journal
+from kmodpipe.results import CellResult, DeadAxis, Run, Span, State, Verdict, journal
 from kmodpipe.results.journal import Journal
 from kmodpipe.util import kept, os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
@@ -347,8 +347,7 @@ class _TestRun:
                 self._seconds[cell_id] = step.elapsed_s
             del self._partial[cell_id]
             bad = any(result.verdict in (Verdict.FAIL, Verdict.ERROR) for result in done.results)
-            text = ", ".join(f"{n} {word}" for word, n in _counts(done.results).items() if n)
-            step.finish(text, failed=bad)
+            step.finish(results.in_words(done.results), failed=bad)
         comment = {"cell": cell_id, "flavour": str(flavour), **self.results.properties}
         write_reproduce_scripts(folder, files, done.boots, comment)
         return replace(
@@ -417,13 +416,3 @@ class _TestRun:
             junit.save(self.results, self._folder.path / "junit.xml")
             html.save(self.results, self._folder.path / "report.html")
         return after
-
-
-def _counts(found: Sequence[CaseResult]) -> Mapping[str, int]:
-    """Return how many results there are of each kind, for the screen."""
-    words = {"pass": "as expected", "fail": "failed", "error": "without verdict", "skip": "skipped"}
-    # Whether these failed shows when they are compared with the control.
-    open_ones = [r for r in found if r.by_goal and r.verdict is Verdict.FAIL and not r.flaky]
-    counts = {words[v]: sum(r.verdict.value == v and not r.flaky for r in found) for v in words}
-    counts["failed"] -= len(open_ones)
-    return {**counts, "to be compared with the control": len(open_ones), "flaky": sum(r.flaky for r in found)}

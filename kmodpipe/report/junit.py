@@ -361,7 +361,7 @@ def _details(one: Reported, message: str, limit: int) -> str:
     lines = [first_line, *(f"{name}: {value}" for name, value in rows if value)]
     if more.strip():
         lines += ["", more.strip("\n")]
-    # That of a case that passed is in results.json alone.
-    if result.evidence and bad:
+    # That of a case that passed is in results.json alone, unless the kernel reported what was let off.
+    if result.evidence and (bad or result.reports):
         lines += ["", cut(result.evidence, limit)]
     return "\n".join(lines)

@@ -30,6 +30,7 @@ from kmodpipe.results import (
     CONTROL,
     CaseResult,
     CellResult,
+    Effect,
     EffectKind,
     Run,
     State,
@@ -117,7 +118,7 @@ def effect_table(run: Run) -> Table | None:
     several = len({wording.subject_of(c) for c in run.cells}) > 2
     rows: list[tuple[Text, ...]] = []
     for effect in effects(run):
-        if effect.kind in _SHOWN_EFFECTS:
+        if effect.kind in _SHOWN_EFFECTS and not _is_no_fix(effect):
             row: tuple[Text, ...] = (
                 (Code(effect.case),),
                 (wording.CHANGES[effect.kind].name,),
@@ -133,6 +134,11 @@ def effect_table(run: Run) -> Table | None:
     return Table(("series", *head) if several else head, tuple(rows))
 
 
+def _is_no_fix(effect: Effect) -> bool:
+    """Return whether it works, and was expected to fail: that is among what is not as expected."""
+    return effect.unexpected and effect.kind is EffectKind.FIXED
+
+
 def effect_tables(run: Run, variant: str) -> list[Block]:
     """Return what one series changed, a table for each kind of change, narrow enough for a mail."""
     made: list[Block] = []
@@ -140,7 +146,7 @@ def effect_tables(run: Run, variant: str) -> list[Block]:
         rows: list[tuple[Text, ...]] = [
             ((Code(e.case),), (Code(e.before or _NOT_RUN),), (Code(e.after),), (str(len(e.cells)),))
             for e in effects(run)
-            if e.kind is kind and e.variant == variant
+            if e.kind is kind and e.variant == variant and not _is_no_fix(e)
         ]
         if rows:
             table = Table(("case", "unpatched", "patched", "cells"), tuple(_bounded(rows, _ROWS)))

@@ -103,7 +103,8 @@ def draw(spans: Sequence[Span]) -> Picture | None:
         ),
         _description(known, whole),
         tuple(
-            Row(f"{s.began - start:.1f} s", f"{s.seconds:.1f} s", s.kind, s.subject, s.outcome) for s in rows
+            Row(f"{s.began - start:.1f} s", f"{s.seconds:.1f} s", s.kind, s.subject + _by(s), s.outcome)
+            for s in rows
         ),
         len(known) - len(rows),
     )  # fmt: skip
@@ -146,17 +147,21 @@ def _bar(span: Span, lane: int, start: float, scale: float) -> Bar:
         round(width, 1),
         _BAR,
         span.kind if span.kind in _NAMED else "other",
-        f"{label}: {span.seconds:.1f} s, {span.outcome}",
+        f"{label}{_by(span)}: {span.seconds:.1f} s, {span.outcome}",
         "" if room < 4 else label if len(label) <= room else label[: room - 1] + "…",
         span.outcome == "failed",
     )
+
+
+def _by(span: Span) -> str:
+    return f" on {span.worker}" if span.worker else ""
 
 
 def _strip(span: Span, lane: int, start: float, scale: float) -> list[Bar]:
     """Return the bars of a guest, drawn below its test: the time to /init, and the rest."""
     x, y = (span.began - start) * scale, lane * _LANE + 2 + _BAR
     boot = min(span.boot_s or 0.0, span.seconds)
-    title = f"guest of {span.subject}: {span.seconds:.1f} s, {span.outcome}"
+    title = f"guest of {span.subject}{_by(span)}: {span.seconds:.1f} s, {span.outcome}"
     title += f", /init after {span.boot_s:.1f} s" if span.boot_s is not None else ""
     rest = max((span.seconds - boot) * scale, 0.5)
     bars = [Bar(round(x + boot * scale, 1), y, round(rest, 1), _STRIP, "guest", title)]

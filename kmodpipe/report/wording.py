@@ -33,6 +33,9 @@ from kmodpipe.results import (
 from kmodpipe.util.text import count as count
 from kmodpipe.util.text import one_line, some
 
+# Kernels that are named in one sentence.
+_MOST_KERNELS = 6
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -60,9 +63,10 @@ MARKS = (FAIL, FLAKY, ERROR, DEFECT, PASS, UNMET, SKIP)
 
 def mark(result: CaseResult) -> Mark:
     """Return the mark of a result."""
-    if result.known_defect:
+    # Results may come from elsewhere: no other word hides a failure.
+    if result.known_defect and result.verdict is Verdict.PASS:
         return DEFECT
-    if result.flaky:
+    if result.flaky and result.verdict in (Verdict.PASS, Verdict.FAIL):
         return FLAKY
     if result.verdict is Verdict.PASS:
         return UNMET if result.goal_met is False else PASS
@@ -164,7 +168,10 @@ def versions(run: Run) -> str:
 
 def tree(run: Run) -> str:
     """Return ``Linux 5.10.223 (debian-5.10 5.10.223-1), the fallback for overlayfs-next``: each kernel."""
-    *first, last = [_tree(run, kernel) for kernel in kernels(run)]
+    found = [_tree(run, kernel) for kernel in kernels(run)]
+    if len(found) > _MOST_KERNELS:
+        return f"{len(found)} kernels: {some(found, _MOST_KERNELS)}"
+    *first, last = found
     return f"{', '.join(first)} and {last}" if first else last
 
 

@@ -1,8 +1,8 @@
 """Keep what a run has settled in cells.jsonl while it goes on: a line a cell, on the disk before the next.
 
     {"schema": "kmodpipe-cells", "version": 1, "run": ID, "plan": DIGEST}    the first line
-    {"properties": {…}}                                                     of the run, as they became known
-    {"cell": {…}}                                                           a cell with its results
+    {"properties": {…}, "timeline": […]}                                    of the run, as they became known
+    {"cell": {…}, "timeline": […]}                                          a cell with its results
 
 results.json has the plan from the first moment, and the results at the end; then this file goes away. So what
 a cell costs does not grow with the run. A killed run is read from both: what stands there in a whole line
@@ -12,14 +12,14 @@ counts, and a last line that the kill cut off is left out.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from kmodpipe.results.against_control import judged_against_control
 from kmodpipe.results.filling import planned, with_cells
-from kmodpipe.results.model import CellResult, Run
+from kmodpipe.results.model import CellResult, Run, Span
 from kmodpipe.results.plain import line
 from kmodpipe.util import document
 from kmodpipe.util.digest import digest_of
@@ -52,14 +52,18 @@ class Settled:
 
     cell: CellResult
     """The cell with its results, as results.json has them. Its planned cases that are not here have none."""
+    timeline: tuple[Span, ...] = ()
+    """Work that was done for it."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """Properties of the run that became known."""
+    """What became known of the run beside its cells; it is added to what results.json has."""
 
     properties: Mapping[str, str]
-    """They are added to those in results.json."""
+    """Properties of the run."""
+    timeline: tuple[Span, ...] = ()
+    """Work that was done for several cells."""
 
 
 class Journal:
@@ -72,13 +76,16 @@ class Journal:
         self._size = 0
         self._add(Head(SCHEMA, VERSION, run.id, plan_digest(run)))
 
-    def settle(self, cell: CellResult) -> None:
-        """Add a cell with its results. Raise OSError if it cannot be written; the file stays whole then."""
-        self._add(Settled(cell))
+    def settle(self, cell: CellResult, timeline: Sequence[Span] = ()) -> None:
+        """Add a cell with its results, and the work that was done for it.
 
-    def learn(self, properties: Mapping[str, str]) -> None:
-        """Add properties of the run. Raise OSError as `settle`."""
-        self._add(Learned(properties))
+        Raise OSError if it cannot be written; the file stays whole then.
+        """
+        self._add(Settled(cell, tuple(timeline)))
+
+    def learn(self, properties: Mapping[str, str], timeline: Sequence[Span] = ()) -> None:
+        """Add properties of the run, and work that was done for several cells. Raise OSError as `settle`."""
+        self._add(Learned(properties, tuple(timeline)))
 
     def _add(self, record: Head | Settled | Learned) -> None:
         raw = memoryview(f"{line(record)}\n".encode())
@@ -119,14 +126,18 @@ def settled(run: Run, path: Path) -> Run:
         return run
     with document.given(NAME, str(path)):
         raw = document.read(path, most=_MOST_BYTES)
-    cells, properties = [], dict(run.properties)
+    cells: dict[str, Settled] = {}
+    properties, timeline = dict(run.properties), list(run.timeline)
     for record in _records(raw, run, str(path)):
         if isinstance(record, Settled):
-            cells.append(record.cell)
+            cells[record.cell.cell] = record
         else:
             properties |= record.properties
+            timeline += record.timeline
+    timeline += (span for record in cells.values() for span in record.timeline)
     try:
-        merged = with_cells(replace(run, properties=properties), cells)
+        known = replace(run, properties=properties, timeline=tuple(dict.fromkeys(timeline)))
+        merged = with_cells(known, (record.cell for record in cells.values()))
     except ValueError as e:
         raise UserError(f"{NAME} does not fit the run beside it: {e}", where=str(path)) from None
     return judged_against_control(planned(merged))

@@ -234,6 +234,8 @@ class Span:
     """How it ended."""
     boot_s: Seconds | None = None
     """Seconds from a guest's start to its /init; null if it did not come so far, and for other work."""
+    worker: str = ""
+    """The worker of a cluster that did it; empty for work of the machine that ran the command."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kmodpipe.kconfig.matrix import CONTROL
-from kmodpipe.results.model import ALLOW_EMPTY, ENDED_EARLY, CellResult, Run, State, Verdict
+from kmodpipe.results.model import ALLOW_EMPTY, ENDED_EARLY, CaseResult, CellResult, Run, State, Verdict
 from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.text import one_line
 
@@ -46,6 +46,17 @@ def unjudged(run: Run) -> tuple[Unjudged, ...]:
 def may_be_empty(run: Run) -> bool:
     """Return whether the user accepts a run without a judged case (--allow-empty)."""
     return bool(run.properties.get(ALLOW_EMPTY))
+
+
+def in_words(found: Sequence[CaseResult]) -> str:
+    """Return how many results of a cell there are of each kind: ``5 as expected, 1 failed``."""
+    words = {"pass": "as expected", "fail": "failed", "error": "without verdict", "skip": "skipped"}
+    # Whether these failed shows when they are compared with the control.
+    open_ones = [r for r in found if r.by_goal and r.verdict is Verdict.FAIL and not r.flaky]
+    counts = {words[v]: sum(r.verdict.value == v and not r.flaky for r in found) for v in words}
+    counts["failed"] -= len(open_ones)
+    counts |= {"to be compared with the control": len(open_ones), "flaky": sum(r.flaky for r in found)}
+    return ", ".join(f"{number} {word}" for word, number in counts.items() if number)
 
 
 def _all_skipped(cells: Iterable[CellResult]) -> bool:

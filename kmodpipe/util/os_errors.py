@@ -88,6 +88,11 @@ def explain(error: OSError, places: Iterable[Path] = ()) -> InfraError | None:
     return from_system(error)
 
 
+def is_shortage(error: OSError) -> bool:
+    """Return whether an error is this machine's whatever file is written: a full disk, say."""
+    return error.errno in (*_FULL, *_SHORTAGES, errno.EROFS, errno.EIO)
+
+
 def failed(what: str, error: OSError, where: str, *, detail: str = "") -> InfraError:
     """Return the error for ``what`` that could not be done, with its reason and what to do about that."""
     if error.errno in _FULL:

@@ -268,6 +268,11 @@ def test_without_the_script_everything_is_there(page: Page, files: dict[str, str
         assert len(shown(page, "#failures-s details.card > summary")) == 3
         (first,) = shown(page, "#failures-s [data-card] .sides")
         assert "observed" in first, "the first failure is open"
+        page.open("about:blank")
+        page.scripts(on=False)
+        page.open(f"{files['sample']}#{SECOND}")
+        page.scripts(on=True)
+        assert len(shown(page, "#failures-s [data-card] .sides")) == 2, "a link opens what it leads into"
     finally:
         page.scripts(on=True)
 

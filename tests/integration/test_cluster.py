@@ -149,6 +149,7 @@ def test_workers_that_are_killed_cost_a_retry_and_no_verdict(world: World, two: 
     code, text = end(child)
     assert code == 0, text
     assert in_a_build != in_a_boot
+    assert "gone: " in text and "joined: " in text
     far = verdicts(world)
     assert far == local(world)
     # Nothing of a killed worker goes on.
@@ -342,6 +343,8 @@ def test_what_cannot_run_says_why_within_seconds(world: World, tmp_path: Path) -
 @pytest.mark.thorough
 @pytest.mark.kernels
 def test_many_cells_on_many_workers_lose_and_double_nothing() -> None:
-    one = cluster_simulation.simulate(400, 20, mean_s=0.5, lost=2, slow=2, client_goes=True)
+    asked = cluster_simulation.Simulation(400, 20, 0.5, lost=2, slow=2, client_goes=True)
+    one = cluster_simulation.simulate(asked, within_s=400)
     assert (one.missing, one.doubled, one.failed) == (0, 0, 0), one
-    assert one.lost_workers == 2
+    # What the killed workers had was begun again.
+    assert one.begun_again >= 1

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import results
-from tests.integration.conftest import require
-from tests.support import toy
+from kmodpipe.results import Run
+from tests.integration.conftest import require, require_machinery
+from tests.support import REPO, toy
 from tests.support.servers import free_port, wait_for_port
 from tests.support.toy import World
 
@@ -24,7 +25,7 @@ pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed: pip
 
 pytestmark = [
     # No setup installs Slurm.
-    pytest.mark.integration, pytest.mark.thorough, pytest.mark.kernels, pytest.mark.timeout(900),
+    pytest.mark.integration, pytest.mark.thorough, pytest.mark.kernels, pytest.mark.timeout(3600),
     pytest.mark.xdist_group("cluster"),
 ]  # fmt: skip
 
@@ -63,6 +64,11 @@ log_directory = "{folder}/logs"
 job_directives_skip = ["--mem"]
 scheduler_options = {{ host = "127.0.0.1", dashboard_address = "127.0.0.1:0" }}
 """
+
+ASKED = (
+    "--series", "index-nouuid", "--series", "uuid-off", "--case", "uuid-remount-index-nouuid",
+    "--case", "remount-on-to-on",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -120,6 +126,36 @@ def test_slurm_starts_the_workers_and_none_is_left(slurm: Path, tmp_path: Path) 
     while (left := queue(slurm)) and time.monotonic() < deadline:
         time.sleep(1)
     assert not left
+
+
+def test_real_cells_of_both_designs_go_through_slurm(slurm: Path, tmp_path: Path) -> None:
+    """All cells with two cases, on what this machine has built."""
+    require_machinery()
+    root = tmp_path / "project"
+    for name in ("patches", "kconfigs", "images"):
+        shutil.copytree(REPO / name, root / name)
+    table = TABLE.format(python=sys.executable, folder=tmp_path)
+    (root / "pyproject.toml").write_text((REPO / "pyproject.toml").read_text() + table)
+    environment = {**os.environ, "PYTHONPATH": str(REPO), "COLUMNS": "200", "SLURM_CONF": str(slurm)}
+
+    def ran(*argv: str) -> Run:
+        done = subprocess.run(
+            [sys.executable, "-m", "kmodpipe", "ci", *ASKED, *argv],
+            cwd=root, env=environment, capture_output=True, text=True, timeout=2400, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return results.load(max((root / "out").glob("2*/results.json")))
+
+    far = ran("--on", "lab")
+    who = {cell.properties.get("worker", "") for cell in far.cells if cell.state is results.State.RAN}
+    assert who and all(name.startswith("SLURMCluster-") for name in who)
+    here = ran()
+    words = [
+        {(cell.cell, case.case): (case.verdict, case.outcome) for cell, case in run.results()}
+        for run in (far, here)
+    ]
+    assert words[0] == words[1] and far.id != here.id
+    assert not queue(slurm)
 
 
 def queue(config: Path) -> str:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.processes import gone
 from tests.support.servers import free_port, wait_for_port
 
 FLAGS = {"ca": "--tls-ca-file", "cert": "--tls-cert", "key": "--tls-key"}
@@ -67,7 +68,6 @@ class Cluster:
     def worker_of(self, word: str) -> int:
         """The process of the worker that has a cell's job with this word on its command line, or with
         --prepare a base's; 0 if none has."""
-        ours = f"KMODPIPE_TEST_CLUSTER={self.folder}".encode()
         for place in Path("/proc").glob("[0-9]*"):
             with suppress(OSError, ValueError):
                 words = (place / "cmdline").read_bytes().split(b"\0")
@@ -75,11 +75,51 @@ class Cluster:
                     continue
                 if (b"--prepare" in words) is not (word == "--prepare"):
                     continue
-                parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+                parent = _parent(int(place.name))
                 # A job whose worker is gone ends in a moment, as a child of init.
-                if ours in Path(f"/proc/{parent}/environ").read_bytes():
+                if self._is_ours(parent):
                     return parent
         return 0
+
+    def worker_with_guest(self) -> int:
+        """The process of a worker on which a cell's guest runs; 0 if there is none."""
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError, ValueError):
+                words = (place / "cmdline").read_bytes()
+                # Not what measures the machine, nor what proves an accelerator.
+                if words.startswith(b"qemu-system") and b"/shared/bzImage-" in words:
+                    job = _parent(int(place.name))
+                    if b"--cell" in Path(f"/proc/{job}/cmdline").read_bytes().split(b"\0") and self._is_ours(
+                        _parent(job)
+                    ):
+                        return _parent(job)
+        return 0
+
+    def _is_ours(self, pid: int) -> bool:
+        return f"KMODPIPE_TEST_CLUSTER={self.folder}".encode() in Path(f"/proc/{pid}/environ").read_bytes()
+
+    def name_of(self, pid: int) -> str:
+        """The name of a worker's process, which Dask starts as a child of the one that we start."""
+        parents = {pid, _parent(pid)}
+        return next(name for name, child in self.workers.items() if child.pid in parents)
+
+    def kill(self, pid: int, within_s: float = 20) -> str:
+        """Kill a worker without a word, and what would start it again; return its name."""
+        name = self.name_of(pid)
+        os.killpg(self.workers[name].pid, signal.SIGKILL)
+        self.workers.pop(name).wait(within_s)
+        assert gone(pid, within_s)
+        return name
+
+    def start_again(self, name: str, *more: str) -> None:
+        """Start a worker again that ends because its scheduler is gone."""
+        old = self.workers.pop(name)
+        with suppress(subprocess.TimeoutExpired):
+            old.wait(60)
+        with suppress(ProcessLookupError):
+            os.killpg(old.pid, signal.SIGKILL)
+        old.wait(20)
+        self.start_worker(name, *more)
 
     def kill_worker_of(self, word: str, within_s: float = 180) -> int:
         """Kill the worker, without a word, that has a job with this word; return its process id."""
@@ -112,6 +152,10 @@ class Cluster:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait(10)
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @contextmanager

@@ -15,7 +15,6 @@ UNIT = "tests/unit"
 ELSEWHERE: Mapping[str, str] = {
     "__main__": "tests/integration/test_wheel.py",
     "analysis/ablate/bench": "tests/pipeline/test_ablate.py",
-    "analysis/ablate/explained": "tests/pipeline/test_ablate.py",
     "analysis/ablate/guests": "tests/pipeline/test_ablate.py",
     "analysis/ablate/modules": "tests/pipeline/test_ablate.py",
     "analysis/ablate/run": "tests/pipeline/test_ablate.py",
@@ -55,7 +54,6 @@ ELSEWHERE: Mapping[str, str] = {
     "cluster/far_run": "tests/integration/test_cluster.py",
     "cluster/greeting": "tests/integration/test_cluster.py",
     "cluster/record": "tests/unit/cluster/test_gathered.py",
-    "cluster/sinks": "tests/integration/test_cluster.py",
     "cluster/worker": "tests/integration/test_cluster.py",
     "cli/first_try": "tests/pipeline/test_try.py",
     "cli/entry": "tests/unit/cli/test_program.py",

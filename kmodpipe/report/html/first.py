@@ -73,7 +73,7 @@ def troubles(
     for one in run.cells:
         own = counts.get(one.cell)
         if own:
-            marks = [m for m in (wording.FAIL, wording.FLAKY, wording.ERROR) if own[m.key]]
+            marks = [m for m in wording.MARKS if own[m.key]]
             told = ", ".join(f"{own[m.key]} {m.name}" for m in marks)
             # A card that there was no room for.
             lead = leads.get(one.cell, anchors[one.cell])

@@ -327,6 +327,8 @@ class Page:
     counts: Mapping[str, int]
     cards: tuple[Card, ...]
     hidden_cards: int
+    # The card of a failure by cell and case.
+    evidence: Mapping[tuple[str, str], str]
     unfinished: tuple[Unfinished, ...]
     defects: tuple[Defect, ...]
     # Reasons, and the cells skipped for them.

@@ -150,6 +150,7 @@ def page_of(
         counts=counts,
         cards=made,
         hidden_cards=hidden,
+        evidence={one: card.anchor for card in made for one in card.results},
         unfinished=undone,
         hidden_unfinished=sum(len(one.ids) for one in all_undone[MOST_UNFINISHED:]),
         defects=defects,

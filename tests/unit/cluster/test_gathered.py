@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +19,7 @@ from kmodpipe.cluster.gathered import Gathered
 from kmodpipe.cluster.parcel import Note
 from kmodpipe.cluster.record import Record
 from kmodpipe.pipeline.run_folder import RunFolder
-from kmodpipe.results import Run, State
+from kmodpipe.results import Run, State, journal
 from kmodpipe.util.errors import UserError
 from tests.support import toy
 from tests.support.planned_jobs import planned
@@ -56,7 +58,9 @@ def handed(tested: tuple[World, Plan, Run], tmp_path: Path) -> Handed:
         shutil.copytree(world.latest / "shared", job / "shared")
         (job / "shared" / "bzImage-0").write_bytes(b"k" * 300_000 + add.encode())
         own = tuple(c for c in of.cells if c.cell == cell)
-        results.save(replace(of, id=job.name, cells=own, dead_axes=()), job / "results.json")
+        done = tuple(span for span in of.timeline if span.subject == cell)
+        made_of = replace(of, id=job.name, cells=own, dead_axes=(), timeline=done)
+        results.save(made_of, job / "results.json")
         (job / "scratch").mkdir()
         scratch = job / "scratch"
         asked = replace(Note(0, "", "one", "host", 1.0), **note)  # type: ignore[arg-type]
@@ -98,8 +102,73 @@ def test_cells_of_workers_stand_as_those_of_a_local_run(
     assert run.properties["command"] == "invoke test --on tcp://h:1"
     assert not any(name.startswith(("accel", "speed.", "load.")) for name in run.properties)
     assert set(gathered.open_cells) == {c.cell for c in tested[1].cells if not c.skip} - {CONTROL, FIXED}
-    # Written each time: a client that is killed now is followed from there.
-    assert results.load(folder.path / "results.json").cells == run.cells
+    # Kept each time: a client that is killed now is followed from there.
+    killed = results.load(folder.path / "results.json")
+    assert not killed.finished and killed.cells == run.cells and killed.properties == run.properties
+
+
+def spans(run: Run) -> set[tuple[str, str, str]]:
+    return {(span.kind, span.subject, span.worker) for span in run.timeline}
+
+
+def test_who_did_what_is_kept_and_a_killed_client_is_followed_from_there(
+    begun: tuple[Gathered, RunFolder, Record], handed: Handed, tmp_path: Path
+) -> None:
+    gathered, folder, made = begun
+    note = gathered.note_logs(handed(CONTROL, worker="two", began=1000.0), "the base of all")
+    assert note.worker == "two"
+    gathered.take(CONTROL, handed(CONTROL), fetching(tmp_path, []))
+    gathered.close()
+    done = {("base", "the base of all", "two"), ("test", CONTROL, "one"), ("guest", CONTROL, "one")}
+    killed = results.load(folder.path / "results.json")
+    assert done <= spans(killed) and all(span.began > 0 for span in killed.timeline)
+    # Killed again before anything else came; and of what both have, nothing stands twice.
+    for _ in range(2):
+        second = Gathered(made, folder, results.load(folder.path / "results.json"))
+        second.close()
+    assert CONTROL not in second.open_cells and FIXED in second.open_cells
+    third = Gathered(made, folder, results.load(folder.path / "results.json"))
+    apart = third.take(FIXED, handed(FIXED, add="another kernel"), fetching(tmp_path, []))
+    assert apart.artifacts["reproduce.sh"].startswith("jobs/")
+    third.finish()
+    third.close()
+    run = results.load(folder.path / "results.json")
+    assert run.finished and not (folder.path / journal.NAME).exists()
+    assert len(run.timeline) == len(set(run.timeline))
+    assert spans(killed) | {("test", FIXED, "one"), ("guest", FIXED, "one")} <= spans(run)
+
+
+def test_what_a_cell_writes_does_not_grow_with_the_run(
+    begun: tuple[Gathered, RunFolder, Record], handed: Handed, tmp_path: Path
+) -> None:
+    gathered, folder, _ = begun
+    whole = (folder.path / "results.json").stat()
+    sizes = []
+    for cell in (CONTROL, FIXED, CONTROL):
+        before = (folder.path / journal.NAME).stat().st_size
+        gathered.take(cell, handed(cell), fetching(tmp_path, []))
+        sizes.append((folder.path / journal.NAME).stat().st_size - before)
+    after = (folder.path / "results.json").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (whole.st_ino, whole.st_mtime_ns)
+    # The first one has the run's properties as well.
+    assert max(sizes[1:]) <= sizes[0] < 100_000
+
+
+def test_a_full_disk_here_is_no_fault_of_a_cell(
+    begun: tuple[Gathered, RunFolder, Record], handed: Handed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gathered, folder, _ = begun
+    data = handed(FIXED)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    for name in ("fsync", "rename"):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, name, lambda *_: (_ for _ in ()).throw(full))
+            with pytest.raises(OSError, match="No space left"):
+                gathered.take(FIXED, data, fetching(tmp_path, []))
+        assert FIXED in gathered.open_cells
+    assert gathered.take(FIXED, data, fetching(tmp_path, [])).state is State.RAN
+    states = {c.cell: c.state for c in results.load(folder.path / "results.json").cells}
+    assert states[FIXED] is State.RAN
 
 
 def test_shared_files_that_differ_stand_apart(

@@ -28,6 +28,8 @@ def test_each_form_leads_somewhere() -> None:
     ("word", "said"),
     [
         ("local:0", "takes a number of workers"),
+        ("local:999", "from 1 to 512"),
+        ("slurm", 'launcher = "slurm"'),
         ("local:x", "takes a number of workers"),
         ("local:", "takes a number of workers"),
         ("http://h:1", "is no address of a scheduler"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kmodpipe.report import timeline
 from kmodpipe.results import Span
 
@@ -28,6 +30,14 @@ def test_steps_that_overlap_have_lanes_of_their_own_and_guests_lie_in_their_test
         "1 kernel base: 90.0 s of work; 2 modules: 6.0 s" in drawn.description
         and "1 guest, 1.2 s" in drawn.description
     )
+
+
+def test_who_did_it_is_named_where_there_are_several() -> None:
+    drawn = timeline.draw([replace(span, worker="w3") for span in SPANS])
+    assert drawn and all(" on w3: " in bar.title for bar in drawn.bars)
+    assert {row.subject for row in drawn.table} == {f"{span.subject} on w3" for span in SPANS}
+    alone = timeline.draw(SPANS)
+    assert alone and not any(" on " in bar.title for bar in alone.bars)
 
 
 def test_a_timeline_of_many_steps_is_bounded() -> None:

@@ -47,7 +47,9 @@ def test_nothing_is_said_to_be_fixed_or_broken(alone: Run) -> None:
     for text in texts:
         plain = " ".join(text.split())
         assert "nothing was compared" in plain
-        assert not any(word in plain for word in ("breaks nothing", "fixes", "Tested-by", "fixed:"))
+        assert not any(
+            word in plain for word in ("breaks nothing", "fixes", "Tested-by", "fixed:", "FIXED", "BROKEN")
+        )
     assert results.exit_code(alone) == 0
 
 
@@ -127,3 +129,12 @@ def test_a_control_that_the_series_make_build_is_no_failure_anywhere() -> None:
     broken = replace(run, cells=(cells[0], replace(cells[1], cases=(good[0], replace(unbuilt[1])))))
     assert results.exit_code(broken) == 1 and 'failures="1"' in junit.text(broken)
     assert "Where it failed" in html.text(broken) and shown(broken).count("✗") > 1
+
+
+def test_no_other_word_hides_a_failure() -> None:
+    odd = replace(sample_run.failed(3, "EIO", "shared"), known_defect=True)
+    assert wording.mark(odd) is wording.FAIL
+    lost = replace(odd, verdict=Verdict.ERROR, flaky=True)
+    assert wording.mark(lost) is wording.ERROR
+    run = sample_run.change(sample_run.finished(), sample_run.Y_Y, odd)
+    assert "✗ FAIL" in html.text(run) and "Where it failed" in html.text(run)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import results
-from kmodpipe.results import CellResult, Run, State, Verdict, journal
+from kmodpipe.results import CellResult, Run, Span, State, Verdict, journal
 from kmodpipe.results.journal import Journal
 from kmodpipe.util.errors import UserError
 from tests.support.large_run import large
@@ -96,11 +96,18 @@ def test_the_last_line_about_a_cell_and_what_was_learned_count(tmp_path: Path) -
     results.save(PLANNED, path)
     written = Journal(PLANNED, tmp_path / journal.NAME)
     written.settle(replace(RAN[0], state=State.SKIPPED, cases=(), reason="ruled out"))
-    written.learn({"speed": "7"})
-    written.settle(RAN[0])
+    base, one, two = (Span(kind, "x", 9.0, 1.0, worker="w") for kind in ("base", "module", "test"))
+    written.learn({"speed": "7"}, (base,))
+    written.settle(RAN[0], (one,))
+    written.settle(RAN[0], (two,))
     written.close()
     run = results.load(path)
     assert run.cells[0] == RAN[0] and run.properties == {**PLANNED.properties, "speed": "7"}
+    assert run.timeline == (base, two)
+    # As after a kill in the moment between the two: nothing of it counts twice.
+    results.save(run, path)
+    assert results.load(path) == run
+    results.save(PLANNED, path)
     written.remove()
     assert results.load(path) == PLANNED
 
@@ -165,5 +172,5 @@ def test_what_a_settled_cell_writes_does_not_grow_with_the_run(tmp_path: Path) -
 def test_every_line_is_a_json_object(tmp_path: Path) -> None:
     begun(tmp_path, RAN)
     lines = (tmp_path / journal.NAME).read_text().splitlines()
-    assert [set(json.loads(one)) for one in lines[1:]] == [{"cell"}] * len(RAN)
+    assert [set(json.loads(one)) for one in lines[1:]] == [{"cell", "timeline"}] * len(RAN)
     assert json.loads(lines[0]).keys() == {"schema", "version", "run", "plan"}
