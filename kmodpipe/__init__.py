@@ -1,3 +1,3 @@
 """kmodpipe: for every legal Kconfig cell, what did my patch series fix, break, or leave alone?"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -176,7 +176,7 @@ def page(url: str) -> tuple[float, float, list[float]]:
         tab.run("document.body.offsetHeight")
         own = worked() - before
         loaded = tab.run("performance.getEntriesByType('navigation')[0].loadEventEnd") / 1000
-        texts = ("eio", "", "series-2 axis3=n", "no such thing", "known defect", "")
+        texts = ("eio", "", "series-2 axis3=n", "no such thing", "known issue", "")
         return loaded, own, [tab.run(FILTER % json.dumps(text)) / 1000 for text in texts]
 
 

@@ -282,7 +282,7 @@ def publish(options: PublishOptions, call: Invocation) -> int:
     """Send a run's results to declared receivers, through an outbox, so that none is lost or sent twice.
 
     Exit code 0: all delivered; 3: something is still pending, --pending sends it; 2: configuration.
-    Tokens come from the environment or a file, as the receiver's declaration says; see Publish in README.md.
+    Tokens come from the environment or a file, as the receiver's declaration says; see docs/publish.md.
     """
     from kmodpipe.cli import publishing
 

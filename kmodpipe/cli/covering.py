@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kmodpipe import kconfig, results
-from kmodpipe.analysis.cover import answer as answers
 from kmodpipe.analysis.cover import ask, inject, page, text
-from kmodpipe.analysis.cover.answer import Answer
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CoverOptions
 from kmodpipe.cli.resolve import resolve
@@ -18,6 +16,8 @@ from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import set_up
 from kmodpipe.report import html
 from kmodpipe.results import Run
+from kmodpipe.results import cover_answer as answers
+from kmodpipe.results.cover_answer import Answer
 from kmodpipe.util import shipped
 from kmodpipe.util.errors import ExitCode, UserError
 from kmodpipe.util.screen import Screen

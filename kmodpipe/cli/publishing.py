@@ -14,7 +14,7 @@ def publish(options: PublishOptions, call: Invocation) -> int:
     """Send, send again or list, as the options ask for. Raise UserError for options that contradict."""
     publisher = publisher_of(call)
     if options.pending == bool(options.to):
-        known = ", ".join(publisher.receivers) or "none, see Publish in README.md"
+        known = ", ".join(publisher.receivers) or "none, see docs/publish.md"
         raise UserError("publish takes --to NAME or --pending", hint=f"receivers that are declared: {known}")
     if options.pending:
         return publisher.waiting() if options.dry_run else publisher.pending(again=options.again)

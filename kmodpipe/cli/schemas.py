@@ -1,4 +1,4 @@
-"""Write the JSON Schemas of our files, and the reference pages, from the models that read and write them.
+"""Write the JSON Schemas of our files and all reference pages, from the models that read and write them.
 
 python -m kmodpipe.cli.schemas           into docs/ of the checkout that is the current folder
 python -m kmodpipe.cli.schemas FOLDER    into another folder, for an editor, say
@@ -20,7 +20,7 @@ from pydantic import Field, create_model
 from kmodpipe.analysis.ablate.records import Ablation
 from kmodpipe.analysis.bisect.model import Answer as BisectAnswer
 from kmodpipe.analysis.check.model import Report
-from kmodpipe.analysis.cover.answer import Answer as CoverAnswer
+from kmodpipe.cli import reference_pages
 from kmodpipe.cluster.settings import ClusterToml
 from kmodpipe.judge.case_toml import CaseToml
 from kmodpipe.kconfig.matrix_toml import MatrixToml
@@ -29,6 +29,7 @@ from kmodpipe.pipeline.project_toml import ProjectToml
 from kmodpipe.publish import receivers
 from kmodpipe.report.claims_toml import ClaimsToml
 from kmodpipe.results import journal
+from kmodpipe.results.cover_answer import Answer as CoverAnswer
 from kmodpipe.results.coverage import Coverage
 from kmodpipe.results.document import Results
 from kmodpipe.series.series_toml import SeriesToml
@@ -108,7 +109,8 @@ def files() -> Mapping[str, str]:
     schemas = {
         f"schemas/{one.name}.schema.json": f"{json.dumps(one.schema(), indent=1)}\n" for one in FORMATS
     }
-    return {**schemas, **{f"reference/{one.name}.md": one.page() for one in FORMATS if one.paged}}
+    formats = {f"reference/{one.name}.md": one.page() for one in FORMATS if one.paged}
+    return {**schemas, **formats, **reference_pages.pages(COMMAND)}
 
 
 def write(folder: Path) -> None:

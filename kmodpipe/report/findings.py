@@ -9,17 +9,25 @@ Made from results and case data alone. Pure except for `load_claims`, which read
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.judge.cases import Case
-from kmodpipe.kconfig.matrix import PLAIN
-from kmodpipe.report import rerun
+from kmodpipe.report import places, rerun
 from kmodpipe.report.claims_toml import ClaimsToml
 from kmodpipe.report.markup import sentence, span
-from kmodpipe.report.wording import NOT_COMPARED, count, empty, on_kernel, ran_cells, subject_of, tree
+from kmodpipe.report.wording import (
+    CHANGES,
+    NOT_COMPARED,
+    count,
+    empty,
+    on_kernel,
+    ran_cells,
+    ruled_out,
+    subject_of,
+    tree,
+)
 from kmodpipe.results import (
     CaseResult,
     CellResult,
@@ -36,7 +44,7 @@ from kmodpipe.util.errors import Report, UserError, raised
 
 FILE = "claims.toml"
 _SIGNS = (
-    "✓ as a user wants it · ✗ not · ⚠ a known defect of the design · – not tried, or not in this design · "
+    "✓ as a user wants it · ✗ not · ⚠ a known issue of the design · – not tried, or not in this design · "
     "! not as expected"
 )
 
@@ -102,13 +110,15 @@ def _variants(run: Run) -> dict[str, list[CellResult]]:
 
 def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str]:
     """Return the totals, and a line for each series with what it changed compared with the control."""
-    n = totals(run)
+    n, out = totals(run), ruled_out(run)
+    skipped = n["skip"] - sum(len(cell.cases) for cell in out)
+    left = f"; {count(len(out), 'cell')} ruled out" if out else ""
     flaky = f" ({n['flaky']} of them flaky)" if n["flaky"] else ""
     cells = count(sum(map(len, variants.values())), "cell")
     lines = [
         f"{cells}, {count(len(run.cases), 'case')}: {n['pass']} as expected"
-        f" ({n['known defects']} of them known defects), {n['fail']} failed{flaky},"
-        f" {n['error']} without verdict, {n['skip']} skipped.",
+        f" ({n['known defects']} of them known issues), {n['fail']} failed{flaky},"
+        f" {n['error']} without verdict, {skipped} skipped{left}.",
         "",
     ]
     found = effects(run)
@@ -126,7 +136,8 @@ def _summary(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[str
             continue
         for kind in kinds:
             names = dict.fromkeys(e.case for e in found if subject_of(e) == title and e.kind is kind)
-            changes.append(f"{kind.value}: {', '.join(_name(n) for n in names) or 'nothing'}")
+            word = CHANGES[kind].name if kind in (EffectKind.FIXED, EffectKind.REGRESSED) else "known issues"
+            changes.append(f"{word}: {', '.join(_name(n) for n in names) or 'nothing'}")
         lines.append(f"- **{sentence(title)}**: {'; '.join(changes)}.")
     lines += [f"- **Nothing is proved**: {sentence(text)}." for text in empty(run)]
     return [*lines, ""]
@@ -214,34 +225,7 @@ def _joined(cells: Sequence[CellResult], words: Sequence[str]) -> str:
         groups.setdefault(word, []).append(cell)
     if len(groups) == 1:
         return next(iter(groups))
-    return "<br>".join(f"{word} ({sentence(_where(own, cells))})" for word, own in groups.items())
-
-
-def _where(own: Sequence[CellResult], cells: Sequence[CellResult]) -> str:
-    """Return the shortest choice that picks *own* out of *cells*: ``INDEX=y NOUUID=n``."""
-    # With several of them, kernel and flavour count as further axes.
-    kernels = len({cell.kernel for cell in cells}) > 1
-    flavours = len({cell.flavour for cell in cells}) > 1
-    choices = {
-        cell.cell: {
-            **({"kernel": cell.kernel} if kernels else {}),
-            **cell.choice,
-            **({"flavour": cell.flavour or PLAIN} if flavours else {}),
-        }
-        for cell in cells
-    }
-    wanted = {cell.cell for cell in own}
-    first = choices[own[0].cell]
-    for size in range(1, len(first) + 1):
-        for names in itertools.combinations(first, size):
-            choice = {name: first[name] for name in names}
-            if {cell for cell, known in choices.items() if choice.items() <= known.items()} == wanted:
-                return _assignments(choice)
-    return "; ".join(_assignments(choices[cell.cell]) for cell in own)
-
-
-def _assignments(choice: Mapping[str, str]) -> str:
-    return " ".join(f"{name}={value}" for name, value in choice.items())
+    return "<br>".join(f"{word} ({sentence(places.where(own, cells))})" for word, own in groups.items())
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -12,20 +12,21 @@ Rules of that schema and of the known readers, which this file follows:
   the order that the stricter readers need: properties, testcase …, system-out, system-err.
 - ``testcase``: name, classname, time and nothing else. Inside: (properties,) skipped | error | failure, at
   most one of them, (the attempts,) then system-out, system-err.
-- time is plain decimal digits, here seconds with three decimals; a suite's is the sum of its cases'.
+- time is plain decimal digits, here seconds with three decimals; a suite's is what the test of its cell
+  took, guests and all, or where that is not known the sum of its cases'.
 - classname (the cell) and name (the case) are unique as a pair: of two equal ones GitLab keeps the first.
 - junit-xml reads a failure without message and text as a pass: a message is always set.
 - libxml2 refuses text nodes over 10 MB: text is cut to head and tail. GitLab refuses files over 20 MB and
   shows 5,000 cases of one: a larger run is written in parts.
 - what is the same in every cell, properties of the run and of the cases, stands once, in a suite ``(run)``
-  without cases; a case that passed has what is its own, and its cell's suite names its files.
+  without cases; a case that passed has its outcome and a sentence, and its cell's suite names its files.
 - Jenkins archives any host file that a line ``[[ATTACHMENT|path]]`` names: such lines are broken up.
 
 A dead axis is a failure ``(axis NAME)`` in a suite named after its variant: it belongs to several cells, and
 counts as one failure. A run or a series without a judged case is an error ``(judged)`` in a suite of its own;
 with --allow-empty it is skipped.
 
-An expected bug of the control (``ESTALE``, as expected) passes; its system-out lists observed, expected, why.
+An expected bug of the control (``ESTALE``, as expected) passes; its system-out says what was seen, and why.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from junit_xml import TestCase
 from kmodpipe.report import junit_files, new_warnings, rerun, wording
 from kmodpipe.report.junit_suites import Suite, axis_suite, empty_suite, properties_of
 from kmodpipe.report.junit_text import TEXT_LIMIT, cut, name_of, shown
-from kmodpipe.report.wording import NOT_COMPARED, close
+from kmodpipe.report.wording import CHANGED, NOT_COMPARED, close
 from kmodpipe.results import (
     CHECKED,
     CONTROL,
@@ -51,9 +52,11 @@ from kmodpipe.results import (
     CellResult,
     Controls,
     Run,
+    Span,
     State,
     Verdict,
     effects,
+    is_fixed,
 )
 
 # Characters of all failures and errors together, and of all else.
@@ -120,7 +123,7 @@ def save(run: Run, path: Path, *, strict: bool = False) -> tuple[Path, ...]:
 
 def _is_bad(cell: CellResult) -> bool:
     bad = any(case.verdict in (Verdict.FAIL, Verdict.ERROR) for case in cell.cases)
-    return bad or cell.state in _BAD_STATES
+    return bad or (cell.state in _BAD_STATES and not is_fixed(cell))
 
 
 def _suites(run: Run, strict: bool, *, shared_first: bool = False) -> Iterator[ET.Element]:
@@ -132,11 +135,11 @@ def _suites(run: Run, strict: bool, *, shared_first: bool = False) -> Iterator[E
         yield from (one.build_xml_doc() for one in shared)
     notes, limits = _effect_properties(run), _text_limits(run)
     infos = {info.id: info for info in run.cases}
-    beside, began = Controls(run), _beginnings(run)
+    beside, spans = Controls(run), _spans(run)
     for cell in run.cells:
         reported = [Reported(run, cell, result, infos.get(result.case)) for result in cell.cases]
         facts = {**_compared_with(run, beside, cell), **notes.get(cell.cell, {})}
-        suite = _suite(run, cell, [_case(one, limits) for one in reported], facts, began.get(cell.cell))
+        suite = _suite(run, cell, [_case(one, limits) for one in reported], facts, spans.get(cell.cell))
         element = suite.build_xml_doc()
         if not strict:
             for one, case in zip(reported, element.iter("testcase"), strict=False):
@@ -146,13 +149,19 @@ def _suites(run: Run, strict: bool, *, shared_first: bool = False) -> Iterator[E
         yield from (one.build_xml_doc() for one in shared)
 
 
-def _beginnings(run: Run) -> dict[str, str]:
-    """Return when the test of each cell began, ISO 8601, as far as that is known."""
-    began: dict[str, float] = {}
+def _spans(run: Run) -> dict[str, Span]:
+    """Return when the test of each cell began and how long it took, as far as that is known.
+
+    A cell that was tested in several parts began with the first, and took what all of them did.
+    """
+    found: dict[str, Span] = {}
     for span in run.timeline:
         if span.kind == "test":
-            began[span.subject] = min(span.began, began.get(span.subject, span.began))
-    return {cell: datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") for cell, at in began.items()}
+            known = found.get(span.subject)
+            if known:
+                span = replace(span, began=min(span.began, known.began), seconds=span.seconds + known.seconds)
+            found[span.subject] = span
+    return found
 
 
 def _text_limits(run: Run) -> dict[Verdict, int]:
@@ -180,7 +189,7 @@ def _enrich(element: ET.Element, one: Reported, limit: int) -> None:
     bad = result.verdict in (Verdict.FAIL, Verdict.ERROR)
     values = {
         "observed": result.outcome,
-        "goal-met": {True: "yes", False: "no", None: ""}[result.goal_met],
+        "goal-met": "no" if result.goal_met is False else "",
         "known-defect": "yes" * result.known_defect,
         "flaky": "yes" * result.flaky,
         "attempts": str(result.attempts) if result.attempts > 1 else "",
@@ -232,7 +241,7 @@ def files_of(cell: CellResult, result: CaseResult) -> dict[str, str]:
 
 
 def _suite(
-    run: Run, cell: CellResult, cases: list[TestCase], notes: Mapping[str, str], began: str | None
+    run: Run, cell: CellResult, cases: list[TestCase], notes: Mapping[str, str], span: Span | None
 ) -> Suite:
     """Return the suite of a cell; *notes* are further properties."""
     properties = {
@@ -251,10 +260,16 @@ def _suite(
         **{f"file.{name}": path for name, path in cell.artifacts.items()},
         **notes,
     }
-    if cell.state in _BAD_STATES and not any(case.is_failure() or case.is_error() for case in cases):
+    if (
+        cell.state in _BAD_STATES
+        and not is_fixed(cell)
+        and not any(case.is_failure() or case.is_error() for case in cases)
+    ):
         cases = [*cases, _cell_case(cell)]
-    timestamp = shown(began or run.started, 64)
-    return Suite(name_of(cell.cell), cases, timestamp=timestamp, properties=properties_of(properties))
+    began = datetime.fromtimestamp(span.began, UTC).isoformat(timespec="seconds") if span else run.started
+    suite = Suite(name_of(cell.cell), cases, timestamp=shown(began, 64), properties=properties_of(properties))
+    suite.took_s = span.seconds if span else None
+    return suite
 
 
 def _compared_with(run: Run, beside: Controls, cell: CellResult) -> dict[str, str]:
@@ -268,9 +283,12 @@ def _compared_with(run: Run, beside: Controls, cell: CellResult) -> dict[str, st
 
 
 def _effect_properties(run: Run) -> dict[str, dict[str, str]]:
-    """Return by series cell the properties ``effect.<case>``, such as ``fixed: ESTALE → mounted``."""
+    """Return by series cell the properties ``effect.<case>``, such as ``fixed: ESTALE → mounted``, of what
+    changed."""
     notes: dict[str, dict[str, str]] = {}
     for effect in effects(run):
+        if effect.kind not in CHANGED and not effect.unexpected:
+            continue
         change = f"{effect.before} → {effect.after}" if effect.before else effect.after
         name, value = f"effect.{effect.case}", f"{effect.kind.value}: {change}"
         for cell in effect.cells:
@@ -309,11 +327,12 @@ def _case(one: Reported, limits: Mapping[Verdict, int]) -> TestCase:
         case.add_error_info(message, details, "infrastructure")
     elif result.verdict is Verdict.SKIP:
         case.add_skipped_info(message, details if details != message else None)
-    out = shown(result.output_excerpt, limit, files.get("verdict stream", ""))
-    if result.verdict is Verdict.PASS:
-        out = f"{details}\n\n{out}".rstrip()
-    case.stdout = out or None
-    case.stderr = shown("\n".join(result.kmsg), limit, files.get("full console", "")) or None
+    if result.verdict in (Verdict.FAIL, Verdict.ERROR):
+        case.stdout = shown(result.output_excerpt, limit, files.get("verdict stream", "")) or None
+        case.stderr = shown("\n".join(result.kmsg), limit, files.get("full console", "")) or None
+    elif result.verdict is Verdict.PASS:
+        # What it printed, its evidence and the kernel's messages are in results.json and the cell's files.
+        case.stdout = details
     return case
 
 
@@ -325,13 +344,15 @@ def _details(one: Reported, message: str, limit: int) -> str:
     """
     result = one.result
     bad = result.verdict in (Verdict.FAIL, Verdict.ERROR)
-    defect = "yes: expected of this design, and a failure if it disappears"
+    issue = "yes: expected of this design, and a failure if it disappears"
+    # The message of a case that passed says what was observed, as expected, and why.
+    said = not bad and result.reason in message and result.outcome in message
     rows = [
         ("repeat", one.command if bad else ""),
-        ("observed", result.outcome),
-        ("expected", result.expected),
-        ("why", result.reason),
-        ("known defect", defect * result.known_defect),
+        ("observed", "" if said else result.outcome),
+        ("expected", "" if said else result.expected),
+        ("why", "" if said else result.reason),
+        ("known issue", issue * result.known_defect),
         ("attempts", f"{result.attempts}, {result.failures} failed" if result.attempts > 1 else ""),
         ("took", close(result)),
         *(one.files.items() if bad or result.guest > 1 else ()),
@@ -340,7 +361,7 @@ def _details(one: Reported, message: str, limit: int) -> str:
     lines = [first_line, *(f"{name}: {value}" for name, value in rows if value)]
     if more.strip():
         lines += ["", more.strip("\n")]
-    # Where room is scarce, that of a case that passed is in results.json alone.
-    if result.evidence and (bad or limit > _LEAST_TEXT):
+    # That of a case that passed is in results.json alone, unless the kernel reported what was let off.
+    if result.evidence and (bad or result.reports):
         lines += ["", cut(result.evidence, limit)]
     return "\n".join(lines)

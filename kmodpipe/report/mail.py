@@ -6,7 +6,7 @@ of the series' first mail is known. ``Tested-by`` is offered only if everything 
 
 from __future__ import annotations
 
-from kmodpipe.report import markup, rerun, summary, wording
+from kmodpipe.report import answer, markup, rerun, summary, wording
 from kmodpipe.report.compare import Comparison
 from kmodpipe.report.markup import Block, Code, Command, Items, Paragraph, Title
 from kmodpipe.results import (
@@ -65,7 +65,8 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
     """Return the body of the mail; with *comparison* also what changed since an earlier run."""
     verdicts = [v for v in wording.verdicts(run) if v.variant == variant]
     ran = wording.ran_cells(run, variant)
-    made: list[Block] = [_checked(run, variant, len(ran))] if CHECKED in run.properties else [
+    made: list[Block] = [Paragraph(answer.of_run(run, variant).parts())]
+    made += [_checked(run, variant, len(ran))] if CHECKED in run.properties else [
         Paragraph(
             (
                 "I ran this series (", Code(variant), ") on ", Code(wording.tree(run)),
@@ -76,10 +77,10 @@ def body(run: Run, variant: str, comparison: Comparison | None, tester: str) -> 
     ]  # fmt: skip
     if reason := run.properties.get(ENDED_EARLY, ""):
         made.append(Paragraph((f"The run is not whole: {one_line(reason)}.",)))
+    made += summary.effect_tables(run, variant)
     made += [Paragraph(summary.verdict_text(verdict)) for verdict in verdicts]
     made += summary.compiler_warnings(run, variant)
     made += summary.not_judged(run)
-    made += summary.effect_tables(run, variant)
     if bad := summary.failures(run, (variant,)):
         made += [Title(("Not as expected",)), *bad]
     if comparison:
@@ -129,7 +130,7 @@ def trailer(run: Run, variant: str, tester: str) -> str:
     """Return the ``Tested-by`` line if it is deserved, else an empty string.
 
     It is if every cell ran or was skipped, all results are as expected, something is fixed, nothing is broken
-    and no known defect shown, and the whole series was tested on the tree it is meant for, not on a stand-in.
+    and no known issue shown, and the whole series was tested on the tree it is meant for, not on a fallback.
     """
     kinds = {e.kind for e in effects(run) if e.variant == variant}
     whole = all(c.state in (State.RAN, State.SKIPPED) for c in run.cells)

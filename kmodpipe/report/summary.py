@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from kmodpipe.report import new_warnings, rerun, wording
+from kmodpipe.report import alike, answer, new_warnings, rerun, wording
+from kmodpipe.report.alike import Failure
 from kmodpipe.report.compare import Change, Comparison, Difference
 from kmodpipe.report.markup import (
     Block,
@@ -29,11 +30,13 @@ from kmodpipe.results import (
     CONTROL,
     CaseResult,
     CellResult,
+    Effect,
     EffectKind,
     Run,
     State,
     effects,
     exit_code,
+    is_fixed,
 )  # fmt: skip
 from kmodpipe.util.errors import ExitCode
 
@@ -61,8 +64,13 @@ def _sign(run: Run) -> str:
 
 
 def of_run(run: Run, *, evidence: bool = True) -> list[Block]:
-    """Return the verdict on each series, what it changed, and with *evidence* what is not as expected."""
-    blocks: list[Block] = [Paragraph((wording.counted(run), *_ended_early(run), "."))]
+    """Return the answer, what each series changed, and with *evidence* what is not as expected."""
+    blocks: list[Block] = [
+        Paragraph(answer.of_run(run).parts()),
+        Paragraph((wording.counted(run), *_ended_early(run), ".")),
+    ]
+    if table := effect_table(run):
+        blocks.append(table)
     blocks += [Paragraph(verdict_text(v)) for v in wording.verdicts(run)]
     if bad := wording.control_failures(run):
         named = listed(dict.fromkeys(r.case for _, r in bad))
@@ -75,8 +83,6 @@ def of_run(run: Run, *, evidence: bool = True) -> list[Block]:
     blocks += [Paragraph((Code(dead.message), ".")) for dead in run.dead_axes if dead.failure]
     blocks += compiler_warnings(run)
     blocks += not_judged(run)
-    if table := effect_table(run):
-        blocks.append(table)
     return blocks + (failures(run) if evidence else [])
 
 
@@ -112,17 +118,25 @@ def effect_table(run: Run) -> Table | None:
     several = len({wording.subject_of(c) for c in run.cells}) > 2
     rows: list[tuple[Text, ...]] = []
     for effect in effects(run):
-        if effect.kind in _SHOWN_EFFECTS:
+        if effect.kind in _SHOWN_EFFECTS and not _is_no_fix(effect):
             row: tuple[Text, ...] = (
-                (Code(effect.case),), (effect.kind.value,), (Code(effect.before or _NOT_RUN),),
-                (Code(effect.after),), (str(len(effect.cells)),),
-            )  # fmt: skip
+                (Code(effect.case),),
+                (wording.CHANGES[effect.kind].name,),
+                (Code(effect.before or _NOT_RUN),),
+                (Code(effect.after),),
+                (str(len(effect.cells)),),
+            )
             rows.append(((Code(wording.subject_of(effect)),), *row) if several else row)
     if not rows:
         return None
-    head = ("case", "what", "unpatched", "patched", "cells")
+    head = ("case", "change", "unpatched", "patched", "cells")
     rows = _bounded(rows, _ROWS)
     return Table(("series", *head) if several else head, tuple(rows))
+
+
+def _is_no_fix(effect: Effect) -> bool:
+    """Return whether it works, and was expected to fail: that is among what is not as expected."""
+    return effect.unexpected and effect.kind is EffectKind.FIXED
 
 
 def effect_tables(run: Run, variant: str) -> list[Block]:
@@ -132,11 +146,11 @@ def effect_tables(run: Run, variant: str) -> list[Block]:
         rows: list[tuple[Text, ...]] = [
             ((Code(e.case),), (Code(e.before or _NOT_RUN),), (Code(e.after),), (str(len(e.cells)),))
             for e in effects(run)
-            if e.kind is kind and e.variant == variant
+            if e.kind is kind and e.variant == variant and not _is_no_fix(e)
         ]
         if rows:
             table = Table(("case", "unpatched", "patched", "cells"), tuple(_bounded(rows, _ROWS)))
-            made += [Title((f"{kind.value.capitalize()}",)), table]
+            made += [Title((wording.CHANGES[kind].name,)), table]
     return made
 
 
@@ -156,15 +170,12 @@ def failures(run: Run, variants: Sequence[str] = ()) -> list[Block]:
     """
     cells = [c for c in run.cells if not variants or c.variant in variants]
     blocks = _unfinished(run, cells)
-    groups: dict[tuple[str, str], list[tuple[CellResult, CaseResult]]] = {}
-    for cell, result in wording.wrong(run):
-        if not variants or cell.variant in variants:
-            groups.setdefault(_alike(result), []).append((cell, result))
-    for number, found in enumerate(groups.values()):
-        blocks += _failure(run, found) if number < _COMMANDS else []
-    rest = list(groups)[_COMMANDS:]
+    groups = alike.groups(run, variants)
+    for found in groups[:_COMMANDS]:
+        blocks += _failure(run, found)
+    rest = groups[_COMMANDS:]
     if rest:
-        firsts = [groups[key][0][1] for key in rest[:_ROWS]]
+        firsts = [found[0][1] for found in rest[:_ROWS]]
         lines: list[Text] = [(Code(r.case), ": ", Code(sentence(r))) for r in firsts]
         if len(rest) > _ROWS:
             lines.append((f"and {len(rest) - _ROWS} more",))
@@ -176,7 +187,7 @@ def _unfinished(run: Run, cells: Sequence[CellResult]) -> list[Block]:
     """Return the cells that should have run and did not, grouped by reason."""
     groups: dict[tuple[State, str], list[CellResult]] = {}
     for cell in cells:
-        if cell.state not in (State.RAN, State.SKIPPED):
+        if cell.state not in (State.RAN, State.SKIPPED) and not is_fixed(cell):
             first = (cell.reason.strip() or "no reason was recorded").split("\n", 1)[0]
             groups.setdefault((cell.state, first), []).append(cell)
     blocks: list[Block] = []
@@ -190,12 +201,7 @@ def _unfinished(run: Run, cells: Sequence[CellResult]) -> list[Block]:
     return [*blocks, Paragraph((f"{count(hidden, 'more cell')} did not run.",))] if hidden else blocks
 
 
-def _alike(result: CaseResult) -> tuple[str, str]:
-    """Return a key that is equal for failures that differ in numbers only."""
-    return result.case, re.sub(r"[0-9]+", "N", sentence(result))
-
-
-def _failure(run: Run, found: Sequence[tuple[CellResult, CaseResult]]) -> list[Block]:
+def _failure(run: Run, found: Sequence[Failure]) -> list[Block]:
     """Return the blocks about alike failures; command and evidence are those of the first."""
     cell, result = found[0]
     info = next((i for i in run.cases if i.id == result.case), None)
@@ -327,14 +333,9 @@ def _short(value: str) -> str:
 def _reasons(run: Run, own: Sequence[Difference]) -> list[Block]:
     """Return the blocks about the new failures in cells that ran, alike ones once."""
     cells = {d.after_cell.cell for d in own if d.after_cell and d.after_cell.state is State.RAN}
-    chosen = {(d.cell, d.case) for d in own}
-    groups: dict[tuple[str, str], list[tuple[CellResult, CaseResult]]] = {}
-    for cell in run.cells:
-        if cell.cell in cells:
-            for result in cell.cases:
-                if (cell.cell, result.case) in chosen:
-                    groups.setdefault(_alike(result), []).append((cell, result))
-    return [block for found in list(groups.values())[:_COMMANDS] for block in _failure(run, found)]
+    chosen = {(d.cell, d.case) for d in own if d.cell in cells}
+    groups = ([(c, r) for c, r in found if (c.cell, r.case) in chosen] for found in alike.groups(run))
+    return [block for found in [g for g in groups if g][:_COMMANDS] for block in _failure(run, found)]
 
 
 def _durations(found: Comparison) -> list[Block]:

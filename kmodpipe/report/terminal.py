@@ -1,4 +1,5 @@
-"""The report at the end of a run, for the terminal: the matrix of results, and what each series changed.
+"""The report at the end of a run, for the terminal: the answer in a sentence, what each series changed, what
+went wrong, and the matrix of results.
 
 The matrix takes the first of these forms that fits the terminal's width:
 
@@ -9,15 +10,14 @@ The matrix takes the first of these forms that fits the terminal's width:
     the same cut into blocks of columns
 
 Of more cells than `MOST_CELLS` it has a row a case and a column a series (`kmodpipe.report.terminal_fold`).
-Control characters in text from a guest are made visible.
+The lines above and below it are made by `kmodpipe.report.terminal_lines`. Control characters in text from a
+guest are made visible.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from heapq import nlargest
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -25,79 +25,35 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from kmodpipe.report import new_warnings, support, terminal_fold
-from kmodpipe.report.terminal_fold import MOST_CELLS, STYLES
-from kmodpipe.report.wording import (
-    NOT_COMPARED,
-    close,
-    count,
-    empty,
-    mark,
-    ran_cells,
-    sentence,
-    subject_of,
-    total,
-    wrong,
-)
-from kmodpipe.results import (
-    CONTROL,
-    ENDED_EARLY,
-    CaseResult,
-    CellResult,
-    Effect,
-    EffectKind,
-    Run,
-    State,
-    Verdict,
-    effects,
-    exit_code,
-    may_be_empty,
-    uncompared,
-)  # fmt: skip
-from kmodpipe.util.text import one_line, some
+from kmodpipe.report import support, terminal_fold, terminal_lines
+from kmodpipe.report.terminal_fold import MOST_CELLS
+from kmodpipe.report.terminal_lines import sign as sign
+from kmodpipe.report.wording import subject_of
+from kmodpipe.results import ENDED_EARLY, CaseResult, CellResult, Run, State
+from kmodpipe.util.text import one_line
 
 _WORD_LIMIT = 20
-_SLOWEST = 5
-_FAILURES = 40
-# Lines about the effects of one series, where the run has a few cells and where it has many.
-_EFFECTS, _FEW_EFFECTS = 40, 6
-# Kernel lines below a failure.
-_KERNEL_LINES = 3
-_SLOW_S = 1.0
-# The effects that get a line each, with their style.
-_KINDS = {
-    EffectKind.REGRESSED: "bold red",
-    EffectKind.KNOWN_DEFECT: "yellow",
-    EffectKind.FIXED: "bold green",
-    EffectKind.UNKNOWN: "magenta",
-}
-
-
-def sign(result: CaseResult) -> tuple[str, str]:
-    """Return the sign of a result and its style; the sign is clear without colour."""
-    found = mark(result)
-    # The outcome usually stands beside it, and the legend has one sign for all that was expected.
-    return ("✓" if found.key == "unmet" else found.sign), STYLES[found.key]
 
 
 def report(run: Run) -> RenderableType:
-    """Return the whole report, for `Screen.show`."""
-    parts: list[RenderableType] = [Matrix(run)]
+    """Return the whole report, for `Screen.show`: the answer, what changed, what went wrong, all results."""
+    parts: list[RenderableType] = [terminal_lines.answer_line(run)]
     for part in (
         support.lines(run),
-        series_lines(run),
-        axis_lines(run),
-        warning_lines(run),
-        skipped_lines(run),
-        unfinished_lines(run),
-        empty_lines(run),
-        failed_lines(run),
-        rate_lines(run),
-        slow_lines(run),
+        terminal_lines.series_lines(run),
+        terminal_lines.axis_lines(run),
+        terminal_lines.warning_lines(run),
+        terminal_lines.unfinished_lines(run),
+        terminal_lines.empty_lines(run),
+        terminal_lines.failed_lines(run),
+        [Matrix(run)],
+        terminal_lines.skipped_lines(run),
+        terminal_lines.rate_lines(run),
+        terminal_lines.slow_lines(run),
     ):
         if part:
             parts += ["", Group(*part)]
-    whole = Group(*parts, "", total_line(run))
+    whole = Group(*parts, "", terminal_lines.total_line(run))
     return _WithoutGreen(whole) if ENDED_EARLY in run.properties else whole
 
 
@@ -236,177 +192,7 @@ def _legend(cases: Sequence[str], headings: Sequence[str]) -> Iterable[Renderabl
         for case, heading in zip(cases, headings, strict=True):
             yield Text(f"{heading:>2}  {one_line(case)}", style="dim", no_wrap=True, overflow="ellipsis")
     yield Text.assemble(
-        ("✓", "green"), " as expected  ", ("✗", "bold red"), " not as expected  ", ("~", "bold red"),
-        " flaky  ", ("⚠", "yellow"), " known defect  ", ("!", "magenta"), " no verdict  ", ("–", "dim"),
-        " skipped", style="dim",
+        ("✓", "green"), " PASS, as expected  ", ("✗", "bold red"), " FAIL, not as expected  ",
+        ("~", "bold red"), " flaky  ", ("⚠", "yellow"), " known issue  ", ("!", "magenta"), " no verdict  ",
+        ("–", "dim"), " skipped", style="dim",
     )  # fmt: skip
-
-
-# -- below the matrix ---------------------------------------------------------------------------------
-def series_lines(run: Run) -> list[RenderableType]:
-    """Return for each series what it broke, fixed and left, one line per case and change."""
-    lines: list[RenderableType] = []
-    found = effects(run)
-    alone = {variant: frozenset(cells) for variant, cells in uncompared(run).items()}
-    for title, variant in dict.fromkeys((subject_of(e), e.variant) for e in found):
-        own = [e for e in found if subject_of(e) == title]
-        if all(e.kind is EffectKind.NOT_APPLICABLE for e in own) and own[0].kernel:
-            # Skipped cells have a section of their own, with the reason.
-            continue
-        if ran_cells(run, variant) and alone.get(variant, frozenset()) == ran_cells(run, variant):
-            lines.append(Text(f"{one_line(title)}: {NOT_COMPARED}", style="bold yellow"))
-        else:
-            lines.append(Text(f"{one_line(title)} against {CONTROL}:", style="bold"))
-        told = [_effect_line(e) for e in own if e.kind in _KINDS]
-        most = _EFFECTS if len(run.cells) <= MOST_CELLS else _FEW_EFFECTS
-        lines += told[:most]
-        if len(told) > most:
-            lines.append(Text(f"  … and {len(told) - most} more, all in report.html", style="dim"))
-        lines += _unhelped(own)
-        quiet: Counter[EffectKind] = Counter()
-        for effect in own:
-            if effect.kind not in _KINDS and effect.kind is not EffectKind.STILL_FAILING:
-                quiet[effect.kind] += len(effect.cells)
-        for kind, number in quiet.items():
-            cases = len({e.case for e in own if e.kind is kind})
-            lines.append(
-                Text(f"  {kind.value:<14} {count(cases, 'case')}, {count(number, 'result')}", style="dim")
-            )
-    return lines
-
-
-def _unhelped(effects: Sequence[Effect]) -> list[RenderableType]:
-    """Return the cases that fail with and without the series, in one line, since there may be many.
-
-    An unexpected failure has a line of its own.
-    """
-    kind = EffectKind.STILL_FAILING
-    own = [e for e in effects if e.kind is kind]
-    lines: list[RenderableType] = [_effect_line(e) for e in own if e.unexpected]
-    names = list(dict.fromkeys(one_line(e.case) for e in own if not e.unexpected))
-    if names:
-        lines.append(Text.assemble("  ", (f"{kind.value:<14} ", "yellow"), some(names)))
-    return lines
-
-
-def _effect_line(effect: Effect) -> Text:
-    before = f"{one_line(effect.before)} → " if effect.before and effect.before != effect.after else ""
-    line = Text("  ")
-    line.append(f"{effect.kind.value:<14} ", style=_KINDS.get(effect.kind, "yellow"))
-    line.append(
-        f"{one_line(effect.case)}: {before}{one_line(effect.after)} ({count(len(effect.cells), 'cell')})"
-    )
-    if effect.unexpected:
-        line.append(" not as expected", style="red")
-    return line
-
-
-def axis_lines(run: Run) -> list[RenderableType]:
-    """Return the dead axes with places in the source, and the axes that make no difference in some cells."""
-    lines: list[RenderableType] = []
-    for dead in run.dead_axes:
-        mark, style = ("✗", "bold red") if dead.failure else ("·", "dim")
-        lines.append(Text.assemble((f"{mark} ", style), one_line(dead.message)))
-        lines += [Text(f"    {one_line(clue)}", style="dim") for clue in dead.clues]
-    return lines
-
-
-def warning_lines(run: Run) -> list[RenderableType]:
-    """Return the compiler's warnings that a series brings, with the number of its cells that have each."""
-    found = new_warnings.of_run(run)
-    if not found:
-        return []
-    lines: list[RenderableType] = [Text(f"{new_warnings.sentence(found)}:", style="yellow")]
-    for one in found[:_FAILURES]:
-        where = f" ({one_line(one.variant)}, {count(len(one.cells), 'cell')})"
-        lines.append(Text.assemble(f"  {one_line(str(one.warning))}", (where, "dim")))
-    if len(found) > _FAILURES:
-        lines.append(Text(f"  … and {len(found) - _FAILURES} more, all in results.json", style="dim"))
-    return lines
-
-
-def skipped_lines(run: Run) -> list[RenderableType]:
-    """Return the skipped cells, grouped by reason."""
-    return _by_reason("skipped", "–", "dim", [c for c in run.cells if c.state is State.SKIPPED])
-
-
-def unfinished_lines(run: Run) -> list[RenderableType]:
-    """Return the cells that should have run and did not, grouped by reason."""
-    unbuilt = [c for c in run.cells if c.state is State.BUILD_FAILED]
-    bad = [c for c in run.cells if c.state not in (State.RAN, State.SKIPPED, State.BUILD_FAILED)]
-    return _by_reason("", "✗", "bold red", unbuilt) + _by_reason("", "!", "magenta", bad)
-
-
-def empty_lines(run: Run) -> list[RenderableType]:
-    """Return a line for the run or each series of which no case was judged."""
-    mark, style = ("·", "dim") if may_be_empty(run) else ("!", "magenta")
-    return [Text.assemble((f"{mark} ", style), one_line(text)) for text in empty(run)]
-
-
-def _by_reason(word: str, mark: str, style: str, cells: Sequence[CellResult]) -> list[RenderableType]:
-    groups: dict[tuple[str, str], list[str]] = {}
-    for cell in cells:
-        reason = cell.reason.strip() or "no reason was recorded"
-        groups.setdefault((word or cell.state.value, reason.split("\n", 1)[0]), []).append(cell.cell)
-    return [
-        Text.assemble((f"{mark} {state} ", style), one_line(some(names)), (f": {one_line(reason)}", "dim"))
-        for (state, reason), names in groups.items()
-    ]
-
-
-def failed_lines(run: Run) -> list[RenderableType]:
-    """Return a line for each failure and error in cells that ran, with the kernel's last lines of the case.
-
-    A report of the kernel is in the first line already.
-    """
-    lines: list[RenderableType] = []
-    found = list(wrong(run))
-    for cell, result in found[:_FAILURES]:
-        mark, style = sign(result)
-        where = f"{one_line(cell.cell)} {one_line(result.case)}: "
-        lines.append(Text.assemble((f"{mark} ", style), where, sentence(result)))
-        if not result.reports:
-            lines += [
-                Text(f"    kernel: {one_line(line)}", style="dim") for line in result.kmsg[-_KERNEL_LINES:]
-            ]
-    if len(found) > _FAILURES:
-        lines.append(Text(f"… and {len(found) - _FAILURES} more, all in junit.xml", style="dim"))
-    return lines
-
-
-def rate_lines(run: Run) -> list[RenderableType]:
-    """Return, for a run with ``--repeat``, the bound on the failure rate of each case that never failed.
-
-    A case that failed has a line in `failed_lines`.
-    """
-    if run.properties.get("repeat", "1") == "1":
-        return []
-    lines: list[RenderableType] = []
-    for cell, result in run.results():
-        if result.verdict is Verdict.PASS:
-            rate = one_line(result.message.split(";", 1)[0])
-            lines.append(Text(f"  {one_line(cell.cell)} {one_line(result.case)}: {rate}", style="dim"))
-    if len(lines) > _FAILURES:
-        lines[_FAILURES:] = [Text(f"  … and {len(lines) - _FAILURES} more, all in junit.xml", style="dim")]
-    return [Text("soak:", style="dim"), *lines] if lines else []
-
-
-def slow_lines(run: Run) -> list[RenderableType]:
-    """Return the slowest cases that took a second or more."""
-    timed = nlargest(_SLOWEST, run.results(), key=lambda pair: pair[1].duration_s)
-    lines: list[RenderableType] = [
-        Text(f"  {r.duration_s:6.1f} s  {one_line(c.cell)} {one_line(r.case)}{_limit(r)}", style="dim")
-        for c, r in timed
-        if r.duration_s >= _SLOW_S
-    ]
-    return [Text("slowest:", style="dim"), *lines] if lines else []
-
-
-def _limit(result: CaseResult) -> str:
-    text = close(result)
-    return f", {text}" if text else ""
-
-
-def total_line(run: Run) -> Text:
-    """Return the last line: the totals and the exit code."""
-    return Text(total(run), style="bold green" if exit_code(run) == 0 else "bold red")

@@ -1,7 +1,7 @@
 """Words and signs that all forms of a report share. Pure.
 
 The signs carry the same information as the colours, so that neither is needed: ✓ as expected and as a user
-wants it, ○ as expected but not what a user wants, ✗ not as expected, ~ flaky, ⚠ a known defect, ! no verdict,
+wants it, ○ as expected but not what a user wants, ✗ not as expected, ~ flaky, ⚠ a known issue, ! no verdict,
 – skipped.
 """
 
@@ -33,6 +33,9 @@ from kmodpipe.results import (
 from kmodpipe.util.text import count as count
 from kmodpipe.util.text import one_line, some
 
+# Kernels that are named in one sentence.
+_MOST_KERNELS = 6
+
 
 @dataclass(frozen=True)
 class Mark:
@@ -43,28 +46,53 @@ class Mark:
     key: str
     # The meaning in words.
     word: str
+    # The verdict as every test tool writes it.
+    name: str
 
 
-PASS = Mark("✓", "pass", "as expected")
-UNMET = Mark("○", "unmet", "as expected, not what a user wants")
-DEFECT = Mark("⚠", "defect", "known defect")
-FLAKY = Mark("~", "flaky", "flaky")
-FAIL = Mark("✗", "fail", "not as expected")
-ERROR = Mark("!", "error", "no verdict")
-SKIP = Mark("–", "skip", "skipped")
+PASS = Mark("✓", "pass", "as expected", "PASS")
+UNMET = Mark("○", "unmet", "as expected, not what a user wants", "PASS")
+DEFECT = Mark("⚠", "defect", "known issue", "KNOWN ISSUE")
+FLAKY = Mark("~", "flaky", "flaky", "FLAKY")
+FAIL = Mark("✗", "fail", "not as expected", "FAIL")
+ERROR = Mark("!", "error", "no verdict", "ERROR")
+SKIP = Mark("–", "skip", "skipped", "SKIP")
 MARKS = (FAIL, FLAKY, ERROR, DEFECT, PASS, UNMET, SKIP)
 """All marks, the most important first."""
 
 
 def mark(result: CaseResult) -> Mark:
     """Return the mark of a result."""
-    if result.known_defect:
+    # Results may come from elsewhere: no other word hides a failure.
+    if result.known_defect and result.verdict is Verdict.PASS:
         return DEFECT
-    if result.flaky:
+    if result.flaky and result.verdict in (Verdict.PASS, Verdict.FAIL):
         return FLAKY
     if result.verdict is Verdict.PASS:
         return UNMET if result.goal_met is False else PASS
     return {Verdict.FAIL: FAIL, Verdict.ERROR: ERROR, Verdict.SKIP: SKIP}[result.verdict]
+
+
+CHANGES = {
+    EffectKind.REGRESSED: Mark("✗", "broken", "worked without the series", "BROKEN"),
+    EffectKind.KNOWN_DEFECT: Mark("⚠", "known", "a known issue of the series", "KNOWN ISSUE"),
+    EffectKind.FIXED: Mark("✓", "fixed", "did not work without the series", "FIXED"),
+    EffectKind.UNKNOWN: Mark("!", "unknown", "no verdict", "NO VERDICT"),
+    EffectKind.STILL_FAILING: Mark("○", "still", "fails as before", "STILL FAILS"),
+    EffectKind.UNCHANGED: Mark("=", "same", "works as before", "SAME"),
+    EffectKind.NOT_COMPARED: Mark("?", "alone", "nothing to compare with", "NOT COMPARED"),
+    EffectKind.NOT_APPLICABLE: Mark("–", "na", "does not apply", "N/A"),
+}
+"""How what a series did to a case is shown, in the order in which a reader wants to see it."""
+QUIET = {
+    EffectKind.STILL_FAILING: "failing as before",
+    EffectKind.UNCHANGED: "working as before",
+    EffectKind.NOT_COMPARED: "not compared",
+    EffectKind.NOT_APPLICABLE: "not applicable",
+}
+"""What is said of the cases that are only counted."""
+CHANGED = (EffectKind.REGRESSED, EffectKind.FIXED, EffectKind.KNOWN_DEFECT, EffectKind.UNKNOWN)
+"""The effects that are shown one by one, in this order; the others are only counted."""
 
 
 def sentence(result: CaseResult) -> str:
@@ -95,15 +123,25 @@ def total(run: Run) -> str:
 
 
 def counted(run: Run) -> str:
-    """Return ``12 passed (2 known defects), 1 failed, 0 errors, 3 skipped, 1 dead axis: exit 1``."""
-    n = totals(run)
+    """Return ``12 passed (2 known issues), 1 failed, 0 errors, 3 skipped, 2 cells ruled out: exit 1``.
+
+    A cell that Kconfig rules out is one cell, and not as many skipped results as the run has cases.
+    """
+    n, out = totals(run), ruled_out(run)
+    skipped = n["skip"] - sum(len(cell.cases) for cell in out)
     dead = f", {n['dead axes']} dead {'axis' if n['dead axes'] == 1 else 'axes'}" if n["dead axes"] else ""
-    known = f" ({count(n['known defects'], 'known defect')})" if n["known defects"] else ""
+    known = f" ({count(n['known defects'], 'known issue')})" if n["known defects"] else ""
     flaky = f" ({n['flaky']} flaky)" if n["flaky"] else ""
+    cells = f", {count(len(out), units(run)[0], units(run)[1])} ruled out" if out else ""
     return (
         f"{n['pass']} passed{known}, {n['fail']} failed{flaky}, {count(n['error'], 'error')}, "
-        f"{n['skip']} skipped{dead}: exit {int(exit_code(run))}"
+        f"{skipped} skipped{cells}{dead}: exit {int(exit_code(run))}"
     )
+
+
+def ruled_out(run: Run) -> tuple[CellResult, ...]:
+    """Return the cells that cannot be: the tree has no such symbol, or Kconfig rules the choice out."""
+    return tuple(cell for cell in run.cells if cell.state is State.SKIPPED)
 
 
 def empty(run: Run) -> tuple[str, ...]:
@@ -129,8 +167,11 @@ def versions(run: Run) -> str:
 
 
 def tree(run: Run) -> str:
-    """Return ``Linux 5.10.223 (debian-5.10 5.10.223-1), the stand-in for overlayfs-next``: each kernel."""
-    *first, last = [_tree(run, kernel) for kernel in kernels(run)]
+    """Return ``Linux 5.10.223 (debian-5.10 5.10.223-1), the fallback for overlayfs-next``: each kernel."""
+    found = [_tree(run, kernel) for kernel in kernels(run)]
+    if len(found) > _MOST_KERNELS:
+        return f"{len(found)} kernels: {some(found, _MOST_KERNELS)}"
+    *first, last = found
     return f"{', '.join(first)} and {last}" if first else last
 
 
@@ -142,7 +183,7 @@ def _tree(run: Run, kernel: str) -> str:
     version = known("version") or known("commit")
     text = f"Linux {known('kernel-version') or '?'} ({name}{f' {version}' if version else ''})"
     if stood_for := known("stand-in-for"):
-        text += f", the stand-in for {stood_for.partition(' ')[0]}"
+        text += f", the fallback for {stood_for.partition(' ')[0]}"
     return one_line(text)
 
 
@@ -210,7 +251,7 @@ class SeriesVerdict:
 _LEADS = (
     (EffectKind.REGRESSED, "breaks {}", "breaks nothing"),
     (EffectKind.FIXED, "fixes {}", "fixes nothing"),
-    (EffectKind.KNOWN_DEFECT, "has known defects in {}", ""),
+    (EffectKind.KNOWN_DEFECT, "has known issues in {}", ""),
     (EffectKind.UNKNOWN, "has no verdict in {}", ""),
     (EffectKind.STILL_FAILING, "leaves {} failing as without it", ""),
     (EffectKind.UNCHANGED, "leaves {} working", ""),
@@ -289,7 +330,8 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str, kernel: str) -> Se
     for kind, lead, nothing in _LEADS:
         cells: dict[str, set[str]] = {}
         for effect in own:
-            if effect.kind is kind:
+            # What works, and was expected to fail, is not fixed.
+            if effect.kind is kind and not (effect.unexpected and kind is EffectKind.FIXED):
                 cells.setdefault(effect.case, set()).update(c for c in effect.cells if c in ran)
         named = tuple(Named(case, len(ids), len(ran)) for case, ids in cells.items() if ids)
         if named:
@@ -299,10 +341,10 @@ def _verdict(run: Run, found: Iterable[Effect], variant: str, kernel: str) -> Se
             made.append(Statement(nothing))
     if any(c.variant == variant and r.by_goal for c, r in run.results()):
         made.append(Statement("declares no design, and is judged by the cases' goals against the control"))
-    return SeriesVerdict(variant, tuple(made or [Statement(_not_run(run, variant))]), bad, kernel)
+    return SeriesVerdict(variant, tuple(made or [Statement(not_run(run, variant))]), bad, kernel)
 
 
-def _not_run(run: Run, variant: str) -> str:
+def not_run(run: Run, variant: str) -> str:
     """Return that a series did not run, with the reason if all of its cells were skipped for the same."""
     own = [cell for cell in run.cells if cell.variant == variant]
     reasons = {one_line(cell.reason.partition("\n")[0]) for cell in own}

@@ -43,7 +43,15 @@ from kmodpipe.results.model import (
     Verdict,
     of_tree,
 )
-from kmodpipe.results.outcome import Unjudged, exit_code, in_words, may_be_empty, totals, unjudged
+from kmodpipe.results.outcome import (
+    Unjudged,
+    exit_code,
+    in_words,
+    is_fixed,
+    may_be_empty,
+    totals,
+    unjudged,
+)
 
 __all__ = [
     "ALLOW_EMPTY",
@@ -77,6 +85,7 @@ __all__ = [
     "from_json",
     "in_words",
     "interrupted",
+    "is_fixed",
     "judged_against_control",
     "load",
     "may_be_empty",

@@ -92,7 +92,7 @@ def exit_code(run: Run) -> ExitCode:
     judged, as a whole or of a series (`unjudged`), unless it may be empty.
     """
     verdicts = {case.verdict for _, case in run.results()}
-    states = {cell.state for cell in run.cells if not _is_fixed(cell)}
+    states = {cell.state for cell in run.cells if not is_fixed(cell)}
     if Verdict.FAIL in verdicts or State.BUILD_FAILED in states or any(d.failure for d in run.dead_axes):
         return ExitCode.FAILURE
     if Verdict.ERROR in verdicts or not states <= {State.RAN, State.SKIPPED}:
@@ -103,7 +103,7 @@ def exit_code(run: Run) -> ExitCode:
     return ExitCode.INFRA if unjudged(run) and not may_be_empty(run) else ExitCode.OK
 
 
-def _is_fixed(cell: CellResult) -> bool:
+def is_fixed(cell: CellResult) -> bool:
     """Return whether a cell of the control does not build, and all that it could show is what the series fix
     (`judged_against_control`)."""
     unbuilt = cell.variant == CONTROL and cell.state is State.BUILD_FAILED

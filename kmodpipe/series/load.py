@@ -130,7 +130,8 @@ def _load_folder(name: str, folder: Path, origin: str) -> Series:
         subject=meta.subject or made.subject,
         message_id=meta.message_id or made.message_id,
         unnoticed=tuple(
-            Unnoticed(one.file, one.line, one.reason, one.mistake or "", one.of) for one in meta.unnoticed
+            Unnoticed(one.file, one.line, one.reason, one.mistake or "", one.of, one.function)
+            for one in meta.unnoticed
         ),
         notices=(*made.notices, *_not_read(folder, strips or None, order, meta.port)),
     )

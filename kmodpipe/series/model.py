@@ -78,6 +78,8 @@ class Unnoticed:
     mistake: str = ""
     # The part of the line that is changed; empty for all mistakes of the kind.
     of: str = ""
+    # The function that the mistake is in; empty for any.
+    function: str = ""
 
 
 @dataclass(frozen=True)

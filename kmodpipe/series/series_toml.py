@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kmodpipe.util import toml, version
 
@@ -49,8 +49,16 @@ class UnnoticedTable(BaseModel):
     """The kind of mistake in this line. Without it, the entry is about leaving the hunk out."""
     of: str = ""
     """Of a mistake: the part of the line that is changed, if the entry is not about all of its kind."""
+    function: str = ""
+    """Of a mistake: the function that it is in, if others that the series changes have the same line."""
     reason: str = Field(min_length=1)
     """Why no case notices."""
+
+    @model_validator(mode="after")
+    def _sound(self) -> UnnoticedTable:
+        if self.mistake is None and (self.of or self.function):
+            raise ValueError("of and function say which mistake is meant: name its kind, mistake = …")
+        return self
 
 
 class SeriesToml(BaseModel):

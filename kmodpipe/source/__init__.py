@@ -169,9 +169,7 @@ def fetch(
         if head or not spec.stand_in:
             raise
         other = resolve(spec.stand_in, declared)
-        screen.warn(
-            f"{e.what}; tree {spec.name} is replaced by its stand-in {other.name} ({other.describe()})"
-        )
+        screen.warn(f"testing {other.name}, the fallback for {spec.name}: {e.what}")
         made = _fetch_own(other, cache, screen)
         tree.remember(cache, _stand_in_request(spec), {"stand-in": spec.stand_in, "reason": e.what})
         return _standing_in(made, spec, e.what)
@@ -257,7 +255,12 @@ def remove_trees(cache: Path) -> int:
             with lock(cache / "locks" / path.name):
                 tree.discard(path)
             removed += 1
-    for path in [*folder.glob("*.json"), *folder.glob("*.manifest"), *(folder / "pins").glob("*")]:
+    for path in [
+        *folder.glob("*.json"),
+        *folder.glob("*.manifest"),
+        *folder.glob("*.linked"),
+        *(folder / "pins").glob("*"),
+    ]:
         path.unlink(missing_ok=True)
     git.prune(cache)
     return removed

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from kmodpipe.report import terminal, wording
+from kmodpipe.report import terminal, terminal_lines, wording
 from kmodpipe.report.compare import Difference
 from kmodpipe.results import CellResult, State, Verdict, effects
 from kmodpipe.results.effects import EffectKind
@@ -285,5 +285,5 @@ def _block(heading: str, found: Sequence[Text], room: int) -> list[Text]:
 
 def end(board: Board, inputs: Inputs) -> RenderableType:
     """Return the last verdicts, for the terminal that gets them back."""
-    failed = terminal.failed_lines(board.run)
+    failed = terminal_lines.failed_lines(board.run)
     return Group(terminal.Matrix(board.run), *failed, Text(total(board, inputs)))

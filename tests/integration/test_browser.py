@@ -22,7 +22,7 @@ from tests.integration.conftest import require
 from tests.support.browser import Page, browser
 from tests.support.hostile import MARKUP
 from tests.support.large_run import large
-from tests.support.sample_run import DEAD, INFOS, cell, change, failed, finished
+from tests.support.sample_run import DEAD, INFOS, cell, change, failed, finished, on_disk
 
 pytestmark = [pytest.mark.integration, pytest.mark.thorough]
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"
@@ -36,22 +36,47 @@ def page() -> Iterator[Page]:
         yield opened
 
 
+FAULT = "overlayfs: failed to verify origin (/lower, ino=12, err=-116)"
+SECOND = f"failure-{INFOS[2].id}"
+
+
 def sample() -> Run:
-    run = change(finished(), Y_Y, failed(2, "ESTALE", "mounted"))
+    run = change(finished(), Y_Y, replace(failed(2, "ESTALE", "mounted"), guest=1, kmsg=(FAULT,)))
     bad = replace(failed(1, MARKUP, "mounted"), message=MARKUP, evidence=MARKUP, output_excerpt=MARKUP)
     run = change(run, "index-nouuid.INDEX=y.NOUUID=n", replace(bad, kmsg=("k " * 400,)))
     run = results.with_cell(
         run, cell("unpatched", "n", "n", state=State.BUILD_FAILED, reason="inode.c:7: error\nmore")
     )
     spans = [Span("base", "ed4538da4cd5", 0, 92.0), Span("test", Y_Y, 92, 4.0, "failed")]
-    return replace(run, dead_axes=(DEAD,), timeline=(*spans, Span("guest", Y_Y, 92.2, 3.5, "done", 1.3)))
+    run = replace(run, dead_axes=(DEAD,), timeline=(*spans, Span("guest", Y_Y, 92.2, 3.5, "done", 1.3)))
+    return replace(run, properties={**run.properties, "series.index-nouuid.0001-a.patch": "a" * 64})
+
+
+def consoles(run: Run, folder: Path) -> None:
+    """Write the console of each cell, with the fault in the midst of it."""
+    lines = [f"[    {n}.000000] booting" for n in range(9)]
+    lines += [f"[    9.000000] {FAULT}", *(f"[   {n}.000000] going on" for n in range(10, 60))]
+    for path in {c.artifacts["console.log"] for c in run.cells if "console.log" in c.artifacts}:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text("\r\n".join(lines) + "\r\n")
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("pages")
+    folder = tmp_path_factory.mktemp("pages") / "20991231-000000"
+    folder.mkdir()
+    consoles(sample(), folder)
+    before = replace(sample(), id="20991230-000000", finished="2099-12-30T00:10:00+00:00")
+    on_disk(before, folder.parent)
+    now = replace(sample(), id=folder.name)
     made = {}
-    for name, run in (("sample", sample()), ("large", large(100, 100, 20)), ("huge", large(1024, 100, 50))):
+    plain = change(finished(), Y_Y, failed(3, "EIO", "shared"))
+    for name, run in (
+        ("sample", now),
+        ("plain", plain),
+        ("large", large(100, 100, 20)),
+        ("huge", large(1024, 100, 50)),
+    ):
         html.save(run, folder / f"{name}.html")
         made[name] = (folder / f"{name}.html").as_uri()
     return made
@@ -97,7 +122,48 @@ def test_it_opens_without_a_request_an_error_or_a_violation(opened: Page, files:
     assert opened.run("document.title") == "kmodpipe: index-nouuid"
 
 
+def whole_matrix(page: Page) -> None:
+    page.run("document.getElementById('matrix-d').open = true")
+
+
+def test_the_first_screen_is_the_answer_and_what_changed(opened: Page, files: dict[str, str]) -> None:
+    assert "1 axis makes no difference" in shown(opened, "h1")[0]
+    opened.open(files["plain"])
+    (sentence,) = shown(opened, "h1")
+    assert sentence == "✗ FAIL index-nouuid fixes 2, breaks 1, has 1 known issue, 1 case not as expected."
+    on_screen = (
+        "[...document.querySelectorAll('.tile, .troubles a, .change tbody tr')].filter(e =>"
+        "e.checkVisibility() && e.getBoundingClientRect().bottom <= innerHeight)"
+        ".map(e => e.className || e.tagName)"
+    )
+    seen = opened.run(on_screen)
+    assert seen.count("TR") == 4 and sum(one.startswith("tile") for one in seen) == 7
+    assert shown(opened, "#matrix tbody th") == [], "the full matrix is a click away"
+    opened.run("document.querySelector('a[href=\"#matrix\"]').click()")
+    time.sleep(SETTLE_S)
+    assert shown(opened, "#matrix tbody th") == [i.id for i in INFOS]
+
+
+def test_a_number_filters_the_page_and_shows_all_again(opened: Page) -> None:
+    rows = "#difference ~ div .change tbody tr"
+    everything = shown(opened, rows)
+    opened.run("document.querySelector('[data-filter=fixed]').click()")
+    time.sleep(SETTLE_S)
+    assert shown(opened, rows) and all("FIXED" in row for row in shown(opened, rows))
+    assert shown(opened, "#failures-s details.card") == []
+    pressed = "[...document.querySelectorAll('[aria-pressed=true]')].map(e => e.dataset.filter)"
+    assert opened.run(pressed) == ["fixed"]
+    opened.run("document.querySelector('[data-filter=fixed]').click()")
+    time.sleep(SETTLE_S)
+    assert shown(opened, rows) == everything and opened.run(pressed) == []
+    opened.run("document.querySelector('[data-filter=good]').click()")
+    time.sleep(SETTLE_S)
+    assert opened.run("document.getElementById('found').textContent").startswith("13 results")
+    assert shown(opened, "#matrix tbody th"), "what is in the matrix alone is shown there"
+
+
 def test_a_reader_filters_by_name_and_by_verdict(opened: Page) -> None:
+    whole_matrix(opened)
     everything = shown(opened, "#matrix tbody th")
     assert everything == [i.id for i in INFOS]
     assert filtered(opened, "default index=y") == "3 results in 1 case and 3 cells"
@@ -107,27 +173,52 @@ def test_a_reader_filters_by_name_and_by_verdict(opened: Page) -> None:
     assert shown(opened, "#matrix thead th[data-size]") == ["index-nouuid"]
     assert filtered(opened, verdict="fail").startswith("6 results in 4 cases and 3 cells")
     assert filtered(opened, "no such thing") == "0 results in 0 cases and 0 cells"
-    assert shown(opened, "#failures details[data-item] summary") == []
+    assert shown(opened, "#failures-s details[data-card] summary") == []
     opened.key("Escape")
     time.sleep(SETTLE_S)
     assert shown(opened, "#matrix tbody th") == everything
-    assert len(shown(opened, "#failures details[data-item]")) == 2
+    assert len(shown(opened, "#failures-s details[data-card]")) == 2
 
 
 def test_a_link_in_the_matrix_opens_its_evidence(opened: Page) -> None:
-    assert shown(opened, "#failures [data-item] dl") == []
-    opened.run("document.querySelector('#matrix td.m-fail a[href=\"#result-1\"]').click()")
+    cards = "#failures-s [data-card] .sides"
+    assert len(shown(opened, cards)) == 1, "the first is open"
+    whole_matrix(opened)
+    opened.run(f"document.querySelector('#matrix td.m-fail a[href=\"#{SECOND}\"]').click()")
     time.sleep(SETTLE_S)
-    (told,) = shown(opened, "#failures [data-item] dl")
-    assert "ESTALE" in told and "mounted" in told
+    told = shown(opened, cards)
+    assert len(told) == 2 and "ESTALE" in told[-1] and "mounted" in told[-1]
     assert opened.run(
-        "(() => { const r = document.getElementById('result-1').getBoundingClientRect();"
+        f"(() => {{ const r = document.getElementById('{SECOND}').getBoundingClientRect();"
         "return r.top >= 0 && r.top < innerHeight; })()"
     )
-    opened.run("document.querySelector('[data-open=yes]').click()")
-    assert len(shown(opened, "#failures [data-item] dl")) == 2
     opened.run("document.querySelector('[data-open=no]').click()")
-    assert shown(opened, "#failures [data-item] dl") == []
+    assert shown(opened, cards) == []
+    opened.run("document.querySelector('[data-open=yes]').click()")
+    assert len(shown(opened, cards)) == 2
+
+
+def test_the_console_is_open_at_the_fault(opened: Page) -> None:
+    marked = "document.querySelector('.console mark')"
+    opened.run(f"{marked}.closest('details').open = true")
+    time.sleep(SETTLE_S)
+    assert opened.run(f"{marked}.textContent") == f"[    9.000000] {FAULT}"
+    assert opened.run(
+        f"(() => {{ const m = {marked}.getBoundingClientRect();"
+        f"const p = {marked}.parentElement.getBoundingClientRect();"
+        "return m.top >= p.top && m.bottom <= p.bottom; })()"
+    )
+
+
+def test_a_command_is_copied(opened: Page) -> None:
+    opened.call("Emulation.setFocusEmulationEnabled", enabled=True)
+    opened.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    opened.run("document.querySelector('#failures-s details[open] [data-copy]').click()")
+    time.sleep(SETTLE_S)
+    assert shown(opened, "#failures-s details[open] [data-copy]")[0] == "Copied"
+    copied = opened.run("navigator.clipboard.readText()")
+    assert copied.startswith("invoke test --series index-nouuid --cell index-nouuid.")
+    assert copied == opened.run("document.querySelector('#failures-s details[open] pre.command').textContent")
 
 
 def test_the_keyboard_reaches_everything_in_order(opened: Page) -> None:
@@ -147,14 +238,19 @@ def test_the_keyboard_reaches_everything_in_order(opened: Page) -> None:
         style = "getComputedStyle(document.activeElement).outlineStyle"
         assert opened.run(style) not in ("none", ""), seen[-1]
     kinds = [s.split("|")[1] for s in seen]
-    order = [kinds.index(k) for k in ("A", "INPUT", "SELECT", "BUTTON", "DIV")]
-    assert order == sorted(order)  # the verdict's links, the filter, the matrix
-    assert any(s.startswith("scroll") for s in seen), "the matrix scrolls by keyboard"
-    summary = next(s for s in seen if "|SUMMARY|" in s and "not as expected" in s)
+    order = [kinds.index(k) for k in ("INPUT", "SELECT", "BUTTON", "DIV", "SUMMARY")]
+    assert order == sorted(order)  # the filter, what changed, what went wrong
+    assert any(s.startswith("scroll") for s in seen), "what changed scrolls by keyboard"
+    summary = next(s for s in seen if "|SUMMARY|" in s and "FAIL" in s and "FAIL" in s)
     while opened.run(focus) != summary:
         opened.key("Tab", shift=True)
+    was = opened.run("document.activeElement.parentElement.open")
     opened.key("Enter")
-    assert opened.run("document.activeElement.parentElement.open") is True
+    assert opened.run("document.activeElement.parentElement.open") is not was
+    # A number is a button for the keyboard too.
+    opened.run("document.querySelector('[data-filter=fail]').focus()")
+    opened.key(" ")
+    assert opened.run("document.querySelector('[data-filter=fail]').ariaPressed") == "true"
     opened.run("document.activeElement.blur()")
     opened.key("/")
     assert opened.run("document.activeElement.name") == "text"
@@ -167,12 +263,16 @@ def test_without_the_script_everything_is_there(page: Page, files: dict[str, str
         page.open(files["sample"])
         page.scripts(on=True)
         assert shown(page, "#filter, button") == []
-        assert shown(page, "#matrix tbody th") == [i.id for i in INFOS]
+        assert len(shown(page, "h1")) == 1 and len(shown(page, ".tile")) == 7
+        assert len(shown(page, "#difference ~ div .change tbody tr")) >= 4
+        assert len(shown(page, "#failures-s details.card > summary")) == 3
+        (first,) = shown(page, "#failures-s [data-card] .sides")
+        assert "observed" in first, "the first failure is open"
         page.open("about:blank")
         page.scripts(on=False)
-        page.open(files["sample"] + "#result-1")
+        page.open(f"{files['sample']}#{SECOND}")
         page.scripts(on=True)
-        assert len(shown(page, "#failures [data-item] dl")) == 1, "a link opens what it leads into"
+        assert len(shown(page, "#failures-s [data-card] .sides")) == 2, "a link opens what it leads into"
     finally:
         page.scripts(on=True)
 
@@ -182,7 +282,8 @@ def test_without_the_script_everything_is_there(page: Page, files: dict[str, str
 def test_the_page_does_not_scroll_sideways(page: Page, files: dict[str, str], name: str, width: int) -> None:
     page.size(width, 740)
     page.open(files[name])
-    page.run("document.querySelectorAll('#failures details').forEach((d, i) => d.open = i < 20)")
+    page.run("document.querySelectorAll('#failures-s details').forEach((d, i) => d.open = i < 20)")
+    page.run("document.querySelectorAll('.difference details, #matrix-d').forEach((d, i) => d.open = i < 20)")
     page.run("document.querySelectorAll('main > section:last-of-type details').forEach(d => d.open = true)")
     assert page.run("document.documentElement.scrollWidth") <= width
     wide = (
@@ -211,6 +312,7 @@ def test_100_by_100_opens_filters_and_scrolls(page: Page, files: dict[str, str])
     assert filtered(page, "name-42 a=7").startswith("11 results in 1 case and 11 cells")
     assert thread_s(page) - before < 1
     filtered(page)
+    whole_matrix(page)
     # The headers stay where they are while the matrix moves.
     page.run("document.getElementById('matrix-h').scrollIntoView()")
     page.run("(e => { e.scrollTop = 1500; e.scrollLeft = 900; })(document.querySelector('#matrix .scroll'))")
@@ -230,6 +332,7 @@ def test_102_400_results_open_and_are_filtered_a_page_at_a_time(page: Page, file
     page.run("document.body.offsetHeight")
     assert thread_s(page) - before < 1
     assert page.console == []
+    whole_matrix(page)
     assert len(shown(page, "#summary tbody tr")) == 100
     table = "#results-table"
     assert len(shown(page, f"{table} thead th.cell")) == 40 and len(shown(page, f"{table} tbody tr")) == 50
@@ -245,22 +348,27 @@ def test_102_400_results_open_and_are_filtered_a_page_at_a_time(page: Page, file
     (facts,) = shown(page, "#cell-list details[open] table")
     assert "variant" in facts and page.run("document.querySelector('#cell-list details[open]').offsetTop") > 0
     filtered(page)
+    page.run("document.querySelector('[data-open=no]').click()")
     page.run(f"document.querySelector('{table} td.m-fail a').click()")
     time.sleep(SETTLE_S)
-    assert len(shown(page, "#failures details[open]")) == 1
+    assert len(shown(page, "#failures-s details.card[open]")) == 1
 
 
 def test_of_102_400_results_the_answer_and_the_failures_need_no_script(
     page: Page, files: dict[str, str]
 ) -> None:
     page.scripts(on=False)
+    page.size(1280, 3000)
     try:
         page.open(files["huge"])
         page.scripts(on=True)
         assert shown(page, "#browse, form, button") == []
-        assert len(shown(page, "#summary tbody tr")) == 100
-        assert len(shown(page, "#failures details summary")) == 250
+        assert shown(page, "h1")[0].startswith("✗ FAIL")
+        # Failures that differ in their cells alone are one card.
+        assert len(shown(page, "#failures-s details.card > summary")) == 2
         assert any("in results.json" in text for text in shown(page, "noscript"))
+        whole_matrix(page)
+        assert len(shown(page, "#summary tbody tr")) == 100
     finally:
         page.scripts(on=True)
 
@@ -302,6 +410,7 @@ def test_every_text_can_be_read(opened: Page, scheme: str) -> None:
 
 
 def test_a_screen_reader_gets_names_headers_and_states(opened: Page) -> None:
+    whole_matrix(opened)
     tree = opened.call("Accessibility.getFullAXTree")["nodes"]
     named: dict[str, list[str]] = {}
     for node in tree:

@@ -114,3 +114,45 @@ def test_each_tool_says_what_is_wrong(client: Any, tmp_path: Path) -> None:
     assert "<linux/jiffies.h>" in texts["includes"]
     assert "ovl_wrong" in texts["stack"] and "ovl_wrong" in texts["size"]
     assert found["builds"]["findings"] == []
+
+
+# free/ifnullfree.cocci and misc/semicolon.cocci.
+COCCI = f"""\
+From: Somebody <somebody@localhost.invalid>
+Subject: [PATCH] ovl: what a semantic patch finds
+
+---
+diff --git a/fs/overlayfs/export.c b/fs/overlayfs/export.c
+--- a/fs/overlayfs/export.c
++++ b/fs/overlayfs/export.c
+@@ -16,3 +16,11 @@
+ #include <linux/ratelimit.h>
+ #include "overlayfs.h"
++void ovl_frees(void *some);
++void ovl_frees(void *some)
++{{
++\tif (some)
++\t\tkfree(some);
++\twhile (0) {{}};
++}}
++
+{" "}
+"""
+
+
+@pytest.mark.kernels
+def test_coccinelle_reports_what_is_new_and_nothing_else(client: Any, tmp_path: Path) -> None:
+    (tmp_path / "cocci.patch").write_text(COCCI)
+    code, report, text = check(
+        tmp_path / "out", "--series", str(tmp_path / "cocci.patch"), "--module", "fs/overlayfs",
+        "--cell", "*INDEX=y.NOUUID=n", "--coccinelle",
+    )  # fmt: skip
+    assert code == 1, text
+    found = outcomes(report, 1)["coccicheck"]
+    rules = {one["rule"] for one in found["findings"]}
+    assert rules >= {"cocci free/ifnullfree", "cocci misc/semicolon"}, text
+    told = [one for one in found["findings"] if one["level"] != "note"]
+    assert {one["file"] for one in told} == {"fs/overlayfs/export.c"}
+    # Two are written in OCaml, which the image has no compiler for.
+    (unable,) = (one["text"] for one in found["findings"] if one["level"] == "note")
+    assert unable.startswith("2 semantic patches of the tree cannot be run, as before"), unable

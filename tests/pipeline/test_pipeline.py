@@ -74,7 +74,7 @@ def test_matrix_runs_legal_cells_and_names_why_others_are_skipped(tested: tuple[
     reasons = {c["cell"]: c["reason"] for c in results(world)["run"]["cells"]}
     assert "no symbol TOY_FS_NOUUID" in reasons["unpatched.INDEX=y.NOUUID=y"]
     assert "depends on TOY_FS_INDEX, but TOY_FS_INDEX=n" in reasons["toy-fix.INDEX=n.NOUUID=y"]
-    assert "fixed" in ran.out and "remount" in ran.out
+    assert "FIXED " in ran.out and "remount" in ran.out
     effects = {(e["case"], e["kind"]) for e in results(world)["effects"]}
     assert ("remount", "fixed") in effects
 

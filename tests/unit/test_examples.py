@@ -20,7 +20,7 @@ EACH = pytest.mark.parametrize("folder", FOLDERS)
 def test_eight_kinds_of_modules_are_shown() -> None:
     assert len(FOLDERS) >= 8
     modules = {kconfig.load_matrix(EXAMPLES / folder / "matrix.toml").module for folder in FOLDERS}
-    assert len(modules) == len(FOLDERS)
+    assert len(modules) >= 8
     assert sum((EXAMPLES / folder / "fix").is_dir() for folder in FOLDERS) >= 3
 
 

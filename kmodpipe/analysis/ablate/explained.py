@@ -42,6 +42,7 @@ def _is_of(entry: Unnoticed, one: Finding, hunk: Hunk, line_of: LineOf) -> bool:
     return (
         one.kind == entry.mistake
         and entry.of in ("", one.was)
+        and entry.function in ("", one.function)
         and same_line(entry, line_of(one.file, one.line))
     )
 

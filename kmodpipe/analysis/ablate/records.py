@@ -151,18 +151,21 @@ def summary(findings: Sequence[Finding]) -> str:
         ("hunk", [one for one in findings if one.kind == "hunk"]),
         ("mistake", [one for one in findings if one.kind != "hunk"]),
     ]
+    # With both kinds, both numbers: what is said behind them is of all.
     missed = [
         f"{sum(one.status is Status.UNNOTICED for one in own)} of {count(len(own), noun)}"
         for noun, own in kinds
-        if any(one.status is Status.UNNOTICED for one in own)
+        if own
     ]
     if not findings:
         return "there is no hunk to leave out"
-    if missed:
+    if any(one.status is Status.UNNOTICED for one in findings):
         told = f"no case notices {' and '.join(missed)}"
     else:
         tried = " and ".join(count(len(own), noun) for noun, own in kinds if own)
         told = f"{tried}, none of which goes unnoticed"
+        if any(one.status is Status.NOT_TRIED for one in findings):
+            told = f"of {tried}, none that was tried goes unnoticed"
     rest = Counter(one.status for one in findings)
     more = [
         f"{rest[status]} {word}"

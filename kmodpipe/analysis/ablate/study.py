@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from enum import Enum
 
 from kmodpipe.analysis.ablate import outcomes
 from kmodpipe.analysis.ablate.edits import HUNK, Edit, Edits, grown
@@ -19,6 +19,7 @@ from kmodpipe.analysis.ablate.memory import Built, Memory, Record
 from kmodpipe.analysis.ablate.modules import Compiled, Modules
 from kmodpipe.analysis.ablate.outcomes import Seen
 from kmodpipe.analysis.ablate.records import Finding, Status
+from kmodpipe.analysis.ablate.telling import Telling
 from kmodpipe.analysis.ablate.touching import Touching
 from kmodpipe.judge.cases import Case
 from kmodpipe.pipeline.builder import BuiltCell
@@ -27,10 +28,10 @@ from kmodpipe.series.changes import Origin
 from kmodpipe.util.errors import InfraError, Interrupted
 from kmodpipe.util.text import one_line
 
-# So many cases that noticed most are run first, alone: often that will do.
-_TELLING = 10
 # So many differences are confirmed at once.
 _CONFIRMED = 3
+# So many times likely cases are run in a cell before the next cell's.
+_TRIES = 2
 # How often a build may name further hunks.
 _ROUNDS = 8
 
@@ -59,6 +60,15 @@ class Ground:
         return -self.noticed, -sum(value != "n" for value in self.built.cell.choice.values())
 
 
+class _Depth(Enum):
+    """How far a cell is looked into, before the next cell is."""
+
+    # What is known from before alone, so that a second run does no more than the first.
+    KNOWN = "known"
+    LIKELY = "likely cases"
+    ALL = "all cases"
+
+
 class _NoTime(Exception):
     """The budget is used up, and something would have to be built or booted."""
 
@@ -74,6 +84,9 @@ class _Tried:
     reason: str = ""
     unsteady: tuple[str, ...] = ()
     ran: bool = False
+    differing: tuple[str, ...] = ()
+    # There are cases left that may notice.
+    open: bool = False
 
 
 class Study:
@@ -101,7 +114,7 @@ class Study:
         self._digests = digests
         self._touching = touching
         self._may_work = may_work
-        self._telling: Counter[str] = Counter()
+        self._telling = Telling()
         self._lock = threading.Lock()
 
     # -- the whole series ------------------------------------------------------------------------------
@@ -149,28 +162,44 @@ class Study:
     def _examine(self, edit: Edit) -> Finding:
         wider = edit
         tried: dict[str, _Tried] = {}
-        left = list(self._grounds)
-        while left:
-            # What is known comes first, so that a second run does no more than the first.
-            ground = min(left, key=lambda one: (not self._is_known(one, wider), one.rank))
-            left.remove(ground)
-            record = self._recalled(ground, wider)
-            if record.built is Built.COMPILER and wider.kind == HUNK and wider is edit and record.together:
-                # It does not build alone: from here on with those that need it.
-                wider = self._with(edit, record.together)
-                record = self._recalled(ground, wider)
-            one = self._in_cell(ground, wider, record)
-            tried[ground.id] = one
-            if one.status in (Status.CASE, Status.COMPILER, Status.KCONFIG):
-                with self._lock:
-                    ground.noticed += 1
-                return self._finding(edit, wider, one.status, ground.id, one, tried)
+        for depth in _Depth:
+            left = [one for one in self._grounds if one.id not in tried or tried[one.id].open]
+            while left:
+                ground = self._next_ground(left, wider)
+                left.remove(ground)
+                record = self._built(ground, wider, depth)
+                if record and record.together and wider is edit and wider.kind == HUNK:
+                    # It does not build alone: from here on with those that need it.
+                    wider = self._with(edit, record.together)
+                    record = self._built(ground, wider, depth)
+                if record is None:
+                    continue
+                one = tried[ground.id] = self._in_cell(ground, wider, record, depth)
+                if one.status in (Status.CASE, Status.COMPILER, Status.KCONFIG):
+                    with self._lock:
+                        ground.noticed += 1
+                    self._telling.noticed(edit.hunks[0], ground.id, one.differing)
+                    return self._finding(edit, wider, one.status, ground.id, one, tried)
         statuses = [one.status for one in tried.values()]
         if Status.UNKNOWN in statuses:
             unknown = next(one for one in tried.values() if one.status is Status.UNKNOWN)
             return self._finding(edit, wider, Status.UNKNOWN, tried=tried, reason=unknown.reason)
         status = Status.UNNOTICED if Status.UNNOTICED in statuses else Status.SAME
         return self._finding(edit, wider, status, tried=tried, reason=self._why(status, wider, tried))
+
+    def _next_ground(self, left: Sequence[Ground], edit: Edit) -> Ground:
+        """Return the cell to look into next: one of which something is known, else the most telling."""
+        hunk = edit.hunks[0]
+        return min(
+            left,
+            key=lambda one: (not self._is_known(one, edit), -self._telling.times(hunk, one.id), one.rank),
+        )
+
+    def _built(self, ground: Ground, edit: Edit, depth: _Depth) -> Record | None:
+        """Return what is known of an edit, which is built for it if it may be; else None."""
+        if depth is _Depth.KNOWN and not self._is_known(ground, edit):
+            return None
+        return self._recalled(ground, edit)
 
     def _is_known(self, ground: Ground, edit: Edit) -> bool:
         return self._memory.recall(ground.key, edit.digest).built is not Built.UNTRIED
@@ -250,22 +279,24 @@ class Study:
     def _alone(self, edit: Edit) -> tuple[object, ...]:
         return self._edits.without([edit.hunks[0]]).hunks
 
-    def _in_cell(self, ground: Ground, edit: Edit, record: Record) -> _Tried:
+    def _in_cell(self, ground: Ground, edit: Edit, record: Record, depth: _Depth) -> _Tried:
         match record.built:
-            case Built.COMPILER:
-                return _Tried(Status.COMPILER, reason=record.reason)
-            case Built.KCONFIG:
-                return _Tried(Status.KCONFIG, reason=record.reason)
+            case Built.COMPILER | Built.KCONFIG:
+                status = Status.COMPILER if record.built is Built.COMPILER else Status.KCONFIG
+                return _Tried(status, reason=record.reason)
             case Built.SAME:
                 return _Tried(Status.SAME)
             case _:
                 names = self._touching.cases(edit, ground.built.cell, tuple(self._cases))
-                return self._by_cases(ground, edit, record, names)
+                return self._by_cases(ground, edit, record, names, depth)
 
-    def _by_cases(self, ground: Ground, edit: Edit, record: Record, names: Sequence[str]) -> _Tried:
+    def _by_cases(
+        self, ground: Ground, edit: Edit, record: Record, names: Sequence[str], depth: _Depth
+    ) -> _Tried:
         """Run cases until one is found that notices, and confirm it. None runs again without need."""
         silent: set[str] = set()
         built: BuiltCell | None = None
+        tries = 0
         with ExitStack() as stack:
             while True:
                 reference = self._known(ground.reference)
@@ -274,11 +305,11 @@ class Study:
                 different = outcomes.differing(reference, have.values())
                 if sure := next((one for one in different if one.times > 1), None):
                     before, after = outcomes.words(reference[sure.case], sure)
-                    with self._lock:
-                        self._telling.update(one.case for one in different)
-                    return _Tried(Status.CASE, sure.case, before, after, ran=True)
+                    by = tuple(one.case for one in different)
+                    return _Tried(Status.CASE, sure.case, before, after, ran=True, differing=by)
                 missing = [name for name in able if name not in have and name not in silent]
-                if not missing and not different:
+                batch = self._batch(edit, missing, depth, tries)
+                if depth is _Depth.KNOWN or not (batch or different):
                     break
                 self._require_time()
                 if built is None:
@@ -294,7 +325,7 @@ class Study:
                     again = [one.case for one in different[:_CONFIRMED]]
                     found = self._confirmed(ground, built, record, again)
                 else:
-                    again = self._next(missing)
+                    again, tries = batch, tries + 1
                     found = self._first(ground, built, reference, again)
                 record = record.with_cases({self._digests[name]: one for name, one in found.items()})
                 self._memory.keep(ground.key, edit.digest, record)
@@ -304,16 +335,19 @@ class Study:
         unsteady = tuple(
             f"{name} in {ground.id}" for name, one in ran.items() if one.unsteady or reference[name].unsteady
         )
+        if missing or different:
+            return _Tried(Status.UNNOTICED, unsteady=unsteady, ran=bool(ran), open=True)
         if silent:
             reason = f"no verdict of {', '.join(sorted(silent))} in {ground.id}"
             return _Tried(Status.UNKNOWN, reason=reason, unsteady=unsteady, ran=True)
         return _Tried(Status.UNNOTICED, unsteady=unsteady, ran=bool(ran))
 
-    def _next(self, missing: Sequence[str]) -> list[str]:
-        """Return which cases run now: first those that noticed most so far."""
-        with self._lock:
-            telling = [name for name, _ in self._telling.most_common() if name in missing][:_TELLING]
-        return telling if telling and len(missing) > 2 * len(telling) else list(missing)
+    def _batch(self, edit: Edit, missing: Sequence[str], depth: _Depth, tries: int) -> list[str]:
+        """Return which cases run next; none if these were so many that the next cell comes first."""
+        likely = self._telling.first(edit.hunks[0], missing)
+        if depth is _Depth.ALL:
+            return likely if len(missing) > 2 * len(likely) and likely else list(missing)
+        return likely if tries < _TRIES else []
 
     def _first(
         self, ground: Ground, built: BuiltCell, reference: Mapping[str, Seen], names: Sequence[str]

@@ -296,4 +296,8 @@ def _cocci(given: Given, number: int, reports: Reports) -> Outcome:
         )
         findings.append(Finding(Level.NOTE, text + ", ".join(old[:4]), "coccicheck"))
     why = "; ".join(f"{script}: {said}" for script, said in list(fresh.items())[:4])
+    if not why and 2 * len(reports.failed) > reports.scripts:
+        # Then it is the tool, or how it is run, and not a few scripts that need more than it has.
+        script, said = next(iter(reports.failed.items()))
+        why = f"{len(reports.failed)} of {reports.scripts} semantic patches cannot be run: {script}: {said}"
     return Outcome(COCCINELLE.id, tuple(findings), not_checked=why)

@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe.analysis.cover import answer as answers
 from kmodpipe.analysis.cover import collect, formats, inject
-from kmodpipe.analysis.cover.answer import Answer
 from kmodpipe.analysis.cover.gcov_job import Gcov
 from kmodpipe.analysis.cover.inject import Ran
 from kmodpipe.analysis.cover.join import Question, join
@@ -16,6 +14,8 @@ from kmodpipe.build.sharing import Subject
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import Kernel, Workspace
 from kmodpipe.results import Run, coverage
+from kmodpipe.results import cover_answer as answers
+from kmodpipe.results.cover_answer import Answer
 from kmodpipe.results.coverage import Coverage
 from kmodpipe.series import Series
 from kmodpipe.series.changes import changes, placed

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kmodpipe.analysis.cover.answer import (
+from kmodpipe.analysis.cover.gcov_json import sum_of
+from kmodpipe.results.cover_answer import (
     Answer,
     CellAnswer,
     FunctionAnswer,
@@ -13,7 +14,6 @@ from kmodpipe.analysis.cover.answer import (
     LineAnswer,
     LineState,
 )
-from kmodpipe.analysis.cover.gcov_json import sum_of
 from kmodpipe.results.coverage import CellCoverage, Coverage, FileCounts
 from kmodpipe.series.changes import FileChange, changed_lines, final_lines
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kmodpipe.analysis.cover.answer import PAGE_NAME, Answer, HunkAnswer, LineAnswer, LineState
 from kmodpipe.analysis.cover.text import SIGNS, rows_of
 from kmodpipe.report import html
 from kmodpipe.results import Run
+from kmodpipe.results.cover_answer import PAGE_NAME, Answer, HunkAnswer, LineAnswer, LineState
 from kmodpipe.util.files import write_atomically
 
 # Read at import, as the report's.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kmodpipe.analysis.cover.answer import Answer, FunctionAnswer, HunkAnswer, LineAnswer, LineState
+from kmodpipe.results.cover_answer import Answer, FunctionAnswer, HunkAnswer, LineAnswer, LineState
 from kmodpipe.util.text import count, one_line, some
 
 SIGNS = {

@@ -79,8 +79,9 @@ class ReportOptions(Common):
     )
     format: str = option(
         "",
-        "findings (without --against), text (with it), markdown, mail, summary; of a module of its own "
-        "source also support (a table of kernels) and badge (a picture)",
+        "findings, text, markdown, mail, summary; without it what a run ends with on a screen, findings "
+        "elsewhere, text with --against; of a module of its own source also support (a table of kernels) and "
+        "badge (a picture)",
         exempt=NO_RUN,
         of=Values.REPORT_FORM,
     )

@@ -1,39 +1,30 @@
-"use strict";
 // The page of a large run: draws the part of the results that a reader filters for.
 (() => {
   const COLUMNS = 40, ROWS = 50, CELLS = 50;
-  const byId = (id) => document.getElementById(id);
+  const { byId, count, fits: named, shown, start, told, wanted } = Report;
   const make = (tag, attributes, ...children) => {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) if (value !== "") element.setAttribute(name, value);
     element.append(...children);
     return element;
   };
-  const count = (n, noun) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
-
   const data = JSON.parse(byId("results").textContent);
-  const form = byId("filter"), table = byId("results-table"), status = byId("found");
-  const { text, verdict, words } = form.elements;
+  const table = byId("results-table"), words = byId("words");
   const links = new Map(data.links.map(([row, column, anchor]) => [row * data.cells.length + column, anchor]));
   const lower = {
     cases: data.cases.map((one) => one[1].toLowerCase()),
     cells: data.cells.map((one) => one[2].toLowerCase()),
     kinds: data.kinds.map((one) => `${one[1]} ${one[2]}, ${one[3]}`.toLowerCase()),
   };
-  const items = [...document.querySelectorAll("[data-item]")].map((e) => ({
-    e, key: e.dataset.key, text: e.dataset.item,
-  }));
-  const sections = [...document.querySelectorAll("[data-items]")];
   const at = { cells: 0, cases: 0 };
   let rows = [], columns = [], fits = () => true, anchors = null;
 
   // -- the filter: a result fits if each term is in its case, its cell or its outcome
   const filter = () => {
-    const terms = text.value.toLowerCase().split(/\s+/).filter(Boolean).slice(0, 30);
-    const key = verdict.value, whole = 2 ** terms.length - 1;
+    const { terms, key } = wanted(), whole = 2 ** terms.length - 1;
     const bits = (texts) => texts.map((one) => terms.reduce((sum, term, n) => sum | (one.includes(term) << n), 0));
     const ofCase = bits(lower.cases), ofCell = bits(lower.cells), ofKind = bits(lower.kinds);
-    const keyed = data.kinds.map((one) => !key || one[0] === key);
+    const keyed = data.kinds.map((one) => named(key, [one[0], one[4]]));
     fits = (row, column) => {
       const kind = data.results[row][column];
       return keyed[kind] && (ofCase[row] | ofCell[column] | ofKind[kind]) === whole;
@@ -50,13 +41,9 @@
     }
     columns = [...any.keys()].filter((column) => any[column]);
     at.cells = at.cases = 0;
-    for (const item of items) {
-      item.e.hidden = !((!key || item.key === key) && terms.every((term) => item.text.includes(term)));
-    }
-    for (const section of sections) section.hidden = !section.querySelector("[data-item]:not([hidden])");
+    shown({ terms, key });
     anchors = terms.length || key ? new Set(columns.map((column) => data.cells[column][3])) : null;
-    status.textContent =
-      `${count(found, "result")} in ${count(rows.length, "case")} and ${count(columns.length, "cell")}`;
+    told(found, rows.length, columns.length);
     draw();
     list(CELLS);
   };
@@ -73,8 +60,8 @@
     return shown;
   };
   const field = (row, column) => {
-    const [key, sign, word, meaning] = data.kinds[data.results[row][column]];
-    const td = make("td", { class: `m-${key}${fits(row, column) ? "" : " dim"}` });
+    const [key, sign, word, meaning, change] = data.kinds[data.results[row][column]];
+    const td = make("td", { class: `m-${key}${change ? ` c-${change}` : ""}${fits(row, column) ? "" : " dim"}` });
     const anchor = links.get(row * data.cells.length + column);
     const seen = words.checked ? ` ${word}` : "";
     const heard = `${seen ? "" : ` ${word}`}${key === "pass" ? "" : `, ${meaning}`}`;
@@ -151,19 +138,10 @@
       const cell = facts().cells.find((one) => one[0] === id);
       if (cell) byId("cell-list").prepend(part(cell));
     }
-    const target = byId(id);
-    for (let d = target && target.closest("details"); d; d = d.parentElement.closest("details")) d.open = true;
-    if (target) target.scrollIntoView();
+    Report.opened();
   };
 
   byId("browse").hidden = false;
-  for (const button of document.querySelectorAll("button[data-open]")) {
-    button.hidden = false;
-    button.addEventListener("click", () => {
-      const open = button.dataset.open === "yes";
-      for (const d of document.querySelectorAll("#failures details")) if (!d.hidden) d.open = open;
-    });
-  }
   for (const button of document.querySelectorAll("[data-page]")) {
     button.addEventListener("click", () => {
       const size = button.dataset.page === "cells" ? COLUMNS : ROWS;
@@ -171,17 +149,8 @@
       draw();
     });
   }
-  let waiting = 0;
-  form.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(filter, 80); });
-  form.addEventListener("submit", (event) => { event.preventDefault(); filter(); });
-  form.addEventListener("reset", () => setTimeout(filter));
-  words.addEventListener("change", () => draw);
-  addEventListener("keydown", (event) => {
-    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
-    if (event.key === "/" && !typing) { event.preventDefault(); text.focus(); }
-    if (event.key === "Escape" && event.target === text) { text.value = ""; filter(); }
-  });
+  words.addEventListener("change", draw);
   addEventListener("hashchange", opened);
-  filter();
+  start(filter);
   if (location.hash) opened();
 })();

@@ -36,7 +36,7 @@ def fold(columns: Sequence[Column], rows: Iterable[Row], cells: Sequence[CellPar
     groups = tuple(dict.fromkeys(column.variant for column in columns))
     of = [groups.index(column.variant) for column in columns]
     marks = {m.key: m for m in wording.MARKS}
-    kinds: dict[tuple[str, str, str, str], int] = {}
+    kinds: dict[tuple[str, str, str, str, str], int] = {}
     cases: list[list[str]] = []
     results: list[list[int]] = []
     links: list[tuple[int, int, str]] = []
@@ -46,7 +46,7 @@ def fold(columns: Sequence[Column], rows: Iterable[Row], cells: Sequence[CellPar
         own = []
         for at, (group, one) in enumerate(zip(of, row.results, strict=True)):
             counts[group][one.key] += 1
-            own.append(kinds.setdefault((one.key, one.sign, one.word, one.meaning), len(kinds)))
+            own.append(kinds.setdefault((one.key, one.sign, one.word, one.meaning, one.change), len(kinds)))
             if one.anchor:
                 links.append((number, at, one.anchor))
         cases.append([shown(row.case), shown(row.text), row.anchor])

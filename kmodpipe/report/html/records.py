@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kmodpipe.report import timeline, wording
+from kmodpipe.report.difference import Difference
+from kmodpipe.report.history import Strip
+from kmodpipe.report.html.anchors import Links, Pairs
+from kmodpipe.report.html.console import Excerpt
+from kmodpipe.report.html.evidence_diff import DiffLine
+from kmodpipe.report.html.patches import Patches
+from kmodpipe.report.html.provenance import Group as ProvenanceGroup
 from kmodpipe.report.support import Support
 from kmodpipe.report.wording import Mark, SeriesVerdict
-from kmodpipe.results import Attempt, DeadAxis
-
-Links = tuple[tuple[str, str], ...]
-"""Names and their relative URLs."""
-Pairs = tuple[tuple[str, str], ...]
-"""Names and values."""
+from kmodpipe.results import Attempt, DeadAxis, EffectKind
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,13 @@ class Field:
     meaning: str
     # Where its evidence is.
     anchor: str
+    # The style of what the series did to it; empty where that is no change.
+    change: str = ""
+
+    @property
+    def keys(self) -> str:
+        """The words that the filter knows it by."""
+        return f"{self.key} {self.change}".strip()
 
 
 @dataclass(frozen=True)
@@ -63,46 +72,95 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Item:
-    """One failure with its evidence."""
+class CardCell:
+    """One of the cells that show a failure."""
+
+    cell: str
+    # Where the page tells of the cell.
+    anchor: str
+    # The command that runs it again there.
+    command: str
+    files: Links
+
+
+@dataclass(frozen=True)
+class Card:
+    """One distinct failure with its evidence, and all cells that show it."""
 
     anchor: str
     case: str
-    cell: str
+    summary: str
     mark: Mark
+    # What the series did to the case; None where that is no change.
+    change: Mark | None
+    # The first line of the message.
     sentence: str
-    # What the filter searches.
+    # The words that the filter knows it by, and the text that it searches.
+    keys: str
     text: str
-    # Observed, expected and the like.
+    # The first ones; `number` is how many there are.
+    cells: tuple[CardCell, ...]
+    number: int
+    expected: str
+    observed: str
+    # What the control showed; empty where nothing was compared.
+    before: str
+    # Why, and the like.
     rows: Pairs
     # The command that runs it again.
     command: str
     tries: tuple[Attempt, ...]
     # Titles and texts of the evidence.
     blocks: Pairs
+    diff: tuple[DiffLine, ...]
+    console: Excerpt | None
     files: Links
+    history: Strip | None
+    # The lines of the patches that the case executed.
+    touched: Links
+    # Cell and case of each failure.
+    results: frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class FailedCase:
-    """All failures of one case."""
+class Tile:
+    """A number of the first screen; it filters the page."""
 
-    case: str
-    summary: str
-    items: tuple[Item, ...]
+    key: str
+    number: int
+    # ``FIXED``
+    name: str
+    # ``cases that did not work without the series``
+    words: str
+    sign: str
+    # Where it leads without a script.
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A cell with something that is not as expected."""
+
+    cell: str
+    kernel: str
+    # ``2 FAIL, 1 ERROR``
+    told: str
+    mark: Mark
+    # Its first card, or why it did not run.
+    anchor: str
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A cell that should have run and did not."""
+    """Cells that should have run and did not, for one reason."""
 
     anchor: str
-    cell: str
+    ids: tuple[str, ...]
+    # The first ones.
+    cells: tuple[CardCell, ...]
     mark: Mark
     sentence: str
     reason: str
-    command: str
-    files: Links
 
 
 @dataclass(frozen=True)
@@ -115,6 +173,8 @@ class Defect:
     outcome: str
     reason: str
     where: str
+    # How many cells show it.
+    number: int
 
 
 @dataclass(frozen=True)
@@ -151,6 +211,8 @@ class CasePart:
     goal: str
     digest: str
     groups: tuple[Seen, ...]
+    # The lines of the patches that it executed in some cell.
+    touched: Links = ()
 
 
 @dataclass(frozen=True)
@@ -202,18 +264,45 @@ class Folded:
 
 
 @dataclass(frozen=True)
+class Unsteady:
+    """A result that differs from run to run with the same inputs."""
+
+    case: str
+    cell: str
+    strip: Strip
+
+
+@dataclass(frozen=True)
+class Past:
+    """What earlier runs tell."""
+
+    # Whole runs; a run's page by its id.
+    runs: Strip
+    pages: Mapping[str, str]
+    unsteady: tuple[Unsteady, ...]
+    hidden: int
+
+
+@dataclass(frozen=True)
 class Page:
     """The whole page, from top to bottom."""
 
     title: str
+    # The answer in a sentence: what makes it less than whole, the rest.
+    caveat: str
+    sentence: str
     subtitle: str
     # The run ended early: nothing on the page is green then.
     early: bool
     state: Mark
+    icon: str
     total: str
+    tiles: tuple[Tile, ...]
+    troubles: tuple[Trouble, ...]
     # Anchors and names of the sections, for the navigation.
     parts: Pairs
     verdicts: tuple[SeriesVerdict, ...]
+    differences: tuple[Difference, ...]
     # Failures of the control.
     control: tuple[str, ...]
     # What cells and cases are called: patches and checks in a run of `check`.
@@ -232,10 +321,14 @@ class Page:
     rows: tuple[Row, ...]
     # The matrix is large and shows signs without outcomes at first.
     dense: bool
+    # Nothing else shows the results: the matrix is open from the start.
+    matrix_open: bool
     # The number of results by `Mark.key`.
     counts: Mapping[str, int]
-    failures: tuple[FailedCase, ...]
-    hidden_failures: int
+    cards: tuple[Card, ...]
+    hidden_cards: int
+    # The card of a failure by cell and case.
+    evidence: Mapping[tuple[str, str], str]
     unfinished: tuple[Unfinished, ...]
     defects: tuple[Defect, ...]
     # Reasons, and the cells skipped for them.
@@ -243,9 +336,11 @@ class Page:
     close: tuple[Close, ...]
     hidden_close: int
     picture: timeline.Picture | None
+    past: Past | None
+    patches: Patches
     cases: tuple[CasePart, ...]
     cells: tuple[CellPart, ...]
-    properties: Pairs
+    provenance: tuple[ProvenanceGroup, ...]
     files: Links
     footer: str
     # On which kernels a module of its own source works; empty for one of the tree.
@@ -256,4 +351,7 @@ class Page:
     folded: Folded | None = None
     hidden_unfinished: int = 0
     marks: tuple[Mark, ...] = wording.MARKS
+    changes: tuple[Mark, ...] = tuple(wording.CHANGES[kind] for kind in wording.CHANGED)
     defect_mark: Mark = field(default=wording.DEFECT)
+    # What is said of the kinds of effects that are only counted.
+    quiet: Mapping[EffectKind, str] = field(default_factory=lambda: wording.QUIET)

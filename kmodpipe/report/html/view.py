@@ -4,34 +4,54 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from kmodpipe.report import new_warnings, support, timeline, wording
-from kmodpipe.report.html import folded
+from kmodpipe.report import answer, difference, history, new_warnings, support, timeline, wording
+from kmodpipe.report.html import first, folded, patches, provenance
+from kmodpipe.report.html.anchors import Names, Pairs
 from kmodpipe.report.html.failures import (
     MOST_FAILURES,
     MOST_FAILURES_FOLDED,
     STATES,
+    Beside,
     Files,
-    failures,
+    cards,
     unfinished,
 )
 from kmodpipe.report.html.records import (
+    Card,
     CasePart,
     CellPart,
     Close,
     Column,
     Defect,
-    FailedCase,
     Field,
     Group,
     Page,
-    Pairs,
+    Past,
     Row,
     Seen,
     Unfinished,
+    Unsteady,
 )
 from kmodpipe.report.wording import Mark, count, mark, subject_of
-from kmodpipe.results import CONTROL, ENDED_EARLY, OWN_MODULE, CaseInfo, CellResult, Run, State, exit_code
+from kmodpipe.results import (
+    CHECKED,
+    CONTROL,
+    ENDED_EARLY,
+    OWN_MODULE,
+    CaseInfo,
+    CellResult,
+    Controls,
+    EffectKind,
+    Run,
+    State,
+    effects,
+    exit_code,
+    is_fixed,
+)
+from kmodpipe.results.cover_answer import Answer as CoverAnswer
 from kmodpipe.util.errors import ExitCode
 from kmodpipe.util.text import one_line, some
 
@@ -42,37 +62,58 @@ _WORD = 20
 # Entries of a list.
 _NAMES = 40
 MOST_UNFINISHED = 300
-"""The most cells that did not run of which the page says why."""
+"""The most reasons why cells did not run that the page has."""
 # New warnings of the compiler; all are in results.json.
 _WARNINGS = 200
+_UNSTEADY = 40
 
 
-def page_of(run: Run, own: Files) -> Page:
-    """Return everything that the template shows of *run*; *own* are the run's files."""
+def page_of(
+    run: Run, own: Files, past: Sequence[history.Past] = (), covered: CoverAnswer | None = None
+) -> Page:
+    """Return everything that the template shows of *run*; *own* are the run's files, *past* the runs before
+    it, *covered* is what its cases execute of the series."""
     columns = [c for c in run.cells if c.state is not State.SKIPPED]
     infos = {info.id: info for info in run.cases}
-    anchors = {cell.cell: f"cell-{n}" for n, cell in enumerate(run.cells)}
-    case_anchors = {info.id: f"case-{n}" for n, info in enumerate(run.cases)}
+    named = Names("cell"), Names("case")
+    anchors = {cell.cell: named[0].of(cell.cell) for cell in run.cells}
+    case_anchors = {info.id: named[1].of(info.id) for info in run.cases}
     large = folded.needed(len(columns), len(run.cases))
-    failed, hidden = failures(run, infos, own, MOST_FAILURES_FOLDED if large else MOST_FAILURES)
-    undone, defects = unfinished(run, anchors, own), _defects(run, infos)
+    # The cells of a run of `check` are the patches.
+    its_patches = patches.Patches(()) if CHECKED in run.properties else patches.of_run(run, covered)
+    changes = _changes(run)
+    beside = Beside(
+        changes,
+        anchors,
+        Controls(run),
+        lambda cell, case: history.of_case(past, run, cell, case),
+        lambda cell, case: its_patches.touched.get((cell, case), ()),
+    )
+    made, hidden = cards(run, infos, own, beside, MOST_FAILURES_FOLDED if large else MOST_FAILURES)
+    all_undone, defects = unfinished(run, anchors, own), _defects(run, infos)
+    undone = all_undone[:MOST_UNFINISHED]
     counts = dict.fromkeys((m.key for m in wording.MARKS), 0)
-    links = _evidence_links(run, failed, undone, anchors)
-    rows = _counted(_rows(run, columns, links, case_anchors), counts)
+    links = _evidence_links(run, made, undone)
+    rows = _counted(_rows(run, columns, links, case_anchors, changes), counts)
     heads = tuple(Column(c.cell, subject_of(c), _label(c), anchors[c.cell]) for c in _grouped(columns))
     cells = tuple(_cell_part(c, anchors[c.cell], own) for c in run.cells)
     matrix = folded.fold(heads, rows, cells) if large else None
+    shown_rows = () if matrix else tuple(rows)
     picture = timeline.draw(run.timeline)
     skipped, found_warnings = _skipped(run), new_warnings.of_run(run)
-    close = _close(run, case_anchors, anchors)
+    close, earlier = _close(run, case_anchors, anchors), _past(past, run, own)
     cell, cell_names, case, case_names = wording.units(run)
+    its_answer, differences = answer.of_run(run), difference.of_run(run)
+    compared = any(one.changed or not one.alone for one in differences)
     sections = (
-        ("verdict", "Verdict", True),
-        ("matrix", "Matrix", True),
-        ("failures", "What went wrong", failed or undone),
-        ("defects", "Known defects", defects),
-        ("skipped", "Skipped cells", skipped),
+        ("difference", "What changed", differences),
+        ("failures", "What went wrong", made or undone),
+        ("defects", "Known issues", defects),
+        ("matrix", "Full matrix", True),
+        ("skipped", "Ruled out", skipped),
         ("close", "Close to the limit", close),
+        ("patches", "Patches", its_patches.parts),
+        ("history", "History", earlier),
         ("time", "Time", picture),
         ("cases", case_names.capitalize(), True),
         ("cells", cell_names.capitalize(), True),
@@ -84,12 +125,18 @@ def page_of(run: Run, own: Files) -> Page:
         cell_names=cell_names,
         case=case,
         case_names=case_names,
+        caveat=its_answer.caveat,
+        sentence=replace(its_answer, caveat="").text(),
         subtitle=_subtitle(run),
         early=ENDED_EARLY in run.properties,
         state=_state(run),
+        icon=first.icon(_state(run)),
         total=wording.total(run),
+        tiles=first.tiles(run, differences, counts),
+        troubles=first.troubles(run, made, undone, anchors),
         parts=tuple((anchor, name) for anchor, name, there in sections if there),
         verdicts=wording.verdicts(run),
+        differences=differences,
         control=tuple(f"{one_line(r.case)} ({one_line(c.cell)})" for c, r in wording.control_failures(run)),
         axes=run.dead_axes,
         new_warnings=new_warnings.sentence(found_warnings),
@@ -97,28 +144,57 @@ def page_of(run: Run, own: Files) -> Page:
         empty=wording.empty(run),
         groups=tuple(Group(name, n) for name, n in Counter(subject_of(c) for c in _grouped(columns)).items()),
         columns=() if matrix else heads,
-        rows=tuple(rows),
+        rows=shown_rows,
         dense=len(columns) > _DENSE_CELLS or len(columns) * len(run.cases) > _DENSE_RESULTS,
+        matrix_open=not compared,
         counts=counts,
-        failures=failed,
-        hidden_failures=hidden,
-        unfinished=undone[:MOST_UNFINISHED],
-        hidden_unfinished=len(undone[MOST_UNFINISHED:]),
+        cards=made,
+        hidden_cards=hidden,
+        evidence={one: card.anchor for card in made for one in card.results},
+        unfinished=undone,
+        hidden_unfinished=sum(len(one.ids) for one in all_undone[MOST_UNFINISHED:]),
         defects=defects,
         skipped=skipped,
         close=close[:_NAMES],
         hidden_close=len(close[_NAMES:]),
         picture=picture,
-        cases=_case_parts(run, case_anchors),
+        past=earlier,
+        patches=its_patches,
+        cases=_case_parts(run, case_anchors, its_patches),
         cells=() if matrix else cells,
         folded=matrix,
-        properties=tuple(run.properties.items()),
+        provenance=provenance.groups(run.properties),
         files=tuple(
             (name, own.href(name)) for name in ("results.json", "junit.xml", "events.jsonl", "shared")
         ),
         support=support.rows(run) if OWN_MODULE in run.properties else (),
-        cover=own.href("cover.html") if own.tail("cover.json") else "",
+        cover=own.href("cover.html") if covered else "",
         footer=f"kmodpipe {run.properties.get('kmodpipe', '')}, run {run.id}",
+    )
+
+
+def _changes(run: Run) -> dict[tuple[str, str], Mark]:
+    """Return what a series changed, by cell and case."""
+    shown = (EffectKind.REGRESSED, EffectKind.FIXED, EffectKind.KNOWN_DEFECT)
+    return {
+        (cell, effect.case): wording.CHANGES[effect.kind]
+        for effect in effects(run)
+        if effect.kind in shown
+        for cell in effect.cells
+    }
+
+
+def _past(past: Sequence[history.Past], run: Run, own: Files) -> Past | None:
+    runs = history.of_runs(past, run)
+    if runs is None:
+        return None
+    found = history.unsteady(past, run)
+    strips = ((cell, case, history.of_case(past, run, cell, case)) for cell, case in found[:_UNSTEADY])
+    return Past(
+        runs,
+        {one.id: own.href(f"../{one.id}/report.html") for one in past},
+        tuple(Unsteady(case, cell, strip) for cell, case, strip in strips if strip),
+        len(found[_UNSTEADY:]),
     )
 
 
@@ -131,15 +207,11 @@ def _counted(rows: Iterable[Row], counts: dict[str, int]) -> Iterator[Row]:
 
 
 def _evidence_links(
-    run: Run, failed: Sequence[FailedCase], undone: Sequence[Unfinished], anchors: Mapping[str, str]
+    run: Run, made: Sequence[Card], undone: Sequence[Unfinished]
 ) -> dict[tuple[str, str], str]:
     """Return the anchor of a result's evidence by cell and case: its failure, or why its cell did not run."""
-    links = {
-        (one.cell, info.id): f"{anchors[one.cell]}-why"
-        for one in undone[:MOST_UNFINISHED]
-        for info in run.cases
-    }
-    return links | {(item.cell, item.case): item.anchor for case in failed for item in case.items}
+    links = {(cell, info.id): one.anchor for one in undone for cell in one.ids for info in run.cases}
+    return links | {one: card.anchor for card in made for one in card.results}
 
 
 def _grouped(cells: Sequence[CellResult]) -> list[CellResult]:
@@ -154,13 +226,28 @@ def _title(run: Run) -> str:
 
 
 def _subtitle(run: Run) -> str:
-    until = f" until {run.finished}" if run.finished else ", not finished"
-    cells = sum(c.state is State.RAN for c in run.cells)
+    ran, out = sum(c.state is State.RAN for c in run.cells), len(wording.ruled_out(run))
     cell, several, case, _ = wording.units(run)
+    left = f", {out:,} ruled out" if out else ""
+    took = history.between(run.started, run.finished)
+    when = f"{_moment(run.started)}, {f'took {_took(took)}' if run.finished else 'not finished'}"
     return (
-        f"{wording.tree(run)}. Run {run.id}, {run.started}{until}. "
-        f"{count(cells, cell, several)} ran, {count(len(run.cases), case)}."
+        f"{wording.tree(run)}. {count(ran, cell, several)} ran{left}, {count(len(run.cases), case)}. "
+        f"Run {run.id}, {when}."
     )
+
+
+def _took(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if 0 < minutes < 60 else timeline.clock(round(seconds))
+
+
+def _moment(text: str) -> str:
+    """Return ``2026-11-28 19:23 UTC``; what is no moment as it is."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError):
+        return text
 
 
 def _state(run: Run) -> Mark:
@@ -178,8 +265,9 @@ def _rows(
     columns: Sequence[CellResult],
     links: Mapping[tuple[str, str], str],
     anchors: Mapping[str, str],
+    changes: Mapping[tuple[str, str], Mark],
 ) -> Iterator[Row]:
-    """Yield the rows of the matrix; *links* is by cell and case, *anchors* by case."""
+    """Yield the rows of the matrix; *links* and *changes* are by cell and case, *anchors* by case."""
     ordered = _grouped(columns)
     found = [{r.case: r for r in cell.cases} for cell in ordered]
     for info in run.cases:
@@ -192,7 +280,9 @@ def _rows(
             its, word = mark(result), one_line(result.word)
             word = word if len(word) <= _WORD else word[: _WORD - 1] + "…"
             link = links.get((cell.cell, info.id), "")
-            fields.append(Field(its.key, its.sign, word, its.word, link))
+            change = changes.get((cell.cell, info.id))
+            meaning = f"{change.name}, {its.word}" if change and change.key != "known" else its.word
+            fields.append(Field(its.key, its.sign, word, meaning, link, change.key if change else ""))
         yield Row(info.id, anchors[info.id], f"{info.id} {one_line(info.summary)}", tuple(fields))
 
 
@@ -206,7 +296,7 @@ def _defects(run: Run, infos: Mapping[str, CaseInfo]) -> tuple[Defect, ...]:
     for (case, word, reason), cells in groups.items():
         info = infos.get(case)
         summary, goal = (info.summary, info.goal) if info else ("", "")
-        made.append(Defect(case, summary, goal, word, reason, some(cells, _NAMES)))
+        made.append(Defect(case, summary, goal, word, reason, some(cells, _NAMES), len(cells)))
     return tuple(made)
 
 
@@ -239,7 +329,7 @@ def _close(run: Run, cases: Mapping[str, str], cells: Mapping[str, str]) -> tupl
     )
 
 
-def _case_parts(run: Run, anchors: Mapping[str, str]) -> tuple[CasePart, ...]:
+def _case_parts(run: Run, anchors: Mapping[str, str], its: patches.Patches) -> tuple[CasePart, ...]:
     """Return the sections about the cases: outcomes, the worst first, each with the cells that show it."""
     groups: dict[str, dict[tuple[str, str, str], list[str]]] = {info.id: {} for info in run.cases}
     marks = {m.key: m for m in wording.MARKS}
@@ -254,7 +344,8 @@ def _case_parts(run: Run, anchors: Mapping[str, str]) -> tuple[CasePart, ...]:
             Seen(marks[key], one_line(word), some(cells, _NAMES), reason)
             for (key, word, reason), cells in sorted(groups[info.id].items(), key=lambda g: rank[g[0][0]])
         )
-        parts.append(CasePart(info.id, anchors[info.id], info.summary, info.goal, info.digest, seen))
+        touched = its.by_case.get(info.id, ())
+        parts.append(CasePart(info.id, anchors[info.id], info.summary, info.goal, info.digest, seen, touched))
     return tuple(parts)
 
 
@@ -275,6 +366,8 @@ def _cell_part(cell: CellResult, anchor: str, files: Files) -> CellPart:
 
 def _cell_mark(cell: CellResult) -> Mark:
     """Return the worst mark of a cell's results; if it did not run, that of its state."""
+    if is_fixed(cell):
+        return wording.UNMET
     if cell.state is not State.RAN:
         return STATES[cell.state]
     keys = {mark(r).key for r in cell.cases}

@@ -18,9 +18,9 @@ from kmodpipe import results
 from kmodpipe.analysis.ablate import records as ablations
 from kmodpipe.analysis.ablate.records import Finding, Status
 from kmodpipe.analysis.bisect import model
-from kmodpipe.analysis.cover import answer
 from kmodpipe.analysis.cover.join import Question, join
 from kmodpipe.cli import schemas
+from kmodpipe.results import cover_answer as answer
 from kmodpipe.results import coverage, journal
 from kmodpipe.results.plain import line
 from tests.support import REPO

@@ -14,10 +14,10 @@ from kmodpipe import results
 from kmodpipe.judge import attempts
 from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.report import junit
-from kmodpipe.results import CaseResult, CellResult, Run, State, Verdict
+from kmodpipe.results import CaseResult, CellResult, Run, Span, State, Verdict
 from tests.support import DATA
 from tests.support.hostile import HOSTILE
-from tests.support.sample_run import DEAD, INFOS, PARTLY, SKELETON, cell, change, failed, finished
+from tests.support.sample_run import DEAD, INFOS, PARTLY, SKELETON, cell, change, failed, finished, seen
 
 STRICT = etree.XMLSchema(etree.parse(DATA / "junit-strict.xsd"))
 Y_Y = "index-nouuid.INDEX=y.NOUUID=y"
@@ -123,10 +123,37 @@ def test_an_expected_bug_of_the_control_passes_and_says_so() -> None:
     case = one(parsed(finished()), "unpatched.INDEX=y.NOUUID=n", INFOS[0].id)
     assert [child.tag for child in case] == ["system-out"]
     out = case.findtext("system-out")
-    for line in ("observed: ESTALE", "expected: ESTALE", "why: the origin's UUID is verified"):
-        assert line in out.splitlines()
+    assert out == "observed ESTALE as expected: the origin's UUID is verified"
     defect = one(parsed(finished()), Y_Y, INFOS[3].id)
-    assert "known defect: yes" in defect.findtext("system-out")
+    assert "known issue: yes" in defect.findtext("system-out")
+    # A message that does not say it is followed by what it leaves out.
+    terse = change(finished(), Y_Y, replace(seen(0, "ESTALE"), message="fine"))
+    lines = one(parsed(terse), Y_Y, INFOS[0].id).findtext("system-out").splitlines()
+    assert lines == ["fine", "observed: ESTALE", "expected: ESTALE", "why: the origin's UUID is verified"]
+
+
+def test_a_suite_has_the_time_of_its_own_cell() -> None:
+    spans = (Span("module", Y_Y, 50, 3), Span("test", Y_Y, 100, 7.5), Span("test", Y_Y, 200, 2.25))
+    root = etree.fromstring(junit.text(replace(finished(), timeline=spans)).encode())
+    suites = {s.get("name"): s for s in root}
+    assert suites[Y_Y].get("time") == "9.750", "of both guests, with their boots"
+    assert suites[Y_Y].get("timestamp") == "1970-01-01T00:01:40+00:00"
+    other = suites["index-nouuid.INDEX=y.NOUUID=n"]
+    assert other.get("time") == "5.000", "of a cell whose test is not in the timeline, that of its cases"
+    assert float(root.get("time")) == pytest.approx(sum(float(s.get("time")) for s in root))
+
+
+def test_what_passed_takes_little_room() -> None:
+    """What it printed, its evidence and the kernel's messages are in results.json; a failure has it all."""
+    much = "a line that a case printed\n" * 200
+    loud = replace(seen(0, "ESTALE"), output_excerpt=much, evidence=much, kmsg=(much,))
+    quiet = len(junit.text(finished()))
+    assert len(junit.text(change(finished(), Y_Y, loud))) == quiet
+    bad = replace(failed(0, "EIO", "ESTALE"), output_excerpt=much, evidence=much, kmsg=(much,))
+    assert len(junit.text(change(finished(), Y_Y, bad))) > quiet + 3 * len(much)
+    properties = {p.get("name"): p.get("value") for p in parsed(finished())[-1].iter("property")}
+    effects = {name: value for name, value in properties.items() if name.startswith("effect.")}
+    assert list(effects) == [f"effect.{INFOS[n].id}" for n in (3, 1, 2)], "what changed, and no more"
 
 
 def test_a_dead_axis_is_one_failure_of_its_variant() -> None:

@@ -17,19 +17,21 @@ Subject: Re: [PATCH v2 0/6] ovl: index=nouuid
 In-Reply-To: <20200924.1@example.org>
 References: <20200924.1@example.org>
 
+index-nouuid fixes 2, breaks 0, on Linux 5.10.223.
+
 I ran this series (index-nouuid) on Linux 5.10.223 (linux): 3 Kconfig
 cells, 4 cases, each beside the unpatched tree.
 
-index-nouuid breaks nothing; fixes 2 cases (uuid-remount-index-nouuid,
-uuid-remount-default (1 of 3 cells)); leaves 2 cases failing as without
-it; leaves 2 cases working; cannot be compared in 1 case.
-
-Fixed:
+FIXED:
 
   case                       unpatched  patched  cells
   -------------------------  ---------  -------  -----
   uuid-remount-index-nouuid  EINVAL     mounted  3
   uuid-remount-default       ESTALE     mounted  1
+
+index-nouuid breaks nothing; fixes 2 cases (uuid-remount-index-nouuid,
+uuid-remount-default (1 of 3 cells)); leaves 2 cases failing as without
+it; leaves 2 cases working; cannot be compared in 1 case.
 
 To reproduce:
 

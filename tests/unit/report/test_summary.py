@@ -15,7 +15,7 @@ from tests.support.sample_run import INFOS, cell, change, failed, seen
 def test_one_outcome_that_is_taken_for_another_thing_says_so() -> None:
     then = change(replace(good(), id="c"), Y_Y, seen(2, "ESTALE", defect=True))
     told = markup.text(summary.of_comparison(compare.runs(then, bad()), bad()))
-    assert "ESTALE (known defect)" in told and "ESTALE (not as expected)" in told
+    assert "ESTALE (known issue)" in told and "ESTALE (not as expected)" in told
 
 
 def test_digests_are_told_by_their_first_digits() -> None:

@@ -44,14 +44,14 @@ def test_what_is_not_as_expected_has_a_row_and_the_rest_a_name() -> None:
     lines = lines_of(run, 120)
     (row,) = [line for line in lines if line.startswith(bad.case) and "/" in line]
     assert row.split()[1:] == ["✗", "1/26", "✓", "26", "✓", "26", "✓", "26"]
-    assert lines[0].split() == ["case", "unpatched", "v1", "v2", "v3"]
+    assert ["case", "unpatched", "v1", "v2", "v3"] in [line.split() for line in lines]
     told = " ".join(lines)
     assert "11 cases as expected in all 104 cells: " in told and "1,248 results, each in report.html" in told
 
 
 def test_narrow_screens_get_letters_and_what_they_stand_for() -> None:
     lines = lines_of(many(104, bad=7, kernels=4), 80)
-    assert lines[0].split()[:3] == ["case", "A", "B"]
+    assert ["case", "A", "B"] in [line.split()[:3] for line in lines]
     assert any(line.split() == ["A", "unpatched", "on", "debian-0"] for line in lines)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from kmodpipe import results
 from kmodpipe.report import findings, html, junit, mail, markup, summary, terminal, wording
-from kmodpipe.results import CONTROL, Run, State
+from kmodpipe.results import CONTROL, CaseResult, CellResult, Run, State, Verdict
 from tests.support import sample_run
 
 
@@ -47,7 +47,9 @@ def test_nothing_is_said_to_be_fixed_or_broken(alone: Run) -> None:
     for text in texts:
         plain = " ".join(text.split())
         assert "nothing was compared" in plain
-        assert not any(word in plain for word in ("breaks nothing", "fixes", "Tested-by", "fixed:"))
+        assert not any(
+            word in plain for word in ("breaks nothing", "fixes", "Tested-by", "fixed:", "FIXED", "BROKEN")
+        )
     assert results.exit_code(alone) == 0
 
 
@@ -100,3 +102,39 @@ def test_an_interrupted_run_has_no_green_and_says_how_far_it_came(stopped: Run) 
     assert "interrupted: interrupted" not in said + junit.text(stopped) and "Tested-by" not in said
     states = [c.state for c in stopped.cells]
     assert states.count(State.SKIPPED) == 2 and states.count(State.INTERRUPTED) == 1
+
+
+def test_a_control_that_the_series_make_build_is_no_failure_anywhere() -> None:
+    infos = tuple(replace(info, unruled=True) for info in sample_run.INFOS[:2])
+    unbuilt = tuple(CaseResult(i.id, Verdict.FAIL, "the cell does not build", by_goal=True) for i in infos)
+    good = tuple(
+        CaseResult(i.id, Verdict.PASS, "m", "mounted", "mounted", goal_met=True, by_goal=True) for i in infos
+    )
+    cells = (
+        CellResult(
+            "unpatched.A=y", CONTROL, "none", {"A": "y"}, State.BUILD_FAILED, "inode.c:7: error", unbuilt
+        ),
+        CellResult("fix.A=y", "fix", "", {"A": "y"}, State.RAN, cases=good),
+    )
+    now = "2020-10-13T12:00:00Z"
+    run = results.judged_against_control(Run("r", now, infos, cells, finished=now))
+    assert results.exit_code(run) == 0
+    file = junit.text(run)
+    assert 'failures="0"' in file and 'failures="1"' not in file and "(cell)" not in file
+    assert shown(run).count("✗") == 1, "in the legend"
+    page = html.text(run)
+    assert "Where it failed" not in page and 'id="failures"' not in page
+    assert "does not build" in page and "fixes 2, breaks 0" in " ".join(mail.text(run).split())
+    # Nothing is let off that no series fixes.
+    broken = replace(run, cells=(cells[0], replace(cells[1], cases=(good[0], replace(unbuilt[1])))))
+    assert results.exit_code(broken) == 1 and 'failures="1"' in junit.text(broken)
+    assert "Where it failed" in html.text(broken) and shown(broken).count("✗") > 1
+
+
+def test_no_other_word_hides_a_failure() -> None:
+    odd = replace(sample_run.failed(3, "EIO", "shared"), known_defect=True)
+    assert wording.mark(odd) is wording.FAIL
+    lost = replace(odd, verdict=Verdict.ERROR, flaky=True)
+    assert wording.mark(lost) is wording.ERROR
+    run = sample_run.change(sample_run.finished(), sample_run.Y_Y, odd)
+    assert "✗ FAIL" in html.text(run) and "Where it failed" in html.text(run)

@@ -78,7 +78,9 @@ def test_an_unreachable_server_is_told_at_once_and_the_stand_in_named(
     assert tree.name == "mine" and tree.identity.startswith("dir:")
     assert tree.provenance["requested"] == "mine" and tree.provenance["tree"] == "other"
     assert "1111" in tree.provenance["stand-in-for"] and "refused" in tree.provenance["stand-in-reason"]
-    assert "127.0.0.1 cannot be reached" in warnings_of(screen) and "stand-in other" in warnings_of(screen)
+    assert "127.0.0.1 cannot be reached" in warnings_of(
+        screen
+    ) and "other, the fallback for mine" in warnings_of(screen)
     assert source.locate(spec, {"other": other}, cache) == tree
 
     with pytest.raises(Unreachable):

@@ -22,6 +22,8 @@ try_mount overlay overlay "$PWD/merged" "lowerdir=$PWD/disk/a:$second${given:+,$
 result=$MOUNT_RESULT
 if [ "$result" = mounted ]; then
     observe options "$(mount_options "$PWD/merged")"
+    observe index "$(shown_option "$PWD/merged" index)"
+    observe nfs_export "$(shown_option "$PWD/merged" nfs_export)"
     [ "$(cat merged/f)" = a ] || result=content-lost
     must umount merged
 fi

@@ -50,6 +50,10 @@ def test_sentences() -> None:
         "no case notices 2 of 10 hunks (3 noticed, 1 explained, 1 of the same module, 1 no code, 1 unknown, "
         "1 not tried yet)"
     )
+    assert answer([*one, finding("1.2", Status.NOT_TRIED)]).summary == (
+        "of 2 hunks and 1 mistake, none that was tried goes unnoticed (2 noticed, 1 not tried yet)"
+    )
+    assert answer([MISSED, *one]).summary == "no case notices 1 of 2 hunks and 0 of 1 mistake (2 noticed)"
 
 
 def test_the_screen_has_what_no_case_notices_with_what_to_do() -> None:

@@ -37,3 +37,17 @@ def test_a_script_that_fails_or_prints_rubbish_is_named() -> None:
     }
     assert cocci.parse("none\n").failed.keys() == {cocci.ALL}
     assert cocci.parse("").failed[cocci.ALL] == "no semantic patch was run"
+
+
+def test_a_message_of_two_lines_is_one() -> None:
+    said = (
+        "== 0 scripts/coccinelle/misc/bugon.cocci\n"
+        "fs/a.c:4:2-5: WARNING: Use BUG_ON instead.\nPlease make sure the condition has no side effects\n"
+        "== 0 scripts/coccinelle/odd.cocci\nfs/a.c:5:1-2: odd\nFatal error: exception Not_found\n"
+    )
+    found = cocci.parse(said)
+    assert [one.text for one in found.lines] == [
+        "WARNING: Use BUG_ON instead. Please make sure the condition has no side effects",
+        "odd",
+    ]
+    assert found.failed == {"odd.cocci": "it printed 'Fatal error: exception Not_found'"}

@@ -167,7 +167,8 @@ def test_comments_are_compared_and_a_patch_without_source_has_none() -> None:
         (Reports(scripts=1), Reports(scripts=1), "clean"),
         (Reports(), Reports(failed={ALL: "no spatch"}), "not checked"),
         (Reports(), Reports(failed={"a.cocci": "status 124"}), "not checked"),
-        (Reports(failed={"a.cocci": "x"}), Reports(failed={"a.cocci": "x"}), "1 note"),
+        (Reports(failed={"a.cocci": "x"}), Reports(failed={"a.cocci": "x"}, scripts=2), "1 note"),
+        (Reports(failed={"a.cocci": "x"}), Reports(failed={"a.cocci": "x"}, scripts=1), "not checked"),
         (Reports(), Reports((CompileWarning("f.c", 1, "Unneeded semicolon", "cocci a"),)), "1 new"),
     ],
 )

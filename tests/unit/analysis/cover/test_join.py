@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from kmodpipe.analysis.cover.answer import Answer, LineState, to_json
 from kmodpipe.analysis.cover.join import Question, join
+from kmodpipe.results.cover_answer import Answer, LineState, to_json
 from kmodpipe.results.coverage import LOAD, CellCoverage, Coverage
 from tests.support.coverage import changes, coverage
 

@@ -13,7 +13,7 @@ import pytest
 from kmodpipe import results
 from kmodpipe.report import html, wording
 from kmodpipe.report.html import folded
-from kmodpipe.results import Run, State, Verdict
+from kmodpipe.results import CellResult, Run, State, Verdict
 from tests.support.hostile import HOSTILE, MARKUP
 from tests.support.large_run import large
 from tests.unit.report.html.test_init import found, parsed, words
@@ -64,10 +64,10 @@ def test_the_data_is_every_result() -> None:
         for column, (_, _, cell, _) in enumerate(made["cells"]):
             told[cell, case] = tuple(made["kinds"][made["results"][row][column]])
     marks = {(c.cell, r.case): (wording.mark(r), r.word) for c, r in RUN.results()}
-    assert (
-        told == {key: (mark.key, mark.sign, word, mark.word) for key, (mark, word) in marks.items()}
-        and len(told) == 2640
-    )
+    changes = {(cell, e.case) for e in results.effects(RUN) if e.kind in wording.CHANGED for cell in e.cells}
+    assert not changes, "its series ran alone"
+    expected = {key: (mark.key, mark.sign, word, mark.word, "") for key, (mark, word) in marks.items()}
+    assert told == expected and len(told) == 2640
     assert made["axes"] == ["A"] and made["groups"] == ["unpatched", "v1", "v2", "v3"]
     facts = data(tree(), "cells-data")
     assert [cell[1] for cell in facts["cells"]] == [c.cell for c in RUN.cells]
@@ -78,13 +78,17 @@ def test_the_data_is_every_result() -> None:
 
 
 def test_the_answer_and_the_failures_need_no_script() -> None:
-    text, root = page(), tree()
+    root = tree()
     failed = results.totals(RUN)["fail"]
-    assert text.count("data-item=") == failed == 66
+    cards = [d for d in root.iter("details") if d.get("data-card") is not None]
+    # Each case fails in the same way wherever it fails: one card, with the cells that show it.
+    assert failed == 66 and len(cards) == len({r.case for _, r in wording.wrong(RUN)})
     told = words(next(e for e in root.iter("main")))
     assert "v1 ran alone" in told and "is not as expected in" in told and "qemu qemu" in told
-    for item in [d for d in root.iter("details") if d.get("data-item")]:
+    for item in cards:
         assert found(item, "pre", class_="command") and "the kernel's log" in words(item)
+    cells = {words(li) for c in cards for ul in found(c, "ul", class_="chips") for li in ul.iter("li")}
+    assert cells == {c.cell for c, _ in wording.wrong(RUN)}
     # Each link leads to something on the page, or to a cell that the script draws.
     ids = {e.get("id") for e in root.iter()} | {cell[0] for cell in data(root, "cells-data")["cells"]}
     links = [a.get("href") or "" for a in root.iter("a")]
@@ -94,14 +98,24 @@ def test_the_answer_and_the_failures_need_no_script() -> None:
 
 def test_much_evidence_and_many_cells_that_did_not_run_are_bounded() -> None:
     many = large(220, 60, 4)
-    text = html.text(many)
-    assert text.count("data-item=") == 240 and "3060 more are in the matrix above" in text
+    assert html.text(many).count(" data-card ") == 15, "a card a case that fails, with all its cells"
+    apart = replace(many, cells=tuple(differing(cell) for cell in many.cells))
+    text = html.text(apart)
+    assert text.count(" data-card ") == 250 and "3050 more are in the matrix below" in text
     assert len(text.encode()) < 8_000_000
-    wide = large(301, 2, 40)
+    wide = large(401, 2, 40)
     cells = tuple(replace(c, state=State.INFRA, reason="no disk\n" * 99, cases=()) for c in wide.cells)
-    lost = results.planned(replace(wide, cells=cells))
-    text = html.text(lost)
-    assert text.count('-why">') == 300 and "1 more cells did not run" in text
+    text = html.text(results.planned(replace(wide, cells=cells)))
+    assert text.count('id="cells-infra-') == 1 and "401 cells" in text, "one reason is one card"
+    cells = tuple(replace(c, reason=f"no disk {n}") for n, c in enumerate(cells))
+    text = html.text(results.planned(replace(wide, cells=cells)))
+    assert text.count('id="cells-infra-') == 300 and "101 more cells did not run" in text
+
+
+def differing(cell: CellResult) -> CellResult:
+    """A cell whose failures are like those of no other one."""
+    word = "".join("abcdefghij"[int(digit)] for digit in cell.choice["A"])
+    return replace(cell, cases=tuple(replace(r, message=f"{word}: {r.message}") for r in cell.cases))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Literal
 
 from kmodpipe.results import plain
+from kmodpipe.util import document
+from kmodpipe.util.errors import UserError
 
 SCHEMA: Literal["kmodpipe-cover"] = "kmodpipe-cover"
 FILE_NAME = "cover.json"
@@ -168,3 +170,12 @@ class Answer:
 def to_json(answer: Answer) -> str:
     """Return the document's text; a name that is no Unicode has its bytes written out."""
     return plain.text(answer)
+
+
+def from_json(text: str | bytes, *, where: str = "") -> Answer:
+    """Return the answer in the text of a cover.json. Raise UserError if it is none."""
+    with document.given(FILE_NAME, where):
+        found = document.parse(text)
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise UserError("this is no cover.json of kmodpipe", where=where)
+    return document.validated(Answer, found, FILE_NAME, where)

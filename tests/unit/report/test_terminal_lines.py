@@ -1,0 +1,54 @@
+"""The lines around the matrix."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rich.text import Text
+
+from kmodpipe import results
+from kmodpipe.report import terminal_lines
+from kmodpipe.results import CONTROL, State
+from tests.support.large_run import large
+from tests.support.sample_run import INFOS, Y_N, Y_Y, cell, change, failed, finished
+
+
+def plain(lines: list[object]) -> list[str]:
+    return [line.plain for line in lines if isinstance(line, Text)]
+
+
+def test_a_failure_in_many_cells_is_one_line() -> None:
+    run = change(change(finished(), Y_Y, failed(2, "ESTALE", "x")), Y_N, failed(2, "ESTALE", "x"))
+    told = plain([*terminal_lines.failed_lines(run)])
+    assert len([line for line in told if "observed ESTALE" in line]) == 1
+    assert told[0].startswith(f"✗ FAIL {INFOS[2].id}: ") and Y_Y in told[0] and Y_N in told[0]
+    many = plain([*terminal_lines.failed_lines(large(220, 6, 6))])
+    assert len([line for line in many if "✗" in line]) == 1 and "and 216 more" in many[0]
+
+
+def test_the_controls_absence_is_said() -> None:
+    alone = replace(finished(), cells=tuple(c for c in finished().cells if c.variant != CONTROL))
+    lines = plain([*terminal_lines.series_lines(alone)])
+    assert lines[0] == "index-nouuid: nothing was compared: the unpatched tree did not run beside it"
+    assert not any(word in "\n".join(lines) for word in ("FIXED", "BROKEN"))
+
+
+def test_what_is_unchanged_is_one_line() -> None:
+    lines = plain([*terminal_lines.series_lines(finished())])
+    assert lines[0] == "index-nouuid against unpatched:"
+    assert lines[-1] == "  1 case unchanged: 1 failing as before" and len(lines) == 5
+
+
+def test_cells_that_are_ruled_out_are_told_by_their_reason() -> None:
+    assert plain([*terminal_lines.skipped_lines(finished())]) == [
+        "– ruled out unpatched.INDEX=y.NOUUID=y: the tree has no OVERLAY_FS_INDEX_NOUUID",
+        "– ruled out index-nouuid.INDEX=n.NOUUID=y: OVERLAY_FS_INDEX_NOUUID needs OVERLAY_FS_INDEX",
+    ]
+
+
+def test_the_first_line_has_the_sign_of_the_run() -> None:
+    assert terminal_lines.answer_line(finished()).plain.startswith("✓ PASS  index-nouuid fixes 2")
+    bad = change(finished(), Y_Y, failed(2, "ESTALE", "x"))
+    assert terminal_lines.answer_line(bad).plain.startswith("✗ FAIL  index-nouuid")
+    lost = results.with_cell(finished(), cell("index-nouuid", "y", "y", state=State.INFRA))
+    assert terminal_lines.answer_line(lost).plain.startswith("! ERROR  Not whole (1 cell of 7 did not run")
