@@ -9,6 +9,8 @@ counts seconds on the wall, and how many into ours. ``--guests`` runs a cell's w
 cases share, and with one for each case: the time, and whether the verdicts are the same. ``--modules`` is
 about a module that is in no tree. ``--scale`` is about 1,024 cells with 100 cases each. ``--cluster``
 simulates 2,000 cells on 100 workers, and 10,000 of which some workers are killed or slow, in eight minutes.
+``--edit`` prints what each step of a rerun costs, and the goals of the edit loop; with ``--cells`` also the
+control in the cells of seven symbols.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ from kmodpipe.cli.options import RunOptions
 from kmodpipe.cli.resolve import resolve
 from kmodpipe.pipeline import config, workspace
 from kmodpipe.util.screen import Mode, Screen
-from tests import log_benchmark, module_benchmark, scale_benchmark
+from tests import edit_benchmark, log_benchmark, module_benchmark, scale_benchmark
 from tests.faults.load import limits
 
 REPO = Path(__file__).resolve().parents[1]
@@ -196,6 +198,16 @@ def main(argv: Sequence[str]) -> int:
                 lambda what, ours, limit, bound: report.row(what, ours, limit, bound=bound),
                 users_cache, work, project.jobs,
             )  # fmt: skip
+            report.console.print(report.table)
+            return 0
+        if "--edit" in argv:
+            edit_benchmark.measure(
+                lambda what, ours, limit, bound: report.row(what, ours, limit, bound=bound),
+                report.console.print,
+                edit_benchmark.Loop(invoke, users_cache, work, tree.path),
+                project.jobs,
+                cells="--cells" in argv,
+            )
             report.console.print(report.table)
             return 0
         if "--scale" in argv:

@@ -6,7 +6,7 @@ Keys and caching are in `stages`, the order is in ``pipeline``.
     configuration    out/base.config out/<cell>.config                        obj/…host tools
     base             out/bzImage out/vmlinux out/System.map out/base.config   obj/…the kit   lines
                      out/symbols-read out/files-read out/modules
-    module           out/<name>.ko out/cell.config                            notes/…for gcov
+    module           out/<name>.ko out/cell.config                            notes/…for gcov   objects/…
     guest            out/…the root file system…
     external         out/<name>.ko out/Module.symvers out/warnings.json out/compiler.log
     toolset          out/…programs that a flavour adds to it…
@@ -22,16 +22,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from kmodpipe.build import compile_warnings, external_products, gcov_notes, outputs
+from kmodpipe.build import compile_warnings, external_products, gcov_notes, outputs, shared_objects
 from kmodpipe.build.compile_log import CompileWatch
 from kmodpipe.build.external_log import ExternalWatch
 from kmodpipe.build.external_order import ExternalOrder
 from kmodpipe.build.guest_disk import Layout
 from kmodpipe.build.kbuild import external_flags
 from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime
+from kmodpipe.build.shared_objects import NO_OBJECTS, Objects
 from kmodpipe.cache.store import remove
 from kmodpipe.util import os_errors, paths, shipped
 from kmodpipe.util.errors import InfraError
+from kmodpipe.util.files import remove_many
 from kmodpipe.util.screen import Step
 
 _Watch = TypeVar("_Watch", bound=CompileWatch)
@@ -40,6 +42,8 @@ _BASE_S = 4 * 3600
 _MODULE_S = 1800
 _EXTERNAL_S = 1800
 _GUEST_S = 600
+# The folder with the compiler's stand-in.
+_PROGRAMS = "PROGRAMS"
 # Products of a base: the symbols that vmlinux's objects read, and the files that they were compiled from.
 SYMBOLS_READ = "symbols-read"
 FILES_READ = "files-read"
@@ -89,6 +93,7 @@ class ModuleOrder:
     targets: tuple[str, ...]
     make: Mapping[str, str] = field(default_factory=dict)  # variables for make
     coverage: bool = False  # count what is executed, and keep what the compiler notes for that
+    objects: Objects = NO_OBJECTS  # those of other cells
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,7 @@ class _Recipe:
     keep_objects: bool = True
     expected_lines: int | None = None
     notes_of: str = ""  # the folder of OBJ whose notes for gcov are kept
+    objects: Objects = NO_OBJECTS
 
 
 @dataclass(frozen=True)
@@ -151,17 +157,24 @@ class Builder:
             "module.sh", f"the module of {order.name}", order.src, _MODULE_S,
             requests={"cell.config": order.config},
             products=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
-            read_only={"KIT": order.kit},
+            read_only={"KIT": order.kit, **self._stand_in(order.objects)},
             env={
                 **order.make,
+                **({"KEEP_OBJECTS": "yes"} if order.objects.keep else {}),
                 "TARGETS": " ".join(order.targets),
                 "FOLDER": order.folder,
                 **(gcov_notes.instrumented(order.folder) if order.coverage else {}),
             },
             keep_objects=False,
             notes_of=order.folder if order.coverage else "",
+            objects=order.objects,
         )  # fmt: skip
         self._run(recipe, work)
+
+    def _stand_in(self, objects: Objects) -> Mapping[str, Path | None]:
+        if not objects.wanted:
+            return {}
+        return {_PROGRAMS: shipped.part(self.images, shared_objects.STAND_IN), "SEED": objects.seed}
 
     def external(self, order: ExternalOrder, work: WorkDir) -> None:
         """Build a module that lives outside the tree: all its ``.ko``, what it exports, and its warnings.
@@ -218,10 +231,12 @@ class Builder:
         if recipe.notes_of:
             obj = work.folder / "obj"
             gcov_notes.collect(obj, recipe.notes_of, work.folder / gcov_notes.NOTES, recipe.what, work.log)
+        if recipe.objects.keep:
+            shared_objects.collect(work.folder / "obj", work.folder / shared_objects.FOLDER)
         if recipe.keep_objects:
             outputs.tidy(work.folder / "obj", recipe.what, work.log)
         else:
-            paths.remove(work.folder / "obj")
+            remove_many(work.folder / "obj")
         return watch
 
     def _watched(
@@ -246,6 +261,7 @@ class Builder:
             log=work.log,
             timeout_s=recipe.timeout_s,
             env={"JOBS": str(self.jobs), **recipe.env},
+            programs=_PROGRAMS if recipe.objects.wanted else "",
         )
         watch = new_watch()
         try:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.build.recipes import WorkDir
+from kmodpipe.build.shared_objects import Objects
 from kmodpipe.cache.store import Inputs
 
 
@@ -21,3 +22,5 @@ class Stage:
     need_mib: int = 64  # free disk space that making it takes
     # Raises InfraError if a folder, which another machine or version made, lacks what later steps read.
     check: Callable[[Path], None] = lambda folder: None
+    # As ``make``, with objects of other cells; None for what has none of them.
+    make_with: Callable[[WorkDir, Objects], None] | None = None

@@ -12,10 +12,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kmodpipe import kconfig
-from kmodpipe.build import gcov_notes, module_order
+from kmodpipe.build import gcov_notes, module_order, shared_objects
 from kmodpipe.build.complete import require_configurations, require_files, require_folders, require_texts
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
 from kmodpipe.build.elf import build_id, module_name, require_elf
@@ -31,13 +32,14 @@ from kmodpipe.build.recipes import (
     ModuleOrder,
     WorkDir,
 )
+from kmodpipe.build.shared_objects import NO_OBJECTS, Objects
 from kmodpipe.build.sharing import BaseSpec, Readings, Sharing, Subject
 from kmodpipe.build.stage import Stage
 from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix
 from kmodpipe.kconfig.own_source import OwnSource
 from kmodpipe.source import Tree
-from kmodpipe.util import document
+from kmodpipe.util import document, shipped
 from kmodpipe.util.digest import digest_of, digest_tree
 from kmodpipe.util.errors import KernelFailure, UserError
 from kmodpipe.util.text import count
@@ -79,6 +81,7 @@ class Stages:
         # By the base's key.
         self._readings: dict[str, Readings] = {}
         self._recipes = digest_tree(builder.images / "builder")
+        self._stand_in = digest_tree(shipped.part(builder.images, shared_objects.STAND_IN))
 
     # -- configuration ---------------------------------------------------------------------------
     def common(self, flavour: Flavour, tools: Path | None = None) -> Stage:
@@ -330,14 +333,14 @@ class Stages:
             "configuration": kconfig.digest(configured.final),
             "targets": list(targets),
             "make variables": dict(order.make),
-            "recipe": [_RECIPE_VERSION, self._recipes],
+            "recipe": [_RECIPE_VERSION, self._recipes, self._stand_in],
             # What it does not need is left out.
             **({"under test": targets[0]} if self._named else {}),
             **gcov_notes.key_part(order.coverage),
         }
 
-        def make(work: WorkDir) -> None:
-            self._builder.module(order, work)
+        def make(work: WorkDir, objects: Objects = NO_OBJECTS) -> None:
+            self._builder.module(replace(order, objects=objects), work)
             made = sorted((work.folder / "out").glob("*.ko"))
             for module in made:
                 require_elf(module, work.log)
@@ -355,7 +358,12 @@ class Stages:
         def check(folder: Path) -> None:
             require_texts(folder, "out/cell.config")
 
-        return Stage("module", configured.cell.id, inputs, make, need_mib=512, check=check)
+        # The notes for gcov stand beside the objects.
+        shares = self._builder.runtime.same_paths and not order.coverage
+        return Stage(
+            "module", configured.cell.id, inputs, make, need_mib=512, check=check,
+            make_with=make if shares else None,
+        )  # fmt: skip
 
     def fuller(
         self, subject: Subject, configured: Buildable, base: Artifact, module: Artifact

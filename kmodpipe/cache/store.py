@@ -4,6 +4,7 @@
     CACHE/store/<kind>/<key>/.inputs     the inputs of the key (JSON), for `Store.why_missed`
     CACHE/store/<kind>/<key>/.sums       the SHA-256 of every file; .files has their sizes
     CACHE/store/<kind>/.latest/<label>   the last key of this label
+    CACHE/store/<kind>/.as/<name>        the key of an artifact that is also found by this name
     CACHE/store/<kind>/.seen/<key>       the stats of its files when they were hashed last
     CACHE/work/                          unfinished work; removed once its process has ended
     CACHE/locks/                         flock files, each with the process that held it last. The kernel
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.cache import integrity
-from kmodpipe.util import document, paths, process_id
+from kmodpipe.util import costs, document, paths, process_id
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import require_space, sweep_parts, write_atomically
@@ -34,6 +36,7 @@ from kmodpipe.util.process_id import boot_id
 
 _INPUTS, _FILES, _SUMS = ".inputs", ".files", ".sums"
 _UNSUMMED = frozenset({_SUMS})
+_KEY = re.compile(r"[0-9a-f]{64}")
 # A base has 80,000 files at most, each in a row of 150 bytes.
 _RECORD_BYTES = 64 * document.MIB
 
@@ -69,13 +72,16 @@ class Store:
     def _path(self, kind: str, key: str) -> Path:
         return self.root / kind / key
 
+    @costs.step(costs.Part.STORE)
     def find(self, kind: str, inputs: Inputs, check: Check = _no_check) -> Artifact | None:
         """Return the artifact made from these inputs, or None if there is none or it is damaged.
 
         It counts as damaged, too, if ``check`` raises InfraError: an earlier version may have stored one that
         lacks files. `make` replaces a damaged one, and `why_missed` describes the damage.
         """
-        key = digest_of(inputs)
+        return self._find(kind, digest_of(inputs), check)
+
+    def _find(self, kind: str, key: str, check: Check) -> Artifact | None:
         path = self._path(kind, key)
         if not path.is_dir() or path.is_symlink():
             return None
@@ -156,6 +162,24 @@ class Store:
         if not latest.is_file() or latest.read_bytes() != key.encode():
             write_atomically(latest, key)
 
+    def remember_as(self, name: str, artifact: Artifact) -> None:
+        """Have an artifact found by a name as well; the one that was found by it before is no more."""
+        # A cache that cannot be written to finds nothing by names.
+        with suppress(OSError):
+            write_atomically(self._named(artifact.kind, name), artifact.key)
+
+    @costs.step(costs.Part.STORE)
+    def remembered_as(self, kind: str, name: str) -> Artifact | None:
+        """Return the artifact of a name, or None if there is none, or it is damaged."""
+        try:
+            key = document.read_text(self._named(kind, name), most=128)
+        except (OSError, ValueError):
+            return None
+        return self._find(kind, key, _no_check) if _KEY.fullmatch(key) else None
+
+    def _named(self, kind: str, name: str) -> Path:
+        return self.root / kind / ".as" / name
+
     @staticmethod
     def _seal(folder: Path, inputs: Inputs) -> None:
         (folder / _INPUTS).write_text(json.dumps(inputs, sort_keys=True, indent=1))
@@ -197,6 +221,7 @@ class Store:
         finally:
             _remove_scratch(folder, owner)
 
+    @costs.step(costs.Part.STORE)
     def sweep(self) -> int:
         """Remove the unfinished work of dead processes; return the number of folders and files removed."""
         swept = 0
@@ -205,7 +230,14 @@ class Store:
                 if process_id.left_by(owner.read_text(), owner):
                     swept += _remove_scratch(owner.with_suffix(""), owner)
         trees = self.cache / "trees"
-        places = (self.cache, self.work, trees, trees / "pins", *self.root.glob("*/.latest"))
+        places = (
+            self.cache,
+            self.work,
+            trees,
+            trees / "pins",
+            *self.root.glob("*/.latest"),
+            *self.root.glob("*/.as"),
+        )
         return swept + sum(map(sweep_parts, places))
 
 

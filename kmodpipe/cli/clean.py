@@ -18,6 +18,7 @@ from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CleanOptions
 from kmodpipe.pipeline import run_folder
 from kmodpipe.source import packaged
+from kmodpipe.util import kept
 from kmodpipe.util.errors import ExitCode, InfraError, UserError
 from kmodpipe.util.files import size_mib
 from kmodpipe.util.text import count, one_line
@@ -82,7 +83,12 @@ def _described(run: Path) -> str:
 # -- the cache ----------------------------------------------------------------------------------------
 def _places(options: CleanOptions, cache: Path) -> list[Path]:
     """Return the folders of the cache that are removed."""
-    names = ["store", "cluster", *(("trees", "kernels", "git", "downloads") if options.all else ())]
+    names = [
+        "store",
+        "cluster",
+        kept.FOLDER,
+        *(("trees", "kernels", "git", "downloads") if options.all else ()),
+    ]
     return [cache / name for name in names if (cache / name).is_dir()]
 
 

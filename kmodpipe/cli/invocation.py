@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kmodpipe.util import costs, kept
 from kmodpipe.util.process import Children
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.signals import Signals
@@ -40,6 +41,7 @@ class Invocation:
         """
         from kmodpipe.pipeline import config
 
+        costs.started()
         project = config.load(self.root, required=required)
         receivers_of(project)
         return project
@@ -51,7 +53,7 @@ class Invocation:
         from kmodpipe.cache.place import cache_folder
 
         cache = cache_folder()
-        with users.using(cache, self.screen.say):
+        with users.using(cache, self.screen.say), kept.on_disk(cache / kept.FOLDER):
             yield cache
 
 

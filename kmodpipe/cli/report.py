@@ -25,7 +25,7 @@ from kmodpipe.report import (
 )
 from kmodpipe.report.compare import Change, Comparison
 from kmodpipe.results import CHECKED, OWN_MODULE, Run
-from kmodpipe.util import os_errors, paths, process
+from kmodpipe.util import costs, os_errors, paths, process
 from kmodpipe.util.errors import ExitCode, KmodpipeError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.screen import Screen
@@ -39,6 +39,7 @@ _SERIES = "series:"
 _COMMENT_LIMIT, _SUMMARY_LIMIT = 60_000, 900_000
 
 
+@costs.step(costs.Part.REPORT)
 def show_end(run: Run, folder: Path, screen: Screen, *, provenance: bool) -> None:
     """Print the report at the end of a run, and append it to the summary of a CI job."""
     try:

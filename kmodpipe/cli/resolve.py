@@ -31,7 +31,7 @@ from kmodpipe.series import Series
 from kmodpipe.source import kernels
 from kmodpipe.source.kernels import KernelSpec
 from kmodpipe.source.packaged import PackagedKernelSpec
-from kmodpipe.util import paths, process, toml
+from kmodpipe.util import costs, paths, process, toml
 from kmodpipe.util.cell_id import kernel_name
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.screen import Screen
@@ -41,6 +41,7 @@ _MOST_SAMPLED = 6
 RUNTIMES = ("docker", "host")
 
 
+@costs.step(costs.Part.PROJECT)
 def resolve(
     values: Common,
     call: Invocation,

@@ -18,6 +18,7 @@ from kmodpipe.kconfig.fragment import (
     requests_of,
     verify,
 )  # fmt: skip
+from kmodpipe.kconfig.index import Definition, Index, Selection
 from kmodpipe.kconfig.legality import explain, illegal, why_not
 from kmodpipe.kconfig.matrix import (
     Cell,
@@ -29,7 +30,7 @@ from kmodpipe.kconfig.matrix import (
     load_matrix,
 )
 from kmodpipe.kconfig.matrix_toml import MEMORY_MIB
-from kmodpipe.kconfig.parser import Definition, Index, Selection, index_symbols, owned_symbols
+from kmodpipe.kconfig.parser import index_symbols, owned_symbols
 from kmodpipe.kconfig.references import Undefined
 from kmodpipe.kconfig.references import undefined as undefined_references
 from kmodpipe.kconfig.symbol_uses import Place, alike, defined_symbols, is_code, nearest, readers, undefined

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from kmodpipe.kconfig.expression import Expr
 from kmodpipe.kconfig.fragment import Mismatch, SymbolRequest
-from kmodpipe.kconfig.parser import Index
+from kmodpipe.kconfig.index import Index
 
 _LEVEL = {"n": 0, "m": 1, "y": 2}
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from kmodpipe.kconfig.mentions import Text, content, is_makefile, reach
 from kmodpipe.kconfig.symbol_uses import is_kconfig
-from kmodpipe.util import process
+from kmodpipe.util import costs, process
 from kmodpipe.util.errors import InfraError
 
 # With one of these, vmlinux depends on every symbol: on all of .config (kernel/Makefile: config_data,
@@ -79,6 +79,7 @@ class Outside:
     completed: frozenset[str] | None = frozenset()
 
 
+@costs.step(costs.Part.KCONFIG)
 def search(root: Path, folder: str, symbols: Iterable[str]) -> Outside:
     """Search the whole tree at ``root`` outside ``folder``: this reads every file, in 1 to 10 s.
 

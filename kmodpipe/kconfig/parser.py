@@ -9,58 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+from kmodpipe.kconfig import expression, index
 from kmodpipe.kconfig.expression import Expr, parse_expr
+from kmodpipe.kconfig.index import Definition, Index, Selection
 from kmodpipe.kconfig.statements import statements
-from kmodpipe.util import kept
+from kmodpipe.util import costs, kept
+from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError
-
-
-@dataclass(frozen=True)
-class Definition:
-    """One entry that defines a symbol."""
-
-    # Relative to the tree.
-    file: str
-    line: int
-    # The entry's own dependencies, and those of the blocks around it.
-    depends: tuple[Expr, ...] = ()
-    # Whether a user can set it; else only defaults and selects do.
-    prompt: bool = False
-    # bool, tristate, string, hex or int; empty where another entry of the symbol says it.
-    kind: str = ""
-    # The prompt's text, and its own "if", or None.
-    title: str = ""
-    prompt_if: Expr | None = None
-    # Each default with its "if"; the first whose condition holds counts.
-    defaults: tuple[tuple[Expr, Expr | None], ...] = ()
-    # Each symbol that it selects, with the select's "if".
-    selects: tuple[tuple[str, Expr | None], ...] = ()
-    # Whether it is one of a choice, which excludes the others.
-    in_choice: bool = False
-
-
-@dataclass(frozen=True)
-class Selection:
-    """A ``select`` of a symbol."""
-
-    # The symbol whose entry has the select.
-    selector: str
-    # The select's own "if", or None.
-    condition: Expr | None
-    # FILE:LINE.
-    where: str
-
-
-@dataclass(frozen=True)
-class Index:
-    """What a tree's Kconfig files define for a set of symbols; every symbol of the set is a key."""
-
-    definitions: Mapping[str, tuple[Definition, ...]]
-    selections: Mapping[str, tuple[Selection, ...]]
 
 
 @dataclass
@@ -230,6 +191,14 @@ def _dependency(text: str) -> Expr:
     return Expr("||", (_expr(condition), Expr("!", (_expr(when),)))) if word else _expr(text)
 
 
+@cache
+def _own_digest() -> str:
+    """Return a digest of what decides how a tree is read: an index of another version is not used."""
+    modules = (expression, index, sys.modules[__name__], sys.modules[statements.__module__])
+    return digest_of([kept.content(Path(one.__file__ or "")) for one in modules])
+
+
+@costs.step(costs.Part.KCONFIG)
 def index_symbols(root: Path, symbols: Iterable[str], srcarch: str = "x86") -> Index:
     """Return where the tree at ``root`` defines each symbol, on what it depends, and what selects it.
 
@@ -242,7 +211,12 @@ def index_symbols(root: Path, symbols: Iterable[str], srcarch: str = "x86") -> I
         reader = _Reader(root, srcarch, wanted)
         return _indexed(reader, wanted), reader.seen
 
-    return kept.of_files("kconfig", (srcarch, wanted), root, read)
+    # The Makefile has the kernel's version: each kernel has a file of its own.
+    of_tree = [kept.content(root / name) for name in ("Makefile", "Kconfig")]
+    name = digest_of([_own_digest(), srcarch, sorted(wanted), of_tree])
+    return kept.of_files(
+        "kconfig", (srcarch, wanted), root, read, kept.Written(name, index.to_plain, index.from_plain)
+    )
 
 
 def index_tree(root: Path, srcarch: str = "x86") -> Index:

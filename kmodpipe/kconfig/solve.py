@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from kmodpipe.kconfig.expression import Expr
-from kmodpipe.kconfig.parser import Definition, Index, Selection
+from kmodpipe.kconfig.index import Definition, Index, Selection
 from kmodpipe.kconfig.values import Values
 
 # Steps of one search. The kernel's modules take some hundred.

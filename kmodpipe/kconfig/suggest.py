@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kmodpipe.kconfig.fragment import SymbolRequest
-from kmodpipe.kconfig.parser import Definition, Index
+from kmodpipe.kconfig.index import Definition, Index
 from kmodpipe.kconfig.solve import Need, Unreachable, solve
 from kmodpipe.kconfig.values import Values
 from kmodpipe.util.errors import UserError

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from kmodpipe.kconfig.expression import Expr
-from kmodpipe.kconfig.parser import Definition, Index
+from kmodpipe.kconfig.index import Definition, Index
 
 _LEVEL = {"n": 0, "m": 1, "y": 2}
 _NAME = "nmy"

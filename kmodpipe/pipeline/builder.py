@@ -23,11 +23,12 @@ from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell, Flavour
 from kmodpipe.pipeline import cell_choice, tools
 from kmodpipe.pipeline.axis_values import Planned, require_possible
+from kmodpipe.pipeline.families import Families
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.series_kconfig import Found, look
 from kmodpipe.pipeline.tools import Handed
 from kmodpipe.pipeline.workspace import GivenKernel, Kernel, TreeKernel, Workspace
-from kmodpipe.util import os_errors
+from kmodpipe.util import costs, os_errors
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.util.workers import gather
@@ -146,7 +147,8 @@ class StageMaker:
                     if log.is_file():
                         shutil.copyfile(log, folder / "build.log")
 
-                with os_errors.explained(*self._workspace.places):
+                part = costs.Part.CONFIGURE if stage.kind == "config" else costs.Part.COMPILE
+                with costs.step(part), os_errors.explained(*self._workspace.places):
                     artifact = store.make(
                         stage.kind, stage.inputs, stage.label, make,
                         check=stage.check, need_mib=stage.need_mib, waiting=screen.say,
@@ -199,6 +201,7 @@ class CellBuilder:
         self._disk_lock = threading.Lock()
         self._guest: GuestParts | None = None
         self._guest_lock = threading.Lock()
+        self._families = Families(workspace.store, maker.ensure)
 
     def prepare(
         self,
@@ -237,6 +240,7 @@ class CellBuilder:
                 configured(more)
                 shared += self._start_bases(pool, more) if early else []
                 rows += more
+        self._families.expect(one.cell for _, one in rows if isinstance(one, Buildable))
         # What is not there at all says nothing about the values of an axis.
         planned = [
             Planned(subject, one.cell, one.reason if isinstance(one, RuledOut) else "")
@@ -421,9 +425,10 @@ class CellBuilder:
                 module = self._maker.ensure(kernel.stages.module_of(subject, configured))
             else:
                 base = self.base_of(kernel, subject, configured)
-                module = self._maker.ensure(kernel.stages.module_of(subject, configured, base))
-                while stage := kernel.stages.fuller(subject, configured, base, module):
-                    module = self._maker.ensure(stage)
+                stage: Stage | None = kernel.stages.module_of(subject, configured, base)
+                while stage:
+                    module = self._families.ensure(stage, configured.cell)
+                    stage = kernel.stages.fuller(subject, configured, base, module)
             # A name that is misspelt, before anything is booted.
             made, flavour = tuple((module.path / "out").glob("*.ko")), configured.cell.flavour
             module_order.parameters(flavour.parameters, made)

@@ -33,6 +33,7 @@ from kmodpipe.pipeline import soak
 from kmodpipe.pipeline.soak import GuestSlots, LogRetention, Progress
 from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.results.coverage import LOAD
+from kmodpipe.util import costs
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import Interrupted
 from kmodpipe.util.screen import now
@@ -217,11 +218,12 @@ class Execution:
         boot = self._boot(number, batch)
         console = boot.record.console_path
         refused = refused_module(boot.record.records)
-        evidence = BootEvidence(
-            boot.record, kernel_log.parse_file(console), tuple(batch), tuple(left), number,
-            about_module(console, refused) if refused else (),
-        )  # fmt: skip
-        settled = attribute(evidence, self._cell)
+        with costs.step(costs.Part.JUDGE):
+            evidence = BootEvidence(
+                boot.record, kernel_log.parse_file(console), tuple(batch), tuple(left), number,
+                about_module(console, refused) if refused else (),
+            )  # fmt: skip
+            settled = attribute(evidence, self._cell)
         records = boot.record.records
         # There may be thousands of guests: what they sent is dropped as soon as it is judged.
         boot = replace(boot, record=replace(boot.record, records=()))
@@ -329,6 +331,7 @@ class Execution:
             return [left[0]]
         return [i for i in left if not self._cases[i].alone] or [left[0]]
 
+    @costs.step(costs.Part.PACK)
     def _boot(self, number: int, batch: Sequence[int]) -> Boot:
         job, files, nonce = self._job, self._job.files, secrets.token_hex(16)
         suffix = "" if number == 1 else f"-{number}"
@@ -360,7 +363,8 @@ class Execution:
             deadlines=job.deadlines,
             time_scale=job.time_scale,
         )
-        record = boot.run(spec, self._report_start)
+        with costs.step(costs.Part.BOOT):
+            record = boot.run(spec, self._report_start)
         initramfs.unlink(missing_ok=True)
         shutil.rmtree(disks)
         return Boot(number, record, cell_cpio, began)

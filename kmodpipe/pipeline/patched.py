@@ -16,6 +16,7 @@ from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.series import Series
 from kmodpipe.source import Tree
 from kmodpipe.source.kernels import KernelSource
+from kmodpipe.util import costs
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import Screen
 
@@ -50,6 +51,7 @@ class Patched:
         return {name: error.sentence for name, error in self.refused.items()}
 
 
+@costs.step(costs.Part.APPLY)
 def patch_trees(
     parts: Mapping[str, RunSpec],
     trees: Mapping[str, KernelSource],

@@ -27,7 +27,7 @@ from kmodpipe.judge import dead_axes
 from kmodpipe.judge.cases import CellContext
 from kmodpipe.judge.script import add_programs
 from kmodpipe.logs.known_benign import KnownBenign
-from kmodpipe.pipeline import provenance, snapshot
+from kmodpipe.pipeline import families, provenance, snapshot
 from kmodpipe.pipeline.builder import (
     BuildFailed,
     Built,
@@ -52,7 +52,7 @@ from kmodpipe.pipeline.soak import GuestSlots
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import CellResult, DeadAxis, Run, Span, State, Verdict, journal
 from kmodpipe.results.journal import Journal
-from kmodpipe.util import kept, os_errors, signals
+from kmodpipe.util import costs, kept, os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.workers import gather, workers
@@ -205,20 +205,15 @@ class _TestRun:
     def _start(self, pool: Executor, rows: Sequence[Row], guest: GuestParts) -> list[Future[Built]]:
         """Build and test each row; return the builds, in the order of the rows.
 
-        Builds are submitted before the boots, so that no boot waits for a build that has not begun: all of
-        them, or first those of the cells whose verdicts are awaited. A build and a boot are two tasks: with
-        shorter tasks fewer workers are idle at the end.
+        Each build is submitted before its boot, so that no boot waits for a build that has not begun. A build
+        and a boot are two tasks: with shorter tasks fewer workers are idle at the end.
         """
-        awaited = self._workspace.spec.awaited
-        first = [number for number, row in enumerate(rows) if row[1].cell.id in awaited]
-        first.sort(key=lambda number: awaited.index(rows[number][1].cell.id))
-        rest = [number for number in range(len(rows)) if number not in set(first)]
         builds: dict[int, Future[Built]] = {}
         boots: list[Future[None]] = []
-        for numbers in (first, rest):
-            for number in numbers:
+        for to_build, to_boot in families.order([row[1] for row in rows], self._workspace.spec.awaited):
+            for number in to_build:
                 builds[number] = pool.submit(self._build, rows[number])
-            for number in numbers:
+            for number in to_boot:
                 boots.append(pool.submit(self._test_cell, rows[number][0], builds[number], guest))
         gather([*builds.values(), *boots])
         return [builds[number] for number in range(len(rows))]
@@ -257,6 +252,7 @@ class _TestRun:
                 self._record(replace(planned, state=State.SKIPPED, reason=one.reason))
                 self._progress.skip(one.cell.id)
 
+    @costs.step(costs.Part.MACHINE)
     def _measure_speed(self) -> None:
         """Measure how fast this machine is now, with the accelerator that the guests will use."""
 
@@ -319,7 +315,8 @@ class _TestRun:
         """Run the cases of a cell in guests, write the reproduce scripts, and return the result."""
         cell_id, flavour = built.cell.id, built.cell.flavour
         folder = self._folder.cell(cell_id)
-        files = self._copies.of(built, guest, self._builder.tools(built, guest))
+        with costs.step(costs.Part.PACK):
+            files = self._copies.of(built, guest, self._builder.tools(built, guest))
         version = self._workspace.kernel_of(built.cell).source.kernel_version
         context = CellContext(
             cell_id, subject.variant.name, subject.variant.design, dict(planned.choice),
@@ -349,14 +346,15 @@ class _TestRun:
             bad = any(result.verdict in (Verdict.FAIL, Verdict.ERROR) for result in done.results)
             step.finish(results.in_words(done.results), failed=bad)
         comment = {"cell": cell_id, "flavour": str(flavour), **self.results.properties}
-        write_reproduce_scripts(folder, files, done.boots, comment)
-        return replace(
-            planned,
-            state=State.RAN,
-            cases=done.results,
-            properties=provenance.of_cell(subject, built, guest, files, done, self._accel),
-            artifacts=artifacts(self._folder, cell_id),
-        )
+        with costs.step(costs.Part.REPORT):
+            write_reproduce_scripts(folder, files, done.boots, comment)
+            return replace(
+                planned,
+                state=State.RAN,
+                cases=done.results,
+                properties=provenance.of_cell(subject, built, guest, files, done, self._accel),
+                artifacts=artifacts(self._folder, cell_id),
+            )
 
     def _note_guests(self, cell_id: str, execution: Execution) -> None:
         """Add the times of the cell's first guests to the timeline."""
@@ -370,6 +368,7 @@ class _TestRun:
         with self._lock:
             self._guests += spans
 
+    @costs.step(costs.Part.REPORT)
     def _record(self, cell: CellResult) -> None:
         """Keep a cell's result, on the disk too."""
         with self._lock:
@@ -377,6 +376,7 @@ class _TestRun:
             self._journal.settle(cell)
         self._on_settled(cell)
 
+    @costs.step(costs.Part.REPORT)
     def finish(self, interrupted: str = "") -> str:
         """Write the final results and reports. ``interrupted`` is why the run ended early, '' if it did not.
 

@@ -97,11 +97,10 @@ def recipes(images: Path, store: Store, more: tuple[str, ...] = ()) -> Path:
 def _recipe_files(images: Path, more: tuple[str, ...] = ()) -> dict[str, Path]:
     """Return the files of the recipes by their names below ``images``.
 
-    A project with recipes of its own need not have one for modules out of the tree.
+    A project with recipes of its own need not have those for modules out of the tree, and the like.
     """
-    external = shipped.part(images, "external")
-    folders = {"builder": images / "builder", "external": external, "guest": images / "guest"}
-    folders |= {name: shipped.part(images, name) for name in more}
+    folders = {name: images / name for name in ("builder", "guest")}
+    folders |= {name: shipped.part(images, name) for name in ("external", "objects", *more)}
     files = {
         f"{name}/{path.relative_to(folder).as_posix()}": path
         for name, folder in folders.items()

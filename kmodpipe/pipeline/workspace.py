@@ -31,7 +31,7 @@ from kmodpipe.source import Tree, TreeSpec, kernels
 from kmodpipe.source.distribution import AptSource
 from kmodpipe.source.kernels import KernelSource, KernelSpec
 from kmodpipe.source.packaged import PackagedKernel, PackagedKernelSpec
-from kmodpipe.util import kept, os_errors
+from kmodpipe.util import costs, kept, os_errors
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.workers import Pool
@@ -104,6 +104,7 @@ class Workspace:
         return (self.store.cache, self.spec.out)
 
 
+@costs.step(costs.Part.TREE)
 def fetch_module(spec: RunSpec, cache: Path, screen: Screen) -> Tree | None:
     """Return the source of a module that is in no tree, the control's; None for a folder of the tree."""
     if spec.own is None:
@@ -114,6 +115,7 @@ def fetch_module(spec: RunSpec, cache: Path, screen: Screen) -> Tree | None:
     return found
 
 
+@costs.step(costs.Part.TREE)
 def fetch_kernels(
     spec: RunSpec, cache: Path, screen: Screen, *, to_build: bool = False
 ) -> Mapping[str, KernelSource]:
@@ -165,6 +167,7 @@ def require_room(cache: Path) -> None:
         raise InfraError(f"not enough disk for a tree and its kernels: {found.found}", hint=found.fix)
 
 
+@costs.step(costs.Part.ENGINE)
 def require_engine(spec: RunSpec) -> None:
     """Raise InfraError if the run builds in Docker and no engine answers."""
     if spec.runtime == "host":
@@ -195,6 +198,7 @@ def settled(spec: RunSpec, found: Mapping[str, KernelSource]) -> Mapping[str, Ru
     return {name: parts[name] if name in parts else spec.on(name) for name in found}
 
 
+@costs.step(costs.Part.ENGINE)
 def open_runtime(
     name: str,
     images: Path,
@@ -277,7 +281,9 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     images = spec.project.images
     share = open_share(spec.share, store, screen, isolated=spec.runtime != "host")
     runtime = open_runtime(spec.runtime, images, cache, screen, share)
-    if runtime.sweep():
+    with costs.step(costs.Part.ENGINE):
+        left_over = runtime.sweep()
+    if left_over:
         # A container that was left over may have written to its folder after the first sweep.
         store.sweep()
     identity = runtime.identity()

@@ -16,6 +16,7 @@ from kmodpipe.series.model import Patch, Series, git
 from kmodpipe.source import Tree
 from kmodpipe.source import tree as trees
 from kmodpipe.source.kernels import KernelSource
+from kmodpipe.source.linked import Links
 from kmodpipe.util import os_errors, paths, process, version
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError
@@ -52,7 +53,7 @@ def _identity(series: Series, tree: Tree) -> str:
 
 def applied_path(series: Series, tree: Tree, cache: Path, warn: trees.Warn | None = None) -> Path | None:
     """Return the patched tree if it is in the cache, else None. ``warn`` is called if it is damaged."""
-    found = trees.known(cache, _identity(series, tree), warn)
+    found = trees.known(cache, _identity(series, tree), warn, links_to=tree.path)
     return found.path if found else None
 
 
@@ -70,7 +71,7 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
         with screen.step(f"apply {series.name}") as step, store.Store(cache).scratch("farm-") as scratch:
             farm = scratch / "tree"
             step.update("linking the tree")
-            make_farm(tree.path, farm)
+            all_linked = make_farm(tree.path, farm)
             for number, patch in enumerate(series.patches, 1):
                 step.update(patch.name, done=number, total=len(series.patches))
                 _apply_one(series, tree, patch, farm)
@@ -78,7 +79,10 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
             provenance = {"series": series.name, "series-digest": series.digest, "tree": tree.identity}
             what = f"{tree.name} with {series.name}"
             of_kernel = bool(tree.kernel_version)
-            made = trees.install(cache, farm, identity, provenance, what=what, of_kernel=of_kernel)
+            links = Links(trees.manifest_path(tree.path), series.touched) if all_linked else None
+            made = trees.install(
+                cache, farm, identity, provenance, what=what, of_kernel=of_kernel, links=links
+            )
             step.finish(count(len(series.patches), "patch", "patches"))
         return made.path
 

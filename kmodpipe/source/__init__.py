@@ -255,7 +255,12 @@ def remove_trees(cache: Path) -> int:
             with lock(cache / "locks" / path.name):
                 tree.discard(path)
             removed += 1
-    for path in [*folder.glob("*.json"), *folder.glob("*.manifest"), *(folder / "pins").glob("*")]:
+    for path in [
+        *folder.glob("*.json"),
+        *folder.glob("*.manifest"),
+        *folder.glob("*.linked"),
+        *(folder / "pins").glob("*"),
+    ]:
         path.unlink(missing_ok=True)
     git.prune(cache)
     return removed

@@ -2,6 +2,7 @@
 
 CACHE/trees/<kind>-<…>/          one unpacked tree
 CACHE/trees/<kind>-<…>.manifest  size, mtime, mode and link target of each of its files: see `integrity`
+CACHE/trees/<kind>-<…>.linked    what a tree of hard links to another one is recognised by: see `linked`
 CACHE/trees/<kind>-<…>.json      its record, written last: a tree without one is incomplete and is made again
 CACHE/trees/pins/<digest>.json   the result of a request (a URL and a ref, say), known without the network
 """
@@ -21,8 +22,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from kmodpipe.cache import integrity
 from kmodpipe.cache.store import remove
+from kmodpipe.source import linked
+from kmodpipe.source.linked import Links
 from kmodpipe.source.origin import DebianOrigin, FolderOrigin, GitOrigin, Origin, TarballOrigin
-from kmodpipe.util import document, paths
+from kmodpipe.util import costs, document, paths
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 from kmodpipe.util.files import write_atomically
@@ -220,26 +223,40 @@ def record_path(folder: Path) -> Path:
     return folder.with_name(folder.name + ".json")
 
 
-def _manifest_path(folder: Path) -> Path:
+def manifest_path(folder: Path) -> Path:
+    """Return the path of the manifest of the tree in ``folder``."""
     return folder.with_name(folder.name + ".manifest")
 
 
-def seal(folder: Path, identity: str, version: str, provenance: Mapping[str, str]) -> None:
-    """Write the manifest and the record of a finished tree: the last step of making one."""
+@costs.step(costs.Part.TREE)
+def seal(
+    folder: Path, identity: str, version: str, provenance: Mapping[str, str], links: Links | None = None
+) -> None:
+    """Write the manifest and the record of a finished tree: the last step of making one.
+
+    ``links`` are those of a tree of hard links to another one.
+    """
     record = {"identity": identity, "kernel_version": version, "provenance": dict(provenance)}
-    write_atomically(_manifest_path(folder), integrity.listing(folder))
+    listing = integrity.listing(folder)
+    write_atomically(manifest_path(folder), listing)
+    if links:
+        linked.note(folder, links, listing)
     write_atomically(record_path(folder), json.dumps(record, indent=1, sort_keys=True))
 
 
-def whole(folder: Path, warn: Warn | None = None) -> dict[str, Any] | None:
+@costs.step(costs.Part.TREE)
+def whole(folder: Path, warn: Warn | None = None, links_to: Path | None = None) -> dict[str, Any] | None:
     """Return the record of the tree in ``folder``, or None if it is missing, incomplete or damaged.
 
-    ``warn`` is called for a damaged one.
+    ``warn`` is called for a damaged one. ``links_to`` is a tree that was found whole, which this one may have
+    been made from by hard links.
     """
     try:
         record = document.read_object(record_path(folder))
         if not folder.is_dir() or folder.is_symlink():
             return None
+        if links_to and linked.holds(folder, manifest_path(links_to)):
+            return record
         damage = _damage(folder, record)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -256,7 +273,7 @@ def _damage(folder: Path, record: Mapping[str, Any]) -> str:
         raise
     except InfraError as e:
         return e.what
-    manifest = _manifest_path(folder)
+    manifest = manifest_path(folder)
     if manifest.is_file():
         before = manifest.read_bytes()
         if before == now:
@@ -272,13 +289,14 @@ def _damage(folder: Path, record: Mapping[str, Any]) -> str:
     return ""
 
 
-def known(cache: Path, identity: str, warn: Warn | None = None) -> Tree | None:
+def known(cache: Path, identity: str, warn: Warn | None = None, links_to: Path | None = None) -> Tree | None:
     """Return the tree of this identity, without a name yet, or None.
 
-    A damaged one is not returned: ``warn`` is called, and `install` replaces it.
+    A damaged one is not returned: ``warn`` is called, and `install` replaces it. ``links_to`` is as for
+    `whole`.
     """
     folder = slot(cache, identity)
-    record = whole(folder, warn)
+    record = whole(folder, warn, links_to)
     if record is None or record.get("identity") != identity:
         return None
     try:
@@ -291,7 +309,8 @@ def known(cache: Path, identity: str, warn: Warn | None = None) -> Tree | None:
 def discard(folder: Path) -> None:
     """Remove a tree; its record first, so that a half removed one is not used."""
     record_path(folder).unlink(missing_ok=True)
-    _manifest_path(folder).unlink(missing_ok=True)
+    linked.path_of(folder).unlink(missing_ok=True)
+    manifest_path(folder).unlink(missing_ok=True)
     remove(folder)
 
 
@@ -303,10 +322,12 @@ def install(
     *,
     what: str,
     of_kernel: bool = True,
+    links: Links | None = None,
 ) -> Tree:
     """Move the tree in ``made`` (inside the cache) into its slot, and return it.
 
-    Raise UserError if it is no kernel tree but has to be; ``what`` names it in messages.
+    ``links`` are those of a tree of hard links. Raise UserError if it is no kernel tree but has to be;
+    ``what`` names it in messages.
     """
     version = version_of(made, what=what, of_kernel=of_kernel)
     folder = slot(cache, identity)
@@ -317,7 +338,7 @@ def install(
             return here
         discard(folder)
         made.rename(folder)
-        seal(folder, identity, version, provenance)
+        seal(folder, identity, version, provenance, links)
     return Tree("", folder, identity, version, dict(provenance))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from kmodpipe.util import paths, process, process_id
 from kmodpipe.util.errors import InfraError
 
+_REMOVE_S = 600.0
 IGNORES_ITSELF = "*\n"
 """The .gitignore of a folder that is no part of the repository that it stands in."""
 
@@ -72,6 +73,13 @@ def sweep_parts(folder: Path) -> int:
                 paths.remove(part)
                 swept += 1
     return swept
+
+
+def remove_many(folder: Path) -> None:
+    """Remove a folder of thousands of files, as `paths.remove` does; rm(1) takes a third of its time."""
+    with suppress(InfraError):
+        process.run(["rm", "-rf", "--", folder], timeout_s=_REMOVE_S, check=False)
+    paths.remove(folder)
 
 
 def size_mib(folder: Path) -> int:

@@ -1,27 +1,40 @@
-"""Keep what is slow to find out between the rounds of one process.
+"""Keep what is slow to find out between the rounds of one process, and between processes.
 
-A command that runs once keeps nothing: only inside of `keeping` is anything recalled. What is kept is found
-by everything that it depends on, so that a stale answer cannot be found; it is in memory alone.
+What is kept is found by everything that it depends on, so that a stale answer cannot be found. Inside of
+`keeping` it is in memory; a command that runs once keeps nothing there. Inside of `on_disk` what is made of
+files, and can be written, is in a folder of the cache as well:
+
+    CACHE/kept/<kind>/<name>.json   the names and a digest of the files, and what was made of them
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import stat
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
-from kmodpipe.util import paths
+from kmodpipe.util import document
+from kmodpipe.util.digest import digest_of
+from kmodpipe.util.files import write_atomically
 
 _T = TypeVar("_T")
 # Of each kind; the least recently used go first.
 _MOST = 256
 # So many folders of one key: trees with other series applied.
 _MOST_FOLDERS = 8
+FOLDER = "kept"
+"""The folder of the cache for what is on the disk."""
+# On the disk, of each kind; those that were written first go first.
+_MOST_FILES = 64
 
 
 class Kept:
@@ -87,30 +100,99 @@ def once(kind: str, key: Hashable, make: Callable[[], _T]) -> _T:
     return found
 
 
-def of_files(kind: str, key: Hashable, root: Path, read: Callable[[], tuple[_T, Mapping[str, str]]]) -> _T:
+@dataclass(frozen=True)
+class Written(Generic[_T]):
+    """How what is made of files is written to the disk."""
+
+    name: str  # of all that it depends on beside the files: for a file's name
+    plain: Callable[[_T], object]  # as values of JSON
+    read: Callable[[Any], _T]  # of such values; raises an exception for others
+
+
+_FOLDER: ContextVar[Path | None] = ContextVar("kept-on-disk", default=None)
+
+
+@contextmanager
+def on_disk(folder: Path) -> Iterator[None]:
+    """Keep what can be written in a folder, in the block and in threads of `util.workers` made in it."""
+    token = _FOLDER.set(folder)
+    try:
+        yield
+    finally:
+        _FOLDER.reset(token)
+
+
+def of_files(
+    kind: str,
+    key: Hashable,
+    root: Path,
+    read: Callable[[], tuple[_T, Mapping[str, str]]],
+    written: Written[_T] | None = None,
+) -> _T:
     """Return what ``read`` makes of files below ``root``, from an earlier call if the files hold the same.
 
     ``read`` also returns what each file that it looked for held (`content`), by the name below ``root``. So a
-    result is found for another folder as well, whose files have these names and hold the same.
+    result is found for another folder as well, whose files have these names and hold the same. One of an
+    earlier process is found if it is ``written``.
     """
-    kept = current()
-    if kept is None:
-        return read()[0]
-    known: tuple[tuple[_T, Mapping[str, str]], ...] = kept.get(kind, key) or ()
+    kept, folder = current(), _FOLDER.get()
+    known: tuple[tuple[_T, Mapping[str, str]], ...] = (kept.get(kind, key) or ()) if kept else ()
     for value, files in known:
         if all(content(root / name) == held for name, held in files.items()):
             return value
-    made = read()
-    kept.put(kind, key, (made, *known)[:_MOST_FOLDERS])
+    file = folder / kind / f"{written.name}.json" if folder and written else None
+    made = _recalled(file, root, written) if file and written and not known else None
+    if made is None:
+        made = read()
+        if file and written:
+            _remember(file, made, written)
+    if kept:
+        kept.put(kind, key, (made, *known)[:_MOST_FOLDERS])
     return made[0]
+
+
+def _recalled(file: Path, root: Path, written: Written[_T]) -> tuple[_T, Mapping[str, str]] | None:
+    """Return what was made of files that hold what they do now, and that; None if nothing was."""
+    # It may be anything that someone wrote there: what cannot be read is made again.
+    with suppress(OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+        for entry in document.read_json(file):
+            files = {str(name): content(root / str(name)) for name in entry["names"]}
+            if digest_of(files) == entry["digest"]:
+                return written.read(entry["made"]), files
+    return None
+
+
+def _remember(file: Path, made: tuple[_T, Mapping[str, str]], written: Written[_T]) -> None:
+    value, files = made
+    # A cache that cannot be written to keeps nothing, nor is kept what is nested too deep.
+    with suppress(OSError, RecursionError):
+        entry = {"names": sorted(files), "digest": digest_of(dict(files)), "made": written.plain(value)}
+        others: list[Any] = []
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            others = [one for one in document.read_json(file) if one["digest"] != entry["digest"]]
+        write_atomically(file, json.dumps([entry, *others][:_MOST_FOLDERS]))
+        for old in sorted(file.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)[:-_MOST_FILES]:
+            old.unlink(missing_ok=True)
 
 
 def content(path: Path) -> str:
     """Return the SHA-256 (hex) of a file's bytes; '' if there is no such file."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest() if paths.is_file(path) else ""
+        # Without O_NONBLOCK, opening a FIFO waits for its other end.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return ""
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return ""
+        digest = hashlib.sha256()
+        while data := os.read(fd, 1 << 20):
+            digest.update(data)
+        return digest.hexdigest()
     except OSError:
         return ""
+    finally:
+        os.close(fd)
 
 
 def forget(kind: str) -> None:

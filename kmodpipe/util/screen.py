@@ -28,6 +28,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from kmodpipe.util import costs
 from kmodpipe.util.errors import InfraError, KmodpipeError
 from kmodpipe.util.picture import Picture
 from kmodpipe.util.text import one_line, spelled, visible_lines
@@ -211,6 +212,12 @@ class Screen:
         self._log = path.open("a", encoding="utf-8")
 
     def close_log(self) -> None:
+        """Close the event log, if there is one; its last event is what the command's steps cost."""
+        if self._log:
+            self._event("costs", **costs.current().as_fields())
+        self._drop_log()
+
+    def _drop_log(self) -> None:
         log, self._log = self._log, None
         if log:
             # Closing writes the buffer again; that it fails was reported already.
@@ -228,7 +235,7 @@ class Screen:
             except OSError as e:
                 # The warning is an event itself: close the log first.
                 name, said = self._log.name, (e.strerror or str(e)).lower()
-                self.close_log()
+                self._drop_log()
                 self.warn(f"the event log ends here: {said} ({name})")
 
     # -- lines -----------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from kmodpipe.cache.store import Store
-from kmodpipe.util import document, process, process_id
+from kmodpipe.util import costs, document, process, process_id
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import write_atomically
@@ -44,6 +44,7 @@ _OUTPUT_BYTES = 4096
 _AT_INIT = (b"as init process", b"Freeing unused kernel", b"Freeing unused decrypted")
 
 
+@costs.step(costs.Part.MACHINE)
 def probe(
     cache: Path, screen: Screen, *, program: Path = PROGRAM, kvm: Path = Path("/dev/kvm"), fresh: bool = False
 ) -> Accel:
@@ -195,6 +196,7 @@ class ProofKernel:
     bound_s: float = 15.0
 
 
+@costs.step(costs.Part.MACHINE)
 def confirm(
     accel: Accel,
     proof: ProofKernel,

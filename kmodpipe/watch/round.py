@@ -12,7 +12,7 @@ from kmodpipe.pipeline import run, workspace
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.results import CellResult, State
-from kmodpipe.util import kept
+from kmodpipe.util import costs, kept
 from kmodpipe.util.process import Children
 from kmodpipe.util.screen import Screen, Step
 from kmodpipe.util.workers import Thread
@@ -104,7 +104,7 @@ class Round:
     def _work(self) -> None:
         error: BaseException | None = None
         try:
-            with self._children.collecting(), self.place.cache() as cache:
+            with self._children.collecting(), costs.collecting(), self.place.cache() as cache:
                 for part in self.parts:
                     self._run(part, cache)
         except BaseException as e:

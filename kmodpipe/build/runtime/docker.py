@@ -33,6 +33,8 @@ _ANSWER_S = 20.0
 # How long to wait for an engine that stopped to be restarted.
 _BACK_S = 15.0
 _PIDS = 4096
+# The engine's own for an image that says nothing else.
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _TMP_MIB = 2048
 
@@ -55,6 +57,10 @@ def _is_used(labels: Mapping[str, str]) -> bool:
     return process_id.runs(" ".join((pid, boot, *more)), age_s)
 
 
+def _path(job: Job, paths: Mapping[str, str]) -> Mapping[str, str]:
+    return {"PATH": f"{paths[job.programs]}:{_PATH}"} if job.programs else {}
+
+
 def owner() -> str:
     """Return the value of `LABEL` for this process, ``pid-boot_id``."""
     return f"{os.getpid()}-{boot_id()}"
@@ -65,6 +71,7 @@ class DockerRuntime:
 
     name = "docker"
     isolation = "a container without network, root or capabilities"
+    same_paths = True
 
     def __init__(
         self,
@@ -179,7 +186,7 @@ class DockerRuntime:
                 _MADE_LABEL: str(int(time.time())),
                 "org.kmodpipe.job": job.name,
             },
-            environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths},
+            environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths, **_path(job, paths)},
             # Mounts and not volumes: those cannot have a colon in the path.
             mounts=[
                 Mount(paths[f.name], str(f.path), type="bind", read_only=not f.writable) for f in job.folders
@@ -245,7 +252,7 @@ class DockerRuntime:
         ]
         for folder in job.folders:
             argv += ["-v", f"{folder.path}:{paths[folder.name]}{'' if folder.writable else ':ro'}"]
-        for name, value in {**paths, **job.env}.items():
+        for name, value in {**paths, **job.env, **_path(job, paths)}.items():
             argv += ["-e", f"{name}={value}"]
         return process.pasteable([*argv, self.image_id, "sh", f"{paths['RECIPE']}/{job.script}"])
 

@@ -25,6 +25,7 @@ class HostRuntime:
 
     name = "host"
     isolation = "none"
+    same_paths = False
 
     def __init__(self, compiler: str = "") -> None:
         """``compiler`` (gcc-14) is the only one that is used, for modules; else kernels are built as well."""
@@ -59,7 +60,7 @@ class HostRuntime:
         done = process.run(
             ["sh", f"{paths['RECIPE']}/{job.script}"],
             timeout_s=job.timeout_s,
-            env={**REPRODUCIBLE, **job.env, **paths},
+            env={**REPRODUCIBLE, **job.env, **paths, **_path(job, paths)},
             log=job.log,
             on_line=on_line,
             check=False,
@@ -75,3 +76,8 @@ class HostRuntime:
 
     def sweep(self) -> int:
         return 0
+
+
+def _path(job: Job, paths: Mapping[str, str]) -> Mapping[str, str]:
+    usual = process.clean_environment()["PATH"]
+    return {"PATH": f"{paths[job.programs]}:{usual}"} if job.programs else {}

@@ -41,6 +41,7 @@ class Job:
     log: Path  # stdout and stderr are appended to it
     timeout_s: float
     env: Mapping[str, str] = field(default_factory=dict)
+    programs: str = ""  # the name of a folder whose programs come before others of their name
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Runtime(Protocol):
 
     name: str
     isolation: str
+    same_paths: bool
+    """Whether every job finds its folders under the same paths."""
 
     def identity(self) -> Mapping[str, str]:
         """Return what identifies the compiler and its tools; it is part of every cache key."""

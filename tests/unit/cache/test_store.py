@@ -262,3 +262,26 @@ def test_a_sealed_artifact_says_what_went_in(tmp_path: Path) -> None:
     assert json.loads((path / ".inputs").read_text()) == INPUTS
     assert json.loads((path / ".files").read_text())["sub/vmlinux"] == 6
     assert digest_file(path / "sub" / "vmlinux") == digest_file(path / "link")
+
+
+def test_an_artifact_is_found_by_a_name_as_well_while_it_is_whole(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.remembered_as("base", "name") is None
+    first, second = (store.make("base", {"n": n}, "x", fill) for n in (1, 2))
+    store.remember_as("name", first)
+    assert Store(tmp_path).remembered_as("base", "name") == first
+    store.remember_as("name", second)
+    assert store.remembered_as("base", "name") == second
+    assert store.remembered_as("module", "name") is None
+    (second.path / "sub" / "vmlinux").write_bytes(b"other!")
+    assert store.remembered_as("base", "name") is None
+    shutil.rmtree(second.path)
+    assert store.remembered_as("base", "name") is None
+
+
+@pytest.mark.parametrize("key", ["", "../../elsewhere", "a" * 63, "A" * 64, "\0", "x" * 500])
+def test_a_name_that_leads_to_no_key_leads_nowhere(tmp_path: Path, key: str) -> None:
+    store = Store(tmp_path)
+    store.remember_as("name", store.make("base", INPUTS, "x", fill))
+    (tmp_path / "store" / "base" / ".as" / "name").write_text(key)
+    assert store.remembered_as("base", "name") is None

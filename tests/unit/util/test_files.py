@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.util import process_id
-from kmodpipe.util.files import part_of, sweep_parts, temporary, write_atomically
+from kmodpipe.util.files import part_of, remove_many, sweep_parts, temporary, write_atomically
 
 
 def test_parts_of_dead_processes_are_swept_and_of_living_ones_are_not(tmp_path: Path) -> None:
@@ -45,3 +45,25 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         write_atomically(blocked, "x")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "new"]
     assert [p.name for p in path.parent.iterdir()] == ["results.json"]
+
+
+def test_a_folder_of_many_files_is_removed_whatever_is_in_it(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "-rf", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("stays")
+    for number in range(50):
+        (folder / f"{number}" / "deep").mkdir(parents=True)
+        (folder / f"{number}" / "deep" / "file").write_text("x")
+    (folder / "link").symlink_to(outside)
+    os.mkfifo(folder / "pipe")
+    (folder / "0").chmod(0o000)
+    remove_many(folder)
+    assert not folder.exists() and (outside / "file").exists()
+    remove_many(folder)
+
+
+def test_without_rm_a_folder_is_removed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "folder" / "in").mkdir(parents=True)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    remove_many(tmp_path / "folder")
+    assert not (tmp_path / "folder").exists()

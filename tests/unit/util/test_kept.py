@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
 
 from kmodpipe.util import kept
 from kmodpipe.util.workers import Thread
@@ -72,3 +76,80 @@ def test_no_more_is_kept_than_a_bounded_number() -> None:
         assert one.calls == 300
         kept.once("k", 0, one.make)
         assert one.calls == 301
+
+
+def written(name: str = "one") -> kept.Written[str]:
+    def read(value: object) -> str:
+        if not isinstance(value, str):
+            raise TypeError("no text")
+        return value
+
+    return kept.Written(name, lambda value: value, read)
+
+
+def test_what_is_written_is_found_by_a_later_process_while_the_files_hold_the_same(tmp_path: Path) -> None:
+    tree, folder = tmp_path / "tree", tmp_path / "kept"
+    tree.mkdir()
+    (tree / "a").write_text("same")
+    one = Counting(tree, ("a", "not there"))
+    with kept.on_disk(folder):
+        assert kept.of_files("k", 1, tree, one.read, written()) == "made 1"
+    with kept.on_disk(folder):
+        assert kept.of_files("k", 1, tree, one.read, written()) == "made 1"
+        assert kept.of_files("k", 1, tree, one.read, written("another")) == "made 2"
+        (tree / "not there").write_text("now it is")
+        assert kept.of_files("k", 1, tree, one.read, written()) == "made 3"
+        (tree / "not there").unlink()
+        # That of before is still there as well.
+        assert kept.of_files("k", 1, tree, one.read, written()) == "made 1"
+        (tree / "a").write_text("othe")
+        assert kept.of_files("k", 1, tree, one.read, written()) == "made 4"
+    assert kept.of_files("k", 1, tree, one.read, written()) == "made 5"
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[", "{}", "[1]", '[{"names": 3}]', '[{"names": [], "digest": "x"}]', "[" * 500, "null", "\udcff"],
+)
+def test_what_cannot_be_read_is_made_again(tmp_path: Path, content: str) -> None:
+    one = Counting(tmp_path, ())
+    with kept.on_disk(tmp_path / "kept"):
+        kept.of_files("k", 1, tmp_path, one.read, written())
+        (file,) = (tmp_path / "kept" / "k").iterdir()
+        file.write_bytes(content.encode("utf-8", "surrogateescape"))
+        assert kept.of_files("k", 1, tmp_path, one.read, written()) == "made 2"
+        assert kept.of_files("k", 1, tmp_path, one.read, written()) == "made 2"
+
+
+def test_a_value_of_another_kind_is_made_again(tmp_path: Path) -> None:
+    one = Counting(tmp_path, ())
+    with kept.on_disk(tmp_path / "kept"):
+        kept.of_files("k", 1, tmp_path, one.read, written())
+        (file,) = (tmp_path / "kept" / "k").iterdir()
+        file.write_text(file.read_text().replace('"made 1"', "7"))
+        assert kept.of_files("k", 1, tmp_path, one.read, written()) == "made 2"
+
+
+def test_a_folder_that_cannot_be_written_to_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("a file where the folder would be")
+    one = Counting(tmp_path, ())
+    with kept.on_disk(tmp_path / "kept"):
+        assert kept.of_files("k", 1, tmp_path, one.read, written()) == "made 1"
+
+
+def test_no_more_files_are_written_than_a_bounded_number(tmp_path: Path) -> None:
+    one = Counting(tmp_path, ())
+    with kept.on_disk(tmp_path / "kept"):
+        for number in range(80):
+            kept.of_files("k", 1, tmp_path, one.read, written(str(number)))
+        assert len(list((tmp_path / "kept" / "k").iterdir())) == 64
+        assert kept.of_files("k", 1, tmp_path, one.read, written("79")) == "made 80"
+
+
+def test_content_is_that_of_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 3_000_000)
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    assert kept.content(tmp_path / "file") == hashlib.sha256(b"x" * 3_000_000).hexdigest()
+    assert kept.content(tmp_path / "link") == kept.content(tmp_path / "file")
+    assert [kept.content(tmp_path / name) for name in ("pipe", "", "none", "a\0b")] == [""] * 4

@@ -114,7 +114,7 @@ def test_the_event_log_has_one_json_object_a_line_in_every_mode(tmp_path: Path) 
     on.say("after the log")
     raw = log.read_bytes()
     events = [json.loads(line) for line in raw.splitlines()]
-    assert [e["event"] for e in events] == ["say", "warning", "start", "end", "error", "say"]
+    assert [e["event"] for e in events] == ["say", "warning", "start", "end", "error", "say", "costs"]
     start, end, error = events[2:5]
     assert start["step"] == end["step"] == "compile"
     assert (end["outcome"], error["kind"]) == ("done", "InfraError")
