@@ -7,7 +7,7 @@ sys=/sys/block/zram0
 echo "algo=lz4 priority=1" > $sys/recomp_algorithm
 echo 16M > $sys/disksize
 taken=
-for request in type=idl; do
+for request in type=idl level=3 priority=4; do
     if echo "$request" > $sys/recompress; then taken="$taken $request"; fi
 done 2> refused
 cat refused

@@ -53,6 +53,11 @@ def check(node: Node, jump: str) -> str:
     )
 
 
+def jump(node: Node) -> str:
+    """Return it for a jump that is removed."""
+    return f"{_reach(node)}take this path, and see that it ends in `{text_of(node)}`"
+
+
 def code(node: Node) -> str:
     """Return it for an error code that becomes 0."""
     return f"{_reach(node)}take this path, and see that {text_of(node)} is what comes back"

@@ -1,7 +1,7 @@
 """Make small mistakes in the lines that a series changes. Pure.
 
     condition   one condition of an if, a loop, a `?:`, a `&&` or `||` is negated
-    error       an error path is dropped: its check never holds, or `-EINVAL` becomes 0
+    error       an error path is dropped: its check never holds, its `goto` is removed, or `-EINVAL` becomes 0
     constant    a number or a named constant is one more, `true` becomes `false`, `<` becomes `<=`
     call        a call that stands as a statement is removed; `err = call()` becomes `err = 0`
 
@@ -93,6 +93,8 @@ class _Maker:
             yield from self._dropped_check()
         elif node.type == "unary_expression":
             yield from self._dropped_code()
+        elif node.type == "goto_statement":
+            yield from self._dropped_jump()
         elif node.type in ("number_literal", "identifier", "true", "false"):
             yield from self._constant()
         elif node.type == "expression_statement":
@@ -147,6 +149,15 @@ class _Maker:
         if jump := _jump_on_error(body):
             new = f"({self._source(condition)}) && 0"
             yield from self._mutation("error", condition, new, observe.check(condition, jump))
+
+    def _dropped_jump(self) -> Iterator[Mutation]:
+        """Let a block of several statements that ends in a goto go on behind it."""
+        block = self.node.parent
+        branch = block.parent if block else None
+        if block is None or branch is None or block.type != "compound_statement":
+            return
+        if branch.type in ("if_statement", "else_clause"):
+            yield from self._mutation("error", self.node, ";", observe.jump(self.node))
 
     def _dropped_code(self) -> Iterator[Mutation]:
         """Let a failure pass for success."""

@@ -75,6 +75,33 @@ def test_error_paths_are_dropped_with_what_they_check_still_called() -> None:
     ]
 
 
+def test_a_jump_out_of_a_block_is_dropped_and_one_that_is_all_of_a_branch_is_not() -> None:
+    source = """\
+int f(int a)
+{
+\tif (a < 0) {
+\t\ta = 0;
+\t\tgoto out;
+\t} else {
+\t\ta++;
+\t\tgoto out;
+\t}
+\tif (a)
+\t\tgoto out;
+\ta = 2;
+\tgoto out;
+out:
+\treturn a;
+}
+"""
+    assert [(line, was, new) for line, was, new in made("error", source) if was.startswith("goto")] == [
+        (5, "goto out;", ";"),
+        (8, "goto out;", ";"),
+    ]
+    found = [one for one in mutations("fs/a.c", source.encode(), [5]) if one.operator == "error"]
+    assert [one.observe for one in found] == ["in f(), take this path, and see that it ends in `goto out;`"]
+
+
 def test_constants_are_one_more_where_they_are_values() -> None:
     found = made("constant")
     # Neither what declares them, nor a label, nor the argument of a macro outside of functions.
