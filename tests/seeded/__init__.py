@@ -131,7 +131,9 @@ class Answers:
 
     def reached(self, one: Seeded) -> bool:
         """Whether a failing allocation executes lines of it that no case does otherwise."""
-        return "never" in self._states(one, self.covered) and "never" not in self._states(one, self.injected)
+        return "never" in self._states(one, self.covered) and not (
+            {"never", "unknown"} & self._states(one, self.injected)
+        )
 
     def _states(self, one: Seeded, answer: Mapping[str, Any]) -> set[str]:
         own = one.lines(self.tree)
