@@ -64,6 +64,7 @@ _EVENTS = (
     ("say", "`text`", "a sentence for the reader"),
     ("warning", "`text`, `hint`", "one that should be read"),
     ("error", "`kind`, `text`", "what ended the run: the class of the error, what, where and a hint"),
+    ("costs", "by part of the command: `seconds`, `own_cpu_s`, `times`", "the last one: where the time went"),
 )  # fmt: skip
 
 

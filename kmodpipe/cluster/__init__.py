@@ -8,6 +8,7 @@
     worker          what runs on a worker
     parcel          what a worker hands back
     record          what a run folder keeps, to be attached to again
+    crew            the workers while a run goes on
     far_run         watch the tasks, and merge what comes back into one run
 
 In: a `RunSpec`, a plan. Out: a run folder as a local run leaves it. Only plain data travels: JSON and bytes.

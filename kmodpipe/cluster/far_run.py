@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kmodpipe.cluster import graph, greeting, worker
 from kmodpipe.cluster.bundle import Bundle
+from kmodpipe.cluster.crew import Crew
 from kmodpipe.cluster.graph import Task
 from kmodpipe.cluster.greeting import Greeted
 from kmodpipe.cluster.parcel import Note
 from kmodpipe.cluster.record import Record
 from kmodpipe.util.errors import InfraError
-from kmodpipe.util.screen import Screen, Step
-from kmodpipe.util.text import count, one_line, some
+from kmodpipe.util.screen import Screen
+from kmodpipe.util.text import count, one_line
 from kmodpipe.util.workers import Thread
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ _STOP_S = 15.0
 _BACK_S = 60.0
 # How often the tasks of a run are handed over again, after a scheduler was lost or someone cancelled them.
 _RENEWALS = 3
+# How often a task is handed over again that only waited for workers which died.
+_WAITS = 20
 _RESULT_S = 60
-_NAMES = 8
 
 
 class Sink(Protocol):
@@ -83,6 +85,7 @@ class FarRun:
         self._greeted = greeted
         self._record = record
         self._client = client
+        self._crew = Crew(client, record.resource, greeted, screen)
         self._reconnect = reconnect
         self._sink = sink
         self._screen = screen
@@ -93,8 +96,8 @@ class FarRun:
         self._futures: dict[str, Future[Any]] = {}
         self._bases: dict[str, Future[Any]] = {}
         self._renewed: dict[str, int] = {}
-        self._there = {address: one.name for address, one in greeted.workers.items()}
-        self._alone = False
+        self._waited: dict[str, int] = {}
+        self._remade: dict[str, Future[Any]] = {}
 
     @property
     def client(self) -> Client:
@@ -194,17 +197,29 @@ class FarRun:
         looked = time.monotonic()
         with self._screen.step(f"run on {self._record.address or self._record.on}") as step:
             while self._sink.open_cells:
+                self._follow_remade()
                 try:
                     key, future = self._events.get(timeout=_LOOK_S)
                 except queue.Empty:
                     if time.monotonic() - looked > _WORKERS_S:
                         looked = time.monotonic()
-                        self._look(step)
+                        if (slots := self._crew.look()) is not None:
+                            self._sink.slots = slots
+                            left = count(len(self._sink.open_cells), "cell")
+                            step.update(f"{count(self._crew.number, 'worker')}, {left} to go")
                     continue
                 if self._futures.get(key) is future:
                     self._settle(self._tasks[key], future)
                     step.update(describe())
             step.finish(describe())
+
+    def _follow_remade(self) -> None:
+        """Wait again for results that are made anew, once that is under way: before, Dask does not wait."""
+        for key, future in list(self._remade.items()):
+            if future.status != "lost":
+                del self._remade[key]
+                if self._futures.get(key) is future:
+                    self._follow(key, future)
 
     def _settle(self, task: Task, future: Future[Any]) -> None:
         """Take one task that has ended."""
@@ -219,6 +234,9 @@ class FarRun:
             self._client.cancel([future], force=task.kind == "cell")
         elif future.status == "error":
             self._failed(task, future)
+        elif future.status in ("pending", "lost") and self._client.status == "running":
+            # It was begun again since, or its result went with a worker: Dask has it made anew.
+            self._remade[task.key] = future
         else:
             self._lost(task)
 
@@ -236,7 +254,7 @@ class FarRun:
     def _take(self, task: Task, data: object) -> None:
         if task.kind == "cell":
             if task.cell in self._sink.open_cells:
-                self._screen.say(self._sink.take(task.cell, data, self._fetch))
+                self._screen.say(self._sink.take(task.cell, data, self._crew.file))
             return
         what = task.cells[0] + (f" and {len(task.cells) - 1} more" if task.cells[1:] else "")
         try:
@@ -269,7 +287,16 @@ class FarRun:
         text = one_line(str(error))
         if type(error).__name__ == "KilledWorker":
             number = getattr(error, "allowed_failures", 2) + 1
-            text = f"{number} workers died while they had it, so it is not tried again"
+            blamed = str(getattr(error, "task", ""))
+            if task.kind == "cell" and blamed == future.key and self._crew.died_of(future.key) < number:
+                # The others died of what they ran while this waited for them.
+                self._waited[task.key] = self._waited.get(task.key, 0) + 1
+                if self._waited[task.key] <= _WAITS:
+                    self._client.retry([future])
+                    self._follow(task.key, future)
+                    return
+            what = "they had it" if blamed == future.key else "they made its base"
+            text = f"{number} workers died while {what}, so it is not tried again"
         if task.kind == "base":
             # Its cells wait for it and fail with it, unless only its note is lost.
             self._screen.warn(f"the base of {task.cells[0]}: {text}")
@@ -277,43 +304,7 @@ class FarRun:
         for cell in self._left(task):
             self._screen.say(self._sink.failed(cell, text))
 
-    def _fetch(self, name: str, digest: str) -> bytes:
-        """Return a shared file from the worker of that name, empty if it is gone."""
-        addresses = [address for address, one in self._greeted.workers.items() if one.name == name]
-        addresses = addresses or self._address_of(name)
-        try:
-            found = self._client.run(worker.file, digest, workers=addresses[:1], on_error="return")
-        except Exception:
-            return b""
-        return next((data for data in found.values() if isinstance(data, bytes)), b"")
-
-    def _address_of(self, name: str) -> list[str]:
-        known = self._client.scheduler_info(n_workers=-1)["workers"]
-        return [address for address, one in known.items() if str(one["name"]) == name]
-
     # -- what is lost ----------------------------------------------------------------------------
-    def _look(self, step: Step) -> None:
-        """Say which workers are gone and which have joined, and when there is none any more."""
-        try:
-            known = self._client.scheduler_info(n_workers=-1)["workers"]
-        except Exception:
-            return
-        wanted = self._record.resource
-        able = {address: one for address, one in known.items() if wanted in one.get("resources", {})}
-        if not able and not self._alone:
-            self._screen.warn("no worker is left that can do the work: waiting for one")
-        elif able and self._alone:
-            self._screen.say(f"{count(len(able), 'worker')} again")
-        # By address: one that is started again has its name.
-        there = {address: str(one["name"]) for address, one in able.items()}
-        if gone := sorted(name for address, name in self._there.items() if address not in there):
-            self._screen.say(f"gone: {some(gone, _NAMES)}; what they had is run again by others")
-        if joined := sorted(name for address, name in there.items() if address not in self._there):
-            self._screen.say(f"joined: {some(joined, _NAMES)}")
-        self._there, self._alone = there, not able
-        self._sink.slots = sum(int(one.get("nthreads", 1)) for one in able.values())
-        step.update(f"{count(len(able), 'worker')}, {count(len(self._sink.open_cells), 'cell')} to go")
-
     def _lost(self, task: Task) -> None:
         """Hand a task over again that the scheduler does not have any more."""
         if not self._left(task):
@@ -344,6 +335,7 @@ class FarRun:
                 self._client = self._reconnect()
                 # It has forgotten what its workers declare.
                 greeting.register(self._client, self._greeted.wanted)
+                self._crew.client = self._client
                 break
             except InfraError as e:
                 if time.monotonic() > deadline:

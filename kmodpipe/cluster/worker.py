@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from distributed import Worker
 
 ARTIFACTS, WITH_IMAGE = "artifacts", "image"
+JOBS = "kmodpipe-jobs"
+"""The topic of the scheduler's events with the jobs that begin and end: see `told`."""
 _TAIL_BYTES = 8192
 _LOOK_S = 0.1
 # What a job gets to end its containers and guests, and to write down how far it came.
@@ -138,6 +140,20 @@ def busy(keys: str) -> bytes:
     return str(len(_running.intersection(json.loads(keys)))).encode()
 
 
+@contextmanager
+def told(worker: Worker, key: str) -> Iterator[None]:
+    """Tell the scheduler that a task's job runs, and at the end of the block that it does not any more.
+
+    What began and did not end was running when its worker died. Dask's own count of deaths is of all tasks
+    that a worker had, those that waited for it as well.
+    """
+    worker.log_event(JOBS, [key, 1])
+    try:
+        yield
+    finally:
+        worker.log_event(JOBS, [key, -1])
+
+
 def run_job(job: str, data: bytes, *after: bytes) -> bytes:
     """Run a job, and return its parcel. ``after`` is what it waited for.
 
@@ -152,7 +168,11 @@ def run_job(job: str, data: bytes, *after: bytes) -> bytes:
     began = time.monotonic()
     note = Note(int(ExitCode.INFRA), "", name, socket.gethostname(), 0.0, round(time.time(), 3))
     cache = cache_folder()
-    with users.using(cache, lambda _: None), Store(cache).scratch("job-") as scratch:
+    with (
+        told(worker, key),
+        users.using(cache, lambda _: None),
+        Store(cache).scratch("job-") as scratch,
+    ):
         try:
             home = bundle.place(data, asked.bundle, cache)
             carried = parcel.place_share(after, cache, scratch)

@@ -180,7 +180,7 @@ def _settled(folder: Path) -> int:
     """Return how many cells have a result on the disk."""
     with suppress(OSError, ValueError):
         (path,) = (folder / "out").glob(f"2*/{journal.NAME}")
-        return path.read_bytes().count(b'{"cell"')
+        return path.read_bytes().count(b'\n{"cell"')
     return 0
 
 

@@ -21,6 +21,7 @@ from kmodpipe.cluster.facts import Facts, Wanted
 from kmodpipe.cluster.graph import Settings
 from kmodpipe.cluster.parcel import Note
 from kmodpipe.cluster.record import Record
+from kmodpipe.cluster.worker import told
 from kmodpipe.results import Run, Span, State
 from tests.support.sample_run import INFOS, cell, seen
 
@@ -88,14 +89,19 @@ def job(text: str, data: bytes, *after: bytes) -> bytes:
     """Play a job on a worker: sleep for as long as it takes, and hand back a parcel with its results."""
     from distributed import get_worker
 
-    words = json.loads(text)["words"]
-    worker, folder = str(get_worker().name), Path(os.environ["KMODPIPE_SIMULATION"])
+    dask_worker = get_worker()
+    with told(dask_worker, str(dask_worker.get_current_task())):
+        return _play(json.loads(text)["words"], str(dask_worker.name))
+
+
+def _play(words: Sequence[str], worker: str) -> bytes:
+    folder = Path(os.environ["KMODPIPE_SIMULATION"])
     if "--prepare" in words:
         return _parcel(folder, Note(0, "", worker, "host", 0.0), None)
-    name, seconds = (words[words.index(flag) + 1] for flag in ("--cell", "--seconds"))
+    name, taking = (words[words.index(flag) + 1] for flag in ("--cell", "--seconds"))
     with (folder / STARTS).open("a") as f:
         f.write(f"{name}\n")
-    began, seconds = time.time(), float(seconds) * (SLOWER if worker.startswith(SLOW) else 1.0)
+    began, seconds = time.time(), float(taking) * (SLOWER if worker.startswith(SLOW) else 1.0)
     time.sleep(seconds)
     done = replace(
         cell("unpatched", "n", "n", state=State.RAN), cell=name, choice={"N": name},
@@ -113,7 +119,8 @@ def _parcel(folder: Path, note: Note, run: Run | None) -> bytes:
         made = scratch / "run"
         (made / run.id).mkdir(parents=True)
         (made / run.id / "console.log").write_text("[    0.000000] Linux version\n" * 20)
-        results.save(run, made / "results.json")
+        # No fsync: a real worker has a disk of its own.
+        (made / "results.json").write_text(results.to_json(run))
         return parcel.wrap(note, made, scratch, folder)
     finally:
         shutil.rmtree(scratch)

@@ -84,6 +84,22 @@ def test_no_page_opens_with_rules(name: str) -> None:
     assert blocks and blocks[0] < 16, f"{name} has its first example in line {min(blocks, default=-1) + 1}"
 
 
+def test_a_symptom_is_quoted_as_it_is_printed() -> None:
+    """A message of ours in troubleshooting.md is in the code, up to what is put into it."""
+    code = "".join(path.read_text("utf-8") for path in (REPO / "kmodpipe").rglob("*.py"))
+    code = re.sub(r'"\s*f?"', "", code)
+    rows = [
+        line
+        for line in (DOCS / "troubleshooting.md").read_text("utf-8").splitlines()
+        if line.startswith("| ")
+    ]
+    quoted = [one for row in rows for one in re.findall(r"`([^`]+)`", row.split(" | ")[0]) if " " in one]
+    assert len(quoted) > 10
+    for one in quoted:
+        longest = max(re.split(r"…|\d+|/bin/bash|CONFIG_X|  |, ", one), key=len).strip()
+        assert longest in code or one in ("Operation not supported", "No such device"), one
+
+
 # -- the site ---------------------------------------------------------------------------------------
 def test_the_site_is_whole(tmp_path: Path) -> None:
     """With each page in the navigation, and each link and anchor there."""

@@ -51,6 +51,7 @@ ELSEWHERE: Mapping[str, str] = {
     "ci/if_changed": "tests/pipeline/test_if_changed.py",
     "cli/ablating": "tests/pipeline/test_ablate.py",
     "cli/far": "tests/integration/test_cluster.py",
+    "cluster/crew": "tests/integration/test_cluster.py",
     "cluster/far_run": "tests/integration/test_cluster.py",
     "cluster/greeting": "tests/integration/test_cluster.py",
     "cluster/record": "tests/unit/cluster/test_gathered.py",

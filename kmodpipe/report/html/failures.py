@@ -35,8 +35,8 @@ MOST_FAILURES, MOST_FAILURES_FOLDED = 1000, 250
 _TAIL_BYTES = 4096
 _EVIDENCE_BUDGET = 6 * 1024 * 1024
 _MOST_TEXT, _LEAST_TEXT = 16 * 1024, 600
-MOST_CARD_CELLS = 60
-"""The most cells that a card names one by one."""
+MOST_CARD_CELLS, MOST_CARD_CELLS_FOLDED = 60, 12
+"""The most cells that a card names one by one; on the page of a large run."""
 # The most that its filter knows by name.
 _TEXT_CELLS = 400
 
@@ -78,6 +78,8 @@ class Beside:
     anchors: Mapping[str, str]
     # Finds the control's cell of a series' cell.
     controls: Controls
+    # The most cells that a card names one by one.
+    most_cells: int = MOST_CARD_CELLS
     # The part of an earlier run's page on the same case and cell.
     history: Callable[[str, str], Strip | None] = lambda cell, case: None
     # Where the lines of the patches stand that a case executed in a cell.
@@ -158,7 +160,7 @@ def _card(
         one_line(text),
         tuple(
             CardCell(c.cell, beside.anchors[c.cell], Reported(run, c, r, info).command, files.links(c))
-            for c, r in found[:MOST_CARD_CELLS]
+            for c, r in found[: beside.most_cells]
         ),
         len(found),
         result.expected,

@@ -11,6 +11,8 @@ from kmodpipe.report import answer, difference, history, new_warnings, support, 
 from kmodpipe.report.html import first, folded, patches, provenance
 from kmodpipe.report.html.anchors import Names, Pairs
 from kmodpipe.report.html.failures import (
+    MOST_CARD_CELLS,
+    MOST_CARD_CELLS_FOLDED,
     MOST_FAILURES,
     MOST_FAILURES_FOLDED,
     STATES,
@@ -86,6 +88,7 @@ def page_of(
         changes,
         anchors,
         Controls(run),
+        MOST_CARD_CELLS_FOLDED if large else MOST_CARD_CELLS,
         lambda cell, case: history.of_case(past, run, cell, case),
         lambda cell, case: its_patches.touched.get((cell, case), ()),
     )
