@@ -291,7 +291,7 @@ class _Network:
         stand_in = getattr(self._trees[name], "stand_in", None)
         if stand_in and answers.get(stand_in, (False, ""))[0]:
             return Finding(
-                need, None, phrase, f"its stand-in {stand_in} will be tested, and the results name it"
+                need, None, phrase, f"its fallback {stand_in} will be tested, and the results name it"
             )
         fix = "check the network and its proxy, or use another --kernel"
         return Finding(need, False if must else None, phrase, fix)

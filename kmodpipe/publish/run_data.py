@@ -119,7 +119,7 @@ def case_log(case: CaseResult) -> str:
     rows = [("observed", case.outcome), ("expected", case.expected), ("why", case.reason)]
     lines = [case.message or case.verdict.value, *(f"{name}: {value}" for name, value in rows if value)]
     if case.known_defect:
-        lines.append("known defect: yes, expected of this design")
+        lines.append("known issue: yes, expected of this design")
     if case.attempts > 1:
         lines.append(f"attempts: {case.attempts}, {case.failures} failed")
     return "\n".join([*lines, *([case.evidence] if case.evidence else [])])

@@ -131,7 +131,7 @@ def unfinished_lines(run: Run) -> list[RenderableType]:
     bad = [c for c in run.cells if c.state not in (State.RAN, State.SKIPPED, State.BUILD_FAILED)]
     fixed = [c for c in run.cells if is_fixed(c)]
     return [
-        *_by_reason("does not build, as the series fix", "○", "dim", fixed),
+        *_by_reason("does not build, which the series fix:", "○", "dim", fixed),
         *_by_reason("", "✗", "bold red", unbuilt),
         *_by_reason("", "!", "magenta", bad),
     ]
