@@ -39,7 +39,7 @@ def run(options: AblateOptions, call: Invocation) -> int:
         with RunFolder(spec.out) as folder:
             screen.log_to(folder.path / "events.jsonl")
             answer = ablate(workspace, folder, proved, wanted, touching, notes)
-    for line in show.lines(answer, os.path.relpath(folder.path), whole=options.whole):
+    for line in show.lines(answer, os.path.relpath(folder.path), whole=options.whole, program=call.program):
         screen.print(line)
     if options.json:
         screen.document(records.to_json(answer))

@@ -11,14 +11,14 @@ from kmodpipe.util.text import some
 _DIFF_LINES = 30
 
 
-def lines(answer: Ablation, where: str, *, whole: bool = False) -> Iterator[str]:
+def lines(answer: Ablation, where: str, *, whole: bool = False, program: str = "invoke") -> Iterator[str]:
     """Yield the lines: the answer, what no case notices, what else is to do; with ``whole`` what was noticed,
     too. ``where`` is the run's folder."""
     yield answer.summary
     for one in answer.findings:
         if one.status is Status.UNNOTICED:
             yield ""
-            yield from _survivor(one, where, answer.series)
+            yield from _survivor(one, where, answer.series, program)
     for text in answer.stale:
         yield ""
         yield f"series.toml of {answer.series}, [[unnoticed]] {text}"
@@ -48,7 +48,7 @@ def name(one: Finding) -> str:
     return f"{one.id} {one.file}:{one.line}{what}{beside}"
 
 
-def _survivor(one: Finding, where: str, series: str) -> Iterator[str]:
+def _survivor(one: Finding, where: str, series: str, program: str) -> Iterator[str]:
     place = f"{one.file}:{one.line}{f', {one.function}()' if one.function else ''}"
     if one.kind == "hunk":
         beside = f", with {some(one.together, 8)}, which need it" if one.together else ""
@@ -64,7 +64,7 @@ def _survivor(one: Finding, where: str, series: str) -> Iterator[str]:
     for text in one.observe:
         yield f"  a case would have to: {text}"
     slug = one.id.replace(".", "-")
-    yield f"  try it: invoke test --series {where}/unnoticed/{series}-{slug}"
+    yield f"  try it: {program} test --series {where}/unnoticed/{series}-{slug}"
 
 
 def _shown(diff: str) -> Iterator[str]:

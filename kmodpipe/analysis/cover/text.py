@@ -25,8 +25,9 @@ def lines(answer: Answer) -> Iterator[str]:
     percent = f" ({answer.percent:.1f} % executed)" if answer.percent is not None else ""
     yield f"{answer.sentence}{percent}"
     if no_code := answer.changed - answer.code:
+        compiles = "compiles" if no_code == 1 else "compile"
         yield (
-            f"  {count(no_code, 'further changed line')} compile to no code in any cell: comments, "
+            f"  {count(no_code, 'further changed line')} {compiles} to no code in any cell: comments, "
             "declarations, the rest of a statement, documentation, or an #ifdef that no cell has"
         )
     for notice in answer.notices:
