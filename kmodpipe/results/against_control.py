@@ -5,8 +5,8 @@ unless the tree without the series shows the same: what was broken before is no 
 
 Nor is there a rule for what a case without expectations shows on the control: a script that is given by its
 path, or one of a project that says nothing but its goal. Where it fails there, and passes with every series
-beside it, it shows what they fix: that is no failure of the run. The same holds for a control that does not
-build.
+beside it, it shows what they fix: that is no failure of the run. Where the control does not build and every
+series beside it does, and passes, its cases are skipped: they did not run, and did not fail.
 """
 
 from __future__ import annotations
@@ -58,9 +58,11 @@ def _shown(cell: CellResult, before: CaseResult, beside: list[CellResult]) -> Ca
     if not after or not all(one and one.goal_met and one.verdict is Verdict.PASS for one in after):
         return before
     names = ", ".join(dict.fromkeys(one_line(one.variant) for one in beside))
+    if cell.state is State.BUILD_FAILED:
+        text = f"not run: does not build without the series (fixed by {names})"
+        return replace(before, verdict=Verdict.SKIP, message=text, outcome=UNBUILT)
     text = f"without the series, as a reproducer should: {before.message} (fixed by {names})"
-    outcome = UNBUILT if cell.state is State.BUILD_FAILED else before.outcome
-    return replace(before, verdict=Verdict.PASS, message=text, outcome=outcome)
+    return replace(before, verdict=Verdict.PASS, message=text)
 
 
 def _cell(known: Controls, cell: CellResult) -> CellResult:

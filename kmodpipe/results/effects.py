@@ -100,6 +100,9 @@ def effects(run: Run) -> tuple[Effect, ...]:
 def _kind_of(
     cell: CellResult, control: CellResult | None, before: CaseResult | None, after: CaseResult
 ) -> EffectKind:
+    if before and control and control.state is State.BUILD_FAILED:
+        # It did not run, whatever the verdict on that is (`judged_against_control`).
+        before = replace(before, verdict=Verdict.ERROR)
     kind = _kind(before, after)
     if kind is EffectKind.UNKNOWN and before and control:
         kind = _kind_unbuilt(control, before, cell, after)

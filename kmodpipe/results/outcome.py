@@ -104,10 +104,10 @@ def exit_code(run: Run) -> ExitCode:
 
 
 def is_fixed(cell: CellResult) -> bool:
-    """Return whether a cell of the control does not build, and all that it could show is what the series fix
+    """Return whether a cell of the control does not build, and every series beside it does, and passes
     (`judged_against_control`)."""
     unbuilt = cell.variant == CONTROL and cell.state is State.BUILD_FAILED
-    return unbuilt and bool(cell.cases) and all(case.verdict is Verdict.PASS for case in cell.cases)
+    return unbuilt and bool(cell.cases) and all(case.verdict is Verdict.SKIP for case in cell.cases)
 
 
 def totals(run: Run) -> dict[str, int]:
