@@ -43,7 +43,6 @@ _MODULE_S = 1800
 _EXTERNAL_S = 1800
 _GUEST_S = 600
 # The folder with the compiler's stand-in.
-_PROGRAMS = "PROGRAMS"
 # Products of a base: the symbols that vmlinux's objects read, and the files that they were compiled from.
 SYMBOLS_READ = "symbols-read"
 FILES_READ = "files-read"
@@ -157,7 +156,7 @@ class Builder:
             "module.sh", f"the module of {order.name}", order.src, _MODULE_S,
             requests={"cell.config": order.config},
             products=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
-            read_only={"KIT": order.kit, **self._stand_in(order.objects)},
+            read_only={"KIT": order.kit, "SEED": order.objects.seed},
             env={
                 **order.make,
                 **({"KEEP_OBJECTS": "yes"} if order.objects.keep else {}),
@@ -170,11 +169,6 @@ class Builder:
             objects=order.objects,
         )  # fmt: skip
         self._run(recipe, work)
-
-    def _stand_in(self, objects: Objects) -> Mapping[str, Path | None]:
-        if not objects.wanted:
-            return {}
-        return {_PROGRAMS: shipped.part(self.images, shared_objects.STAND_IN), "SEED": objects.seed}
 
     def external(self, order: ExternalOrder, work: WorkDir) -> None:
         """Build a module that lives outside the tree: all its ``.ko``, what it exports, and its warnings.
@@ -261,7 +255,6 @@ class Builder:
             log=work.log,
             timeout_s=recipe.timeout_s,
             env={"JOBS": str(self.jobs), **recipe.env},
-            programs=_PROGRAMS if recipe.objects.wanted else "",
         )
         watch = new_watch()
         try:

@@ -1,7 +1,7 @@
 """Take objects that another cell of the same source and base had compiled from the same text.
 
-Cells of a variant differ in their configuration alone, and most files of a module read little of it. The
-compiler's stand-in (``images/objects/gcc``) names an object by its arguments and its preprocessed text.
+Cells of a variant differ in their configuration alone, and most files of a module read little of it. ccache
+names an object by its arguments and its preprocessed text (``images/builder/module.sh``).
 
 A build is untrusted code: it may leave an object that is none of its source. So objects are only for cells
 whose makefiles, sources and tools are the same (`family`): such a cell makes of itself what it likes anyway.
@@ -22,11 +22,10 @@ from kmodpipe.util.digest import digest_of
 
 FOLDER = "objects"
 """The folder of a module's artifact with the objects; not every module has one."""
-STAND_IN = "objects"
-"""The folder of the recipes with the compiler's stand-in."""
-# Where the stand-in leaves them, below the object folder.
+# Where the recipe leaves them, below the object folder.
 _LEFT = ".objects"
-_NAME = re.compile(r"[0-9a-f]{64}\.(?:o|err)")
+# ccache's names of results: digests in base 16 and 32.
+_NAME = re.compile(r"[0-9a-v]{16,64}")
 _MOST_BYTES = 64 << 20
 _MOST_FILES = 4000
 
@@ -37,11 +36,6 @@ class Objects:
 
     seed: Path | None = None  # the objects that it may take
     keep: bool = False  # whether it leaves its own for others
-
-    @property
-    def wanted(self) -> bool:
-        """Whether the compiler has a stand-in."""
-        return self.keep or self.seed is not None
 
 
 NO_OBJECTS = Objects()

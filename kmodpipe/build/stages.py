@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kmodpipe import kconfig
-from kmodpipe.build import gcov_notes, module_order, shared_objects
+from kmodpipe.build import gcov_notes, module_order
 from kmodpipe.build.complete import require_configurations, require_files, require_folders, require_texts
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
 from kmodpipe.build.elf import build_id, module_name, require_elf
@@ -39,7 +39,7 @@ from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix
 from kmodpipe.kconfig.own_source import OwnSource
 from kmodpipe.source import Tree
-from kmodpipe.util import document, shipped
+from kmodpipe.util import document
 from kmodpipe.util.digest import digest_of, digest_tree
 from kmodpipe.util.errors import KernelFailure, UserError
 from kmodpipe.util.text import count
@@ -81,7 +81,6 @@ class Stages:
         # By the base's key.
         self._readings: dict[str, Readings] = {}
         self._recipes = digest_tree(builder.images / "builder")
-        self._stand_in = digest_tree(shipped.part(builder.images, shared_objects.STAND_IN))
 
     # -- configuration ---------------------------------------------------------------------------
     def common(self, flavour: Flavour, tools: Path | None = None) -> Stage:
@@ -333,7 +332,7 @@ class Stages:
             "configuration": kconfig.digest(configured.final),
             "targets": list(targets),
             "make variables": dict(order.make),
-            "recipe": [_RECIPE_VERSION, self._recipes, self._stand_in],
+            "recipe": [_RECIPE_VERSION, self._recipes],
             # What it does not need is left out.
             **({"under test": targets[0]} if self._named else {}),
             **gcov_notes.key_part(order.coverage),

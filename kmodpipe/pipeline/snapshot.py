@@ -100,7 +100,7 @@ def _recipe_files(images: Path, more: tuple[str, ...] = ()) -> dict[str, Path]:
     A project with recipes of its own need not have those for modules out of the tree, and the like.
     """
     folders = {name: images / name for name in ("builder", "guest")}
-    folders |= {name: shipped.part(images, name) for name in ("external", "objects", *more)}
+    folders |= {name: shipped.part(images, name) for name in ("external", *more)}
     files = {
         f"{name}/{path.relative_to(folder).as_posix()}": path
         for name, folder in folders.items()

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,20 +132,6 @@ def test_a_recipe_gets_its_settings_and_its_status_and_streams_come_back(
     env = dict(line.split("=", 1) for line in log if "=" in line)
     assert {**REPRODUCIBLE, "JOBS": "2", "HOME": "/tmp"}.items() <= env.items()
     assert (env["SRC"], env["OUT"], env["RECIPE"]) == ("/src", "/out", "/recipe")
-
-
-def test_a_folder_of_programs_comes_first_and_cannot_be_written_to(
-    runtime: DockerRuntime, tmp_path: Path
-) -> None:
-    script = 'uname; ls / > /dev/null && echo others; touch "$TOOLS/probe" 2>/dev/null || echo "read-only"'
-    what = job(tmp_path, script)
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "uname").write_text('#!/bin/sh\necho "own, then $(PATH=${PATH#*:} uname)"\n')
-    (tools / "uname").chmod(0o755)
-    tools.chmod(0o777)
-    ended = runtime.run(replace(what, folders=(*what.folders, Folder("TOOLS", tools)), programs="TOOLS"))
-    assert ended.tail.splitlines() == ["own, then Linux", "others", "read-only"]
 
 
 def test_the_last_line_of_a_container_that_prints_and_ends_at_once_is_never_lost(

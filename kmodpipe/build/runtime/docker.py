@@ -33,8 +33,6 @@ _ANSWER_S = 20.0
 # How long to wait for an engine that stopped to be restarted.
 _BACK_S = 15.0
 _PIDS = 4096
-# The engine's own for an image that says nothing else.
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _TMP_MIB = 2048
 
@@ -55,10 +53,6 @@ def _is_used(labels: Mapping[str, str]) -> bool:
     # Earlier versions wrote less.
     more = filter(None, (labels.get(_BEGAN_LABEL), labels.get(_PLACE_LABEL)))
     return process_id.runs(" ".join((pid, boot, *more)), age_s)
-
-
-def _path(job: Job, paths: Mapping[str, str]) -> Mapping[str, str]:
-    return {"PATH": f"{paths[job.programs]}:{_PATH}"} if job.programs else {}
 
 
 def owner() -> str:
@@ -186,7 +180,7 @@ class DockerRuntime:
                 _MADE_LABEL: str(int(time.time())),
                 "org.kmodpipe.job": job.name,
             },
-            environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths, **_path(job, paths)},
+            environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths},
             # Mounts and not volumes: those cannot have a colon in the path.
             mounts=[
                 Mount(paths[f.name], str(f.path), type="bind", read_only=not f.writable) for f in job.folders
@@ -252,7 +246,7 @@ class DockerRuntime:
         ]
         for folder in job.folders:
             argv += ["-v", f"{folder.path}:{paths[folder.name]}{'' if folder.writable else ':ro'}"]
-        for name, value in {**paths, **job.env, **_path(job, paths)}.items():
+        for name, value in {**paths, **job.env}.items():
             argv += ["-e", f"{name}={value}"]
         return process.pasteable([*argv, self.image_id, "sh", f"{paths['RECIPE']}/{job.script}"])
 

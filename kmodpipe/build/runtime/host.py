@@ -60,7 +60,7 @@ class HostRuntime:
         done = process.run(
             ["sh", f"{paths['RECIPE']}/{job.script}"],
             timeout_s=job.timeout_s,
-            env={**REPRODUCIBLE, **job.env, **paths, **_path(job, paths)},
+            env={**REPRODUCIBLE, **job.env, **paths},
             log=job.log,
             on_line=on_line,
             check=False,
@@ -76,8 +76,3 @@ class HostRuntime:
 
     def sweep(self) -> int:
         return 0
-
-
-def _path(job: Job, paths: Mapping[str, str]) -> Mapping[str, str]:
-    usual = process.clean_environment()["PATH"]
-    return {"PATH": f"{paths[job.programs]}:{usual}"} if job.programs else {}

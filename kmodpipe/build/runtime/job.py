@@ -41,7 +41,6 @@ class Job:
     log: Path  # stdout and stderr are appended to it
     timeout_s: float
     env: Mapping[str, str] = field(default_factory=dict)
-    programs: str = ""  # the name of a folder whose programs come before others of their name
 
 
 @dataclass(frozen=True)

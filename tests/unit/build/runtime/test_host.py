@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,14 +39,6 @@ def test_a_recipe_finds_its_folders_and_settings_by_name(tmp_path: Path) -> None
     assert ended.status == 0
     assert ended.tail == f"{tmp_path / 'obj'} 2"
     assert (tmp_path / "out" / "file").read_text() == "hello\n"
-
-
-def test_a_folder_of_programs_comes_before_others(tmp_path: Path) -> None:
-    what = job(tmp_path, "uname; ls / > /dev/null && echo others")
-    (tmp_path / "src" / "uname").write_text('#!/bin/sh\necho "own, then $(PATH=${PATH#*:} uname)"\n')
-    (tmp_path / "src" / "uname").chmod(0o755)
-    ended = HostRuntime().run(replace(what, programs="SRC"))
-    assert ended.tail.splitlines() == ["own, then Linux", "others"]
 
 
 def test_what_would_make_objects_differ_is_fixed_and_the_callers_is_kept_out(
