@@ -22,14 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from kmodpipe.build import compile_warnings, external_products, gcov_notes, outputs, shared_objects
+from kmodpipe.build import compile_warnings, external_products, gcov_notes, outputs, reuse
 from kmodpipe.build.compile_log import CompileWatch
 from kmodpipe.build.external_log import ExternalWatch
 from kmodpipe.build.external_order import ExternalOrder
 from kmodpipe.build.guest_disk import Layout
 from kmodpipe.build.kbuild import external_flags
+from kmodpipe.build.reuse import Reused
 from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime
-from kmodpipe.build.shared_objects import NO_OBJECTS, Objects
 from kmodpipe.cache.store import remove
 from kmodpipe.util import os_errors, paths, shipped
 from kmodpipe.util.errors import InfraError
@@ -92,7 +92,7 @@ class ModuleOrder:
     targets: tuple[str, ...]
     make: Mapping[str, str] = field(default_factory=dict)  # variables for make
     coverage: bool = False  # count what is executed, and keep what the compiler notes for that
-    objects: Objects = NO_OBJECTS  # those of other cells
+    reused: Reused | None = None  # what it takes of others, if it is to take and to leave anything
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class _Recipe:
     keep_objects: bool = True
     expected_lines: int | None = None
     notes_of: str = ""  # the folder of OBJ whose notes for gcov are kept
-    objects: Objects = NO_OBJECTS
+    reused: Reused | None = None
 
 
 @dataclass(frozen=True)
@@ -152,21 +152,22 @@ class Builder:
 
     def module(self, order: ModuleOrder, work: WorkDir) -> None:
         """Build one cell's module against a kit. Raises KernelFailure with the compiler's errors."""
+        reused = order.reused or Reused()
         recipe = _Recipe(
             "module.sh", f"the module of {order.name}", order.src, _MODULE_S,
             requests={"cell.config": order.config},
             products=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
-            read_only={"KIT": order.kit, "SEED": order.objects.seed},
+            read_only={"KIT": order.kit, "OBJECTS": reused.objects, "SETTINGS": reused.settings},
             env={
                 **order.make,
-                **({"KEEP_OBJECTS": "yes"} if order.objects.keep else {}),
+                **({"KEEP": "yes"} if order.reused else {}),
                 "TARGETS": " ".join(order.targets),
                 "FOLDER": order.folder,
                 **(gcov_notes.instrumented(order.folder) if order.coverage else {}),
             },
             keep_objects=False,
             notes_of=order.folder if order.coverage else "",
-            objects=order.objects,
+            reused=order.reused,
         )  # fmt: skip
         self._run(recipe, work)
 
@@ -225,8 +226,9 @@ class Builder:
         if recipe.notes_of:
             obj = work.folder / "obj"
             gcov_notes.collect(obj, recipe.notes_of, work.folder / gcov_notes.NOTES, recipe.what, work.log)
-        if recipe.objects.keep:
-            shared_objects.collect(work.folder / "obj", work.folder / shared_objects.FOLDER)
+        if recipe.reused:
+            configuration = (work.folder / "out" / "cell.config").read_text("utf-8", "replace")
+            reuse.collect(work.folder / "obj", work.folder, recipe.reused, configuration)
         if recipe.keep_objects:
             outputs.tidy(work.folder / "obj", recipe.what, work.log)
         else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.build.recipes import WorkDir
-from kmodpipe.build.shared_objects import Objects
+from kmodpipe.build.reuse import Names, Reused
 from kmodpipe.cache.store import Inputs
 
 
@@ -22,5 +22,7 @@ class Stage:
     need_mib: int = 64  # free disk space that making it takes
     # Raises InfraError if a folder, which another machine or version made, lacks what later steps read.
     check: Callable[[Path], None] = lambda folder: None
-    # As ``make``, with objects of other cells; None for what has none of them.
-    make_with: Callable[[WorkDir, Objects], None] | None = None
+    # As ``make``, with what other cells left, and what it is found by as one that leaves something itself;
+    # None for what takes and leaves nothing.
+    make_with: Callable[[WorkDir, Reused], None] | None = None
+    names: Callable[[], Names] | None = None

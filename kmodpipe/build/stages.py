@@ -10,13 +10,13 @@ A `Stage` is one cached step: its kind, its label, all inputs of its key, and th
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 from kmodpipe import kconfig
-from kmodpipe.build import gcov_notes, module_order
+from kmodpipe.build import gcov_notes, module_order, reuse
 from kmodpipe.build.complete import require_configurations, require_files, require_folders, require_texts
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
 from kmodpipe.build.elf import build_id, module_name, require_elf
@@ -32,9 +32,10 @@ from kmodpipe.build.recipes import (
     ModuleOrder,
     WorkDir,
 )
-from kmodpipe.build.shared_objects import NO_OBJECTS, Objects
+from kmodpipe.build.reuse import Reused
 from kmodpipe.build.sharing import BaseSpec, Readings, Sharing, Subject
 from kmodpipe.build.stage import Stage
+from kmodpipe.build.touched_files import configuring_files, is_host_tool, only_compiled, run_nothing
 from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix
 from kmodpipe.kconfig.own_source import OwnSource
@@ -47,12 +48,6 @@ from kmodpipe.util.text import count
 # Raise one when the meaning of a key changes, so that no artifact of an earlier version is taken.
 _RECIPE_VERSION = 2
 _LEGALITY_VERSION = 1  # of what `kconfig.illegal` decides, which a configuration's artifact holds
-# Files that Kconfig does not read, but see `configuring_files`.
-_PLAIN = (".c", ".h", ".S", ".rst")
-# What lets a Kconfig file read another one: a macro with arguments, such as $(shell,…), or a source line.
-_MACRO = re.compile(r"\$\([^)\s]*,")
-_SOURCE = re.compile(r"^\s*\w*source\b(.*)", re.MULTILINE)
-_KNOWN_MACRO = re.compile(r"\$\((?:srctree|SRCARCH)\)|\$SRCARCH")
 
 
 class Stages:
@@ -122,7 +117,7 @@ class Stages:
 
         ``tools`` are the pristine tree's host tools, which are used if the variant does not change them.
         """
-        tools = None if subject.contents_of(_is_host_tool) else tools
+        tools = None if subject.contents_of(is_host_tool) else tools
         requests = {cell.id: kconfig.render(cell.requested) for cell in cells}
         inputs = self._config_inputs(configuring_files(subject), requests)
 
@@ -338,8 +333,8 @@ class Stages:
             **gcov_notes.key_part(order.coverage),
         }
 
-        def make(work: WorkDir, objects: Objects = NO_OBJECTS) -> None:
-            self._builder.module(replace(order, objects=objects), work)
+        def make(work: WorkDir, reused: Reused | None = None) -> None:
+            self._builder.module(replace(order, reused=reused), work)
             made = sorted((work.folder / "out").glob("*.ko"))
             for module in made:
                 require_elf(module, work.log)
@@ -362,7 +357,16 @@ class Stages:
         return Stage(
             "module", configured.cell.id, inputs, make, need_mib=512, check=check,
             make_with=make if shares else None,
+            names=(lambda: self._names(subject, inputs)) if shares else None,
         )  # fmt: skip
+
+    def _names(self, subject: Subject, inputs: Inputs) -> reuse.Names:
+        compiled = only_compiled(subject, self.folder) and self._runs_nothing
+        return reuse.names(inputs, configuring_files(subject), only_compiled=compiled)
+
+    @cached_property
+    def _runs_nothing(self) -> bool:
+        return run_nothing(self.tree.path / self.folder)
 
     def fuller(
         self, subject: Subject, configured: Buildable, base: Artifact, module: Artifact
@@ -378,37 +382,3 @@ class Stages:
 def common_configuration(common: Artifact) -> str:
     """Return the text of a flavour's common configuration, from the artifact of `Stages.common`."""
     return (common.path / "out" / "base.config").read_text("utf-8", "replace")
-
-
-def configuring_files(subject: Subject) -> dict[str, str]:
-    """Return the content of the touched files that can change the outcome of Kconfig.
-
-    Sources and documentation cannot, unless a Kconfig file of the series sources one or runs commands, or
-    the series changes what any Kconfig file may run: then all touched files count.
-    """
-    plain = {name for name in subject.touched if name.endswith(_PLAIN)}
-    others = [name for name in subject.touched if name not in plain]
-    if any(_is_host_tool(name) or _may_read(subject.src / name, plain) for name in others):
-        return dict(subject.contents)
-    return subject.contents_of(lambda name: name not in plain)
-
-
-def _may_read(path: Path, names: Collection[str]) -> bool:
-    """Whether a file that may be a Kconfig file may read one of ``names`` by a source line or a macro."""
-    if path.is_symlink():
-        return True
-    try:
-        text = path.read_text("utf-8", "replace")
-    except OSError:
-        return False
-    if path.name.startswith(("Makefile", "Kbuild")):
-        return False
-    sourced = [_KNOWN_MACRO.sub("", words) for words in _SOURCE.findall(text)]
-    return _MACRO.search(text) is not None or any(
-        "$" in words or any(name.rpartition("/")[2] in words for name in names) for words in sourced
-    )
-
-
-def _is_host_tool(name: str) -> bool:
-    """Return whether the tree's host tools (conf, fixdep) are built from or by a file."""
-    return name.startswith(("scripts/", "tools/")) or name in ("Makefile", "Kbuild")

@@ -17,7 +17,8 @@ from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigu
 from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.sharing import BaseSpec, Subject
 from kmodpipe.build.stage import Stage
-from kmodpipe.build.stages import common_configuration, configuring_files
+from kmodpipe.build.stages import common_configuration
+from kmodpipe.build.touched_files import configuring_files
 from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell, Flavour

@@ -1,4 +1,4 @@
-"""Make the modules of cells that may take each other's objects: one first, then the others with its own."""
+"""Make the modules of cells that may take of each other: one first, then the others with what it left."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
-from kmodpipe.build import shared_objects
 from kmodpipe.build.configured import Buildable, Configured
 from kmodpipe.build.recipes import WorkDir
-from kmodpipe.build.shared_objects import Objects
+from kmodpipe.build.reuse import OBJECTS, SETTINGS, Names, Reused
 from kmodpipe.build.stage import Stage
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Cell
 from kmodpipe.util.paths import is_dir
 
-# To keep its objects costs the first one a fifth of its time more; each other one takes a third less.
+# Of two it would be as fast to build both at once.
 _SEVERAL = 3
 
 
 class Families:
-    """The families of a command (`shared_objects.family`). Thread-safe."""
+    """The families of a command (`kmodpipe.build.reuse`). Thread-safe."""
 
     def __init__(self, store: Store, ensure: Callable[[Stage], Artifact]) -> None:
         """``ensure`` returns a stage's artifact, and makes it if there is none."""
@@ -34,7 +33,7 @@ class Families:
         self._alike = Counter[tuple[str, str, str]]()
         # Of each family whose first is made now: done when it was, or failed.
         self._first: dict[str, Future[None]] = {}
-        # Those that leave no objects for others: too many, or too large.
+        # Those that leave no objects for others.
         self._without: set[str] = set()
 
     def expect(self, cells: Iterable[Cell]) -> None:
@@ -42,44 +41,51 @@ class Families:
         self._alike = Counter(map(_kind, cells))
 
     def ensure(self, stage: Stage, cell: Cell) -> Artifact:
-        """Return the artifact of a cell's module; make it if there is none, with another one's objects.
+        """Return the artifact of a cell's module; make it if there is none, with what others left.
 
-        Where there are no objects yet, and several cells are like it, the first keeps its own, and the others
-        wait for it. Raises what the stage's ``make`` raises.
+        Where there are no objects yet, and several cells are like it, others of the family wait for this
+        one. Raises what the stage's ``make`` raises.
         """
-        several = self._alike[_kind(cell)] >= _SEVERAL
-        if stage.make_with is None:
+        names = stage.names() if stage.names else None
+        if names is None or stage.make_with is None:
             return self._ensure(stage)
-        family = shared_objects.family(stage.inputs)
+        several = self._alike[_kind(cell)] >= _SEVERAL
         while self._store.find(stage.kind, stage.inputs, stage.check) is None:
-            seed = self._seed(stage.kind, family)
-            if seed or not several or family in self._without:
-                return self._ensure(_with(stage, Objects(seed)))
+            if self._left(stage.kind, names.objects, OBJECTS) or names.objects in self._without:
+                return self._make(stage, names)
             with self._lock:
-                first = self._first.get(family)
-                if first is None:
-                    self._first[family] = Future()
+                first = self._first.get(names.objects)
+                if first is None and several:
+                    self._first[names.objects] = Future()
             if first is None:
-                return self._make_first(stage, family)
+                return self._make_first(stage, names) if several else self._make(stage, names)
             first.result()
         return self._ensure(stage)
 
-    def _make_first(self, stage: Stage, family: str) -> Artifact:
+    def _make_first(self, stage: Stage, names: Names) -> Artifact:
         try:
-            made = self._ensure(_with(stage, Objects(keep=True)))
-            if is_dir(made.path / shared_objects.FOLDER):
-                self._store.remember_as(family, made)
-            if self._seed(stage.kind, family) is None:
-                self._without.add(family)
+            made = self._make(stage, names)
+            if self._left(stage.kind, names.objects, OBJECTS) is None:
+                self._without.add(names.objects)
             return made
         finally:
             with self._lock:
-                self._first.pop(family).set_result(None)
+                self._first.pop(names.objects).set_result(None)
 
-    def _seed(self, kind: str, family: str) -> Path | None:
-        found = self._store.remembered_as(kind, family)
-        folder = found.path / shared_objects.FOLDER if found else None
-        return folder if folder and is_dir(folder) else None
+    def _make(self, stage: Stage, names: Names) -> Artifact:
+        reused = Reused(
+            self._left(stage.kind, names.objects, OBJECTS), self._left(stage.kind, names.settings, SETTINGS)
+        )
+        made = self._ensure(_with(stage, reused))
+        for name, folder in ((names.objects, OBJECTS), (names.settings, SETTINGS)):
+            if is_dir(made.path / folder):
+                self._store.remember_as(name, made)
+        return made
+
+    def _left(self, kind: str, name: str, folder: str) -> Path | None:
+        """Return what was left last under a name; None if nothing was, or it is damaged."""
+        found = self._store.remembered_as(kind, name)
+        return found.path / folder if found and is_dir(found.path / folder) else None
 
 
 def order(rows: Sequence[Configured], awaited: Sequence[str]) -> Iterator[tuple[list[int], list[int]]]:
@@ -113,12 +119,12 @@ def _kind(cell: Cell) -> tuple[str, str, str]:
     return cell.kernel, cell.variant.name, cell.flavour.name
 
 
-def _with(stage: Stage, objects: Objects) -> Stage:
-    """Return the stage with what it has to do with others' objects."""
+def _with(stage: Stage, reused: Reused) -> Stage:
+    """Return the stage with what it takes of others."""
     make = stage.make_with
 
     def made(work: WorkDir) -> None:
         if make:
-            make(work, objects)
+            make(work, reused)
 
     return replace(stage, make=made)

@@ -15,7 +15,7 @@ from kmodpipe.analysis.ablate.memory import Built
 from kmodpipe.build.compile_log import CompileWatch
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
 from kmodpipe.build.sharing import OwnTree, Subject
-from kmodpipe.build.stages import configuring_files
+from kmodpipe.build.touched_files import configuring_files
 from kmodpipe.judge import dead_axes
 from kmodpipe.kconfig import Cell, Variant
 from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, StageMaker

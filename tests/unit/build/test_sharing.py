@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.build.sharing import BaseSpec, Readings, Sharing, Subject
-from kmodpipe.build.stages import configuring_files
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Variant, ownership
 from kmodpipe.series.model import Patch, Series
@@ -208,30 +207,3 @@ def test_a_base_without_a_record_is_refused(tmp_path: Path) -> None:
 
 
 # -- what Kconfig reads ------------------------------------------------------------------------------
-@pytest.mark.parametrize(
-    ("changes", "counted"),
-    [
-        ({"fs/toy/toy.c": "", "Documentation/toy.rst": ""}, set()),
-        ({"fs/toy/toy.c": "", "fs/toy/Kconfig": 'help\n  see "toy.c"\n'}, {"fs/toy/Kconfig"}),
-        ({"fs/toy/toy.c": "", "fs/toy/options.in": "config A\n"}, {"fs/toy/options.in"}),
-        (
-            {"fs/toy/toy.c": "", "fs/toy/Kconfig": 'source "fs/toy/toy.c"\n'},
-            {"fs/toy/Kconfig", "fs/toy/toy.c"},
-        ),
-        ({"fs/toy/toy.c": "", "fs/toy/Kconfig": 'source "$(srctree)/fs/a"\n'}, {"fs/toy/Kconfig"}),
-        (
-            {"fs/toy/toy.c": "", "fs/toy/Kconfig": 'F := fs/toy/toy.c\nsource "$(F)"\n'},
-            {"fs/toy/Kconfig", "fs/toy/toy.c"},
-        ),
-        (
-            {"fs/toy/toy.c": "", "fs/toy/Kconfig": "default $(shell,cat fs/toy/toy.c)\n"},
-            {"fs/toy/Kconfig", "fs/toy/toy.c"},
-        ),
-        ({"fs/toy/toy.c": "", "scripts/gcc-x.sh": ""}, {"scripts/gcc-x.sh", "fs/toy/toy.c"}),
-        ({"fs/toy/toy.c": "", "Makefile": ""}, {"Makefile", "fs/toy/toy.c"}),
-    ],
-)
-def test_the_key_of_a_configuration_covers_what_kconfig_may_read(
-    tree: Tree, changes: dict[str, str], counted: set[str]
-) -> None:
-    assert set(configuring_files(subject(tree, changes))) == counted

@@ -1,4 +1,4 @@
-"""Which cell is made first, and whose objects the others get."""
+"""Which cell is made first, and what the others take of whom."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from kmodpipe.build.configured import Buildable, RuledOut
 from kmodpipe.build.recipes import WorkDir
-from kmodpipe.build.shared_objects import FOLDER, Objects
+from kmodpipe.build.reuse import OBJECTS, SETTINGS, Names, Reused
 from kmodpipe.build.stage import Stage
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Cell, Variant
@@ -22,11 +22,11 @@ from kmodpipe.util.errors import KernelFailure
 
 
 class World:
-    """A store, and stages that leave objects where they are asked to."""
+    """A store, and stages that leave objects and settings."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.store = Store(tmp_path)
-        self.made: list[tuple[str, Objects]] = []
+        self.made: list[tuple[str, str]] = []
         self.fails: set[str] = set()
         self.leaves = True
         self.before: Callable[[str], object] = lambda name: None
@@ -38,23 +38,28 @@ class World:
             stage.kind, stage.inputs, stage.label, lambda folder: stage.make(WorkDir(folder, folder / "log"))
         )
 
-    def stage(self, name: str, source: str = "s") -> Stage:
-        def make(work: WorkDir, objects: Objects) -> None:
+    def stage(self, name: str, source: str = "s", family: str = "f") -> Stage:
+        """The module of a configuration and a source; what it leaves tells from whom it is."""
+
+        def make(work: WorkDir, reused: Reused) -> None:
             self.before(name)
-            self.made.append((name, objects))
+            taken = [
+                f"{folder.name} of {(folder / 'from').read_text()}"
+                for folder in (reused.objects, reused.settings) if folder
+            ]  # fmt: skip
+            self.made.append((name, ", ".join(taken)))
             if name in self.fails:
                 raise KernelFailure("does not compile")
-            if objects.seed:
-                assert (objects.seed / "a.o").read_text() == f"objects of {source}"
-            if objects.keep and self.leaves:
-                (work.folder / FOLDER).mkdir()
-                (work.folder / FOLDER / "a.o").write_text(f"objects of {source}")
+            for folder in (OBJECTS, SETTINGS) if self.leaves else ():
+                (work.folder / folder).mkdir()
+                (work.folder / folder / "from").write_text(f"{name} {source}")
 
         def plain(work: WorkDir) -> None:
-            raise AssertionError("made without a word about objects")
+            raise AssertionError("made without a word about others")
 
-        inputs = {"source": source, "configuration": name}
-        return Stage("module", name, inputs, plain, make_with=make)
+        inputs = {"source": source, "configuration": name, "family": family}
+        names = Names(f"{family}-objects", f"{family}-{name}")
+        return Stage("module", name, inputs, plain, make_with=make, names=lambda: names)
 
 
 def cell(name: str, variant: str = "fix") -> Cell:
@@ -66,17 +71,23 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def test_the_first_keeps_its_objects_and_the_others_get_them(world: World) -> None:
+def test_the_others_get_the_objects_that_were_left_last(world: World) -> None:
     for name in "abc":
         world.families.ensure(world.stage(name), cell(name))
-    (a, first), (b, second), (c, third) = world.made
-    assert (a, b, c) == ("a", "b", "c") and first == Objects(keep=True)
-    assert second.seed == third.seed and second.seed and not second.keep
+    assert world.made == [("a", ""), ("b", "objects of a s"), ("c", "objects of b s")]
     world.families.ensure(world.stage("a"), cell("a"))
     assert len(world.made) == 3
 
 
-def test_others_wait_for_the_first_and_another_source_does_not(world: World) -> None:
+def test_another_source_of_the_family_gets_the_settings_of_its_configuration(world: World) -> None:
+    for name in "ab":
+        world.families.ensure(world.stage(name), cell(name))
+    world.families.ensure(world.stage("a", "edited"), cell("a"))
+    world.families.ensure(world.stage("a", "else", "another"), cell("a"))
+    assert world.made[2:] == [("a", "objects of b s, settings of a s"), ("a", "")]
+
+
+def test_others_wait_for_the_first_and_another_family_does_not(world: World) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def before(name: str) -> None:
@@ -85,17 +96,19 @@ def test_others_wait_for_the_first_and_another_source_does_not(world: World) -> 
             assert go_on.wait(10)
 
     world.before = before
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(5) as pool:
         first = pool.submit(world.families.ensure, world.stage("a"), cell("a"))
         assert begun.wait(10)
         others = [pool.submit(world.families.ensure, world.stage(n), cell(n)) for n in "bc"]
-        pool.submit(world.families.ensure, world.stage("z", "other"), cell("z")).result(10)
+        # Of a variant with few cells, that would not be waited for.
+        others.append(pool.submit(world.families.ensure, world.stage("d", "t"), cell("a", "alone")))
+        pool.submit(world.families.ensure, world.stage("z", family="other"), cell("z")).result(10)
         assert [name for name, _ in world.made] == ["z"]
         go_on.set()
         for one in (first, *others):
             one.result(10)
-    assert [objects.keep for _, objects in world.made] == [True, True, False, False]
-    assert {name for name, objects in world.made if objects.seed} == {"b", "c"}
+    assert world.made[:2] == [("z", ""), ("a", "")]
+    assert all(taken.startswith("objects of ") for _, taken in world.made[2:]) and len(world.made) == 5
 
 
 def test_where_the_first_fails_the_next_is_the_first(world: World) -> None:
@@ -104,39 +117,37 @@ def test_where_the_first_fails_the_next_is_the_first(world: World) -> None:
         world.families.ensure(world.stage("a"), cell("a"))
     for name in "bc":
         world.families.ensure(world.stage(name), cell(name))
-    assert [objects.keep for _, objects in world.made] == [True, True, False]
+    assert world.made == [("a", ""), ("b", ""), ("c", "objects of b s")]
 
 
 def test_where_none_are_left_the_others_wait_for_none(world: World) -> None:
     world.leaves = False
     for name in "abc":
         world.families.ensure(world.stage(name), cell(name))
-    assert [objects for _, objects in world.made] == [Objects(keep=True), Objects(), Objects()]
+    assert world.made == [("a", ""), ("b", ""), ("c", "")]
 
 
-def test_one_of_two_keeps_nothing_but_takes_what_is_there(world: World) -> None:
-    world.families.ensure(world.stage("a"), cell("a", "alone"))
-    assert world.made == [("a", Objects())]
-    world.families.ensure(world.stage("b"), cell("b"))
+def test_one_of_two_waits_for_nothing_and_leaves_its_own(world: World) -> None:
+    for name in "ab":
+        world.families.ensure(world.stage(name), cell(name, "alone"))
     later = Families(world.store, world.ensure)
     later.ensure(world.stage("c"), cell("c"))
-    assert world.made[1][1].keep and world.made[2][1].seed
+    assert world.made == [("a", ""), ("b", "objects of a s"), ("c", "objects of b s")]
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
-def test_objects_that_were_damaged_in_the_cache_are_not_taken(world: World, damage: str) -> None:
+def test_what_was_damaged_in_the_cache_is_not_taken(world: World, damage: str) -> None:
     first = world.families.ensure(world.stage("a"), cell("a"))
     if damage == "gone":
         shutil.rmtree(first.path)
     else:
-        (first.path / FOLDER / "a.o").write_text("something else")
+        (first.path / OBJECTS / "from").write_text("something else")
     world.families.ensure(world.stage("b"), cell("b"))
-    assert world.made[-1] == ("b", Objects(keep=True))
     world.families.ensure(world.stage("c"), cell("c"))
-    assert world.made[-1][1].seed
+    assert world.made[1:] == [("b", ""), ("c", "objects of b s")]
 
 
-def test_what_has_no_objects_is_made_as_it_is(world: World) -> None:
+def test_what_takes_nothing_is_made_as_it_is(world: World) -> None:
     made: list[str] = []
     stage = Stage("module", "x", {"x": 1}, lambda work: made.append("x"))
     world.families.ensure(stage, cell("x"))

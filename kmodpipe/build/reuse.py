@@ -1,0 +1,133 @@
+"""Let the build of a cell's module take what builds of other cells left: objects, and a configuration.
+
+Cells differ in their configuration, states of a series in a file or two; most of what a module's build does
+was done before. Two things are left for others:
+
+    objects    of the module, by the compiler's arguments and the preprocessed text (ccache, started by
+               ``images/builder/module.sh``): all that the compiler reads
+    settings   what kbuild makes of one configuration before it compiles, below ``include``
+
+A build is untrusted code: it may leave what is not of its source. So there are families, whose members may
+take each other's (`Names`): all with the same base, where a build does no more with a series than compile it
+(`touched_files.only_compiled`); else those of one source, which makes of itself what it likes anyway.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe.util.digest import digest_of
+
+OBJECTS, SETTINGS = "objects", "settings"
+"""The folders of a module's artifact with what it left for others; not every one has them."""
+# Where the recipe leaves them, below the object folder.
+_LEFT = ".reuse"
+# ccache's names of results: digests in base 16 and 32.
+_OBJECT = re.compile(r"[0-9a-v]{16,64}")
+_MOST_BYTES = 32 << 20
+_MOST_FILES = 4000
+_AUTO_CONF = "include/config/auto.conf"
+_ESCAPED = re.compile(r"\\(.)")
+
+
+@dataclass(frozen=True)
+class Reused:
+    """What a module's build may take of others."""
+
+    objects: Path | None = None
+    settings: Path | None = None
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a module's build is found by as one that others may take from."""
+
+    objects: str
+    settings: str
+
+
+def names(inputs: Mapping[str, object], configuring: Mapping[str, str], *, only_compiled: bool) -> Names:
+    """Return the names for a module of these inputs of its key (`Stages.module_of`).
+
+    ``configuring`` are the touched files that Kconfig may read; ``only_compiled`` says what the build does
+    with all that the series touches.
+    """
+    own = {"configuration"} | ({"source", "targets", "under test"} if only_compiled else set())
+    family = digest_of({name: value for name, value in inputs.items() if name not in own})
+    return Names(family, digest_of([family, inputs["configuration"], dict(configuring)]))
+
+
+def collect(obj: Path, folder: Path, reused: Reused, configuration: str) -> None:
+    """Move what a build left below ``obj`` for others to ``folder``; what is odd, or not new, is left out.
+
+    ``configuration`` is the text of the cell's.
+    """
+    with suppress(OSError):
+        began_ns = (obj / ".config").lstat().st_mtime_ns
+        _collect_objects(obj / _LEFT / OBJECTS, folder / OBJECTS, reused.objects, began_ns)
+    with suppress(OSError):
+        _collect_settings(obj / _LEFT / SETTINGS, folder / SETTINGS, configuration)
+
+
+def _collect_objects(left: Path, folder: Path, seed: Path | None, began_ns: int) -> None:
+    """Keep those of this build and as many of earlier ones, the last used; none if nothing was compiled."""
+    found = [(path, state) for path, state in _files(left) if _OBJECT.fullmatch(path.name)]
+    most = min(_MOST_FILES, 2 * sum(state.st_mtime_ns >= began_ns for _, state in found))
+    had = {path.name for path in seed.iterdir()} if seed else set[str]()
+    if {path.name for path, _ in found} <= had:
+        return
+    folder.mkdir()
+    room = _MOST_BYTES
+    for path, state in sorted(found, key=lambda one: -one[1].st_mtime_ns)[:most]:
+        room -= state.st_size
+        if room < 0:
+            break
+        _move(path, folder / path.name)
+
+
+def _collect_settings(left: Path, folder: Path, configuration: str) -> None:
+    found = list(_files(left))
+    if len(found) > _MOST_FILES or sum(state.st_size for _, state in found) > _MOST_BYTES:
+        return
+    if _values((left / _AUTO_CONF).read_text("utf-8")) != _values(configuration):
+        return
+    for path, _ in found:
+        target = folder / path.relative_to(left)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _move(path, target)
+
+
+def _values(text: str) -> dict[str, str]:
+    """Return the values in a configuration; later kernels write strings to auto.conf without quotes."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        symbol, equals, value = line.partition("=")
+        if equals and symbol.startswith("CONFIG_"):
+            found[symbol] = _ESCAPED.sub(r"\1", value[1:-1]) if value.startswith('"') else value
+    return found
+
+
+def _files(top: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield the files below a folder. Raises OSError if there is anything but plain files and folders."""
+    if not stat.S_ISDIR(top.lstat().st_mode):
+        raise NotADirectoryError(top)
+    with os.scandir(top) as entries:
+        for entry in entries:
+            state = entry.stat(follow_symlinks=False)
+            if stat.S_ISDIR(state.st_mode):
+                yield from _files(Path(entry.path))
+            elif stat.S_ISREG(state.st_mode) and state.st_nlink == 1:
+                yield Path(entry.path), state
+            else:
+                raise OSError(f"{entry.path} is no plain file")
+
+
+def _move(path: Path, target: Path) -> None:
+    path.rename(target)
+    target.chmod(0o644)
