@@ -94,8 +94,11 @@ def page(run: Run, cases: Sequence[Case], claims: Sequence[ClaimTable]) -> str:
         *_summary(run, variants),
         *_case_table(run, variants),
     ]
+    planned = {info.id for info in run.cases}
     for table in claims:
-        lines += ["", *_claim_table(table, run, cases, variants)]
+        # Those of other modules than the run's say nothing about it.
+        if any(case in planned for name in table.rows for case, _ in _standing_for(name, cases)):
+            lines += ["", *_claim_table(table, run, cases, variants)]
     return "\n".join(lines) + "\n"
 
 

@@ -45,4 +45,4 @@ def test_what_its_readme_shows(folder: str, tmp_path: Path) -> None:
             # The unpatched kernel has the bug, as a reproducer should show.
             assert ran.code == 0, ran.text
             assert verdicts == {"unpatched bug": {"pass"}, "fix bug": {"pass"}}
-            assert re.search(r" fixed bug: \S+ → exit-0 ", ran.text), ran.text
+            assert re.search(r"FIXED +bug: \S+ → exit-0 ", ran.text), ran.text

@@ -23,6 +23,7 @@ CASES = (
 CLAIMS = (
     ClaimTable("A", "One file system", {"A1": "it | mounts"}),
     ClaimTable("B", "Precedence", {"B1": "parameter 2", "B2": "nobody looked"}),
+    ClaimTable("C", "Another module", {"C1": "works"}),
 )
 
 
@@ -85,6 +86,11 @@ def test_a_claim_stands_beside_its_cases_and_its_pair() -> None:
     assert pair[2] == "`uuid-remount-default` at `run=2/none`"
     assert pair[3] == "✓ reads 2, after the change mounted"
     assert row_of(text, "B2")[2] == "not in this run"
+
+
+def test_claims_of_none_of_which_the_run_has_a_case_are_left_out() -> None:
+    text = sample()
+    assert "## B. Precedence" in text and "Another module" not in text
 
 
 def test_the_projects_own_claims_all_have_a_case() -> None:
