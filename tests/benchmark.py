@@ -176,6 +176,8 @@ class Report:
 
 
 def main(argv: Sequence[str]) -> int:
+    # Users have it not: each command would compile the package anew, a quarter of a second.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if "--logs" in argv:
         parsing()
         return 0
