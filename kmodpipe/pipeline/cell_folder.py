@@ -17,7 +17,8 @@ from kmodpipe.build.configured import Buildable, Configured
 from kmodpipe.build.elf import kernel_build_ids, module_name
 from kmodpipe.cache.store import made_as
 from kmodpipe.pipeline.builder import BuiltCell, GuestParts
-from kmodpipe.pipeline.cell_run import Boot, GuestFiles
+from kmodpipe.pipeline.cell_job import GuestFiles
+from kmodpipe.pipeline.cell_run import Boot
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.tools import Handed
 from kmodpipe.util import os_errors

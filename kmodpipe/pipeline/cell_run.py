@@ -7,132 +7,40 @@ of the cases must not matter: a shuffled run checks that. `judge.attribution` ju
 
 from __future__ import annotations
 
+import itertools
 import math
 import secrets
 import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from kmodpipe.build.elf import module_name
 from kmodpipe.judge import attempts
-from kmodpipe.judge.attempts import RetryPolicy
-from kmodpipe.judge.attribution import BootEvidence, CellUnderTest, Packed, attribute, refused_module
-from kmodpipe.judge.cases import Case, CellContext
+from kmodpipe.judge.attribution import BootEvidence, attribute, refused_module
 from kmodpipe.judge.verdict import CaseEvidence, judge
-from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.logs import counters, kernel_log
 from kmodpipe.logs.case_record import case_records
-from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.module_lines import about_module
-from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.pipeline import soak
+from kmodpipe.pipeline.cell_job import CellJob, cmdline
 from kmodpipe.pipeline.soak import GuestSlots, LogRetention, Progress
 from kmodpipe.results import CaseResult, Verdict
 from kmodpipe.results.coverage import LOAD
 from kmodpipe.util import costs
-from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import Interrupted
 from kmodpipe.util.screen import now
+from kmodpipe.util.workers import Pool
 from kmodpipe.vm import boot, devices
-from kmodpipe.vm.accel import Accel
 from kmodpipe.vm.boot_record import BootRecord, BootSpec, GuestEnd
-from kmodpipe.vm.devices import Device
 from kmodpipe.vm.initramfs import BootContents, PlannedCase, concatenate, memory_mib, pack_cell
-from kmodpipe.vm.limits import Deadlines, TimeScale
 from kmodpipe.vm.protocol import Record
 from kmodpipe.vm.qemu import MachineSpec
 
-# The command line of every guest kernel (Documentation/admin-guide/kernel-parameters.txt).
-# panic=-1: reboot at once, which ends QEMU (-no-reboot). earlyprintk: print even a crash early in the boot.
-# tsc=unstable, nolapic: under TCG calibrating either timer takes a third of the boot and gives wrong values,
-# which the clocksource watchdog would report during a case.
-CMDLINE = " ".join(
-    (
-        "console=ttyS0,115200 earlyprintk=ttyS0,115200",
-        "panic=-1 oops=panic",
-        "random.trust_cpu=on",
-        "tsc=unstable",
-    )
-)
-
-
-def cmdline(cpus: int, more: str = "", *, devices: bool = False) -> str:
-    """Return the command line for ``cpus`` processors: more than one are started through the local APIC.
-
-    Without it no message of a PCI device can arrive: a distribution's kernel warns of one that tries
-    (pci_msi_setup_msi_irqs). ``more`` stands behind it, so that what is said twice is as ``more`` has it.
-    """
-    alone = ("nolapic", "pci=nomsi" if devices else "") if cpus == 1 else ()
-    return " ".join(filter(None, (CMDLINE, *alone, more)))
-
-
-@dataclass(frozen=True)
-class GuestFiles:
-    """What the guests of a cell boot; the fields from ``env`` to ``slow`` are from its flavour."""
-
-    kernel: Path
-    rootfs: Path
-    lib: Path  # the cases' shell library
-    modules: tuple[Path, ...]  # in the order in which they are loaded
-    kernel_build_id: str
-    module_build_ids: Mapping[str, str]  # by the module's name
-    module_digests: Mapping[str, str]  # SHA-256 of each module's file
-    tools: tuple[Path, ...] = ()  # archives
-    env: Mapping[str, str] = field(default_factory=dict)  # variables for every case
-    memory_mib: int = MEMORY_MIB
-    cpus: int = 1
-    slow: float = 1.0  # how many times longer everything may take
-    vmlinux: Path | None = None  # for decoding traces
-    devices: tuple[Device, ...] = ()
-    cmdline: str = ""  # more of the kernel's
-    parameters: Mapping[str, str] = field(
-        default_factory=dict
-    )  # by the module's file, what it is loaded with
-    disk: Path | None = None  # with the tools that are too large to be held in memory
-    hint: str = ""  # how there could be one
-    notes: Path | None = None  # of the compiler, for counters of what is executed; None: there are none
-
-
-@dataclass(frozen=True)
-class CellJob:
-    """The cases of one cell, and how to run them."""
-
-    context: CellContext
-    cases: tuple[Case, ...]
-    files: GuestFiles
-    folder: Path  # for the logs of the guests and the cell's own archives
-    scratch: Path
-    accel: Accel
-    deadlines: Deadlines
-    shuffle: int = 0  # the seed of the cases' order; 0 keeps the given order
-    retries: RetryPolicy = field(default_factory=RetryPolicy)
-    speed: float = 1.0  # how many times longer than on the reference machine everything takes here
-    known_benign: KnownBenign = field(default_factory=KnownBenign)
-    watch: tuple[str, ...] = ()  # groups of kernel messages that fail every case
-
-    @property
-    def time_scale(self) -> TimeScale:
-        """How many times longer than declared everything may take."""
-        return TimeScale(self.files.slow, self.speed)
-
-    def under_test(self) -> CellUnderTest:
-        """Return what the cell's boots are judged by. Reads the cases' scripts."""
-        files = self.files
-        packed = Packed(
-            files.kernel_build_id,
-            files.module_build_ids,
-            files.module_digests,
-            script_digests=tuple(digest_file(case.path) for case in self.cases),
-            lib_digest=digest_file(files.lib),
-        )
-        decoder = Decoder(files.vmlinux, {module_name(p): p for p in files.modules})
-        return CellUnderTest(
-            self.context, self.cases, packed, decoder, self.known_benign, self.time_scale, self.watch
-        )
+# A further guest takes a second to boot, a case a fifth of one.
+_WORTH_A_GUEST = 20
 
 
 @dataclass(frozen=True)
@@ -167,15 +75,18 @@ class Execution:
         job: CellJob,
         on_progress: Callable[..., None] | None = None,
         slots: GuestSlots | None = None,
+        at_once: int = 1,
         enough: Callable[[Sequence[CaseResult]], bool] | None = None,
     ) -> None:
         """``on_progress`` is called like `screen.Step.update`; ``slots`` limit the guests of a soak, which by
-        default run one at a time. After each guest ``enough`` is asked whether what it settled will do; then
-        the other cases are left out."""
+        default run one at a time; ``at_once`` others do. After each guest ``enough`` is asked whether what it
+        settled will do; then the other cases are left out."""
         self._job = job
         self._cases = job.cases
         self._on_progress = on_progress
         self._slots = slots or GuestSlots(1)
+        self._at_once = at_once
+        self._numbers = itertools.count(1)
         self._enough = enough
         self._cell = job.under_test()
         self._lock = threading.Lock()
@@ -201,14 +112,28 @@ class Execution:
         if self._job.retries.repeat > 1:
             self._soak(left)
         else:
-            self._run(left)
+            self._run_all(left)
             self._try_again(left)
         return Executed(self.results_so_far(), self.boots)
 
+    def _run_all(self, left: list[int]) -> None:
+        """Boot until each of these cases has run once, with several guests at once where it is worth that."""
+        parts = min(self._at_once, len(left) // _WORTH_A_GUEST)
+        if parts < 2:
+            self._run(left)
+            return
+        with Pool(parts, thread_name_prefix="guest") as pool:
+            # Cases of one kind, which take as long, stand together.
+            running = [pool.submit(self._run, left[part::parts]) for part in range(parts)]
+        for one in running:
+            one.result()
+
     def _run(self, left: list[int]) -> None:
-        """Boot until each of these cases has run once."""
+        """Boot, one guest after another, until each of these cases has run once."""
         while left:
-            settled = self._one_guest(len(self._boots) + 1, self._next_batch(left), left)
+            with self._lock:
+                number = next(self._numbers)
+            settled = self._one_guest(number, self._next_batch(left), left)
             if self._enough and self._enough(tuple(settled.values())):
                 return
             left = [index for index in left if index not in settled]

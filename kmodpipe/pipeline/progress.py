@@ -48,6 +48,12 @@ class Progress:
         self._took, self._builds = _Sum(), _Sum()
         self._now = self._before = 0.0
 
+    @property
+    def left(self) -> int:
+        """How many cells have not all their results."""
+        with self._lock:
+            return len(self._left)
+
     def skip(self, cell: str) -> None:
         """Leave out a cell that does not run."""
         with self._lock:

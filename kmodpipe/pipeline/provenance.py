@@ -10,7 +10,8 @@ from kmodpipe.build.sharing import Subject
 from kmodpipe.cache.share import origin
 from kmodpipe.pipeline import question
 from kmodpipe.pipeline.builder import BuiltCell, GuestParts
-from kmodpipe.pipeline.cell_run import Boot, Executed, GuestFiles
+from kmodpipe.pipeline.cell_job import GuestFiles
+from kmodpipe.pipeline.cell_run import Boot, Executed
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report import new_warnings
 from kmodpipe.report.rerun import PROPERTY, argument_property

@@ -44,7 +44,8 @@ from kmodpipe.pipeline.cell_folder import (
     write_configuration,
     write_reproduce_scripts,
 )
-from kmodpipe.pipeline.cell_run import CellJob, Execution
+from kmodpipe.pipeline.cell_job import CellJob
+from kmodpipe.pipeline.cell_run import Execution
 from kmodpipe.pipeline.planned_run import planned_run
 from kmodpipe.pipeline.progress import Progress, last_times
 from kmodpipe.pipeline.run_folder import RunFolder
@@ -335,7 +336,9 @@ class _TestRun:
                 known_benign=KnownBenign(spec.benign, version),
                 watch=spec.project.watch,
             )  # fmt: skip
-            execution = Execution(job, step.update, self._slots)
+            # Processors that have no other cell left take cases of this one.
+            at_once = spec.jobs // max(self._progress.left, 1)
+            execution = Execution(job, step.update, self._slots, at_once)
             self._partial[cell_id] = execution
             try:
                 done = execution.run()

@@ -18,7 +18,7 @@ from kmodpipe.build.sharing import Subject
 from kmodpipe.judge.cases import Case, CellContext
 from kmodpipe.pipeline import host_folder
 from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, GuestParts, Row, StageMaker
-from kmodpipe.pipeline.cell_run import cmdline
+from kmodpipe.pipeline.cell_job import cmdline
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.tools import Handed
 from kmodpipe.pipeline.workspace import GivenKernel, Workspace

@@ -12,7 +12,8 @@ from kmodpipe.kconfig import Variant
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.pipeline.builder import BuiltCell, CellBuilder, GuestParts
 from kmodpipe.pipeline.cell_folder import GuestCopies
-from kmodpipe.pipeline.cell_run import CellJob, Execution
+from kmodpipe.pipeline.cell_job import CellJob
+from kmodpipe.pipeline.cell_run import Execution
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import CaseResult

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kmodpipe.pipeline.cell_run import cmdline
+from kmodpipe.pipeline.cell_job import cmdline
 
 
 def test_devices_send_no_messages_where_there_is_no_apic_for_them() -> None:
