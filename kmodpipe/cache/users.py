@@ -59,6 +59,13 @@ def alone(cache: Path, waiting: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def nobody_else(cache: Path) -> Iterator[bool]:
+    """Yield whether this process, which is a user of ``cache``, is its only one; none is added meanwhile."""
+    with lock(_gate(cache)):
+        yield len(_busy(cache)) <= 1
+
+
 def _busy(cache: Path) -> list[str]:
     """Return the pid and command line of each user of the cache; remove the files of dead ones."""
     found: list[str] = []

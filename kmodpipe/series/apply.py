@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from kmodpipe.cache import store
+from kmodpipe.series import unused
 from kmodpipe.series.model import Patch, Series, git
 from kmodpipe.source import Tree
 from kmodpipe.source import tree as trees
@@ -54,7 +55,10 @@ def _identity(series: Series, tree: Tree) -> str:
 def applied_path(series: Series, tree: Tree, cache: Path, warn: trees.Warn | None = None) -> Path | None:
     """Return the patched tree if it is in the cache, else None. ``warn`` is called if it is damaged."""
     found = trees.known(cache, _identity(series, tree), warn, links_to=tree.path)
-    return found.path if found else None
+    if found is None:
+        return None
+    unused.used(found.path)
+    return found.path
 
 
 def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None) -> Path:

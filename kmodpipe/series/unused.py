@@ -1,0 +1,52 @@
+"""Drop patched trees that no command has used for a while.
+
+A patched tree is hard links, but its 5,000 folders take 20 MiB, and each edit of a series makes another one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from kmodpipe.cache import users
+from kmodpipe.source import tree as trees
+
+# Of those that were used last, so many stay whatever their age.
+_KEPT = 16
+_UNUSED_S = 3600.0
+# To remove one takes a second, and new commands wait for it.
+_AT_ONCE = 4
+# As `tree.slot` names them.
+_RECORDS = f"patched-{'[0-9a-f]' * 24}.json"
+
+
+def used(folder: Path) -> None:
+    """Note that the patched tree in ``folder`` is used now."""
+    with suppress(OSError):
+        os.utime(trees.record_path(folder))
+
+
+def drop(cache: Path, keep: Collection[Path]) -> int:
+    """Remove some of the trees that were not used for an hour, but none of ``keep``; return how many.
+
+    None is removed while another command uses the cache.
+    """
+    ages = []
+    for record in (cache / "trees").glob(_RECORDS):
+        with suppress(OSError):
+            ages.append((record.stat().st_mtime, record))
+    ages.sort(reverse=True)
+    edge = time.time() - _UNUSED_S
+    old = [record.with_suffix("") for at, record in ages[_KEPT:] if at < edge]
+    old = [folder for folder in old if folder not in keep][-_AT_ONCE:]
+    if not old:
+        return 0
+    with users.nobody_else(cache) as alone:
+        if not alone:
+            return 0
+        for folder in old:
+            trees.discard(folder)
+    return len(old)

@@ -1,0 +1,87 @@
+"""Which patched trees are dropped: old ones that nobody uses."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from kmodpipe.cache import users
+from kmodpipe.series import unused
+from kmodpipe.source import tree as trees
+
+HOUR_S = 3600
+
+
+class Cache:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def tree(self, number: int, age_s: float) -> Path:
+        folder = self.path / "trees" / f"patched-{number:024x}"
+        (folder / "fs").mkdir(parents=True)
+        for path in (trees.record_path(folder), trees.manifest_path(folder)):
+            path.write_text("{}")
+        then = time.time() - age_s
+        os.utime(trees.record_path(folder), (then, then))
+        return folder
+
+    def left(self) -> set[int]:
+        return {int(path.name[8:], 16) for path in (self.path / "trees").glob("patched-*") if path.is_dir()}
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path)
+
+
+def test_sixteen_stay_however_old_they_are(cache: Cache) -> None:
+    for number in range(16):
+        cache.tree(number, 1000 * HOUR_S)
+    assert unused.drop(cache.path, ()) == 0 and len(cache.left()) == 16
+
+
+def test_the_oldest_go_first_a_few_at_a_time_with_their_records(cache: Cache) -> None:
+    for number in range(22):
+        cache.tree(number, (2 + number) * HOUR_S)
+    assert unused.drop(cache.path, ()) == 4 and cache.left() == set(range(18))
+    assert len(list((cache.path / "trees").iterdir())) == 3 * 18
+    assert unused.drop(cache.path, ()) == 2 and cache.left() == set(range(16))
+
+
+def test_what_was_used_within_an_hour_or_is_in_use_stays(cache: Cache) -> None:
+    folders = [cache.tree(number, 2 * HOUR_S + number) for number in range(20)]
+    unused.used(folders[19])
+    assert unused.drop(cache.path, {folders[18]}) == 3
+    assert cache.left() == {*range(15), 18, 19}
+    for number in range(20, 40):
+        cache.tree(number, HOUR_S - 60)
+    for _ in range(5):
+        unused.drop(cache.path, {folders[18]})
+    assert cache.left() == {18, 19, *range(20, 40)}
+
+
+def test_none_goes_while_another_command_runs(cache: Cache) -> None:
+    for number in range(17):
+        cache.tree(number, 2 * HOUR_S + number)
+    with users.using(cache.path, print), users.using(cache.path, print):
+        assert unused.drop(cache.path, ()) == 0
+    with users.using(cache.path, print):
+        assert unused.drop(cache.path, ()) == 1
+
+
+def test_other_trees_and_files_are_no_business_of_it(cache: Cache) -> None:
+    for number in range(17):
+        cache.tree(number, 2 * HOUR_S)
+    for name in ("deb-linux-source-5.10.json", "patched-x.json", f"patched-{0:024x}.readers.json"):
+        path = cache.path / "trees" / name
+        path.write_text("{}")
+        os.utime(path, (0, 0))
+    assert unused.drop(cache.path, ()) == 1
+    assert len(list((cache.path / "trees").glob("*.json"))) == 16 + 3
+
+
+def test_an_empty_cache_has_none(tmp_path: Path) -> None:
+    assert unused.drop(tmp_path, ()) == 0
