@@ -22,12 +22,13 @@ from kmodpipe.build.sharing import Subject
 from kmodpipe.kconfig import Cell
 from kmodpipe.pipeline import question
 from kmodpipe.pipeline.axis_values import Planned, planned_cells, require_possible
-from kmodpipe.pipeline.builder import CellBuilder, StageMaker
+from kmodpipe.pipeline.builder import CellBuilder
 from kmodpipe.pipeline.patched import control_subject
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import not_applied, sampled
 from kmodpipe.pipeline.series_kconfig import Found, look
+from kmodpipe.pipeline.stage_maker import StageMaker
 from kmodpipe.pipeline.workspace import Workspace, settled
 from kmodpipe.results import CaseInfo
 from kmodpipe.source import Tree, TreeSpec, kernels

@@ -12,8 +12,9 @@ from kmodpipe.cli.options import MakeOptions
 from kmodpipe.cli.resolve import require_on, resolve
 from kmodpipe.cluster.scheduler import require_dask
 from kmodpipe.pipeline import run
-from kmodpipe.pipeline.builder import BuildFailed, Built, BuiltCell, Tally
+from kmodpipe.pipeline.builder import BuildFailed, Built, BuiltCell
 from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.stage_maker import Tally
 from kmodpipe.pipeline.workspace import set_up
 from kmodpipe.results import DeadAxis
 from kmodpipe.util.errors import ExitCode, InfraError, KernelFailure, KmodpipeError

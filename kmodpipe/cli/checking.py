@@ -20,8 +20,8 @@ from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import CheckOptions, Use, command_line
 from kmodpipe.cli.resolve import resolve
 from kmodpipe.pipeline import provenance
-from kmodpipe.pipeline.builder import Tally
 from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.stage_maker import Tally
 from kmodpipe.pipeline.workspace import Workspace, set_up
 from kmodpipe.report import html, junit, terminal
 from kmodpipe.results import Run

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, assert_never
 
 from kmodpipe import kconfig
 from kmodpipe.build import loadable, module_order
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
-from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.sharing import BaseSpec, Subject
 from kmodpipe.build.stage import Stage
 from kmodpipe.build.stages import common_configuration
 from kmodpipe.build.touched_files import configuring_files
-from kmodpipe.cache.share import origin
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell, Flavour
 from kmodpipe.pipeline import cell_choice, tools
 from kmodpipe.pipeline.axis_values import Planned, require_possible
 from kmodpipe.pipeline.families import Families
-from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.series_kconfig import Found, look
+from kmodpipe.pipeline.stage_maker import StageMaker
 from kmodpipe.pipeline.tools import Handed
 from kmodpipe.pipeline.workspace import GivenKernel, Kernel, TreeKernel, Workspace
-from kmodpipe.util import costs, os_errors
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import Interrupted, KernelFailure, KmodpipeError, UserError
 from kmodpipe.util.workers import gather
@@ -61,15 +57,6 @@ class BuildFailed:
 Built = BuiltCell | RuledOut | BuildFailed
 
 
-@dataclass
-class Tally:
-    """The names of the stages that a command made, found in the cache, or pulled from the share."""
-
-    made: list[str] = field(default_factory=list)
-    cached: list[str] = field(default_factory=list)
-    pulled: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class GuestParts:
     """The artifacts that guests are made of."""
@@ -91,82 +78,6 @@ class GuestParts:
     def root(self, flavour: Flavour) -> GuestRoot:
         """Return what is in the root file system of a flavour's guests, be it in memory or on a disk."""
         return guest_root.read((self.rootfs, *map(tools.archive, self.tools(flavour).values())))
-
-
-class _NotShared(Exception):
-    """The share does not have what was to be pulled."""
-
-
-class StageMaker:
-    """Finds stages in the store or makes them, with a step on the screen and a log."""
-
-    def __init__(self, workspace: Workspace, folder: RunFolder) -> None:
-        self._workspace = workspace
-        self._folder = folder
-        self.tally = Tally()
-        self._lock = threading.Lock()
-
-    def has(self, stage: Stage) -> bool:
-        """Return whether the store has a stage, after pulling it from the share if that has it."""
-        store, share = self._workspace.store, self._workspace.share
-        found = store.find(stage.kind, stage.inputs, stage.check) is not None
-        if found or share is None:
-            return found
-
-        def pull(folder: Path) -> None:
-            if not share.pull(stage.kind, digest_of(stage.inputs), folder, None, stage.check):
-                raise _NotShared
-
-        with suppress(_NotShared):
-            store.make(
-                stage.kind, stage.inputs, stage.label, pull, check=stage.check, need_mib=stage.need_mib
-            )
-            with self._lock:
-                self.tally.pulled.append(f"{stage.kind} {stage.label}")
-            return True
-        return False
-
-    def ensure(self, stage: Stage) -> Artifact:
-        """Return a stage's artifact from the store or the share; make it if neither has it.
-
-        Its log is in the run's folder. Raises what the stage's ``make`` raises.
-        """
-        store, screen = self._workspace.store, self._workspace.screen
-        log = self._folder.log(stage)
-        name = f"{stage.kind} {stage.label}"
-        share = self._workspace.share
-        artifact = store.find(stage.kind, stage.inputs, stage.check)
-        if artifact is None:
-            why = store.why_missed(stage.kind, stage.inputs, stage.label)
-            with screen.step(name) as step:
-
-                def make(folder: Path) -> None:
-                    key = digest_of(stage.inputs)
-                    if share and share.pull(stage.kind, key, folder, step, stage.check):
-                        return
-                    stage.make(WorkDir(folder, log, step))
-                    if log.is_file():
-                        shutil.copyfile(log, folder / "build.log")
-
-                part = costs.Part.CONFIGURE if stage.kind == "config" else costs.Part.COMPILE
-                with costs.step(part), os_errors.explained(*self._workspace.places):
-                    artifact = store.make(
-                        stage.kind, stage.inputs, stage.label, make,
-                        check=stage.check, need_mib=stage.need_mib, waiting=screen.say,
-                    )  # fmt: skip
-                pulled = origin(artifact)
-                step.finish(f"pulled from {pulled.partition('@')[0]}" if pulled else f"made ({why})")
-            with self._lock:
-                (self.tally.pulled if pulled else self.tally.made).append(name)
-        else:
-            with self._lock:
-                if name not in self.tally.pulled:
-                    self.tally.cached.append(name)
-        if share and not origin(artifact):
-            share.push(artifact, stage.label)
-        if not log.exists() and (artifact.path / "build.log").is_file():
-            shutil.copyfile(artifact.path / "build.log", log)
-        return artifact
 
 
 def expected_lines(workspace: Workspace) -> int | None:

@@ -35,8 +35,6 @@ from kmodpipe.pipeline.builder import (
     CellBuilder,
     GuestParts,
     Row,
-    StageMaker,
-    Tally,
 )
 from kmodpipe.pipeline.cell_folder import (
     GuestCopies,
@@ -50,6 +48,7 @@ from kmodpipe.pipeline.planned_run import planned_run
 from kmodpipe.pipeline.progress import Progress, last_times
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import GuestSlots
+from kmodpipe.pipeline.stage_maker import StageMaker, Tally
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import CellResult, DeadAxis, Run, Span, State, Verdict, journal
 from kmodpipe.results.journal import Journal

@@ -17,9 +17,10 @@ from kmodpipe.build.elf import module_name
 from kmodpipe.build.sharing import Subject
 from kmodpipe.judge.cases import Case, CellContext
 from kmodpipe.pipeline import host_folder
-from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, GuestParts, Row, StageMaker
+from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, GuestParts, Row
 from kmodpipe.pipeline.cell_job import cmdline
 from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.stage_maker import StageMaker
 from kmodpipe.pipeline.tools import Handed
 from kmodpipe.pipeline.workspace import GivenKernel, Workspace
 from kmodpipe.util import process

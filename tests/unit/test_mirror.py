@@ -113,6 +113,7 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/run": "tests/pipeline/test_pipeline.py",
     "pipeline/series_kconfig": "tests/pipeline/test_series_kconfig.py",
     "pipeline/sampling": "tests/pipeline/test_sample.py",
+    "pipeline/stage_maker": "tests/pipeline/test_keys.py",
     "pipeline/tools": "tests/pipeline/test_tools.py",
     "publish/http_client": "tests/integration/test_publish.py",
     "publish/payload": "tests/unit/publish/test_outbox.py",

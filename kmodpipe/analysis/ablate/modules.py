@@ -18,8 +18,9 @@ from kmodpipe.build.sharing import OwnTree, Subject
 from kmodpipe.build.touched_files import configuring_files
 from kmodpipe.judge import dead_axes
 from kmodpipe.kconfig import Cell, Variant
-from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, StageMaker
+from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder
 from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.stage_maker import StageMaker
 from kmodpipe.pipeline.workspace import TreeKernel, Workspace
 from kmodpipe.series import Patch, Series
 from kmodpipe.series.changes import Origin

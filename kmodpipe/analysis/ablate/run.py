@@ -28,10 +28,11 @@ from kmodpipe.analysis.ablate.study import Ground, Study, until
 from kmodpipe.analysis.ablate.touching import Touching
 from kmodpipe.build.sharing import Subject
 from kmodpipe.pipeline import question, snapshot
-from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, GuestParts, Row, StageMaker
+from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, GuestParts, Row
 from kmodpipe.pipeline.cell_folder import GuestCopies
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.pipeline.stage_maker import StageMaker
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.series import Patch, Series, changes
 from kmodpipe.util.digest import digest_file, digest_of

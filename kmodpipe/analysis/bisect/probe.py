@@ -17,9 +17,9 @@ from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Cell, Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.pipeline import run, workspace
-from kmodpipe.pipeline.builder import StageMaker
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
+from kmodpipe.pipeline.stage_maker import StageMaker
 from kmodpipe.pipeline.workspace import TreeKernel, Workspace
 from kmodpipe.results import CaseResult, CellResult, State, Verdict
 from kmodpipe.results.effects import UNBUILT

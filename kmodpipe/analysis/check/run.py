@@ -21,8 +21,9 @@ from kmodpipe.build.kbuild import make_flags
 from kmodpipe.build.sharing import Subject
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell
-from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, Row, StageMaker, Tally
+from kmodpipe.pipeline.builder import BuildFailed, BuiltCell, CellBuilder, Row
 from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.stage_maker import StageMaker, Tally
 from kmodpipe.pipeline.workspace import GivenKernel, Kernel, TreeKernel, Workspace
 from kmodpipe.series import Series
 from kmodpipe.util import paths
