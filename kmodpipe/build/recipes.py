@@ -42,7 +42,6 @@ _BASE_S = 4 * 3600
 _MODULE_S = 1800
 _EXTERNAL_S = 1800
 _GUEST_S = 600
-# The folder with the compiler's stand-in.
 # Products of a base: the symbols that vmlinux's objects read, and the files that they were compiled from.
 SYMBOLS_READ = "symbols-read"
 FILES_READ = "files-read"

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +78,10 @@ def collect(obj: Path, folder: Path, reused: Reused, configuration: str) -> None
 def _collect_objects(left: Path, folder: Path, seed: Path | None, began_ns: int) -> None:
     """Keep those of this build and as many of earlier ones, the last used; none if nothing was compiled."""
     found = [(path, state) for path, state in _files(left) if _OBJECT.fullmatch(path.name)]
-    most = min(_MOST_FILES, 2 * sum(state.st_mtime_ns >= began_ns for _, state in found))
+    most = 2 * sum(state.st_mtime_ns >= began_ns for _, state in found)
     had = {path.name for path in seed.iterdir()} if seed else set[str]()
     if {path.name for path, _ in found} <= had:
         return
-    folder.mkdir()
     room = _MOST_BYTES
     for path, state in sorted(found, key=lambda one: -one[1].st_mtime_ns)[:most]:
         room -= state.st_size
@@ -92,15 +91,13 @@ def _collect_objects(left: Path, folder: Path, seed: Path | None, began_ns: int)
 
 
 def _collect_settings(left: Path, folder: Path, configuration: str) -> None:
-    found = list(_files(left))
-    if len(found) > _MOST_FILES or sum(state.st_size for _, state in found) > _MOST_BYTES:
+    found = _files(left)
+    if sum(state.st_size for _, state in found) > _MOST_BYTES:
         return
     if _values((left / _AUTO_CONF).read_text("utf-8")) != _values(configuration):
         return
     for path, _ in found:
-        target = folder / path.relative_to(left)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _move(path, target)
+        _move(path, folder / path.relative_to(left))
 
 
 def _values(text: str) -> dict[str, str]:
@@ -113,21 +110,29 @@ def _values(text: str) -> dict[str, str]:
     return found
 
 
-def _files(top: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield the files below a folder. Raises OSError if there is anything but plain files and folders."""
+def _files(top: Path) -> list[tuple[Path, os.stat_result]]:
+    """Return the files below a folder. Raises OSError if there are too many, or anything else but folders."""
     if not stat.S_ISDIR(top.lstat().st_mode):
         raise NotADirectoryError(top)
-    with os.scandir(top) as entries:
-        for entry in entries:
-            state = entry.stat(follow_symlinks=False)
-            if stat.S_ISDIR(state.st_mode):
-                yield from _files(Path(entry.path))
-            elif stat.S_ISREG(state.st_mode) and state.st_nlink == 1:
-                yield Path(entry.path), state
-            else:
-                raise OSError(f"{entry.path} is no plain file")
+    found: list[tuple[Path, os.stat_result]] = []
+    folders, seen = [top], 0
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                state = entry.stat(follow_symlinks=False)
+                seen += 1
+                if stat.S_ISDIR(state.st_mode):
+                    folders.append(Path(entry.path))
+                elif stat.S_ISREG(state.st_mode) and state.st_nlink == 1:
+                    found.append((Path(entry.path), state))
+                else:
+                    raise OSError(f"{entry.path} is no plain file")
+                if seen > _MOST_FILES:
+                    raise OSError(f"too many files below {top}")
+    return found
 
 
 def _move(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     path.rename(target)
     target.chmod(0o644)

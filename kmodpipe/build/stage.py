@@ -12,6 +12,14 @@ from kmodpipe.cache.store import Inputs
 
 
 @dataclass(frozen=True)
+class Reusing:
+    """How a stage is made with what others left, and what it is found by as one that leaves something."""
+
+    make: Callable[[WorkDir, Reused], None]
+    names: Callable[[], Names]
+
+
+@dataclass(frozen=True)
 class Stage:
     """One cached step."""
 
@@ -22,7 +30,4 @@ class Stage:
     need_mib: int = 64  # free disk space that making it takes
     # Raises InfraError if a folder, which another machine or version made, lacks what later steps read.
     check: Callable[[Path], None] = lambda folder: None
-    # As ``make``, with what other cells left, and what it is found by as one that leaves something itself;
-    # None for what takes and leaves nothing.
-    make_with: Callable[[WorkDir, Reused], None] | None = None
-    names: Callable[[], Names] | None = None
+    reusing: Reusing | None = None  # None for what takes of no other one, and leaves nothing

@@ -34,7 +34,7 @@ from kmodpipe.build.recipes import (
 )
 from kmodpipe.build.reuse import Reused
 from kmodpipe.build.sharing import BaseSpec, Readings, Sharing, Subject
-from kmodpipe.build.stage import Stage
+from kmodpipe.build.stage import Reusing, Stage
 from kmodpipe.build.touched_files import configuring_files, is_host_tool, only_compiled, run_nothing
 from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix
@@ -356,8 +356,7 @@ class Stages:
         shares = self._builder.runtime.same_paths and not order.coverage
         return Stage(
             "module", configured.cell.id, inputs, make, need_mib=512, check=check,
-            make_with=make if shares else None,
-            names=(lambda: self._names(subject, inputs)) if shares else None,
+            reusing=Reusing(make, lambda: self._names(subject, inputs)) if shares else None,
         )  # fmt: skip
 
     def _names(self, subject: Subject, inputs: Inputs) -> reuse.Names:

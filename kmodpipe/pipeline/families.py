@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from kmodpipe.build.configured import Buildable, Configured
-from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.reuse import OBJECTS, SETTINGS, Names, Reused
-from kmodpipe.build.stage import Stage
+from kmodpipe.build.stage import Reusing, Stage
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Cell
 from kmodpipe.util.paths import is_dir
@@ -46,25 +45,26 @@ class Families:
         Where there are no objects yet, and several cells are like it, others of the family wait for this
         one. Raises what the stage's ``make`` raises.
         """
-        names = stage.names() if stage.names else None
-        if names is None or stage.make_with is None:
+        if stage.reusing is None:
             return self._ensure(stage)
+        names = stage.reusing.names()
         several = self._alike[_kind(cell)] >= _SEVERAL
         while self._store.find(stage.kind, stage.inputs, stage.check) is None:
             if self._left(stage.kind, names.objects, OBJECTS) or names.objects in self._without:
-                return self._make(stage, names)
+                return self._make(stage, stage.reusing, names)
             with self._lock:
                 first = self._first.get(names.objects)
                 if first is None and several:
                     self._first[names.objects] = Future()
             if first is None:
-                return self._make_first(stage, names) if several else self._make(stage, names)
+                make = self._make_first if several else self._make
+                return make(stage, stage.reusing, names)
             first.result()
         return self._ensure(stage)
 
-    def _make_first(self, stage: Stage, names: Names) -> Artifact:
+    def _make_first(self, stage: Stage, reusing: Reusing, names: Names) -> Artifact:
         try:
-            made = self._make(stage, names)
+            made = self._make(stage, reusing, names)
             if self._left(stage.kind, names.objects, OBJECTS) is None:
                 self._without.add(names.objects)
             return made
@@ -72,11 +72,11 @@ class Families:
             with self._lock:
                 self._first.pop(names.objects).set_result(None)
 
-    def _make(self, stage: Stage, names: Names) -> Artifact:
+    def _make(self, stage: Stage, reusing: Reusing, names: Names) -> Artifact:
         reused = Reused(
             self._left(stage.kind, names.objects, OBJECTS), self._left(stage.kind, names.settings, SETTINGS)
         )
-        made = self._ensure(_with(stage, reused))
+        made = self._ensure(replace(stage, make=lambda work: reusing.make(work, reused)))
         for name, folder in ((names.objects, OBJECTS), (names.settings, SETTINGS)):
             if is_dir(made.path / folder):
                 self._store.remember_as(name, made)
@@ -117,14 +117,3 @@ def order(rows: Sequence[Configured], awaited: Sequence[str]) -> Iterator[tuple[
 
 def _kind(cell: Cell) -> tuple[str, str, str]:
     return cell.kernel, cell.variant.name, cell.flavour.name
-
-
-def _with(stage: Stage, reused: Reused) -> Stage:
-    """Return the stage with what it takes of others."""
-    make = stage.make_with
-
-    def made(work: WorkDir) -> None:
-        if make:
-            make(work, reused)
-
-    return replace(stage, make=made)

@@ -101,6 +101,16 @@ def test_of_what_is_odd_nothing_is_kept(build: Build, kind: str, odd: Callable[[
     assert build.kept() == (KEPT_SETTINGS if kind == OBJECTS else {f"{OBJECTS}/{NAME}"})
 
 
+def test_of_too_many_files_or_folders_none_are_kept(build: Build) -> None:
+    for number in range(4001):
+        (build.objects / f"x{number}").touch()
+    deep = build.settings
+    for _ in range(1100):
+        deep /= "d"
+        deep.mkdir()
+    assert build.kept() == KEPT_SETTINGS
+
+
 def test_what_is_too_large_is_left(build: Build) -> None:
     os.truncate(build.objects / NAME, 33 << 20)
     build.leave("include/generated/large.h", "")

@@ -13,7 +13,7 @@ import pytest
 from kmodpipe.build.configured import Buildable, RuledOut
 from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.reuse import OBJECTS, SETTINGS, Names, Reused
-from kmodpipe.build.stage import Stage
+from kmodpipe.build.stage import Reusing, Stage
 from kmodpipe.cache.store import Artifact, Store
 from kmodpipe.kconfig import Cell, Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
@@ -59,7 +59,7 @@ class World:
 
         inputs = {"source": source, "configuration": name, "family": family}
         names = Names(f"{family}-objects", f"{family}-{name}")
-        return Stage("module", name, inputs, plain, make_with=make, names=lambda: names)
+        return Stage("module", name, inputs, plain, reusing=Reusing(make, lambda: names))
 
 
 def cell(name: str, variant: str = "fix") -> Cell:
