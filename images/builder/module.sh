@@ -36,5 +36,7 @@ cp "$OBJ/.config" "$OUT/cell.config"
 if [ "${KEEP:-}" = yes ] && [ -z "${SETTINGS:-}" ]; then
     mkdir "$left/settings"
     cd "$OBJ"
-    find include arch/*/include/generated -type f -newer .config -exec cp --parents -t "$left/settings" {} +
+    for folder in include arch/*/include/generated; do
+        [ ! -d "$folder" ] || find "$folder" -type f -newer .config -exec cp --parents -t "$left/settings" {} +
+    done
 fi

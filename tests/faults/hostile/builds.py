@@ -39,7 +39,7 @@ bzImage:
 modules modules_prepare: ;
 %.ko:
 \t@mkdir -p $(O)/fs/tiny
-\t@gcc -c $(CURDIR)/$*.c -o $(O)/$@
+\t@$(CC) -c $(CURDIR)/$*.c -o $(O)/$@
 """
 TREE = {
     "Makefile": MAKEFILE,
@@ -215,6 +215,43 @@ mount -t tmpfs x /tmp 2>/dev/null && echo "OPEN mount"
 limit=$(cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null | head -n 1)
 echo "PROBED memory=$limit"
 """
+
+
+# A name that ccache alone can tell, and the object of another source under it.
+POISON = """\
+[ -n "$LAUNCHER" ] || exit 1
+kept=$OBJ/.reuse/objects
+echo 'int poison;' > /tmp/poison.c
+$LAUNCHER gcc -c /tmp/poison.c -o /tmp/poison.o
+mkdir /tmp/evil && cp $kept/??????????????????* /tmp/evil/
+$LAUNCHER gcc -c /src/fs/tiny/tiny.c -o /tmp/tiny.o
+for name in $kept/??????????????????*; do cat /tmp/evil/* > $name; done
+"""
+
+
+@fault(
+    "build-leaves-objects",
+    "a series whose build leaves objects for others that are not of their source: nobody else takes one",
+)
+def leaves_objects(scene: Scene) -> Outcome:
+    tiny = Tiny.make(scene)
+    honest = (
+        "--- a/fs/tiny/Kconfig\n+++ b/fs/tiny/Kconfig\n"
+        "@@ -1,2 +1,4 @@\n config TINY\n \ttristate\n+config MORE\n+\tbool\n"
+    )
+    first = scene.invoke(*tiny.words({"poison": hooked("module", POISON)}), "--no-control")
+    own = _poisoned(scene)
+    later = scene.invoke(*tiny.words({"again": hooked("module", f"{POISON}true"), "honest": honest}))
+    problems = [f"ended with {ended.code}: {ended.err[-500:]}" for ended in (first, later) if ended.code]
+    # A series' own module is what it makes of it: else nothing was tried.
+    if (own, found := _poisoned(scene)) != (1, 2):
+        problems.append(f"of 1 module {own} is poisoned, of 4 {found}; that is for the series that do it")
+    return Outcome(later.sentence(), later.code, f"{found} of 4 modules, their own", tuple(problems))
+
+
+def _poisoned(scene: Scene) -> int:
+    modules = (scene.cache / "store/module").glob("*/out/tiny.ko")
+    return sum(b"poison" in path.read_bytes() for path in modules)
 
 
 @fault(

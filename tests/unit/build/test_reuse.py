@@ -10,6 +10,7 @@ import pytest
 
 from kmodpipe.build import reuse
 from kmodpipe.build.reuse import OBJECTS, SETTINGS, Reused
+from kmodpipe.util import paths
 
 # As ccache names results.
 NAME, ANOTHER, OLD = (letter * 33 for letter in "1fv")
@@ -109,6 +110,8 @@ def test_of_too_many_files_or_folders_none_are_kept(build: Build) -> None:
         deep /= "d"
         deep.mkdir()
     assert build.kept() == KEPT_SETTINGS
+    # pytest cannot.
+    paths.remove(build.obj)
 
 
 def test_what_is_too_large_is_left(build: Build) -> None:
