@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,9 +66,20 @@ def hooked(when: str, script: str, *, rule: str = "") -> str:
         "endif",
         *([rule] if rule else []),
     ]
+    return _brings(folder, lines, script)
+
+
+def ruled(script: str) -> str:
+    """A patch that has make run ``script`` for the module, by a rule: its base is the control's."""
+    lines = ["fs/tiny/tiny.ko: hook", ".PHONY: hook", "hook: ; @sh /src/fs/tiny/hook"]
+    return _brings("fs/tiny", lines, script)
+
+
+def _brings(folder: str, lines: Sequence[str], script: str) -> str:
+    """A patch with more lines of a folder's Makefile, and a script."""
     added = "".join(f"+{line}\n" for line in lines)
     make = f"{NEW.format('init/Makefile')}@@ -0,0 +1,{len(lines)} @@\n{added}"
-    if when != "base":
+    if folder != "init":
         names = f"a/{folder}/Makefile b/{folder}/Makefile"
         head = f"diff --git {names}\n--- a/{folder}/Makefile\n+++ b/{folder}/Makefile\n"
         make = f"{head}@@ -1 +1,{len(lines) + 1} @@\n obj-$(CONFIG_TINY) += tiny.o\n{added}"
@@ -239,9 +250,9 @@ def leaves_objects(scene: Scene) -> Outcome:
         "--- a/fs/tiny/Kconfig\n+++ b/fs/tiny/Kconfig\n"
         "@@ -1,2 +1,4 @@\n config TINY\n \ttristate\n+config MORE\n+\tbool\n"
     )
-    first = scene.invoke(*tiny.words({"poison": hooked("module", POISON)}), "--no-control")
+    first = scene.invoke(*tiny.words({"poison": ruled(POISON)}), "--no-control")
     own = _poisoned(scene)
-    later = scene.invoke(*tiny.words({"again": hooked("module", f"{POISON}true"), "honest": honest}))
+    later = scene.invoke(*tiny.words({"again": ruled(f"{POISON}true"), "honest": honest}))
     problems = [f"ended with {ended.code}: {ended.err[-500:]}" for ended in (first, later) if ended.code]
     # A series' own module is what it makes of it: else nothing was tried.
     if (own, found := _poisoned(scene)) != (1, 2):
