@@ -61,6 +61,7 @@ def _show(answer: Answer, folder: Path, screen: Screen) -> None:
     for number, line in enumerate(wording.lines(answer)):
         screen.print(line)
         if number == 0 and (table := wording.table(answer)):
+            screen.print(wording.heading(answer))
             screen.show(table)
     if answer.result is Result.CHOOSE:
         names = list(dict.fromkeys(one.case for one in answer.differences))

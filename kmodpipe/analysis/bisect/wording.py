@@ -75,11 +75,17 @@ def _suspects(answer: Answer) -> Iterator[str]:
         yield f"  {one_line(' '.join(filter(None, (one.name, one.title))))}"
 
 
+def heading(answer: Answer) -> str:
+    """Return what stands above the table: a line of its own, which no width of a column breaks."""
+    case = "" if answer.result in (Result.SAME, Result.CHOOSE) else f": {answer.case}"
+    return f"  {one_line(answer.what)}{case}"
+
+
 def table(answer: Answer) -> Table | None:
     """Return what was tried, or the cases at both ends, as a table; None if there is nothing."""
     if answer.result in (Result.SAME, Result.CHOOSE):
         return _differences(answer) if answer.differences else None
-    made = Table("state", "", "outcome", "side", "runs", "s", title=f"{answer.what}: {answer.case}")
+    made = Table("state", "", "outcome", "side", "runs", "s")
     for one in answer.steps:
         side = {Side.GOOD: "good", Side.BAD: "bad", Side.SKIPPED: "skipped"}[one.side]
         row = (one.name, one.title, one.told, side, str(one.runs), f"{one.seconds:.0f}")
@@ -90,7 +96,7 @@ def table(answer: Answer) -> Table | None:
 def _differences(answer: Answer) -> Table:
     good = answer.good.name if answer.good else "good end"
     bad = answer.bad.name if answer.bad else "bad end"
-    made = Table("case", "cell", good, bad, title=answer.what)
+    made = Table("case", "cell", good, bad)
     for one in answer.differences[:_MOST_ROWS]:
         made.add_row(*(Text(one_line(cell)) for cell in (one.case, one.cell, one.good, one.bad)))
     return made

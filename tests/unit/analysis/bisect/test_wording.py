@@ -41,6 +41,12 @@ def test_the_table_has_a_row_for_each_state() -> None:
     assert wording.table(replace(ANSWER, result=Result.SAME)) is None
 
 
+def test_the_line_above_it_is_one_line() -> None:
+    long = replace(ANSWER, what=f"file:///{'x' * 200} a..b,\n3 commits", case="remount")
+    assert wording.heading(long) == f"  file:///{'x' * 200} a..b,\\n3 commits: remount"
+    assert wording.heading(replace(long, what="ends", result=Result.CHOOSE)) == "  ends"
+
+
 def test_one_patch_and_one_of_several() -> None:
     one = (Suspect("0003-c.patch"),)
     assert wording.named("patch 3 of 6", one, of="posted") == "patch 3 of 6 of posted (0003-c.patch)"
