@@ -211,9 +211,10 @@ do
     if cat "$path" >/dev/null 2>&1 || ls "$path"/* >/dev/null 2>&1; then echo "OPEN read $path"; fi
 done 2>/dev/null | grep -v 'read /proc/1/environ'
 own='HOME|PATH|HOSTNAME|MAKEFLAGS|KCFLAGS|KBUILD.*|LOCALVERSION|SOURCE_DATE_EPOCH|LC_ALL|JOBS|BASE'
-own="$own|RECIPE|SRC|ASK|OBJ|OUT|TOOLS|KIT|TARGETS|FOLDER"
+own="$own|RECIPE|SRC|ASK|OBJ|OUT|TOOLS|KIT|TARGETS|FOLDER|KEEP|OBJECTS|SETTINGS"
 tr '\0' '\n' < /proc/1/environ 2>/dev/null | grep -v -E "^($own)=" | sed 's/^/OPEN environment /'
-for path in /src /src/fs/tiny/tiny.c /recipe /recipe/cc /ask /kit / /etc/passwd /usr/bin/gcc {outside}/victim
+ours='/src /src/fs/tiny/tiny.c /recipe /recipe/cc /ask /kit /objects /settings'
+for path in $ours / /etc/passwd /usr/bin/gcc {outside}/victim
 do
     [ -e "$path" ] || continue
     if (echo x >> "$path" || echo x > "$path/new") 2>/dev/null; then echo "OPEN write $path"; fi
