@@ -14,8 +14,9 @@ _PLAIN = (".c", ".h", ".S", ".rst")
 _MACRO = re.compile(r"\$\([^)\s]*,")
 _SOURCE = re.compile(r"^\s*\w*source\b(.*)", re.MULTILINE)
 _KNOWN_MACRO = re.compile(r"\$\((?:srctree|SRCARCH)\)|\$SRCARCH")
-# What the compiler reads, and what nothing reads.
-_SOURCES, _TEXTS = (".c", ".h"), (".rst", ".txt")
+# What the compiler reads, and what nothing reads below one folder alone: elsewhere programs of the build are
+# made from some texts (objtool from x86-opcode-map.txt).
+_SOURCES, _TEXTS, _TEXTS_BELOW = (".c", ".h"), (".rst", ".txt"), "Documentation/"
 # What lets an assembler read a file that is not in the preprocessed text.
 _READS_MORE = re.compile(rb"\.include|incbin")
 # What a makefile compiles programs for the host by, or runs commands of its own with.
@@ -29,7 +30,7 @@ def only_compiled(subject: Subject, folder: str) -> bool:
     nothing else; if the folder's makefiles `run_nothing`. What such a build leaves, the tree's own makefiles
     and the compiler made.
     """
-    others = {name for name in subject.touched if "Kconfig" not in name.rpartition("/")[2]}
+    others = {name for name in subject.touched if not name.rpartition("/")[2].startswith("Kconfig")}
     return all(_is_only_compiled(subject.src / name, name, folder, others) for name in subject.touched)
 
 
@@ -37,11 +38,13 @@ def _is_only_compiled(path: Path, name: str, folder: str, others: Collection[str
     if path.is_symlink() or (path.exists() and not path.is_file()):
         return False
     text = path.read_bytes() if path.exists() else b""
+    if _READS_MORE.search(text):
+        return False
     if name not in others:
         return b"$(" not in text and not _may_read(path, others)
     if name.endswith(_SOURCES):
-        return name.startswith(f"{folder}/") and not _READS_MORE.search(text)
-    return name.endswith(_TEXTS)
+        return name.startswith(f"{folder}/")
+    return name.endswith(_TEXTS) and name.startswith(_TEXTS_BELOW)
 
 
 def run_nothing(folder: Path) -> bool:
