@@ -22,6 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from kmodpipe.util import paths
 from kmodpipe.util.digest import digest_of
 
 OBJECTS, SETTINGS = "objects", "settings"
@@ -115,20 +116,14 @@ def _files(top: Path) -> list[tuple[Path, os.stat_result]]:
     if not stat.S_ISDIR(top.lstat().st_mode):
         raise NotADirectoryError(top)
     found: list[tuple[Path, os.stat_result]] = []
-    folders, seen = [top], 0
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                state = entry.stat(follow_symlinks=False)
-                seen += 1
-                if stat.S_ISDIR(state.st_mode):
-                    folders.append(Path(entry.path))
-                elif stat.S_ISREG(state.st_mode) and state.st_nlink == 1:
-                    found.append((Path(entry.path), state))
-                else:
-                    raise OSError(f"{entry.path} is no plain file")
-                if seen > _MOST_FILES:
-                    raise OSError(f"too many files below {top}")
+    for number, (_, entry) in enumerate(paths.walk(top), 1):
+        state = entry.stat(follow_symlinks=False)
+        if number > _MOST_FILES:
+            raise OSError(f"too many files below {top}")
+        if stat.S_ISREG(state.st_mode) and state.st_nlink == 1:
+            found.append((Path(entry.path), state))
+        elif not stat.S_ISDIR(state.st_mode):
+            raise OSError(f"{entry.path} is no plain file")
     return found
 
 

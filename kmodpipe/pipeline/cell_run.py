@@ -79,8 +79,8 @@ class Execution:
         enough: Callable[[Sequence[CaseResult]], bool] | None = None,
     ) -> None:
         """``on_progress`` is called like `screen.Step.update`; ``slots`` limit the guests of a soak, which by
-        default run one at a time; ``at_once`` others do. After each guest ``enough`` is asked whether what it
-        settled will do; then the other cases are left out."""
+        default run one at a time. Without a soak there are ``at_once`` guests at most. After each guest
+        ``enough`` is asked whether what it settled will do; then the other cases are left out."""
         self._job = job
         self._cases = job.cases
         self._on_progress = on_progress

@@ -47,9 +47,11 @@ class Families:
         """
         if stage.reusing is None:
             return self._ensure(stage)
-        names = stage.reusing.names()
+        names: Names | None = None
         several = self._alike[_kind(cell)] >= _SEVERAL
         while self._store.find(stage.kind, stage.inputs, stage.check) is None:
+            # They take a look at the sources, which what is there already does without.
+            names = names or stage.reusing.names()
             if self._left(stage.kind, names.objects, OBJECTS) or names.objects in self._without:
                 return self._make(stage, stage.reusing, names)
             with self._lock:

@@ -94,11 +94,8 @@ def page(run: Run, cases: Sequence[Case], claims: Sequence[ClaimTable]) -> str:
         *_summary(run, variants),
         *_case_table(run, variants),
     ]
-    planned = {info.id for info in run.cases}
     for table in claims:
-        # Those of other modules than the run's say nothing about it.
-        if any(case in planned for name in table.rows for case, _ in _standing_for(name, cases)):
-            lines += ["", *_claim_table(table, run, cases, variants)]
+        lines += _claim_table(table, run, cases, variants)
     return "\n".join(lines) + "\n"
 
 
@@ -159,8 +156,10 @@ def _case_table(run: Run, variants: Mapping[str, Sequence[CellResult]]) -> list[
 def _claim_table(
     table: ClaimTable, run: Run, cases: Sequence[Case], variants: Mapping[str, Sequence[CellResult]]
 ) -> list[str]:
+    """Return the section of a table; none if the run has no case of it: it is about another module."""
     planned = {info.id for info in run.cases}
     rows = [["", "claim", "shown by", *map(sentence, variants)]]
+    shown = 0
     for name, claim in table.rows.items():
         first = True
         for case, pair in _standing_for(name, cases):
@@ -173,9 +172,12 @@ def _claim_table(
             ]
             rows.append([*((sentence(name), sentence(claim)) if first else ("", "")), shown_by, *words])
             first = False
+        shown += not first
         if first:
             rows.append([sentence(name), sentence(claim), "not in this run", *("" for _ in variants)])
-    return [f"## {sentence(table.name)}. {sentence(table.title)}", "", *_table(rows)]
+    if not shown:
+        return []
+    return ["", f"## {sentence(table.name)}. {sentence(table.title)}", "", *_table(rows)]
 
 
 def _standing_for(claim: str, cases: Iterable[Case]) -> list[tuple[str, str]]:

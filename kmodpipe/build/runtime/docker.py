@@ -33,7 +33,6 @@ _ANSWER_S = 20.0
 # How long to wait for an engine that stopped to be restarted.
 _BACK_S = 15.0
 _PIDS = 4096
-
 _TMP_MIB = 2048
 
 

@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,16 @@ def test_the_others_get_the_objects_that_were_left_last(world: World) -> None:
     assert world.made == [("a", ""), ("b", "objects of a s"), ("c", "objects of b s")]
     world.families.ensure(world.stage("a"), cell("a"))
     assert len(world.made) == 3
+
+
+def test_what_is_in_the_store_is_not_asked_for_its_family(world: World) -> None:
+    def names() -> Names:
+        raise AssertionError("the sources were looked at")
+
+    stage = world.stage("a")
+    made = world.families.ensure(stage, cell("a"))
+    again = replace(stage, reusing=Reusing(lambda work, reused: None, names))
+    assert world.families.ensure(again, cell("a")).key == made.key
 
 
 def test_another_source_of_the_family_gets_the_settings_of_its_configuration(world: World) -> None:
