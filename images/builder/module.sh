@@ -3,9 +3,11 @@
 #
 #   KIT  the kit, read-only        ASK/cell.config  the cell's final configuration        FOLDER  the module's folder
 #   OUT  gets the modules named in $TARGETS, and cell.config as it really was
-#   KEEP      optional: "yes" to leave in OBJ/.reuse what other cells may take of this one
+#   KEEP      optional: "yes" to leave in LEFT what other cells may take of this one
 #   OBJECTS   optional: the objects that others left, read-only
 #   SETTINGS  optional: what another build of the same configuration left
+#   ASK/symbols  optional: leave the objects that these symbols have no part in, one symbol a line
+#   NEUTRAL   optional: those that another cell of the same source left
 set -eu
 export PROBES="$OBJ/.probes"
 
@@ -13,19 +15,34 @@ cp -a "$KIT/." "$OBJ/"
 # The folder is compiled from nothing: kbuild would keep a generated file whose rule has no FORCE, and an object that
 # reads a symbol by a name which a macro pastes together, as another configuration made it; and make trusts times.
 rm -rf "${OBJ:?}/$FOLDER"
+if [ -n "${NEUTRAL:-}" ]; then
+    # With kbuild's records of how they were made, by which it decides whether they still are as it would make them.
+    mkdir -p "$OBJ/$FOLDER"
+    cp -a "$NEUTRAL/." "$OBJ/$FOLDER/"
+fi
 cp "$ASK/cell.config" "$OBJ/.config"
 
 if [ "${KEEP:-}" = yes ]; then
-    left=$OBJ/.reuse
-    mkdir -p "$left/objects"
+    mkdir "$LEFT/objects"
     # ccache names an object by the arguments and the preprocessed text, which holds all that the compiler reads. It is not
     # to trust what it remembers of headers (its direct mode), and it dates what it uses.
-    [ -z "${OBJECTS:-}" ] || cp -a "$OBJECTS/." "$left/objects/"
-    export LAUNCHER=ccache CCACHE_REMOTE_STORAGE="file:$left/objects|layout=flat|update-mtime" CCACHE_REMOTE_ONLY=1
+    [ -z "${OBJECTS:-}" ] || cp -a "$OBJECTS/." "$LEFT/objects/"
+    export LAUNCHER=ccache CCACHE_REMOTE_STORAGE="file:$LEFT/objects|layout=flat|update-mtime" CCACHE_REMOTE_ONLY=1
     export CCACHE_NODIRECT=1 CCACHE_DIR=/tmp/ccache CCACHE_CONFIGPATH=/dev/null CCACHE_NOSTATS=1
     export CCACHE_COMPILERCHECK=content
     # Newer than .config, so that Kconfig is not asked again.
     [ -z "${SETTINGS:-}" ] || cp -R "$SETTINGS/." "$OBJ/"
+fi
+if [ -e "$ASK/symbols" ]; then
+    # Every file that is compiled reads the configuration from here first: see cc.
+    export POISON="$LEFT/poison"
+    mkdir -p "$POISON/generated"
+    {
+        echo '#include_next <generated/autoconf.h>'
+        sed 's/.*/#pragma GCC poison CONFIG_& CONFIG_&_MODULE/' "$ASK/symbols"
+        # Whether a file is there can depend on the configuration.
+        echo '#pragma GCC poison __has_include __has_include_next'
+    } > "$POISON/generated/autoconf.h"
 fi
 make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" -j"$JOBS" $TARGETS
 for target in $TARGETS; do
@@ -33,10 +50,23 @@ for target in $TARGETS; do
 done
 cp "$OBJ/.config" "$OUT/cell.config"
 
-if [ "${KEEP:-}" = yes ] && [ -z "${SETTINGS:-}" ]; then
-    mkdir "$left/settings"
-    cd "$OBJ"
+cd "$OBJ"
+if [ "${KEEP:-}" = yes ] && { [ -z "${SETTINGS:-}" ] || [ -n "${POISON:-}" ]; }; then
+    mkdir "$LEFT/settings"
     for folder in include arch/*/include/generated; do
-        [ ! -d "$folder" ] || find "$folder" -type f -newer .config -exec cp --parents -t "$left/settings" {} +
+        [ ! -d "$folder" ] || find "$folder" -type f -newer "$ASK/cell.config" -exec cp --parents -t "$LEFT/settings" {} +
     done
+fi
+if [ -n "${POISON:-}" ] && [ -e "$POISON/neutral" ]; then
+    mkdir "$LEFT/neutral"
+    cd "$FOLDER"
+    while read -r object; do
+        object=${object#"$FOLDER/"}
+        name=$(basename "$object" .o)
+        # Where more is made beside an object than its record (of its exports, say), it would be missing then. Of one that
+        # is a module by itself, that is made anew.
+        more=$(find "./$(dirname "$object")" -maxdepth 1 \( -name "$name.*" -o -name ".$name.*" \) \
+            ! -name "$name.o" ! -name ".$name.o.cmd" ! -name "$name.mod*" ! -name ".$name.mod*" ! -name "*.ko" ! -name "*.ko.cmd")
+        [ -n "$more" ] || cp -a --parents -t "$LEFT/neutral" "$object" "$(dirname "$object")/.$name.o.cmd"
+    done < "$POISON/neutral"
 fi

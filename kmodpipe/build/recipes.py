@@ -6,7 +6,8 @@ Keys and caching are in `stages`, the order is in ``pipeline``.
     configuration    out/base.config out/<cell>.config                        obj/…host tools
     base             out/bzImage out/vmlinux out/System.map out/base.config   obj/…the kit   lines
                      out/symbols-read out/files-read out/modules
-    module           out/<name>.ko out/cell.config                            notes/…for gcov   objects/…
+    module           out/<name>.ko out/cell.config                            notes/…for gcov
+                     objects/… settings/… neutral/…
     guest            out/…the root file system…
     external         out/<name>.ko out/Module.symvers out/warnings.json out/compiler.log
     toolset          out/…programs that a flavour adds to it…
@@ -18,11 +19,12 @@ The kit is what modules are built against: configuration, generated headers, hos
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from kmodpipe.build import compile_warnings, external_products, gcov_notes, outputs, reuse
+from kmodpipe.build import compile_warnings, external_products, gcov_notes, neutral, outputs, reuse
 from kmodpipe.build.compile_log import CompileWatch
 from kmodpipe.build.external_log import ExternalWatch
 from kmodpipe.build.external_order import ExternalOrder
@@ -30,6 +32,7 @@ from kmodpipe.build.guest_disk import Layout
 from kmodpipe.build.kbuild import external_flags
 from kmodpipe.build.reuse import Reused
 from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime
+from kmodpipe.build.runtime.docker import memory_mib
 from kmodpipe.cache.store import remove
 from kmodpipe.util import os_errors, paths, shipped
 from kmodpipe.util.errors import InfraError
@@ -38,6 +41,7 @@ from kmodpipe.util.screen import Step
 
 _Watch = TypeVar("_Watch", bound=CompileWatch)
 _CONFIGURE_S = 600
+_REMEMBERED_FROM = 4
 _BASE_S = 4 * 3600
 _MODULE_S = 1800
 _EXTERNAL_S = 1800
@@ -66,6 +70,8 @@ class ConfigOrder:
     base: str  # the make target that every configuration starts from: tinyconfig
     requests: Mapping[str, str]  # the text of a fragment by the configuration's name
     tools: Path | None = None  # host tools that an earlier job on the same sources left
+    # Whether what the Kconfig files run has the same result for each request.
+    remembers: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ class ModuleOrder:
     make: Mapping[str, str] = field(default_factory=dict)  # variables for make
     coverage: bool = False  # count what is executed, and keep what the compiler notes for that
     reused: Reused | None = None  # what it takes of others, if it is to take and to leave anything
+    own_symbols: frozenset[str] = frozenset()  # in which configurations of the source differ: see `neutral`
 
 
 @dataclass(frozen=True)
@@ -110,8 +117,10 @@ class _Recipe:
     env: Mapping[str, str] = field(default_factory=dict)
     keep_objects: bool = True
     expected_lines: int | None = None
+    in_memory: bool = False  # its objects, as long as there is room for them
     notes_of: str = ""  # the folder of OBJ whose notes for gcov are kept
     reused: Reused | None = None
+    neutral_to: Collection[str] = ()  # symbols
 
 
 @dataclass(frozen=True)
@@ -127,12 +136,14 @@ class Builder:
 
         Raises KernelFailure if the tree's Kconfig fails.
         """
+        # It takes a turn of its own to learn the answers.
+        remembers = order.remembers and len(order.requests) >= _REMEMBERED_FROM
         recipe = _Recipe(
             "configure.sh", "the configuration", order.src, _CONFIGURE_S,
             requests={f"{name}.config": text for name, text in order.requests.items()},
             products=[f"{name}.config" for name in order.requests],
             read_only={"TOOLS": order.tools},
-            env={"BASE": order.base},
+            env={"BASE": order.base, **({"REMEMBER": "yes"} if remembers else {})},
         )  # fmt: skip
         self._run(recipe, work)
 
@@ -152,11 +163,23 @@ class Builder:
     def module(self, order: ModuleOrder, work: WorkDir) -> None:
         """Build one cell's module against a kit. Raises KernelFailure with the compiler's errors."""
         reused = order.reused or Reused()
+        donor = neutral.donor(reused.same_source, order.config) if reused.same_source else None
+        (derived,) = _folders(work.folder, "derived")
+        settings = reused.settings or (donor.derive(derived) if donor else None)
+        poisoned = () if donor else order.own_symbols
         recipe = _Recipe(
             "module.sh", f"the module of {order.name}", order.src, _MODULE_S,
-            requests={"cell.config": order.config},
+            requests={
+                "cell.config": order.config,
+                **({"symbols": neutral.symbols_text(poisoned)} if poisoned else {}),
+            },
             products=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
-            read_only={"KIT": order.kit, "OBJECTS": reused.objects, "SETTINGS": reused.settings},
+            read_only={
+                "KIT": order.kit,
+                "OBJECTS": reused.objects,
+                "SETTINGS": settings,
+                "NEUTRAL": donor.objects if donor else None,
+            },
             env={
                 **order.make,
                 **({"KEEP": "yes"} if order.reused else {}),
@@ -165,10 +188,14 @@ class Builder:
                 **(gcov_notes.instrumented(order.folder) if order.coverage else {}),
             },
             keep_objects=False,
+            # Most of what a small build took: ext4 is slow to make files where many were just removed.
+            in_memory=not order.coverage,
             notes_of=order.folder if order.coverage else "",
             reused=order.reused,
+            neutral_to=poisoned,
         )  # fmt: skip
         self._run(recipe, work)
+        paths.remove(derived)
 
     def external(self, order: ExternalOrder, work: WorkDir) -> None:
         """Build a module that lives outside the tree: all its ``.ko``, what it exports, and its warnings.
@@ -226,8 +253,10 @@ class Builder:
             obj = work.folder / "obj"
             gcov_notes.collect(obj, recipe.notes_of, work.folder / gcov_notes.NOTES, recipe.what, work.log)
         if recipe.reused:
-            configuration = (work.folder / "out" / "cell.config").read_text("utf-8", "replace")
-            reuse.collect(work.folder / "obj", work.folder, recipe.reused, configuration)
+            left = work.folder / "left"
+            reuse.collect(left, work.folder, recipe.reused, work.folder / "ask" / "cell.config")
+            neutral.collect(left, work.folder, recipe.neutral_to)
+            paths.remove(left)
         if recipe.keep_objects:
             outputs.tidy(work.folder / "obj", recipe.what, work.log)
         else:
@@ -239,6 +268,7 @@ class Builder:
     ) -> tuple[_Watch, Ended]:
         """Run one recipe in ``work``. Return what was read from its output, and how it ended."""
         ask, obj, out = _folders(work.folder, "ask", "obj", "out")
+        left = _folders(work.folder, "left") if recipe.reused else ()
         for name, text in recipe.requests.items():
             (ask / name).write_text(text, encoding="utf-8")
         job = Job(
@@ -250,13 +280,23 @@ class Builder:
                 Folder("ASK", ask),
                 *(Folder(name, path) for name, path in recipe.read_only.items() if path),
                 *recipe.more,
-                Folder("OBJ", obj, writable=True),
+                *(Folder("LEFT", path, writable=True) for path in left),
+                Folder("OBJ", obj, writable=True, memory_mib=self._memory_mib if recipe.in_memory else 0),
                 Folder("OUT", out, writable=True),
             ),
             log=work.log,
             timeout_s=recipe.timeout_s,
             env={"JOBS": str(self.jobs), **recipe.env},
         )
+        watch, ended = self._ended(job, new_watch)
+        if recipe.in_memory and ended.status != 0 and os_errors.says_full(_text(work.log)):
+            _empty(job)
+            on_disk = tuple(replace(folder, memory_mib=0) for folder in job.folders)
+            return self._ended(replace(job, folders=on_disk), new_watch)
+        return watch, ended
+
+    def _ended(self, job: Job, new_watch: Callable[[], _Watch]) -> tuple[_Watch, Ended]:
+        """Run a job, once more if the engine was restarted meanwhile."""
         watch = new_watch()
         try:
             return watch, self.runtime.run(job, watch.line)
@@ -264,6 +304,11 @@ class Builder:
             _empty(job)
             watch = new_watch()
             return watch, self.runtime.run(job, watch.line)
+
+    @property
+    def _memory_mib(self) -> int:
+        """How much of the machine's memory the objects of one job may take: all jobs together, a quarter."""
+        return memory_mib() // (4 * self.jobs)
 
     def guest(self, work: WorkDir) -> None:
         """Build the guest's root file system into ``out``."""
@@ -331,6 +376,12 @@ def _folders(folder: Path, *names: str) -> tuple[Path, ...]:
     for path in paths:
         path.mkdir()
     return paths
+
+
+def _text(log: Path) -> str:
+    with suppress(OSError):
+        return log.read_text("utf-8", "replace")
+    return ""
 
 
 def _empty(job: Job) -> None:

@@ -1,11 +1,12 @@
 """Let the build of a cell's module take what builds of other cells left: objects, and a configuration.
 
 Cells differ in their configuration, states of a series in a file or two; most of what a module's build does
-was done before. Two things are left for others:
+was done before. Three things are left for others:
 
     objects    of the module, by the compiler's arguments and the preprocessed text (ccache, started by
                ``images/builder/module.sh``): all that the compiler reads
     settings   what kbuild makes of one configuration before it compiles, below ``include``
+    neutral    objects that the configuration has no part in, for cells of the same source (`neutral`)
 
 A build is untrusted code: it may leave what is not of its source. So there are families, whose members may
 take each other's (`Names`): all with the same base, where a build does no more with a series than compile it
@@ -27,8 +28,6 @@ from kmodpipe.util.digest import digest_of
 
 OBJECTS, SETTINGS = "objects", "settings"
 """The folders of a module's artifact with what it left for others; not every one has them."""
-# Where the recipe leaves them, below the object folder.
-_LEFT = ".reuse"
 # ccache's names of results: digests in base 16 and 32.
 _OBJECT = re.compile(r"[0-9a-v]{16,64}")
 _MOST_BYTES = 32 << 20
@@ -43,6 +42,10 @@ class Reused:
 
     objects: Path | None = None
     settings: Path | None = None
+    # The artifact of a module of the same source.
+    same_source: Path | None = None
+    # Whether cells of the same source are to be built after it.
+    leads: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,34 +54,43 @@ class Names:
 
     objects: str
     settings: str
+    source: str  # "" where the source alone does not say what Kconfig makes of it
 
 
-def names(inputs: Mapping[str, object], configuring: Mapping[str, str], *, only_compiled: bool) -> Names:
+def names(
+    inputs: Mapping[str, object],
+    configuring: Mapping[str, str],
+    *,
+    only_compiled: bool,
+    kconfig_runs_nothing: bool,
+) -> Names:
     """Return the names for a module of these inputs of its key (`Stages.module_of`).
 
-    ``configuring`` are the touched files that Kconfig may read; ``only_compiled`` says what the build does
-    with all that the series touches.
+    ``configuring`` are the touched files that Kconfig may read; the others say what the build and Kconfig do
+    with all that the series touches (`touched_files`).
     """
     own = {"configuration"} | ({"source", "targets", "under test"} if only_compiled else set())
     family = digest_of({name: value for name, value in inputs.items() if name not in own})
-    return Names(family, digest_of([family, inputs["configuration"], dict(configuring)]))
+    settings = digest_of([family, inputs["configuration"], dict(configuring)])
+    source = digest_of({name: value for name, value in inputs.items() if name != "configuration"})
+    return Names(family, settings, source if kconfig_runs_nothing else "")
 
 
-def collect(obj: Path, folder: Path, reused: Reused, configuration: str) -> None:
-    """Move what a build left below ``obj`` for others to ``folder``; what is odd, or not new, is left out.
+def collect(left: Path, folder: Path, reused: Reused, configuration: Path) -> None:
+    """Move what a build left for others to ``folder``; what is odd, or not new, is left out.
 
-    ``configuration`` is the text of the cell's.
+    ``configuration`` is the file with the cell's, written before the build.
     """
     with suppress(OSError):
-        began_ns = (obj / ".config").lstat().st_mtime_ns
-        _collect_objects(obj / _LEFT / OBJECTS, folder / OBJECTS, reused.objects, began_ns)
+        began_ns = configuration.stat().st_mtime_ns
+        _collect_objects(left / OBJECTS, folder / OBJECTS, reused.objects, began_ns)
     with suppress(OSError):
-        _collect_settings(obj / _LEFT / SETTINGS, folder / SETTINGS, configuration)
+        _collect_settings(left / SETTINGS, folder / SETTINGS, configuration.read_text("utf-8", "replace"))
 
 
 def _collect_objects(left: Path, folder: Path, seed: Path | None, began_ns: int) -> None:
     """Keep those of this build and as many of earlier ones, the last used; none if nothing was compiled."""
-    found = [(path, state) for path, state in _files(left) if _OBJECT.fullmatch(path.name)]
+    found = [(path, state) for path, state in files_left(left) if _OBJECT.fullmatch(path.name)]
     most = 2 * sum(state.st_mtime_ns >= began_ns for _, state in found)
     had = {path.name for path in seed.iterdir()} if seed else set[str]()
     if {path.name for path, _ in found} <= had:
@@ -88,17 +100,17 @@ def _collect_objects(left: Path, folder: Path, seed: Path | None, began_ns: int)
         room -= state.st_size
         if room < 0:
             break
-        _move(path, folder / path.name)
+        move(path, folder / path.name)
 
 
 def _collect_settings(left: Path, folder: Path, configuration: str) -> None:
-    found = _files(left)
+    found = files_left(left)
     if sum(state.st_size for _, state in found) > _MOST_BYTES:
         return
     if _values((left / _AUTO_CONF).read_text("utf-8")) != _values(configuration):
         return
     for path, _ in found:
-        _move(path, folder / path.relative_to(left))
+        move(path, folder / path.relative_to(left))
 
 
 def _values(text: str) -> dict[str, str]:
@@ -111,8 +123,11 @@ def _values(text: str) -> dict[str, str]:
     return found
 
 
-def _files(top: Path) -> list[tuple[Path, os.stat_result]]:
-    """Return the files below a folder. Raises OSError if there are too many, or anything else but folders."""
+def files_left(top: Path) -> list[tuple[Path, os.stat_result]]:
+    """Return the files that a build left below a folder.
+
+    Raises OSError if there are too many, or anything else but folders.
+    """
     if not stat.S_ISDIR(top.lstat().st_mode):
         raise NotADirectoryError(top)
     found: list[tuple[Path, os.stat_result]] = []
@@ -127,7 +142,8 @@ def _files(top: Path) -> list[tuple[Path, os.stat_result]]:
     return found
 
 
-def _move(path: Path, target: Path) -> None:
+def move(path: Path, target: Path) -> None:
+    """Move a file that a build left to where it is kept."""
     target.parent.mkdir(parents=True, exist_ok=True)
     path.rename(target)
     target.chmod(0o644)

@@ -35,7 +35,13 @@ from kmodpipe.build.recipes import (
 from kmodpipe.build.reuse import Reused
 from kmodpipe.build.sharing import BaseSpec, Readings, Sharing, Subject
 from kmodpipe.build.stage import Reusing, Stage
-from kmodpipe.build.touched_files import configuring_files, is_host_tool, only_compiled, run_nothing
+from kmodpipe.build.touched_files import (
+    configuring_files,
+    is_host_tool,
+    kconfig_runs_nothing,
+    only_compiled,
+    run_nothing,
+)
 from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix
 from kmodpipe.kconfig.own_source import OwnSource
@@ -129,7 +135,10 @@ class Stages:
             if work.step:
                 work.step.update(f"{len(legal)} of {count(len(cells), 'cell')} can be had")
             if legal:
-                self._builder.configure(ConfigOrder(subject.src, self.matrix.base, legal, tools), work)
+                order = ConfigOrder(
+                    subject.src, self.matrix.base, legal, tools, remembers=kconfig_runs_nothing(subject)
+                )
+                self._builder.configure(order, work)
             else:
                 (work.folder / "out").mkdir()
             with (work.folder / "out" / "illegal.json").open("x") as f:
@@ -334,7 +343,8 @@ class Stages:
         }
 
         def make(work: WorkDir, reused: Reused | None = None) -> None:
-            self._builder.module(replace(order, reused=reused), work)
+            own = self._sharing.owned(subject, configured.final) if reused and reused.leads else ()
+            self._builder.module(replace(order, reused=reused, own_symbols=frozenset(own)), work)
             made = sorted((work.folder / "out").glob("*.ko"))
             for module in made:
                 require_elf(module, work.log)
@@ -360,8 +370,12 @@ class Stages:
         )  # fmt: skip
 
     def _names(self, subject: Subject, inputs: Inputs) -> reuse.Names:
-        compiled = only_compiled(subject, self.folder) and self._runs_nothing
-        return reuse.names(inputs, configuring_files(subject), only_compiled=compiled)
+        return reuse.names(
+            inputs,
+            configuring_files(subject),
+            only_compiled=only_compiled(subject, self.folder) and self._runs_nothing,
+            kconfig_runs_nothing=kconfig_runs_nothing(subject),
+        )
 
     @cached_property
     def _runs_nothing(self) -> bool:

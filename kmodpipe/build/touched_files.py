@@ -56,14 +56,21 @@ def run_nothing(folder: Path) -> bool:
 def configuring_files(subject: Subject) -> dict[str, str]:
     """Return the content of the touched files that can change the outcome of Kconfig.
 
-    Sources and documentation cannot, unless a Kconfig file of the series sources one or runs commands, or
-    the series changes what any Kconfig file may run: then all touched files count.
+    Sources and documentation cannot, unless `kconfig_runs_nothing` is false: then all touched files count.
+    """
+    if not kconfig_runs_nothing(subject):
+        return dict(subject.contents)
+    return subject.contents_of(lambda name: not name.endswith(_PLAIN))
+
+
+def kconfig_runs_nothing(subject: Subject) -> bool:
+    """Return whether Kconfig reads nothing of a series but its Kconfig files, and these run no commands.
+
+    Not so if one sources a file of another kind, or the series changes what any Kconfig file may run.
     """
     plain = {name for name in subject.touched if name.endswith(_PLAIN)}
-    others = [name for name in subject.touched if name not in plain]
-    if any(is_host_tool(name) or _may_read(subject.src / name, plain) for name in others):
-        return dict(subject.contents)
-    return subject.contents_of(lambda name: name not in plain)
+    others = (name for name in subject.touched if name not in plain)
+    return not any(is_host_tool(name) or _may_read(subject.src / name, plain) for name in others)
 
 
 def _may_read(path: Path, names: Collection[str]) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kmodpipe.build.configured import Buildable, Configured
+from kmodpipe.build.neutral import NEUTRAL
 from kmodpipe.build.reuse import OBJECTS, SETTINGS, Names, Reused
 from kmodpipe.build.stage import Reusing, Stage
 from kmodpipe.cache.store import Artifact, Store
@@ -42,8 +43,8 @@ class Families:
     def ensure(self, stage: Stage, cell: Cell) -> Artifact:
         """Return the artifact of a cell's module; make it if there is none, with what others left.
 
-        Where there are no objects yet, and several cells are like it, others of the family wait for this
-        one. Raises what the stage's ``make`` raises.
+        Where several cells are like it, and there are no objects yet, others of the family wait for this one;
+        those of its source do so where there are no neutral ones. Raises what the stage's ``make`` raises.
         """
         if stage.reusing is None:
             return self._ensure(stage)
@@ -52,41 +53,58 @@ class Families:
         while self._store.find(stage.kind, stage.inputs, stage.check) is None:
             # They take a look at the sources, which what is there already does without.
             names = names or stage.reusing.names()
-            if self._left(stage.kind, names.objects, OBJECTS) or names.objects in self._without:
-                return self._make(stage, stage.reusing, names)
+            lacking = self._lacking(stage.kind, names, several=several)
             with self._lock:
-                first = self._first.get(names.objects)
-                if first is None and several:
-                    self._first[names.objects] = Future()
+                first = self._first.get(lacking)
+                leads = bool(lacking) and first is None and several
+                if leads:
+                    self._first[lacking] = Future()
             if first is None:
-                make = self._make_first if several else self._make
-                return make(stage, stage.reusing, names)
+                if leads:
+                    return self._make_first(stage, stage.reusing, names, lacking)
+                return self._make(stage, stage.reusing, names)
             first.result()
         return self._ensure(stage)
 
-    def _make_first(self, stage: Stage, reusing: Reusing, names: Names) -> Artifact:
+    def _lacking(self, kind: str, names: Names, *, several: bool) -> str:
+        """Return the name of what is to be waited for, if somebody makes it; "" if nothing is."""
+        wanted = {names.objects: OBJECTS, **({names.source: NEUTRAL} if several and names.source else {})}
+        return next(
+            (
+                name
+                for name, folder in wanted.items()
+                if name not in self._without and self._left(kind, name, folder) is None
+            ),
+            "",
+        )
+
+    def _make_first(self, stage: Stage, reusing: Reusing, names: Names, lacking: str) -> Artifact:
         try:
-            made = self._make(stage, reusing, names)
-            if self._left(stage.kind, names.objects, OBJECTS) is None:
-                self._without.add(names.objects)
+            made = self._make(stage, reusing, names, leads=True)
+            for name, folder in ((names.objects, OBJECTS), (names.source, NEUTRAL)):
+                if self._left(stage.kind, name, folder) is None:
+                    self._without.add(name)
             return made
         finally:
             with self._lock:
-                self._first.pop(names.objects).set_result(None)
+                self._first.pop(lacking).set_result(None)
 
-    def _make(self, stage: Stage, reusing: Reusing, names: Names) -> Artifact:
+    def _make(self, stage: Stage, reusing: Reusing, names: Names, *, leads: bool = False) -> Artifact:
         reused = Reused(
-            self._left(stage.kind, names.objects, OBJECTS), self._left(stage.kind, names.settings, SETTINGS)
+            self._left(stage.kind, names.objects, OBJECTS),
+            self._left(stage.kind, names.settings, SETTINGS),
+            self._left(stage.kind, names.source),
+            leads,
         )
         made = self._ensure(replace(stage, make=lambda work: reusing.make(work, reused)))
-        for name, folder in ((names.objects, OBJECTS), (names.settings, SETTINGS)):
-            if is_dir(made.path / folder):
+        for name, folder in ((names.objects, OBJECTS), (names.settings, SETTINGS), (names.source, NEUTRAL)):
+            if name and is_dir(made.path / folder):
                 self._store.remember_as(name, made)
         return made
 
-    def _left(self, kind: str, name: str, folder: str) -> Path | None:
+    def _left(self, kind: str, name: str, folder: str = "") -> Path | None:
         """Return what was left last under a name; None if nothing was, or it is damaged."""
-        found = self._store.remembered_as(kind, name)
+        found = self._store.remembered_as(kind, name) if name else None
         return found.path / folder if found and is_dir(found.path / folder) else None
 
 

@@ -54,6 +54,11 @@ def _is_used(labels: Mapping[str, str]) -> bool:
     return process_id.runs(" ".join((pid, boot, *more)), age_s)
 
 
+def _in_memory(room_mib: int, users: docker_users.Users) -> str:
+    """Return the options of a tmpfs that is a container's user's."""
+    return f"exec,nosuid,nodev,mode=1777,size={room_mib}m,uid={users.uid},gid={users.gid}"
+
+
 def owner() -> str:
     """Return the value of `LABEL` for this process, ``pid-boot_id``."""
     return f"{os.getpid()}-{boot_id()}"
@@ -149,7 +154,7 @@ class DockerRuntime:
 
         users = self.users
         for folder in job.folders:
-            if folder.writable and os.getuid() == 0:
+            if folder.writable and not folder.memory_mib and os.getuid() == 0:
                 os.chown(folder.path, users.uid, users.gid)
         paths = {f.name: f.inside or f"/{f.name.lower()}" for f in job.folders}
         memory_mib = self._memory_mib
@@ -163,7 +168,10 @@ class DockerRuntime:
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
             read_only=True,
-            tmpfs={"/tmp": f"exec,nosuid,nodev,mode=1777,size={_TMP_MIB}m"},
+            tmpfs={
+                "/tmp": _in_memory(_TMP_MIB, users),
+                **{paths[f.name]: _in_memory(f.memory_mib, users) for f in job.folders if f.memory_mib},
+            },
             network_mode="none",
             pids_limit=_PIDS,
             ulimits=[Ulimit(name="fsize", soft=OBJECT_BYTES, hard=OBJECT_BYTES)],
@@ -182,7 +190,9 @@ class DockerRuntime:
             environment={"HOME": "/tmp", **REPRODUCIBLE, **job.env, **paths},
             # Mounts and not volumes: those cannot have a colon in the path.
             mounts=[
-                Mount(paths[f.name], str(f.path), type="bind", read_only=not f.writable) for f in job.folders
+                Mount(paths[f.name], str(f.path), type="bind", read_only=not f.writable)
+                for f in job.folders
+                if not f.memory_mib
             ],
             working_dir="/tmp",
         )
@@ -244,6 +254,9 @@ class DockerRuntime:
             *([f"--userns={self.users.userns}"] if self.users.userns else []),
         ]
         for folder in job.folders:
+            if folder.memory_mib:
+                argv += ["--tmpfs", f"{paths[folder.name]}:{_in_memory(folder.memory_mib, self.users)}"]
+                continue
             argv += ["-v", f"{folder.path}:{paths[folder.name]}{'' if folder.writable else ':ro'}"]
         for name, value in {**paths, **job.env}.items():
             argv += ["-e", f"{name}={value}"]

@@ -29,6 +29,8 @@ class Folder:
     path: Path  # on this machine
     writable: bool = False
     inside: str = ""  # where a container has it; by default ``/<name in lower case>``
+    # If not 0, what is in it at the end is of no use: a container has it in memory, with that much room.
+    memory_mib: int = 0
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,7 @@ echo "PROBED memory=$limit"
 # A name that ccache alone can tell, and the object of another source under it.
 POISON = """\
 [ -n "$LAUNCHER" ] || exit 1
-kept=$OBJ/.reuse/objects
+kept=$LEFT/objects
 echo 'int poison;' > /tmp/poison.c
 $LAUNCHER gcc -c /tmp/poison.c -o /tmp/poison.o
 mkdir /tmp/evil && cp $kept/??????????????????* /tmp/evil/

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ import pytest
 from kmodpipe.build import compile_warnings
 from kmodpipe.build.external_order import ExternalOrder
 from kmodpipe.build.recipes import BaseOrder, ConfigOrder
-from kmodpipe.build.runtime import Job
+from kmodpipe.build.reuse import Reused
+from kmodpipe.build.runtime import Ended, Job
 from kmodpipe.util.errors import InfraError, KernelFailure
 from kmodpipe.util.screen import Mode, Screen
 from tests.support import REPO
@@ -38,6 +41,64 @@ def test_a_module_is_built_against_a_read_only_kit_and_leaves_its_products_alone
     assert runtime.asked == {"cell.config": "CONFIG_A=y\n"}
     assert (world.folder / "out" / "a.ko").read_text() == "elf"
     assert not (world.folder / "obj").exists()
+
+
+def test_what_is_to_take_and_to_leave_has_a_folder_for_that(world: World) -> None:
+    runtime = Scripted()
+    order = replace(world.order(), reused=Reused(leads=True), own_symbols=frozenset("BA"))
+    world.builder(runtime).module(order, world.work())
+    (job,) = runtime.jobs
+    assert writable(job)["LEFT"] and job.env["KEEP"] == "yes"
+    assert runtime.asked == {"cell.config": "CONFIG_A=y\n", "symbols": "A\nB\n"}
+    assert {path.name for path in world.folder.iterdir()} == {"ask", "out"}
+
+
+def test_a_cell_of_the_same_source_takes_its_neutral_objects_and_settings_of_them(world: World) -> None:
+    module = world.folder.parent / "module"
+    put(module / "out/cell.config", "# CONFIG_A is not set\n")
+    put(module / "settings/include/config/auto.conf", "")
+    put(module / "neutral/objects/a.o")
+    put(module / "neutral/symbols", "A\n")
+    runtime = Scripted()
+    order = replace(world.order(), reused=Reused(same_source=module, leads=True), own_symbols=frozenset("A"))
+    world.builder(runtime).module(order, world.work())
+    (job,) = runtime.jobs
+    assert {f.name: f.path.name for f in job.folders if f.name in ("NEUTRAL", "SETTINGS")} == {
+        "NEUTRAL": "objects", "SETTINGS": "derived",
+    }  # fmt: skip
+    assert set(runtime.asked) == {"cell.config"}
+    assert {path.name for path in world.folder.iterdir()} == {"ask", "out"}
+
+
+def test_what_does_not_fit_into_memory_is_built_on_the_disk(world: World) -> None:
+    class Full(Scripted):
+        def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended:
+            if not any(folder.memory_mib for folder in job.folders):
+                return super().run(job, on_line)
+            self.jobs.append(job)
+            (world.folder / "out/a.ko").write_text("half of it")
+            job.log.write_text("fatal error: error writing to /obj/a.o: No space left on device\n")
+            return Ended(2, "make: *** [a] Error 2", 0.1)
+
+    runtime = Full(products={"a.ko": "elf"})
+    world.module(runtime)
+    assert [sorted(f.name for f in job.folders if f.memory_mib) for job in runtime.jobs] == [["OBJ"], []]
+    assert (world.folder / "out/a.ko").read_text() == "elf"
+
+
+def test_what_does_not_compile_is_not_built_again(world: World) -> None:
+    runtime = Scripted("fs/a/a.c:1:1: error: no", 2)
+    with pytest.raises(KernelFailure):
+        world.module(runtime)
+    assert len(runtime.jobs) == 1
+
+
+@pytest.mark.parametrize("coverage", [False, True])
+def test_objects_are_in_memory_unless_the_notes_beside_them_are_kept(world: World, *, coverage: bool) -> None:
+    runtime = Scripted(status=2)
+    with pytest.raises(KernelFailure):
+        world.builder(runtime).module(replace(world.order(), coverage=coverage), world.work())
+    assert any(folder.memory_mib for folder in runtime.jobs[0].folders) is not coverage
 
 
 @pytest.fixture
@@ -271,6 +332,51 @@ def test_a_configuration_that_fails_beside_others_is_made_again_alone(tmp_path: 
     assert {p.name: p.read_text() for p in out.iterdir()} == {
         f"{name}.config": f"CONFIG_{name}=y\n" for name in "abc"
     }
+
+
+# Plays conf: asks a question, as Kconfig's macros do, and writes the answer and its request.
+_CONF = r"""
+#include <stdio.h>
+#include <stdlib.h>
+int main(int argc, char **argv)
+{
+	char answer[100] = "", line[100];
+	FILE *out = fopen(getenv("KCONFIG_CONFIG"), "w"), *ask = fopen(getenv("KCONFIG_ALLCONFIG"), "r"), *pipe;
+	for (int n = 0; n < 2; n++) {
+		pipe = popen(n ? "echo asked >> $SRC/questions; echo yes" : "exit 3", "r");
+		answer[fread(answer, 1, sizeof(answer) - 1, pipe)] = 0;
+		fprintf(out, "%s -> %s status %d\n", argv[1], answer, pclose(pipe));
+	}
+	while (fgets(line, sizeof(line), ask))
+		fputs(line, out);
+	return argc != 3 || fclose(out) || !getenv("OF_MAKE");
+}
+"""
+_RUNS_CONF = """cd "$OBJ" && export OF_MAKE=1 KCONFIG_CONFIG="$config"
+scripts/kconfig/conf --allnoconfig Kconfig || exit
+echo made >> "$SRC/makes"
+"""
+
+
+@pytest.mark.parametrize(("remember", "makes", "questions"), [("", 6, 6), ("yes", 2, 2)])
+def test_what_kconfig_asks_is_asked_once_where_it_may_be_remembered(
+    tmp_path: Path, remember: str, makes: int, questions: int
+) -> None:
+    put(tmp_path / "conf.c", _CONF)
+    conf = tmp_path / "obj/scripts/kconfig/conf"
+    conf.parent.mkdir(parents=True)
+    subprocess.run(["gcc", "-o", str(conf), str(tmp_path / "conf.c")], check=True)
+    for name in "abcdef":
+        put(tmp_path / f"ask/{name}.config", f"CONFIG_{name}=y\n")
+    made = recipe(tmp_path, "configure.sh", _ONE + _RUNS_CONF, BASE="tinyconfig", REMEMBER=remember)
+    answers = "--allnoconfig ->  status 768\n--allnoconfig -> yes\n status 0\n"
+    assert {p.name: p.read_text() for p in made.iterdir()} == {
+        f"{name}.config": f"{answers}CONFIG_{name}=y\n" for name in "abcdef"
+    }
+    lines = {name: (tmp_path / "src" / name).read_text().count("\n") for name in ("makes", "questions")}
+    # The first goes by make and asks; the second does so and is noted.
+    assert lines == {"makes": makes, "questions": questions}
+    assert {p.name for p in (tmp_path / "obj").iterdir()} == {"scripts"}
 
 
 def test_a_configuration_that_fails_alone_fails(tmp_path: Path) -> None:

@@ -22,11 +22,12 @@ class Build:
     """A build's folders, with one object and a configuration that it left."""
 
     def __init__(self, top: Path) -> None:
-        self.obj, self.folder = top / "obj", top / "artifact"
-        self.objects, self.settings = (self.obj / ".reuse" / name for name in (OBJECTS, SETTINGS))
+        self.left, self.folder = top / "left", top / "artifact"
+        self.configuration = top / "cell.config"
+        self.objects, self.settings = (self.left / name for name in (OBJECTS, SETTINGS))
         self.folder.mkdir()
         self.objects.mkdir(parents=True)
-        (self.obj / ".config").write_text(CONFIG)
+        self.configuration.write_text(CONFIG)
         (self.objects / NAME).write_text("an object")
         self.leave(AUTO, CONFIG)
         self.leave("include/generated/autoconf.h", "#define CONFIG_A 1\n")
@@ -37,7 +38,7 @@ class Build:
         path.write_text(text)
 
     def kept(self, reused: Reused | None = None) -> set[str]:
-        reuse.collect(self.obj, self.folder, reused or Reused(), CONFIG)
+        reuse.collect(self.left, self.folder, reused or Reused(), self.configuration)
         return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
 
 
@@ -67,7 +68,7 @@ def test_where_every_object_was_taken_none_are_kept(build: Build, tmp_path: Path
 def test_of_earlier_objects_as_many_are_kept_as_were_used_those_used_last(build: Build) -> None:
     for name, age_s in ((ANOTHER, 50), (OLD, 100)):
         (build.objects / name).write_text(name)
-        then = (build.obj / ".config").stat().st_mtime - age_s
+        then = build.configuration.stat().st_mtime - age_s
         os.utime(build.objects / name, (then, then))
     assert build.kept() == {f"{OBJECTS}/{NAME}", f"{OBJECTS}/{ANOTHER}", *KEPT_SETTINGS}
 
@@ -111,7 +112,7 @@ def test_of_too_many_files_or_folders_none_are_kept(build: Build) -> None:
         deep.mkdir()
     assert build.kept() == KEPT_SETTINGS
     # pytest cannot.
-    paths.remove(build.obj)
+    paths.remove(build.left)
 
 
 def test_what_is_too_large_is_left(build: Build) -> None:
@@ -123,33 +124,44 @@ def test_what_is_too_large_is_left(build: Build) -> None:
 
 @pytest.mark.parametrize("kind", [OBJECTS, SETTINGS])
 def test_a_link_in_the_place_of_a_folder_is_not_followed(build: Build, kind: str, tmp_path: Path) -> None:
-    left = build.obj / ".reuse" / kind
+    left = build.left / kind
     left.rename(tmp_path / "else")
     left.symlink_to(tmp_path / "else")
     assert not any(name.startswith(kind) for name in build.kept())
 
 
 def test_a_build_that_left_nothing_is_one(tmp_path: Path) -> None:
-    reuse.collect(tmp_path, tmp_path / "artifact", Reused(), CONFIG)
+    (tmp_path / "cell.config").write_text(CONFIG)
+    reuse.collect(tmp_path, tmp_path / "artifact", Reused(), tmp_path / "cell.config")
     assert not (tmp_path / "artifact").exists()
 
 
-INPUTS = {
+INPUTS: dict[str, object] = {
     "base": "b", "source": {"f": "1"}, "configuration": "c", "targets": ["t"], "make variables": {"V": "1"},
     "recipe": [1, "r"],
 }  # fmt: skip
 
 
+def names(inputs: dict[str, object], configuring: dict[str, str] | None = None, **more: bool) -> reuse.Names:
+    given = {"only_compiled": True, "kconfig_runs_nothing": True, **more}
+    return reuse.names(inputs, configuring or {}, **given)
+
+
 @pytest.mark.parametrize("name", INPUTS)
 @pytest.mark.parametrize("only_compiled", [False, True])
 def test_what_the_members_of_a_family_have_in_common(name: str, *, only_compiled: bool) -> None:
-    ours = reuse.names(INPUTS, {}, only_compiled=only_compiled)
-    theirs = reuse.names({**INPUTS, name: "another"}, {}, only_compiled=only_compiled)
+    ours = names(INPUTS, only_compiled=only_compiled)
+    theirs = names({**INPUTS, name: "another"}, only_compiled=only_compiled)
     may_differ = {"configuration"} | ({"source", "targets"} if only_compiled else set())
     assert (ours.objects == theirs.objects) is (name in may_differ)
     assert (ours.settings == theirs.settings) is (name in may_differ - {"configuration"})
+    assert (ours.source == theirs.source) is (name == "configuration")
 
 
 def test_settings_are_of_one_kconfig_too() -> None:
-    ours, theirs = (reuse.names(INPUTS, {"Kconfig": text}, only_compiled=True) for text in ("a", "b"))
+    ours, theirs = (names(INPUTS, {"Kconfig": text}) for text in ("a", "b"))
     assert ours.objects == theirs.objects and ours.settings != theirs.settings
+
+
+def test_where_kconfig_runs_something_a_source_is_not_one() -> None:
+    assert names(INPUTS, kconfig_runs_nothing=False).source == ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.build.sharing import Subject
-from kmodpipe.build.touched_files import configuring_files, only_compiled, run_nothing
+from kmodpipe.build.touched_files import configuring_files, kconfig_runs_nothing, only_compiled, run_nothing
 from kmodpipe.source import Tree
 from tests.support.trees import write
 from tests.unit.build.test_sharing import FOLDER, TREE, subject
@@ -46,6 +46,8 @@ def test_the_key_of_a_configuration_covers_what_kconfig_may_read(
     tree: Tree, changes: dict[str, str], counted: set[str]
 ) -> None:
     assert set(configuring_files(subject(tree, changes))) == counted
+    # Where it may read more than Kconfig files, or run something, all files count.
+    assert kconfig_runs_nothing(subject(tree, changes)) is (counted != set(changes) or len(changes) == 1)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.build.configured import Buildable, RuledOut
+from kmodpipe.build.neutral import NEUTRAL
 from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.reuse import OBJECTS, SETTINGS, Names, Reused
 from kmodpipe.build.stage import Reusing, Stage
@@ -29,7 +30,7 @@ class World:
         self.store = Store(tmp_path)
         self.made: list[tuple[str, str]] = []
         self.fails: set[str] = set()
-        self.leaves = True
+        self.leaves = {OBJECTS, SETTINGS, NEUTRAL}
         self.before: Callable[[str], object] = lambda name: None
         self.families = Families(self.store, self.ensure)
         self.families.expect([*map(cell, "abc"), cell("a", "alone"), cell("b", "alone")])
@@ -44,14 +45,16 @@ class World:
 
         def make(work: WorkDir, reused: Reused) -> None:
             self.before(name)
+            neutral = reused.same_source / NEUTRAL if reused.same_source else None
             taken = [
                 f"{folder.name} of {(folder / 'from').read_text()}"
-                for folder in (reused.objects, reused.settings) if folder
+                for folder in (reused.objects, reused.settings, neutral) if folder
             ]  # fmt: skip
             self.made.append((name, ", ".join(taken)))
             if name in self.fails:
                 raise KernelFailure("does not compile")
-            for folder in (OBJECTS, SETTINGS) if self.leaves else ():
+            left = {OBJECTS, SETTINGS, *([NEUTRAL] if reused.leads and not neutral else [])}
+            for folder in left & self.leaves:
                 (work.folder / folder).mkdir()
                 (work.folder / folder / "from").write_text(f"{name} {source}")
 
@@ -59,8 +62,11 @@ class World:
             raise AssertionError("made without a word about others")
 
         inputs = {"source": source, "configuration": name, "family": family}
-        names = Names(f"{family}-objects", f"{family}-{name}")
+        names = Names(f"{family}-objects", f"{family}-{name}", f"{family}-from-{source}")
         return Stage("module", name, inputs, plain, reusing=Reusing(make, lambda: names))
+
+
+FROM_A = ", neutral of a s"
 
 
 def cell(name: str, variant: str = "fix") -> Cell:
@@ -75,7 +81,7 @@ def world(tmp_path: Path) -> World:
 def test_the_others_get_the_objects_that_were_left_last(world: World) -> None:
     for name in "abc":
         world.families.ensure(world.stage(name), cell(name))
-    assert world.made == [("a", ""), ("b", "objects of a s"), ("c", "objects of b s")]
+    assert world.made == [("a", ""), ("b", f"objects of a s{FROM_A}"), ("c", f"objects of b s{FROM_A}")]
     world.families.ensure(world.stage("a"), cell("a"))
     assert len(world.made) == 3
 
@@ -128,11 +134,11 @@ def test_where_the_first_fails_the_next_is_the_first(world: World) -> None:
         world.families.ensure(world.stage("a"), cell("a"))
     for name in "bc":
         world.families.ensure(world.stage(name), cell(name))
-    assert world.made == [("a", ""), ("b", ""), ("c", "objects of b s")]
+    assert world.made == [("a", ""), ("b", ""), ("c", "objects of b s, neutral of b s")]
 
 
 def test_where_none_are_left_the_others_wait_for_none(world: World) -> None:
-    world.leaves = False
+    world.leaves = set()
     for name in "abc":
         world.families.ensure(world.stage(name), cell(name))
     assert world.made == [("a", ""), ("b", ""), ("c", "")]
@@ -146,6 +152,35 @@ def test_one_of_two_waits_for_nothing_and_leaves_its_own(world: World) -> None:
     assert world.made == [("a", ""), ("b", "objects of a s"), ("c", "objects of b s")]
 
 
+def test_a_source_has_a_first_too_where_there_are_objects_of_another(world: World) -> None:
+    for name in "ab":
+        world.families.ensure(world.stage(name), cell(name))
+    begun, go_on = threading.Event(), threading.Event()
+
+    def before(name: str) -> None:
+        if name == "a":
+            begun.set()
+            assert go_on.wait(10)
+
+    world.before = before
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(world.families.ensure, world.stage("a", "edited"), cell("a"))
+        assert begun.wait(10)
+        other = pool.submit(world.families.ensure, world.stage("b", "edited"), cell("b"))
+        world.families.ensure(world.stage("c", "small"), cell("b", "alone"))
+        go_on.set()
+        for one in (first, other):
+            one.result(10)
+    assert world.made[-1] == ("b", "objects of a edited, settings of b s, neutral of a edited")
+
+
+def test_where_a_source_leaves_no_neutral_ones_its_others_wait_for_none(world: World) -> None:
+    world.leaves = {OBJECTS, SETTINGS}
+    for name in "abc":
+        world.families.ensure(world.stage(name), cell(name))
+    assert world.made == [("a", ""), ("b", "objects of a s"), ("c", "objects of b s")]
+
+
 @pytest.mark.parametrize("damage", ["changed", "gone"])
 def test_what_was_damaged_in_the_cache_is_not_taken(world: World, damage: str) -> None:
     first = world.families.ensure(world.stage("a"), cell("a"))
@@ -155,7 +190,7 @@ def test_what_was_damaged_in_the_cache_is_not_taken(world: World, damage: str) -
         (first.path / OBJECTS / "from").write_text("something else")
     world.families.ensure(world.stage("b"), cell("b"))
     world.families.ensure(world.stage("c"), cell("c"))
-    assert world.made[1:] == [("b", ""), ("c", "objects of b s")]
+    assert world.made[1:] == [("b", ""), ("c", "objects of b s, neutral of b s")]
 
 
 def test_what_takes_nothing_is_made_as_it_is(world: World) -> None:

@@ -1,0 +1,138 @@
+"""Objects that no symbol of the module's own has a part in, and the settings of a further configuration.
+
+Cells of one source on one base differ in the symbols that are the module's own (`Sharing.owned`), and most of
+a module's objects read none of them. The compiler's wrapper (``images/builder/cc``) tells which: it
+preprocesses each file with these symbols poisoned, so that any mention is an error, of one that is not set
+and of one that macros paste together too (https://gcc.gnu.org/onlinedocs/cpp/Pragmas.html). Cells of the
+same source take such objects as they are, with kbuild's records beside them, by which it makes anew what it
+would make by another command line, or of a newer file.
+
+What kbuild makes of a configuration before it compiles (`reuse.SETTINGS`) says the same of each symbol in a
+few places. So those of a further configuration are written here, from those of the cell that left the
+objects.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kmodpipe.build.reuse import SETTINGS, files_left, move
+from kmodpipe.kconfig import parse_config
+
+NEUTRAL = "neutral"
+"""The folder of a module's artifact with such objects, and the symbols that have no part in them."""
+_OBJECTS, _SYMBOLS = "objects", "symbols"
+_OBJECT = re.compile(r"\.?[^/]+\.o(?:\.cmd)?")
+_MOST_BYTES = 32 << 20
+_STATES = {"y", "m", "n"}
+# What a configuration alone makes, of 5.10 to 7.x; where more was made, an object may be compiled from it.
+_LISTS = ("include/config/auto.conf", "include/generated/autoconf.h", "include/generated/rustc_cfg")
+_AUTO_CONF, _AUTOCONF, _RUST = _LISTS
+_COMMANDS = "include/config/auto.conf.cmd"
+
+
+def symbols_text(symbols: Collection[str]) -> str:
+    """Return the text of the file ``symbols`` for the recipe: one a line."""
+    return "".join(f"{symbol}\n" for symbol in sorted(symbols))
+
+
+def collect(left: Path, folder: Path, symbols: Collection[str]) -> None:
+    """Move the neutral objects that a build left to ``folder``; none if anything is odd.
+
+    `reuse.collect` comes first: without the settings of its configuration they are of no use.
+    """
+    with suppress(OSError):
+        found = files_left(left / NEUTRAL)
+        if not found or sum(state.st_size for _, state in found) > _MOST_BYTES:
+            return
+        if not all(_OBJECT.fullmatch(path.name) for path, _ in found) or not _plain(folder / SETTINGS):
+            return
+        for path, _ in found:
+            move(path, folder / NEUTRAL / _OBJECTS / path.relative_to(left / NEUTRAL))
+        (folder / NEUTRAL / _SYMBOLS).write_text(symbols_text(symbols))
+
+
+def _plain(settings: Path) -> bool:
+    """Whether these settings hold nothing but what `derive` writes."""
+    names = {str(path.relative_to(settings)): state.st_size for path, state in files_left(settings)}
+    more = names.keys() - {*_LISTS, _COMMANDS}
+    return names.keys() >= {_AUTO_CONF, _AUTOCONF} and all(
+        name.startswith("include/config/") and names[name] == 0 for name in more
+    )
+
+
+@dataclass(frozen=True)
+class Donor:
+    """The artifact of a module whose neutral objects another configuration may take."""
+
+    module: Path
+    differing: Mapping[str, tuple[str, str]]  # the values of each symbol there, and in the other one
+
+    @property
+    def objects(self) -> Path:
+        """The folder of the objects and kbuild's records, as they stand in the module's folder."""
+        return self.module / NEUTRAL / _OBJECTS
+
+    def derive(self, folder: Path) -> Path | None:
+        """Write the other configuration's settings to ``folder``, and return it; None if that cannot be.
+
+        Only symbols with the values y, m and n may differ.
+        """
+        if not all(before in _STATES and now in _STATES for before, now in self.differing.values()):
+            return None
+        settings = self.module / SETTINGS
+        for path, state in files_left(settings):
+            name = str(path.relative_to(settings))
+            text = path.read_text("utf-8") if state.st_size else ""
+            _write(folder / name, _changed(name, text, self.differing) if name in _LISTS else text)
+        for symbol in self.differing:
+            # What an object that reads the symbol depends on: named so since 5.13, and so before.
+            for name in (symbol, f"{symbol.lower().replace('_', '/')}.h"):
+                _write(folder / "include" / "config" / name, "")
+        return folder
+
+
+def donor(module: Path, configuration: str) -> Donor | None:
+    """Return the artifact of a ``module`` as one to take objects of for another configuration's text.
+
+    None if it has none, or if a symbol differs that may have a part in them.
+    """
+    if not (module / NEUTRAL / _SYMBOLS).is_file():
+        return None
+    before = parse_config((module / "out" / "cell.config").read_text("utf-8", "replace"))
+    now = parse_config(configuration)
+    values = {symbol: (before.get(symbol, "n"), now.get(symbol, "n")) for symbol in {*before, *now}}
+    differing = {symbol: pair for symbol, pair in values.items() if pair[0] != pair[1]}
+    symbols = set((module / NEUTRAL / _SYMBOLS).read_text("utf-8").split())
+    return Donor(module, differing) if differing.keys() <= symbols else None
+
+
+def _changed(name: str, text: str, differing: Mapping[str, tuple[str, str]]) -> str:
+    """Return a list of all symbols with those that differ changed."""
+    lines = text.splitlines(keepends=True)
+    for symbol, (before, now) in differing.items():
+        lines = [line for line in lines if line not in _lines(name, symbol, before)]
+        # Before the first symbol: what an earlier kernel writes at the end may be no symbol's.
+        at = next((number for number, line in enumerate(lines) if "CONFIG_" in line), len(lines))
+        lines[at:at] = _lines(name, symbol, now)
+    return "".join(lines)
+
+
+def _lines(name: str, symbol: str, value: str) -> list[str]:
+    """Return what such a list says of a symbol, as confdata.c of Kconfig writes it."""
+    if value == "n":
+        return []
+    return {
+        _AUTO_CONF: [f"CONFIG_{symbol}={value}\n"],
+        _AUTOCONF: [f"#define CONFIG_{symbol}{'_MODULE' if value == 'm' else ''} 1\n"],
+        _RUST: [f"--cfg=CONFIG_{symbol}\n", f'--cfg=CONFIG_{symbol}="{value}"\n'],
+    }[name]
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")

@@ -1,0 +1,114 @@
+"""What the build of a cell takes of other cells is what it would have made itself, to the byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from difflib import unified_diff
+from pathlib import Path
+
+import pytest
+
+from kmodpipe.cache.place import cache_folder
+from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.options import RunOptions
+from kmodpipe.cli.resolve import resolve
+from kmodpipe.pipeline import workspace
+from kmodpipe.util.digest import digest_file
+from kmodpipe.util.screen import Mode, Screen
+from tests.integration.conftest import require_machinery
+from tests.support import REPO
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
+# A symbol whose name is in no file, as a macro pastes it together: no search of texts finds its reader.
+ADDED = {
+    "fs/overlayfs/overlayfs.h": "\n#define OVL_IS_ON(name) IS_ENABLED(CONFIG_OVERLAY_FS_##name)\n",
+    "fs/overlayfs/util.c": "\nint ovl_says(void);\nint ovl_says(void) { return OVL_IS_ON(XINO_AUTO); }\n",
+}
+SYMBOLS = ("REDIRECT_DIR", "XINO_AUTO")
+CELLS = [f"pasted.REDIRECT_DIR={one}.XINO_AUTO={two}" for one in "yn" for two in "yn"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def machinery() -> None:
+    require_machinery()
+
+
+class World:
+    """A series and a matrix of its own, and a cache that has the user's trees and kernels, but no modules."""
+
+    def __init__(self, top: Path) -> None:
+        self.top, self.users = top, cache_folder()
+        shutil.copytree(REPO / "kconfigs", top / "kconfigs")
+        matrix = top / "kconfigs/matrix.toml"
+        head, _, flavours = matrix.read_text().partition("[axes.")
+        axes = (f'[axes.{one}]\nsymbol = "OVERLAY_FS_{one}"\nvalues = ["y", "n"]\n' for one in SYMBOLS)
+        matrix.write_text(head + "".join(axes) + flavours[flavours.index("[flavours.") :])
+        (tree,) = workspace.fetch_kernels(
+            resolve(RunOptions(), Invocation(REPO)), self.users, Screen(Mode.PLAIN)
+        ).values()
+        (top / "pasted").mkdir()
+        (top / "pasted/0001-pasted.patch").write_text(
+            "".join(_patch(tree.path, *one) for one in ADDED.items())
+        )
+
+    def build(self, name: str, *words: str) -> dict[str, Path]:
+        """Build with no module in the store; return the modules of the series' cells, by the cell's name."""
+        cache = self.top / name
+        (cache / "store").mkdir(parents=True)
+        for one in self.users.iterdir():
+            if one.name not in ("store", "work", "locks"):
+                (cache / one.name).symlink_to(one)
+        (self.users / "store/base").mkdir(parents=True, exist_ok=True)
+        (cache / "store/base").symlink_to(self.users / "store/base")
+        done = subprocess.run(
+            [sys.executable, "-m", "invoke", "build", "--series", str(self.top / "pasted"), *words,
+             "--matrix", str(self.top / "kconfigs/matrix.toml"), "--out", str(self.top / f"{name}-out")],
+            cwd=REPO, env={**os.environ, "KMODPIPE_CACHE": str(cache)},
+            capture_output=True, text=True, timeout=1500, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        latest = cache / "store/module/.latest"
+        return {
+            cell: latest.parent / (latest / cell).read_text() for cell in CELLS if (latest / cell).exists()
+        }
+
+
+def _patch(tree: Path, name: str, more: str) -> str:
+    before = (tree / name).read_text()
+    lines = (text.splitlines(keepends=True) for text in (before, before + more))
+    return "".join(unified_diff(*lines, f"a/{name}", f"b/{name}"))
+
+
+def test_cells_that_share_have_the_modules_that_each_has_alone(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    shared = world.build("shared")
+    assert list(shared) == CELLS
+    compiled = {cell: _compiled(module) for cell, module in shared.items()}
+    (leader,) = (cell for cell, objects in compiled.items() if "dir.o" in objects)
+    # Each compiles what reads the symbols, be it by a name that a macro pastes together, and nothing else.
+    assert all(objects == {"super.o", "util.o", "overlay.mod.o"} for objects in _others(compiled, leader))
+    alone = [cell for cell in CELLS if cell != leader][-2:]
+    for number, cell in enumerate(alone):
+        module = world.build(f"alone-{number}", "--cell", cell)[cell]
+        for product in ("overlay.ko", "cell.config"):
+            assert digest_file(module / "out" / product) == digest_file(shared[cell] / "out" / product), cell
+        assert _inputs(module) == _inputs(shared[cell])
+    # Not the same to begin with.
+    assert len({digest_file(module / "out/overlay.ko") for module in shared.values()}) == len(CELLS)
+
+
+def _compiled(module: Path) -> set[str]:
+    lines = (module / "build.log").read_text().splitlines()
+    return {line.rpartition("/")[2] for line in lines if line.startswith("  CC [M]")}
+
+
+def _others(compiled: dict[str, set[str]], leader: str) -> list[set[str]]:
+    return [objects for cell, objects in compiled.items() if cell != leader]
+
+
+def _inputs(module: Path) -> object:
+    return json.loads((module / ".inputs").read_text())
