@@ -24,7 +24,7 @@ from kmodpipe.build.sharing import Subject
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import RunOptions
 from kmodpipe.cli.resolve import resolve
-from kmodpipe.pipeline import run
+from kmodpipe.pipeline import building
 from kmodpipe.pipeline.builder import BuiltCell
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import Workspace, set_up
@@ -112,7 +112,7 @@ def compare_all(folder: Path, *, most: int = sys.maxsize, whole: bool = False) -
         spec = resolve(RunOptions(out=str(folder / "run")), call)
         workspace = set_up(spec, cache, call.screen)
         with RunFolder(spec.out) as run_folder:
-            cells, _ = run.build(workspace, run_folder)
+            cells, _ = building.build(workspace, run_folder)
         built = [one for one in cells if isinstance(one, BuiltCell)]
         found = []
         for number, one in enumerate(sample(built, most)):

@@ -11,7 +11,7 @@ from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import MakeOptions
 from kmodpipe.cli.resolve import require_on, resolve
 from kmodpipe.cluster.scheduler import require_dask
-from kmodpipe.pipeline import run
+from kmodpipe.pipeline import building
 from kmodpipe.pipeline.builder import BuildFailed, Built, BuiltCell
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.stage_maker import Tally
@@ -36,8 +36,8 @@ def build(options: MakeOptions, call: Invocation) -> int:
         workspace = set_up(spec, cache, call.screen)
         with RunFolder(spec.out) as folder:
             call.screen.log_to(folder.path / "events.jsonl")
-            built, tally = run.build(workspace, folder)
-            dead = run.find_dead_axes(workspace, built)
+            built, tally = building.build(workspace, folder)
+            dead = building.find_dead_axes(workspace, built)
     return _report_build(call.screen, built, dead, tally, time.monotonic() - started)
 
 

@@ -128,6 +128,7 @@ def patch(options: SourceOptions, call: Invocation) -> int:
 # -- plan, build ------------------------------------------------------------------------------------
 def plan(options: PlanOptions, call: Invocation) -> int:
     """Print every step as cached or to do, and why; fetch, build and boot nothing."""
+    call.look_ahead()
     from kmodpipe.cache.place import cache_folder
     from kmodpipe.cli.resolve import resolve
     from kmodpipe.pipeline import dry_run, plan_rows
@@ -141,6 +142,7 @@ def plan(options: PlanOptions, call: Invocation) -> int:
 
 def build(options: MakeOptions, call: Invocation) -> int:
     """Build the kernel base, and the module of every legal cell."""
+    call.look_ahead()
     from kmodpipe.cli import building
 
     return building.build(options, call)
@@ -167,6 +169,7 @@ def try_(options: TryOptions, call: Invocation) -> int:
 # -- test -------------------------------------------------------------------------------------------
 def test(options: TestOptions, call: Invocation) -> int:
     """Build every legal cell, boot it, run the cases, judge them, write the results."""
+    call.look_ahead()
     from kmodpipe.cli import running
 
     return running.test(options, call)
@@ -186,6 +189,7 @@ def watch(options: WatchOptions, call: Invocation) -> int:
 
 def ci(options: CiOptions, call: Invocation) -> int:
     """Run a whole CI job: as test, with plain output and the provenance printed."""
+    call.look_ahead()
     from kmodpipe.cli import running
 
     return running.ci(options, call)

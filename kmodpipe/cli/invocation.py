@@ -46,6 +46,14 @@ class Invocation:
         receivers_of(project)
         return project
 
+    def look_ahead(self) -> None:
+        """Begin to look at the trees that were used last, while the modules of a command are imported."""
+        from kmodpipe.cache import look_ahead
+        from kmodpipe.cache.place import cache_path
+
+        if path := cache_path():
+            look_ahead.begin(path, self.root)
+
     @contextmanager
     def cache(self) -> Iterator[Path]:
         """Yield the cache's folder, made if needed; no other command empties it while the block runs."""

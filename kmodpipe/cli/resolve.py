@@ -14,13 +14,9 @@ from kmodpipe import kconfig, series
 from kmodpipe.build.kbuild import split
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import BuildOptions, Common, RunOptions, Use, command_line, question, taken_from
-from kmodpipe.judge import cases
-from kmodpipe.judge.attempts import MOST_ATTEMPTS, MOST_REPEATS, RetryPolicy
-from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Flavour, Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.kconfig.own_source import OwnSource, is_own
-from kmodpipe.logs import known_benign
 from kmodpipe.pipeline import cell_choice, own_module
 from kmodpipe.pipeline.cell_choice import Choice, choose_cells
 from kmodpipe.pipeline.config import Project
@@ -31,7 +27,7 @@ from kmodpipe.series import Series
 from kmodpipe.source import kernels
 from kmodpipe.source.kernels import KernelSpec
 from kmodpipe.source.packaged import PackagedKernelSpec
-from kmodpipe.util import costs, paths, process, toml
+from kmodpipe.util import costs, process, toml
 from kmodpipe.util.cell_id import kernel_name
 from kmodpipe.util.errors import UserError, unknown_name
 from kmodpipe.util.screen import Screen
@@ -80,12 +76,12 @@ def resolve(
     loaded = tuple(p for one in whole for p in (*one.prefixes(), one)) if given.each_patch else whole
     for notice in dict.fromkeys(f"series {s.name}: {text}" for s in whole for text in s.notices):
         call.screen.warn(notice)
-    if cases_too and not (given.case or project.has_cases):
-        hint = 'cases = "FOLDER" in it, with a script or more; or --case SCRIPT'
-        raise UserError("the project has no cases", where=str(project.file), hint=hint)
-    declared = cases.load(project.cases) if cases_too else ()
     if cases_too:
-        loaded = tuple(_with_design(s, given.design, cases.designs(declared), call.screen) for s in loaded)
+        # Imported here: what is only built needs nothing of what judges.
+        from kmodpipe.cli import chosen_cases
+
+        declared = chosen_cases.declared(project, given)
+        loaded = tuple(chosen_cases.with_design(s, given.design, declared, call.screen) for s in loaded)
     variants = [CONTROL_VARIANT, *(Variant(s.name, s.design, s.axes, s.partial) for s in loaded)]
     if doubled := _doubled(variant.name for variant in variants):
         raise UserError(f"two variants with one name: {', '.join(doubled)}")
@@ -99,8 +95,6 @@ def resolve(
             devices.parse(flavour.devices, toml.place(matrix.path, ("flavours", flavour.name, "devices")))
     choice = choose_cells(matrix, variants, given.flavour, given.cell, cells_have)
     choice = _with_controls(choice, matrix, given) if compared else choice
-    known = [name for name in given.case if not _is_script(name)]
-    scripts = [name for name in given.case if _is_script(name)]
     module = under_test.name if under_test else ""
     if not under_test and isinstance(values, BuildOptions):
         module = only_module(whole, matrix, given.module)
@@ -131,9 +125,7 @@ def resolve(
         series_arguments={s.name: name for s, name in zip(whole, names, strict=False) if name != s.name},
         question=question(given),
     )
-    if not cases_too:
-        return spec
-    return _with_cases(spec, declared, known, scripts, _retries(given))
+    return chosen_cases.with_cases(spec, declared, given) if cases_too else spec
 
 
 def require_on(*, detach: bool) -> None:
@@ -221,52 +213,9 @@ def _with_controls(choice: Choice, matrix: Matrix, given: RunOptions) -> Choice:
     return cell_choice.with_controls(choice, matrix, CONTROL_VARIANT)
 
 
-def _with_design(one: Series, option: str, known: frozenset[str], screen: Screen) -> Series:
-    """Return a series with the design whose expectations hold for it; with none if no case has any.
-
-    Raise UserError if the option names a design that no case knows.
-    """
-    if option and option not in known:
-        hint = "a design is what the cases' expectations are given for"
-        raise unknown_name("design", option, known, where="--design", hint=hint)
-    design = option or one.design
-    if design and design not in known:
-        if known and design != one.name:
-            screen.warn(f"series {one.name}: no case has expectations for the design {design!r}")
-        design = ""
-    return replace(one, design=design)
-
-
-def _with_cases(
-    spec: RunSpec,
-    declared: Sequence[Case],
-    known: Sequence[str],
-    scripts: Sequence[str],
-    retries: RetryPolicy,
-) -> RunSpec:
-    """Return *spec* with cases: those named and the scripts; all *declared* ones if neither is given."""
-    own = [cases.from_script(Path(name)) for name in scripts]
-    named = cases.select(declared, known) if known or not own else ()
-    cases.check_axes(named, spec.matrix.axes, spec.matrix.flavours)
-    chosen = (*named, *own)
-    if doubled := _doubled(c.id for c in chosen):
-        raise UserError(f"two cases with one name: {', '.join(doubled)}", hint="rename the script")
-    return replace(
-        spec,
-        cases=chosen,
-        case_arguments={case.id: name for case, name in zip(own, scripts, strict=True)},
-        retries=retries,
-        benign=known_benign.load(spec.project.benign) if spec.project.benign else (),
-    )
-
-
 def _doubled(names: Iterable[str]) -> list[str]:
     found = list(names)
     return sorted({name for name in found if found.count(name) > 1})
-
-
-def _is_script(case: str) -> bool:
-    return "/" in case or paths.is_file(Path(case))
 
 
 def _sample(strength: int) -> int:
@@ -288,19 +237,3 @@ def _seed(shuffle: str) -> int:
             f"--shuffle takes a number or the word random, not {shuffle!r}", hint="0 keeps the declared order"
         )
     return int(shuffle or "0")
-
-
-def _retries(given: RunOptions) -> RetryPolicy:
-    """Return how often each case is to run. Raise UserError."""
-    for name, value, most in (
-        ("attempts", given.attempts, MOST_ATTEMPTS),
-        ("repeat", given.repeat, MOST_REPEATS),
-    ):
-        if not 1 <= value <= most:
-            raise UserError(f"--{name} takes a number from 1 to {most}, not {value}")
-    if given.attempts > 1 and given.repeat > 1:
-        raise UserError(
-            "--attempts and --repeat exclude each other",
-            hint="--repeat runs a case that often whether it fails or not, and reports the rate",
-        )
-    return RetryPolicy(given.attempts, given.repeat)

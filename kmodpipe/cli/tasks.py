@@ -5,6 +5,7 @@ A project's tasks.py has them with one line: ``from kmodpipe.cli.tasks import na
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
 from collections.abc import Callable
@@ -23,6 +24,10 @@ from kmodpipe.cli.project_root import current_folder, find_root
 from kmodpipe.util import process, signals
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import open_streams
+
+# What is made while a command starts is there until it ends, and to look for garbage in it would take a tenth
+# of the start: by default that is done after every 700 objects.
+gc.set_threshold(100_000)
 
 
 def collection(root: Path, *, program: str = "invoke") -> Collection:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kmodpipe.logs.kernel_log import Frame, Report, plain_symbol
 from kmodpipe.logs.signatures import is_messenger
-from kmodpipe.logs.symbolize import Decoder
 from kmodpipe.util.text import one_line
+
+if TYPE_CHECKING:
+    from kmodpipe.logs.symbolize import Decoder
 
 # Lines of the log that results keep: of a case's first report, and of each later one.
 LINES, FEWER_LINES = 200, 40

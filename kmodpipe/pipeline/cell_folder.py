@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from kmodpipe.build import gcov_notes, module_order
-from kmodpipe.build.configured import Buildable, Configured
 from kmodpipe.build.elf import kernel_build_ids, module_name
 from kmodpipe.cache.store import made_as
 from kmodpipe.pipeline.builder import BuiltCell, GuestParts
@@ -24,15 +23,8 @@ from kmodpipe.pipeline.tools import Handed
 from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import InfraError
-from kmodpipe.util.files import write_atomically
 from kmodpipe.vm import devices, guest_root, reproduce_script
 from kmodpipe.vm.qemu import qemu_argv
-
-
-def write_configuration(folder: RunFolder, configured: Configured) -> None:
-    """Write the final configuration of a cell that can be built to its folder."""
-    if isinstance(configured, Buildable):
-        write_atomically(folder.cell(configured.cell.id) / "config", configured.text)
 
 
 class GuestCopies:

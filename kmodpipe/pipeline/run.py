@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,6 @@ from typing import assert_never
 from kmodpipe import results
 from kmodpipe.build.configured import RuledOut
 from kmodpipe.build.sharing import Subject
-from kmodpipe.judge import dead_axes
 from kmodpipe.judge.cases import CellContext
 from kmodpipe.judge.script import add_programs
 from kmodpipe.logs.known_benign import KnownBenign
@@ -36,10 +35,10 @@ from kmodpipe.pipeline.builder import (
     GuestParts,
     Row,
 )
+from kmodpipe.pipeline.building import find_dead_axes, write_configuration
 from kmodpipe.pipeline.cell_folder import (
     GuestCopies,
     artifacts,
-    write_configuration,
     write_reproduce_scripts,
 )
 from kmodpipe.pipeline.cell_job import CellJob
@@ -48,9 +47,9 @@ from kmodpipe.pipeline.planned_run import planned_run
 from kmodpipe.pipeline.progress import Progress, last_times
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.soak import GuestSlots
-from kmodpipe.pipeline.stage_maker import StageMaker, Tally
+from kmodpipe.pipeline.stage_maker import StageMaker
 from kmodpipe.pipeline.workspace import Workspace
-from kmodpipe.results import CellResult, DeadAxis, Run, Span, State, Verdict, journal
+from kmodpipe.results import CellResult, Run, Span, State, Verdict, journal
 from kmodpipe.results.journal import Journal
 from kmodpipe.util import costs, kept, os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
@@ -65,40 +64,6 @@ Settled = Callable[[CellResult], None]
 
 # How many guests of one cell get a span in the timeline: a soak has thousands.
 _TIMED_GUESTS = 50
-
-
-def build(workspace: Workspace, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
-    """Build every cell, and boot none. A cell's own failure is returned; other errors are raised."""
-    maker = StageMaker(workspace, folder)
-    builder = CellBuilder(workspace, maker)
-
-    def one(row: Row) -> Built:
-        write_configuration(folder, row[1])
-        return builder.cell(*row)
-
-    with workers(workspace.spec.jobs) as pool:
-        builds = [pool.submit(one, row) for row in builder.prepare(pool)]
-        gather(builds)
-    return tuple(build.result() for build in builds), maker.tally
-
-
-def find_dead_axes(workspace: Workspace, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
-    """Return the axes that make no difference to the modules of ``built``, all cells of a run."""
-    by_id = {one.cell.id: one for one in built}
-    found: list[DeadAxis] = []
-    for kernel in workspace.kernels:
-        products = [
-            dead_axes.Product(
-                cell, dead_axes.content(one.base, one.module) if isinstance(one, BuiltCell) else ""
-            )
-            for cell in kernel.spec.cells
-            if not isinstance(one := by_id[cell.id], RuledOut)
-        ]
-        subjects = {subject.variant.name: subject for subject in kernel.subjects}
-        found += dead_axes.find(
-            products, subjects, workspace.spec.folder, selected=workspace.spec.selected, kernel=kernel.name
-        )
-    return tuple(found)
 
 
 def test(

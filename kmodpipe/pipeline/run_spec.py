@@ -6,18 +6,22 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kmodpipe import kconfig, series
 from kmodpipe.build.kbuild import split
 from kmodpipe.judge.attempts import RetryPolicy
-from kmodpipe.judge.cases import Case
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
-from kmodpipe.logs.known_benign import Benign
 from kmodpipe.pipeline.cell_choice import Choice
 from kmodpipe.pipeline.config import Project
 from kmodpipe.pipeline.own_module import ModuleUnderTest
 from kmodpipe.series import Series
 from kmodpipe.source.kernels import KernelSource, KernelSpec
+
+if TYPE_CHECKING:
+    # A run that only builds has none.
+    from kmodpipe.judge.cases import Case
+    from kmodpipe.logs.known_benign import Benign
 
 # So many cells of one variant and flavour are configured though fewer were chosen: a minute at most.
 _CONFIGURED = 64

@@ -14,12 +14,15 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kmodpipe.cache.store import Store
-from kmodpipe.judge.cases import Case
 from kmodpipe.util import os_errors, shipped
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError, UserError
+
+if TYPE_CHECKING:
+    from kmodpipe.judge.cases import Case
 
 
 @dataclass(frozen=True)

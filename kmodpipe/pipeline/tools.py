@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kmodpipe.build import guest_disk
 from kmodpipe.build.guest_stages import GuestStages, suite_of
 from kmodpipe.build.stage import Stage
 from kmodpipe.cache.share import Share
 from kmodpipe.cache.store import Artifact
-from kmodpipe.judge.cases import Case
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.source import packages
 from kmodpipe.util import toml
 from kmodpipe.util.screen import Screen
+
+if TYPE_CHECKING:
+    from kmodpipe.judge.cases import Case
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from kmodpipe.build.recipes import Builder
 from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine, memory_mib, same_files
 from kmodpipe.build.sharing import Subject
 from kmodpipe.build.stages import Stages
+from kmodpipe.cache import look_ahead
 from kmodpipe.cache.share import Share, open_share
 from kmodpipe.cache.store import Store
 from kmodpipe.host import doctor
@@ -34,7 +35,7 @@ from kmodpipe.source.packaged import PackagedKernel, PackagedKernelSpec
 from kmodpipe.util import costs, kept, os_errors
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen
-from kmodpipe.util.workers import Pool
+from kmodpipe.util.workers import Pool, workers
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -128,10 +129,13 @@ def fetch_kernels(
     # Each is compared with its list of files, which takes a program of its own: all at once.
     with Pool(max(len(spec.kernels), 1)) as pool:
         found = list(pool.map(lambda one: _locate(one[1], spec, cache, screen), spec.kernels))
-    return {
+    kernels_found = {
         name: _fetch(one, here, spec, cache, screen, to_build=to_build)
         for (name, one), here in zip(spec.kernels, found, strict=True)
     }
+    trees = (one.path for one in kernels_found.values() if isinstance(one, Tree))
+    look_ahead.note(cache, spec.project.root, trees)
+    return kernels_found
 
 
 def _locate(one: KernelSpec, spec: RunSpec, cache: Path, screen: Screen) -> KernelSource | None:
@@ -168,13 +172,17 @@ def require_room(cache: Path) -> None:
 
 
 @costs.step(costs.Part.ENGINE)
-def require_engine(spec: RunSpec) -> None:
-    """Raise InfraError if the run builds in Docker and no engine answers."""
+def require_engine(spec: RunSpec) -> DockerClient | None:
+    """Return a client of the engine that the run builds in; None if it needs none.
+
+    Raise InfraError if it does not answer.
+    """
     if spec.runtime == "host":
-        return
-    seen = docker_engine.look(3)
-    if seen.state is not docker_engine.State.ANSWERS:
-        raise with_way_out(docker_engine.unusable(seen))
+        return None
+    try:
+        return docker_engine.connect(3)
+    except InfraError as e:
+        raise with_way_out(e) from e
 
 
 def with_way_out(error: InfraError) -> InfraError:
@@ -263,8 +271,16 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     """
     store = Store(cache)
     store.sweep()
-    require_engine(spec)
-    trees = fetch_kernels(spec, cache, screen, to_build=True)
+    client = require_engine(spec)
+    images = spec.project.images
+    # A tree is looked at by a program: meanwhile there is time for the engine.
+    with workers(1) as aside:
+        fetching = aside.submit(fetch_kernels, spec, cache, screen, to_build=True)
+        share = open_share(spec.share, store, screen, isolated=spec.runtime != "host")
+        runtime = open_runtime(spec.runtime, images, cache, screen, share, client=client)
+        with costs.step(costs.Part.ENGINE):
+            left_over = runtime.sweep()
+        trees = fetching.result()
     parts = settled(spec, trees)
     module = fetch_module(spec, cache, screen)
     patched = patch_trees(parts, trees, module, cache, screen)
@@ -278,11 +294,6 @@ def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
     if line := cell_choice.describe(spec.choice):
         screen.say(line)
     lacking = {} if module else without_module(spec.module, patched, trees, whole=is_whole(parts))
-    images = spec.project.images
-    share = open_share(spec.share, store, screen, isolated=spec.runtime != "host")
-    runtime = open_runtime(spec.runtime, images, cache, screen, share)
-    with costs.step(costs.Part.ENGINE):
-        left_over = runtime.sweep()
     if left_over:
         # A container that was left over may have written to its folder after the first sweep.
         store.sweep()

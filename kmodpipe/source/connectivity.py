@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import requests
-
 from kmodpipe.util.workers import Thread
 
 _DEFAULT_PORT = {"git": 9418, "ssh": 22, "http": 80, "https": 443}
@@ -74,6 +72,9 @@ def _bounded(ask: Callable[[], Answer], bound_s: float) -> Answer:
 
 
 def _ask_http(url: str, bound_s: float) -> Answer:
+    # Imported here: few commands ask a server, and it takes as long as all else that they wait for.
+    import requests
+
     try:
         with requests.get(url, stream=True, timeout=(bound_s, bound_s)) as response:
             status = response.status_code
@@ -110,11 +111,13 @@ def _root(error: BaseException) -> str:
 
     An error of requests wraps one of urllib3, which wraps one of socket, and each repeats the URL.
     """
+    from requests import RequestException
+
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, socket.gaierror) or type(seen).__name__ == "NameResolutionError":
             return "its name does not resolve"
-        if isinstance(seen, OSError) and seen.strerror and not isinstance(seen, requests.RequestException):
+        if isinstance(seen, OSError) and seen.strerror and not isinstance(seen, RequestException):
             return seen.strerror.lower()
         inner = [a for a in seen.args if isinstance(a, BaseException)]
         reason = getattr(seen, "reason", None)

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from kmodpipe.cache import integrity
+from kmodpipe.cache import integrity, look_ahead
 from kmodpipe.cache.store import remove
 from kmodpipe.source import linked
 from kmodpipe.source.linked import Links
@@ -267,15 +267,17 @@ def whole(folder: Path, warn: Warn | None = None, links_to: Path | None = None) 
 
 def _damage(folder: Path, record: Mapping[str, Any]) -> str:
     """Return a phrase that describes how the tree differs from its manifest; empty if it does not."""
+    manifest = manifest_path(folder)
+    before = manifest.read_bytes() if manifest.is_file() else None
+    if before is not None and look_ahead.seen(folder) == before:
+        return ""
     try:
         now = integrity.listing(folder)
     except Interrupted:
         raise
     except InfraError as e:
         return e.what
-    manifest = manifest_path(folder)
-    if manifest.is_file():
-        before = manifest.read_bytes()
+    if before is not None:
         if before == now:
             return ""
         if changes := integrity.listed_changes(before, now):

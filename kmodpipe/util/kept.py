@@ -135,10 +135,10 @@ def of_files(
     result is found for another folder as well, whose files have these names and hold the same. One of an
     earlier process is found if it is ``written``.
     """
-    kept, folder = current(), _FOLDER.get()
+    kept, folder, top = current(), _FOLDER.get(), os.fspath(root)
     known: tuple[tuple[_T, Mapping[str, str]], ...] = (kept.get(kind, key) or ()) if kept else ()
     for value, files in known:
-        if all(content(root / name) == held for name, held in files.items()):
+        if all(content(f"{top}/{name}") == held for name, held in files.items()):
             return value
     file = folder / kind / f"{written.name}.json" if folder and written else None
     made = _recalled(file, root, written) if file and written and not known else None
@@ -156,7 +156,8 @@ def _recalled(file: Path, root: Path, written: Written[_T]) -> tuple[_T, Mapping
     # It may be anything that someone wrote there: what cannot be read is made again.
     with suppress(OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         for entry in document.read_json(file):
-            files = {str(name): content(root / str(name)) for name in entry["names"]}
+            # There are more than a thousand: texts, as paths would take half of the time.
+            files = {str(name): content(f"{root}/{name}") for name in entry["names"]}
             if digest_of(files) == entry["digest"]:
                 return written.read(entry["made"]), files
     return None
@@ -175,7 +176,7 @@ def _remember(file: Path, made: tuple[_T, Mapping[str, str]], written: Written[_
             old.unlink(missing_ok=True)
 
 
-def content(path: Path) -> str:
+def content(path: Path | str) -> str:
     """Return the SHA-256 (hex) of a file's bytes; '' if there is no such file."""
     try:
         # Without O_NONBLOCK, opening a FIFO waits for its other end.

@@ -18,7 +18,7 @@ from kmodpipe.cache.place import cache_folder
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import RunOptions
 from kmodpipe.cli.resolve import resolve
-from kmodpipe.pipeline import run, workspace
+from kmodpipe.pipeline import building, workspace
 from kmodpipe.pipeline.builder import BuiltCell
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.util.digest import digest_file
@@ -96,7 +96,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         options = RunOptions(out=str(tmp_path_factory.mktemp("run")), cell=("unpatched.INDEX=y.NOUUID=n",))
         found = workspace.set_up(resolve(options, call), cache, call.screen)
         with RunFolder(found.spec.out) as run_folder:
-            (cell,), _ = run.build(found, run_folder)
+            (cell,), _ = building.build(found, run_folder)
         assert isinstance(cell, BuiltCell)
         yield Shop(cell.base.path / "obj", found.kernel_of(cell.cell).source.path, found.runtime)
 

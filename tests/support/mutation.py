@@ -16,6 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from kmodpipe.judge.cases import Case
+from kmodpipe.logs.known_benign import Benign
+
 # The fields that lead to an input, from the outermost record.
 Way = tuple[tuple[type, str], ...]
 _numbers = itertools.count()
@@ -52,8 +55,12 @@ def sample(hint: Any, folder: Path) -> Any:
     return _file(folder, "x") if hint is Path else plain[hint]
 
 
+# Of types that a module imports only to be checked.
+_OF_TYPING = {one.__name__: one for one in (Case, Benign)}
+
+
 def hints(record: type) -> dict[str, Any]:
-    found = typing.get_type_hints(record)
+    found = typing.get_type_hints(record, localns=_OF_TYPING)
     return {name: found[name] for name in fields_of(record)}
 
 

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from kmodpipe import source
+from kmodpipe.cache import integrity, look_ahead
 from kmodpipe.source import TreeSpec
 from kmodpipe.source import tree as trees
 from kmodpipe.util.errors import UserError
@@ -62,6 +63,29 @@ def test_half_made_and_damaged_trees_are_not_taken_for_whole(
     assert source.locate(spec, {}, cache, warn=told.append) is None
     assert "fs/toy/super.c changed" in told[0] and "made again" in told[0]
     assert (get(str(mine), cache, screen).path / "fs/toy/super.c").read_text() == FILES["fs/toy/super.c"]
+
+
+def test_what_was_seen_ahead_counts_only_where_the_tree_is_as_it_was(
+    tmp_path: Path, cache: Path, screen: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = make_tree(tmp_path / "mine")
+    spec = source.resolve(str(mine), {})
+    tree = get(str(mine), cache, screen)
+    look_ahead.note(cache, tmp_path, [tree.path])
+
+    # Half of it was there a moment ago: another command made it.
+    victim, aside = tree.path / "fs/toy/super.c", tmp_path / "aside"
+    victim.rename(aside)
+    look_ahead.begin(cache, tmp_path)
+    look_ahead._begun[tree.path].thread.join()
+    aside.rename(victim)
+    assert source.locate(spec, {}, cache) is not None
+
+    look_ahead.begin(cache, tmp_path)
+    look_ahead._begun[tree.path].thread.join()
+    with monkeypatch.context() as without:
+        without.setattr(integrity, "listing", lambda folder: pytest.fail("it was looked at again"))
+        assert source.locate(spec, {}, cache) is not None
 
 
 @pytest.mark.parametrize("damage", ["same size", "deleted", "a link", "more", "mode", "manifest", "cut"])

@@ -1,0 +1,55 @@
+"""Build the cells of a run and boot none, and compare what was built along each axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kmodpipe.build.configured import Buildable, Configured, RuledOut
+from kmodpipe.judge import dead_axes
+from kmodpipe.pipeline.builder import Built, BuiltCell, CellBuilder, Row
+from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.stage_maker import StageMaker, Tally
+from kmodpipe.pipeline.workspace import Workspace
+from kmodpipe.results import DeadAxis
+from kmodpipe.util.files import write_atomically
+from kmodpipe.util.workers import gather, workers
+
+
+def build(workspace: Workspace, folder: RunFolder) -> tuple[tuple[Built, ...], Tally]:
+    """Build every cell, and boot none. A cell's own failure is returned; other errors are raised."""
+    maker = StageMaker(workspace, folder)
+    builder = CellBuilder(workspace, maker)
+
+    def one(row: Row) -> Built:
+        write_configuration(folder, row[1])
+        return builder.cell(*row)
+
+    with workers(workspace.spec.jobs) as pool:
+        builds = [pool.submit(one, row) for row in builder.prepare(pool)]
+        gather(builds)
+    return tuple(build.result() for build in builds), maker.tally
+
+
+def write_configuration(folder: RunFolder, configured: Configured) -> None:
+    """Write the final configuration of a cell that can be built to its folder."""
+    if isinstance(configured, Buildable):
+        write_atomically(folder.cell(configured.cell.id) / "config", configured.text)
+
+
+def find_dead_axes(workspace: Workspace, built: Iterable[Built]) -> tuple[DeadAxis, ...]:
+    """Return the axes that make no difference to the modules of ``built``, all cells of a run."""
+    by_id = {one.cell.id: one for one in built}
+    found: list[DeadAxis] = []
+    for kernel in workspace.kernels:
+        products = [
+            dead_axes.Product(
+                cell, dead_axes.content(one.base, one.module) if isinstance(one, BuiltCell) else ""
+            )
+            for cell in kernel.spec.cells
+            if not isinstance(one := by_id[cell.id], RuledOut)
+        ]
+        subjects = {subject.variant.name: subject for subject in kernel.subjects}
+        found += dead_axes.find(
+            products, subjects, workspace.spec.folder, selected=workspace.spec.selected, kernel=kernel.name
+        )
+    return tuple(found)
