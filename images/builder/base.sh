@@ -6,7 +6,8 @@
 #   OUT/bzImage vmlinux System.map base.config
 #   OUT/symbols-read files-read   what vmlinux was compiled from, as fixdep recorded it, one a line
 #   OUT/modules                the modules that this configuration has: "PATH.ko NEEDED,…", what has to be loaded before
-#   OBJ                        becomes the kit: what modules_prepare makes, and the exported symbols
+#   KIT                        gets the kit: what modules_prepare makes, and the exported symbols
+#   KEEP                       optional: "yes" to leave in LEFT/objects what builds of modules may take of those made here
 set -eu
 export PROBES="$OBJ/.probes"
 
@@ -15,6 +16,12 @@ cp "$ASK/base.config" "$OBJ/.config"
 make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" -j"$JOBS" modules_prepare
 cd "$OBJ"
 find . ! -type d -print0 | LC_ALL=C sort -z > .prepared
+if [ "${KEEP:-}" = yes ]; then
+    mkdir "$LEFT/objects"
+    . "$RECIPE/ccache.sh"
+    # Nothing of vmlinux is compiled again.
+    export LAUNCHED=-DMODULE
+fi
 make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" -j"$JOBS" bzImage modules
 
 cp "$OBJ/arch/x86/boot/bzImage" "$OBJ/vmlinux" "$OBJ/System.map" "$OUT/"
@@ -75,3 +82,4 @@ find . ! -type d ! -name '*.symvers' ! -path "./${objects:-.}" -print0 | LC_ALL=
 rm -f .prepared .reads .modinfo
 # A folder of the source tree that is empty now: each cell's copy would make it again, and kbuild does.
 find . -depth -mindepth 1 -type d -empty -delete
+cp -a . "$KIT/"

@@ -3,7 +3,8 @@
 # configuration $BASE. Whether each asked symbol survived is compared by the caller.
 #
 #   TOOLS     optional: host tools (conf, fixdep) built from the same sources;  OBJ  keeps the tools for others
-#   REMEMBER  optional: "yes" if what the Kconfig files run has the same result for each request
+#   REMEMBER  optional: "yes" if what the Kconfig files run has the same result for each request, here and where the TOOLS
+#             are from: then conf is run without make, and asks once
 set -eu
 export PROBES="$OBJ/.probes"
 
@@ -35,36 +36,28 @@ by_make() {
     rm -f "$OUT/$1.old" "$OBJ/$1.ask"
 }
 
-# As by make, which was noted: with the same environment and arguments, but for the files.
+# The first that goes by make, which builds conf, notes how it is called, and what it asks.
+noting() (
+    mkdir -p "$noted"
+    gcc -O1 -shared -fPIC -o "$noted/remember.so" "$RECIPE/remember.c" -ldl
+    export LD_PRELOAD="$noted/remember.so" REMEMBERED="$noted/answers" NOTED="$noted"
+    by_make "$1"
+)
+
+# As make called conf: with the same environment and arguments, but for the files.
 directly() (
     prepare "$1"
     . "$noted/environment"
+    unset NOTED
     cd "$(cat "$noted/folder")"
     export KCONFIG_CONFIG="$OUT/$1" KCONFIG_ALLCONFIG="$OBJ/$1.ask"
     export LD_PRELOAD="$noted/remember.so" REMEMBERED="$noted/answers"
-    "$conf" $(cat "$noted/arguments")
+    scripts/kconfig/conf $(cat "$noted/arguments")
     rm -f "$OUT/$1.old" "$OBJ/$1.ask"
 )
 
-note() {
-    mkdir "$noted"
-    gcc -O1 -shared -fPIC -o "$noted/remember.so" "$RECIPE/remember.c" -ldl
-    mv "$conf" "$noted/conf"
-    {
-        echo '#!/bin/sh'
-        echo "export -p > '$noted/environment'"
-        echo "pwd > '$noted/folder'"
-        echo "echo \"\$*\" > '$noted/arguments'"
-        echo "LD_PRELOAD='$noted/remember.so' REMEMBERED='$noted/answers' exec '$noted/conf' \"\$@\""
-    } > "$conf"
-    chmod +x "$conf"
-    by_make "$1"
-    mv "$noted/conf" "$conf"
-}
-
-conf=$OBJ/scripts/kconfig/conf noted=$OBJ/.noted
+noted=$OBJ/.noted
 first= running= number=0 again=
-one=by_make
 
 collect() {
     for one_of in $running; do
@@ -73,21 +66,21 @@ collect() {
     running= number=0
 }
 
-# The first alone: it builds conf. The second alone too, if what Kconfig asks the compiler may be remembered for the
-# others. Then JOBS at once. All that go by make have one object folder, where later kernels (7.x) make a Makefile
-# under a temporary name each time: one that fails beside others is tried again alone.
+# The first alone, as it builds conf; then JOBS at once. All that go by make have one object folder, where later kernels
+# (7.x) make a Makefile under a temporary name each time: one that fails beside others is tried again alone.
 for ask in "$ASK"/*.config; do
     name=$(basename "$ask")
-    if [ -z "$first" ]; then
-        first=$name
-        by_make "$name"
-        continue
-    fi
-    if [ "${REMEMBER:-}" = yes ] && [ ! -e "$noted" ] && [ -x "$conf" ]; then
-        note "$name"
+    one=by_make
+    if [ "${REMEMBER:-}" = yes ]; then
         one=directly
+        [ -e "$noted/arguments" ] || one=noting
+    fi
+    if [ -z "$first" ] && [ "$one" != directly ]; then
+        first=$name
+        $one "$name"
         continue
     fi
+    [ "$one" != noting ] || one=by_make
     $one "$name" &
     running="$running $!:$name"
     number=$((number + 1))
@@ -97,4 +90,4 @@ collect
 for name in $again; do
     by_make "$name"
 done
-rm -rf "$OBJ/base.config" "$noted"
+rm -f "$OBJ/base.config"

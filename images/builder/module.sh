@@ -6,6 +6,7 @@
 #   KEEP      optional: "yes" to leave in LEFT what other cells may take of this one
 #   OBJECTS   optional: the objects that others left, read-only
 #   SETTINGS  optional: what another build of the same configuration left
+#   REMEMBER  optional: "yes" if what the Kconfig files run has the same result here as where the kit is from
 #   ASK/symbols  optional: leave the objects that these symbols have no part in, one symbol a line
 #   NEUTRAL   optional: those that another cell of the same source left
 set -eu
@@ -24,15 +25,19 @@ cp "$ASK/cell.config" "$OBJ/.config"
 
 if [ "${KEEP:-}" = yes ]; then
     mkdir "$LEFT/objects"
-    # ccache names an object by the arguments and the preprocessed text, which holds all that the compiler reads. It is not
-    # to trust what it remembers of headers (its direct mode), and it dates what it uses.
     [ -z "${OBJECTS:-}" ] || cp -a "$OBJECTS/." "$LEFT/objects/"
-    export LAUNCHER=ccache CCACHE_REMOTE_STORAGE="file:$LEFT/objects|layout=flat|update-mtime" CCACHE_REMOTE_ONLY=1
-    export CCACHE_NODIRECT=1 CCACHE_DIR=/tmp/ccache CCACHE_CONFIGPATH=/dev/null CCACHE_NOSTATS=1
-    export CCACHE_COMPILERCHECK=content
+    . "$RECIPE/ccache.sh"
     # Newer than .config, so that Kconfig is not asked again.
     [ -z "${SETTINGS:-}" ] || cp -R "$SETTINGS/." "$OBJ/"
 fi
+# What make would have conf do first, with the answers that the compiler gave before: see configure.sh.
+if [ "${REMEMBER:-}" = yes ] && [ -z "${SETTINGS:-}" ] && [ -e "$OBJ/.noted/arguments" ]; then (
+    . "$OBJ/.noted/environment"
+    unset NOTED KCONFIG_ALLCONFIG
+    export KCONFIG_CONFIG=.config
+    cd "$OBJ"
+    scripts/kconfig/conf --syncconfig "$(tail -n 1 .noted/arguments)"
+) fi
 if [ -e "$ASK/symbols" ]; then
     # Every file that is compiled reads the configuration from here first: see cc.
     export POISON="$LEFT/poison"

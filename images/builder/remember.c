@@ -6,9 +6,13 @@
  * configuration, and take ten times as long as all the rest.
  *
  *   REMEMBERED  the file, of "LENGTH LENGTH STATUS\n" and then the question and the answer, one after the other
+ *   NOTED       optional: a folder, to note there how conf was called: environment (for a shell), folder, arguments
+ *
+ * Without effect in other programs, as make and all that it starts get it too.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +28,54 @@ struct answer {
 };
 
 static struct answer *answers;
+
+static int is_conf(void)
+{
+	return !strcmp(program_invocation_short_name, "conf") && getenv("REMEMBERED");
+}
+
+static FILE *note(const char *name)
+{
+	char path[4096];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s", getenv("NOTED"), name);
+	file = fopen(path, "w");
+	if (!file)
+		abort();
+	return file;
+}
+
+__attribute__((constructor)) static void note_call(int argc, char **argv, char **envp)
+{
+	char folder[4096];
+	FILE *file;
+	int n;
+
+	if (!is_conf() || !getenv("NOTED"))
+		return;
+	file = note("environment");
+	for (; *envp; envp++) {
+		const char *c = strchr(*envp, '=');
+
+		/* A container's name is of no use to another one. */
+		if (!c || !strncmp(*envp, "HOSTNAME=", 9) ||
+		    strspn(*envp, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_0123456789") != (size_t)(c - *envp))
+			continue;
+		fprintf(file, "export %.*s='", (int)(c - *envp), *envp);
+		for (c++; *c; c++)
+			fprintf(file, *c == '\'' ? "'\\''" : "%c", *c);
+		fputs("'\n", file);
+	}
+	fclose(file);
+	file = note("folder");
+	fprintf(file, "%s\n", getcwd(folder, sizeof(folder)) ? folder : ".");
+	fclose(file);
+	file = note("arguments");
+	for (n = 1; n < argc; n++)
+		fprintf(file, "%s\n", argv[n]);
+	fclose(file);
+}
 
 static struct answer *keep(const char *question, size_t asked, const char *text, size_t size, int status)
 {
@@ -105,7 +157,7 @@ FILE *popen(const char *question, const char *mode)
 {
 	struct answer *found;
 
-	if (strcmp(mode, "r") || !getenv("REMEMBERED")) {
+	if (strcmp(mode, "r") || !is_conf()) {
 		FILE *(*really)(const char *, const char *) = dlsym(RTLD_NEXT, "popen");
 
 		return really(question, mode);

@@ -5,7 +5,7 @@ Keys and caching are in `stages`, the order is in ``pipeline``.
 
     configuration    out/base.config out/<cell>.config                        obj/…host tools
     base             out/bzImage out/vmlinux out/System.map out/base.config   obj/…the kit   lines
-                     out/symbols-read out/files-read out/modules
+                     out/symbols-read out/files-read out/modules               objects/…
     module           out/<name>.ko out/cell.config                            notes/…for gcov
                      objects/… settings/… neutral/…
     guest            out/…the root file system…
@@ -34,18 +34,23 @@ from kmodpipe.build.reuse import Reused
 from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime
 from kmodpipe.build.runtime.docker import memory_mib
 from kmodpipe.cache.store import remove
+from kmodpipe.kconfig import parse_config
 from kmodpipe.util import os_errors, paths, shipped
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.files import remove_many
 from kmodpipe.util.screen import Step
 
 _Watch = TypeVar("_Watch", bound=CompileWatch)
+_CELL_CONFIG, _BASE_CONFIG = "cell.config", "base.config"
 _CONFIGURE_S = 600
-_REMEMBERED_FROM = 4
 _BASE_S = 4 * 3600
 _MODULE_S = 1800
 _EXTERNAL_S = 1800
 _GUEST_S = 600
+# A base leaves objects of its modules if it has no more than so many: ccache takes time for each.
+_MODULES_KEPT = 32
+# So many symbols are set in a configuration whose objects need 100 to 300 MiB.
+_SMALL = 1500
 # Products of a base: the symbols that vmlinux's objects read, and the files that they were compiled from.
 SYMBOLS_READ = "symbols-read"
 FILES_READ = "files-read"
@@ -70,7 +75,7 @@ class ConfigOrder:
     base: str  # the make target that every configuration starts from: tinyconfig
     requests: Mapping[str, str]  # the text of a fragment by the configuration's name
     tools: Path | None = None  # host tools that an earlier job on the same sources left
-    # Whether what the Kconfig files run has the same result for each request.
+    # Whether what the Kconfig files run has the same result for each request, and where the tools are from.
     remembers: bool = False
 
 
@@ -99,6 +104,7 @@ class ModuleOrder:
     coverage: bool = False  # count what is executed, and keep what the compiler notes for that
     reused: Reused | None = None  # what it takes of others, if it is to take and to leave anything
     own_symbols: frozenset[str] = frozenset()  # in which configurations of the source differ: see `neutral`
+    remembers: bool = False  # as `ConfigOrder` has it, and the kit
 
 
 @dataclass(frozen=True)
@@ -115,11 +121,12 @@ class _Recipe:
     read_only: Mapping[str, Path | None] = field(default_factory=dict)  # further folders
     more: tuple[Folder, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    keep_objects: bool = True
+    keep_objects: bool = True  # what is in OBJ at the end
+    makes_kit: bool = False  # it leaves a kit to keep, in the place of OBJ
     expected_lines: int | None = None
     in_memory: bool = False  # its objects, as long as there is room for them
     notes_of: str = ""  # the folder of OBJ whose notes for gcov are kept
-    reused: Reused | None = None
+    reused: Reused | None = None  # if it leaves anything for others
     neutral_to: Collection[str] = ()  # symbols
 
 
@@ -136,8 +143,8 @@ class Builder:
 
         Raises KernelFailure if the tree's Kconfig fails.
         """
-        # It takes a turn of its own to learn the answers.
-        remembers = order.remembers and len(order.requests) >= _REMEMBERED_FROM
+        # What is remembered has the folders' names in it.
+        remembers = order.remembers and self.runtime.same_paths
         recipe = _Recipe(
             "configure.sh", "the configuration", order.src, _CONFIGURE_S,
             requests={f"{name}.config": text for name, text in order.requests.items()},
@@ -149,13 +156,20 @@ class Builder:
 
     def base(self, order: BaseOrder, work: WorkDir) -> None:
         """Build vmlinux, its modules and the kit. Raises KernelFailure with the compiler's errors."""
+        states = [value for value in parse_config(order.config).values() if value in ("y", "m")]
+        leaves = self.runtime.same_paths and states.count("m") <= _MODULES_KEPT
         recipe = _Recipe(
             "base.sh", "the kernel base", order.src, _BASE_S,
-            requests={"base.config": order.config},
+            requests={_BASE_CONFIG: order.config},
             products=("bzImage", "vmlinux", "System.map", "base.config", SYMBOLS_READ, FILES_READ, MODULES),
             read_only={"TOOLS": order.tools},
-            env=order.make,
+            env={**order.make, **({"KEEP": "yes"} if leaves else {})},
+            keep_objects=False,
+            makes_kit=True,
             expected_lines=order.expected_lines,
+            # To begin again on the disk would take longer than was won.
+            in_memory=len(states) <= _SMALL and "CONFIG_DEBUG_INFO=y" not in order.config,
+            reused=Reused() if leaves else None,
         )  # fmt: skip
         watch = self._run(recipe, work)
         (work.folder / "lines").write_text(str(watch.compiled))
@@ -170,7 +184,7 @@ class Builder:
         recipe = _Recipe(
             "module.sh", f"the module of {order.name}", order.src, _MODULE_S,
             requests={
-                "cell.config": order.config,
+                _CELL_CONFIG: order.config,
                 **({"symbols": neutral.symbols_text(poisoned)} if poisoned else {}),
             },
             products=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
@@ -183,6 +197,7 @@ class Builder:
             env={
                 **order.make,
                 **({"KEEP": "yes"} if order.reused else {}),
+                **({"REMEMBER": "yes"} if order.remembers and self.runtime.same_paths else {}),
                 "TARGETS": " ".join(order.targets),
                 "FOLDER": order.folder,
                 **(gcov_notes.instrumented(order.folder) if order.coverage else {}),
@@ -254,20 +269,22 @@ class Builder:
             gcov_notes.collect(obj, recipe.notes_of, work.folder / gcov_notes.NOTES, recipe.what, work.log)
         if recipe.reused:
             left = work.folder / "left"
-            reuse.collect(left, work.folder, recipe.reused, work.folder / "ask" / "cell.config")
+            configuration = next(name for name in (_CELL_CONFIG, _BASE_CONFIG) if name in recipe.requests)
+            reuse.collect(left, work.folder, recipe.reused, work.folder / "ask" / configuration)
             neutral.collect(left, work.folder, recipe.neutral_to)
             paths.remove(left)
-        if recipe.keep_objects:
+        if recipe.keep_objects or recipe.makes_kit:
             outputs.tidy(work.folder / "obj", recipe.what, work.log)
-        else:
-            remove_many(work.folder / "obj")
+        if not recipe.keep_objects:
+            remove_many(work.folder / _objects(recipe))
         return watch
 
     def _watched(
         self, recipe: _Recipe, work: WorkDir, new_watch: Callable[[], _Watch]
     ) -> tuple[_Watch, Ended]:
         """Run one recipe in ``work``. Return what was read from its output, and how it ended."""
-        ask, obj, out = _folders(work.folder, "ask", "obj", "out")
+        ask, obj, out = _folders(work.folder, "ask", _objects(recipe), "out")
+        kit = _folders(work.folder, "obj") if recipe.makes_kit else ()
         left = _folders(work.folder, "left") if recipe.reused else ()
         for name, text in recipe.requests.items():
             (ask / name).write_text(text, encoding="utf-8")
@@ -281,6 +298,7 @@ class Builder:
                 *(Folder(name, path) for name, path in recipe.read_only.items() if path),
                 *recipe.more,
                 *(Folder("LEFT", path, writable=True) for path in left),
+                *(Folder("KIT", path, writable=True) for path in kit),
                 Folder("OBJ", obj, writable=True, memory_mib=self._memory_mib if recipe.in_memory else 0),
                 Folder("OUT", out, writable=True),
             ),
@@ -368,6 +386,11 @@ class Builder:
                 detail=ended.tail,
                 hint="read the log: a recipe below images/guest is edited, or lacks a program: invoke setup",
             )
+
+
+def _objects(recipe: _Recipe) -> str:
+    """Return the name of the folder that a recipe has as OBJ."""
+    return "objects-made" if recipe.makes_kit else "obj"
 
 
 def _folders(folder: Path, *names: str) -> tuple[Path, ...]:

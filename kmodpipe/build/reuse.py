@@ -3,8 +3,9 @@
 Cells differ in their configuration, states of a series in a file or two; most of what a module's build does
 was done before. Three things are left for others:
 
-    objects    of the module, by the compiler's arguments and the preprocessed text (ccache, started by
-               ``images/builder/module.sh``): all that the compiler reads
+    objects    of the module, by the compiler's arguments and the preprocessed text (``ccache.sh`` in
+               ``images/builder``): all that the compiler reads. The first are those that the base made of the
+               tree's own modules
     settings   what kbuild makes of one configuration before it compiles, below ``include``
     neutral    objects that the configuration has no part in, for cells of the same source (`neutral`)
 
@@ -55,6 +56,11 @@ class Names:
     objects: str
     settings: str
     source: str  # "" where the source alone does not say what Kconfig makes of it
+
+
+def of_base(base: Path) -> Path | None:
+    """Return the objects of modules that the artifact of a base has; None if it has none."""
+    return base / OBJECTS if paths.is_dir(base / OBJECTS) else None
 
 
 def names(

@@ -17,6 +17,7 @@ class Reusing:
 
     make: Callable[[WorkDir, Reused], None]
     names: Callable[[], Names]
+    objects: Path | None = None  # what there is to take where nothing was left yet
 
 
 @dataclass(frozen=True)

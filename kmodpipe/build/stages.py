@@ -91,7 +91,7 @@ class Stages:
         source; ``tools`` are those that an earlier one kept.
         """
         requests = {"base": kconfig.render(self.matrix.requested(flavour))}
-        order = ConfigOrder(self.tree.path, self.matrix.base, requests, tools)
+        order = ConfigOrder(self.tree.path, self.matrix.base, requests, tools, remembers=True)
 
         def make(work: WorkDir) -> None:
             self._builder.configure(order, work)
@@ -329,6 +329,7 @@ class Stages:
             targets=targets,
             make=make_flags(configured.final),
             coverage=configured.cell.flavour.coverage,
+            remembers=kconfig_runs_nothing(subject),
         )
         inputs: Inputs = {
             "base": base.key,
@@ -366,7 +367,9 @@ class Stages:
         shares = self._builder.runtime.same_paths and not order.coverage
         return Stage(
             "module", configured.cell.id, inputs, make, need_mib=512, check=check,
-            reusing=Reusing(make, lambda: self._names(subject, inputs)) if shares else None,
+            reusing=Reusing(make, lambda: self._names(subject, inputs), reuse.of_base(base.path))
+            if shares
+            else None,
         )  # fmt: skip
 
     def _names(self, subject: Subject, inputs: Inputs) -> reuse.Names:

@@ -53,7 +53,7 @@ class Families:
         while self._store.find(stage.kind, stage.inputs, stage.check) is None:
             # They take a look at the sources, which what is there already does without.
             names = names or stage.reusing.names()
-            lacking = self._lacking(stage.kind, names, several=several)
+            lacking = self._lacking(stage.kind, stage.reusing, names, several=several)
             with self._lock:
                 first = self._first.get(lacking)
                 leads = bool(lacking) and first is None and several
@@ -66,9 +66,12 @@ class Families:
             first.result()
         return self._ensure(stage)
 
-    def _lacking(self, kind: str, names: Names, *, several: bool) -> str:
+    def _lacking(self, kind: str, reusing: Reusing, names: Names, *, several: bool) -> str:
         """Return the name of what is to be waited for, if somebody makes it; "" if nothing is."""
-        wanted = {names.objects: OBJECTS, **({names.source: NEUTRAL} if several and names.source else {})}
+        wanted = {
+            **({} if reusing.objects else {names.objects: OBJECTS}),
+            **({names.source: NEUTRAL} if several and names.source else {}),
+        }
         return next(
             (
                 name
@@ -91,7 +94,7 @@ class Families:
 
     def _make(self, stage: Stage, reusing: Reusing, names: Names, *, leads: bool = False) -> Artifact:
         reused = Reused(
-            self._left(stage.kind, names.objects, OBJECTS),
+            self._left(stage.kind, names.objects, OBJECTS) or reusing.objects,
             self._left(stage.kind, names.settings, SETTINGS),
             self._left(stage.kind, names.source),
             leads,

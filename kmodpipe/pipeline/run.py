@@ -154,18 +154,22 @@ class _TestRun:
         """Build and test all cells."""
         with workers(self._workspace.spec.jobs) as pool:
             self._check_programs()
+            measured = self._accel
+            # Beside what is looked for and made, as guests run beside each other later.
+            measuring = pool.submit(self._measured, measured)
             rows = self._builder.prepare(pool, self._note_configured)
             guest = self._builder.guest()
             if self._builder.bases:
                 proof = accel.ProofKernel(self._builder.bases[0].path / "out" / "bzImage", guest.rootfs)
                 workspace = self._workspace
                 self._accel = accel.confirm(self._accel, proof, workspace.store.cache, workspace.screen)
-            self._measure_speed()
+            found = measuring.result()
+            self._take_speed(found if self._accel == measured else self._measured(self._accel))
             self._workspace.screen.progress(self._progress.describe())
             builds = self._start(pool, rows, guest)
-        found = find_dead_axes(self._workspace, [build.result() for build in builds])
+        dead = find_dead_axes(self._workspace, [build.result() for build in builds])
         with self._lock:
-            self.results = replace(self.results, dead_axes=found)
+            self.results = replace(self.results, dead_axes=dead)
 
     def _start(self, pool: Executor, rows: Sequence[Row], guest: GuestParts) -> list[Future[Built]]:
         """Build and test each row; return the builds, in the order of the rows.
@@ -218,15 +222,19 @@ class _TestRun:
                 self._progress.skip(one.cell.id)
 
     @costs.step(costs.Part.MACHINE)
-    def _measure_speed(self) -> None:
-        """Measure how fast this machine is now, with the accelerator that the guests will use."""
+    def _measured(self, accelerator: Accel) -> Speed:
+        """Return how fast this machine is now with an accelerator."""
 
         def measure() -> Speed:
             with self._workspace.store.scratch("speed-") as scratch:
-                return speed.measure(self._accel, scratch)
+                return speed.measure(accelerator, scratch)
 
         # It is the machine's, and no round of one process makes it another one.
-        self._speed = kept.once("speed", self._accel, measure)
+        return kept.once("speed", accelerator, measure)
+
+    def _take_speed(self, found_speed: Speed) -> None:
+        """Scale the limits with the speed, and record it."""
+        self._speed = found_speed
         self._workspace.screen.say(f"this machine's speed: {self._speed.describe()}")
         found = {**self._speed.properties(), "load.begin": cpu_time.load_average()}
         with self._lock:

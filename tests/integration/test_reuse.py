@@ -12,13 +12,22 @@ from pathlib import Path
 
 import pytest
 
+from kmodpipe import kconfig
+from kmodpipe.build.configured import Buildable
+from kmodpipe.build.kbuild import make_flags
+from kmodpipe.build.recipes import Builder, ConfigOrder, ModuleOrder, WorkDir
+from kmodpipe.build.reuse import SETTINGS, Reused
 from kmodpipe.cache.place import cache_folder
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import RunOptions
 from kmodpipe.cli.resolve import resolve
-from kmodpipe.pipeline import workspace
+from kmodpipe.pipeline import snapshot, workspace
+from kmodpipe.pipeline.builder import CellBuilder
+from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.stage_maker import StageMaker
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.util.workers import workers
 from tests.integration.conftest import require_machinery
 from tests.support import REPO
 
@@ -112,3 +121,54 @@ def _others(compiled: dict[str, set[str]], leader: str) -> list[set[str]]:
 
 def _inputs(module: Path) -> object:
     return json.loads((module / ".inputs").read_text())
+
+
+TREES = [
+    pytest.param((), id="default"),
+    *(
+        pytest.param((name,), marks=pytest.mark.kernels, id=name)
+        for name in ("debian-6.1", "debian-6.12", "debian-sid")
+    ),
+]
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_conf_makes_the_same_with_answers_that_are_remembered(tmp_path: Path, tree: tuple[str, ...]) -> None:
+    call = Invocation(REPO, "", Screen(Mode.PLAIN))
+    options = RunOptions(tree=tree, series=("none",), out=str(tmp_path / "out"))
+    with call.cache() as cache, workers(2) as pool:
+        found = workspace.set_up(resolve(options, call), cache, call.screen)
+        with RunFolder(found.spec.out) as run_folder:
+            maker = StageMaker(found, run_folder)
+            builder = CellBuilder(found, maker)
+            rows = [row for row in builder.prepare(pool, boots=False) if isinstance(row[1], Buildable)]
+            (subject, cell), *_ = rows
+            kernel = found.kernel_of(cell.cell)
+            base = builder.base_of(kernel, subject, cell)
+            tools = maker.ensure(kernel.stages.common(cell.cell.flavour)).path / "obj"
+        assert (base.path / "obj/.noted/answers").stat().st_size > 1000, "nothing was remembered"
+        recipes = Builder(found.runtime, snapshot.recipes(found.spec.project.images, found.store), 2)
+        made = []
+        for remembers in (True, False):
+            work = [tmp_path / f"{name}-{remembers}" for name in ("config", "module")]
+            for one in work:
+                one.mkdir(mode=0o755)
+            requests = {one.cell.id: kconfig.render(one.cell.requested) for _, one in rows}
+            ask = ConfigOrder(subject.src, found.spec.matrix.base, requests, tools, remembers)
+            recipes.configure(ask, WorkDir(work[0], work[0] / "log"))
+            order = ModuleOrder(
+                cell.cell.id, subject.src, base.path / "obj", cell.text, "fs/overlayfs",
+                ("fs/overlayfs/overlay.ko",), make_flags(cell.final), reused=Reused(), remembers=remembers,
+            )  # fmt: skip
+            recipes.module(order, WorkDir(work[1], work[1] / "log"))
+            # Made by make, unless conf made it before.
+            assert ("SYNC" in (work[1] / "log").read_text()) is not remembers
+            made.append(
+                [_contents(work[0] / "out"), _contents(work[1] / "out"), _contents(work[1] / SETTINGS)]
+            )
+    assert made[0] == made[1]
+    assert len(made[0][0]) == len(rows) and "include/generated/autoconf.h" in made[0][2]
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): digest_file(p) for p in folder.rglob("*") if p.is_file()}

@@ -26,6 +26,7 @@ class Scripted:
     jobs: list[Job] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict)
     name: str = "scripted"
+    same_paths: bool = True
 
     def identity(self) -> Mapping[str, str]:
         return {"runtime": self.name}
@@ -38,6 +39,8 @@ class Scripted:
             self.asked = {p.name: p.read_text() for p in paths["ASK"].iterdir()}
         for name, text in (self.made(job) | self.products).items():
             (paths["OUT"] / name).write_text(text)
+        if job.script == "base.sh":
+            (paths["KIT"] / "autoconf.h").write_text("x")
         if "OBJ" in paths:
             (paths["OBJ"] / "rubbish.o").write_text("x")
             if job.script == "external.sh":

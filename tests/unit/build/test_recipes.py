@@ -93,6 +93,25 @@ def test_what_does_not_compile_is_not_built_again(world: World) -> None:
     assert len(runtime.jobs) == 1
 
 
+@pytest.mark.parametrize(
+    ("config", "in_memory", "leaves"),
+    [
+        ("CONFIG_A=y\nCONFIG_B=m\n", True, True),
+        ("CONFIG_A=y\nCONFIG_DEBUG_INFO=y\n", False, True),
+        ("".join(f"CONFIG_{n}=y\n" for n in range(2000)), False, True),
+        ("".join(f"CONFIG_{n}=m\n" for n in range(40)), True, False),
+    ],
+)
+def test_a_small_base_is_in_memory_and_one_with_few_modules_leaves_their_objects(
+    world: World, config: str, *, in_memory: bool, leaves: bool
+) -> None:
+    runtime = Scripted()
+    world.builder(runtime).base(BaseOrder(world.src, config), world.work())
+    (job,) = runtime.jobs
+    assert [f.name for f in job.folders if f.memory_mib] == (["OBJ"] if in_memory else [])
+    assert ("KEEP" in job.env) is ("LEFT" in writable(job)) is leaves
+
+
 @pytest.mark.parametrize("coverage", [False, True])
 def test_objects_are_in_memory_unless_the_notes_beside_them_are_kept(world: World, *, coverage: bool) -> None:
     runtime = Scripted(status=2)
@@ -166,7 +185,8 @@ def test_the_base_keeps_its_kit_and_counts_its_lines_for_the_next_bar(world: Wor
         assert step.text == "LD vmlinux"
         assert step.fraction == 0.5
     assert (world.folder / "lines").read_text() == "3"
-    assert (world.folder / "obj" / "rubbish.o").exists()
+    assert [path.name for path in (world.folder / "obj").iterdir()] == ["autoconf.h"]
+    assert {path.name for path in world.folder.iterdir()} == {"ask", "obj", "out", "lines"}
     assert writable(runtime.jobs[0])["OBJ"] is True
     assert writable(runtime.jobs[0])["TOOLS"] is False
 
@@ -288,7 +308,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def test_a_kit_has_nothing_that_a_module_made(base: Path) -> None:
-    left = {p.relative_to(base / "obj").as_posix() for p in (base / "obj").rglob("*") if p.is_file()}
+    left = {p.relative_to(base / "kit").as_posix() for p in (base / "kit").rglob("*") if p.is_file()}
     assert left == {".config", "include/generated/autoconf.h", "vmlinux.symvers", "Module.symvers"}
 
 
@@ -315,7 +335,7 @@ def test_a_kit_keeps_what_modpost_reads_of_vmlinux(tmp_path: Path) -> None:
         put(root / "ask/base.config", "CONFIG_A=m\n")
         put(root / "src/scripts/Makefile.modpost", modpost)
         recipe(root, "base.sh", f'{MAKE_BASE}gcc -g -c -x c /dev/null -o "$OBJ/vmlinux.o"\n')
-        keeps[name] = (root / "obj/vmlinux.o").exists()
+        keeps[name] = (root / "kit/vmlinux.o").exists()
     assert keeps == {"old": False, "new": True}
 
 
@@ -358,7 +378,7 @@ echo made >> "$SRC/makes"
 """
 
 
-@pytest.mark.parametrize(("remember", "makes", "questions"), [("", 6, 6), ("yes", 2, 2)])
+@pytest.mark.parametrize(("remember", "makes", "questions"), [("", 6, 6), ("yes", 1, 1)])
 def test_what_kconfig_asks_is_asked_once_where_it_may_be_remembered(
     tmp_path: Path, remember: str, makes: int, questions: int
 ) -> None:
@@ -374,9 +394,19 @@ def test_what_kconfig_asks_is_asked_once_where_it_may_be_remembered(
         f"{name}.config": f"{answers}CONFIG_{name}=y\n" for name in "abcdef"
     }
     lines = {name: (tmp_path / "src" / name).read_text().count("\n") for name in ("makes", "questions")}
-    # The first goes by make and asks; the second does so and is noted.
     assert lines == {"makes": makes, "questions": questions}
-    assert {p.name for p in (tmp_path / "obj").iterdir()} == {"scripts"}
+
+    # What was noted is one of the tools: they need neither make nor an answer, where it counts.
+    (tmp_path / "obj").rename(tmp_path / "tools")
+    (tmp_path / "obj").mkdir()
+    shutil.rmtree(made)
+    tools = str(tmp_path / "tools")
+    made = recipe(
+        tmp_path, "configure.sh", _ONE + _RUNS_CONF, BASE="tinyconfig", REMEMBER=remember, TOOLS=tools
+    )
+    assert (made / "a.config").read_text() == f"{answers}CONFIG_a=y\n"
+    again = {name: (tmp_path / "src" / name).read_text().count("\n") for name in ("makes", "questions")}
+    assert again == (lines if remember else {"makes": 2 * makes, "questions": 2 * questions})
 
 
 def test_a_configuration_that_fails_alone_fails(tmp_path: Path) -> None:

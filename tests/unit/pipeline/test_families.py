@@ -137,6 +137,19 @@ def test_where_the_first_fails_the_next_is_the_first(world: World) -> None:
     assert world.made == [("a", ""), ("b", ""), ("c", "objects of b s, neutral of b s")]
 
 
+def test_where_the_base_has_objects_nobody_waits_for_others(world: World, tmp_path: Path) -> None:
+    base = tmp_path / "base" / OBJECTS
+    base.mkdir(parents=True)
+    (base / "from").write_text("the base")
+    for name in "ab":
+        stage = world.stage(name)
+        assert stage.reusing
+        world.families.ensure(
+            replace(stage, reusing=replace(stage.reusing, objects=base)), cell(name, "alone")
+        )
+    assert world.made == [("a", "objects of the base"), ("b", "objects of a s")]
+
+
 def test_where_none_are_left_the_others_wait_for_none(world: World) -> None:
     world.leaves = set()
     for name in "abc":
