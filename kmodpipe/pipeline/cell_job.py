@@ -85,6 +85,7 @@ class CellJob:
     speed: float = 1.0  # how many times longer than on the reference machine everything takes here
     known_benign: KnownBenign = field(default_factory=KnownBenign)
     watch: tuple[str, ...] = ()  # groups of kernel messages that fail every case
+    took: Mapping[str, float] = field(default_factory=dict)  # seconds of cases when they last ran, by name
 
     @property
     def time_scale(self) -> TimeScale:

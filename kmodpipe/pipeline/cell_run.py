@@ -25,6 +25,7 @@ from kmodpipe.logs import counters, kernel_log
 from kmodpipe.logs.case_record import case_records
 from kmodpipe.logs.module_lines import about_module
 from kmodpipe.pipeline import soak
+from kmodpipe.pipeline.case_times import dealt
 from kmodpipe.pipeline.cell_job import CellJob, cmdline
 from kmodpipe.pipeline.soak import GuestSlots, LogRetention, Progress
 from kmodpipe.results import CaseResult, Verdict
@@ -122,9 +123,11 @@ class Execution:
         if parts < 2:
             self._run(left)
             return
+        # A shuffled order is to be had again.
+        took = {} if self._job.shuffle else self._job.took
+        seconds = {index: took[self._cases[index].id] for index in left if self._cases[index].id in took}
         with Pool(parts, thread_name_prefix="guest") as pool:
-            # Cases of one kind, which take as long, stand together.
-            running = [pool.submit(self._run, left[part::parts]) for part in range(parts)]
+            running = [pool.submit(self._run, part) for part in dealt(left, seconds, parts)]
         for one in running:
             one.result()
 

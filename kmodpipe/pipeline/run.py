@@ -26,7 +26,7 @@ from kmodpipe.build.sharing import Subject
 from kmodpipe.judge.cases import CellContext
 from kmodpipe.judge.script import add_programs
 from kmodpipe.logs.known_benign import KnownBenign
-from kmodpipe.pipeline import families, provenance, snapshot
+from kmodpipe.pipeline import case_times, families, provenance, snapshot
 from kmodpipe.pipeline.builder import (
     BuildFailed,
     Built,
@@ -131,6 +131,7 @@ class _TestRun:
         self._accel = accel
         self._speed = Speed()
         self._slots = GuestSlots(workspace.spec.jobs)
+        self._took = case_times.recall(workspace.store.cache, workspace.spec.project.root)
         lib = workspace.spec.project.images / "guest" / "lib.sh"
         self._snapshot = snapshot.take(workspace.spec.cases, lib, folder.shared)
         self._copies = GuestCopies(folder, self._snapshot.lib)
@@ -307,6 +308,7 @@ class _TestRun:
                 speed=self._speed.factor,
                 known_benign=KnownBenign(spec.benign, version),
                 watch=spec.project.watch,
+                took=self._took,
             )  # fmt: skip
             # Processors that have no other cell left take cases of this one.
             at_once = spec.jobs // max(self._progress.left, 1)
@@ -385,6 +387,8 @@ class _TestRun:
             )
             results.save(self.results, self._folder.path / "results.json")
             self._journal.remove()
+            place = self._workspace
+            case_times.remember(place.store.cache, place.spec.project.root, self.results.cells)
             # Not before they are written: a build writes none.
             from kmodpipe.report import html, junit
 

@@ -64,3 +64,18 @@ def test_a_crash_costs_one_case_of_one_guest(world: World) -> None:
 def test_else_it_has_one(world: World, number: int, argv: tuple[str, ...]) -> None:
     assert run(world, {}, *argv, number=number).code == 0
     assert cell(world)["properties"]["boots"] == "1"
+
+
+def test_the_next_run_deals_by_how_long_the_cases_took(world: World) -> None:
+    words = ("--cell", CELL, "--no-control", "--jobs", "2")
+    assert run(world, {}, *words).code == 0
+    (note,) = (world.cache / "kept/case-times").iterdir()
+    took = json.loads(note.read_text())
+    assert set(took) == {f"case-{n:02}" for n in range(MANY)}
+    note.write_text(json.dumps({**took, "case-00": 10 * took["case-00"]}))
+    assert run(world, {}, *words).code == 0
+    guests = {one["case"]: one["guest"] for one in cell(world)["cases"]}
+    # As long as the 15 or 16 others in its guest and ten more.
+    assert sum(guest == guests["case-00"] for guest in guests.values()) == 16
+    assert run(world, {}, *words, "--shuffle", "7").code == 0
+    assert sorted(one["guest"] for one in cell(world)["cases"]) == [1] * 21 + [2] * 20
