@@ -8,7 +8,7 @@
 #   SETTINGS  optional: what another build of the same configuration left
 #   REMEMBER  optional: "yes" if what the Kconfig files run has the same result here as where the kit is from
 #   ASK/symbols  optional: leave the objects that these symbols have no part in, one symbol a line
-#   NEUTRAL   optional: those that another cell of the same source left
+#   NEUTRAL   optional: those that another cell left, which was compiled from the same files
 set -eu
 export PROBES="$OBJ/.probes"
 
@@ -17,9 +17,11 @@ cp -a "$KIT/." "$OBJ/"
 # reads a symbol by a name which a macro pastes together, as another configuration made it; and make trusts times.
 rm -rf "${OBJ:?}/$FOLDER"
 if [ -n "${NEUTRAL:-}" ]; then
-    # With kbuild's records of how they were made, by which it decides whether they still are as it would make them.
+    # With kbuild's records of how they were made, by which it decides whether they still are as it would make them. They
+    # are newer than the tree and the kit, and older than all that is made here.
     mkdir -p "$OBJ/$FOLDER"
-    cp -a "$NEUTRAL/." "$OBJ/$FOLDER/"
+    cp -R "$NEUTRAL/." "$OBJ/$FOLDER/"
+    find "$OBJ/$FOLDER" -type f -exec touch -r "$ASK/cell.config" {} +
 fi
 cp "$ASK/cell.config" "$OBJ/.config"
 
@@ -62,16 +64,19 @@ if [ "${KEEP:-}" = yes ] && { [ -z "${SETTINGS:-}" ] || [ -n "${POISON:-}" ]; };
         [ ! -d "$folder" ] || find "$folder" -type f -newer "$ASK/cell.config" -exec cp --parents -t "$LEFT/settings" {} +
     done
 fi
-if [ -n "${POISON:-}" ] && [ -e "$POISON/neutral" ]; then
-    mkdir "$LEFT/neutral"
+if [ -n "${POISON:-}" ]; then
+    mkdir -p "$LEFT/neutral" "$FOLDER"
     cd "$FOLDER"
-    while read -r object; do
-        object=${object#"$FOLDER/"}
+    {
+        sed "s,^$FOLDER/,," "$POISON/neutral" 2>/dev/null || :
+        # What was taken, and is as it was.
+        [ -z "${NEUTRAL:-}" ] || find . -name '*.o' -type f ! -newer "$ASK/cell.config" | sed 's,^\./,,'
+    } | while read -r object; do
         name=$(basename "$object" .o)
         # Where more is made beside an object than its record (of its exports, say), it would be missing then. Of one that
         # is a module by itself, that is made anew.
         more=$(find "./$(dirname "$object")" -maxdepth 1 \( -name "$name.*" -o -name ".$name.*" \) \
             ! -name "$name.o" ! -name ".$name.o.cmd" ! -name "$name.mod*" ! -name ".$name.mod*" ! -name "*.ko" ! -name "*.ko.cmd")
         [ -n "$more" ] || cp -a --parents -t "$LEFT/neutral" "$object" "$(dirname "$object")/.$name.o.cmd"
-    done < "$POISON/neutral"
+    done
 fi

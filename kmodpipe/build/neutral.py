@@ -5,7 +5,8 @@ a module's objects read none of them. The compiler's wrapper (``images/builder/c
 preprocesses each file with these symbols poisoned, so that any mention is an error, of one that is not set
 and of one that macros paste together too (https://gcc.gnu.org/onlinedocs/cpp/Pragmas.html). Cells of the
 same source take such objects as they are, with kbuild's records beside them, by which it makes anew what it
-would make by another command line, or of a newer file.
+would make by another command line, or of a file that was made meanwhile. Cells of a source that differs in
+the content of a few files of C, as after an edit, take those that were compiled from none of these.
 
 What kbuild makes of a configuration before it compiles (`reuse.SETTINGS`) says the same of each symbol in a
 few places. So those of a further configuration are written here, from those of the cell that left the
@@ -14,13 +15,16 @@ objects.
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.build.reuse import SETTINGS, files_left, move
+from kmodpipe.cache.store import inputs_of
 from kmodpipe.kconfig import parse_config
 
 NEUTRAL = "neutral"
@@ -33,6 +37,8 @@ _STATES = {"y", "m", "n"}
 _LISTS = ("include/config/auto.conf", "include/generated/autoconf.h", "include/generated/rustc_cfg")
 _AUTO_CONF, _AUTOCONF, _RUST = _LISTS
 _COMMANDS = "include/config/auto.conf.cmd"
+SOURCE = "/src"
+"""Where every job that leaves objects has its tree (`Runtime.same_paths`)."""
 
 
 def symbols_text(symbols: Collection[str]) -> str:
@@ -66,16 +72,42 @@ def _plain(settings: Path) -> bool:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What takes the objects: a cell to be built."""
+
+    configuration: str  # the text of its final .config
+    src: Path  # its tree
+    source: Mapping[str, str]  # the content of each touched file (`Subject.contents`)
+
+
+@dataclass(frozen=True)
 class Donor:
-    """The artifact of a module whose neutral objects another configuration may take."""
+    """The artifact of a module whose neutral objects another cell may take."""
 
     module: Path
     differing: Mapping[str, tuple[str, str]]  # the values of each symbol there, and in the other one
+    symbols: frozenset[str]  # that have no part in the objects
+    edited: frozenset[str]  # the files that hold something else there
+    src: Path  # of the other cell
 
-    @property
-    def objects(self) -> Path:
-        """The folder of the objects and kbuild's records, as they stand in the module's folder."""
-        return self.module / NEUTRAL / _OBJECTS
+    def objects(self, folder: Path) -> Path:
+        """Return a folder with the objects and kbuild's records, as they stand in the module's folder.
+
+        It is ``folder`` where some are left out, since they were compiled from a file that was edited.
+        """
+        kept = self.module / NEUTRAL / _OBJECTS
+        if not self.edited:
+            return kept
+        edited = {os.path.realpath(self.src / name) for name in self.edited}
+        real: dict[str, str] = {}
+        for path in kept.rglob("*.o"):
+            record = path.with_name(f".{path.name}.cmd")
+            if edited.isdisjoint(_read(record, self.src, real)):
+                for one in (path, record):
+                    target = folder / one.relative_to(kept)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(one, target)
+        return folder
 
     def derive(self, folder: Path) -> Path | None:
         """Write the other configuration's settings to ``folder``, and return it; None if that cannot be.
@@ -96,19 +128,36 @@ class Donor:
         return folder
 
 
-def donor(module: Path, configuration: str) -> Donor | None:
-    """Return the artifact of a ``module`` as one to take objects of for another configuration's text.
+def donor(module: Path, target: Target) -> Donor | None:
+    """Return the artifact of a ``module`` as one to take objects of; None if it has none for this cell.
 
-    None if it has none, or if a symbol differs that may have a part in them.
+    So it is if a symbol differs that may have a part in them, or if its source has other files.
     """
-    if not (module / NEUTRAL / _SYMBOLS).is_file():
-        return None
-    before = parse_config((module / "out" / "cell.config").read_text("utf-8", "replace"))
-    now = parse_config(configuration)
-    values = {symbol: (before.get(symbol, "n"), now.get(symbol, "n")) for symbol in {*before, *now}}
-    differing = {symbol: pair for symbol, pair in values.items() if pair[0] != pair[1]}
-    symbols = set((module / NEUTRAL / _SYMBOLS).read_text("utf-8").split())
-    return Donor(module, differing) if differing.keys() <= symbols else None
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        symbols = frozenset((module / NEUTRAL / _SYMBOLS).read_text("utf-8").split())
+        before = parse_config((module / "out" / "cell.config").read_text("utf-8", "replace"))
+        now = parse_config(target.configuration)
+        values = {symbol: (before.get(symbol, "n"), now.get(symbol, "n")) for symbol in {*before, *now}}
+        differing = {symbol: pair for symbol, pair in values.items() if pair[0] != pair[1]}
+        source = inputs_of(module)["source"]
+        edited = {name for name in target.source if source[name] != target.source[name]}
+        if differing.keys() <= symbols and source.keys() == target.source.keys():
+            return Donor(module, differing, symbols, frozenset(edited), target.src)
+    return None
+
+
+def _read(record: Path, src: Path, real: dict[str, str]) -> set[str]:
+    """Return the files of the tree that an object was compiled from, by fixdep's record, as they are really.
+
+    ``real`` holds what is known of names.
+    """
+    found: set[str] = set()
+    for word in record.read_text("utf-8", "replace").split():
+        if word.startswith(f"{SOURCE}/"):
+            if word not in real:
+                real[word] = os.path.realpath(src / word.removeprefix(f"{SOURCE}/"))
+            found.add(real[word])
+    return found
 
 
 def _changed(name: str, text: str, differing: Mapping[str, tuple[str, str]]) -> str:

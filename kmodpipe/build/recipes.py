@@ -105,6 +105,7 @@ class ModuleOrder:
     reused: Reused | None = None  # what it takes of others, if it is to take and to leave anything
     own_symbols: frozenset[str] = frozenset()  # in which configurations of the source differ: see `neutral`
     remembers: bool = False  # as `ConfigOrder` has it, and the kit
+    source: Mapping[str, str] = field(default_factory=dict)  # the content of each touched file
 
 
 @dataclass(frozen=True)
@@ -177,22 +178,22 @@ class Builder:
     def module(self, order: ModuleOrder, work: WorkDir) -> None:
         """Build one cell's module against a kit. Raises KernelFailure with the compiler's errors."""
         reused = order.reused or Reused()
-        donor = neutral.donor(reused.same_source, order.config) if reused.same_source else None
-        (derived,) = _folders(work.folder, "derived")
+        target = neutral.Target(order.config, order.src, order.source)
+        donor = neutral.donor(reused.kindred, target) if reused.kindred else None
+        derived, objects = _folders(work.folder, "derived", "given")
         settings = reused.settings or (donor.derive(derived) if donor else None)
-        poisoned = () if donor else order.own_symbols
         recipe = _Recipe(
             "module.sh", f"the module of {order.name}", order.src, _MODULE_S,
             requests={
                 _CELL_CONFIG: order.config,
-                **({"symbols": neutral.symbols_text(poisoned)} if poisoned else {}),
+                **({"symbols": neutral.symbols_text(order.own_symbols)} if order.own_symbols else {}),
             },
             products=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
             read_only={
                 "KIT": order.kit,
                 "OBJECTS": reused.objects,
                 "SETTINGS": settings,
-                "NEUTRAL": donor.objects if donor else None,
+                "NEUTRAL": donor.objects(objects) if donor else None,
             },
             env={
                 **order.make,
@@ -207,10 +208,11 @@ class Builder:
             in_memory=not order.coverage,
             notes_of=order.folder if order.coverage else "",
             reused=order.reused,
-            neutral_to=poisoned,
+            neutral_to=order.own_symbols & donor.symbols if donor else order.own_symbols,
         )  # fmt: skip
         self._run(recipe, work)
-        paths.remove(derived)
+        for folder in (derived, objects):
+            paths.remove(folder)
 
     def external(self, order: ExternalOrder, work: WorkDir) -> None:
         """Build a module that lives outside the tree: all its ``.ko``, what it exports, and its warnings.

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +43,8 @@ class Reused:
 
     objects: Path | None = None
     settings: Path | None = None
-    # The artifact of a module of the same source.
-    same_source: Path | None = None
+    # The artifact of a module of the same source, or of one that differs in what some files of C hold.
+    kindred: Path | None = None
     # Whether cells of the same source are to be built after it.
     leads: bool = False
 
@@ -55,7 +55,10 @@ class Names:
 
     objects: str
     settings: str
-    source: str  # "" where the source alone does not say what Kconfig makes of it
+    # Of one source, and of those that differ in what files of C hold; "" where the source alone does not say
+    # what Kconfig makes of it, and where a build runs what the series brings.
+    source: str
+    kindred: str
 
 
 def of_base(base: Path) -> Path | None:
@@ -66,20 +69,26 @@ def of_base(base: Path) -> Path | None:
 def names(
     inputs: Mapping[str, object],
     configuring: Mapping[str, str],
+    sources: Collection[str] = (),
     *,
     only_compiled: bool,
     kconfig_runs_nothing: bool,
 ) -> Names:
     """Return the names for a module of these inputs of its key (`Stages.module_of`).
 
-    ``configuring`` are the touched files that Kconfig may read; the others say what the build and Kconfig do
-    with all that the series touches (`touched_files`).
+    Of the touched files ``configuring`` are those that Kconfig may read, ``sources`` those of C below the
+    module's folder; the others say what the build and Kconfig do with all of them (`touched_files`).
     """
     own = {"configuration"} | ({"source", "targets", "under test"} if only_compiled else set())
     family = digest_of({name: value for name, value in inputs.items() if name not in own})
     settings = digest_of([family, inputs["configuration"], dict(configuring)])
-    source = digest_of({name: value for name, value in inputs.items() if name != "configuration"})
-    return Names(family, settings, source if kconfig_runs_nothing else "")
+    rest = {name: value for name, value in inputs.items() if name != "configuration"}
+    source = digest_of(rest) if kconfig_runs_nothing else ""
+    touched = inputs["source"]
+    if not (source and only_compiled and isinstance(touched, Mapping)):
+        return Names(family, settings, source, "")
+    kindred = {name: "C" if name in sources else held for name, held in touched.items()}
+    return Names(family, settings, source, digest_of({**rest, "source": kindred}))
 
 
 def collect(left: Path, folder: Path, reused: Reused, configuration: Path) -> None:

@@ -41,6 +41,7 @@ from kmodpipe.build.touched_files import (
     kconfig_runs_nothing,
     only_compiled,
     run_nothing,
+    sources,
 )
 from kmodpipe.cache.store import Artifact, Inputs
 from kmodpipe.kconfig import Cell, Flavour, Matrix
@@ -330,6 +331,7 @@ class Stages:
             make=make_flags(configured.final),
             coverage=configured.cell.flavour.coverage,
             remembers=kconfig_runs_nothing(subject),
+            source=subject.contents,
         )
         inputs: Inputs = {
             "base": base.key,
@@ -376,6 +378,7 @@ class Stages:
         return reuse.names(
             inputs,
             configuring_files(subject),
+            sources(subject, self.folder),
             only_compiled=only_compiled(subject, self.folder) and self._runs_nothing,
             kconfig_runs_nothing=kconfig_runs_nothing(subject),
         )

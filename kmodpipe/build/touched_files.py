@@ -17,6 +17,8 @@ _KNOWN_MACRO = re.compile(r"\$\((?:srctree|SRCARCH)\)|\$SRCARCH")
 # What the compiler reads, and what nothing reads below one folder alone: elsewhere programs of the build are
 # made from some texts (objtool from x86-opcode-map.txt).
 _SOURCES, _TEXTS, _TEXTS_BELOW = (".c", ".h"), (".rst", ".txt"), "Documentation/"
+# What a file holds that is there, no link and no program (`sharing.content`).
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 # What lets an assembler read a file that is not in the preprocessed text.
 _READS_MORE = re.compile(rb"\.include|incbin")
 # What a makefile compiles programs for the host by, or runs commands of its own with.
@@ -45,6 +47,15 @@ def _is_only_compiled(path: Path, name: str, folder: str, others: Collection[str
     if name.endswith(_SOURCES):
         return name.startswith(f"{folder}/")
     return name.endswith(_TEXTS) and name.startswith(_TEXTS_BELOW)
+
+
+def sources(subject: Subject, folder: str) -> frozenset[str]:
+    """Return the touched files that are plain files of C below the module's ``folder``."""
+    return frozenset(
+        name
+        for name, held in subject.contents.items()
+        if name.endswith(_SOURCES) and name.startswith(f"{folder}/") and _DIGEST.fullmatch(held)
+    )
 
 
 def run_nothing(folder: Path) -> bool:

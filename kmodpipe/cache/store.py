@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kmodpipe.cache import integrity
 from kmodpipe.util import costs, document, paths, process_id
@@ -274,6 +275,11 @@ def made_as(file: Path) -> str:
             kept = document.read_object(folder / _SUMS, most=_RECORD_BYTES)
             return str(kept[file.relative_to(folder).as_posix()]).partition(" ")[2]
     return digest_file(file)
+
+
+def inputs_of(folder: Path) -> Mapping[str, Any]:
+    """Return the inputs of an artifact's key. Raises OSError and ValueError if they cannot be read."""
+    return document.read_object(folder / _INPUTS, most=_RECORD_BYTES)
 
 
 def _sizes(path: Path, names: Iterable[str]) -> dict[str, object]:

@@ -96,11 +96,14 @@ class Families:
         reused = Reused(
             self._left(stage.kind, names.objects, OBJECTS) or reusing.objects,
             self._left(stage.kind, names.settings, SETTINGS),
-            self._left(stage.kind, names.source),
+            self._left(stage.kind, names.source) or self._left(stage.kind, names.kindred),
             leads,
         )
         made = self._ensure(replace(stage, make=lambda work: reusing.make(work, reused)))
-        for name, folder in ((names.objects, OBJECTS), (names.settings, SETTINGS), (names.source, NEUTRAL)):
+        left = {
+            names.objects: OBJECTS, names.settings: SETTINGS, names.source: NEUTRAL, names.kindred: NEUTRAL,
+        }  # fmt: skip
+        for name, folder in left.items():
             if name and is_dir(made.path / folder):
                 self._store.remember_as(name, made)
         return made

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from difflib import unified_diff
 from pathlib import Path
 
@@ -59,20 +60,25 @@ class World:
         (tree,) = workspace.fetch_kernels(
             resolve(RunOptions(), Invocation(REPO)), self.users, Screen(Mode.PLAIN)
         ).values()
+        self.tree = tree.path
         (top / "pasted").mkdir()
-        (top / "pasted/0001-pasted.patch").write_text(
-            "".join(_patch(tree.path, *one) for one in ADDED.items())
-        )
+        self.write(ADDED)
+
+    def write(self, added: Mapping[str, str]) -> None:
+        """Write the series."""
+        text = "".join(_patch(self.tree, *one) for one in added.items())
+        (self.top / "pasted/0001-pasted.patch").write_text(text)
 
     def build(self, name: str, *words: str) -> dict[str, Path]:
-        """Build with no module in the store; return the modules of the series' cells, by the cell's name."""
+        """Build in a cache of this name; return the modules of the series' cells, by the cell's name."""
         cache = self.top / name
-        (cache / "store").mkdir(parents=True)
-        for one in self.users.iterdir():
-            if one.name not in ("store", "work", "locks"):
-                (cache / one.name).symlink_to(one)
-        (self.users / "store/base").mkdir(parents=True, exist_ok=True)
-        (cache / "store/base").symlink_to(self.users / "store/base")
+        if not cache.exists():
+            (cache / "store").mkdir(parents=True)
+            for one in self.users.iterdir():
+                if one.name not in ("store", "work", "locks"):
+                    (cache / one.name).symlink_to(one)
+            (self.users / "store/base").mkdir(parents=True, exist_ok=True)
+            (cache / "store/base").symlink_to(self.users / "store/base")
         done = subprocess.run(
             [sys.executable, "-m", "invoke", "build", "--series", str(self.top / "pasted"), *words,
              "--matrix", str(self.top / "kconfigs/matrix.toml"), "--out", str(self.top / f"{name}-out")],
@@ -100,14 +106,30 @@ def test_cells_that_share_have_the_modules_that_each_has_alone(tmp_path: Path) -
     (leader,) = (cell for cell, objects in compiled.items() if "dir.o" in objects)
     # Each compiles what reads the symbols, be it by a name that a macro pastes together, and nothing else.
     assert all(objects == {"super.o", "util.o", "overlay.mod.o"} for objects in _others(compiled, leader))
-    alone = [cell for cell in CELLS if cell != leader][-2:]
-    for number, cell in enumerate(alone):
-        module = world.build(f"alone-{number}", "--cell", cell)[cell]
+    # Not the same to begin with.
+    assert len({digest_file(module / "out/overlay.ko") for module in shared.values()}) == len(CELLS)
+    _are_as_alone(world, "first", shared, [cell for cell in CELLS if cell != leader][-2:])
+
+    # After an edit all take what was not compiled from it, of the state before or of the first.
+    world.write(
+        {**ADDED, "fs/overlayfs/util.c": ADDED["fs/overlayfs/util.c"].replace("return", "return 7 +")}
+    )
+    edited = world.build("shared")
+    assert all(_compiled(module) == {"super.o", "util.o", "overlay.mod.o"} for module in edited.values())
+    _are_as_alone(world, "second", edited, CELLS[:1])
+    # Of a header that all read, each is compiled again in one cell.
+    world.write({**ADDED, "fs/overlayfs/overlayfs.h": "\n#define OVL_IS_ON(name) 5\n"})
+    header = world.build("shared")
+    assert sum("dir.o" in _compiled(module) for module in header.values()) == 1
+    _are_as_alone(world, "third", header, CELLS[-1:])
+
+
+def _are_as_alone(world: World, name: str, shared: Mapping[str, Path], cells: Sequence[str]) -> None:
+    for number, cell in enumerate(cells):
+        module = world.build(f"{name}-{number}", "--cell", cell)[cell]
         for product in ("overlay.ko", "cell.config"):
             assert digest_file(module / "out" / product) == digest_file(shared[cell] / "out" / product), cell
         assert _inputs(module) == _inputs(shared[cell])
-    # Not the same to begin with.
-    assert len({digest_file(module / "out/overlay.ko") for module in shared.values()}) == len(CELLS)
 
 
 def _compiled(module: Path) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.build import neutral
-from kmodpipe.build.neutral import NEUTRAL
+from kmodpipe.build.neutral import NEUTRAL, Donor, Target
 from kmodpipe.build.reuse import SETTINGS
 from tests.support import REPO
 
@@ -23,6 +24,19 @@ LISTS = {
     RUST: '--cfg=CONFIG_A\n--cfg=CONFIG_A="y"\n--cfg=CONFIG_TOY\n--cfg=CONFIG_TOY="m"\n',
 }
 EMPTY = "include/config/TOY"
+SOURCE = {"fs/toy/toy.c": "1", "fs/toy/toy.h": "2", "fs/toy/Kconfig": "3"}
+# As fixdep writes it.
+RECORD = """\
+cmd_fs/toy/{name}.o := gcc -include /src/include/linux/kconfig.h -c -o {name}.o /src/fs/toy/{name}.c
+
+source_fs/toy/{name}.o := /src/fs/toy/{name}.c
+
+deps_fs/toy/{name}.o := \\
+  /src/fs/toy/{read} \\
+    $(wildcard include/config/a.h) \\
+  include/generated/toy.h \\
+"""
+ALL = {"toy.o", ".toy.o.cmd", "sub/more.o", "sub/.more.o.cmd", "sub/else.o", "sub/.else.o.cmd"}
 
 
 def put(path: Path, text: str = "") -> None:
@@ -35,9 +49,18 @@ class Module:
 
     def __init__(self, top: Path) -> None:
         self.left, self.folder = top / "left", top / "artifact"
-        for name in ("toy.o", ".toy.o.cmd", "sub/more.o", "sub/.more.o.cmd"):
-            put(self.left / NEUTRAL / name, name)
+        self.src = top / "src"
+        for name, read in (("toy", "toy.h"), ("sub/more", "../toy.h"), ("sub/else", "else.h")):
+            folder, _, base = name.rpartition("/")
+            put(self.left / NEUTRAL / f"{name}.o", name)
+            put(
+                self.left / NEUTRAL / folder / f".{base}.o.cmd",
+                RECORD.format(name=name, read=f"{folder}/{read}"),
+            )
+            put(self.src / f"fs/toy/{name}.c")
+        put(self.src / "fs/toy/toy.h")
         put(self.folder / "out/cell.config", CONFIG)
+        put(self.folder / ".inputs", json.dumps({"source": SOURCE}))
         for name, text in {**LISTS, "include/config/auto.conf.cmd": "commands", EMPTY: ""}.items():
             put(self.folder / SETTINGS / name, text)
 
@@ -46,9 +69,20 @@ class Module:
         top = self.folder / NEUTRAL
         return {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
 
+    def donor(self, configuration: str = CONFIG, **edited: str) -> Donor | None:
+        source = {**SOURCE, **{f"fs/toy/{name}": held for name, held in edited.items()}}
+        return neutral.donor(self.folder, Target(configuration, self.src, source))
+
+    def given(self, folder: Path, **edited: str) -> set[str]:
+        """The objects for a source in which these files hold something else."""
+        donor = self.donor(**edited)
+        assert donor
+        made = donor.objects(folder)
+        return {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()}
+
     def derived(self, configuration: str, folder: Path) -> dict[str, str] | None:
         """The settings for another configuration, by name; None if there can be none."""
-        donor = neutral.donor(self.folder, configuration)
+        donor = self.donor(configuration)
         assert donor
         if donor.derive(folder) is None:
             return None
@@ -61,8 +95,7 @@ def module(tmp_path: Path) -> Module:
 
 
 def test_objects_their_records_and_the_symbols_are_kept(module: Module) -> None:
-    kept = {"objects/toy.o", "objects/.toy.o.cmd", "objects/sub/more.o", "objects/sub/.more.o.cmd", "symbols"}
-    assert module.keep("B", "A") == kept
+    assert module.keep("B", "A") == {*(f"objects/{name}" for name in ALL), "symbols"}
     assert (module.folder / NEUTRAL / "symbols").read_text() == "A\nB\n"
 
 
@@ -82,19 +115,59 @@ ODD: dict[str, Callable[[Module], object]] = {
 def test_of_what_is_odd_nothing_is_kept(module: Module, odd: Callable[[Module], object]) -> None:
     odd(module)
     assert module.keep() == set()
-    assert neutral.donor(module.folder, CONFIG) is None
+    assert module.donor() is None
 
 
 @pytest.mark.parametrize("change", [("A=y", "A=m"), ("# CONFIG_B is not set", "CONFIG_B=y"), ("N=7", "N=8")])
 def test_who_differs_in_another_symbol_takes_none(module: Module, change: tuple[str, str]) -> None:
     module.keep("TOY")
-    assert neutral.donor(module.folder, CONFIG) is not None
-    assert neutral.donor(module.folder, CONFIG.replace(*change)) is None
+    assert module.donor() is not None
+    assert module.donor(CONFIG.replace(*change)) is None
 
 
 def test_a_symbol_without_a_line_is_one_that_is_not_set(module: Module) -> None:
     module.keep("TOY")
-    assert neutral.donor(module.folder, CONFIG.replace("# CONFIG_B is not set\n", "")) is not None
+    assert module.donor(CONFIG.replace("# CONFIG_B is not set\n", "")) is not None
+
+
+def test_of_the_same_source_all_are_taken_where_they_are(module: Module, tmp_path: Path) -> None:
+    module.keep()
+    assert module.given(tmp_path / "given") == ALL
+    assert not (tmp_path / "given").exists()
+
+
+EDITS = {
+    "its own file": ({"toy.c": "9"}, {"toy"}),
+    # By a name with .. in it too.
+    "a header": ({"toy.h": "9"}, {"toy", "sub/more"}),
+    "a file of none of them": ({"Kconfig": "9"}, set[str]()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "lost"), EDITS.values(), ids=EDITS.keys())
+def test_after_an_edit_what_was_compiled_from_it_is_left_out(
+    module: Module, tmp_path: Path, edit: dict[str, str], lost: set[str]
+) -> None:
+    module.keep()
+    without = {f"{name}.o" for name in lost} | {_record(f"{name}.o") for name in lost}
+    assert module.given(tmp_path / "given", **edit) == ALL - without
+
+
+def _record(name: str) -> str:
+    folder, slash, base = name.rpartition("/")
+    return f"{folder}{slash}.{base}.cmd"
+
+
+def test_a_header_is_known_behind_a_link(module: Module, tmp_path: Path) -> None:
+    module.keep()
+    (module.src / "fs/toy/sub/else.h").symlink_to("../toy.h")
+    assert "sub/else.o" not in module.given(tmp_path / "given", **{"toy.h": "9"})
+
+
+@pytest.mark.parametrize("edit", [{"new.c": "1"}, {"new.h": "1"}])
+def test_who_has_another_file_takes_none(module: Module, edit: dict[str, str]) -> None:
+    module.keep()
+    assert module.donor(**edit) is None
 
 
 def test_the_settings_of_the_same_configuration_are_the_same(module: Module, tmp_path: Path) -> None:

@@ -59,8 +59,9 @@ def test_a_cell_of_the_same_source_takes_its_neutral_objects_and_settings_of_the
     put(module / "settings/include/config/auto.conf", "")
     put(module / "neutral/objects/a.o")
     put(module / "neutral/symbols", "A\n")
+    put(module / ".inputs", '{"source": {}}')
     runtime = Scripted()
-    order = replace(world.order(), reused=Reused(same_source=module, leads=True), own_symbols=frozenset("A"))
+    order = replace(world.order(), reused=Reused(kindred=module))
     world.builder(runtime).module(order, world.work())
     (job,) = runtime.jobs
     assert {f.name: f.path.name for f in job.folders if f.name in ("NEUTRAL", "SETTINGS")} == {
@@ -68,6 +69,28 @@ def test_a_cell_of_the_same_source_takes_its_neutral_objects_and_settings_of_the
     }  # fmt: skip
     assert set(runtime.asked) == {"cell.config"}
     assert {path.name for path in world.folder.iterdir()} == {"ask", "out"}
+
+
+def test_what_is_left_is_neutral_to_no_more_than_what_was_taken(world: World) -> None:
+    class Leaving(Scripted):
+        def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended:
+            left = next(folder.path for folder in job.folders if folder.name == "LEFT")
+            put(left / "neutral/a.o")
+            for name in ("include/config/auto.conf", "include/generated/autoconf.h"):
+                put(left / "settings" / name, "CONFIG_A=y\n")
+            return super().run(job, on_line)
+
+    module = world.folder.parent / "module"
+    put(module / "out/cell.config", "CONFIG_A=y\n")
+    put(module / "settings/include/config/auto.conf", "")
+    put(module / "neutral/objects/a.o")
+    put(module / "neutral/symbols", "A\nB\n")
+    put(module / ".inputs", '{"source": {}}')
+    order = replace(
+        world.order(), reused=Reused(kindred=module, leads=True), own_symbols=frozenset({"B", "C"})
+    )
+    world.builder(Leaving()).module(order, world.work())
+    assert (world.folder / "neutral/symbols").read_text() == "B\n"
 
 
 def test_what_does_not_fit_into_memory_is_built_on_the_disk(world: World) -> None:

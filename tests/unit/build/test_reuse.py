@@ -164,4 +164,25 @@ def test_settings_are_of_one_kconfig_too() -> None:
 
 
 def test_where_kconfig_runs_something_a_source_is_not_one() -> None:
-    assert names(INPUTS, kconfig_runs_nothing=False).source == ""
+    ours = names(INPUTS, kconfig_runs_nothing=False)
+    assert (ours.source, ours.kindred) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("files", "kindred"),
+    [({"f": "2"}, True), ({"f": "1", "g": "1"}, False), ({}, False), ({"h": "1"}, False)],
+)
+def test_kindred_sources_have_the_same_files_and_differ_in_c(files: dict[str, str], *, kindred: bool) -> None:
+    ours, theirs = (reuse_names(files_of, {"f"}) for files_of in (INPUTS["source"], files))
+    assert ours.source != theirs.source
+    assert (ours.kindred == theirs.kindred) is kindred
+    assert reuse_names(files, set()).kindred != reuse_names(INPUTS["source"], set()).kindred
+
+
+def reuse_names(files: object, sources: set[str]) -> reuse.Names:
+    inputs = {**INPUTS, "source": files}
+    return reuse.names(inputs, {}, sources, only_compiled=True, kconfig_runs_nothing=True)
+
+
+def test_of_what_a_build_may_run_there_are_no_kindred() -> None:
+    assert names(INPUTS, only_compiled=False).kindred == ""

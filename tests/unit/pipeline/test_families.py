@@ -45,7 +45,7 @@ class World:
 
         def make(work: WorkDir, reused: Reused) -> None:
             self.before(name)
-            neutral = reused.same_source / NEUTRAL if reused.same_source else None
+            neutral = reused.kindred / NEUTRAL if reused.kindred else None
             taken = [
                 f"{folder.name} of {(folder / 'from').read_text()}"
                 for folder in (reused.objects, reused.settings, neutral) if folder
@@ -53,7 +53,7 @@ class World:
             self.made.append((name, ", ".join(taken)))
             if name in self.fails:
                 raise KernelFailure("does not compile")
-            left = {OBJECTS, SETTINGS, *([NEUTRAL] if reused.leads and not neutral else [])}
+            left = {OBJECTS, SETTINGS, *([NEUTRAL] if reused.leads else [])}
             for folder in left & self.leaves:
                 (work.folder / folder).mkdir()
                 (work.folder / folder / "from").write_text(f"{name} {source}")
@@ -62,7 +62,9 @@ class World:
             raise AssertionError("made without a word about others")
 
         inputs = {"source": source, "configuration": name, "family": family}
-        names = Names(f"{family}-objects", f"{family}-{name}", f"{family}-from-{source}")
+        names = Names(
+            f"{family}-objects", f"{family}-{name}", f"{family}-from-{source}", f"{family}-{source[0]}…"
+        )
         return Stage("module", name, inputs, plain, reusing=Reusing(make, lambda: names))
 
 
@@ -185,6 +187,14 @@ def test_a_source_has_a_first_too_where_there_are_objects_of_another(world: Worl
         for one in (first, other):
             one.result(10)
     assert world.made[-1] == ("b", "objects of a edited, settings of b s, neutral of a edited")
+
+
+def test_after_an_edit_the_first_takes_of_the_state_before_and_the_others_of_it(world: World) -> None:
+    for source in ("s", "s, edited"):
+        for name in "abc":
+            world.families.ensure(world.stage(name, source), cell(name))
+    taken = [words.partition("neutral of ")[2] for _, words in world.made]
+    assert taken == ["", "a s", "a s", "a s", "a s, edited", "a s, edited"]
 
 
 def test_where_a_source_leaves_no_neutral_ones_its_others_wait_for_none(world: World) -> None:
