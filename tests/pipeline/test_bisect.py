@@ -166,9 +166,9 @@ def test_a_flaky_case_is_repeated_until_the_answer_is_sure(world: World) -> None
     found = answer(world)
     assert [one["name"] for one in found["found"]] == ["0003-toy-step-3.patch"]
     assert 0.999 <= found["confidence"] < 1
-    assert set(found["before"]["outcomes"]) == {"ESTALE"} and set(found["after"]["outcomes"]) == {
-        "EIO", "ESTALE",
-    }  # fmt: skip
+    # One in nine times it is EIO ten times of ten.
+    assert set(found["before"]["outcomes"]) == {"ESTALE"}
+    assert {"EIO"} <= set(found["after"]["outcomes"]) <= {"EIO", "ESTALE"}
     assert re.search(r"confidence 99\.9\d %|confidence 99\.9\d%", ran.text)
 
 
