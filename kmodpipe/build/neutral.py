@@ -102,7 +102,7 @@ class Donor:
         real: dict[str, str] = {}
         for path in kept.rglob("*.o"):
             record = path.with_name(f".{path.name}.cmd")
-            if edited.isdisjoint(_read(record, self.src, real)):
+            if record.is_file() and edited.isdisjoint(_read(record, self.src, real)):
                 for one in (path, record):
                     target = folder / one.relative_to(kept)
                     target.parent.mkdir(parents=True, exist_ok=True)

@@ -164,6 +164,12 @@ def test_a_header_is_known_behind_a_link(module: Module, tmp_path: Path) -> None
     assert "sub/else.o" not in module.given(tmp_path / "given", **{"toy.h": "9"})
 
 
+def test_an_object_without_a_record_is_left_out_after_an_edit(module: Module, tmp_path: Path) -> None:
+    module.keep()
+    (module.folder / NEUTRAL / "objects/sub/.else.o.cmd").unlink()
+    assert module.given(tmp_path / "given", **{"toy.h": "9"}) == set()
+
+
 @pytest.mark.parametrize("edit", [{"new.c": "1"}, {"new.h": "1"}])
 def test_who_has_another_file_takes_none(module: Module, edit: dict[str, str]) -> None:
     module.keep()
