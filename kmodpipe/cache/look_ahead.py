@@ -2,13 +2,11 @@
 
 To look at the 70,000 files of a kernel takes a program nearly as long as Python takes to import ours, and the
 two can go on at once. What was seen counts only where a tree is as it was: anything else is looked at again.
-
-    CACHE/kept/look-ahead/<digest of the project's folder>.json   the trees
+Which trees those were is noted by `util.kept`.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterable
@@ -16,12 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from kmodpipe.cache import integrity
-from kmodpipe.util import document, kept, process
-from kmodpipe.util.digest import digest_of
+from kmodpipe.util import kept, paths, process
 from kmodpipe.util.errors import KmodpipeError
-from kmodpipe.util.files import write_atomically
 from kmodpipe.util.workers import Thread
 
+_KIND = "look-ahead"
 # What was seen longer ago than that is not asked for any more.
 _FRESH_S = 10.0
 _MOST = 4
@@ -48,14 +45,14 @@ _lock = threading.Lock()
 
 def begin(cache: Path, project: Path) -> None:
     """Begin to look at the trees that were used last for a ``project``."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        folders = [Path(str(name)) for name in document.read_object(_note(cache, project))["trees"]]
-        for folder in folders[:_MOST]:
-            if folder.parent == cache / "trees" and folder.is_dir() and not process.stopping():
-                look = _Look(folder)
-                with _lock:
-                    _begun[folder] = look
-                look.thread.start()
+    found = kept.noted(cache, _KIND, project).get("trees")
+    for name in found[:_MOST] if isinstance(found, list) else ():
+        folder = Path(str(name))
+        if folder.parent == cache / "trees" and paths.is_dir(folder) and not process.stopping():
+            look = _Look(folder)
+            with _lock:
+                _begun[folder] = look
+            look.thread.start()
 
 
 def seen(folder: Path) -> bytes | None:
@@ -70,14 +67,6 @@ def seen(folder: Path) -> bytes | None:
 
 def note(cache: Path, project: Path, trees: Iterable[Path]) -> None:
     """Note the trees that a command uses for a ``project``."""
-    text = json.dumps({"trees": [str(folder) for folder in trees]})
-    path = _note(cache, project)
-    # A cache that cannot be written to has nothing to begin with.
-    with suppress(OSError):
-        if not path.is_file() or path.read_text("utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, text)
-
-
-def _note(cache: Path, project: Path) -> Path:
-    return cache / kept.FOLDER / "look-ahead" / f"{digest_of(str(project))[:32]}.json"
+    names = {"trees": [str(folder) for folder in trees]}
+    if kept.noted(cache, _KIND, project) != names:
+        kept.note(cache, _KIND, project, names)

@@ -1,56 +1,38 @@
-"""Deal a cell's cases out to several guests, by how long each took when it last ran.
-
-CACHE/kept/case-times/<digest of the project's folder>.json   seconds by the case's name
-"""
+"""Deal a cell's cases out to several guests, by how long each took when it last ran."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
-from kmodpipe.results import CaseResult, CellResult
-from kmodpipe.util import document, kept
-from kmodpipe.util.digest import digest_of
-from kmodpipe.util.files import write_atomically
+from kmodpipe.results import CellResult
+from kmodpipe.util import kept
 
+_KIND = "case-times"
+# Any other number is none that was noted.
+_LONGEST_S = 86_400
 # Of cases that were run last; a project's own are fewer.
 _MOST = 5000
 
 
 def recall(cache: Path, project: Path) -> Mapping[str, float]:
     """Return how many seconds each case of a ``project`` took when it last ran, as far as that is known."""
-    with suppress(OSError, ValueError, TypeError):
-        found = document.read_object(_file(cache, project))
-        return {name: float(str(seconds)) for name, seconds in found.items()}
-    return {}
+    found = kept.noted(cache, _KIND, project)
+    return {name: float(s) for name, s in found.items() if isinstance(s, int | float) and 0 < s < _LONGEST_S}
 
 
 def remember(cache: Path, project: Path, cells: Iterable[CellResult]) -> None:
     """Note how long the cases of these cells took; of a case in several cells the median."""
     took: dict[str, list[float]] = {}
     for case in (case for cell in cells for case in cell.cases):
-        if _ran(case):
+        if case.duration_s > 0:
             took.setdefault(case.case, []).append(case.duration_s)
     if not took:
         return
     before = {name: s for name, s in recall(cache, project).items() if name not in took}
     now = {**before, **{name: round(median(seconds), 3) for name, seconds in took.items()}}
-    file = _file(cache, project)
-    # A cache that cannot be written to deals as if nothing was known.
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(file, json.dumps(dict(list(now.items())[-_MOST:])))
-
-
-def _ran(case: CaseResult) -> bool:
-    return case.duration_s > 0
-
-
-def _file(cache: Path, project: Path) -> Path:
-    return cache / kept.FOLDER / "case-times" / f"{digest_of(str(project))[:32]}.json"
+    kept.note(cache, _KIND, project, dict(list(now.items())[-_MOST:]))
 
 
 def dealt(cases: Sequence[int], seconds: Mapping[int, float], parts: int) -> list[list[int]]:

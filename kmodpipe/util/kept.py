@@ -5,6 +5,10 @@ What is kept is found by everything that it depends on, so that a stale answer c
 files, and can be written, is in a folder of the cache as well:
 
     CACHE/kept/<kind>/<name>.json   the names and a digest of the files, and what was made of them
+
+So is what a command notes about a project for the next one (`note`), which is an advice and no answer.
+
+    CACHE/kept/<kind>/<digest of the project's folder>.json
 """
 
 from __future__ import annotations
@@ -174,6 +178,23 @@ def _remember(file: Path, made: tuple[_T, Mapping[str, str]], written: Written[_
         write_atomically(file, json.dumps([entry, *others][:_MOST_FOLDERS]))
         for old in sorted(file.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)[:-_MOST_FILES]:
             old.unlink(missing_ok=True)
+
+
+def noted(cache: Path, kind: str, project: Path) -> dict[str, Any]:
+    """Return what was noted last about a project; empty if nothing was, or it cannot be read."""
+    with suppress(OSError, ValueError):
+        return document.read_object(_note(cache, kind, project))
+    return {}
+
+
+def note(cache: Path, kind: str, project: Path, value: Mapping[str, object]) -> None:
+    """Note something about a project; nothing in a cache that cannot be written to."""
+    with suppress(OSError):
+        write_atomically(_note(cache, kind, project), json.dumps(value))
+
+
+def _note(cache: Path, kind: str, project: Path) -> Path:
+    return cache / FOLDER / kind / f"{digest_of(str(project))[:32]}.json"
 
 
 def content(path: Path | str) -> str:

@@ -36,7 +36,9 @@ def test_what_did_not_run_keeps_its_time(tmp_path: Path) -> None:
     assert recall(tmp_path, PROJECT) == {"a": 1, "b": 3}
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"a": "soon"}', '{"a": null}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"a": "soon"}', '{"a": null}', '{"a": -5}', '{"a": NaN}', '{"a": 1e99}']
+)
 def test_a_note_that_is_none_says_nothing(tmp_path: Path, text: str) -> None:
     remember(tmp_path, PROJECT, [cell(case("a", 1))])
     (note,) = (tmp_path / "kept/case-times").iterdir()

@@ -153,3 +153,11 @@ def test_content_is_that_of_files_alone(tmp_path: Path) -> None:
     assert kept.content(tmp_path / "file") == hashlib.sha256(b"x" * 3_000_000).hexdigest()
     assert kept.content(tmp_path / "link") == kept.content(tmp_path / "file")
     assert [kept.content(tmp_path / name) for name in ("pipe", "", "none", "a\0b")] == [""] * 4
+
+
+def test_a_note_is_its_projects(tmp_path: Path) -> None:
+    one, other = Path("/one"), Path("/other")
+    assert kept.noted(tmp_path, "kind", one) == {}
+    kept.note(tmp_path, "kind", one, {"a": 1})
+    assert kept.noted(tmp_path, "kind", one) == {"a": 1}
+    assert kept.noted(tmp_path, "kind", other) == kept.noted(tmp_path, "else", one) == {}
