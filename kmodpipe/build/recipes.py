@@ -31,8 +31,7 @@ from kmodpipe.build.external_order import ExternalOrder
 from kmodpipe.build.guest_disk import Layout
 from kmodpipe.build.kbuild import external_flags
 from kmodpipe.build.reuse import Reused
-from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime
-from kmodpipe.build.runtime.docker import memory_mib
+from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime, memory_mib
 from kmodpipe.cache.store import remove
 from kmodpipe.kconfig import parse_config
 from kmodpipe.util import os_errors, paths, shipped
@@ -127,8 +126,7 @@ class _Recipe:
     expected_lines: int | None = None
     in_memory: bool = False  # its objects, as long as there is room for them
     notes_of: str = ""  # the folder of OBJ whose notes for gcov are kept
-    reused: Reused | None = None  # if it leaves anything for others
-    neutral_to: Collection[str] = ()  # symbols
+    leaves: bool = False  # it leaves something for others, in the folder LEFT
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,7 @@ class Builder:
         recipe = _Recipe(
             "base.sh", "the kernel base", order.src, _BASE_S,
             requests={_BASE_CONFIG: order.config},
-            products=("bzImage", "vmlinux", "System.map", "base.config", SYMBOLS_READ, FILES_READ, MODULES),
+            products=("bzImage", "vmlinux", "System.map", _BASE_CONFIG, SYMBOLS_READ, FILES_READ, MODULES),
             read_only={"TOOLS": order.tools},
             env={**order.make, **({"KEEP": "yes"} if leaves else {})},
             keep_objects=False,
@@ -170,9 +168,11 @@ class Builder:
             expected_lines=order.expected_lines,
             # To begin again on the disk would take longer than was won.
             in_memory=len(states) <= _SMALL and "CONFIG_DEBUG_INFO=y" not in order.config,
-            reused=Reused() if leaves else None,
+            leaves=leaves,
         )  # fmt: skip
         watch = self._run(recipe, work)
+        if leaves:
+            _collect(work, _BASE_CONFIG, Reused(), ())
         (work.folder / "lines").write_text(str(watch.compiled))
 
     def module(self, order: ModuleOrder, work: WorkDir) -> None:
@@ -188,7 +188,7 @@ class Builder:
                 _CELL_CONFIG: order.config,
                 **({"symbols": neutral.symbols_text(order.own_symbols)} if order.own_symbols else {}),
             },
-            products=("cell.config", *(target.rpartition("/")[2] for target in order.targets)),
+            products=(_CELL_CONFIG, *(target.rpartition("/")[2] for target in order.targets)),
             read_only={
                 "KIT": order.kit,
                 "OBJECTS": reused.objects,
@@ -207,10 +207,12 @@ class Builder:
             # Most of what a small build took: ext4 is slow to make files where many were just removed.
             in_memory=not order.coverage,
             notes_of=order.folder if order.coverage else "",
-            reused=order.reused,
-            neutral_to=order.own_symbols & donor.symbols if donor else order.own_symbols,
+            leaves=order.reused is not None,
         )  # fmt: skip
         self._run(recipe, work)
+        if recipe.leaves:
+            symbols = order.own_symbols & donor.symbols if donor else order.own_symbols
+            _collect(work, _CELL_CONFIG, reused, symbols)
         for folder in (derived, objects):
             paths.remove(folder)
 
@@ -269,12 +271,6 @@ class Builder:
         if recipe.notes_of:
             obj = work.folder / "obj"
             gcov_notes.collect(obj, recipe.notes_of, work.folder / gcov_notes.NOTES, recipe.what, work.log)
-        if recipe.reused:
-            left = work.folder / "left"
-            configuration = next(name for name in (_CELL_CONFIG, _BASE_CONFIG) if name in recipe.requests)
-            reuse.collect(left, work.folder, recipe.reused, work.folder / "ask" / configuration)
-            neutral.collect(left, work.folder, recipe.neutral_to)
-            paths.remove(left)
         if recipe.keep_objects or recipe.makes_kit:
             outputs.tidy(work.folder / "obj", recipe.what, work.log)
         if not recipe.keep_objects:
@@ -287,7 +283,7 @@ class Builder:
         """Run one recipe in ``work``. Return what was read from its output, and how it ended."""
         ask, obj, out = _folders(work.folder, "ask", _objects(recipe), "out")
         kit = _folders(work.folder, "obj") if recipe.makes_kit else ()
-        left = _folders(work.folder, "left") if recipe.reused else ()
+        left = _folders(work.folder, "left") if recipe.leaves else ()
         for name, text in recipe.requests.items():
             (ask / name).write_text(text, encoding="utf-8")
         job = Job(
@@ -388,6 +384,14 @@ class Builder:
                 detail=ended.tail,
                 hint="read the log: a recipe below images/guest is edited, or lacks a program: invoke setup",
             )
+
+
+def _collect(work: WorkDir, configuration: str, reused: Reused, symbols: Collection[str]) -> None:
+    """Keep what a build left for others; ``configuration`` is the name of its request."""
+    left = work.folder / "left"
+    reuse.collect(left, work.folder, reused, work.folder / "ask" / configuration)
+    neutral.collect(left, work.folder, symbols)
+    paths.remove(left)
 
 
 def _objects(recipe: _Recipe) -> str:
