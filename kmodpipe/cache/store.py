@@ -37,6 +37,8 @@ from kmodpipe.util.process_id import boot_id
 
 _INPUTS, _FILES, _SUMS = ".inputs", ".files", ".sums"
 _UNSUMMED = frozenset({_SUMS})
+# Folders of the cache in whose folders nothing is written one by one.
+_MADE_WHOLE = frozenset({"trees", "git", "work"})
 _KEY = re.compile(r"[0-9a-f]{64}")
 # A base has 80,000 files at most, each in a row of 150 bytes.
 _RECORD_BYTES = 64 * document.MIB
@@ -230,16 +232,23 @@ class Store:
             with suppress(OSError):
                 if process_id.left_by(owner.read_text(), owner):
                     swept += _remove_scratch(owner.with_suffix(""), owner)
-        trees = self.cache / "trees"
-        places = (
-            self.cache,
-            self.work,
-            trees,
-            trees / "pins",
-            *self.root.glob("*/.latest"),
-            *self.root.glob("*/.as"),
-        )
-        return swept + sum(map(sweep_parts, places))
+        return swept + sum(map(sweep_parts, self._written()))
+
+    def _written(self) -> Iterator[Path]:
+        """Yield the folders whose files are written one by one; others appear whole, from ``work``."""
+        yield self.cache
+        for folder in _folders(self.cache):
+            yield folder
+            below = [] if folder.name in _MADE_WHOLE else list(_folders(folder))
+            yield from below
+            if folder == self.root:
+                yield from (named for kind in below for named in kind.glob(".*"))
+        yield self.cache / "trees" / "pins"
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        yield from (Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False))
 
 
 def _remove_scratch(folder: Path, owner: Path) -> bool:

@@ -18,7 +18,7 @@ from kmodpipe.cache import integrity
 from kmodpipe.cache.store import Store
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
-from kmodpipe.util.files import require_space
+from kmodpipe.util.files import part_of, require_space
 from tests.support.sample_artifact import fill
 
 INPUTS = {"config": "abc", "flags": ["-O2"], "upstream": None}
@@ -243,6 +243,34 @@ def test_a_folder_of_an_earlier_boot_is_swept_although_the_pid_lives(tmp_path: P
     (store.work / "old.owner").write_text(f"{os.getpid()} 00000000-another-boot")
     assert store.sweep() == 1
     assert list(store.work.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ".", "work", "answers", "answers/ablate", "builders/0f", "cluster/files", "downloads", "images",
+        "kept/kconfig", "kernels/deb-6.1", "store/base", "store/base/.as", "store/base/.latest",
+        "store/base/.seen", "trees", "trees/pins", "a-room-that-is-new", "a-room-that-is-new/below",
+    ],
+)  # fmt: skip
+def test_half_a_file_of_a_dead_process_is_swept_wherever_files_are_written(
+    tmp_path: Path, place: str
+) -> None:
+    folder = tmp_path / place
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f".file.{os.getpid()}~another-boot~1~2~00112233.part").write_text("half")
+    (folder / "file").write_text("whole")
+    mine = part_of(folder / "file")
+    mine.write_text("of a process that lives")
+    assert Store(tmp_path).sweep() == 1
+    assert {one for one in folder.iterdir() if one.is_file()} == {folder / "file", mine}
+
+
+def test_what_an_artifact_and_a_tree_have_inside_is_theirs(tmp_path: Path) -> None:
+    for place in ("trees/git-1/fs", "trees/git-1", "store/base/0f/kit", "store/base/0f", "git/objects"):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / f".file.{os.getpid()}~another-boot~1~2~00112233.part").write_text("theirs")
+    assert Store(tmp_path).sweep() == 0
 
 
 def test_too_little_disk_says_for_what_how_much_and_what_to_do(tmp_path: Path) -> None:
