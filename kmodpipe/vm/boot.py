@@ -3,9 +3,10 @@
     console   ttyS0 -> a file of bounded size; scanned for a panic
     channel   ttyS1 -> a file of bounded size, and the records of `protocol`
 
-Both ports are sockets that QEMU inherits. A slow reader slows the guest down (QEMU holds a byte back until
-the socket takes it), so nothing is lost. One loop waits for everything, and never longer than the deadlines.
-QEMU is killed and reaped in every case, and the kernel kills it if this process is killed (`qemu.guarded`).
+QEMU inherits both: the console is a pipe; the channel, on which we answer, a socket. A slow reader slows the
+guest down (QEMU holds a byte back until it is taken), so nothing is lost. One loop waits for everything, and
+never longer than the deadlines. QEMU is killed and reaped in every case, and the kernel kills it if this
+process is killed (`qemu.guarded`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from io import FileIO
 
 from kmodpipe.logs.kernel_log import Scanner, parse
 from kmodpipe.util import process
@@ -30,6 +32,10 @@ from kmodpipe.vm.watchdog import GuestClock, Limit, Watchdog
 
 _READ_BYTES = 64 * 1024
 _POLL_S = 0.25
+# QEMU writes each byte by itself. To read each by itself takes as much processor time as the guest; a socket
+# holds some hundred such writes, though, and a guest is not to wait for us.
+_GATHER_S = 0.002
+_CHANNEL_BUFFER_BYTES = 4 * 1024 * 1024  # asked for; the kernel caps it (net.core.wmem_max)
 _STDERR_BYTES = 8 * 1024
 # Console bytes that are read at once before the channel is read again.
 _DRAIN_BYTES = 4 * 1024 * 1024
@@ -80,13 +86,15 @@ class _Guest:
         stack.callback(self._console_file.close)
         self._channel_file = CappedFile(self._spec.channel_path.open("wb"), self._limits)
         stack.callback(self._channel_file.close)
-        self._console, console_end = socket.socketpair()
+        self._console, console_end = process.pipe()
         self._channel, channel_end = socket.socketpair()
+        channel_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CHANNEL_BUFFER_BYTES)
         self._errors, errors_end = process.pipe()
         for end in (self._console, self._channel, self._errors, console_end, channel_end, errors_end):
             stack.callback(end.close)
         require_same(self._spec.machine)
-        argv = qemu_argv(self._spec.machine, console=console_end.fileno(), channel=channel_end.fileno())
+        console = f"/proc/self/fd/{console_end.fileno()}"
+        argv = qemu_argv(self._spec.machine, console=console, channel=channel_end.fileno())
         self._started = self._rate_since = time.monotonic()
         self._rate_base = 0
         self._child = process.spawn(
@@ -134,7 +142,8 @@ class _Guest:
                     else:
                         self._finish(limit.end, passed)
             else:
-                self._selector.select(min(left, _POLL_S))
+                if self._selector.select(min(left, _POLL_S)):
+                    time.sleep(_GATHER_S)
                 ended = self._ended()
                 busy = self._pump()
                 if ended and not busy:
@@ -216,9 +225,9 @@ class _Guest:
                 self._grant(self._watchdog.deadlines.panic_grace_s, GuestEnd.PANIC)
         return taken
 
-    def _read(self, stream: socket.socket) -> bytes:
+    def _read(self, stream: FileIO | socket.socket) -> bytes:
         try:
-            data = stream.recv(_READ_BYTES)
+            data = os.read(stream.fileno(), _READ_BYTES)
         except BlockingIOError:
             return b""
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
@@ -115,21 +116,31 @@ def test_console_bytes_arrive_whole(boot_guest: Callable[..., BootRecord], tmp_p
     assert (tmp_path / "console.log").read_bytes() == bytes(range(256)) * (PATTERN_BYTES // 256)
 
 
-def test_a_slow_reader_slows_the_guest_and_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["socket", "pipe"])
+def test_a_slow_reader_slows_the_guest_and_loses_nothing(tmp_path: Path, kind: str) -> None:
     needs("qemu-system-x86_64")
     (tmp_path / "initrd").write_bytes(b"none")
     spec = MachineSpec(kernel(tmp_path / "kernel", PATTERN), tmp_path / "initrd", "", memory_mib=16)
-    ours, theirs = socket.socketpair()
-    # The smallest buffer there is, so that the socket is full nearly all the time.
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    with subprocess.Popen(qemu_argv(spec, console=theirs.fileno()), pass_fds=[theirs.fileno()]) as qemu:
-        theirs.close()
+    where: int | str
+    # The smallest buffer there is, so that it is full nearly all the time.
+    if kind == "socket":
+        ours, theirs = (end.detach() for end in socket.socketpair())
+        with socket.socket(fileno=os.dup(theirs)) as end:
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        where = theirs
+    else:
+        ours, theirs = os.pipe()
+        assert fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096) == 4096
+        where = f"/proc/self/fd/{theirs}"
+    with subprocess.Popen(qemu_argv(spec, console=where), pass_fds=[theirs]) as qemu:
+        os.close(theirs)
         received = bytearray()
-        while data := ours.recv(65536):
+        while data := os.read(ours, 65536):
             received += data
-            if len(received) < 1000:
+            if len(received) < 20_000:
                 time.sleep(0.01)
         assert qemu.wait(10) == 0
+    os.close(ours)
     assert received == bytes(range(256)) * (PATTERN_BYTES // 256)
 
 

@@ -1,4 +1,4 @@
-"""A program that stands in for QEMU: it plays a scenario on the two serial ports that it inherits.
+"""A program that stands in for QEMU: it plays a scenario on its two serial ports, a file and a socket.
 
 The scenario is the Python file given as ``-kernel``, run with the names below; ``-append`` is the nonce.
 """
@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
 from kmodpipe.vm.protocol import encode_record
@@ -18,9 +19,9 @@ def _argument(name: str) -> str:
     return sys.argv[sys.argv.index(name) + 1]
 
 
-def _port(name: str) -> socket.socket:
-    (spec,) = [a for a in sys.argv if a.startswith(f"socket,id={name},fd=")]
-    return socket.socket(fileno=int(spec.rpartition("=")[2]))
+def _port(kind: str) -> str:
+    (spec,) = [a for a in sys.argv if a.startswith(kind)]
+    return spec.removeprefix(kind)
 
 
 class Guest:
@@ -28,12 +29,12 @@ class Guest:
 
     def __init__(self) -> None:
         self.nonce = _argument("-append")
-        self._console = _port("console")
-        self._channel = _port("channel")
+        self._console = FileIO(_port("file,id=console,path="), "w")
+        self._channel = socket.socket(fileno=int(_port("socket,id=channel,fd=")))
         self.seq = 0
 
     def console(self, text: str | bytes) -> None:
-        self._console.sendall(text if isinstance(text, bytes) else text.encode())
+        self._console.write(text if isinstance(text, bytes) else text.encode())
 
     def raw(self, data: bytes) -> None:
         self._channel.sendall(data)
