@@ -13,3 +13,9 @@
 
 In: the words of a command line. Out: an exit code: 0 as expected, 1 failure, 2 usage, 3 infrastructure.
 """
+
+import sys
+
+# Invoke turns this off unless it is given --write-pyc: Python compiles the modules of a checkout again for
+# each command: a quarter of a short one. The user's own wish (PYTHONDONTWRITEBYTECODE, -B) stands.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
