@@ -15,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from kmodpipe.cache.share import Share
-from kmodpipe.cache.share.registry import Registry, place
+from kmodpipe.cache.share.manifest import place
+from kmodpipe.cache.share.registry import Registry
 from kmodpipe.cache.store import Store
 from kmodpipe.util.screen import Screen
 

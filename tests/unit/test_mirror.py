@@ -35,6 +35,7 @@ ELSEWHERE: Mapping[str, str] = {
     "analysis/check/tools": "tests/pipeline/test_check.py",
     "build/check_image": "tests/integration/test_check.py",
     "build/check_recipes": "tests/pipeline/test_check.py",
+    "cache/share/registry": "tests/unit/cache/share/test_init.py",
     "cli/checking": "tests/pipeline/test_check.py",
     "build/image_build": "tests/unit/build/test_builder_image.py",
     "build/configured": "tests/pipeline/test_pipeline.py",

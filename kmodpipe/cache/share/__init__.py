@@ -23,14 +23,13 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kmodpipe.cache.share import pack
 from kmodpipe.cache.share.folder import SCHEME, Folder
-from kmodpipe.cache.share.registry import (
+from kmodpipe.cache.share.manifest import (
     MANIFEST,
     Blob,
-    Registry,
     RegistryError,
     RegistryUnreachable,
     blob_of,
@@ -41,6 +40,9 @@ from kmodpipe.util import document
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
 from kmodpipe.util.files import require_space
 from kmodpipe.util.screen import Screen, Step
+
+if TYPE_CHECKING:
+    from kmodpipe.cache.share.registry import Registry
 
 KINDS: Mapping[str, str] = {"config": "obj", "base": "obj", "guest": "out", "toolset": "out"}
 """The shared kinds, each with the folder below which symbolic links are allowed.
@@ -79,8 +81,16 @@ def open_share(
         )
     if read_only is None:
         read_only = os.environ.get("KMODPIPE_SHARE_READONLY", "") not in ("", "0")
-    found = Folder(where) if where.startswith(SCHEME) else Registry(place(where))
-    return Share(found, store, screen, key, pulls=isolated or bool(key), pushes=not read_only)
+    return Share(_client(where), store, screen, key, pulls=isolated or bool(key), pushes=not read_only)
+
+
+def _client(where: str) -> Registry | Folder:
+    if where.startswith(SCHEME):
+        return Folder(where)
+    # Not above: it imports a client for HTTP, which a command without a registry need not wait for.
+    from kmodpipe.cache.share.registry import Registry
+
+    return Registry(place(where))
 
 
 def _secret() -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from kmodpipe.cache.share.registry import Blob, RegistryError, RegistryUnreachable
+from kmodpipe.cache.share.manifest import Blob, RegistryError, RegistryUnreachable
 from kmodpipe.util import document
 from kmodpipe.util.digest import digest_file
 from kmodpipe.util.errors import UserError

@@ -8,7 +8,7 @@ import pytest
 
 from kmodpipe.cache.share import open_share
 from kmodpipe.cache.share.folder import Folder
-from kmodpipe.cache.share.registry import RegistryError
+from kmodpipe.cache.share.manifest import RegistryError
 from kmodpipe.cache.store import Store
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import Mode, Screen
