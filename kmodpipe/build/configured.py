@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from kmodpipe import kconfig
@@ -18,7 +19,7 @@ class Buildable:
     cell: Cell
     text: str  # of the final .config
 
-    @property
+    @cached_property
     def final(self) -> Mapping[str, str]:
         """The symbols of the final configuration."""
         return kconfig.parse_config(self.text)

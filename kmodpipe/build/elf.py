@@ -7,14 +7,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import NoteSection
+from typing import TYPE_CHECKING
 
 from kmodpipe.cache.store import Artifact
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, KernelFailure
+
+if TYPE_CHECKING:
+    from elftools.elf.elffile import ELFFile
 
 
 def module_name(file: str | Path) -> str:
@@ -46,6 +46,10 @@ DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, M
 @contextmanager
 def opened(path: Path, what: str = "ELF file") -> Iterator[ELFFile]:
     """Yield an ELF file for reading. Raise InfraError, which calls it no ``what``, for a damaged one."""
+    # Not above: a command with nothing to build reads no ELF file.
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
     try:
         with path.open("rb") as f:
             yield ELFFile(f)
@@ -93,8 +97,10 @@ def has_pvh_entry(vmlinux: Path) -> bool:
 
 
 def _notes(elf: ELFFile) -> Iterator[Mapping[str, object]]:
+    from elftools.elf.sections import NoteSection
+
     if elf.num_sections() > _MAX_SECTIONS:
-        raise ELFError(f"{elf.num_sections()} sections")
+        raise ValueError(f"{elf.num_sections()} sections")
     for section in elf.iter_sections():
         if isinstance(section, NoteSection):
             yield from section.iter_notes()

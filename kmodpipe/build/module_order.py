@@ -60,6 +60,8 @@ def lacking(modules: Iterable[Path], known: Mapping[str, Known]) -> tuple[str, .
     A change can make a module need another one than that of the base did.
     """
     by_name = {module_name(path): path for path in modules}
+    if known.keys() <= by_name.keys():
+        return ()
     names = dict.fromkeys(name for path in by_name.values() for name in module_file.info(path).needs)
     return tuple(known[name].target for name in names if name in known and name not in by_name)
 

@@ -19,7 +19,7 @@ from kmodpipe import kconfig
 from kmodpipe.build import gcov_notes, module_order, reuse
 from kmodpipe.build.complete import require_configurations, require_files, require_folders, require_texts
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
-from kmodpipe.build.elf import build_id, module_name, require_elf
+from kmodpipe.build.elf import module_name, require_elf
 from kmodpipe.build.external_stage import BuiltKit, ExternalStages, excluded
 from kmodpipe.build.kbuild import make_flags, module_targets, named_target, require_named, split
 from kmodpipe.build.recipes import (
@@ -288,7 +288,6 @@ class Stages:
             read = (f"out/{name}" for name in (SYMBOLS_READ, FILES_READ, MODULES))
             require_files(folder, "out/System.map", "obj/Module.symvers", *read, empty=True)
             require_texts(folder, "out/base.config", "obj/.config")
-            build_id(folder / "out" / "vmlinux")
 
         label = digest_of([self.tree.name, spec.config_digest])[:12]
         return Stage("base", label, inputs, make, need_mib=2048, check=check)

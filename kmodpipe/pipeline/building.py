@@ -33,7 +33,7 @@ def build(workspace: Workspace, folder: RunFolder) -> tuple[tuple[Built, ...], T
 def write_configuration(folder: RunFolder, configured: Configured) -> None:
     """Write the final configuration of a cell that can be built to its folder."""
     if isinstance(configured, Buildable):
-        write_atomically(folder.cell(configured.cell.id) / "config", configured.text)
+        write_atomically(folder.cell(configured.cell.id) / "config", configured.text, durable=False)
 
 
 def find_dead_axes(workspace: Workspace, built: Iterable[Built]) -> tuple[DeadAxis, ...]:

@@ -18,10 +18,11 @@ IGNORES_ITSELF = "*\n"
 """The .gitignore of a folder that is no part of the repository that it stands in."""
 
 
-def write_atomically(path: Path, data: str | bytes | Iterable[str]) -> None:
+def write_atomically(path: Path, data: str | bytes | Iterable[str], *, durable: bool = True) -> None:
     """Write a file by fsync and rename: a reader sees the old content or the new, never a part.
 
-    Pieces are written as they come, so that a large file need not be in memory.
+    Pieces are written as they come, so that a large file need not be in memory. What is not ``durable`` may
+    be empty after a power failure: fsync takes longer than all the rest.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     pieces = (data,) if isinstance(data, (str, bytes)) else data
@@ -30,8 +31,9 @@ def write_atomically(path: Path, data: str | bytes | Iterable[str]) -> None:
         with part.open("xb") as f:
             for piece in pieces:
                 f.write(piece.encode() if isinstance(piece, str) else piece)
-            f.flush()
-            os.fsync(f.fileno())
+            if durable:
+                f.flush()
+                os.fsync(f.fileno())
         part.chmod(0o644)
         part.replace(path)
     except BaseException:
