@@ -6,6 +6,9 @@
 # What the kernel did is told through `observe`, the outcome last, when the whole sequence ran. A step that
 # only prepares goes through `must`: if it fails there is no outcome, and the case can never look like a
 # verdict.
+#
+# A process costs an emulated processor a millisecond, and the cases call these functions thousands of times: what the
+# shell can do itself, it does.
 
 # The file system of the cases' disks: a flavour of the matrix says another.
 : "${KMODPIPE_FS:=ext4}"
@@ -16,7 +19,6 @@ export UNIX_IO_NOZEROOUT=1
 # observe KEY VALUE: one line of evidence; the key `outcome` is what the case is judged by.
 observe() {
     case $2 in
-        # A process costs an emulated processor more than all the rest of a line.
         *[![:print:]]*) set -- "$1" "$(printf '%s' "$2" | tr '\n\t' '  ')" ;;
     esac
     printf '%s\t%s\n' "$1" "$2" >&3
@@ -118,8 +120,9 @@ uuid_of() {
         xfs) set -- "$1" 32 ;;
         btrfs) set -- "$1" 65568 ;;
     esac
-    od -An -v -tx1 -j"$2" -N16 "$1" | tr -d ' \n' |
-        sed 's/\(.\{8\}\)\(.\{4\}\)\(.\{4\}\)\(.\{4\}\)/\1-\2-\3-\4-/'
+    # shellcheck disable=SC2046
+    set -- $(od -An -v -tx1 -j"$2" -N16 "$1")
+    [ $# = 16 ] && printf '%s%s%s%s-%s%s-%s%s-%s%s-%s%s%s%s%s%s\n' "$@"
 }
 
 # check_disk DEVICE: the file system's own check; returns 0 clean, 1 errors found and corrected, more: broken.
@@ -190,15 +193,23 @@ mount_overlay() {
 
 # shown_option TARGET KEY: its value in /proc/mounts, "default" where it is not shown.
 shown_option() {
-    case ,$(mount_options "$1"), in
-        *,"$2"=*) mount_options "$1" | tr ',' '\n' | sed -n "s/^$2=//p" ;;
-        *) echo default ;;
-    esac
+    local word IFS=,
+    for word in $(mount_options "$1"); do
+        case $word in
+            "$2"=*)
+                printf '%s\n' "${word#*=}"
+                return
+                ;;
+        esac
+    done
+    echo default
 }
 
 # index_entries [LAYERS]: how many inodes overlayfs has in its index; an unlinked one's whiteout does not count.
 index_entries() {
-    find "${1:-$PWD/disk}/work/index" -mindepth 1 ! -name '#*' 2>/dev/null | wc -l
+    # shellcheck disable=SC2046
+    set -- $(find "${1:-$PWD/disk}/work/index" -mindepth 1 ! -name '#*' 2>/dev/null)
+    echo $#
 }
 
 # --- an overlay's content, and what became of it ------------------------------------------------------------
@@ -243,8 +254,12 @@ hardlinks() {
     for name in h2 h3; do
         cmp -s "$1/h1" "$1/$name" || { echo split; return; }
     done
-    [ "$(stat -c '%h-%i' "$1/h1" "$1/h2" "$1/h3" | sort -u | wc -l)" = 1 ] &&
-        [ "$(stat -c %h "$1/h1")" = 3 ] && echo shared || echo split
+    # shellcheck disable=SC2046
+    set -- $(stat -c '%h-%i' "$1/h1" "$1/h2" "$1/h3")
+    case $# in
+        3) [ "$1" = "$2" ] && [ "$1" = "$3" ] && [ "${1%-*}" = 3 ] && echo shared || echo split ;;
+        *) echo split ;;
+    esac
 }
 
 content_of() {
@@ -272,6 +287,11 @@ origin_of() {
     printf '%s\n' "$stored"
 }
 
+# in_a_row WORD...: sets ROW to the words in one line.
+in_a_row() {
+    ROW=$*
+}
+
 # lines_of A BUT_NOT_IN_B: the names (first words, without a colon) of the lines that B does not have.
 lines_of() {
     grep -vxFf "$2" "$1" | sed 's/[: ].*//' | sort -u | tr '\n' ' ' | sed 's/ $//'
@@ -285,23 +305,29 @@ lines_of() {
 #   inodes-changed    a file has another inode number than before
 #   intact            nothing of these
 survey() {
-    local was=${2:-was} key=${2:+$2.} links
+    local was=${2:-was} key=${2:+$2.} links before unchanged
     SURVEY=intact
     inodes_of "$1" > now.inodes 2>&1
-    observe "${key}inodes" "$(cmp -s now.inodes "$was.inodes" && echo kept || echo changed)"
-    cmp -s now.inodes "$was.inodes" || {
+    if cmp -s now.inodes "$was.inodes"; then
+        observe "${key}inodes" kept
+    else
+        observe "${key}inodes" changed
         observe "${key}inodes_of" "$(lines_of "$was.inodes" now.inodes)"
         SURVEY=inodes-changed
-    }
+    fi
     # Before the writes below change it.
     content_of "$1" > now.content 2>&1
     append second "$1/h3"
     links=$(hardlinks "$1")
-    [ "$links" = "$(cat "$was.hardlinks")" ] || SURVEY=hardlinks-split
-    observe "${key}hardlinks_before" "$(cat "$was.hardlinks")"
+    read -r before < "$was.hardlinks"
+    [ "$links" = "$before" ] || SURVEY=hardlinks-split
+    observe "${key}hardlinks_before" "$before"
     observe "${key}hardlinks" "$links"
     # A lower file's three names show the write through h1 as long as they are one file.
-    observe "${key}without_first_write" "$(cd "$1" && grep -L first h1 h2 h3 | tr '\n' ' ' | sed 's/ $//')"
+    unchanged=$(cd "$1" && grep -L first h1 h2 h3)
+    # shellcheck disable=SC2086
+    in_a_row $unchanged
+    observe "${key}without_first_write" "$ROW"
     observe "${key}nlink" "$(stat -c %h "$1/h1")"
     observe "${key}index_entries" "$(index_entries "$3")"
     if cmp -s now.content "$was.content" && [ ! -e "$1/r" ]; then
