@@ -82,7 +82,7 @@ find . ! -type d ! -name '*.symvers' ! -path "./${objects:-.}" -print0 | LC_ALL=
 rm -f .prepared .reads .modinfo
 # A thousand empty files say when a symbol changed last (fixdep). None has changed since the kit was made, and make takes
 # one that is not there for that.
-find include/config -type f -empty -delete
+find . -path './include/config/*' -type f -empty -delete
 # A folder of the source tree that is empty now: each cell's copy would make it again, and kbuild does.
 find . -depth -mindepth 1 -type d -empty -delete
 cp -a . "$KIT/"

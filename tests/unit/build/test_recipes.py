@@ -278,7 +278,12 @@ def test_a_module_is_compiled_from_an_empty_folder(tmp_path: Path) -> None:
 # Plays make of a base: modules_prepare makes a header, the rest objects, and generated files anywhere.
 MAKE_BASE = r"""
 case " $* " in
-*" modules_prepare "*) mkdir -p "$OBJ/include/generated" && : > "$OBJ/include/generated/autoconf.h"; exit ;;
+*" modules_prepare "*)
+    # A file that says when a symbol changed is empty, in a folder for each word of its name or not.
+    mkdir -p "$OBJ/include/generated" "$OBJ/include/config/fs/a"
+    : > "$OBJ/include/generated/autoconf.h"; : > "$OBJ/include/config/fs/a/b.h"; : > "$OBJ/include/config/NEW"
+    echo CONFIG_A=m > "$OBJ/include/config/auto.conf"
+    exit ;;
 esac
 mkdir -p "$OBJ/arch/x86/boot" "$OBJ/init" "$OBJ/fs/a"
 : > "$OBJ/arch/x86/boot/bzImage"; : > "$OBJ/vmlinux"; : > "$OBJ/System.map"; : > "$OBJ/vmlinux.symvers"
@@ -332,7 +337,9 @@ def base(tmp_path: Path) -> Path:
 
 def test_a_kit_has_nothing_that_a_module_made(base: Path) -> None:
     left = {p.relative_to(base / "kit").as_posix() for p in (base / "kit").rglob("*") if p.is_file()}
-    assert left == {".config", "include/generated/autoconf.h", "vmlinux.symvers", "Module.symvers"}
+    made = {"include/config/auto.conf", "include/generated/autoconf.h"}
+    assert left == {".config", *made, "vmlinux.symvers", "Module.symvers"}
+    assert not (base / "kit/include/config/fs").exists()
 
 
 def test_a_base_records_what_vmlinux_was_compiled_from_and_no_module(base: Path) -> None:
