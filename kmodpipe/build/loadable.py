@@ -12,7 +12,6 @@ from pathlib import Path
 from kmodpipe.build import module_file
 from kmodpipe.build.elf import module_name, opened
 from kmodpipe.build.external_products import SYMVERS
-from kmodpipe.results import WOULD_REFUSE
 from kmodpipe.util import document
 from kmodpipe.util.errors import KernelFailure
 
@@ -94,6 +93,9 @@ def _is_signed(module: Path) -> bool:
 
 
 def _refused(module: Path, why: str, where: str, hint: str) -> KernelFailure:
+    # Not above: it imports all that results are made of, which a build that succeeds needs none of.
+    from kmodpipe.results import WOULD_REFUSE
+
     return KernelFailure(f"{WOULD_REFUSE} {module_name(module)}: {why}", where=where, hint=hint)
 
 

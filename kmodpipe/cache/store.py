@@ -62,6 +62,16 @@ class Artifact:
     key: str
     path: Path
 
+    def sums(self) -> Mapping[str, object]:
+        """Return what each file was when it was made (`integrity.sums`); empty if that is not recorded.
+
+        `Store.find` has compared the files with it.
+        """
+        try:
+            return document.read_object(self.path / _SUMS, most=_RECORD_BYTES)
+        except (OSError, ValueError):
+            return {}
+
 
 class Store:
     """The artifacts of one cache folder."""

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from kmodpipe.build.configured import RuledOut
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import MakeOptions
 from kmodpipe.cli.resolve import require_on, resolve
-from kmodpipe.cluster.scheduler import require_dask
 from kmodpipe.pipeline import building
 from kmodpipe.pipeline.builder import BuildFailed, Built, BuiltCell
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.stage_maker import Tally
 from kmodpipe.pipeline.workspace import set_up
-from kmodpipe.results import DeadAxis
 from kmodpipe.util.errors import ExitCode, InfraError, KernelFailure, KmodpipeError
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.text import count
+
+if TYPE_CHECKING:
+    from kmodpipe.results import DeadAxis
 
 
 def build(options: MakeOptions, call: Invocation) -> int:
     """Build, and print the result of each cell."""
     if options.on:
+        from kmodpipe.cluster.scheduler import require_dask
+
         require_dask()
         from kmodpipe.cli import far
 

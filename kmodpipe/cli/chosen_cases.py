@@ -8,8 +8,8 @@ from pathlib import Path
 
 from kmodpipe.cli.options import RunOptions
 from kmodpipe.judge import cases
-from kmodpipe.judge.attempts import MOST_ATTEMPTS, MOST_REPEATS, RetryPolicy
 from kmodpipe.judge.cases import Case
+from kmodpipe.judge.retries import MOST_ATTEMPTS, MOST_REPEATS, RetryPolicy
 from kmodpipe.logs import known_benign
 from kmodpipe.pipeline.config import Project
 from kmodpipe.pipeline.run_spec import RunSpec

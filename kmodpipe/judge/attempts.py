@@ -14,12 +14,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import NormalDist
 
+from kmodpipe.judge.retries import MOST_ATTEMPTS, RetryPolicy
 from kmodpipe.results import Attempt, CaseResult, Verdict
 
-MOST_ATTEMPTS, MOST_REPEATS = 20, 10_000
 # The normal quantile of a two-sided 95 %.
 _Z = NormalDist().inv_cdf(0.975)
 _OUTCOME = "flaky"
@@ -29,14 +29,6 @@ _DID = {
     Verdict.ERROR: "had no verdict",
     Verdict.SKIP: "was skipped",
 }
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How often a case runs. Every run after the first has a fresh guest of its own."""
-
-    attempts: int = 1  # at most so many times, until it does not fail
-    repeat: int = 1  # so many times, whatever the verdicts
 
 
 def kept(runs: Sequence[CaseResult], result: CaseResult) -> tuple[CaseResult, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from kmodpipe import kconfig
 from kmodpipe.build.elf import digest_of_code
@@ -20,8 +21,10 @@ from kmodpipe.build.sharing import Subject
 from kmodpipe.cache.store import Artifact
 from kmodpipe.kconfig import Cell
 from kmodpipe.kconfig.matrix import CONTROL
-from kmodpipe.results import DeadAxis
 from kmodpipe.util.digest import digest_of
+
+if TYPE_CHECKING:
+    from kmodpipe.results import DeadAxis
 
 _CLUES = 5
 
@@ -197,4 +200,7 @@ def _run_the_same(twins: Twins) -> str:
 
 def _record(twins: Twins, message: str, clues: Sequence[str], *, failure: bool) -> DeadAxis:
     cells = tuple(tuple(cell.id for cell in group) for group in twins.cells)
+    # Not above: few builds have one, and the module imports all that results are made of.
+    from kmodpipe.results import DeadAxis
+
     return DeadAxis(twins.axis, twins.symbol, twins.variant, cells, failure, message, tuple(clues))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kmodpipe.build.elf import module_name
-from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.judge.attribution import CellUnderTest, Packed
 from kmodpipe.judge.cases import Case, CellContext
+from kmodpipe.judge.retries import RetryPolicy
 from kmodpipe.kconfig import MEMORY_MIB
 from kmodpipe.logs.known_benign import KnownBenign
 from kmodpipe.logs.symbolize import Decoder

@@ -16,7 +16,6 @@ from pathlib import Path
 from kmodpipe import series, source
 from kmodpipe.kconfig.own_source import OwnSource
 from kmodpipe.pipeline import first_look
-from kmodpipe.results import WORKTREE
 from kmodpipe.series import Series
 from kmodpipe.source import user_git
 from kmodpipe.source.tree import ModuleSpec
@@ -80,6 +79,9 @@ def find(
     change = series.of_working_tree(top, commit, ref)
     if change is None or all(_is_aside(top / name, top, aside) for name in change.touched):
         return made, ()
+    # Not above: a run of a tree's module needs none of what results are made of before it has some.
+    from kmodpipe.results import WORKTREE
+
     return made, (replace(change, name=WORKTREE, notices=()),)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kmodpipe import kconfig, series
 from kmodpipe.build.kbuild import split
-from kmodpipe.judge.attempts import RetryPolicy
+from kmodpipe.judge.retries import RetryPolicy
 from kmodpipe.kconfig import Cell, Flavour, Matrix, Variant
 from kmodpipe.pipeline.cell_choice import Choice
 from kmodpipe.pipeline.config import Project

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,51 @@ def test_build_alone_tells_a_dead_axis(mistaken: World) -> None:
     built = mistaken.invoke("build", "--runtime", "host")
     assert built.code == 1
     assert "is dead in toy-fix" in built.err and "was TOY_FS_NOUUID meant?" in built.err
+
+
+def _kept(world: World) -> Path:
+    (found,) = (world.cache / "kept/code").iterdir()
+    return found
+
+
+def _living(made: dict[str, str]) -> object:
+    return {cell: f"{number:064x}" for number, cell in enumerate(made)}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        None,
+        lambda made: {},
+        lambda made: [],
+        lambda made: dict.fromkeys(made, ""),
+        lambda made: dict.fromkeys(made),
+        lambda made: {f"{cell}.": content for cell, content in made.items()},
+    ],
+    ids=["whole", "empty", "a-list", "no-digests", "null", "other-cells"],
+)
+def test_a_dead_axis_is_told_again_by_what_was_kept_of_the_modules(
+    mistaken: World, damage: Callable[[dict[str, str]], object] | None
+) -> None:
+    assert mistaken.invoke("build", "--runtime", "host").code == 1
+    kept = _kept(mistaken)
+    if damage:
+        (entry,) = json.loads(kept.read_text())
+        kept.write_text(json.dumps([{**entry, "made": damage(entry["made"])}]))
+    again = mistaken.invoke("build", "--runtime", "host")
+    assert again.code == 1 and "is dead in toy-fix" in again.err
+
+
+def test_modules_of_other_bytes_are_compared_anew(mistaken: World) -> None:
+    """What was kept, made a lie, counts for the very modules that it was kept of."""
+    assert mistaken.invoke("build", "--runtime", "host").code == 1
+    kept = _kept(mistaken)
+    (entry,) = json.loads(kept.read_text())
+    kept.write_text(json.dumps([{**entry, "made": _living(entry["made"])}]))
+    assert "is dead" not in mistaken.invoke("build", "--runtime", "host").err
+    patch = mistaken.root / "patches/toy-fix/0001-toy-mount.patch"
+    patch.write_text(patch.read_text().replace("+nouuid: CONFIG_TOY_NOUUID", "+nouuid: CONFIG_TOY_NO_UUID"))
+    assert "is dead in toy-fix" in mistaken.invoke("build", "--runtime", "host").err
 
 
 def test_living_axes_are_not_mentioned(tmp_path: Path) -> None:

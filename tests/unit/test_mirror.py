@@ -81,6 +81,7 @@ ELSEWHERE: Mapping[str, str] = {
     "cli/project_root": "tests/unit/cli/test_completion.py",
     "cli/tasks": "tests/unit/cli/options/test_init.py",
     "judge/excerpts": "tests/unit/judge/test_verdict.py",
+    "judge/retries": "tests/unit/judge/test_attempts.py",
     "judge/case_toml": "tests/unit/judge/test_cases.py",
     "kconfig/matrix_toml": "tests/unit/kconfig/test_matrix.py",
     "kconfig/mentions": "tests/unit/kconfig/test_ownership.py",

@@ -12,8 +12,8 @@ from kmodpipe import kconfig
 from kmodpipe.build.configured import Buildable, RuledOut
 from kmodpipe.build.sharing import Subject
 from kmodpipe.cache.store import Artifact, Store
-from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.judge.cases import Case
+from kmodpipe.judge.retries import RetryPolicy
 from kmodpipe.kconfig import Cell, Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.pipeline import run, workspace

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kmodpipe.analysis.cover.gcov_json import sum_of
-from kmodpipe.judge.attempts import RetryPolicy
 from kmodpipe.judge.case_files import CaseFile
 from kmodpipe.judge.cases import Case
+from kmodpipe.judge.retries import RetryPolicy
 from kmodpipe.pipeline import run
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.workspace import Workspace

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kmodpipe.judge import attempts
-from kmodpipe.judge.attempts import RetryPolicy, interval, merge, most, rate
+from kmodpipe.judge.attempts import interval, merge, most, rate
+from kmodpipe.judge.retries import MOST_ATTEMPTS, RetryPolicy
 from kmodpipe.results import CaseResult, Verdict
 
 SOAK = RetryPolicy(repeat=5)
@@ -114,7 +115,7 @@ def test_a_soak_has_the_worst_verdict_and_a_rate(
 
 def test_of_many_runs_the_evidence_of_the_first_ones_is_kept() -> None:
     found = runs("p" * 300 + "f" + "p" * 99 + "f")
-    assert sum(bool(r.output_excerpt) for r in found) == attempts.MOST_ATTEMPTS + 1
+    assert sum(bool(r.output_excerpt) for r in found) == MOST_ATTEMPTS + 1
     merged = merge(found, RetryPolicy(repeat=401))
     assert merged.output_excerpt == "output 301\n" and "run 301" in merged.message
 

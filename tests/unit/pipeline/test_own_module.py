@@ -8,6 +8,7 @@ import pytest
 
 from kmodpipe.kconfig.own_source import OwnSource
 from kmodpipe.pipeline import own_module
+from kmodpipe.results import WORKTREE
 from kmodpipe.util.errors import UserError
 from tests.support.trees import commit_all, git, write
 
@@ -37,7 +38,7 @@ def test_a_branch_is_compared_with_where_it_left_the_default_branch(repository: 
     assert found.spec.commit == git(repository, "rev-parse", "main")
     assert found.control.startswith("main (")
     (one,) = change
-    assert (one.name, one.touched) == (own_module.WORKTREE, ("src/m.c",))
+    assert (one.name, one.touched) == (WORKTREE, ("src/m.c",))
 
 
 def test_what_is_not_committed_is_part_of_the_change(repository: Path) -> None:

@@ -12,7 +12,7 @@ from lxml import etree
 
 from kmodpipe import results
 from kmodpipe.judge import attempts
-from kmodpipe.judge.attempts import RetryPolicy
+from kmodpipe.judge.retries import RetryPolicy
 from kmodpipe.report import junit
 from kmodpipe.results import CaseResult, CellResult, Run, Span, State, Verdict
 from tests.support import DATA
