@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
-from kmodpipe.cache import store
-from kmodpipe.series import unused
+from kmodpipe.cache import integrity, store
+from kmodpipe.series import earlier, unused
 from kmodpipe.series.model import Patch, Series, git
-from kmodpipe.source import Tree
+from kmodpipe.source import Tree, linked
 from kmodpipe.source import tree as trees
 from kmodpipe.source.kernels import KernelSource
 from kmodpipe.source.linked import Links
@@ -23,7 +24,7 @@ from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.hardlinks import make_farm
 from kmodpipe.util.lock import lock
-from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.util.screen import Mode, Screen, Step
 from kmodpipe.util.text import count
 
 _STRICT = ("apply", "--whitespace=nowarn")
@@ -73,22 +74,42 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
         if here := applied_path(series, tree, cache, screen.warn):
             return here
         with screen.step(f"apply {series.name}") as step, store.Store(cache).scratch("farm-") as scratch:
-            farm = scratch / "tree"
-            step.update("linking the tree")
-            all_linked = make_farm(tree.path, farm)
-            for number, patch in enumerate(series.patches, 1):
-                step.update(patch.name, done=number, total=len(series.patches))
-                _apply_one(series, tree, patch, farm)
-            _refuse_escaping_links(series, tree.path, farm)
+            farm, links, listing = _patched(series, tree, cache, scratch / "tree", step)
             provenance = {"series": series.name, "series-digest": series.digest, "tree": tree.identity}
             what = f"{tree.name} with {series.name}"
             of_kernel = bool(tree.kernel_version)
-            links = Links(trees.manifest_path(tree.path), series.touched) if all_linked else None
             made = trees.install(
-                cache, farm, identity, provenance, what=what, of_kernel=of_kernel, links=links
-            )
+                cache, farm, identity, provenance,
+                what=what, of_kernel=of_kernel, links=links, listing=listing,
+            )  # fmt: skip
+            unused.used(made.path)
             step.finish(count(len(series.patches), "patch", "patches"))
         return made.path
+
+
+def _patched(
+    series: Series, tree: Tree, cache: Path, farm: Path, step: Step
+) -> tuple[Path, Links | None, bytes | None]:
+    """Make the patched tree in ``farm``; return it, what it is linked to, and its listing if there is one."""
+    links = Links(trees.manifest_path(tree.path), series.touched)
+    if earlier.take(cache, series.name, tree, farm):
+        _apply_all(series, tree, farm, step)
+        with suppress(OSError):
+            listing = integrity.listing(farm)
+            if not linked.others(links, listing):
+                return farm, links, listing
+        store.remove(farm)
+    step.update("linking the tree")
+    all_linked = make_farm(tree.path, farm)
+    _apply_all(series, tree, farm, step)
+    return farm, links if all_linked else None, None
+
+
+def _apply_all(series: Series, tree: Tree, farm: Path, step: Step) -> None:
+    for number, patch in enumerate(series.patches, 1):
+        step.update(patch.name, done=number, total=len(series.patches))
+        _apply_one(series, tree, patch, farm)
+    _refuse_escaping_links(series, tree.path, farm)
 
 
 def _apply_one(series: Series, tree: Tree, patch: Patch, farm: Path) -> None:

@@ -20,13 +20,27 @@ _UNUSED_S = 3600.0
 # To remove one takes a second, and new commands wait for it.
 _AT_ONCE = 4
 # As `tree.slot` names them.
-_RECORDS = f"patched-{'[0-9a-f]' * 24}.json"
+RECORDS = f"patched-{'[0-9a-f]' * 24}.json"
+"""Which files below CACHE/trees are about patched trees, as a pattern."""
+
+_ours: set[Path] = set()
 
 
 def used(folder: Path) -> None:
-    """Note that the patched tree in ``folder`` is used now."""
+    """Note that this process uses the patched tree in ``folder`` from now on."""
+    _ours.add(folder)
     with suppress(OSError):
         os.utime(trees.record_path(folder))
+
+
+def is_ours(folder: Path) -> bool:
+    """Return whether this process may still use a patched tree."""
+    return folder in _ours
+
+
+def release() -> None:
+    """Note that this process uses none of the patched trees any more that it has used."""
+    _ours.clear()
 
 
 def drop(cache: Path, keep: Collection[Path]) -> int:
@@ -35,7 +49,7 @@ def drop(cache: Path, keep: Collection[Path]) -> int:
     None is removed while another command uses the cache.
     """
     ages = []
-    for record in (cache / "trees").glob(_RECORDS):
+    for record in (cache / "trees").glob(RECORDS):
         with suppress(OSError):
             ages.append((record.stat().st_mtime, record))
     ages.sort(reverse=True)

@@ -69,12 +69,27 @@ def note(folder: Path, links: Links, listing: bytes) -> None:
 
 def holds(folder: Path, manifest: Path) -> bool:
     """Return whether the tree is as it was, if the one with this manifest is."""
+    return content(folder, manifest) is not None
+
+
+def content(folder: Path, manifest: Path) -> tuple[list[str], list[str]] | None:
+    """Return the names of the tree's folders and of the files of its own; None if it is not as it was."""
     # Whatever is in the file: without the digest of what is there now, it says nothing.
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = document.read_object(path_of(folder))
         folders, own = ([str(name) for name in known[kind]] for kind in ("folders", "own"))
-        return bool(folders) and _look(folder, folders, own, manifest)[1] == known["digest"]
-    return False
+        if folders and _look(folder, folders, own, manifest)[1] == known["digest"]:
+            return folders, own
+    return None
+
+
+def others(links: Links, listing: bytes) -> set[str]:
+    """Return the files in which a tree differs from the one that it is linked to, but for those that were
+    changed. ``listing`` is `integrity.listing` of it. Raise OSError if nothing is known of the other one.
+    """
+    rows = set(listing.split(b"\0")) ^ set(links.manifest.read_bytes().split(b"\0"))
+    names = {os.fsdecode(row.partition(b"\t")[0]) for row in rows if not row.endswith(b"/")}
+    return names.difference(links.changed)
 
 
 def _look(folder: Path, folders: Collection[str], own: Collection[str], manifest: Path) -> tuple[int, str]:

@@ -230,14 +230,19 @@ def manifest_path(folder: Path) -> Path:
 
 @costs.step(costs.Part.TREE)
 def seal(
-    folder: Path, identity: str, version: str, provenance: Mapping[str, str], links: Links | None = None
+    folder: Path,
+    identity: str,
+    version: str,
+    provenance: Mapping[str, str],
+    links: Links | None = None,
+    listing: bytes | None = None,
 ) -> None:
     """Write the manifest and the record of a finished tree: the last step of making one.
 
-    ``links`` are those of a tree of hard links to another one.
+    ``links`` are those of a tree of hard links to another one, ``listing`` is of it, if it was looked at.
     """
     record = {"identity": identity, "kernel_version": version, "provenance": dict(provenance)}
-    listing = integrity.listing(folder)
+    listing = listing or integrity.listing(folder)
     write_atomically(manifest_path(folder), listing)
     if links:
         linked.note(folder, links, listing)
@@ -308,11 +313,16 @@ def known(cache: Path, identity: str, warn: Warn | None = None, links_to: Path |
     return Tree("", folder, identity, version, record["provenance"])
 
 
-def discard(folder: Path) -> None:
-    """Remove a tree; its record first, so that a half removed one is not used."""
+def forget(folder: Path) -> None:
+    """Remove all that is known of a tree, its record first: what is in ``folder`` is used no more."""
     record_path(folder).unlink(missing_ok=True)
     linked.path_of(folder).unlink(missing_ok=True)
     manifest_path(folder).unlink(missing_ok=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove a tree."""
+    forget(folder)
     remove(folder)
 
 
@@ -325,10 +335,11 @@ def install(
     what: str,
     of_kernel: bool = True,
     links: Links | None = None,
+    listing: bytes | None = None,
 ) -> Tree:
     """Move the tree in ``made`` (inside the cache) into its slot, and return it.
 
-    ``links`` are those of a tree of hard links. Raise UserError if it is no kernel tree but has to be;
+    ``links`` and ``listing`` are as for `seal`. Raise UserError if it is no kernel tree but has to be;
     ``what`` names it in messages.
     """
     version = version_of(made, what=what, of_kernel=of_kernel)
@@ -340,7 +351,7 @@ def install(
             return here
         discard(folder)
         made.rename(folder)
-        seal(folder, identity, version, provenance, links)
+        seal(folder, identity, version, provenance, links, listing)
     return Tree("", folder, identity, version, dict(provenance))
 
 

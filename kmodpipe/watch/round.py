@@ -12,6 +12,7 @@ from kmodpipe.pipeline import run, workspace
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.results import CellResult, State
+from kmodpipe.series import unused
 from kmodpipe.util import costs, kept
 from kmodpipe.util.process import Children
 from kmodpipe.util.screen import Screen, Step
@@ -103,6 +104,8 @@ class Round:
     # -- in its thread ---------------------------------------------------------------------------
     def _work(self) -> None:
         error: BaseException | None = None
+        # The round before has ended, and its series may be another now.
+        unused.release()
         try:
             with self._children.collecting(), costs.collecting(), self.place.cache() as cache:
                 for part in self.parts:
