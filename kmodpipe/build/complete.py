@@ -10,6 +10,7 @@ from kmodpipe.util import document
 from kmodpipe.util.errors import InfraError
 
 _TEXT_BYTES = 16 * 1024**2
+_ELF = b"\x7fELF"
 
 
 def require_files(folder: Path, *names: str, empty: bool = False) -> None:
@@ -36,6 +37,14 @@ def require_texts(folder: Path, *names: str) -> None:
     for name in names:
         if (folder / name).stat().st_size > _TEXT_BYTES:
             raise InfraError(f"its {name} is larger than {_TEXT_BYTES >> 20} MiB")
+
+
+def require_elf_header(folder: Path, name: str) -> None:
+    """Raise InfraError if the file is missing, or does not begin as an ELF file does."""
+    require_files(folder, name)
+    with (folder / name).open("rb") as f:
+        if f.read(len(_ELF)) != _ELF:
+            raise InfraError(f"its {name} is no ELF file")
 
 
 def require_configurations(folder: Path, cells: Collection[str]) -> None:

@@ -17,7 +17,13 @@ from pathlib import Path
 
 from kmodpipe import kconfig
 from kmodpipe.build import gcov_notes, module_order, reuse
-from kmodpipe.build.complete import require_configurations, require_files, require_folders, require_texts
+from kmodpipe.build.complete import (
+    require_configurations,
+    require_elf_header,
+    require_files,
+    require_folders,
+    require_texts,
+)
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, explain
 from kmodpipe.build.elf import module_name, require_elf
 from kmodpipe.build.external_stage import BuiltKit, ExternalStages, excluded
@@ -284,7 +290,8 @@ class Stages:
             require_elf(work.folder / "out" / "vmlinux", work.log)
 
         def check(folder: Path) -> None:
-            require_files(folder, "out/vmlinux", "out/bzImage")
+            require_files(folder, "out/bzImage")
+            require_elf_header(folder, "out/vmlinux")
             read = (f"out/{name}" for name in (SYMBOLS_READ, FILES_READ, MODULES))
             require_files(folder, "out/System.map", "obj/Module.symvers", *read, empty=True)
             require_texts(folder, "out/base.config", "obj/.config")

@@ -71,7 +71,7 @@ def _contents(built: Sequence[BuiltCell]) -> Mapping[str, str]:
     def recall(plain: Mapping[str, object]) -> Mapping[str, str]:
         return {one.cell.id: _digest(plain[one.cell.id]) for one in built}
 
-    if not all(found for *_, found in sums):
+    if not sums or not all(found for *_, found in sums):
         return read()[0]
     name = digest_of(sums)
     return kept.of_files("code", name, Path(), read, kept.Written(name, dict, recall))

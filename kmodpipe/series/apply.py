@@ -93,11 +93,13 @@ def _patched(
     """Make the patched tree in ``farm``; return it, what it is linked to, and its listing if there is one."""
     links = Links(trees.manifest_path(tree.path), series.touched)
     if earlier.take(cache, series.name, tree, farm):
-        _apply_all(series, tree, farm, step)
         with suppress(OSError):
-            listing = integrity.listing(farm)
-            if not linked.others(links, listing):
-                return farm, links, listing
+            # What the patches change does not count below.
+            if earlier.shares(farm, tree.path, series.touched):
+                _apply_all(series, tree, farm, step)
+                listing = integrity.listing(farm)
+                if not linked.others(links, listing):
+                    return farm, links, listing
         store.remove(farm)
     step.update("linking the tree")
     all_linked = make_farm(tree.path, farm)

@@ -36,7 +36,7 @@ def take(cache: Path, name: str, tree: Tree, target: Path) -> bool:
             return False
         for folder in _old(cache, name, tree):
             found = linked.content(folder, trees.manifest_path(tree.path))
-            if found is None:
+            if found is None or any(_leads_out(name) for names in found for name in names):
                 continue
             # Without its record it is no tree any more, whatever happens here.
             trees.forget(folder)
@@ -64,7 +64,8 @@ def _old(cache: Path, name: str, tree: Tree) -> Iterator[Path]:
 
 def _restore(farm: Path, original: Path, folders: Collection[str], own: Collection[str]) -> None:
     """Have ``farm`` hold what ``original`` does; they differ in the files ``own``. Raise OSError."""
-    for name in own:
+    # A link before what is below its name.
+    for name in sorted(own):
         if os.path.lexists(farm / name) and not _is_folder(farm / name):
             (farm / name).unlink()
     # Deeper ones first.
@@ -75,6 +76,23 @@ def _restore(farm: Path, original: Path, folders: Collection[str], own: Collecti
         if os.path.lexists(original / name) and not _is_folder(original / name):
             (farm / name).parent.mkdir(parents=True, exist_ok=True)
             os.link(original / name, farm / name, follow_symlinks=False)
+
+
+def shares(farm: Path, original: Path, names: Collection[str]) -> bool:
+    """Return whether each name leads to one file in both trees, or to none."""
+    return all(_inode(farm / name) == _inode(original / name) for name in names)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _leads_out(name: str) -> bool:
+    return name.startswith("/") or ".." in name.split("/")
 
 
 def _is_folder(path: Path) -> bool:

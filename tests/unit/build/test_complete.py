@@ -45,3 +45,12 @@ def test_a_link_or_a_folder_is_no_file(tmp_path: Path) -> None:
     for name in ("other", "file", "nothing"):
         with pytest.raises(InfraError, match=name):
             complete.require_folders(tmp_path, name)
+
+
+@pytest.mark.parametrize("content", ["", "\x7fEL", "#!/bin/sh\n", "MZ and so on"])
+def test_what_does_not_begin_as_elf_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "vmlinux").write_text("\x7fELF and so on")
+    complete.require_elf_header(tmp_path, "vmlinux")
+    (tmp_path / "vmlinux").write_text(content)
+    with pytest.raises(InfraError, match="vmlinux is "):
+        complete.require_elf_header(tmp_path, "vmlinux")

@@ -150,11 +150,39 @@ def test_a_stray_file_that_its_record_hides_is_found_before_the_tree_counts(
     paths = [versions.apply(number) for number in (0, 1, 2)]
     (paths[0] / "fs/toy/stray.c").write_text("not of the original")
     manifest = trees.manifest_path(versions.tree.path)
-    linked.note(paths[0], linked.Links(manifest, ["fs/toy/toy.h"]), b"fs/\0fs/toy/\0scripts/\0")
+    linked.note(paths[0], linked.Links(manifest, ["fs/toy/toy.h"]), _FOLDERS)
     os.utime(trees.record_path(paths[0]), (1, 1))
     assert linked.holds(paths[0], manifest)
     made = versions.apply(6)
     assert holds(made) == alone(tmp_path, 6)
+
+
+_FOLDERS = b"fs/\0fs/toy/\0scripts/\0"
+
+
+def test_a_changed_file_that_its_record_hides_is_not_patched_again(
+    tmp_path: Path, versions: Versions
+) -> None:
+    paths = [versions.apply(number) for number in (0, 1, 2)]
+    manifest = trees.manifest_path(versions.tree.path)
+    linked.note(paths[0], linked.Links(manifest), _FOLDERS)
+    os.utime(trees.record_path(paths[0]), (1, 1))
+    assert linked.content(paths[0], manifest) == (["fs/", "fs/toy/", "scripts/"], [])
+    assert holds(versions.apply(6)) == alone(tmp_path, 6)
+
+
+@pytest.mark.parametrize("name", ["../outside", "fs/../../outside", "/outside"])
+def test_a_record_does_not_lead_out_of_the_tree(versions: Versions, name: str) -> None:
+    paths = [versions.apply(number) for number in (0, 1, 2)]
+    outside = versions.cache / "trees/outside"
+    outside.write_text("not ours")
+    manifest = trees.manifest_path(versions.tree.path)
+    told = f"{outside}" if name.startswith("/") else name
+    linked.note(paths[0], linked.Links(manifest, [told]), _FOLDERS)
+    os.utime(trees.record_path(paths[0]), (1, 1))
+    assert linked.holds(paths[0], manifest)
+    versions.apply(6)
+    assert outside.read_text() == "not ours" and paths[0].exists()
 
 
 def test_a_tree_that_this_process_uses_stays(versions: Versions) -> None:
