@@ -32,10 +32,14 @@ from kmodpipe.vm.watchdog import GuestClock, Limit, Watchdog
 
 _READ_BYTES = 64 * 1024
 _POLL_S = 0.25
-# QEMU writes each byte by itself. To read each by itself takes as much processor time as the guest; a socket
-# holds some hundred such writes, though, and a guest is not to wait for us.
+# QEMU writes each byte by itself, and to be woken for each took a tenth of a suite's processor time. So
+# we read what has come in a while, which is not longer than the channel's socket has room for if a guest
+# sends as fast as it can: a byte there counts as so many (SKB_TRUESIZE(1) in Linux'
+# include/linux/skbuff.h, rounded up).
 _GATHER_S = 0.002
 _CHANNEL_BUFFER_BYTES = 4 * 1024 * 1024  # asked for; the kernel caps it (net.core.wmem_max)
+_BYTE_COUNTS_AS = 1024
+_GUEST_BYTES_A_S = 1_000_000
 _STDERR_BYTES = 8 * 1024
 # Console bytes that are read at once before the channel is read again.
 _DRAIN_BYTES = 4 * 1024 * 1024
@@ -89,6 +93,8 @@ class _Guest:
         self._console, console_end = process.pipe()
         self._channel, channel_end = socket.socketpair()
         channel_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CHANNEL_BUFFER_BYTES)
+        room = channel_end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // _BYTE_COUNTS_AS
+        self._gather_s = min(_GATHER_S, room / _GUEST_BYTES_A_S)
         self._errors, errors_end = process.pipe()
         for end in (self._console, self._channel, self._errors, console_end, channel_end, errors_end):
             stack.callback(end.close)
@@ -143,7 +149,7 @@ class _Guest:
                         self._finish(limit.end, passed)
             else:
                 if self._selector.select(min(left, _POLL_S)):
-                    time.sleep(_GATHER_S)
+                    time.sleep(self._gather_s)
                 ended = self._ended()
                 busy = self._pump()
                 if ended and not busy:
