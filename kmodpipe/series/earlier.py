@@ -11,6 +11,7 @@ whatever another command might use. The tree is compared with the original befor
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -79,16 +80,16 @@ def _restore(farm: Path, original: Path, folders: Collection[str], own: Collecti
 
 
 def shares(farm: Path, original: Path, names: Collection[str]) -> bool:
-    """Return whether each name leads to one file in both trees, or to none."""
-    return all(_inode(farm / name) == _inode(original / name) for name in names)
+    """Return whether each name leads to one file in both trees, to a folder in both, or to nothing."""
+    return all(_file(farm / name) == _file(original / name) for name in names)
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
+def _file(path: Path) -> tuple[int, int] | str:
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        return None
-    return found.st_dev, found.st_ino
+        return "nothing"
+    return "a folder" if stat.S_ISDIR(found.st_mode) else (found.st_dev, found.st_ino)
 
 
 def _leads_out(name: str) -> bool:

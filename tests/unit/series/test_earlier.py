@@ -109,11 +109,14 @@ def test_an_old_version_s_tree_becomes_that_of_the_new_one(
     last = (first + step) % len(VERSIONS)
     between = [number for number in range(len(VERSIONS)) if number not in (first, last)][:2]
     paths = [versions.apply(number) for number in (first, *between)]
-    inode, original = paths[0].stat().st_ino, contents(versions.tree.path)
+    original = contents(versions.tree.path)
+    # While it is open, no other folder gets its inode.
+    fd = os.open(paths[0], os.O_RDONLY)
     made = versions.apply(last)
     assert holds(made) == alone(tmp_path, last)
     assert contents(versions.tree.path) == original
-    assert made.stat().st_ino == inode and not paths[0].exists()
+    assert made.stat().st_ino == os.fstat(fd).st_ino and not paths[0].exists()
+    os.close(fd)
     assert versions.patched() == {made.name, *(path.name for path in paths[1:])}
     # It is recognised as any other, and can be given away in its turn.
     assert linked.holds(made, trees.manifest_path(versions.tree.path))
@@ -138,10 +141,9 @@ def test_another_series_on_the_tree_keeps_its_own(versions: Versions) -> None:
 
 def test_a_tree_that_was_written_to_is_not_taken(tmp_path: Path, versions: Versions) -> None:
     paths = [versions.apply(number) for number in (0, 1, 2)]
-    inode = paths[0].stat().st_ino
     (paths[0] / "fs/toy/stray.c").write_text("not of the original")
     made = versions.apply(6)
-    assert made.stat().st_ino != inode and holds(made) == alone(tmp_path, 6)
+    assert paths[0].exists() and holds(made) == alone(tmp_path, 6)
 
 
 def test_a_stray_file_that_its_record_hides_is_found_before_the_tree_counts(
