@@ -1,4 +1,7 @@
-"""Which tests run: ``pytest`` leaves the thorough ones out, ``pytest -m everything`` runs all there are."""
+"""Which tests run: ``pytest`` leaves out the thorough ones and those of many kernels.
+
+``pytest -m everything`` runs all there are.
+"""
 
 from __future__ import annotations
 

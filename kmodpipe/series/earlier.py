@@ -53,14 +53,13 @@ def take(cache: Path, name: str, tree: Tree, target: Path) -> bool:
 
 def _old(cache: Path, name: str, tree: Tree) -> Iterator[Path]:
     """Yield the patched trees of this series and tree that may go, the one that was used last first."""
-    ages = []
-    for record in (cache / "trees").glob(unused.RECORDS):
+    versions = []
+    for _, record in unused.records(cache):
         with suppress(OSError, ValueError, KeyError, TypeError):
             made_of = document.read_object(record)["provenance"]
             if (made_of["series"], made_of["tree"]) == (name, tree.identity):
-                ages.append((record.stat().st_mtime, record.with_suffix("")))
-    ages.sort(reverse=True)
-    yield from (folder for _, folder in ages[_KEPT:] if not unused.is_ours(folder))
+                versions.append(record.with_suffix(""))
+    yield from (folder for folder in versions[_KEPT:] if not unused.is_ours(folder))
 
 
 def _restore(farm: Path, original: Path, folders: Collection[str], own: Collection[str]) -> None:

@@ -20,8 +20,7 @@ _UNUSED_S = 3600.0
 # To remove one takes a second, and new commands wait for it.
 _AT_ONCE = 4
 # As `tree.slot` names them.
-RECORDS = f"patched-{'[0-9a-f]' * 24}.json"
-"""Which files below CACHE/trees are about patched trees, as a pattern."""
+_RECORDS = f"patched-{'[0-9a-f]' * 24}.json"
 
 _ours: set[Path] = set()
 
@@ -43,18 +42,22 @@ def release() -> None:
     _ours.clear()
 
 
+def records(cache: Path) -> list[tuple[float, Path]]:
+    """Return when each patched tree was used last (s since 1970), with its record; the newest first."""
+    found = []
+    for record in (cache / "trees").glob(_RECORDS):
+        with suppress(OSError):
+            found.append((record.stat().st_mtime, record))
+    return sorted(found, reverse=True)
+
+
 def drop(cache: Path, keep: Collection[Path]) -> int:
     """Remove some of the trees that were not used for an hour, but none of ``keep``; return how many.
 
     None is removed while another command uses the cache.
     """
-    ages = []
-    for record in (cache / "trees").glob(RECORDS):
-        with suppress(OSError):
-            ages.append((record.stat().st_mtime, record))
-    ages.sort(reverse=True)
     edge = time.time() - _UNUSED_S
-    old = [record.with_suffix("") for at, record in ages[_KEPT:] if at < edge]
+    old = [record.with_suffix("") for at, record in records(cache)[_KEPT:] if at < edge]
     old = [folder for folder in old if folder not in keep][-_AT_ONCE:]
     if not old:
         return 0

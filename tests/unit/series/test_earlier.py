@@ -32,6 +32,8 @@ VERSIONS: tuple[Mapping[str, str | None], ...] = (
     {"Kconfig": "->Makefile", "fs/toy/link.h": "a file\n"},
     {"scripts/run.sh": "#!/bin/sh\nexit 1\n", "fs/toy/toy.h": "int D;\n"},
 )
+# As `integrity.listing` has them, without any file.
+_FOLDERS = b"fs/\0fs/toy/\0scripts/\0"
 
 
 class Versions:
@@ -65,8 +67,7 @@ class Versions:
         return git(work, "diff", "--cached", "--no-renames") + "\n"
 
     def apply(self, number: int, name: str = "fix") -> Path:
-        """Apply a version in a process of its own, as a command does."""
-        # What an earlier command used is not this one's.
+        """Apply a version as another command would, which uses nothing that an earlier one did."""
         unused.release()
         root = self.tmp_path / f"patches-{number}"
         write(root / name, {"a.patch": self.patch(number), "series": "a.patch\n", "series.toml": ""})
@@ -157,9 +158,6 @@ def test_a_stray_file_that_its_record_hides_is_found_before_the_tree_counts(
     assert linked.holds(paths[0], manifest)
     made = versions.apply(6)
     assert holds(made) == alone(tmp_path, 6)
-
-
-_FOLDERS = b"fs/\0fs/toy/\0scripts/\0"
 
 
 def test_a_changed_file_that_its_record_hides_is_not_patched_again(
