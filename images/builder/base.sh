@@ -22,7 +22,8 @@ if [ "${KEEP:-}" = yes ]; then
     # Nothing of vmlinux is compiled again.
     export LAUNCHED=-DMODULE
 fi
-make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" -j"$JOBS" bzImage modules
+# What was just prepared is not looked through again by each make.
+make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" MAKE="make -o prepare" -j"$JOBS" bzImage modules
 
 cp "$OBJ/arch/x86/boot/bzImage" "$OBJ/vmlinux" "$OBJ/System.map" "$OUT/"
 cp "$OBJ/.config" "$OUT/base.config"

@@ -7,6 +7,7 @@
 #   OBJECTS   optional: the objects that others left, read-only
 #   SETTINGS  optional: what another build of the same configuration left
 #   REMEMBER  optional: "yes" if what the Kconfig files run has the same result here as where the kit is from
+#   PREPARED  optional: "yes" if all that `make prepare` makes is in the kit as it would be made here
 #   ASK/symbols  optional: leave the objects that these symbols have no part in, one symbol a line
 #   NEUTRAL   optional: those that another cell left, which was compiled from the same files
 set -eu
@@ -51,7 +52,8 @@ if [ -e "$ASK/symbols" ]; then
         echo '#pragma GCC poison __has_include __has_include_next'
     } > "$POISON/generated/autoconf.h"
 fi
-make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" -j"$JOBS" $TARGETS
+# Else each make looks through the host tools and the headers of the architecture again, a third of what it takes.
+make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" ${PREPARED:+MAKE="make -o prepare"} -j"$JOBS" $TARGETS
 for target in $TARGETS; do
     cp "$OBJ/$target" "$OUT/"
 done
@@ -71,12 +73,22 @@ if [ -n "${POISON:-}" ]; then
         sed "s,^$FOLDER/,," "$POISON/neutral" 2>/dev/null || :
         # What was taken, and is as it was.
         [ -z "${NEUTRAL:-}" ] || find . -name '*.o' -type f ! -newer "$ASK/cell.config" | sed 's,^\./,,'
-    } | while read -r object; do
-        name=$(basename "$object" .o)
-        # Where more is made beside an object than its record (of its exports, say), it would be missing then. Of one that
-        # is a module by itself, that is made anew.
-        more=$(find "./$(dirname "$object")" -maxdepth 1 \( -name "$name.*" -o -name ".$name.*" \) \
-            ! -name "$name.o" ! -name ".$name.o.cmd" ! -name "$name.mod*" ! -name ".$name.mod*" ! -name "*.ko" ! -name "*.ko.cmd")
-        [ -n "$more" ] || cp -a --parents -t "$LEFT/neutral" "$object" "$(dirname "$object")/.$name.o.cmd"
-    done
+    } > "$OBJ/.neutral"
+    # Where more is made beside an object than its record (of its exports, say), it would be missing then. Of one that is a
+    # module by itself, that is made anew.
+    find . ! -type d | awk '
+        { folder = name = $0; sub(/[^\/]*$/, "", folder); name = substr(name, length(folder) + 1) }
+        NR == FNR {
+            hidden = sub(/^\./, "", name)
+            if (name ~ /\.ko(\.cmd)?$/) next
+            for (at = 1; at < length(name); at++) {
+                if (substr(name, at, 1) != ".") continue
+                rest = substr(name, at + 1)
+                if (rest != (hidden ? "o.cmd" : "o") && rest !~ /^mod/) more[folder substr(name, 1, at - 1)]
+            }
+            next
+        }
+        { sub(/\.o$/, "", name) }
+        !(("./" folder name) in more) { print folder name ".o"; print folder "." name ".o.cmd" }
+    ' - "$OBJ/.neutral" | xargs -r -d '\n' cp -a --parents -t "$LEFT/neutral"
 fi

@@ -104,6 +104,7 @@ class ModuleOrder:
     reused: Reused | None = None  # what it takes of others, if it is to take and to leave anything
     own_symbols: frozenset[str] = frozenset()  # in which configurations of the source differ: see `neutral`
     remembers: bool = False  # as `ConfigOrder` has it, and the kit
+    prepared: bool = False  # whether all that make prepares is in the kit as it would be made for this cell
     source: Mapping[str, str] = field(default_factory=dict)  # the content of each touched file
 
 
@@ -199,6 +200,7 @@ class Builder:
                 **order.make,
                 **({"KEEP": "yes"} if order.reused else {}),
                 **({"REMEMBER": "yes"} if order.remembers and self.runtime.same_paths else {}),
+                **({"PREPARED": "yes"} if order.prepared and self.runtime.same_paths else {}),
                 "TARGETS": " ".join(order.targets),
                 "FOLDER": order.folder,
                 **(gcov_notes.instrumented(order.folder) if order.coverage else {}),

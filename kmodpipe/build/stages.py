@@ -337,6 +337,7 @@ class Stages:
             make=make_flags(configured.final),
             coverage=configured.cell.flavour.coverage,
             remembers=kconfig_runs_nothing(subject),
+            prepared=self._only_compiled(subject),
             source=subject.contents,
         )
         inputs: Inputs = {
@@ -385,9 +386,12 @@ class Stages:
             inputs,
             configuring_files(subject),
             sources(subject, self.folder),
-            only_compiled=only_compiled(subject, self.folder) and self._runs_nothing,
+            only_compiled=self._only_compiled(subject),
             kconfig_runs_nothing=kconfig_runs_nothing(subject),
         )
+
+    def _only_compiled(self, subject: Subject) -> bool:
+        return only_compiled(subject, self.folder) and self._runs_nothing
 
     @cached_property
     def _runs_nothing(self) -> bool:

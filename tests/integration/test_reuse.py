@@ -181,6 +181,7 @@ def test_conf_makes_the_same_with_answers_that_are_remembered(tmp_path: Path, tr
             order = ModuleOrder(
                 cell.cell.id, subject.src, base.path / "obj", cell.text, "fs/overlayfs",
                 ("fs/overlayfs/overlay.ko",), make_flags(cell.final), reused=Reused(), remembers=remembers,
+                prepared=remembers,
             )  # fmt: skip
             recipes.module(order, WorkDir(work[1], work[1] / "log"))
             # Made by make, unless conf made it before.

@@ -275,6 +275,56 @@ def test_a_module_is_compiled_from_an_empty_folder(tmp_path: Path) -> None:
     assert seen == {".config", "include/generated/autoconf.h"}
 
 
+@pytest.mark.parametrize(("prepared", "asked"), [("", ""), ("yes", "MAKE=make -o prepare")])
+def test_what_is_prepared_is_not_prepared_again(tmp_path: Path, prepared: str, asked: str) -> None:
+    put(tmp_path / "ask/cell.config")
+    make = 'for word; do case $word in MAKE=*) echo "$word" ;; esac; done > "$OUT/words"\n: > "$OBJ/a.ko"\n'
+    out = recipe(tmp_path, "module.sh", make, TARGETS="a.ko", FOLDER="fs/a", PREPARED=prepared)
+    assert (out / "words").read_text().strip() == asked
+
+
+# Plays make of a module: objects with their records, and what may stand beside them.
+_MAKE_NEUTRAL = r"""
+cd "$OBJ" && mkdir -p fs/a/sub
+for name in one two three own "with space" sub/four sub/one; do
+    : > "fs/a/$name.o"; : > "fs/a/$(dirname "$name")/.$(basename "$name").o.cmd"
+    echo "fs/a/$name.o" >> "$POISON/neutral"
+done
+: > fs/a/.two.symversions; : > fs/a/three.dwo
+: > fs/a/own.mod.c; : > fs/a/.own.mod.o.cmd; : > fs/a/own.ko; : > fs/a/.own.ko.cmd
+: > fs/a/read.o; : > fs/a/.read.o.cmd; : > fs/a/sub/one.asn1.c
+: > fs/a/a.ko
+"""
+
+
+def test_neutral_objects_are_left_with_their_records_unless_more_is_made_beside_them(tmp_path: Path) -> None:
+    put(tmp_path / "ask/cell.config")
+    put(tmp_path / "ask/symbols", "A\n")
+    put(tmp_path / "kit/include/x")
+    left = tmp_path / "left"
+    left.mkdir()
+    recipe(
+        tmp_path, "module.sh", _MAKE_NEUTRAL, TARGETS="fs/a/a.ko", FOLDER="fs/a", KEEP="yes", LEFT=str(left)
+    )
+    names = {path.relative_to(left / "neutral").as_posix() for path in (left / "neutral").rglob("*.o*")}
+    kept = {"one", "own", "with space", "sub/four"}
+    assert names == {f"{name}.o" for name in kept} | {
+        ".one.o.cmd", ".own.o.cmd", ".with space.o.cmd", "sub/.four.o.cmd",
+    }  # fmt: skip
+
+    # The next one is given them; of those that it made anew only what it names is left.
+    shutil.move(left, tmp_path / "earlier")
+    left.mkdir()
+    shutil.rmtree(tmp_path / "obj")
+    again = 'cd "$OBJ" && touch -d tomorrow fs/a/one.o && : > fs/a/a.ko\n'
+    recipe(
+        tmp_path, "module.sh", again, TARGETS="fs/a/a.ko", FOLDER="fs/a", KEEP="yes", LEFT=str(left),
+        NEUTRAL=str(tmp_path / "earlier/neutral"),
+    )  # fmt: skip
+    names = {path.relative_to(left / "neutral").as_posix() for path in (left / "neutral").rglob("*.o")}
+    assert names == {"own.o", "with space.o", "sub/four.o"}
+
+
 # Plays make of a base: modules_prepare makes a header, the rest objects, and generated files anywhere.
 MAKE_BASE = r"""
 case " $* " in
