@@ -21,6 +21,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from kmodpipe.build.reuse import SETTINGS, files_left, move
@@ -98,16 +99,31 @@ class Donor:
         kept = self.module / NEUTRAL / _OBJECTS
         if not self.edited:
             return kept
-        edited = {os.path.realpath(self.src / name) for name in self.edited}
-        real: dict[str, str] = {}
-        for path in kept.rglob("*.o"):
-            record = path.with_name(f".{path.name}.cmd")
-            if record.is_file() and edited.isdisjoint(_read(record, self.src, real)):
-                for one in (path, record):
-                    target = folder / one.relative_to(kept)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(one, target)
+        for path in self._untouched:
+            for one in (path, _record(path)):
+                target = folder / one.relative_to(kept)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(one, target)
         return folder
+
+    @property
+    def gives_all(self) -> bool:
+        """Whether no object was compiled from a file that was edited."""
+        return not self.edited or len(self._untouched) == len(self._kept)
+
+    @cached_property
+    def _kept(self) -> list[Path]:
+        return list((self.module / NEUTRAL / _OBJECTS).rglob("*.o"))
+
+    @cached_property
+    def _untouched(self) -> list[Path]:
+        """The objects that were compiled from none of the files that were edited."""
+        edited = {os.path.realpath(self.src / name) for name in self.edited}
+        names = _RealNames(self.src)
+        records = ((path, _record(path)) for path in self._kept)
+        return [
+            path for path, record in records if record.is_file() and edited.isdisjoint(_read(record, names))
+        ]
 
     def derive(self, folder: Path) -> Path | None:
         """Write the other configuration's settings to ``folder``, and return it; None if that cannot be.
@@ -128,6 +144,15 @@ class Donor:
         return folder
 
 
+def has_all(module: Path, target: Target) -> bool:
+    """Return whether another cell of the target's source would leave no more than ``module`` has for both.
+
+    So it is after an edit of what reads a symbol, which each cell compiles for itself anyway.
+    """
+    found = donor(module, target)
+    return found is not None and found.gives_all
+
+
 def donor(module: Path, target: Target) -> Donor | None:
     """Return the artifact of a ``module`` as one to take objects of; None if it has none for this cell.
 
@@ -146,18 +171,32 @@ def donor(module: Path, target: Target) -> Donor | None:
     return None
 
 
-def _read(record: Path, src: Path, real: dict[str, str]) -> set[str]:
-    """Return the files of the tree that an object was compiled from, by fixdep's record, as they are really.
+class _RealNames(dict[str, str]):
+    """What files of a tree are really, by their names in a job; each folder is looked at once."""
 
-    ``real`` holds what is known of names.
-    """
-    found: set[str] = set()
-    for word in record.read_text("utf-8", "replace").split():
-        if word.startswith(f"{SOURCE}/"):
-            if word not in real:
-                real[word] = os.path.realpath(src / word.removeprefix(f"{SOURCE}/"))
-            found.add(real[word])
-    return found
+    def __init__(self, src: Path) -> None:
+        super().__init__()
+        self._src = os.fspath(src)
+        self._folders: dict[str, str] = {}
+
+    def __missing__(self, name: str) -> str:
+        folder, _, base = name.removeprefix(SOURCE).rpartition("/")
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(self._src + folder)
+        path = f"{self._folders[folder]}/{base}"
+        self[name] = os.path.realpath(path) if base == ".." or Path(path).is_symlink() else path
+        return self[name]
+
+
+def _record(path: Path) -> Path:
+    """Return where kbuild's record of an object is."""
+    return path.with_name(f".{path.name}.cmd")
+
+
+def _read(record: Path, names: _RealNames) -> set[str]:
+    """Return what of the tree an object was compiled from, by fixdep's record, as the files are really."""
+    words = record.read_text("utf-8", "replace").split()
+    return {names[word] for word in words if word.startswith(f"{SOURCE}/")}
 
 
 def _changed(name: str, text: str, differing: Mapping[str, tuple[str, str]]) -> str:

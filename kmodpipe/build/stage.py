@@ -18,6 +18,8 @@ class Reusing:
     make: Callable[[WorkDir, Reused], None]
     names: Callable[[], Names]
     objects: Path | None = None  # what there is to take where nothing was left yet
+    # Whether a kindred artifact has all that the first of this source would leave: see `neutral.has_all`.
+    suffices: Callable[[Path], bool] = lambda kindred: False
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kmodpipe import kconfig
-from kmodpipe.build import gcov_notes, module_order, reuse
+from kmodpipe.build import gcov_notes, module_order, neutral, reuse
 from kmodpipe.build.complete import (
     require_configurations,
     require_elf_header,
@@ -28,6 +28,7 @@ from kmodpipe.build.configured import Buildable, Configured, RuledOut, check, ex
 from kmodpipe.build.elf import module_name, require_elf
 from kmodpipe.build.external_stage import BuiltKit, ExternalStages, excluded
 from kmodpipe.build.kbuild import make_flags, module_targets, named_target, require_named, split
+from kmodpipe.build.neutral import Target
 from kmodpipe.build.recipes import (
     FILES_READ,
     MODULES,
@@ -376,7 +377,12 @@ class Stages:
         shares = self._builder.runtime.same_paths and not order.coverage
         return Stage(
             "module", configured.cell.id, inputs, make, need_mib=512, check=check,
-            reusing=Reusing(make, lambda: self._names(subject, inputs), reuse.of_base(base.path))
+            reusing=Reusing(
+                make,
+                lambda: self._names(subject, inputs),
+                reuse.of_base(base.path),
+                lambda kindred: neutral.has_all(kindred, Target(order.config, order.src, order.source)),
+            )
             if shares
             else None,
         )  # fmt: skip

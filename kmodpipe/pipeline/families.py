@@ -44,7 +44,8 @@ class Families:
         """Return the artifact of a cell's module; make it if there is none, with what others left.
 
         Where several cells are like it, and there are no objects yet, others of the family wait for this one;
-        those of its source do so where there are no neutral ones. Raises what the stage's ``make`` raises.
+        those of its source do so where there are no neutral ones, unless an earlier state has all that
+        it would leave. Raises what the stage's ``make`` raises.
         """
         if stage.reusing is None:
             return self._ensure(stage)
@@ -68,18 +69,15 @@ class Families:
 
     def _lacking(self, kind: str, reusing: Reusing, names: Names, *, several: bool) -> str:
         """Return the name of what is to be waited for, if somebody makes it; "" if nothing is."""
-        wanted = {
-            **({} if reusing.objects else {names.objects: OBJECTS}),
-            **({names.source: NEUTRAL} if several and names.source else {}),
-        }
-        return next(
-            (
-                name
-                for name, folder in wanted.items()
-                if name not in self._without and self._left(kind, name, folder) is None
-            ),
-            "",
-        )
+        if not reusing.objects and self._is_missing(kind, names.objects, OBJECTS):
+            return names.objects
+        if not (several and names.source and self._is_missing(kind, names.source, NEUTRAL)):
+            return ""
+        kindred = self._left(kind, names.kindred)
+        return "" if kindred and reusing.suffices(kindred) else names.source
+
+    def _is_missing(self, kind: str, name: str, folder: str) -> bool:
+        return name not in self._without and self._left(kind, name, folder) is None
 
     def _make_first(self, stage: Stage, reusing: Reusing, names: Names, lacking: str) -> Artifact:
         try:

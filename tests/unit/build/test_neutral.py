@@ -73,6 +73,10 @@ class Module:
         source = {**SOURCE, **{f"fs/toy/{name}": held for name, held in edited.items()}}
         return neutral.donor(self.folder, Target(configuration, self.src, source))
 
+    def has_all(self, configuration: str = CONFIG, **edited: str) -> bool:
+        source = {**SOURCE, **{f"fs/toy/{name}": held for name, held in edited.items()}}
+        return neutral.has_all(self.folder, Target(configuration, self.src, source))
+
     def given(self, folder: Path, **edited: str) -> set[str]:
         """The objects for a source in which these files hold something else."""
         donor = self.donor(**edited)
@@ -151,6 +155,8 @@ def test_after_an_edit_what_was_compiled_from_it_is_left_out(
     module.keep()
     without = {f"{name}.o" for name in lost} | {_record(f"{name}.o") for name in lost}
     assert module.given(tmp_path / "given", **edit) == ALL - without
+    # Who is to be the first of the new source would leave what is lost.
+    assert module.has_all(**edit) is not bool(lost)
 
 
 def _record(name: str) -> str:
@@ -164,16 +170,27 @@ def test_a_header_is_known_behind_a_link(module: Module, tmp_path: Path) -> None
     assert "sub/else.o" not in module.given(tmp_path / "given", **{"toy.h": "9"})
 
 
+def test_a_header_is_known_in_a_folder_behind_a_link(module: Module, tmp_path: Path) -> None:
+    module.keep()
+    linked = module.folder / NEUTRAL / "objects/sub/.else.o.cmd"
+    linked.write_text(linked.read_text().replace("/src/fs/toy/sub/else.h", "/src/include/toy/toy.h"))
+    put(module.src / "include/x")
+    (module.src / "include/toy").symlink_to("../fs/toy")
+    assert "sub/else.o" not in module.given(tmp_path / "given", **{"toy.h": "9"})
+
+
 def test_an_object_without_a_record_is_left_out_after_an_edit(module: Module, tmp_path: Path) -> None:
     module.keep()
     (module.folder / NEUTRAL / "objects/sub/.else.o.cmd").unlink()
     assert module.given(tmp_path / "given", **{"toy.h": "9"}) == set()
+    assert not module.has_all(Kconfig="9")
 
 
 @pytest.mark.parametrize("edit", [{"new.c": "1"}, {"new.h": "1"}])
 def test_who_has_another_file_takes_none(module: Module, edit: dict[str, str]) -> None:
     module.keep()
     assert module.donor(**edit) is None
+    assert not module.has_all(**edit)
 
 
 def test_the_settings_of_the_same_configuration_are_the_same(module: Module, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class World:
         self.fails: set[str] = set()
         self.leaves = {OBJECTS, SETTINGS, NEUTRAL}
         self.before: Callable[[str], object] = lambda name: None
+        self.suffices: Callable[[Path], bool] = lambda kindred: False
         self.families = Families(self.store, self.ensure)
         self.families.expect([*map(cell, "abc"), cell("a", "alone"), cell("b", "alone")])
 
@@ -65,7 +66,13 @@ class World:
         names = Names(
             f"{family}-objects", f"{family}-{name}", f"{family}-from-{source}", f"{family}-{source[0]}…"
         )
-        return Stage("module", name, inputs, plain, reusing=Reusing(make, lambda: names))
+        return Stage(
+            "module",
+            name,
+            inputs,
+            plain,
+            reusing=Reusing(make, lambda: names, suffices=lambda kindred: self.suffices(kindred)),
+        )
 
 
 FROM_A = ", neutral of a s"
@@ -195,6 +202,23 @@ def test_after_an_edit_the_first_takes_of_the_state_before_and_the_others_of_it(
             world.families.ensure(world.stage(name, source), cell(name))
     taken = [words.partition("neutral of ")[2] for _, words in world.made]
     assert taken == ["", "a s", "a s", "a s", "a s, edited", "a s, edited"]
+
+
+def test_after_an_edit_of_what_each_compiles_itself_there_is_no_first(world: World) -> None:
+    for name in "abc":
+        world.families.ensure(world.stage(name), cell(name))
+    asked: list[Path] = []
+    world.suffices = lambda kindred: not asked.append(kindred)
+    for name in "abc":
+        world.families.ensure(world.stage(name, "s, edited"), cell(name))
+    taken = [words.partition("neutral of ")[2] for _, words in world.made[3:]]
+    assert taken == ["a s", "a s", "a s"]
+    assert {(kindred / NEUTRAL / "from").read_text() for kindred in asked} == {"a s"}
+    # An edit of something else has a first again, which takes of the first state.
+    world.suffices = lambda kindred: False
+    for name in "ab":
+        world.families.ensure(world.stage(name, "s, and more"), cell(name))
+    assert [words.partition("neutral of ")[2] for _, words in world.made[6:]] == ["a s", "a s, and more"]
 
 
 def test_where_a_source_leaves_no_neutral_ones_its_others_wait_for_none(world: World) -> None:
