@@ -91,3 +91,8 @@ for name in $again; do
     by_make "$name"
 done
 rm -f "$OBJ/base.config"
+# As of a kit (base.sh): a thousand files that say when a symbol changed, which nothing here was compiled from.
+if [ -d "$OBJ/include/config" ]; then
+    find "$OBJ/include/config" -type f -empty -delete
+    find "$OBJ/include/config" -depth -type d -empty -delete
+fi

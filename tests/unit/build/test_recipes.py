@@ -489,6 +489,16 @@ def test_what_kconfig_asks_is_asked_once_where_it_may_be_remembered(
     assert again == (lines if remember else {"makes": 2 * makes, "questions": 2 * questions})
 
 
+def test_of_the_marks_of_symbols_none_is_kept_with_the_tools(tmp_path: Path) -> None:
+    put(tmp_path / "ask/a.config")
+    marks = 'mkdir -p "$OBJ/include/config/a/b" "$OBJ/empty"\n: > "$OBJ/include/config/a/b/c.h"\n'
+    lists = 'echo CONFIG_A=y > "$OBJ/include/config/auto.conf"\n: > "$OBJ/empty.h"\n'
+    recipe(tmp_path, "configure.sh", _ONE + marks + lists + _MADE, BASE="tinyconfig")
+    left = {path.relative_to(tmp_path / "obj").as_posix() for path in (tmp_path / "obj").rglob("*")}
+    assert left >= {"include/config/auto.conf", "empty", "empty.h"}
+    assert not (tmp_path / "obj/include/config/a").exists()
+
+
 def test_a_configuration_that_fails_alone_fails(tmp_path: Path) -> None:
     for name in "ab":
         put(tmp_path / f"ask/{name}.config")
