@@ -5,6 +5,7 @@ A project's tasks.py has them with one line: ``from kmodpipe.cli.tasks import na
 
 from __future__ import annotations
 
+import atexit
 import gc
 import inspect
 import sys
@@ -28,6 +29,8 @@ from kmodpipe.util.screen import open_streams
 # What is made while a command starts is there until it ends, and to look for garbage in it would take a tenth
 # of the start: by default that is done after every 700 objects.
 gc.set_threshold(100_000)
+# At its end Python would look through all of it several times more.
+atexit.register(gc.freeze)
 
 
 def collection(root: Path, *, program: str = "invoke") -> Collection:

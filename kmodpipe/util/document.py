@@ -16,11 +16,12 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, cast
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from kmodpipe.util.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 MIB = 1024**2
 _BYTES = 16 * MIB
@@ -182,6 +183,8 @@ def _check_text(value: object) -> None:
 @cache
 def _adapter(model: Hashable) -> TypeAdapter[Any]:
     """Return the adapter of a model, which takes longer to make than most documents take to read."""
+    from pydantic import TypeAdapter
+
     return TypeAdapter(cast(Any, model))
 
 
@@ -215,6 +218,9 @@ def validated(model: type[Value], value: object, what: str, where: str) -> Value
 
 def validated_text(model: type[Value], text: str | bytes, what: str, where: str) -> Value:
     """Return a JSON text as a ``model``, as `validated` does; it has to be one that `parse` takes."""
+    # Not with this module: to load it takes longer than what a command reads at its start.
+    from pydantic import ValidationError
+
     try:
         adapter: TypeAdapter[Value] = _adapter(cast(Hashable, model))
         return adapter.validate_json(text, strict=True)
