@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
@@ -103,6 +103,14 @@ def _to_its_end(test_run: _TestRun, workspace: Workspace, folder: RunFolder) -> 
     return test_run.results
 
 
+@dataclass(frozen=True)
+class _Tasks:
+    """What a run waits for."""
+
+    builds: Sequence[Future[Built]]  # in the order of the rows
+    boots: Sequence[Future[None]]
+
+
 class _TestRun:
     """Runs the cells in a pool of workers, and keeps the results so far.
 
@@ -129,7 +137,7 @@ class _TestRun:
         self._seconds: dict[str, float] = {}
         self._guests: list[Span] = []
         self._accel = accel
-        self._speed = Speed()
+        self._speed: Future[Speed] = Future()
         self._slots = GuestSlots(workspace.spec.jobs)
         self._took = case_times.recall(workspace.store.cache, workspace.spec.project.root)
         lib = workspace.spec.project.images / "guest" / "lib.sh"
@@ -156,24 +164,26 @@ class _TestRun:
         with workers(self._workspace.spec.jobs) as pool:
             self._check_programs()
             measured = self._accel
-            # Beside what is looked for and made, as guests run beside each other later.
-            measuring = pool.submit(self._measured, measured)
+            # Beside what is made, as guests run beside each other later; only they wait for it.
+            self._speed = pool.submit(self._measured, measured)
             rows = self._builder.prepare(pool, self._note_configured)
             guest = self._builder.guest()
             if self._builder.bases:
                 proof = accel.ProofKernel(self._builder.bases[0].path / "out" / "bzImage", guest.rootfs)
                 workspace = self._workspace
                 self._accel = accel.confirm(self._accel, proof, workspace.store.cache, workspace.screen)
-            found = measuring.result()
-            self._take_speed(found if self._accel == measured else self._measured(self._accel))
+            if self._accel != measured:
+                self._speed = pool.submit(self._measured, self._accel)
             self._workspace.screen.progress(self._progress.describe())
-            builds = self._start(pool, rows, guest)
-        dead = find_dead_axes(self._workspace, [build.result() for build in builds])
+            tasks = self._start(pool, rows, guest)
+            self._note_speed(self._speed.result())
+            gather([*tasks.builds, *tasks.boots])
+        dead = find_dead_axes(self._workspace, [build.result() for build in tasks.builds])
         with self._lock:
             self.results = replace(self.results, dead_axes=dead)
 
-    def _start(self, pool: Executor, rows: Sequence[Row], guest: GuestParts) -> list[Future[Built]]:
-        """Build and test each row; return the builds, in the order of the rows.
+    def _start(self, pool: Executor, rows: Sequence[Row], guest: GuestParts) -> _Tasks:
+        """Begin to build and test each row.
 
         Each build is submitted before its boot, so that no boot waits for a build that has not begun. A build
         and a boot are two tasks: with shorter tasks fewer workers are idle at the end.
@@ -185,8 +195,7 @@ class _TestRun:
                 builds[number] = pool.submit(self._build, rows[number])
             for number in to_boot:
                 boots.append(pool.submit(self._test_cell, rows[number][0], builds[number], guest))
-        gather([*builds.values(), *boots])
-        return [builds[number] for number in range(len(rows))]
+        return _Tasks([builds[number] for number in range(len(rows))], boots)
 
     def _check_programs(self) -> None:
         """Say before a kernel is built which cases need programs that their guests do not have.
@@ -233,11 +242,10 @@ class _TestRun:
         # It is the machine's, and no round of one process makes it another one.
         return kept.once("speed", accelerator, measure)
 
-    def _take_speed(self, found_speed: Speed) -> None:
-        """Scale the limits with the speed, and record it."""
-        self._speed = found_speed
-        self._workspace.screen.say(f"this machine's speed: {self._speed.describe()}")
-        found = {**self._speed.properties(), "load.begin": cpu_time.load_average()}
+    def _note_speed(self, speed: Speed) -> None:
+        """Record the speed with which the limits are scaled."""
+        self._workspace.screen.say(f"this machine's speed: {speed.describe()}")
+        found = {**speed.properties(), "load.begin": cpu_time.load_average()}
         with self._lock:
             self._journal.learn(found)
             self.results = replace(self.results, properties={**self.results.properties, **found})
@@ -305,7 +313,7 @@ class _TestRun:
                 context, self._snapshot.cases, files, folder, scratch, self._accel, spec.project.deadlines,
                 shuffle=spec.shuffle,
                 retries=spec.retries,
-                speed=self._speed.factor,
+                speed=self._speed.result().factor,
                 known_benign=KnownBenign(spec.benign, version),
                 watch=spec.project.watch,
                 took=self._took,
