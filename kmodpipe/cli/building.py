@@ -13,6 +13,7 @@ from kmodpipe.cli.resolve import require_on, resolve
 from kmodpipe.pipeline import building
 from kmodpipe.pipeline.builder import BuildFailed, Built, BuiltCell
 from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.runtimes import again_if_gone
 from kmodpipe.pipeline.stage_maker import Tally
 from kmodpipe.pipeline.workspace import set_up
 from kmodpipe.util.errors import ExitCode, InfraError, KernelFailure, KmodpipeError
@@ -33,10 +34,14 @@ def build(options: MakeOptions, call: Invocation) -> int:
 
         return far.run(options, call, on=options.on, detach=options.detach, ask=far.Ask())
     require_on(detach=options.detach)
+    return again_if_gone(lambda: _build(options, call), call.screen)
+
+
+def _build(options: MakeOptions, call: Invocation) -> int:
     started = time.monotonic()
     spec = resolve(options, call)
     with call.cache() as cache:
-        workspace = set_up(spec, cache, call.screen)
+        workspace = set_up(spec, cache, call.screen, engine_late=True)
         with RunFolder(spec.out) as folder:
             call.screen.log_to(folder.path / "events.jsonl")
             built, tally = building.build(workspace, folder)

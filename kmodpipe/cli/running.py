@@ -7,6 +7,7 @@ its code. Only the receivers' is not, unless it is needed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from kmodpipe import results
@@ -18,6 +19,7 @@ from kmodpipe.cli.resolve import require_on, resolve
 from kmodpipe.cluster.scheduler import require_dask
 from kmodpipe.pipeline import run
 from kmodpipe.pipeline.run_folder import RunFolder
+from kmodpipe.pipeline.runtimes import again_if_gone
 from kmodpipe.pipeline.workspace import set_up
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError
@@ -30,7 +32,8 @@ def test(options: TestOptions, call: Invocation) -> int:
     if options.on:
         return _far(options, call, on=options.on, detach=options.detach, json=options.json)
     require_on(detach=options.detach)
-    return _test(options, call, junit=options.junit, json=options.json)
+    run_cases = partial(_test, options, call, junit=options.junit, json=options.json)
+    return again_if_gone(run_cases, call.screen)
 
 
 def ci(options: CiOptions, call: Invocation) -> int:
@@ -79,14 +82,10 @@ def _ci(options: CiOptions, call: Invocation, begun: Callable[[Path], None] | No
             begun=begun or (lambda folder: None),
         )  # fmt: skip
     require_on(detach=options.detach)
-    return _test(
-        options,
-        call,
-        junit=options.junit,
-        scheduled=True,
-        if_changed=options.if_changed,
-        begun=begun,
+    run_cases = partial(
+        _test, options, call, junit=options.junit, scheduled=True, if_changed=options.if_changed, begun=begun
     )
+    return again_if_gone(run_cases, call.screen)
 
 
 def _test(
@@ -110,7 +109,7 @@ def _test(
         if watch and if_changed and (answer := watch.unchanged()):
             return watch.report(answer)
         proved = accel.probe(cache, screen)
-        workspace = set_up(spec, cache, screen)
+        workspace = set_up(spec, cache, screen, engine_late=True)
         notes = watch.changes(workspace) if watch and if_changed else {}
         with RunFolder(spec.out) as folder:
             if begun:

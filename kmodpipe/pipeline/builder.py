@@ -13,6 +13,7 @@ from typing import Any, assert_never
 from kmodpipe import kconfig
 from kmodpipe.build import loadable, module_order
 from kmodpipe.build.configured import Buildable, Configured, RuledOut, Unconfigurable
+from kmodpipe.build.runtime import Unready
 from kmodpipe.build.sharing import BaseSpec, Subject
 from kmodpipe.build.stage import Stage
 from kmodpipe.build.stages import common_configuration
@@ -311,7 +312,7 @@ class CellBuilder:
         return future.result()
 
     def cell(self, subject: Subject, configured: Configured) -> Built:
-        """Build one cell. Its own failure is returned; Interrupted and UserError are raised."""
+        """Build one cell. Its own failure is returned; Interrupted, Unready and UserError are raised."""
         match configured:
             case RuledOut():
                 return configured
@@ -346,7 +347,7 @@ class CellBuilder:
             module_order.parameters(flavour.parameters, made)
             where = f"kernel {kernel.source.name}"
             loadable.require_signed(made, configured.final, flavour.cmdline, where)
-        except (Interrupted, UserError):
+        except (Interrupted, Unready, UserError):
             raise
         except KmodpipeError as e:
             return BuildFailed(configured.cell, e)

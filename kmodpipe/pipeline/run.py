@@ -22,6 +22,7 @@ from typing import assert_never
 
 from kmodpipe import results
 from kmodpipe.build.configured import RuledOut
+from kmodpipe.build.runtime import Unready
 from kmodpipe.build.sharing import Subject
 from kmodpipe.judge.cases import CellContext
 from kmodpipe.judge.script import add_programs
@@ -271,7 +272,7 @@ class _TestRun:
                 try:
                     with os_errors.explained(*self._workspace.places):
                         ended = self._run_cases(planned, subject, built, guest)
-                except Interrupted:
+                except (Interrupted, Unready):
                     raise
                 except KmodpipeError as e:
                     ended = self._unfinished(planned, State.INFRA, e)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmodpipe import source
-from kmodpipe.build import builder_image, image_cleanup, shared_image
+from kmodpipe.build import builder_image
 from kmodpipe.build.guest_stages import GuestStages
 from kmodpipe.build.packaged_stages import PackagedStages
 from kmodpipe.build.recipes import Builder
-from kmodpipe.build.runtime import DockerRuntime, HostRuntime, Runtime, docker_engine, memory_mib, same_files
+from kmodpipe.build.runtime import DockerRuntime, Runtime
 from kmodpipe.build.sharing import Subject
 from kmodpipe.build.stages import Stages
 from kmodpipe.cache import look_ahead
@@ -24,24 +24,20 @@ from kmodpipe.cache.store import Store
 from kmodpipe.host import doctor
 from kmodpipe.kconfig import Cell
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
-from kmodpipe.pipeline import cell_choice, requested_symbols, snapshot
+from kmodpipe.pipeline import cell_choice, requested_symbols, runtimes, snapshot
 from kmodpipe.pipeline.patched import is_whole, patch_trees, without_module
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.sampling import sampled
 from kmodpipe.source import Tree, TreeSpec, kernels
-from kmodpipe.source.distribution import AptSource
 from kmodpipe.source.kernels import KernelSource, KernelSpec
 from kmodpipe.source.packaged import PackagedKernel, PackagedKernelSpec
-from kmodpipe.util import costs, kept, os_errors
+from kmodpipe.util import costs, os_errors
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.workers import Pool, workers
 
 if TYPE_CHECKING:
-    from docker import DockerClient
-
-RUNTIME = "runtime"
-"""The kind of `util.kept` for runtimes; one that failed is to be forgotten."""
+    pass
 
 
 @dataclass(frozen=True)
@@ -171,26 +167,6 @@ def require_room(cache: Path) -> None:
         raise InfraError(f"not enough disk for a tree and its kernels: {found.found}", hint=found.fix)
 
 
-@costs.step(costs.Part.ENGINE)
-def require_engine(spec: RunSpec) -> DockerClient | None:
-    """Return a client of the engine that the run builds in; None if it needs none.
-
-    Raise InfraError if it does not answer.
-    """
-    if spec.runtime == "host":
-        return None
-    try:
-        return docker_engine.connect(3)
-    except InfraError as e:
-        raise with_way_out(e) from e
-
-
-def with_way_out(error: InfraError) -> InfraError:
-    """Return an error of the engine with a hint at building without it, which is the user's decision."""
-    hint = f"{error.hint}; or build without Docker: --runtime host"
-    return InfraError(error.what, where=error.where, detail=error.detail, hint=hint)
-
-
 def settled(spec: RunSpec, found: Mapping[str, KernelSource]) -> Mapping[str, RunSpec]:
     """Return the part of *spec* on each kernel that was ``found``.
 
@@ -206,78 +182,25 @@ def settled(spec: RunSpec, found: Mapping[str, KernelSource]) -> Mapping[str, Ru
     return {name: parts[name] if name in parts else spec.on(name) for name in found}
 
 
-@costs.step(costs.Part.ENGINE)
-def open_runtime(
-    name: str,
-    images: Path,
-    cache: Path,
-    screen: Screen,
-    share: Share | None = None,
-    *,
-    release: str = builder_image.RELEASE,
-    compiler: str = "",
-    packages: AptSource | None = None,
-    client: DockerClient | None = None,
-) -> Runtime:
-    """Return the runtime of that name. For Docker, connect to the engine and get a builder image.
-
-    ``release`` is whose image it is, ``packages`` where that release's packages come from, ``compiler`` what
-    a module's kernel asks for, which the host has to have, and ``client`` a connection to use. The share's
-    builder image is preferred to one of this machine. Raises InfraError if the engine does not answer or has
-    no image, with a hint at --runtime host.
-    """
-    if name == "host":
-        screen.warn(
-            "--runtime host: builds run without isolation: commands in Makefiles of the tree and the series "
-            "run as you, with your files and your network"
-        )
-        return HostRuntime(compiler)
-
-    def connect() -> DockerRuntime:
-        return _open_docker(client, images, cache, screen, share, release, packages)
-
-    key = (str(images), snapshot.recipes_digest(images), str(cache), release, repr(packages), share is None)
-    return kept.once(RUNTIME, key, connect)
-
-
-def _open_docker(
-    client: DockerClient | None,
-    images: Path,
-    cache: Path,
-    screen: Screen,
-    share: Share | None,
-    release: str,
-    packages: AptSource | None,
-) -> DockerRuntime:
-    try:
-        client = client or docker_engine.connect()
-        image_id = share and shared_image.pull(client, images, share, Store(cache), screen, release)
-        if not image_id:
-            image_id = builder_image.ensure(client, images, cache, screen, release=release, packages=packages)
-            if share:
-                shared_image.push(client, images, image_id, share, Store(cache), screen, release)
-    except InfraError as e:
-        raise with_way_out(e) from e
-    image_cleanup.note_use(cache, images, image_id, release)
-    runtime = DockerRuntime(client, image_id, memory_mib=memory_mib(), warn=screen.warn)
-    same_files.require(runtime, Store(cache))
-    return runtime
-
-
-def set_up(spec: RunSpec, cache: Path, screen: Screen) -> Workspace:
+def set_up(spec: RunSpec, cache: Path, screen: Screen, *, engine_late: bool = False) -> Workspace:
     """Fetch the trees, apply the series, open the runtime, and return the workspace.
+
+    With ``engine_late`` the engine may be asked when the first job runs (`runtimes.late`).
 
     Raise UserError, before anything is built, if no tree has the module under test.
     """
     store = Store(cache)
     store.sweep()
-    client = require_engine(spec)
     images = spec.project.images
+    # A share may have an image that is preferred to this machine's.
+    may_be_late = engine_late and spec.runtime != "host" and not spec.share
+    late = runtimes.late(images, cache, screen) if may_be_late else None
+    client = None if late else runtimes.require_engine(spec)
     # A tree is looked at by a program: meanwhile there is time for the engine.
     with workers(1) as aside:
         fetching = aside.submit(fetch_kernels, spec, cache, screen, to_build=True)
         share = open_share(spec.share, store, screen, isolated=spec.runtime != "host")
-        runtime = open_runtime(spec.runtime, images, cache, screen, share, client=client)
+        runtime = late or runtimes.open_runtime(spec.runtime, images, cache, screen, share, client=client)
         with costs.step(costs.Part.ENGINE):
             left_over = runtime.sweep()
         trees = fetching.result()
@@ -363,7 +286,7 @@ def _builder_for(
     if not isinstance(kernel, PackagedKernel) or spec.own is None:
         return builder
     release, declared = kernel.suite or builder_image.RELEASE, dict(spec.kernels)[name]
-    runtime = open_runtime(
+    runtime = runtimes.open_runtime(
         spec.runtime, spec.project.images, store.cache, screen, share,
         release=release, compiler=kernel.compiler,
         packages=declared.apt_source if isinstance(declared, PackagedKernelSpec) else None,

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kmodpipe.pipeline import run, workspace
+from kmodpipe.pipeline import run, runtimes, workspace
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.results import CellResult, State
@@ -114,7 +114,7 @@ class Round:
             error = e
             if not self.stopped:
                 # The engine may be another one, or the image gone.
-                kept.forget(workspace.RUNTIME)
+                kept.forget(runtimes.RUNTIME)
         self.laps.ended = time.monotonic()
         self.place.post(RoundEnded(self.number, error))
 

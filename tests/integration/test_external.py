@@ -18,7 +18,7 @@ from kmodpipe.cache.place import cache_folder
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import RunOptions
 from kmodpipe.cli.resolve import resolve
-from kmodpipe.pipeline import building, workspace
+from kmodpipe.pipeline import building, runtimes, workspace
 from kmodpipe.pipeline.builder import BuiltCell
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.util.digest import digest_file
@@ -220,7 +220,7 @@ def test_what_was_built_for_another_kernel_is_not_taken(shop: Shop) -> None:
 @pytest.mark.kernels
 def test_another_releases_image_compiles_with_its_own_compiler(shop: Shop, tmp_path: Path) -> None:
     screen = Screen(Mode.PLAIN)
-    runtime = workspace.open_runtime("docker", REPO / "images", cache_folder(), screen, release="trixie")
+    runtime = runtimes.open_runtime("docker", REPO / "images", cache_folder(), screen, release="trixie")
     assert runtime.identity() != shop.runtime.identity()
     made = shop.build(FILES, runtime, compiler="gcc-14")
     assert re.search(rb"GCC: \(Debian 14\.", (made / "hello.ko").read_bytes())
@@ -231,7 +231,7 @@ def test_another_releases_image_compiles_with_its_own_compiler(shop: Shop, tmp_p
 def test_the_host_says_that_it_lacks_the_compiler(shop: Shop) -> None:
     if shutil.which("gcc-99"):
         pytest.skip("this machine has gcc-99")
-    runtime = workspace.open_runtime(
+    runtime = runtimes.open_runtime(
         "host", REPO / "images", cache_folder(), Screen(Mode.PLAIN), compiler="gcc-99"
     )
     with pytest.raises(InfraError, match="headers ask for gcc-99, which is not installed"):

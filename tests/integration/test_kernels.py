@@ -14,7 +14,7 @@ from kmodpipe import kconfig
 from kmodpipe.build.recipes import Builder, ConfigOrder, WorkDir
 from kmodpipe.cache.place import cache_folder
 from kmodpipe.kconfig.fragment import parse_fragment
-from kmodpipe.pipeline import config, first_config, workspace
+from kmodpipe.pipeline import config, first_config, runtimes
 from kmodpipe.pipeline.first_files import Files
 from kmodpipe.util.screen import Screen
 from tests.integration.conftest import require_machinery
@@ -86,7 +86,7 @@ def test_every_fragment_survives(tree: str, tmp_path: Path) -> None:
             for symbol, entry in merged.items()
             if not (entry.if_known and not index.definitions[symbol])
         }
-    runtime = workspace.open_runtime("docker", images, cache_folder(), Screen())
+    runtime = runtimes.open_runtime("docker", images, cache_folder(), Screen())
     order = ConfigOrder(found.path, "tinyconfig", {name: kconfig.render(r) for name, r in requests.items()})
     Builder(runtime, images, 2).configure(order, WorkDir(tmp_path, tmp_path / "log"))
     lost = {}
@@ -119,7 +119,7 @@ def test_what_try_requests_survives(tree: str, tmp_path: Path) -> None:
             for name, entry in common.items()
             if not (entry.if_known and not index.definitions[name])
         }
-    runtime = workspace.open_runtime("docker", images, cache_folder(), Screen())
+    runtime = runtimes.open_runtime("docker", images, cache_folder(), Screen())
     order = ConfigOrder(found.path, "tinyconfig", {name: kconfig.render(r) for name, r in requests.items()})
     Builder(runtime, images, 2).configure(order, WorkDir(tmp_path, tmp_path / "log"))
     lost = {}

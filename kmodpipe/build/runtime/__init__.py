@@ -12,12 +12,14 @@ only to the folders marked writable.
     job_output     write a container's log, and watch the disk that it writes to
     docker_users   whose files containers can use, by the kind of engine
     same_files     try whether containers have the files of this machine
+    late           ask the engine when the first job runs
     host           run jobs on this machine, with its own compiler
 """
 
 from kmodpipe.build.runtime.docker import LABEL, DockerRuntime, memory_mib, owner
 from kmodpipe.build.runtime.host import HostRuntime
 from kmodpipe.build.runtime.job import REPRODUCIBLE, Ended, EngineWentAway, Folder, Job, Runtime
+from kmodpipe.build.runtime.late import ImageGone, LateDocker, Unready
 
 __all__ = [
     "LABEL",
@@ -27,8 +29,11 @@ __all__ = [
     "EngineWentAway",
     "Folder",
     "HostRuntime",
+    "ImageGone",
     "Job",
+    "LateDocker",
     "Runtime",
+    "Unready",
     "memory_mib",
     "owner",
 ]
