@@ -1,7 +1,7 @@
 """Open the runtime that a command builds in.
 
 For a command that may find everything in the store, the engine is asked when the first job runs (`late`): to
-load its library and to ask it takes a fifth of what an unchanged build does. The image, whose id is a part of
+load its library and to ask it takes a sixth of an unchanged build. The image, whose id is a part of
 every key, is then the one that the last command of the checkout opened.
 """
 
@@ -75,6 +75,7 @@ def late(images: Path, cache: Path, screen: Screen) -> Runtime | None:
         return None
     image_cleanup.note_use(cache, images, image_id)
 
+    @costs.step(costs.Part.ENGINE)
     def connect() -> DockerRuntime:
         try:
             client = docker_engine.connect()
