@@ -36,15 +36,19 @@ static void take_block(struct sha256 *sum, const unsigned char *block)
 		       (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);
 	}
 	memcpy(s, sum->state, sizeof(s));
-	for (int i = 0; i < 64; i++) {
-		uint32_t t1 = s[7] + (rotate(s[4], 6) ^ rotate(s[4], 11) ^ rotate(s[4], 25)) +
-			      ((s[4] & s[5]) ^ (~s[4] & s[6])) + round_constants[i] + w[i];
-		uint32_t t2 = (rotate(s[0], 2) ^ rotate(s[0], 13) ^ rotate(s[0], 22)) +
-			      ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
+	/* The eight words change places with each round: after eight they are where they were. */
+	for (int i = 0; i < 64; i += 8) {
+#pragma GCC unroll 8
+		for (int j = 0; j < 8; j++) {
+			uint32_t a = s[-j & 7], b = s[(1 - j) & 7], c = s[(2 - j) & 7];
+			uint32_t e = s[(4 - j) & 7], f = s[(5 - j) & 7], g = s[(6 - j) & 7];
+			uint32_t t1 = s[(7 - j) & 7] + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) +
+				      ((e & f) ^ (~e & g)) + round_constants[i + j] + w[i + j];
 
-		memmove(s + 1, s, 7 * sizeof(*s));
-		s[4] += t1;
-		s[0] = t1 + t2;
+			s[(3 - j) & 7] += t1;
+			s[(7 - j) & 7] = t1 + (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) +
+					 ((a & b) ^ (a & c) ^ (b & c));
+		}
 	}
 	for (int i = 0; i < 8; i++)
 		sum->state[i] += s[i];
