@@ -12,7 +12,13 @@ from tests.integration.test_pipeline import invoke
 pytestmark = [pytest.mark.integration, pytest.mark.thorough, pytest.mark.timeout(2400)]
 
 CELL = "index-nouuid.INDEX=y.NOUUID=n"
+# Where a program's stack is says where the kernel loads it.
+LOADED = """#!/bin/sh
+stack() { "$@" sed -n 's/-.*stack.*//p' /proc/self/maps; }
+[ "$(stack)" = "$(stack)" ] && [ "$(stack linux64)" != "$(stack linux64)" ]
+"""
 SCRIPTS = {
+    "loaded": LOADED,
     "bash": "#!/bin/bash\nexit 0\n",
     "from-env": "#!/usr/bin/env sh\nexit 0\n",
     "goes-on": "#!/bin/sh\nmkdir upper\nsetfattr -n user.x -v y upper\ngetfattr upper && echo BUG\nexit 0\n",
@@ -41,6 +47,7 @@ def test_scripts_as_people_have_them(tmp_path: Path) -> None:
         "asks-quietly": "skip",
         "usage": "fail",
         "traced": "fail",
+        "loaded": "pass",
     }
     assert "no verdict: the guest has no /bin/bash; " in found["bash"][1]
     assert "no verdict: the guest has no setfattr, getfattr; " in found["goes-on"][1]

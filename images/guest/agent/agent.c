@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
@@ -105,6 +106,11 @@ int main(void)
 		return 2;
 	}
 	prctl(PR_SET_DUMPABLE, 0);
+	/*
+	 * Programs of cases are loaded where they were before: an emulator finds what it translated by the address, and
+	 * would translate e2fsck anew each time, for three quarters of its time. With linux64 a case has it otherwise.
+	 */
+	personality(ADDR_NO_RANDOMIZE);
 	mount_system();
 	own_begin();
 	bind_helpers();
