@@ -29,7 +29,7 @@ from kmodpipe.cache.store import Store
 from kmodpipe.pipeline import snapshot
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.source.distribution import AptSource
-from kmodpipe.util import costs, kept
+from kmodpipe.util import costs, kept, process
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen
 
@@ -105,6 +105,7 @@ def again_if_gone(command: Callable[[], _T], screen: Screen) -> _T:
         return command()
     except ImageGone as e:
         screen.say(f"{e.what}: beginning again")
+        process.children().go_on()
         return command()
 
 

@@ -105,6 +105,10 @@ class Children:
         for child in children:
             kill_group(child)
 
+    def go_on(self) -> None:
+        """Take new ones again: for a command that begins anew after an error, with which it had ended all."""
+        self._stopping.clear()
+
     def add(self, child: subprocess.Popen[bytes]) -> None:
         """Add a child to those that `stop_all` ends."""
         with self._lock:

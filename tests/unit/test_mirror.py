@@ -115,7 +115,6 @@ ELSEWHERE: Mapping[str, str] = {
     "pipeline/provenance": "tests/pipeline/test_pipeline.py",
     "pipeline/requested_symbols": "tests/pipeline/test_command_line.py",
     "pipeline/run": "tests/pipeline/test_pipeline.py",
-    "pipeline/runtimes": "tests/integration/test_late.py",
     "pipeline/series_kconfig": "tests/pipeline/test_series_kconfig.py",
     "pipeline/sampling": "tests/pipeline/test_sample.py",
     "pipeline/stage_maker": "tests/pipeline/test_keys.py",
