@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from kmodpipe import results
+from kmodpipe.cache.store import Store
 from kmodpipe.ci.if_changed import Watch
 from kmodpipe.cli import report as reporting
 from kmodpipe.cli.invocation import Invocation
@@ -24,7 +25,8 @@ from kmodpipe.pipeline.workspace import set_up
 from kmodpipe.util import paths
 from kmodpipe.util.errors import UserError
 from kmodpipe.util.screen import Mode
-from kmodpipe.vm import accel
+from kmodpipe.util.workers import workers
+from kmodpipe.vm import accel, speed
 
 
 def test(options: TestOptions, call: Invocation) -> int:
@@ -104,11 +106,13 @@ def _test(
         raise UserError("--junit takes the name of a file, this is a folder", where=junit)
     if spec.shuffle:
         screen.print(f"the cases' order is shuffled: --shuffle {spec.shuffle} gives the same again")
-    with call.cache() as cache:
+    with call.cache() as cache, workers(1) as aside:
         watch = Watch(spec, cache, screen) if scheduled else None
         if watch and if_changed and (answer := watch.unchanged()):
             return watch.report(answer)
         proved = accel.probe(cache, screen)
+        # Beside the trees, which are looked at.
+        measuring = aside.submit(speed.of_machine, proved, Store(cache))
         workspace = set_up(spec, cache, screen, engine_late=True)
         notes = watch.changes(workspace) if watch and if_changed else {}
         with RunFolder(spec.out) as folder:
@@ -116,7 +120,7 @@ def _test(
                 begun(folder.path)
             screen.log_to(folder.path / "events.jsonl")
             try:
-                ran = run.test(workspace, folder, proved, notes)
+                ran = run.test(workspace, folder, proved, notes, measuring=measuring)
             finally:
                 reporting.hand_over(folder.path / "junit.xml", junit)
             if watch:

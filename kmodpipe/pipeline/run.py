@@ -52,7 +52,7 @@ from kmodpipe.pipeline.stage_maker import StageMaker
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import CellResult, Run, Span, State, Verdict, journal
 from kmodpipe.results.journal import Journal
-from kmodpipe.util import costs, kept, os_errors, signals
+from kmodpipe.util import costs, os_errors, signals
 from kmodpipe.util.errors import InfraError, Interrupted, KernelFailure, KmodpipeError
 from kmodpipe.util.os_errors import from_system
 from kmodpipe.util.workers import gather, workers
@@ -73,15 +73,18 @@ def test(
     accel: Accel,
     notes: Mapping[str, str] | None = None,
     settled: Settled = lambda cell: None,
+    *,
+    measuring: Future[Speed] | None = None,
 ) -> Run:
     """Build, boot and judge every cell, write the results, and return them.
 
     ``accel`` is an accelerator that was proved to work; ``notes`` are properties to add to the run's own;
     ``settled`` is called with the result of each cell as it is there, before it is compared with the
-    control's. After Ctrl-C or an error that stops the run, the results are written with the rest marked as
+    control's; ``measuring`` is the machine's speed with that accelerator, which is measured here otherwise.
+    After Ctrl-C or an error that stops the run, the results are written with the rest marked as
     not run, and the exception is raised.
     """
-    with _TestRun(workspace, folder, accel, notes or {}, settled) as test_run:
+    with _TestRun(workspace, folder, accel, notes or {}, settled, measuring) as test_run:
         return _to_its_end(test_run, workspace, folder)
 
 
@@ -126,6 +129,7 @@ class _TestRun:
         accel: Accel,
         notes: Mapping[str, str],
         settled: Settled,
+        measuring: Future[Speed] | None,
     ) -> None:
         self._on_settled = settled
         self._workspace = workspace
@@ -138,6 +142,7 @@ class _TestRun:
         self._seconds: dict[str, float] = {}
         self._guests: list[Span] = []
         self._accel = accel
+        self._measuring = measuring
         self._speed: Future[Speed] = Future()
         self._slots = GuestSlots(workspace.spec.jobs)
         self._took = case_times.recall(workspace.store.cache, workspace.spec.project.root)
@@ -164,9 +169,9 @@ class _TestRun:
         """Build and test all cells."""
         with workers(self._workspace.spec.jobs) as pool:
             self._check_programs()
-            measured = self._accel
+            store, measured = self._workspace.store, self._accel
             # Beside what is made, as guests run beside each other later; only they wait for it.
-            self._speed = pool.submit(self._measured, measured)
+            self._speed = self._measuring or pool.submit(speed.of_machine, measured, store)
             rows = self._builder.prepare(pool, self._note_configured)
             guest = self._builder.guest()
             if self._builder.bases:
@@ -174,7 +179,7 @@ class _TestRun:
                 workspace = self._workspace
                 self._accel = accel.confirm(self._accel, proof, workspace.store.cache, workspace.screen)
             if self._accel != measured:
-                self._speed = pool.submit(self._measured, self._accel)
+                self._speed = pool.submit(speed.of_machine, self._accel, store)
             self._workspace.screen.progress(self._progress.describe())
             tasks = self._start(pool, rows, guest)
             self._note_speed(self._speed.result())
@@ -232,21 +237,10 @@ class _TestRun:
                 self._record(replace(planned, state=State.SKIPPED, reason=one.reason))
                 self._progress.skip(one.cell.id)
 
-    @costs.step(costs.Part.MACHINE)
-    def _measured(self, accelerator: Accel) -> Speed:
-        """Return how fast this machine is now with an accelerator."""
-
-        def measure() -> Speed:
-            with self._workspace.store.scratch("speed-") as scratch:
-                return speed.measure(accelerator, scratch)
-
-        # It is the machine's, and no round of one process makes it another one.
-        return kept.once("speed", accelerator, measure)
-
-    def _note_speed(self, speed: Speed) -> None:
+    def _note_speed(self, measured: Speed) -> None:
         """Record the speed with which the limits are scaled."""
-        self._workspace.screen.say(f"this machine's speed: {speed.describe()}")
-        found = {**speed.properties(), "load.begin": cpu_time.load_average()}
+        self._workspace.screen.say(f"this machine's speed: {measured.describe()}")
+        found = {**measured.properties(), "load.begin": cpu_time.load_average()}
         with self._lock:
             self._journal.learn(found)
             self.results = replace(self.results, properties={**self.results.properties, **found})
