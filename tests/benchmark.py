@@ -178,6 +178,9 @@ class Report:
 def main(argv: Sequence[str]) -> int:
     # Users have it not: each command would compile the package anew, a quarter of a second.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if {"--help", "-h"} & set(argv):
+        print(__doc__)
+        return 0
     if "--logs" in argv:
         parsing()
         return 0
