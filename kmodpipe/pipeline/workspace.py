@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kmodpipe import source
 from kmodpipe.build import builder_image
@@ -35,9 +34,6 @@ from kmodpipe.util import costs, os_errors
 from kmodpipe.util.errors import InfraError
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.workers import Pool, workers
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
