@@ -13,7 +13,7 @@ from kmodpipe.kconfig import Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.pipeline.module_folder import require_module
 from kmodpipe.pipeline.run_spec import RunSpec
-from kmodpipe.series import Series, unused
+from kmodpipe.series import Series
 from kmodpipe.source import Tree
 from kmodpipe.source.kernels import KernelSource
 from kmodpipe.util import costs
@@ -66,7 +66,6 @@ def patch_trees(
     (``applies-to``), is left out there. Raise UserError for one that applies to none.
     """
     found = {name: _patched(part, trees[name], module, cache, screen) for name, part in parts.items()}
-    unused.drop(cache, {subject.src for one in found.values() for subject in one.subjects})
     if not is_whole(parts):
         return found
     applied = {subject.variant.name for one in found.values() for subject in one.subjects}

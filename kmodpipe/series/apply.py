@@ -83,6 +83,7 @@ def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None)
                 what=what, of_kernel=of_kernel, links=links, listing=listing,
             )  # fmt: skip
             unused.used(made.path)
+            unused.drop_beside(cache)
             step.finish(count(len(series.patches), "patch", "patches"))
         return made.path
 

@@ -11,6 +11,7 @@ import pytest
 from kmodpipe.cache import users
 from kmodpipe.series import unused
 from kmodpipe.source import tree as trees
+from kmodpipe.util import process
 
 HOUR_S = 3600
 
@@ -40,36 +41,54 @@ def cache(tmp_path: Path) -> Cache:
 def test_sixteen_stay_however_old_they_are(cache: Cache) -> None:
     for number in range(16):
         cache.tree(number, 1000 * HOUR_S)
-    assert unused.drop(cache.path, ()) == 0 and len(cache.left()) == 16
+    assert unused.drop(cache.path) == 0 and len(cache.left()) == 16
 
 
 def test_the_oldest_go_first_a_few_at_a_time_with_their_records(cache: Cache) -> None:
     for number in range(22):
         cache.tree(number, (2 + number) * HOUR_S)
-    assert unused.drop(cache.path, ()) == 4 and cache.left() == set(range(18))
+    assert unused.drop(cache.path) == 4 and cache.left() == set(range(18))
     assert len(list((cache.path / "trees").iterdir())) == 3 * 18
-    assert unused.drop(cache.path, ()) == 2 and cache.left() == set(range(16))
+    assert unused.drop(cache.path) == 2 and cache.left() == set(range(16))
 
 
-def test_what_was_used_within_an_hour_or_is_in_use_stays(cache: Cache) -> None:
+def test_what_was_used_within_an_hour_or_by_this_process_stays(cache: Cache) -> None:
     folders = [cache.tree(number, 2 * HOUR_S + number) for number in range(20)]
     unused.used(folders[19])
-    assert unused.drop(cache.path, {folders[18]}) == 3
+    unused.used(folders[18])
+    long_ago = time.time() - 3 * HOUR_S
+    os.utime(trees.record_path(folders[18]), (long_ago, long_ago))
+    assert unused.drop(cache.path) == 3
     assert cache.left() == {*range(15), 18, 19}
     for number in range(20, 40):
         cache.tree(number, HOUR_S - 60)
     for _ in range(5):
-        unused.drop(cache.path, {folders[18]})
+        unused.drop(cache.path)
     assert cache.left() == {18, 19, *range(20, 40)}
+
+
+def test_nothing_is_left_of_them_but_what_a_command_that_ends_has_begun(cache: Cache) -> None:
+    for number in range(18):
+        cache.tree(number, 2 * HOUR_S + number)
+    unused.drop_beside(cache.path).join()
+    assert cache.left() == {*range(16)}
+    assert not [*(cache.path / "work").iterdir()]
+    for number in (16, 17):
+        cache.tree(number, 2 * HOUR_S + number)
+    with process.Children().collecting() as ended:
+        ended.stop_all()
+        unused.drop_beside(cache.path).join()
+    assert cache.left() == {*range(16)}
+    assert not [*(cache.path / "work").iterdir()]
 
 
 def test_none_goes_while_another_command_runs(cache: Cache) -> None:
     for number in range(17):
         cache.tree(number, 2 * HOUR_S + number)
     with users.using(cache.path, print), users.using(cache.path, print):
-        assert unused.drop(cache.path, ()) == 0
+        assert unused.drop(cache.path) == 0
     with users.using(cache.path, print):
-        assert unused.drop(cache.path, ()) == 1
+        assert unused.drop(cache.path) == 1
 
 
 def test_other_trees_and_files_are_no_business_of_it(cache: Cache) -> None:
@@ -79,9 +98,9 @@ def test_other_trees_and_files_are_no_business_of_it(cache: Cache) -> None:
         path = cache.path / "trees" / name
         path.write_text("{}")
         os.utime(path, (0, 0))
-    assert unused.drop(cache.path, ()) == 1
+    assert unused.drop(cache.path) == 1
     assert len(list((cache.path / "trees").glob("*.json"))) == 16 + 3
 
 
 def test_an_empty_cache_has_none(tmp_path: Path) -> None:
-    assert unused.drop(tmp_path, ()) == 0
+    assert unused.drop(tmp_path) == 0
