@@ -7,6 +7,7 @@
     CACHE/store/<kind>/.as/<name>        the key of an artifact that is also found by this name
     CACHE/store/<kind>/.seen/<key>       the stats of its files when they were hashed last
     CACHE/work/                          unfinished work; removed once its process has ended
+    CACHE/removed/                       what is removed when there is time (`trash`)
     CACHE/locks/                         flock files, each with the process that held it last. The kernel
                                          releases a dead process's lock, so a stale file never blocks
 
@@ -27,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kmodpipe.cache import integrity
+from kmodpipe.cache import integrity, trash
 from kmodpipe.util import costs, document, paths, process_id
 from kmodpipe.util.digest import digest_file, digest_of
 from kmodpipe.util.errors import InfraError
@@ -38,7 +39,7 @@ from kmodpipe.util.process_id import boot_id
 _INPUTS, _FILES, _SUMS = ".inputs", ".files", ".sums"
 _UNSUMMED = frozenset({_SUMS})
 # Folders of the cache in whose folders nothing is written one by one.
-_MADE_WHOLE = frozenset({"trees", "git", "work"})
+_MADE_WHOLE = frozenset({"trees", "git", "work", trash.FOLDER})
 _KEY = re.compile(r"[0-9a-f]{64}")
 # A base has 80,000 files at most, each in a row of 150 bytes.
 _RECORD_BYTES = 64 * document.MIB

@@ -11,7 +11,7 @@ from pathlib import Path
 from kmodpipe import results, source
 from kmodpipe.build import image_cleanup
 from kmodpipe.build.runtime import DockerRuntime, docker_engine
-from kmodpipe.cache import users
+from kmodpipe.cache import trash, users
 from kmodpipe.cache.place import cache_folder
 from kmodpipe.cache.store import Store
 from kmodpipe.cli.invocation import Invocation
@@ -86,6 +86,7 @@ def _places(options: CleanOptions, cache: Path) -> list[Path]:
     names = [
         "store",
         "cluster",
+        trash.FOLDER,
         kept.FOLDER,
         *(("trees", "kernels", "git", "downloads") if options.all else ()),
     ]
@@ -125,7 +126,7 @@ def _clean_cache(options: CleanOptions, call: Invocation) -> int:
         except InfraError as e:
             screen.warn(f"containers and builder images were not cleaned: {e.what}")
         swept += store.sweep()
-        for place in (store.root, cache / "cluster"):
+        for place in (store.root, cache / "cluster", cache / trash.FOLDER):
             shutil.rmtree(place, ignore_errors=True)
         if options.all:
             source.remove_trees(cache)

@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from kmodpipe.cache import users
-from kmodpipe.cache.store import Store
+from kmodpipe.cache import trash, users
 from kmodpipe.source import tree as trees
-from kmodpipe.util import process
 from kmodpipe.util.errors import KmodpipeError
 from kmodpipe.util.workers import Thread
 
 # Of those that were used last, so many stay whatever their age.
 _KEPT = 16
 _UNUSED_S = 3600.0
-# For one command, as all of them may take a minute.
-_AT_ONCE = 4
-_REMOVING_S = 60.0
 # As `tree.slot` names them.
 _RECORDS = f"patched-{'[0-9a-f]' * 24}.json"
 
@@ -58,10 +52,7 @@ def records(cache: Path) -> list[tuple[float, Path]]:
 
 
 def drop_beside(cache: Path) -> Thread:
-    """Begin to drop trees while the command goes on, when nothing else needs a processor; return the thread.
-
-    What is not removed when the command ends is unfinished work, which the next one sweeps.
-    """
+    """Begin to drop trees, and to remove what was dropped, while the command goes on; return the thread."""
     thread = Thread(lambda: _try_to_drop(cache), "unused trees")
     thread.start()
     return thread
@@ -70,34 +61,24 @@ def drop_beside(cache: Path) -> Thread:
 def _try_to_drop(cache: Path) -> None:
     with suppress(KmodpipeError, OSError):
         drop(cache)
+        trash.empty(cache)
 
 
 def drop(cache: Path) -> int:
-    """Remove some of the trees that were not used for an hour and that this process does not use; return how
-    many.
+    """Take trees out of use that were not used for an hour, nor by this process; return how many.
 
-    None is removed while another command uses the cache.
+    None is taken while another command uses the cache.
     """
     edge = time.time() - _UNUSED_S
     old = [record.with_suffix("") for at, record in records(cache)[_KEPT:] if at < edge]
-    old = [folder for folder in old if not is_ours(folder)][-_AT_ONCE:]
+    old = [folder for folder in old if not is_ours(folder)]
     if not old:
         return 0
-    with _out_of_use(old, cache) as removed:
-        if removed:
-            process.run(["nice", "-n", "19", "rm", "-rf", "--", *removed], timeout_s=_REMOVING_S, check=False)
-        return len(removed)
-
-
-@contextmanager
-def _out_of_use(folders: list[Path], cache: Path) -> Iterator[list[Path]]:
-    """Move trees where no command finds them, and yield where they are; remove what is left of them."""
-    with Store(cache).scratch("unused-") as scratch:
-        moved: list[Path] = []
-        # New commands wait for this alone.
-        with users.nobody_else(cache) as alone:
-            for folder in folders if alone else ():
-                trees.forget(folder)
-                with suppress(FileNotFoundError):
-                    moved.append(folder.rename(scratch / folder.name))
-        yield moved
+    with users.nobody_else(cache) as alone:
+        if not alone:
+            return 0
+        for folder in old:
+            trees.forget(folder)
+            with suppress(FileNotFoundError):
+                trash.put(cache, folder)
+    return len(old)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kmodpipe.cache import users
+from kmodpipe.cache import trash, users
 from kmodpipe.series import unused
 from kmodpipe.source import tree as trees
 from kmodpipe.util import process
@@ -44,12 +44,12 @@ def test_sixteen_stay_however_old_they_are(cache: Cache) -> None:
     assert unused.drop(cache.path) == 0 and len(cache.left()) == 16
 
 
-def test_the_oldest_go_first_a_few_at_a_time_with_their_records(cache: Cache) -> None:
+def test_the_oldest_go_with_their_records(cache: Cache) -> None:
     for number in range(22):
         cache.tree(number, (2 + number) * HOUR_S)
-    assert unused.drop(cache.path) == 4 and cache.left() == set(range(18))
-    assert len(list((cache.path / "trees").iterdir())) == 3 * 18
-    assert unused.drop(cache.path) == 2 and cache.left() == set(range(16))
+    assert unused.drop(cache.path) == 6 and cache.left() == set(range(16))
+    assert len(list((cache.path / "trees").iterdir())) == 3 * 16
+    assert unused.drop(cache.path) == 0
 
 
 def test_what_was_used_within_an_hour_or_by_this_process_stays(cache: Cache) -> None:
@@ -62,24 +62,22 @@ def test_what_was_used_within_an_hour_or_by_this_process_stays(cache: Cache) -> 
     assert cache.left() == {*range(15), 18, 19}
     for number in range(20, 40):
         cache.tree(number, HOUR_S - 60)
-    for _ in range(5):
-        unused.drop(cache.path)
+    unused.drop(cache.path)
     assert cache.left() == {18, 19, *range(20, 40)}
 
 
-def test_nothing_is_left_of_them_but_what_a_command_that_ends_has_begun(cache: Cache) -> None:
+def test_nothing_is_left_of_them_in_the_end(cache: Cache) -> None:
     for number in range(18):
         cache.tree(number, 2 * HOUR_S + number)
-    unused.drop_beside(cache.path).join()
-    assert cache.left() == {*range(16)}
-    assert not [*(cache.path / "work").iterdir()]
-    for number in (16, 17):
-        cache.tree(number, 2 * HOUR_S + number)
     with process.Children().collecting() as ended:
+        # A command that ends before there was time.
         ended.stop_all()
         unused.drop_beside(cache.path).join()
     assert cache.left() == {*range(16)}
-    assert not [*(cache.path / "work").iterdir()]
+    assert len([*(cache.path / trash.FOLDER).iterdir()]) == 2
+    unused.drop_beside(cache.path).join()
+    assert cache.left() == {*range(16)}
+    assert not [*(cache.path / trash.FOLDER).iterdir()]
 
 
 def test_none_goes_while_another_command_runs(cache: Cache) -> None:
