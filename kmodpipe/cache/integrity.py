@@ -17,7 +17,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from kmodpipe.util import process
@@ -106,6 +106,14 @@ def listing(folder: Path) -> bytes:
     with Pool(len(halves)) as pool:
         found = b"".join(pool.map(lambda half: _listed(folder, half), halves))
     return (b"\0" + found).replace(b"\0./", b"\0")[1:]
+
+
+def listing_of(folder: Path, names: Iterable[str]) -> bytes:
+    """Return the rows that `listing` has for these names, as far as they are there; not those below them."""
+    found = [f"./{name}" for name in names if os.path.lexists(folder / name)]
+    # Without a name find(1) would look at the folder itself.
+    listed = _listed(folder, [*found, "-maxdepth", "0"]) if found else b""
+    return (b"\0" + listed).replace(b"\0./", b"\0")[1:]
 
 
 def _listed(folder: Path, where: list[str]) -> bytes:

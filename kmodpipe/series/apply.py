@@ -12,7 +12,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from kmodpipe.cache import integrity, store
+from kmodpipe.cache import store
 from kmodpipe.series import earlier, unused
 from kmodpipe.series.model import Patch, Series, git
 from kmodpipe.source import Tree, linked
@@ -98,9 +98,7 @@ def _patched(
             # What the patches change does not count below.
             if earlier.shares(farm, tree.path, series.touched):
                 _apply_all(series, tree, farm, step)
-                listing = integrity.listing(farm)
-                if not linked.others(links, listing):
-                    return farm, links, listing
+                return farm, links, linked.listing(links, farm)
         store.remove(farm)
     step.update("linking the tree")
     all_linked = make_farm(tree.path, farm)

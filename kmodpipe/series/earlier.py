@@ -5,7 +5,7 @@ no edit asks for any more takes as long again. Two versions of a series differ i
 gets the original's files back where the series had changed them, and the patches are applied to that.
 
 The two versions that were used last stay, so that one can go back and forth between them, and so does
-whatever another command might use. The tree is compared with the original before it counts (`linked.others`).
+whatever another command might use. Only a tree that is recognised is taken (`linked.content`).
 """
 
 from __future__ import annotations
@@ -68,10 +68,14 @@ def _restore(farm: Path, original: Path, folders: Collection[str], own: Collecti
     for name in sorted(own):
         if os.path.lexists(farm / name) and not _is_folder(farm / name):
             (farm / name).unlink()
+    there = {
+        os.fsdecode(row)
+        for row in trees.manifest_path(original).read_bytes().split(b"\0")
+        if row[-1:] == b"/"
+    }
     # Deeper ones first.
-    for name in sorted(folders, reverse=True):
-        if not _is_folder(original / name):
-            (farm / name).rmdir()
+    for name in sorted({*folders} - there, reverse=True):
+        (farm / name).rmdir()
     for name in own:
         if os.path.lexists(original / name) and not _is_folder(original / name):
             (farm / name).parent.mkdir(parents=True, exist_ok=True)

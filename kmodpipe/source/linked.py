@@ -16,19 +16,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from kmodpipe.cache import integrity
 from kmodpipe.util import document
 from kmodpipe.util.files import write_atomically
 
 # File times have a granularity of some milliseconds: a folder changed less than this before it was looked at
 # may change again without a change of its times.
 _RACY_NS = 100_000_000
-_MOST_LOOKS = 10
 
 
 @dataclass(frozen=True)
@@ -45,26 +46,52 @@ def path_of(folder: Path) -> Path:
 
 
 def note(folder: Path, links: Links, listing: bytes) -> None:
-    """Write what the tree is recognised by. ``listing`` is `integrity.listing` of it, made just now."""
-    rows = listing.split(b"\0")
-    folders = sorted(os.fsdecode(row) for row in rows if row.endswith(b"/"))
-    try:
+    """Have written down, beside the command, what the tree is recognised by: after its folders' times mean
+    something, and if nothing has changed until then. ``listing`` is of it, made just now.
+    """
+    with suppress(OSError):
+        noting = _Noting(folder, links, listing)
+        with _lock:
+            _begun[folder] = noting
+        noting.start()
+
+
+class _Noting(threading.Thread):  # noqa: TID251 - it starts no process, and a command that ends waits for it
+    """Waits until a change of a folder would change its times, and compares."""
+
+    def __init__(self, folder: Path, links: Links, listing: bytes) -> None:
+        super().__init__(name="linked")
+        rows = listing.split(b"\0")
         shared = set(links.manifest.read_bytes().split(b"\0"))
-    except OSError:
-        return
-    # Whatever is another file than there, whether it was meant to be changed or not.
-    more = {os.fsdecode(r.partition(b"\t")[0]) for r in rows if r not in shared and not r.endswith(b"/")}
-    own = sorted(more.union(links.changed))
-    for _ in range(_MOST_LOOKS):
-        edge = time.time_ns() - _RACY_NS
+        # Whatever is another file than there, whether it was meant to be changed or not.
+        more = {os.fsdecode(r.partition(b"\t")[0]) for r in rows if r not in shared and not r.endswith(b"/")}
+        self._folder, self._manifest = folder, links.manifest
+        self._folders = sorted(os.fsdecode(row) for row in rows if row.endswith(b"/"))
+        self._own = sorted(more.union(links.changed))
+        self._latest, self._digest = self._look()
+
+    def _look(self) -> tuple[int, str]:
+        return _look(self._folder, self._folders, self._own, self._manifest)
+
+    def run(self) -> None:
+        # What changes during the wait is not noted: such a tree is compared file by file.
         with suppress(OSError):
-            latest, digest = _look(folder, folders, own, links.manifest)
-            if latest < edge:
-                write_atomically(
-                    path_of(folder), json.dumps({"folders": folders, "own": own, "digest": digest})
-                )
-                return
-        time.sleep(2 * _RACY_NS / 1e9)
+            time.sleep(max(self._latest + 2 * _RACY_NS - time.time_ns(), 0) / 1e9)
+            if self._look() == (self._latest, self._digest):
+                known = {"folders": self._folders, "own": self._own, "digest": self._digest}
+                write_atomically(path_of(self._folder), json.dumps(known))
+
+
+_begun: dict[Path, _Noting] = {}
+_lock = threading.Lock()
+
+
+def _await(folder: Path) -> None:
+    """Wait until what this process has to note of a tree is noted."""
+    with _lock:
+        noting = _begun.pop(folder, None)
+    if noting:
+        noting.join()
 
 
 def holds(folder: Path, manifest: Path) -> bool:
@@ -74,6 +101,7 @@ def holds(folder: Path, manifest: Path) -> bool:
 
 def content(folder: Path, manifest: Path) -> tuple[list[str], list[str]] | None:
     """Return the names of the tree's folders and of the files of its own; None if it is not as it was."""
+    _await(folder)
     # Whatever is in the file: without the digest of what is there now, it says nothing.
     with suppress(OSError, ValueError, KeyError, TypeError):
         known = document.read_object(path_of(folder))
@@ -83,13 +111,15 @@ def content(folder: Path, manifest: Path) -> tuple[list[str], list[str]] | None:
     return None
 
 
-def others(links: Links, listing: bytes) -> set[str]:
-    """Return the files in which a tree differs from the one that it is linked to, but for those that were
-    changed. ``listing`` is `integrity.listing` of it. Raise OSError if nothing is known of the other one.
+def listing(links: Links, folder: Path) -> bytes:
+    """Return `integrity.listing` of a tree from that of the one that it is linked to, of which all but what
+    was changed are the same files. Raise OSError if nothing is known of the other one.
     """
-    rows = set(listing.split(b"\0")) ^ set(links.manifest.read_bytes().split(b"\0"))
-    names = {os.fsdecode(row.partition(b"\t")[0]) for row in rows if not row.endswith(b"/")}
-    return names.difference(links.changed)
+    changed = {name for one in links.changed for name in (one, *map(str, PurePosixPath(one).parents))}
+    names = {os.fsencode(name) for name in changed}
+    rows = links.manifest.read_bytes().split(b"\0")
+    same = [row for row in rows if row.partition(b"\t")[0].rstrip(b"/") not in names]
+    return b"\0".join(same) + integrity.listing_of(folder, sorted(changed - {"."}))
 
 
 def _look(folder: Path, folders: Collection[str], own: Collection[str], manifest: Path) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import series, source
-from kmodpipe.cache import users
+from kmodpipe.cache import integrity, users
 from kmodpipe.series import unused
 from kmodpipe.source import linked
 from kmodpipe.source import tree as trees
@@ -119,6 +119,8 @@ def test_an_old_version_s_tree_becomes_that_of_the_new_one(
     assert made.stat().st_ino == os.fstat(fd).st_ino and not paths[0].exists()
     os.close(fd)
     assert versions.patched() == {made.name, *(path.name for path in paths[1:])}
+    listed = trees.manifest_path(made).read_bytes()
+    assert sorted(listed.split(b"\0")) == sorted(integrity.listing(made).split(b"\0"))
     # It is recognised as any other, and can be given away in its turn.
     assert linked.holds(made, trees.manifest_path(versions.tree.path))
     assert versions.apply(last) == made
@@ -145,19 +147,6 @@ def test_a_tree_that_was_written_to_is_not_taken(tmp_path: Path, versions: Versi
     (paths[0] / "fs/toy/stray.c").write_text("not of the original")
     made = versions.apply(6)
     assert paths[0].exists() and holds(made) == alone(tmp_path, 6)
-
-
-def test_a_stray_file_that_its_record_hides_is_found_before_the_tree_counts(
-    tmp_path: Path, versions: Versions
-) -> None:
-    paths = [versions.apply(number) for number in (0, 1, 2)]
-    (paths[0] / "fs/toy/stray.c").write_text("not of the original")
-    manifest = trees.manifest_path(versions.tree.path)
-    linked.note(paths[0], linked.Links(manifest, ["fs/toy/toy.h"]), _FOLDERS)
-    os.utime(trees.record_path(paths[0]), (1, 1))
-    assert linked.holds(paths[0], manifest)
-    made = versions.apply(6)
-    assert holds(made) == alone(tmp_path, 6)
 
 
 def test_a_changed_file_that_its_record_hides_is_not_patched_again(

@@ -84,8 +84,17 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_a_changed_tree_is_not_recognised(applied: Applied, change: Callable[[Path], object]) -> None:
+    assert applied.recognised()
     change(applied.path)
     assert not applied.recognised()
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_nor_is_one_that_changes_before_anything_is_noted(
+    applied: Applied, change: Callable[[Path], object]
+) -> None:
+    change(applied.path)
+    assert not applied.recognised() and not linked.path_of(applied.path).exists()
 
 
 @pytest.mark.parametrize("name", [SHARED, "Kconfig"])
@@ -138,10 +147,14 @@ def test_a_tree_of_copies_is_not_noted(
     "content", ["", "[]", "{}", '{"folders": [], "own": [], "digest": ""}', '{"folders": 1, "own": 2}']
 )
 def test_what_is_not_readable_says_nothing(applied: Applied, content: str) -> None:
+    assert applied.recognised()
     linked.path_of(applied.path).write_text(content)
     assert not applied.recognised() and applied.found()
 
 
-def test_a_removed_tree_leaves_nothing(applied: Applied) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_removed_tree_leaves_nothing(applied: Applied, *, at_once: bool) -> None:
+    assert at_once or applied.recognised()
     trees.discard(applied.path)
+    assert not applied.recognised()
     assert not list((applied.cache / "trees").glob(f"{applied.path.name}*"))
