@@ -115,6 +115,13 @@ class _Tasks:
     boots: Sequence[Future[None]]
 
 
+def _prepare_report() -> None:
+    """Do what the first report of a process takes beside writing it."""
+    from kmodpipe.report import html, junit  # noqa: F401
+
+    html.prepare()
+
+
 class _TestRun:
     """Runs the cells in a pool of workers, and keeps the results so far.
 
@@ -182,6 +189,8 @@ class _TestRun:
                 self._speed = pool.submit(speed.of_machine, self._accel, store)
             self._workspace.screen.progress(self._progress.describe())
             tasks = self._start(pool, rows, guest)
+            # The first worker that has nothing left to do.
+            pool.submit(_prepare_report)
             self._note_speed(self._speed.result())
             gather([*tasks.builds, *tasks.boots])
         dead = find_dead_axes(self._workspace, [build.result() for build in tasks.builds])

@@ -6,7 +6,8 @@ files, and can be written, is in a folder of the cache as well:
 
     CACHE/kept/<kind>/<name>.json   the names and a digest of the files, and what was made of them
 
-So is what a command notes about a project for the next one (`note`), which is an advice and no answer.
+So is what a command notes about a project, or about something else, for the next one (`note`): an advice, or
+what it tells the age of.
 
     CACHE/kept/<kind>/<digest of the project's folder>.json
 """
@@ -180,21 +181,21 @@ def _remember(file: Path, made: tuple[_T, Mapping[str, str]], written: Written[_
             old.unlink(missing_ok=True)
 
 
-def noted(cache: Path, kind: str, project: Path) -> dict[str, Any]:
-    """Return what was noted last about a project; empty if nothing was, or it cannot be read."""
+def noted(cache: Path, kind: str, subject: Path | str) -> dict[str, Any]:
+    """Return what was noted last about a project, say; empty if nothing was, or it cannot be read."""
     with suppress(OSError, ValueError):
-        return document.read_object(_note(cache, kind, project))
+        return document.read_object(_note(cache, kind, subject))
     return {}
 
 
-def note(cache: Path, kind: str, project: Path, value: Mapping[str, object]) -> None:
-    """Note something about a project; nothing in a cache that cannot be written to."""
+def note(cache: Path, kind: str, subject: Path | str, value: Mapping[str, object]) -> None:
+    """Note something about a project, say; nothing in a cache that cannot be written to."""
     with suppress(OSError):
-        write_atomically(_note(cache, kind, project), json.dumps(value))
+        write_atomically(_note(cache, kind, subject), json.dumps(value))
 
 
-def _note(cache: Path, kind: str, project: Path) -> Path:
-    return cache / FOLDER / kind / f"{digest_of(str(project))[:32]}.json"
+def _note(cache: Path, kind: str, subject: Path | str) -> Path:
+    return cache / FOLDER / kind / f"{digest_of(str(subject))[:32]}.json"
 
 
 def content(path: Path | str) -> str:

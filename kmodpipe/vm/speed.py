@@ -1,9 +1,9 @@
 """Measure how fast this machine is, to scale time limits by it.
 
 Limits were set on one machine. `measure` runs a program of fixed length under the accelerator of the run, at
-its start, and compares its time with that on the first machine. The time is the program's own, without its
-waiting for a processor: a busy machine is not a slow one, and the waiting during a boot is measured and
-allowed for as it happens (`cpu_time`).
+its start or some minutes before, and compares its time with that on the first machine. The time is the
+program's own, without its waiting for a processor: a busy machine is not a slow one, and the waiting during a
+boot is measured and allowed for as it happens (`cpu_time`).
 
 `CODE` is the assembled `SOURCE`, as in `accel_rom`; a test assembles it again and compares.
 """
@@ -15,11 +15,13 @@ import os
 import selectors
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from kmodpipe.cache.store import Store
 from kmodpipe.util import costs, kept, process
+from kmodpipe.util.process_id import boot_id
 from kmodpipe.vm import accel_rom
 from kmodpipe.vm.cpu_time import Meter, Reading
 from kmodpipe.vm.qemu import PROGRAM, Accel, base_argv, guarded
@@ -32,6 +34,10 @@ _NOISE = 1.25
 _BOUND_S = REFERENCE_S * MOST
 _MOST_WALL_S = 10.0
 _LOOK_S = 0.01
+# What an earlier command measured is taken for so long: the limits have room for more than a machine's speed
+# changes meanwhile, and a third of a second is much after an edit.
+_FRESH_S = 600.0
+_KIND = "speed"
 
 SOURCE = r"""
         .set    COM1, 0x3f8
@@ -100,6 +106,7 @@ class Speed:
     seconds: float = REFERENCE_S  # the program's own time
     waited_s: float = 0.0  # for a processor
     trouble: str = ""  # why nothing was measured
+    age_s: float = 0.0  # how long before an earlier command measured it
 
     @property
     def factor(self) -> float:
@@ -112,6 +119,8 @@ class Speed:
         found = {"speed.factor": f"{self.factor:g}", "speed.reference-seconds": f"{REFERENCE_S:g}"}
         if self.trouble:
             return {**found, "speed.trouble": self.trouble}
+        if self.age_s:
+            found["speed.age-seconds"] = f"{self.age_s:.0f}"
         return {
             **found, "speed.seconds": f"{self.seconds:.3f}", "speed.waited-seconds": f"{self.waited_s:.3f}",
         }  # fmt: skip
@@ -120,7 +129,10 @@ class Speed:
         """Return the measurement and its effect on time limits as one line."""
         if self.trouble:
             return f"not measured: {self.trouble}; limits are as declared"
-        took = f"a test program took {self.seconds:.2f} s, {REFERENCE_S:.2f} s where the limits were set"
+        before = f" ({self.age_s:.0f} s ago)" if self.age_s else ""
+        took = (
+            f"a test program took {self.seconds:.2f} s{before}, {REFERENCE_S:.2f} s where the limits were set"
+        )
         waited = f", and waited {self.waited_s:.2f} s for a processor" if self.waited_s >= 0.05 else ""
         longer = f"limits are ×{self.factor:g}" if self.factor > 1 else "limits are as declared"
         return f"{took}{waited}: {longer}"
@@ -163,17 +175,47 @@ def measure(accel: Accel, folder: Path, *, program: Path = PROGRAM) -> Speed:
 
 @costs.step(costs.Part.MACHINE)
 def of_machine(accel: Accel, store: Store) -> Speed:
-    """Return how fast this machine is now with an accelerator, measured once where a process keeps things.
+    """Return how fast this machine is with an accelerator, as an earlier command measured it if that is not
+    long ago; measured once where a process keeps things.
 
     Raises what `measure` raises.
     """
 
     def measured() -> Speed:
+        if known := _recalled(accel, store.cache):
+            return known
         with store.scratch("speed-") as scratch:
-            return measure(accel, scratch)
+            found = measure(accel, scratch)
+        _note(found, accel, store.cache)
+        return found
 
     # It is the machine's, and no round of one process makes it another one.
     return kept.once("speed", accel, measured)
+
+
+def _subject(accel: Accel) -> str:
+    return f"{accel.name} {accel.cpu} {accel.qemu}"
+
+
+def _note(found: Speed, accel: Accel, cache: Path) -> None:
+    if not found.trouble:
+        measured = {
+            "boot": boot_id(),
+            "at": time.time(),
+            "seconds": found.seconds,
+            "waited_s": found.waited_s,
+        }
+        kept.note(cache, _KIND, _subject(accel), measured)
+
+
+def _recalled(accel: Accel, cache: Path) -> Speed | None:
+    """Return what was measured in the last minutes, since this machine booted; None if nothing was."""
+    found = kept.noted(cache, _KIND, _subject(accel))
+    with suppress(KeyError, TypeError, ValueError):
+        age_s = time.time() - float(found["at"])
+        if found["boot"] == boot_id() and 0 <= age_s < _FRESH_S:
+            return Speed(float(found["seconds"]), float(found["waited_s"]), age_s=max(age_s, 1.0))
+    return None
 
 
 def _between(stream: int, meter: Meter) -> Reading | None:

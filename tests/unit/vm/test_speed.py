@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kmodpipe.cache.store import Store
 from kmodpipe.util.errors import InfraError
 from kmodpipe.vm import speed
 from kmodpipe.vm.qemu import TCG
@@ -79,3 +84,68 @@ def test_no_qemu_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InfraError, match="not installed"):
         speed.measure(TCG, tmp_path, program=tmp_path / "none")
     assert signal.getsignal(signal.SIGINT) is not None
+
+
+ACCEL = replace(TCG, qemu="a QEMU")
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store on a machine whose QEMU takes 0.4 s for the program."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "qemu-system-x86_64"
+    program.write_text(
+        f"#!{sys.executable}\nimport sys, time\nsay = lambda t: print(t, end='', flush=True)\n"
+    )
+    with program.open("a") as f:
+        f.write(f"say('s'); time.sleep(0.4); {ENDS}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return Store(tmp_path / "cache")
+
+
+def note_of(store: Store) -> Path:
+    (found,) = (store.cache / "kept" / "speed").glob("*.json")
+    return found
+
+
+def test_the_next_command_takes_it_and_says_how_old_it_is(store: Store) -> None:
+    first = speed.of_machine(ACCEL, store)
+    assert first.seconds > 0.35 and not first.age_s and "ago" not in first.describe()
+    assert "speed.age-seconds" not in first.properties()
+    note = json.loads(note_of(store).read_text())
+    note_of(store).write_text(json.dumps({**note, "at": note["at"] - 100}))
+    second = speed.of_machine(ACCEL, store)
+    assert second.seconds == first.seconds and second.factor == first.factor
+    assert re.search(r"took 0\.4. s \(10\d s ago\), ", second.describe())
+    assert second.properties()["speed.age-seconds"].startswith("10")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"boot": "another"}, {"at": 0}, {"at": 1e12}, {"at": "now"}, {"at": None}, {"seconds": []},
+    ],
+)  # fmt: skip
+def test_what_is_old_or_of_another_machine_or_unreadable_is_measured_again(
+    store: Store, change: dict[str, object]
+) -> None:
+    speed.of_machine(ACCEL, store)
+    before = json.loads(note_of(store).read_text())
+    note_of(store).write_text(json.dumps({**before, "seconds": 99, **change}))
+    again = speed.of_machine(ACCEL, store)
+    assert again.seconds < 2 and not again.age_s
+    assert json.loads(note_of(store).read_text())["boot"] == before["boot"]
+
+
+def test_another_emulator_is_measured_by_itself(store: Store) -> None:
+    speed.of_machine(ACCEL, store)
+    assert not speed.of_machine(replace(ACCEL, qemu="its update"), store).age_s
+    assert not speed.of_machine(replace(ACCEL, name="kvm", cpu="host"), store).age_s
+
+
+def test_what_could_not_be_measured_is_not_remembered(store: Store, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "qemu-system-x86_64"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert speed.of_machine(ACCEL, store).trouble
+    assert not (store.cache / "kept").exists()

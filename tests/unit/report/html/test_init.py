@@ -169,6 +169,13 @@ def test_the_policy_allows_the_pages_own_style_and_script_alone() -> None:
     assert not found(root, "link", rel="stylesheet")
 
 
+def test_what_was_prepared_is_the_same_page() -> None:
+    run = broken()
+    before = html.text(run)
+    html.prepare()
+    assert html.text(run) == before
+
+
 def test_links_lead_from_where_the_file_is_to_the_run(tmp_path: Path) -> None:
     folder = tmp_path / "out" / "run #1"
     folder.mkdir(parents=True)
