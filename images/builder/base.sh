@@ -9,11 +9,11 @@
 #   KIT                        gets the kit: what modules_prepare makes, and the exported symbols
 #   KEEP                       optional: "yes" to leave in LEFT/objects what builds of modules may take of those made here
 set -eu
-export PROBES="$OBJ/.probes"
 
 [ -z "${TOOLS:-}" ] || cp -a "$TOOLS/." "$OBJ/"
+. "$RECIPE/wrapper.sh"
 cp "$ASK/base.config" "$OBJ/.config"
-make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" -j"$JOBS" modules_prepare
+make -C "$SRC" O="$OBJ" CC="$CC" -j"$JOBS" modules_prepare
 cd "$OBJ"
 find . ! -type d -print0 | LC_ALL=C sort -z > .prepared
 if [ "${KEEP:-}" = yes ]; then
@@ -23,7 +23,7 @@ if [ "${KEEP:-}" = yes ]; then
     export LAUNCHED=-DMODULE
 fi
 # What was just prepared is not looked through again by each make.
-make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" MAKE="make -o prepare" -j"$JOBS" bzImage modules
+make -C "$SRC" O="$OBJ" CC="$CC" MAKE="make -o prepare" -j"$JOBS" bzImage modules
 
 cp "$OBJ/arch/x86/boot/bzImage" "$OBJ/vmlinux" "$OBJ/System.map" "$OUT/"
 cp "$OBJ/.config" "$OUT/base.config"

@@ -6,9 +6,9 @@
 #   REMEMBER  optional: "yes" if what the Kconfig files run has the same result for each request, here and where the TOOLS
 #             are from: then conf is run without make, and asks once
 set -eu
-export PROBES="$OBJ/.probes"
 
 [ -z "${TOOLS:-}" ] || cp -a "$TOOLS/." "$OBJ/"
+. "$RECIPE/wrapper.sh"
 
 # tinyconfig is allnoconfig with the tree's own presets; with ours after them it takes one pass of conf
 # instead of three, and a symbol that a request makes visible stays off instead of taking its default.
@@ -19,7 +19,7 @@ if [ "$BASE" = tinyconfig ]; then
     done > "$OBJ/base.config"
 else
     target=olddefconfig
-    make -s -C "$SRC" O="$OBJ" CC="$RECIPE/cc" KCONFIG_CONFIG="$OBJ/base.config" "$BASE"
+    make -s -C "$SRC" O="$OBJ" CC="$CC" KCONFIG_CONFIG="$OBJ/base.config" "$BASE"
 fi
 
 prepare() {
@@ -32,7 +32,7 @@ prepare() {
 
 by_make() {
     prepare "$1"
-    KCONFIG_ALLCONFIG="$OBJ/$1.ask" make -s -j"$JOBS" -C "$SRC" O="$OBJ" CC="$RECIPE/cc" KCONFIG_CONFIG="$OUT/$1" $target
+    KCONFIG_ALLCONFIG="$OBJ/$1.ask" make -s -j"$JOBS" -C "$SRC" O="$OBJ" CC="$CC" KCONFIG_CONFIG="$OUT/$1" $target
     rm -f "$OUT/$1.old" "$OBJ/$1.ask"
 }
 

@@ -11,9 +11,9 @@
 #   ASK/symbols  optional: leave the objects that these symbols have no part in, one symbol a line
 #   NEUTRAL   optional: those that another cell left, which was compiled from the same files
 set -eu
-export PROBES="$OBJ/.probes"
 
 cp -a "$KIT/." "$OBJ/"
+. "$RECIPE/wrapper.sh"
 # The folder is compiled from nothing: kbuild would keep a generated file whose rule has no FORCE, and an object that
 # reads a symbol by a name which a macro pastes together, as another configuration made it; and make trusts times.
 rm -rf "${OBJ:?}/$FOLDER"
@@ -53,7 +53,7 @@ if [ -e "$ASK/symbols" ]; then
     } > "$POISON/generated/autoconf.h"
 fi
 # Else each make looks through the host tools and the headers of the architecture again, a third of what it takes.
-make -C "$SRC" O="$OBJ" CC="$RECIPE/cc" ${PREPARED:+MAKE="make -o prepare"} -j"$JOBS" $TARGETS
+make -C "$SRC" O="$OBJ" CC="$CC" ${PREPARED:+MAKE="make -o prepare"} -j"$JOBS" $TARGETS
 for target in $TARGETS; do
     cp "$OBJ/$target" "$OUT/"
 done

@@ -10,9 +10,10 @@
 #   OUT/headers      "== SOURCE", and the headers that it was compiled with
 #   OUT/crcs         "== STATUS SOURCE", and what genksyms printed of each source that exports symbols
 set -eu
-export PROBES="$OBJ/.probes" SPARSE="$OBJ/.sparse"
+export SPARSE="$OBJ/.sparse"
 
 cp -a "$KIT/." "$OBJ/"
+. "$BUILDER/wrapper.sh"
 rm -rf "${OBJ:?}/$FOLDER" "$SPARSE"
 mkdir "$SPARSE"
 cp "$ASK/cell.config" "$OBJ/.config"
@@ -24,7 +25,7 @@ else
     echo none > "$OUT/sparse"
 fi
 # kernel-doc is run by text.sh, on headers too.
-make -C "$SRC" O="$OBJ" CC="$BUILDER/cc" -j"$JOBS" W=1 $check cmd_checkdoc=: $TARGETS $NEEDED
+make -C "$SRC" O="$OBJ" CC="$CC" -j"$JOBS" W=1 $check cmd_checkdoc=: $TARGETS $NEEDED
 cd "$OBJ"
 
 if [ -n "$check" ]; then

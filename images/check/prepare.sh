@@ -4,9 +4,9 @@
 #
 #   KIT  the kit of a base, read-only         OBJ  becomes this kit
 set -eu
-export PROBES="$OBJ/.probes"
 
 cp -a "$KIT/." "$OBJ/"
-make -C "$SRC" O="$OBJ" CC="$BUILDER/cc" -j"$JOBS" W=1 cmd_checkdoc=: modules_prepare
+. "$BUILDER/wrapper.sh"
+make -C "$SRC" O="$OBJ" CC="$CC" -j"$JOBS" W=1 cmd_checkdoc=: modules_prepare
 # A tree without it has no versions to compare, which is said of each symbol.
-make -C "$SRC" O="$OBJ" CC="$BUILDER/cc" -j"$JOBS" CONFIG_MODVERSIONS=y scripts || echo "there is no genksyms"
+make -C "$SRC" O="$OBJ" CC="$CC" -j"$JOBS" CONFIG_MODVERSIONS=y scripts || echo "there is no genksyms"

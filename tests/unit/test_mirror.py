@@ -153,8 +153,8 @@ ELSEWHERE: Mapping[str, str] = {
     "watch/reading": "tests/pipeline/test_watch.py",
     "watch/state": "tests/pipeline/test_watch.py",
 }
-# Folders of unit tests for what is not Python: the guest's agent.
-C_SOURCES: Mapping[str, str] = {"agent": "images/guest/agent"}
+# Folders of unit tests for what is not Python: the guest's agent, the compiler's wrapper.
+C_SOURCES: Mapping[str, str] = {"agent": "images/guest/agent", "builder": "images/builder"}
 
 
 def test_every_module_has_its_tests_where_they_are_looked_for() -> None:

@@ -47,11 +47,17 @@ def test_what_a_case_brings_is_copied_with_its_links_and_who_may_run_it(tmp_path
 
 
 def recipes(folder: Path) -> Path:
-    for name in ("builder/base.sh", "builder/cc", "guest/recipe.sh", "guest/lib.sh", "guest/cases/a/run.sh"):
+    for name in (
+        "builder/base.sh",
+        "builder/program",
+        "guest/recipe.sh",
+        "guest/lib.sh",
+        "guest/cases/a/run.sh",
+    ):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
-        path.chmod(0o700 if name.endswith("cc") else 0o600)
+        path.chmod(0o700 if name.endswith("program") else 0o600)
     return folder
 
 
@@ -65,7 +71,7 @@ def test_recipes_are_those_of_the_moment_in_which_a_run_began(tmp_path: Path) ->
     # Cases have a copy of their own; the builder's user must be able to read what it runs.
     assert not (first / "guest/cases").exists() and not (first / "guest/lib.sh").exists()
     modes = {p.name: p.stat().st_mode & 0o777 for p in (first / "builder").iterdir()}
-    assert modes == {"base.sh": 0o644, "cc": 0o755}
+    assert modes == {"base.sh": 0o644, "program": 0o755}
     # What only the cases changed is the same recipe.
     (images / "guest/cases/a/run.sh").write_text("edited")
     assert snapshot.recipes(images, store) == second
