@@ -9,7 +9,8 @@
 #   REMEMBER  optional: "yes" if what the Kconfig files run has the same result here as where the kit is from
 #   PREPARED  optional: "yes" if all that `make prepare` makes is in the kit as it would be made here
 #   ASK/symbols  optional: leave the objects that these symbols have no part in, one symbol a line
-#   NEUTRAL   optional: those that another cell left, which was compiled from the same files
+#   GIVEN     optional: objects with kbuild's records, as another build from the same files made them for its cell
+#   SAME      optional: "yes" if it was of this configuration
 set -eu
 
 cp -a "$KIT/." "$OBJ/"
@@ -17,11 +18,11 @@ cp -a "$KIT/." "$OBJ/"
 # The folder is compiled from nothing: kbuild would keep a generated file whose rule has no FORCE, and an object that
 # reads a symbol by a name which a macro pastes together, as another configuration made it; and make trusts times.
 rm -rf "${OBJ:?}/$FOLDER"
-if [ -n "${NEUTRAL:-}" ]; then
-    # With kbuild's records of how they were made, by which it decides whether they still are as it would make them. They
-    # are newer than the tree and the kit, and older than all that is made here.
+if [ -n "${GIVEN:-}" ]; then
+    # By the records kbuild decides whether they still are as it would make them. They are newer than the tree and the
+    # kit, and older than all that is made here.
     mkdir -p "$OBJ/$FOLDER"
-    cp -R "$NEUTRAL/." "$OBJ/$FOLDER/"
+    cp -R "$GIVEN/." "$OBJ/$FOLDER/"
     find "$OBJ/$FOLDER" -type f -exec touch -r "$ASK/cell.config" {} +
 fi
 cp "$ASK/cell.config" "$OBJ/.config"
@@ -32,6 +33,8 @@ if [ "${KEEP:-}" = yes ]; then
     . "$RECIPE/ccache.sh"
     # Newer than .config, so that Kconfig is not asked again.
     [ -z "${SETTINGS:-}" ] || cp -R "$SETTINGS/." "$OBJ/"
+    # No symbol has changed since the objects were made: see base.sh.
+    [ -z "${SAME:-}" ] || find "$OBJ/include/config" -type f -empty -delete
 fi
 # What make would have conf do first, with the answers that the compiler gave before: see configure.sh.
 if [ "${REMEMBER:-}" = yes ] && [ -z "${SETTINGS:-}" ] && [ -e "$OBJ/.noted/arguments" ]; then (
@@ -60,22 +63,15 @@ done
 cp "$OBJ/.config" "$OUT/cell.config"
 
 cd "$OBJ"
-if [ "${KEEP:-}" = yes ] && { [ -z "${SETTINGS:-}" ] || [ -n "${POISON:-}" ]; }; then
+if [ "${KEEP:-}" = yes ]; then
     mkdir "$LEFT/settings"
     for folder in include arch/*/include/generated; do
         [ ! -d "$folder" ] || find "$folder" -type f -newer "$ASK/cell.config" -exec cp --parents -t "$LEFT/settings" {} +
     done
 fi
-if [ -n "${POISON:-}" ]; then
-    mkdir -p "$LEFT/neutral" "$FOLDER"
-    cd "$FOLDER"
-    {
-        sed "s,^$FOLDER/,," "$POISON/neutral" 2>/dev/null || :
-        # What was taken, and is as it was.
-        [ -z "${NEUTRAL:-}" ] || find . -name '*.o' -type f ! -newer "$ASK/cell.config" | sed 's,^\./,,'
-    } > "$OBJ/.neutral"
-    # Where more is made beside an object than its record (of its exports, say), it would be missing then. Of one that is a
-    # module by itself, that is made anew.
+# Leave the objects that are named in a file, with their records. Where more is made beside one than its record (of its
+# exports, say), it would be missing then. Of one that is a module by itself, that is made anew.
+leave() {
     find . ! -type d | awk '
         { folder = name = $0; sub(/[^\/]*$/, "", folder); name = substr(name, length(folder) + 1) }
         NR == FNR {
@@ -90,5 +86,22 @@ if [ -n "${POISON:-}" ]; then
         }
         { sub(/\.o$/, "", name) }
         !(("./" folder name) in more) { print folder name ".o"; print folder "." name ".o.cmd" }
-    ' - "$OBJ/.neutral" | xargs -r -d '\n' cp -a --parents -t "$LEFT/neutral"
+    ' - "$1" | xargs -r -d '\n' cp -a --parents -t "$2"
+}
+if [ -n "${POISON:-}" ]; then
+    mkdir -p "$LEFT/neutral" "$FOLDER"
+    cd "$FOLDER"
+    {
+        sed "s,^$FOLDER/,," "$POISON/neutral" 2>/dev/null || :
+        # What was taken, and is as it was.
+        [ -z "${GIVEN:-}" ] || find . -name '*.o' -type f ! -newer "$ASK/cell.config" | sed 's,^\./,,'
+    } > "$OBJ/.neutral"
+    leave "$OBJ/.neutral" "$LEFT/neutral"
+fi
+if [ "${KEEP:-}" = yes ] && [ "${PREPARED:-}" = yes ]; then
+    mkdir "$LEFT/own"
+    cd "$OBJ/$FOLDER"
+    # What is compiled, and not what is linked.
+    grep -r -l -s '^source_' --include='.*.o.cmd' . | sed 's,^\./,,; s,\(^\|/\)\.\([^/]*\)\.cmd$,\1\2,; /\.mod\.o$/d' > "$OBJ/.own"
+    leave "$OBJ/.own" "$LEFT/own"
 fi

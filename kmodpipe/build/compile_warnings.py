@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from kmodpipe.build.compile_log import relative
 from kmodpipe.series import came_from
 from kmodpipe.series.came_from import Origin
 from kmodpipe.util import document
@@ -62,6 +63,17 @@ def parse(line: str, named: Callable[[str], str]) -> CompileWarning | None:
         return None
     text = _PATH.sub(lambda path: named(path[0]), match["text"].translate(_QUOTES))
     return CompileWarning(file, number, _OFFSET.sub("", text)[:_TEXT], flag)
+
+
+def in_log(lines: Iterable[str], src: Path) -> tuple[CompileWarning, ...]:
+    """Return the warnings in the output of a build in the tree ``src``, at most `MOST`."""
+    found: dict[CompileWarning, None] = {}
+    for line in lines:
+        if warning := parse(line, lambda file: relative(file, src)):
+            found[warning] = None
+            if len(found) >= MOST:
+                break
+    return in_order(found)
 
 
 def read_line(text: str) -> CompileWarning:

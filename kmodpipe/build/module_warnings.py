@@ -6,11 +6,9 @@ the compiler printed them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from kmodpipe.build import compile_warnings, external_stage
-from kmodpipe.build.compile_log import relative
 from kmodpipe.build.compile_warnings import CompileWarning
 from kmodpipe.cache.store import Artifact
 
@@ -26,15 +24,4 @@ def of(module: Artifact, src: Path) -> tuple[CompileWarning, ...]:
             text = f.read(_LOG_BYTES).decode("utf-8", "replace")
     except OSError:
         return ()
-    return in_log(text.splitlines(), src)
-
-
-def in_log(lines: Iterable[str], src: Path) -> tuple[CompileWarning, ...]:
-    """Return the warnings in the output of a build in the tree ``src``."""
-    found: dict[CompileWarning, None] = {}
-    for line in lines:
-        if warning := compile_warnings.parse(line, lambda file: relative(file, src)):
-            found[warning] = None
-            if len(found) >= compile_warnings.MOST:
-                break
-    return compile_warnings.in_order(found)
+    return compile_warnings.in_log(text.splitlines(), src)

@@ -1,7 +1,7 @@
 """Objects that no symbol of the module's own has a part in, and the settings of a further configuration.
 
 Cells of one source on one base differ in the symbols that are the module's own (`Sharing.owned`), and most of
-a module's objects read none of them. The compiler's wrapper (``images/builder/cc``) tells which: it
+a module's objects read none of them. The compiler's wrapper (``images/builder/cc.c``) tells which: it
 preprocesses each file with these symbols poisoned, so that any mention is an error, of one that is not set
 and of one that macros paste together too (https://gcc.gnu.org/onlinedocs/cpp/Pragmas.html). Cells of the
 same source take such objects as they are, with kbuild's records beside them, by which it makes anew what it
@@ -11,12 +11,13 @@ the content of a few files of C, as after an edit, take those that were compiled
 What kbuild makes of a configuration before it compiles (`reuse.SETTINGS`) says the same of each symbol in a
 few places. So those of a further configuration are written here, from those of the cell that left the
 objects.
+
+A cell whose source was edited takes of its own state before all objects that were compiled from no edited
+file, those that read the symbols too: its configuration is the same (`same_cell`).
 """
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -24,22 +25,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from kmodpipe.build.reuse import SETTINGS, files_left, move
+from kmodpipe.build import object_records
+from kmodpipe.build.object_records import OBJECTS, Said, record_of
+from kmodpipe.build.reuse import SETTINGS, files_left
 from kmodpipe.cache.store import inputs_of
 from kmodpipe.kconfig import parse_config
 
 NEUTRAL = "neutral"
 """The folder of a module's artifact with such objects, and the symbols that have no part in them."""
-_OBJECTS, _SYMBOLS = "objects", "symbols"
-_OBJECT = re.compile(r"\.?[^/]+\.o(?:\.cmd)?")
-_MOST_BYTES = 32 << 20
+_SYMBOLS = "symbols"
+OWN = "own"
+"""The folder of a module's artifact with all of its objects."""
 _STATES = {"y", "m", "n"}
 # What a configuration alone makes, of 5.10 to 7.x; where more was made, an object may be compiled from it.
 _LISTS = ("include/config/auto.conf", "include/generated/autoconf.h", "include/generated/rustc_cfg")
 _AUTO_CONF, _AUTOCONF, _RUST = _LISTS
 _COMMANDS = "include/config/auto.conf.cmd"
-SOURCE = "/src"
-"""Where every job that leaves objects has its tree (`Runtime.same_paths`)."""
 
 
 def symbols_text(symbols: Collection[str]) -> str:
@@ -47,20 +48,16 @@ def symbols_text(symbols: Collection[str]) -> str:
     return "".join(f"{symbol}\n" for symbol in sorted(symbols))
 
 
-def collect(left: Path, folder: Path, symbols: Collection[str]) -> None:
-    """Move the neutral objects that a build left to ``folder``; none if anything is odd.
+def collect(left: Path, folder: Path, symbols: Collection[str], said: Said | None) -> None:
+    """Move the neutral objects that a build left to ``folder``, and all of the cell; none if anything is odd.
 
-    `reuse.collect` comes first: without the settings of its configuration they are of no use.
+    `reuse.collect` comes first: without the settings of its configuration the neutral ones are of no use.
     """
     with suppress(OSError):
-        found = files_left(left / NEUTRAL)
-        if not found or sum(state.st_size for _, state in found) > _MOST_BYTES:
-            return
-        if not all(_OBJECT.fullmatch(path.name) for path, _ in found) or not _plain(folder / SETTINGS):
-            return
-        for path, _ in found:
-            move(path, folder / NEUTRAL / _OBJECTS / path.relative_to(left / NEUTRAL))
-        (folder / NEUTRAL / _SYMBOLS).write_text(symbols_text(symbols))
+        object_records.collect(left / OWN, folder / OWN, said)
+    with suppress(OSError):
+        if _plain(folder / SETTINGS) and object_records.collect(left / NEUTRAL, folder / NEUTRAL, said):
+            (folder / NEUTRAL / _SYMBOLS).write_text(symbols_text(symbols))
 
 
 def _plain(settings: Path) -> bool:
@@ -83,47 +80,48 @@ class Target:
 
 @dataclass(frozen=True)
 class Donor:
-    """The artifact of a module whose neutral objects another cell may take."""
+    """The artifact of a module whose objects another build may take."""
 
     module: Path
     differing: Mapping[str, tuple[str, str]]  # the values of each symbol there, and in the other one
     symbols: frozenset[str]  # that have no part in the objects
     edited: frozenset[str]  # the files that hold something else there
     src: Path  # of the other cell
+    kind: str = NEUTRAL  # of the objects
 
     def objects(self, folder: Path) -> Path:
         """Return a folder with the objects and kbuild's records, as they stand in the module's folder.
 
         It is ``folder`` where some are left out, since they were compiled from a file that was edited.
         """
-        kept = self.module / NEUTRAL / _OBJECTS
+        kept = self.module / self.kind / OBJECTS
         if not self.edited:
             return kept
         for path in self._untouched:
-            for one in (path, _record(path)):
+            for one in (path, record_of(path)):
                 target = folder / one.relative_to(kept)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(one, target)
         return folder
 
     @property
+    def gives(self) -> int:
+        """How many objects it gives."""
+        return len(self._untouched if self.edited else self._kept)
+
+    @property
     def gives_all(self) -> bool:
         """Whether no object was compiled from a file that was edited."""
-        return not self.edited or len(self._untouched) == len(self._kept)
+        return self.gives == len(self._kept)
 
     @cached_property
     def _kept(self) -> list[Path]:
-        return list((self.module / NEUTRAL / _OBJECTS).rglob("*.o"))
+        return list((self.module / self.kind / OBJECTS).rglob("*.o"))
 
     @cached_property
     def _untouched(self) -> list[Path]:
         """The objects that were compiled from none of the files that were edited."""
-        edited = {os.path.realpath(self.src / name) for name in self.edited}
-        names = _RealNames(self.src)
-        records = ((path, _record(path)) for path in self._kept)
-        return [
-            path for path, record in records if record.is_file() and edited.isdisjoint(_read(record, names))
-        ]
+        return object_records.reading_none(self._kept, self.edited, self.src)
 
     def derive(self, folder: Path) -> Path | None:
         """Write the other configuration's settings to ``folder``, and return it; None if that cannot be.
@@ -154,49 +152,44 @@ def has_all(module: Path, target: Target) -> bool:
 
 
 def donor(module: Path, target: Target) -> Donor | None:
-    """Return the artifact of a ``module`` as one to take objects of; None if it has none for this cell.
+    """Return the artifact of a ``module`` to take neutral objects of; None if it has none for this cell.
 
     So it is if a symbol differs that may have a part in them, or if its source has other files.
     """
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         symbols = frozenset((module / NEUTRAL / _SYMBOLS).read_text("utf-8").split())
-        before = parse_config((module / "out" / "cell.config").read_text("utf-8", "replace"))
-        now = parse_config(target.configuration)
-        values = {symbol: (before.get(symbol, "n"), now.get(symbol, "n")) for symbol in {*before, *now}}
-        differing = {symbol: pair for symbol, pair in values.items() if pair[0] != pair[1]}
-        source = inputs_of(module)["source"]
-        edited = {name for name in target.source if source[name] != target.source[name]}
-        if differing.keys() <= symbols and source.keys() == target.source.keys():
-            return Donor(module, differing, symbols, frozenset(edited), target.src)
+        differing, edited = _differing(module, target), _edited(module, target)
+        if differing.keys() <= symbols and edited is not None:
+            return Donor(module, differing, symbols, edited, target.src)
     return None
 
 
-class _RealNames(dict[str, str]):
-    """What files of a tree are really, by their names in a job; each folder is looked at once."""
+def same_cell(module: Path, target: Target) -> Donor | None:
+    """Return the artifact of a ``module`` to take all objects of; None if it has none for this cell.
 
-    def __init__(self, src: Path) -> None:
-        super().__init__()
-        self._src = os.fspath(src)
-        self._folders: dict[str, str] = {}
-
-    def __missing__(self, name: str) -> str:
-        folder, _, base = name.removeprefix(SOURCE).rpartition("/")
-        if folder not in self._folders:
-            self._folders[folder] = os.path.realpath(self._src + folder)
-        path = f"{self._folders[folder]}/{base}"
-        self[name] = os.path.realpath(path) if base == ".." or Path(path).is_symlink() else path
-        return self[name]
+    So it is if it is of another configuration, or its source has other files.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        edited = _edited(module, target)
+        if edited is not None and not _differing(module, target) and (module / OWN).is_dir():
+            return Donor(module, {}, frozenset(), edited, target.src, OWN)
+    return None
 
 
-def _record(path: Path) -> Path:
-    """Return where kbuild's record of an object is."""
-    return path.with_name(f".{path.name}.cmd")
+def _differing(module: Path, target: Target) -> dict[str, tuple[str, str]]:
+    """Return the values of each symbol that differs, in a module's artifact and in the target."""
+    before = parse_config((module / "out" / "cell.config").read_text("utf-8", "replace"))
+    now = parse_config(target.configuration)
+    values = {symbol: (before.get(symbol, "n"), now.get(symbol, "n")) for symbol in {*before, *now}}
+    return {symbol: pair for symbol, pair in values.items() if pair[0] != pair[1]}
 
 
-def _read(record: Path, names: _RealNames) -> set[str]:
-    """Return what of the tree an object was compiled from, by fixdep's record, as the files are really."""
-    words = record.read_text("utf-8", "replace").split()
-    return {names[word] for word in words if word.startswith(f"{SOURCE}/")}
+def _edited(module: Path, target: Target) -> frozenset[str] | None:
+    """Return the touched files that hold something else in the target; None if others are touched."""
+    source = inputs_of(module)["source"]
+    if source.keys() != target.source.keys():
+        return None
+    return frozenset(name for name in target.source if source[name] != target.source[name])
 
 
 def _changed(name: str, text: str, differing: Mapping[str, tuple[str, str]]) -> str:

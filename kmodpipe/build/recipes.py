@@ -7,7 +7,7 @@ Keys and caching are in `stages`, the order is in ``pipeline``.
     base             out/bzImage out/vmlinux out/System.map out/base.config   obj/…the kit   lines
                      out/symbols-read out/files-read out/modules               objects/…
     module           out/<name>.ko out/cell.config                            notes/…for gcov
-                     objects/… settings/… neutral/…
+                     objects/… settings/… neutral/… own/…
     guest            out/…the root file system…
     external         out/<name>.ko out/Module.symvers out/warnings.json out/compiler.log
     toolset          out/…programs that a flavour adds to it…
@@ -30,6 +30,7 @@ from kmodpipe.build.external_log import ExternalWatch
 from kmodpipe.build.external_order import ExternalOrder
 from kmodpipe.build.guest_disk import Layout
 from kmodpipe.build.kbuild import external_flags
+from kmodpipe.build.object_records import Said
 from kmodpipe.build.reuse import Reused
 from kmodpipe.build.runtime import Ended, EngineWentAway, Folder, Job, Runtime, memory_mib
 from kmodpipe.cache.store import remove
@@ -173,7 +174,8 @@ class Builder:
         )  # fmt: skip
         watch = self._run(recipe, work)
         if leaves:
-            _collect(work, _BASE_CONFIG, Reused(), ())
+            _collect(work, _BASE_CONFIG, Reused())
+            paths.remove(work.folder / "left")
         (work.folder / "lines").write_text(str(watch.compiled))
 
     def module(self, order: ModuleOrder, work: WorkDir) -> None:
@@ -181,6 +183,12 @@ class Builder:
         reused = order.reused or Reused()
         target = neutral.Target(order.config, order.src, order.source)
         donor = neutral.donor(reused.kindred, target) if reused.kindred else None
+        # Who is to leave neutral objects has to compile more than its own cell asks for.
+        takes_same = reused.same and reused.settings and not order.own_symbols
+        same = neutral.same_cell(reused.same, target) if reused.same and takes_same else None
+        # After an edit of a header, say, the first of the new state may have more to give.
+        if same and (donor is None or same.gives >= donor.gives):
+            donor = same
         derived, objects = _folders(work.folder, "derived", "given")
         settings = reused.settings or (donor.derive(derived) if donor else None)
         recipe = _Recipe(
@@ -194,12 +202,13 @@ class Builder:
                 "KIT": order.kit,
                 "OBJECTS": reused.objects,
                 "SETTINGS": settings,
-                "NEUTRAL": donor.objects(objects) if donor else None,
+                "GIVEN": donor.objects(objects) if donor else None,
             },
             env={
                 **order.make,
                 **({"KEEP": "yes"} if order.reused else {}),
                 **({"REMEMBER": "yes"} if order.remembers and self.runtime.same_paths else {}),
+                **({"SAME": "yes"} if donor and donor is same else {}),
                 **({"PREPARED": "yes"} if order.prepared and self.runtime.same_paths else {}),
                 "TARGETS": " ".join(order.targets),
                 "FOLDER": order.folder,
@@ -214,7 +223,10 @@ class Builder:
         self._run(recipe, work)
         if recipe.leaves:
             symbols = order.own_symbols & donor.symbols if donor else order.own_symbols
-            _collect(work, _CELL_CONFIG, reused, symbols)
+            _collect(work, _CELL_CONFIG, reused)
+            said = Said.of(work.log, order.src, order.folder)
+            neutral.collect(work.folder / "left", work.folder, symbols, said)
+            paths.remove(work.folder / "left")
         for folder in (derived, objects):
             paths.remove(folder)
 
@@ -388,12 +400,9 @@ class Builder:
             )
 
 
-def _collect(work: WorkDir, configuration: str, reused: Reused, symbols: Collection[str]) -> None:
+def _collect(work: WorkDir, configuration: str, reused: Reused) -> None:
     """Keep what a build left for others; ``configuration`` is the name of its request."""
-    left = work.folder / "left"
-    reuse.collect(left, work.folder, reused, work.folder / "ask" / configuration)
-    neutral.collect(left, work.folder, symbols)
-    paths.remove(left)
+    reuse.collect(work.folder / "left", work.folder, reused, work.folder / "ask" / configuration)
 
 
 def _objects(recipe: _Recipe) -> str:

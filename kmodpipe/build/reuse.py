@@ -8,6 +8,7 @@ was done before. Three things are left for others:
                tree's own modules
     settings   what kbuild makes of one configuration before it compiles, below ``include``
     neutral    objects that the configuration has no part in, for cells of the same source (`neutral`)
+    own        all objects, for the same cell after an edit
 
 A build is untrusted code: it may leave what is not of its source. So there are families, whose members may
 take each other's (`Names`): all with the same base, where a build does no more with a series than compile it
@@ -45,6 +46,8 @@ class Reused:
     settings: Path | None = None
     # The artifact of a module of the same source, or of one that differs in what some files of C hold.
     kindred: Path | None = None
+    # The same of the same configuration.
+    same: Path | None = None
     # Whether cells of the same source are to be built after it.
     leads: bool = False
 
@@ -59,6 +62,8 @@ class Names:
     # what Kconfig makes of it, and where a build runs what the series brings.
     source: str
     kindred: str
+    # Of those, and of one configuration.
+    same: str
 
 
 def of_base(base: Path) -> Path | None:
@@ -86,9 +91,10 @@ def names(
     source = digest_of(rest) if kconfig_runs_nothing else ""
     touched = inputs["source"]
     if not (source and only_compiled and isinstance(touched, Mapping)):
-        return Names(family, settings, source, "")
+        return Names(family, settings, source, "", "")
     kindred = {name: "C" if name in sources else held for name, held in touched.items()}
-    return Names(family, settings, source, digest_of({**rest, "source": kindred}))
+    like = digest_of({**rest, "source": kindred})
+    return Names(family, settings, source, like, digest_of([like, inputs["configuration"]]))
 
 
 def collect(left: Path, folder: Path, reused: Reused, configuration: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kmodpipe.build.configured import Buildable, Configured
-from kmodpipe.build.neutral import NEUTRAL
+from kmodpipe.build.neutral import NEUTRAL, OWN
 from kmodpipe.build.reuse import OBJECTS, SETTINGS, Names, Reused
 from kmodpipe.build.stage import Reusing, Stage
 from kmodpipe.cache.store import Artifact, Store
@@ -95,11 +95,13 @@ class Families:
             self._left(stage.kind, names.objects, OBJECTS) or reusing.objects,
             self._left(stage.kind, names.settings, SETTINGS),
             self._left(stage.kind, names.source) or self._left(stage.kind, names.kindred),
+            self._left(stage.kind, names.same),
             leads,
         )
         made = self._ensure(replace(stage, make=lambda work: reusing.make(work, reused)))
         left = {
             names.objects: OBJECTS, names.settings: SETTINGS, names.source: NEUTRAL, names.kindred: NEUTRAL,
+            names.same: OWN,
         }  # fmt: skip
         for name, folder in left.items():
             if name and is_dir(made.path / folder):

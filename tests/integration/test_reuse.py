@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 
 from kmodpipe import kconfig
+from kmodpipe.build import module_warnings
 from kmodpipe.build.configured import Buildable
 from kmodpipe.build.kbuild import make_flags
 from kmodpipe.build.recipes import Builder, ConfigOrder, ModuleOrder, WorkDir
 from kmodpipe.build.reuse import SETTINGS, Reused
 from kmodpipe.cache.place import cache_folder
+from kmodpipe.cache.store import Artifact
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import RunOptions
 from kmodpipe.cli.resolve import resolve
@@ -110,18 +112,33 @@ def test_cells_that_share_have_the_modules_that_each_has_alone(tmp_path: Path) -
     assert len({digest_file(module / "out/overlay.ko") for module in shared.values()}) == len(CELLS)
     _are_as_alone(world, "first", shared, [cell for cell in CELLS if cell != leader][-1:])
 
-    # After an edit all take what was not compiled from it, of the state before or of the first.
+    # After an edit each takes what was not compiled from it of its own state before, symbols or not.
     world.write(
         {**ADDED, "fs/overlayfs/util.c": ADDED["fs/overlayfs/util.c"].replace("return", "return 7 +")}
     )
     edited = world.build("shared")
-    assert all(_compiled(module) == {"super.o", "util.o", "overlay.mod.o"} for module in edited.values())
+    assert all(_compiled(module) == {"util.o", "overlay.mod.o"} for module in edited.values())
     _are_as_alone(world, "second", edited, CELLS[:1])
     # Of a header that all read, each is compiled again in one cell.
     world.write({**ADDED, "fs/overlayfs/overlayfs.h": "\n#define OVL_IS_ON(name) 5\n"})
     header = world.build("shared")
     assert sum("dir.o" in _compiled(module) for module in header.values()) == 1
     _are_as_alone(world, "third", header, CELLS[-1:])
+
+
+def test_what_the_compiler_complains_of_is_told_of_each_cell_after_each_edit(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    # Of a file that reads no symbol, and would be taken of the first cell.
+    unused = {**ADDED, "fs/overlayfs/dir.c": "\nstatic int ovl_unused(void) { return 1; }\n"}
+    for edit in ("return", "return 7 +"):
+        util = unused["fs/overlayfs/util.c"].replace("return", edit)
+        world.write({**unused, "fs/overlayfs/util.c": util})
+        for cell, module in world.build("shared").items():
+            said = module_warnings.of(Artifact("module", "", module), Path("/src"))
+            assert [(one.file, one.flag) for one in said] == [("fs/overlayfs/dir.c", "-Wunused-function")], (
+                cell
+            )
+            assert "file.o" not in _compiled(module) or edit == "return"
 
 
 def _are_as_alone(world: World, name: str, shared: Mapping[str, Path], cells: Sequence[str]) -> None:

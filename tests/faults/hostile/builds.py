@@ -211,9 +211,9 @@ do
     if cat "$path" >/dev/null 2>&1 || ls "$path"/* >/dev/null 2>&1; then echo "OPEN read $path"; fi
 done 2>/dev/null | grep -v 'read /proc/1/environ'
 own='HOME|PATH|HOSTNAME|MAKEFLAGS|KCFLAGS|KBUILD.*|LOCALVERSION|SOURCE_DATE_EPOCH|LC_ALL|JOBS|BASE'
-own="$own|RECIPE|SRC|ASK|OBJ|OUT|TOOLS|KIT|TARGETS|FOLDER|KEEP|LEFT|OBJECTS|SETTINGS|NEUTRAL|REMEMBER|PREPARED"
+own="$own|RECIPE|SRC|ASK|OBJ|OUT|TOOLS|KIT|TARGETS|FOLDER|KEEP|LEFT|OBJECTS|SETTINGS|GIVEN|SAME|REMEMBER|PREPARED"
 tr '\0' '\n' < /proc/1/environ 2>/dev/null | grep -v -E "^($own)=" | sed 's/^/OPEN environment /'
-ours='/src /src/fs/tiny/tiny.c /recipe /recipe/cc /ask /objects /settings /neutral'
+ours='/src /src/fs/tiny/tiny.c /recipe /recipe/cc.c /ask /objects /settings /given'
 # The build of a base makes it.
 [ -z "$FOLDER" ] || ours="$ours /kit"
 for path in $ours / /etc/passwd /usr/bin/gcc {outside}/victim

@@ -41,4 +41,4 @@ def test_those_of_a_module_of_its_own_source_are_kept_beside_it(tmp_path: Path) 
 
 def test_a_log_without_end_gives_no_more_than_a_reader_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = (f"a.c:{n}: warning: x" for n in range(1, 10**9))
-    assert len(module_warnings.in_log(lines, Path("/src"))) == compile_warnings.MOST
+    assert len(compile_warnings.in_log(lines, Path("/src"))) == compile_warnings.MOST

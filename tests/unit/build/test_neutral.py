@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.build import neutral
-from kmodpipe.build.neutral import NEUTRAL, Donor, Target
+from kmodpipe.build.neutral import NEUTRAL, OWN, Donor, Target
+from kmodpipe.build.object_records import Said
 from kmodpipe.build.reuse import SETTINGS
-from tests.support import REPO
+from tests.support.wrapper import wrapper
 
 AUTO, AUTOCONF, RUST = (
     "include/config/auto.conf", "include/generated/autoconf.h", "include/generated/rustc_cfg",
@@ -49,14 +50,13 @@ class Module:
 
     def __init__(self, top: Path) -> None:
         self.left, self.folder = top / "left", top / "artifact"
-        self.src = top / "src"
+        self.src, self.about = top / "src", set[str]()
         for name, read in (("toy", "toy.h"), ("sub/more", "../toy.h"), ("sub/else", "else.h")):
             folder, _, base = name.rpartition("/")
-            put(self.left / NEUTRAL / f"{name}.o", name)
-            put(
-                self.left / NEUTRAL / folder / f".{base}.o.cmd",
-                RECORD.format(name=name, read=f"{folder}/{read}"),
-            )
+            for kind in (NEUTRAL, OWN):
+                put(self.left / kind / f"{name}.o", name)
+                record = RECORD.format(name=name, read=f"{folder}/{read}")
+                put(self.left / kind / folder / f".{base}.o.cmd", record)
             put(self.src / f"fs/toy/{name}.c")
         put(self.src / "fs/toy/toy.h")
         put(self.folder / "out/cell.config", CONFIG)
@@ -65,13 +65,23 @@ class Module:
             put(self.folder / SETTINGS / name, text)
 
     def keep(self, *symbols: str) -> set[str]:
-        neutral.collect(self.left, self.folder, symbols or ("A", "B", "TOY", "N", "S"))
+        said = Said(self.src, "fs/toy", self.about)
+        neutral.collect(self.left, self.folder, symbols or ("A", "B", "TOY", "N", "S"), said)
         top = self.folder / NEUTRAL
         return {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
 
     def donor(self, configuration: str = CONFIG, **edited: str) -> Donor | None:
         source = {**SOURCE, **{f"fs/toy/{name}": held for name, held in edited.items()}}
         return neutral.donor(self.folder, Target(configuration, self.src, source))
+
+    def same(self, configuration: str = CONFIG, **edited: str) -> Donor | None:
+        source = {**SOURCE, **{f"fs/toy/{name}": held for name, held in edited.items()}}
+        return neutral.same_cell(self.folder, Target(configuration, self.src, source))
+
+    @staticmethod
+    def taken(donor: Donor, folder: Path) -> set[str]:
+        made = donor.objects(folder)
+        return {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()}
 
     def has_all(self, configuration: str = CONFIG, **edited: str) -> bool:
         source = {**SOURCE, **{f"fs/toy/{name}": held for name, held in edited.items()}}
@@ -81,8 +91,7 @@ class Module:
         """The objects for a source in which these files hold something else."""
         donor = self.donor(**edited)
         assert donor
-        made = donor.objects(folder)
-        return {str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()}
+        return self.taken(donor, folder)
 
     def derived(self, configuration: str, folder: Path) -> dict[str, str] | None:
         """The settings for another configuration, by name; None if there can be none."""
@@ -186,6 +195,40 @@ def test_an_object_without_a_record_is_left_out_after_an_edit(module: Module, tm
     assert not module.has_all(Kconfig="9")
 
 
+def test_what_the_compiler_complained_of_is_left_to_nobody(module: Module, tmp_path: Path) -> None:
+    module.about = {"fs/toy/toy.h"}
+    assert module.keep() == {"symbols", "objects/sub/else.o", "objects/sub/.else.o.cmd"}
+    assert module.given(tmp_path / "given") == {"sub/else.o", "sub/.else.o.cmd"}
+    assert {path.name for path in (module.folder / OWN).rglob("*.o")} == {"else.o"}
+
+
+def test_the_same_cell_takes_of_its_state_before_what_was_compiled_from_no_edited_file(
+    module: Module, tmp_path: Path
+) -> None:
+    for path in (module.left / NEUTRAL).rglob("*toy.o*"):
+        path.unlink()
+    module.keep("A")
+    same = module.same(**{"toy.c": "9"})
+    assert same is not None
+    # toy.o reads symbols: it is none of the neutral ones. Its record is in its own folder.
+    assert module.taken(same, tmp_path / "given") == ALL - {"toy.o", ".toy.o.cmd"}
+    other = module.same(**{"Kconfig": "9"})
+    assert other is not None and module.taken(other, tmp_path / "all") == ALL
+
+
+@pytest.mark.parametrize("change", [("A=y", "A=m"), ("# CONFIG_B is not set", "CONFIG_B=y"), ("N=7", "N=8")])
+def test_another_cell_is_not_the_same(module: Module, change: tuple[str, str]) -> None:
+    module.keep()
+    assert module.same() is not None
+    assert module.same(CONFIG.replace(*change)) is None
+
+
+def test_who_left_none_of_its_own_or_has_another_file_is_not_the_same(module: Module) -> None:
+    assert module.same() is None
+    module.keep()
+    assert module.same(**{"new.c": "1"}) is None
+
+
 @pytest.mark.parametrize("edit", [{"new.c": "1"}, {"new.h": "1"}])
 def test_who_has_another_file_takes_none(module: Module, edit: dict[str, str]) -> None:
     module.keep()
@@ -286,7 +329,7 @@ def _named(top: Path, source: str, object_name: str = "fs/toy/toy.o") -> list[st
     text = f"#include_next <generated/autoconf.h>\n#pragma GCC poison {symbols}\n"
     put(poison / "generated/autoconf.h", text)
     subprocess.run(
-        ["sh", str(REPO / "images/builder/cc"), "-Iinclude", "-include", str(top / "src/kconfig.h"),
+        [str(wrapper()), "-Iinclude", "-include", str(top / "src/kconfig.h"),
          "-c", "-o", object_name, source],
         cwd=top / "obj",
         env={"PATH": "/usr/bin:/bin", "SRC": str(top / "src"), "FOLDER": "fs/toy", "POISON": str(poison),

@@ -64,11 +64,60 @@ def test_a_cell_of_the_same_source_takes_its_neutral_objects_and_settings_of_the
     order = replace(world.order(), reused=Reused(kindred=module))
     world.builder(runtime).module(order, world.work())
     (job,) = runtime.jobs
-    assert {f.name: f.path.name for f in job.folders if f.name in ("NEUTRAL", "SETTINGS")} == {
-        "NEUTRAL": "objects", "SETTINGS": "derived",
+    assert {f.name: f.path.name for f in job.folders if f.name in ("GIVEN", "SETTINGS")} == {
+        "GIVEN": "objects", "SETTINGS": "derived",
     }  # fmt: skip
     assert set(runtime.asked) == {"cell.config"}
     assert {path.name for path in world.folder.iterdir()} == {"ask", "out"}
+
+
+@pytest.mark.parametrize(
+    ("reused", "symbols", "taken"),
+    [
+        ({"settings": "settings"}, "", True),
+        # Without the settings of the configuration make would take every symbol for changed.
+        ({}, "", False),
+        # Who is to be the first leaves none that reads a symbol.
+        ({"settings": "settings"}, "A", False),
+    ],
+)
+def test_the_same_cell_takes_all_of_its_state_before(
+    world: World, reused: dict[str, str], symbols: str, *, taken: bool
+) -> None:
+    module = world.folder.parent / "module"
+    put(module / "out/cell.config", "CONFIG_A=y\n")
+    put(module / "settings/include/config/auto.conf", "")
+    put(module / "own/objects/a.o")
+    put(module / ".inputs", '{"source": {}}')
+    takes = Reused(same=module, **{name: module / path for name, path in reused.items()})
+    runtime = Scripted()
+    order = replace(world.order(), reused=takes, own_symbols=frozenset(symbols))
+    world.builder(runtime).module(order, world.work())
+    (job,) = runtime.jobs
+    given = [str(f.path.relative_to(module)) for f in job.folders if f.name == "GIVEN"]
+    assert given == (["own/objects"] if taken else [])
+    assert ("SAME" in job.env) is taken
+
+
+@pytest.mark.parametrize(("own", "neutral", "taken"), [(2, 1, "own"), (1, 1, "own"), (0, 1, "neutral")])
+def test_who_has_more_to_give_is_taken_of(world: World, own: int, neutral: int, taken: str) -> None:
+    for name, kind, number in (("before", "own", own), ("first", "neutral", neutral)):
+        module = world.folder.parent / name
+        put(module / "out/cell.config", "CONFIG_A=y\n")
+        put(module / "settings/include/config/auto.conf", "")
+        put(module / ".inputs", '{"source": {}}')
+        put(module / "neutral/symbols", "")
+        (module / "own").mkdir()
+        for one in range(number):
+            put(module / f"{kind}/objects/{one}.o")
+    before, first = (world.folder.parent / name for name in ("before", "first"))
+    reused = Reused(settings=before / "settings", kindred=first, same=before)
+    runtime = Scripted()
+    world.builder(runtime).module(replace(world.order(), reused=reused), world.work())
+    (job,) = runtime.jobs
+    (given,) = (folder.path for folder in job.folders if folder.name == "GIVEN")
+    assert given == (before / "own/objects" if taken == "own" else first / "neutral/objects")
+    assert ("SAME" in job.env) is (taken == "own")
 
 
 def test_what_is_left_is_neutral_to_no_more_than_what_was_taken(world: World) -> None:
@@ -76,6 +125,7 @@ def test_what_is_left_is_neutral_to_no_more_than_what_was_taken(world: World) ->
         def run(self, job: Job, on_line: Callable[[str], None] | None = None) -> Ended:
             left = next(folder.path for folder in job.folders if folder.name == "LEFT")
             put(left / "neutral/a.o")
+            put(job.log)
             for name in ("include/config/auto.conf", "include/generated/autoconf.h"):
                 put(left / "settings" / name, "CONFIG_A=y\n")
             return super().run(job, on_line)
@@ -243,6 +293,7 @@ def recipe(folder: Path, script: str, make: str, **env: str) -> Path:
     program = folder / "bin/make"
     program.write_text(f"#!/bin/sh\n{make}")
     program.chmod(0o755)
+    shutil.copy(program, folder / "obj/.cc")
     path = REPO / "images/builder" / script
     folders = {name.upper(): str(folder / name) for name in ("src", "kit", "ask", "obj", "out")}
     given = {
@@ -272,7 +323,7 @@ def test_a_module_is_compiled_from_an_empty_folder(tmp_path: Path) -> None:
     seen = {
         Path(line).relative_to(tmp_path / "obj").as_posix() for line in (out / "seen").read_text().split()
     }
-    assert seen == {".config", "include/generated/autoconf.h"}
+    assert seen == {".cc", ".config", "include/generated/autoconf.h"}
 
 
 @pytest.mark.parametrize(("prepared", "asked"), [("", ""), ("yes", "MAKE=make -o prepare")])
@@ -319,10 +370,53 @@ def test_neutral_objects_are_left_with_their_records_unless_more_is_made_beside_
     again = 'cd "$OBJ" && touch -d tomorrow fs/a/one.o && : > fs/a/a.ko\n'
     recipe(
         tmp_path, "module.sh", again, TARGETS="fs/a/a.ko", FOLDER="fs/a", KEEP="yes", LEFT=str(left),
-        NEUTRAL=str(tmp_path / "earlier/neutral"),
+        GIVEN=str(tmp_path / "earlier/neutral"),
     )  # fmt: skip
     names = {path.relative_to(left / "neutral").as_posix() for path in (left / "neutral").rglob("*.o")}
     assert names == {"own.o", "with space.o", "sub/four.o"}
+
+
+# Plays make of a module with its records: what is compiled has a source, what is linked has none.
+_MAKE_OWN = r"""
+cd "$OBJ" && mkdir -p fs/a/sub
+for name in one sub/two; do
+    : > "fs/a/$name.o"
+    echo "source_fs/a/$name.o := /src" > "fs/a/$(dirname "$name")/.$(basename "$name").o.cmd"
+done
+: > fs/a/a.o; : > fs/a/.a.o.cmd; : > fs/a/a.mod.c; : > fs/a/a.mod.o
+echo "source_fs/a/a.mod.o := fs/a/a.mod.c" > fs/a/.a.mod.o.cmd
+find . -type f > "$OUT/seen"
+: > fs/a/a.ko
+"""
+
+
+@pytest.mark.parametrize("prepared", ["", "yes"])
+def test_of_a_build_that_only_compiles_all_that_was_compiled_is_left(tmp_path: Path, prepared: str) -> None:
+    put(tmp_path / "ask/cell.config")
+    left = tmp_path / "left"
+    left.mkdir()
+    recipe(
+        tmp_path, "module.sh", _MAKE_OWN, TARGETS="fs/a/a.ko", FOLDER="fs/a", KEEP="yes", PREPARED=prepared,
+        LEFT=str(left),
+    )  # fmt: skip
+    names = {path.relative_to(left / "own").as_posix() for path in left.rglob("*.o*")}
+    assert names == ({"one.o", ".one.o.cmd", "sub/two.o", "sub/.two.o.cmd"} if prepared else set())
+
+
+@pytest.mark.parametrize("same", ["", "yes"])
+def test_for_the_same_configuration_no_symbol_has_changed(tmp_path: Path, same: str) -> None:
+    put(tmp_path / "ask/cell.config")
+    put(tmp_path / "kit/include/config/kernel.release", "6.1")
+    put(tmp_path / "settings/include/config/A")
+    put(tmp_path / "settings/include/config/auto.conf", "CONFIG_A=y")
+    (tmp_path / "left").mkdir()
+    out = recipe(
+        tmp_path, "module.sh", _MAKE_OWN, TARGETS="fs/a/a.ko", FOLDER="fs/a", KEEP="yes", SAME=same,
+        LEFT=str(tmp_path / "left"), SETTINGS=str(tmp_path / "settings"),
+    )  # fmt: skip
+    seen = (out / "seen").read_text().split()
+    assert ("./include/config/A" in seen) is not bool(same)
+    assert {"./include/config/auto.conf", "./include/config/kernel.release"} <= {*seen}
 
 
 # Plays make of a base: modules_prepare makes a header, the rest objects, and generated files anywhere.
@@ -388,7 +482,7 @@ def base(tmp_path: Path) -> Path:
 def test_a_kit_has_nothing_that_a_module_made(base: Path) -> None:
     left = {p.relative_to(base / "kit").as_posix() for p in (base / "kit").rglob("*") if p.is_file()}
     made = {"include/config/auto.conf", "include/generated/autoconf.h"}
-    assert left == {".config", *made, "vmlinux.symvers", "Module.symvers"}
+    assert left == {".cc", ".config", *made, "vmlinux.symvers", "Module.symvers"}
     assert not (base / "kit/include/config/fs").exists()
 
 

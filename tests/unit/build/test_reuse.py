@@ -156,6 +156,8 @@ def test_what_the_members_of_a_family_have_in_common(name: str, *, only_compiled
     assert (ours.objects == theirs.objects) is (name in may_differ)
     assert (ours.settings == theirs.settings) is (name in may_differ - {"configuration"})
     assert (ours.source == theirs.source) is (name == "configuration")
+    if only_compiled:
+        assert ours.same != theirs.same
 
 
 def test_settings_are_of_one_kconfig_too() -> None:
@@ -165,7 +167,7 @@ def test_settings_are_of_one_kconfig_too() -> None:
 
 def test_where_kconfig_runs_something_a_source_is_not_one() -> None:
     ours = names(INPUTS, kconfig_runs_nothing=False)
-    assert (ours.source, ours.kindred) == ("", "")
+    assert (ours.source, ours.kindred, ours.same) == ("", "", "")
 
 
 @pytest.mark.parametrize(
@@ -176,6 +178,7 @@ def test_kindred_sources_have_the_same_files_and_differ_in_c(files: dict[str, st
     ours, theirs = (reuse_names(files_of, {"f"}) for files_of in (INPUTS["source"], files))
     assert ours.source != theirs.source
     assert (ours.kindred == theirs.kindred) is kindred
+    assert (ours.same == theirs.same) is kindred
     assert reuse_names(files, set()).kindred != reuse_names(INPUTS["source"], set()).kindred
 
 
@@ -185,4 +188,5 @@ def reuse_names(files: object, sources: set[str]) -> reuse.Names:
 
 
 def test_of_what_a_build_may_run_there_are_no_kindred() -> None:
-    assert names(INPUTS, only_compiled=False).kindred == ""
+    found = names(INPUTS, only_compiled=False)
+    assert (found.kindred, found.same) == ("", "")

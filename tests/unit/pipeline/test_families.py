@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.build.configured import Buildable, RuledOut
-from kmodpipe.build.neutral import NEUTRAL
+from kmodpipe.build.neutral import NEUTRAL, OWN
 from kmodpipe.build.recipes import WorkDir
 from kmodpipe.build.reuse import OBJECTS, SETTINGS, Names, Reused
 from kmodpipe.build.stage import Reusing, Stage
@@ -30,7 +30,9 @@ class World:
         self.store = Store(tmp_path)
         self.made: list[tuple[str, str]] = []
         self.fails: set[str] = set()
-        self.leaves = {OBJECTS, SETTINGS, NEUTRAL}
+        self.leaves = {OBJECTS, SETTINGS, NEUTRAL, OWN}
+        # Who took of its own state before, by the name and the source, and of which.
+        self.same: dict[tuple[str, str], str] = {}
         self.before: Callable[[str], object] = lambda name: None
         self.suffices: Callable[[Path], bool] = lambda kindred: False
         self.families = Families(self.store, self.ensure)
@@ -52,9 +54,11 @@ class World:
                 for folder in (reused.objects, reused.settings, neutral) if folder
             ]  # fmt: skip
             self.made.append((name, ", ".join(taken)))
+            if reused.same:
+                self.same[name, source] = (reused.same / OWN / "from").read_text()
             if name in self.fails:
                 raise KernelFailure("does not compile")
-            left = {OBJECTS, SETTINGS, *([NEUTRAL] if reused.leads else [])}
+            left = {OBJECTS, SETTINGS, OWN, *([NEUTRAL] if reused.leads else [])}
             for folder in left & self.leaves:
                 (work.folder / folder).mkdir()
                 (work.folder / folder / "from").write_text(f"{name} {source}")
@@ -64,8 +68,9 @@ class World:
 
         inputs = {"source": source, "configuration": name, "family": family}
         names = Names(
-            f"{family}-objects", f"{family}-{name}", f"{family}-from-{source}", f"{family}-{source[0]}…"
-        )
+            f"{family}-objects", f"{family}-{name}", f"{family}-from-{source}", f"{family}-{source[0]}…",
+            f"{family}-{source[0]}-{name}",
+        )  # fmt: skip
         return Stage(
             "module",
             name,
@@ -202,6 +207,16 @@ def test_after_an_edit_the_first_takes_of_the_state_before_and_the_others_of_it(
             world.families.ensure(world.stage(name, source), cell(name))
     taken = [words.partition("neutral of ")[2] for _, words in world.made]
     assert taken == ["", "a s", "a s", "a s", "a s, edited", "a s, edited"]
+
+
+def test_after_each_edit_a_cell_takes_of_its_own_state_before(world: World) -> None:
+    for source in ("s", "s, edited", "s, again", "another"):
+        for name in "ab":
+            world.families.ensure(world.stage(name, source), cell(name))
+    assert world.same == {
+        ("a", "s, edited"): "a s", ("b", "s, edited"): "b s",
+        ("a", "s, again"): "a s, edited", ("b", "s, again"): "b s, edited",
+    }  # fmt: skip
 
 
 def test_after_an_edit_of_what_each_compiles_itself_there_is_no_first(world: World) -> None:
