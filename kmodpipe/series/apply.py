@@ -55,11 +55,10 @@ def _identity(series: Series, tree: Tree) -> str:
 
 def applied_path(series: Series, tree: Tree, cache: Path, warn: trees.Warn | None = None) -> Path | None:
     """Return the patched tree if it is in the cache, else None. ``warn`` is called if it is damaged."""
-    found = trees.known(cache, _identity(series, tree), warn, links_to=tree.path)
-    if found is None:
-        return None
-    unused.used(found.path)
-    return found.path
+    identity = _identity(series, tree)
+    unused.used(trees.slot(cache, identity))
+    found = trees.known(cache, identity, warn, links_to=tree.path)
+    return found.path if found else None
 
 
 def apply(series: Series, tree: Tree, cache: Path, screen: Screen | None = None) -> Path:

@@ -7,6 +7,7 @@ To remove one takes a second, which nobody waits for.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,11 +24,13 @@ _UNUSED_S = 3600.0
 _RECORDS = f"patched-{'[0-9a-f]' * 24}.json"
 
 _ours: set[Path] = set()
+_lock = threading.Lock()
 
 
 def used(folder: Path) -> None:
-    """Note that this process uses the patched tree in ``folder`` from now on."""
-    _ours.add(folder)
+    """Note that this process uses the patched tree in ``folder`` from now on, if there is one."""
+    with _lock:
+        _ours.add(folder)
     with suppress(OSError):
         os.utime(trees.record_path(folder))
 
@@ -39,7 +42,8 @@ def is_ours(folder: Path) -> bool:
 
 def release() -> None:
     """Note that this process uses none of the patched trees any more that it has used."""
-    _ours.clear()
+    with _lock:
+        _ours.clear()
 
 
 def records(cache: Path) -> list[tuple[float, Path]]:
@@ -71,14 +75,16 @@ def drop(cache: Path) -> int:
     """
     edge = time.time() - _UNUSED_S
     old = [record.with_suffix("") for at, record in records(cache)[_KEPT:] if at < edge]
-    old = [folder for folder in old if not is_ours(folder)]
     if not old:
         return 0
-    with users.nobody_else(cache) as alone:
-        if not alone:
-            return 0
-        for folder in old:
+    dropped = 0
+    # Another thread of this command that begins to use one says so before it looks whether it is there.
+    with users.nobody_else(cache) as alone, _lock:
+        for folder in old if alone else ():
+            if folder in _ours:
+                continue
             trees.forget(folder)
             with suppress(FileNotFoundError):
                 trash.put(cache, folder)
-    return len(old)
+            dropped += 1
+    return dropped

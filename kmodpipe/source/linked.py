@@ -80,6 +80,9 @@ class _Noting(threading.Thread):  # noqa: TID251 - it starts no process, and a c
             if self._look() == (self._latest, self._digest):
                 known = {"folders": self._folders, "own": self._own, "digest": self._digest}
                 write_atomically(path_of(self._folder), json.dumps(known))
+        with _lock:
+            if _begun.get(self._folder) is self:
+                del _begun[self._folder]
 
 
 _begun: dict[Path, _Noting] = {}
