@@ -14,6 +14,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,19 +54,15 @@ static const char *setting(const char *name)
 /* Run gcc without a word, and return whether it succeeded. */
 static int succeeds(char **argv)
 {
+	posix_spawn_file_actions_t quiet;
+	pid_t child;
 	int status;
-	pid_t child = vfork();
 
-	if (child < 0)
-		fail("vfork");
-	if (!child) {
-		int null = open("/dev/null", O_WRONLY);
-
-		dup2(null, 1);
-		dup2(null, 2);
-		execvp(argv[0], argv);
-		_exit(127);
-	}
+	posix_spawn_file_actions_init(&quiet);
+	posix_spawn_file_actions_addopen(&quiet, 1, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_adddup2(&quiet, 1, 2);
+	if (posix_spawnp(&child, argv[0], &quiet, NULL, argv, environ))
+		return 0;
 	while (waitpid(child, &status, 0) < 0)
 		;
 	return WIFEXITED(status) && !WEXITSTATUS(status);
