@@ -7,12 +7,21 @@ in a ``[[case]]`` or in ``[tool.kmodpipe]``; the messages are in `signatures.wat
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from kmodpipe.logs.signatures import Watch
 from kmodpipe.util.errors import unknown_name
+
+
+class Watch(StrEnum):
+    """The groups of messages that a case or the project can watch for."""
+
+    FS_ERRORS = "fs-errors"
+    BLOCK_ERRORS = "block-errors"
+    ALLOCATION_FAILURES = "allocation-failures"
+    IRQ_ERRORS = "irq-errors"
 
 
 def _known(name: str) -> str:
@@ -24,4 +33,4 @@ def _known(name: str) -> str:
 # A string that is the name of a group; a ValueError names the nearest otherwise.
 WatchName = Annotated[str, Field(json_schema_extra={"enum": list(Watch)}), AfterValidator(_known)]
 
-__all__ = ["WatchName"]
+__all__ = ["Watch", "WatchName"]

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from kmodpipe import series, source
 from kmodpipe.kconfig.own_source import OwnSource
-from kmodpipe.pipeline import first_look
 from kmodpipe.series import Series
 from kmodpipe.source import user_git
 from kmodpipe.source.tree import ModuleSpec
@@ -128,6 +127,9 @@ def _last_part(url: str) -> str:
 def _require_build_file(folder: Path, declared: OwnSource) -> None:
     if any(paths.is_file(folder / name) for name in ("Kbuild", "Makefile")):
         return
+    # Few projects have any use for it, and no command that goes well.
+    from kmodpipe.pipeline import first_look
+
     found = [one.folder for one in first_look.look(folder).modules]
     hint = "kbuild reads a Kbuild or Makefile with obj-m += NAME.o"
     if found:

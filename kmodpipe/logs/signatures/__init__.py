@@ -11,7 +11,7 @@ from kmodpipe.logs.signatures import exceptions, general, locking, memory, progr
 from kmodpipe.logs.signatures.exceptions import DIES
 from kmodpipe.logs.signatures.memory import LEAKED_OBJECT, LEAKS_COUNTED, OOM_BEGINS
 from kmodpipe.logs.signatures.messengers import is_messenger, is_reporter, plain_symbol
-from kmodpipe.logs.signatures.model import QUIET, SYM, Kind, Signature, Watch
+from kmodpipe.logs.signatures.model import QUIET, SYM, Kind, Signature
 
 # The first signature that matches is used.
 SIGNATURES: tuple[Signature, ...] = (
@@ -40,5 +40,5 @@ FATAL = b"Kernel panic - not syncing"
 
 __all__ = [
     "DIES", "FATAL", "LEAKED_OBJECT", "LEAKS_COUNTED", "OOM_BEGINS", "QUIET", "SIGNATURES", "SYM", "TOKENS",
-    "Kind", "Signature", "Watch", "is_messenger", "is_reporter", "plain_symbol",
+    "Kind", "Signature", "is_messenger", "is_reporter", "plain_symbol",
 ]  # fmt: skip

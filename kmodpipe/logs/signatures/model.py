@@ -40,15 +40,6 @@ class Kind(StrEnum):
     WATCHED = "watched message"
 
 
-class Watch(StrEnum):
-    """The groups of messages that a case or the project can watch for."""
-
-    FS_ERRORS = "fs-errors"
-    BLOCK_ERRORS = "block-errors"
-    ALLOCATION_FAILURES = "allocation-failures"
-    IRQ_ERRORS = "irq-errors"
-
-
 # Reports that count nowhere: dumps that were requested. They are read so that their lines are not taken for
 # a report under an unknown header.
 QUIET = "quiet"

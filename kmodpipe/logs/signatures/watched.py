@@ -8,8 +8,9 @@ mm/page_alloc.c, mm/vmalloc.c, kernel/irq/spurious.c, lib/fault-inject.c, driver
 
 from __future__ import annotations
 
-from kmodpipe.logs.signatures.model import QUIET, Signature, Watch, sig
+from kmodpipe.logs.signatures.model import QUIET, Signature, sig
 from kmodpipe.logs.signatures.model import Kind as K
+from kmodpipe.logs.watch import Watch
 
 
 def _watched(group: str, token: str, pattern: str, title: str, *, trace: bool = False) -> Signature:
