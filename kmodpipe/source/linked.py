@@ -49,6 +49,7 @@ def note(folder: Path, links: Links, listing: bytes) -> None:
     """Have written down, beside the command, what the tree is recognised by: after its folders' times mean
     something, and if nothing has changed until then. ``listing`` is of it, made just now.
     """
+    _await(folder)
     with suppress(OSError):
         noting = _Noting(folder, links, listing)
         with _lock:
