@@ -74,7 +74,10 @@ class Families:
         if not (several and names.source and self._is_missing(kind, names.source, NEUTRAL)):
             return ""
         kindred = self._left(kind, names.kindred)
-        return "" if kindred and reusing.suffices(kindred) else names.source
+        if kindred is None:
+            # A state before that left none was compiled from files that all read a symbol.
+            return "" if self._left(kind, names.same) else names.source
+        return "" if reusing.suffices(kindred) else names.source
 
     def _is_missing(self, kind: str, name: str, folder: str) -> bool:
         return name not in self._without and self._left(kind, name, folder) is None

@@ -33,6 +33,7 @@ class World:
         self.leaves = {OBJECTS, SETTINGS, NEUTRAL, OWN}
         # Who took of its own state before, by the name and the source, and of which.
         self.same: dict[tuple[str, str], str] = {}
+        self.led: list[str] = []
         self.before: Callable[[str], object] = lambda name: None
         self.suffices: Callable[[Path], bool] = lambda kindred: False
         self.families = Families(self.store, self.ensure)
@@ -54,6 +55,8 @@ class World:
                 for folder in (reused.objects, reused.settings, neutral) if folder
             ]  # fmt: skip
             self.made.append((name, ", ".join(taken)))
+            if reused.leads:
+                self.led.append(name)
             if reused.same:
                 self.same[name, source] = (reused.same / OWN / "from").read_text()
             if name in self.fails:
@@ -241,6 +244,20 @@ def test_where_a_source_leaves_no_neutral_ones_its_others_wait_for_none(world: W
     for name in "abc":
         world.families.ensure(world.stage(name), cell(name))
     assert world.made == [("a", ""), ("b", "objects of a s"), ("c", "objects of b s")]
+
+
+def test_after_an_edit_of_a_source_that_left_none_there_is_no_first(world: World) -> None:
+    world.leaves = {OBJECTS, SETTINGS, OWN}
+    leading: list[str] = []
+    for source in ("s", "s, edited"):
+        world.families = Families(world.store, world.ensure)
+        world.families.expect(map(cell, "abc"))
+        for name in "abc":
+            world.families.ensure(world.stage(name, source), cell(name))
+        leading.append(",".join(world.led))
+        world.led.clear()
+    assert leading == ["a", ""]
+    assert set(world.same) == {(name, "s, edited") for name in "abc"}
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
