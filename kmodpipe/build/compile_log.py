@@ -14,6 +14,7 @@ from kmodpipe.util.screen import Step
 
 _ERROR = re.compile(r"^(?P<file>[^\s:]+):(?P<line>\d+):(?:\d+:)? (?:fatal )?[Ee]rror: (?P<text>.*)$")
 _LINK_ERROR = re.compile(r"^(?:ERROR: modpost: |ld: (?!.*warning: )|.*undefined reference to )")
+_MAKE_ERROR = re.compile(r"^make(?:\[\d+\])?: \*\*\* (?P<text>.*\S)")
 _KBUILD_LINE = re.compile(r"^  (?P<tool>[A-Z][A-Z0-9_]*(?: \[[A-Z]\])?)\s+(?P<target>\S+)")
 # Not in lines of source text that a compiler quotes: those are indented.
 _DISK_FULL = re.compile(r"^\S.*\bNo space left on device")
@@ -52,6 +53,8 @@ class CompileWatch:
         """``src`` is the source tree, ``folder`` on the disk that the build writes to."""
         self.errors: list[CompileError] = []
         self.link_errors: list[str] = []
+        # What make itself says first, '' if nothing.
+        self.make_error = ""
         # How many files kbuild has reported as made.
         self.compiled = 0
         # The first machine error, '' if there is none, and what to do about it.
@@ -85,6 +88,9 @@ class CompileWatch:
                 self.errors.append(CompileError(self.named(match["file"]), int(match["line"]), match["text"]))
         elif _LINK_ERROR.match(line) and len(self.link_errors) < 20:
             self.link_errors.append(line.strip())
+        elif match := _MAKE_ERROR.match(line):
+            # The first is about the file, those after it about the folders that it is in.
+            self.make_error = self.make_error or match["text"]
 
     def named(self, file: str) -> str:
         """Return the path of a file in the output relative to the source."""
@@ -127,6 +133,12 @@ class CompileWatch:
                 f"{what} does not link: {self.link_errors[0]}",
                 where=f"log: {log}",
                 detail="\n".join(self.link_errors),
+            )
+        if self.make_error:
+            raise KernelFailure(
+                f"{what} does not build: {self.make_error}",
+                where=f"log: {log}",
+                detail=f"{self.make_error}\n{ended.tail}",
             )
         raise KernelFailure(
             f"{what} does not build (status {ended.status})", where=f"log: {log}", detail=ended.tail

@@ -77,7 +77,20 @@ class Board:
             infos,
             cells,
             {pair: entry for pair, entry in self.entries.items() if pair in pairs},
-            {cell: trouble for cell, trouble in self.troubles.items() if cell in cells},
+            {
+                cell: trouble
+                for cell, trouble in self.troubles.items()
+                if cell in cells and not self._is_over(trouble, inputs)
+            },
+        )
+
+    def _is_over(self, trouble: Trouble, inputs: Inputs) -> bool:
+        """Whether all that a trouble kept from a verdict is as it was before, when there was one."""
+        pairs = [pair for pair in inputs.pairs if pair[0] == trouble.cell.cell]
+        return all(
+            (entry := self.entries.get(pair)) is not None
+            and entry.basis == inputs.of(pair) != trouble.basis.get(pair[1])
+            for pair in pairs
         )
 
     def with_cell(self, found: CellResult, inputs: Inputs, number: int, ran: Iterable[str]) -> Board:

@@ -92,11 +92,24 @@ def test_source_text_that_talks_about_a_full_disk_fools_nobody(world: World) -> 
     assert isinstance(error, KernelFailure)
 
 
+def test_what_make_itself_says_is_told_first(world: World) -> None:
+    output = (
+        "make: Entering directory '/src'\n"
+        "make[2]: *** No rule to make target 'fs/a/a.o', needed by 'b'.  Stop.\n"
+        "make[1]: *** [/src/Makefile:1856: fs] Error 2\nmake: *** [Makefile:192: __sub-make] Error 2\n"
+    )
+    error = world.failed(output)
+    assert isinstance(error, KernelFailure)
+    said = "No rule to make target 'fs/a/a.o', needed by 'b'.  Stop."
+    assert error.what == f"the module of cell does not build: {said}"
+    assert error.detail.splitlines()[0] == said and "Error 2" in error.detail
+
+
 def test_a_failure_without_a_known_line_is_told_with_its_status_and_last_words(world: World) -> None:
-    error = world.failed("make: *** No rule to make target 'fs/a/a.ko'.  Stop.\n")
+    error = world.failed("xz: out of luck\n")
     assert isinstance(error, KernelFailure)
     assert error.what == "the module of cell does not build (status 2)"
-    assert "No rule to make target" in error.detail
+    assert "out of luck" in error.detail
 
 
 def test_a_build_that_ends_well_is_no_failure_whatever_it_said(world: World) -> None:

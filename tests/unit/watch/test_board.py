@@ -84,6 +84,8 @@ def test_a_cell_that_does_not_build_keeps_its_verdicts_and_fails(now: Inputs, la
     assert turned(board(now), made) == ()
     # As it was before: its verdict holds, and is due no more.
     assert (FIXED, "remount") not in made.due(now)
+    assert made.planned(later).troubles and not made.planned(now).troubles
+    assert made.planned(now).exit_code(now) == 0
     fixed = made.with_cell(cell(FIXED, result(Verdict.PASS)), later, 3, ["remount"])
     assert not fixed.troubles
 
@@ -92,6 +94,8 @@ def test_a_machine_that_failed_is_tried_again(now: Inputs) -> None:
     made = board(now).with_cell(cell(FIXED, state=State.INFRA, reason="no disk"), now, 2, ["remount"])
     assert made.due(now) == {(FIXED, "remount")}
     assert made.exit_code(now) == 3
+    # As it was before, and yet it is to be tried.
+    assert made.planned(now).troubles
 
 
 def test_a_skipped_cell_has_its_cases_skipped_and_is_not_due(now: Inputs) -> None:
