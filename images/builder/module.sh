@@ -7,7 +7,8 @@
 #   OBJECTS   optional: the objects that others left, read-only
 #   SETTINGS  optional: what another build of the same configuration left
 #   REMEMBER  optional: "yes" if what the Kconfig files run has the same result here as where the kit is from
-#   PREPARED  optional: "yes" if all that `make prepare` makes is in the kit as it would be made here
+#   PREPARED  optional: "yes" if all that `make prepare` makes is in the kit as it would be made here; with KEEP, all objects
+#             are left in LEFT/own, for this configuration after an edit
 #   ASK/symbols  optional: leave the objects that these symbols have no part in, one symbol a line
 #   GIVEN     optional: objects with kbuild's records, as another build from the same files made them for its cell
 #   SAME      optional: "yes" if it was of this configuration
@@ -45,7 +46,7 @@ if [ "${REMEMBER:-}" = yes ] && [ -z "${SETTINGS:-}" ] && [ -e "$OBJ/.noted/argu
     scripts/kconfig/conf --syncconfig "$(tail -n 1 .noted/arguments)"
 ) fi
 if [ -e "$ASK/symbols" ]; then
-    # Every file that is compiled reads the configuration from here first: see cc.
+    # Every file that is compiled reads the configuration from here first: see cc.c.
     export POISON="$LEFT/poison"
     mkdir -p "$POISON/generated"
     {

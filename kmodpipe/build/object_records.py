@@ -59,9 +59,10 @@ def collect(left: Path, folder: Path, said: Said | None) -> bool:
         objects = [path for path, _ in found if path.name.endswith(".o")]
         quiet = {*reading_none(objects, said.about, said.src)}
         named = {left / name.removeprefix(f"{said.folder}/") for name in said.about}
-        loud = {*objects} - (quiet - named)
+        for path in {*objects} - (quiet - named):
+            loud |= {path, record_of(path)}
     for path, _ in found:
-        if path not in loud and path not in map(record_of, loud):
+        if path not in loud:
             move(path, folder / OBJECTS / path.relative_to(left))
     return True
 

@@ -175,7 +175,6 @@ class Builder:
         watch = self._run(recipe, work)
         if leaves:
             _collect(work, _BASE_CONFIG, Reused())
-            paths.remove(work.folder / "left")
         (work.folder / "lines").write_text(str(watch.compiled))
 
     def module(self, order: ModuleOrder, work: WorkDir) -> None:
@@ -183,9 +182,10 @@ class Builder:
         reused = order.reused or Reused()
         target = neutral.Target(order.config, order.src, order.source)
         donor = neutral.donor(reused.kindred, target) if reused.kindred else None
+        same = None
         # Who is to leave neutral objects has to compile more than its own cell asks for.
-        takes_same = reused.same and reused.settings and not order.own_symbols
-        same = neutral.same_cell(reused.same, target) if reused.same and takes_same else None
+        if reused.same and reused.settings and not order.own_symbols:
+            same = neutral.same_cell(reused.same, target)
         # After an edit of a header, say, the first of the new state may have more to give.
         if same and (donor is None or same.gives >= donor.gives):
             donor = same
@@ -223,10 +223,7 @@ class Builder:
         self._run(recipe, work)
         if recipe.leaves:
             symbols = order.own_symbols & donor.symbols if donor else order.own_symbols
-            _collect(work, _CELL_CONFIG, reused)
-            said = Said.of(work.log, order.src, order.folder)
-            neutral.collect(work.folder / "left", work.folder, symbols, said)
-            paths.remove(work.folder / "left")
+            _collect(work, _CELL_CONFIG, reused, symbols, Said.of(work.log, order.src, order.folder))
         for folder in (derived, objects):
             paths.remove(folder)
 
@@ -400,9 +397,18 @@ class Builder:
             )
 
 
-def _collect(work: WorkDir, configuration: str, reused: Reused) -> None:
+def _collect(
+    work: WorkDir,
+    configuration: str,
+    reused: Reused,
+    symbols: Collection[str] = (),
+    said: Said | None = None,
+) -> None:
     """Keep what a build left for others; ``configuration`` is the name of its request."""
-    reuse.collect(work.folder / "left", work.folder, reused, work.folder / "ask" / configuration)
+    left = work.folder / "left"
+    reuse.collect(left, work.folder, reused, work.folder / "ask" / configuration)
+    neutral.collect(left, work.folder, symbols, said)
+    paths.remove(left)
 
 
 def _objects(recipe: _Recipe) -> str:

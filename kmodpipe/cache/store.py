@@ -7,7 +7,7 @@
     CACHE/store/<kind>/.as/<name>        the key of an artifact that is also found by this name
     CACHE/store/<kind>/.seen/<key>       the stats of its files when they were hashed last
     CACHE/work/                          unfinished work; removed once its process has ended
-    CACHE/removed/                       what is removed when there is time (`trash`)
+    CACHE/trash/                         what is removed when there is time
     CACHE/locks/                         flock files, each with the process that held it last. The kernel
                                          releases a dead process's lock, so a stale file never blocks
 

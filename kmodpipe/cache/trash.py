@@ -1,6 +1,6 @@
 """Remove large folders of the cache without anybody waiting for it.
 
-    CACHE/removed/<random>   what is used no more; whoever has a processor to spare goes on removing it
+    CACHE/trash/<random>   what is used no more; whoever has a processor to spare goes on removing it
 
 A patched tree takes a second to remove, longer than a command may take whose user has just edited a line.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kmodpipe.util import process
 
-FOLDER = "removed"
+FOLDER = "trash"
 # A disk that is busy is one for everybody.
 _AT_ONCE = 4
 _LONGEST_S = 600.0

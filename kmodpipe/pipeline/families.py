@@ -75,7 +75,7 @@ class Families:
             return ""
         kindred = self._left(kind, names.kindred)
         if kindred is None:
-            # A state before that left none was compiled from files that all read a symbol.
+            # Its state before left none either: mostly because each file reads a symbol.
             return "" if self._left(kind, names.same) else names.source
         return "" if reusing.suffices(kindred) else names.source
 

@@ -116,7 +116,7 @@ class _Tasks:
 
 
 def _prepare_report() -> None:
-    """Do what the first report of a process takes beside writing it."""
+    """Import and compile what the first report of a process needs."""
     from kmodpipe.report import html, junit  # noqa: F401
 
     html.prepare()

@@ -54,7 +54,7 @@ def note(folder: Path, links: Links, listing: bytes) -> None:
         noting = _Noting(folder, links, listing)
         with _lock:
             _begun[folder] = noting
-        noting.start()
+            noting.start()
 
 
 class _Noting(threading.Thread):  # noqa: TID251 - it starts no process, and a command that ends waits for it

@@ -190,7 +190,7 @@ def of_machine(accel: Accel, store: Store) -> Speed:
         return found
 
     # It is the machine's, and no round of one process makes it another one.
-    return kept.once("speed", accel, measured)
+    return kept.once(_KIND, accel, measured)
 
 
 def _subject(accel: Accel) -> str:
