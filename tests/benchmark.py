@@ -1,6 +1,7 @@
 """Our times beside the reference's, in one run: ``python -m tests.benchmark [--quick]``.
 
-The reference is a bare ``make`` of the same base configuration, in the same container, from the same source.
+The reference is a bare ``make`` of the same base configuration, in the same container, from the same source;
+beside it, what is left when its modules and guests are made by bare commands too.
 Everything is measured as a user meets it, by running the commands; needs Docker and QEMU, the default tree
 fetched (it is, if it is not here), and about twice the time of a cold kernel build. ``--quick`` leaves out
 what compiles the base. ``--logs`` only parses kernel logs of 50 MiB, three times each. ``--starved`` does
@@ -33,8 +34,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kmodpipe.build import builder_image
-from kmodpipe.build.runtime import DockerRuntime, Folder, Job
 from kmodpipe.build.runtime.docker_engine import connect
 from kmodpipe.cache.place import cache_folder
 from kmodpipe.cli.invocation import Invocation
@@ -42,11 +41,12 @@ from kmodpipe.cli.options import RunOptions
 from kmodpipe.cli.resolve import resolve
 from kmodpipe.pipeline import config, workspace
 from kmodpipe.util.screen import Mode, Screen
-from tests import edit_benchmark, log_benchmark, module_benchmark, scale_benchmark
+from tests import bare, edit_benchmark, log_benchmark, module_benchmark, scale_benchmark
 from tests.faults.load import limits
 
 REPO = Path(__file__).resolve().parents[1]
-CELL = "index-nouuid.INDEX=y.NOUUID=n"
+SERIES = "index-nouuid"
+CELL = f"{SERIES}.INDEX=y.NOUUID=n"
 STARVED, SHARE = 4, 100
 LOG_MIB, LOG_SECONDS, LOG_PEAK_MIB = 50, 30, 16
 # Stops QEMU most of the time, so that it does not matter who else is here; what is measured is left alone.
@@ -55,11 +55,6 @@ STARVER = """\
 case $* in *isa-debug-exit* | *--version*) exec {real} "$@" ;; esac
 (while kill -STOP $$ && sleep {stop} && kill -CONT $$ && sleep {run}; do :; done) 2>/dev/null &
 exec {real} "$@"
-"""
-BARE_MAKE = """\
-set -eu
-cp "$ASK/base.config" "$OBJ/.config"
-make -C "$SRC" O="$OBJ" -j"$JOBS"
 """
 # The thread's own sequence with each option, and hard links through the same change.
 THREAD = (
@@ -131,26 +126,6 @@ def containers_started(since: float, until: float) -> int:
         since=int(since), until=int(until) + 1, decode=True, filters={"type": "container", "event": "start"}
     )
     return sum(1 for _ in events)
-
-
-def bare_make(source: Path, base_config: str, work: Path, jobs: int) -> float:
-    """Seconds of ``make -jN`` with this configuration, in the builder's container."""
-    client = connect()
-    image_id = builder_image.find(client, REPO / "images")
-    assert image_id, "run invoke setup first"
-    for name in ("recipe", "ask", "obj"):
-        (work / name).mkdir(parents=True)
-    (work / "recipe" / "bare.sh").write_text(BARE_MAKE)
-    (work / "ask" / "base.config").write_text(base_config)
-    job = Job(
-        "bare make", "bare.sh",
-        (Folder("RECIPE", work / "recipe"), Folder("SRC", source), Folder("ASK", work / "ask"),
-         Folder("OBJ", work / "obj", writable=True)),
-        work / "log", 3600, {"JOBS": str(jobs)},
-    )  # fmt: skip
-    ended = DockerRuntime(client, image_id).run(job)
-    assert ended.status == 0, ended.tail
-    return ended.duration_s
 
 
 class Report:
@@ -226,23 +201,7 @@ def main(argv: Sequence[str]) -> int:
             starved(report, work)
             return 0
         if not quick:
-            # An empty store beside the same fetched trees: cold after set-up and download.
-            cache = work / "cache"
-            cache.mkdir()
-            for name in ("trees", "downloads", "git", "accel.json"):
-                if (users_cache / name).exists():
-                    (cache / name).symlink_to(users_cache / name)
-            named = [word for case in THREAD for word in ("--case", case)]
-            ours = invoke(cache, work / "cold", "ci", *named)
-            base = next((cache / "store" / "base").glob("*/out/base.config")).read_text()
-            bare = bare_make(tree.path, base, work / "bare", project.jobs)
-            report.row("cold invoke ci, the thread's cases", [ours.seconds], bare, bound="bare make")
-            whole = ("ci", "--series", "index-nouuid", "--series", "uuid-off")
-            added = invoke(cache, work / "whole", *whole)
-            report.row(
-                "whole suite, control and both designs, added", [added.seconds], bare, bound="bare make"
-            )
-            report.row("one cell's whole suite", cell_property(added.out, "guest-seconds"), 60)
+            cache = cold(report, users_cache, work, tree.path, project.jobs)
         small(report, cache, work)
     report.console.print()
     report.console.print(report.table)
@@ -329,6 +288,30 @@ def scale(report: Report, cache: Path, work: Path, argv: Sequence[str]) -> None:
         ),
         real / "results.json", work / "scale",
     )  # fmt: skip
+
+
+def cold(report: Report, users_cache: Path, work: Path, tree: Path, jobs: int) -> Path:
+    """Add the rows of a run that has a base to compile, and return its cache."""
+    # An empty store beside the same fetched trees: cold after set-up and download.
+    cache = work / "cache"
+    cache.mkdir()
+    for name in ("trees", "downloads", "git", "accel.json"):
+        if (users_cache / name).exists():
+            (cache / name).symlink_to(users_cache / name)
+    ours = invoke(cache, work / "cold", "ci", *(word for case in THREAD for word in ("--case", case)))
+    config = next((cache / "store" / "base").glob("*/out/base.config")).read_text()
+    base = bare.base(tree, config, work / "bare", jobs)
+    patched = bare.patched(tree, REPO / "patches" / SERIES, work / "patched")
+    rest = bare.guests(ours.out, jobs)
+    for name, source in (("unpatched", tree), (SERIES, patched)):
+        configs = [one.read_text() for one in sorted(ours.out.glob(f"{name}.*/config"))]
+        rest += bare.modules(source, configs, work / "bare", jobs)
+    report.row("cold invoke ci, the thread's cases", [ours.seconds], base, bound="bare make")
+    report.row("  as bare commands, modules and guests too", [base + rest], base, bound="bare make")
+    whole = invoke(cache, work / "whole", "ci", "--series", "index-nouuid", "--series", "uuid-off")
+    report.row("whole suite, control and both designs, added", [whole.seconds], base, bound="bare make")
+    report.row("one cell's whole suite", cell_property(whole.out, "guest-seconds"), 60)
+    return cache
 
 
 def small(report: Report, cache: Path, work: Path) -> None:

@@ -9,26 +9,20 @@ control in the cells of seven symbols.
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
 import shutil
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kmodpipe.build import builder_image
-from kmodpipe.build.runtime import DockerRuntime, Folder, Job
-from kmodpipe.build.runtime.docker_engine import connect
-from tests import watch_benchmark
+from tests import bare, watch_benchmark
 
 REPO = Path(__file__).resolve().parents[1]
 TIMES = 5
 EDITED_CELLS = 3
-FOLDER, FILE = "fs/overlayfs", "super.o"
 SEVEN = (
     "OVERLAY_FS_REDIRECT_DIR", "OVERLAY_FS_REDIRECT_ALWAYS_FOLLOW", "OVERLAY_FS_INDEX",
     "OVERLAY_FS_NFS_EXPORT", "OVERLAY_FS_XINO_AUTO", "OVERLAY_FS_METACOPY", "OVERLAY_FS_INDEX_NOUUID",
@@ -37,25 +31,6 @@ GOALS_S = {
     "a further cell": 1.8, "an edit": 6, "the first verdict": 3, "unchanged test": 6, "unchanged build": 0.6,
     "a whole suite": 8, "seven symbols": 45, "seven symbols, own CPU": 2,
 }  # fmt: skip
-BARE = """\
-set -eu
-cp -a "$KIT/." "$OBJ/"
-cp "$ASK/cell.config" "$OBJ/.config"
-make -s -C "$SRC" O="$OBJ" -j"$JOBS" modules_prepare
-make -s -C "$OBJ" -j"$JOBS" M="$FOLDER"
-took() {
-    before=$(date +%s%N)
-    "$@"
-    echo "$name $((($(date +%s%N) - before) / 1000000))" >> "$OUT/times"
-}
-for turn in 1 2 3 4 5; do
-    name=unchanged
-    took make -s -C "$OBJ" -j"$JOBS" M="$FOLDER"
-    rm "$OBJ/$FOLDER/$FILE"
-    name=edited
-    took make -s -C "$OBJ" -j"$JOBS" M="$FOLDER"
-done
-"""
 Invoke = Callable[..., object]
 Row = Callable[[str, Sequence[float], float, str], None]
 
@@ -130,12 +105,12 @@ def measure(row: Row, say: Callable[[str], object], loop: Loop, jobs: int, *, ce
     shutil.copytree(REPO / "patches" / watch_benchmark.SERIES, loop.series)
     # Also gets what is not there: the base, the guest.
     last = loop.run(Spent(), *loop.words)
-    bare = _bare_modules(loop, last, jobs)
-    guests = [_bare_guests(last, jobs) for _ in range(TIMES)]
+    makes = _bare_modules(loop, last, jobs)
+    guests = [bare.guests(last, jobs) for _ in range(TIMES)]
     suite = loop.run(Spent(), "test", "--no-control", "--cell", _CELL)
-    whole = [_bare_guests(suite, jobs) for _ in range(3)]
+    whole = [bare.guests(suite, jobs) for _ in range(3)]
     booted = statistics.median(guests)
-    compiled = statistics.median(bare["edited"])
+    compiled = statistics.median(makes["edited"])
     edited, unchanged, build = Spent(), Spent(), Spent()
     modules, further, suites = Spent(), list[float](), Spent()
     for number in range(TIMES):
@@ -163,7 +138,7 @@ def measure(row: Row, say: Callable[[str], object], loop: Loop, jobs: int, *, ce
         ("the same in watch", [one[1] for one in watched], compiled * EDITED_CELLS + booted),
         ("the first verdict", [one[0] for one in watched], compiled + booted / 5),
         ("unchanged test", unchanged.wall, booted),
-        ("unchanged build", build.wall, statistics.median(bare["unchanged"]) * 5),
+        ("unchanged build", build.wall, statistics.median(makes["unchanged"]) * 5),
         ("a whole suite", suites.wall, statistics.median(whole)),
     )  # fmt: skip
     if cells:
@@ -194,39 +169,8 @@ def _bare_modules(loop: Loop, run: Path, jobs: int) -> Mapping[str, Sequence[flo
     """Return what ``make M=`` takes in the builder's container: with nothing to do, and with one object."""
     modules = loop.cache / "store" / "module"
     inputs = json.loads((modules / (modules / ".latest" / _CONTROL_CELL).read_text() / ".inputs").read_text())
-    folders = {name: loop.work / "bare" / name for name in ("recipe", "ask", "obj", "out")}
-    for folder in folders.values():
-        folder.mkdir(parents=True)
-    (folders["recipe"] / "bare.sh").write_text(BARE)
-    shutil.copyfile(run / _CONTROL_CELL / "config", folders["ask"] / "cell.config")
-    client = connect()
-    image = builder_image.find(client, REPO / "images")
-    assert image, "run invoke setup first"
-    job = Job(
-        "bare make", "bare.sh",
-        (Folder("RECIPE", folders["recipe"]), Folder("SRC", loop.tree), Folder("ASK", folders["ask"]),
-         Folder("KIT", loop.cache / "store" / "base" / inputs["base"] / "obj"),
-         Folder("OBJ", folders["obj"], writable=True), Folder("OUT", folders["out"], writable=True)),
-        loop.work / "bare" / "log", 3600, {"JOBS": str(jobs), "FOLDER": FOLDER, "FILE": FILE},
-    )  # fmt: skip
-    ended = DockerRuntime(client, image).run(job)
-    assert ended.status == 0, ended.tail
-    found: dict[str, list[float]] = {}
-    for line in (folders["out"] / "times").read_text().splitlines():
-        name, milliseconds = line.split()
-        found.setdefault(name, []).append(int(milliseconds) / 1000)
-    return found
-
-
-def _bare_guests(run: Path, jobs: int) -> float:
-    """Return how long the guests of a run take by their scripts alone."""
-    scripts = sorted(str(one) for one in run.glob("*/reproduce*.sh"))
-    began = time.monotonic()
-    subprocess.run(
-        ["xargs", "-P", str(jobs), "-n", "1", "sh"], input="\n".join(scripts), text=True, check=False,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ,
-    )  # fmt: skip
-    return time.monotonic() - began
+    kit = loop.cache / "store" / "base" / inputs["base"] / "obj"
+    return bare.turns(loop.tree, kit, (run / _CONTROL_CELL / "config").read_text(), loop.work / "bare", jobs)
 
 
 def _seven(loop: Loop) -> Spent:

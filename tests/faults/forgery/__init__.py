@@ -107,8 +107,8 @@ observe outcome through
     "out-of-memory": "(tail /dev/zero)\nobserve outcome through\n",
     "called-helper": "grep -q /dev/helper /proc/sys/kernel/modprobe || exit 1\nobserve outcome through\n",
 }
-# These say the opposite behind so much else that it cannot all be sent. The kernel's ring has room for a tenth
-# of a second's messages: where they come without a pause, it loses so many that the last is sent after all.
+# These say the opposite behind so much else that it cannot all be sent. Without a pause the kernel's ring
+# loses so many messages that the last is sent after all.
 DROWNS = {
     "drowns-messages": """\
 n=0; while [ $n -lt 1800 ]; do
