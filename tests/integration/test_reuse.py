@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.util.workers import workers
 from tests.integration.conftest import require_machinery
 from tests.support import REPO
+from tests.support.edits import Edited
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 # A symbol whose name is in no file, as a macro pastes it together: no search of texts finds its reader.
@@ -155,6 +157,36 @@ def test_what_the_compiler_complains_of_is_told_of_each_cell_after_each_edit(tmp
                 cell
             )
             assert "file.o" not in _compiled(module) or edit == "return"
+
+
+@pytest.mark.parametrize(
+    ("tree", "seed", "edits"),
+    [
+        pytest.param((), 1, 3, marks=pytest.mark.thorough, id="default"),
+        pytest.param((), 2, 40, marks=pytest.mark.kernels, id="default, long"),
+        pytest.param(("debian-6.12",), 3, 40, marks=pytest.mark.kernels, id="debian-6.12"),
+    ],
+)
+def test_after_any_edit_each_cell_has_what_it_has_alone(
+    tmp_path: Path, tree: tuple[str, ...], seed: int, edits: int
+) -> None:
+    world = World(tmp_path, tree)
+    edited, chosen = Edited(world.tree, SYMBOLS, seed), random.Random(seed)
+    done: list[str] = []
+    for _ in range(edits):
+        done.append(edited.edit())
+        (world.top / "pasted/0001-pasted.patch").write_text(edited.patch())
+        shared = world.build("shared")
+        assert list(shared) == CELLS, done
+        for cell in chosen.sample(CELLS, 2):
+            shutil.rmtree(world.top / "alone/store/module", ignore_errors=True)
+            alone = world.build("alone", "--cell", cell)[cell]
+            assert _contents(shared[cell] / "out") == _contents(alone / "out"), (cell, done)
+            assert _warnings(shared[cell]) == _warnings(alone), (cell, done)
+
+
+def _warnings(module: Path) -> list[str]:
+    return sorted(map(str, module_warnings.of(Artifact("module", "", module), Path("/src"))))
 
 
 def _are_as_alone(world: World, name: str, shared: Mapping[str, Path], cells: Sequence[str]) -> None:
