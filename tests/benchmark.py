@@ -44,6 +44,7 @@ from kmodpipe.pipeline import config, workspace
 from kmodpipe.util.screen import Mode, Screen
 from tests import bare, edit_benchmark, log_benchmark, module_benchmark, scale_benchmark
 from tests.faults.load import limits
+from tests.support import caches
 
 REPO = Path(__file__).resolve().parents[1]
 SERIES = "index-nouuid"
@@ -167,7 +168,6 @@ def main(argv: Sequence[str]) -> int:
 
         print(cluster_simulation.main())
         return 0
-    quick = "--quick" in argv
     project = config.load(REPO)
     asked = resolve(RunOptions(), Invocation(REPO))
     users_cache = cache_folder()
@@ -175,7 +175,6 @@ def main(argv: Sequence[str]) -> int:
     report = Report()
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=users_cache) as folder:
         work = Path(folder)
-        cache = users_cache
         if "--modules" in argv:
             module_benchmark.measure(
                 lambda what, ours, limit, bound: report.row(what, ours, limit, bound=bound),
@@ -203,7 +202,9 @@ def main(argv: Sequence[str]) -> int:
         if "--starved" in argv:
             starved(report, work)
             return 0
-        if not quick:
+        if "--quick" in argv:
+            cache = caches.beside(users_cache, work / "cache", "base", "guest")
+        else:
             cache = cold(report, users_cache, work, tree.path, project.jobs)
         small(report, cache, work)
     report.console.print()

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests import bare, watch_benchmark
+from tests.support import caches
 
 REPO = Path(__file__).resolve().parents[1]
 TIMES = 5
@@ -184,15 +185,7 @@ def _seven(loop: Loop) -> Spent:
         for one in SEVEN
     )
     (folder / "matrix.toml").write_text(f"{head}{axes}{flavours}")
-    own = loop.work / "cache"
-    own.mkdir()
-    for one in loop.cache.iterdir():
-        if one.name not in ("store", "work", "locks"):
-            (own / one.name).symlink_to(one)
-    (own / "store").mkdir()
-    for kind in ("base", "guest"):
-        if (loop.cache / "store" / kind).is_dir():
-            (own / "store" / kind).symlink_to(loop.cache / "store" / kind)
+    own = caches.beside(loop.cache, loop.work / "cache", "base", "guest")
     spent = Spent()
     Loop(loop.invoke, own, loop.work / "seven", loop.tree).run(
         spent, "build", "--series", "none", "--matrix", str(folder / "matrix.toml")

@@ -33,7 +33,7 @@ from kmodpipe.util.digest import digest_file
 from kmodpipe.util.screen import Mode, Screen
 from kmodpipe.util.workers import workers
 from tests.integration.conftest import require_machinery
-from tests.support import REPO
+from tests.support import REPO, caches
 from tests.support.edits import Edited
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
@@ -78,12 +78,7 @@ class World:
         """Build in a cache of this name; return the modules of the series' cells, by the cell's name."""
         cache = self.top / name
         if not cache.exists():
-            (cache / "store").mkdir(parents=True)
-            for one in self.users.iterdir():
-                if one.name not in ("store", "work", "locks"):
-                    (cache / one.name).symlink_to(one)
-            (self.users / "store/base").mkdir(parents=True, exist_ok=True)
-            (cache / "store/base").symlink_to(self.users / "store/base")
+            caches.beside(self.users, cache, "base")
         matrix, out = str(self.top / "kconfigs/matrix.toml"), str(self.top / f"{name}-out")
         done = subprocess.run(
             [sys.executable, "-m", "invoke", "build", "--series", str(self.top / "pasted"), *self.words,
