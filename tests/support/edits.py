@@ -169,9 +169,9 @@ class Edited:
         return self._returns(self._some(), f"IS_ENABLED(CONFIG_{symbol})")
 
     def _back(self) -> str:
-        """Have a file as it is in the tree."""
+        """Have a file as it is in the tree, but the last that is not: an empty series is none."""
         edited = [name for name in self._sources if self._now[name] != self._before[name]]
-        if not edited:
+        if len(edited) < 2:
             return self._function()
         source = self._random.choice(edited)
         self._now[source] = self._before[source]
