@@ -149,7 +149,7 @@ def picture(shown: Shown, width: int, height: int) -> RenderableType:
 
 def lines(shown: Shown, width: int, height: int) -> list[Text]:
     """Return the screen's lines, each cut to its width."""
-    top = [_title(shown), _status(shown), *_broken(shown)]
+    top = [_title(shown), *_status(shown, width), *_broken(shown)]
     keys = _line(KEYS if shown.keys else "Ctrl-C quits", "reverse")
     room = max(height - len(top) - 2, 0)
     turned = _block("since the last save", _turned(shown), max(room // 4, 2))
@@ -177,24 +177,32 @@ def _title(shown: Shown) -> Text:
     return _line(f"kmodpipe watch · {one_line(names)} · {one_line(module)} on {one_line(on)}", "bold")
 
 
-def _status(shown: Shown) -> Text:
+def _status(shown: Shown, width: int) -> list[Text]:
+    """Return what is so, with how long it took beside it, or below where there is no room."""
+    text, style = _state(shown)
+    beside = _line(f"{text} · {shown.laps}", style)
+    if shown.waiting or shown.broken or not shown.laps:
+        return [_line(text, style)]
+    return [beside] if beside.cell_len <= width else [_line(text, style), _line(f"  {shown.laps}", style)]
+
+
+def _state(shown: Shown) -> tuple[str, str]:
+    """Return what is so in words, and their style."""
     if shown.waiting:
-        return _line(f"… a change waits: {shown.waiting} is under way; a runs all the same", "yellow")
+        return f"… a change waits: {shown.waiting} is under way; a runs all the same", "yellow"
     if shown.running:
         left = f"● round {shown.number}: {count(len(shown.cells), 'cell')} left"
-        return _line(f"{left} · {one_line(shown.why)} · {shown.laps}", "bold cyan")
+        return f"{left} · {one_line(shown.why)}", "bold cyan"
     if shown.broken:
-        return _line("✗ the last save is broken; these are the verdicts before it", "bold red")
+        return "✗ the last save is broken; these are the verdicts before it", "bold red"
     if any(one.cell.state is State.BUILD_FAILED for one in shown.board.troubles.values()):
-        return _line(
-            f"✗ the last save does not build; these are the verdicts before it · {shown.laps}", "bold red"
-        )
-    text = f"{total(shown.board, shown.inputs)} · {shown.laps}"
+        return "✗ the last save does not build; these are the verdicts before it", "bold red"
+    text = total(shown.board, shown.inputs)
     if shown.board.failing() or shown.board.troubles:
-        return _line(f"✗ {text}", "bold red")
+        return f"✗ {text}", "bold red"
     if shown.board.due(shown.inputs):
-        return _line(f"… {text}; a runs what has no verdict of these files", "bold yellow")
-    return _line(f"✓ {text}", "bold green")
+        return f"… {text}; a runs what has no verdict of these files", "bold yellow"
+    return f"✓ {text}", "bold green"
 
 
 def _broken(shown: Shown) -> list[Text]:

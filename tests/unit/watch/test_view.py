@@ -44,6 +44,13 @@ def test_all_is_well(now: Inputs) -> None:
     assert "✓ 8 as expected" in found and "first verdict 3.0 s" in found and view.KEYS in found
 
 
+def test_how_long_it_took_is_told_in_a_narrow_terminal_too(now: Inputs) -> None:
+    laps = "first verdict 3.0 s after the save, all after 4.5 s"
+    wide, narrow = (text(Shown(now, board(now), number=2, laps=laps), width) for width in (120, 60))
+    assert f"✓ 8 as expected · {laps}" in wide.splitlines()[1]
+    assert narrow.splitlines()[1:3] == ["✓ 8 as expected", f"  {laps}"]
+
+
 def test_what_fails_is_named_and_the_marked_cell_can_be_entered(now: Inputs) -> None:
     made = board(now)
     other = "toy-fix.INDEX=y.NOUUID=y"
