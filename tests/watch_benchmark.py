@@ -8,13 +8,13 @@ and its steps. The machine has to have nothing else to do.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,11 +28,10 @@ CASES = ("uuid-remount-index-on", "uuid-remount-index-nouuid", "uuid-remount-def
 
 
 def edit(patch: Path, number: int) -> None:
-    """Save another text of a message, as an editor does."""
+    """Save another text of a message, as an editor does: one that no run had before."""
     part = patch.with_name(f"{patch.name}~")
-    part.write_text(
-        EDITED.sub(f"falling back to index=on ({os.getpid()}-{number})", patch.read_text(), count=1)
-    )
+    text = f"falling back to index=on ({time.time_ns()}-{number})"
+    part.write_text(EDITED.sub(text, patch.read_text(), count=1))
     part.replace(patch)
 
 

@@ -121,12 +121,13 @@ def order(rows: Sequence[Configured], awaited: Sequence[str]) -> Iterator[tuple[
     """Yield which cells to build and then which to boot, by their numbers, turn by turn.
 
     First those ``awaited``. Of the others, where cells wait for the first of their family, it is built while
-    the control's boot; else everything is built before anything boots.
+    the control's boot; else everything is built before anything boots. One is built before all of those
+    awaited have booted: the last of an odd number would else be built and booted beside nothing.
     """
     cells = [one.cell for one in rows]
     first = [number for number, cell in enumerate(cells) if cell.id in awaited]
     first.sort(key=lambda number: awaited.index(cells[number].id))
-    yield first, first
+    yield first, first[:1]
     rest = [number for number in range(len(cells)) if number not in set(first)]
     made = [number for number in rest if isinstance(rows[number], Buildable)]
     alike = Counter(_kind(cells[number]) for number in made)
@@ -135,10 +136,11 @@ def order(rows: Sequence[Configured], awaited: Sequence[str]) -> Iterator[tuple[
         if alike[_kind(cells[number])] >= _SEVERAL:
             leading.setdefault(_kind(cells[number]), number)
     if not leading:
-        yield rest, rest
+        yield made[:1], first[1:]
+        yield [number for number in rest if number not in made[:1]], rest
         return
     leaders = list(leading.values())
-    yield leaders, []
+    yield leaders, first[1:]
     for wanted in (True, False):
         part = [number for number in rest if cells[number].variant.is_control is wanted]
         yield [number for number in part if number not in leaders], part

@@ -309,8 +309,14 @@ def test_without_families_all_is_built_before_anything_boots() -> None:
 
 def test_what_is_awaited_comes_before_all_others() -> None:
     cells = [*CONTROL, *map(cell, "abcd")]
-    assert flat(cells, ("b", "x")) == "+b +x b x +a +y y +c +d a c d"
     assert flat(cells[:-1], ("c",)) == "+c c +x +y +a +b x y a b"
+
+
+def test_one_more_is_built_before_all_that_are_awaited_have_booted() -> None:
+    cells = [*CONTROL, *map(cell, "abcd")]
+    assert flat(cells, ("b", "x")) == "+b +x b +a x +y y +c +d a c d"
+    assert flat([*map(cell, "abcd")], ("b", "a"), ruled_out=("c",)) == "+b +a b +d a +c c d"
+    assert flat([*map(cell, "ab")], ("b", "a")) == "+b +a b a"
 
 
 def test_each_is_built_before_it_boots_and_once() -> None:
