@@ -190,7 +190,7 @@ def _seven(loop: Loop) -> Spent:
         for one in SEVEN
     )
     (folder / "matrix.toml").write_text(f"{head}{axes}{flavours}")
-    own = caches.beside(loop.cache, loop.work / "cache", "base", "guest")
+    own = caches.beside(loop.cache, loop.work / "cache-of-seven", "base", "guest")
     spent = Spent()
     Loop(loop.invoke, own, loop.work / "seven", loop.tree).run(
         spent, "build", "--series", "none", "--matrix", str(folder / "matrix.toml")
