@@ -300,11 +300,7 @@ def scale(report: Report, cache: Path, work: Path, argv: Sequence[str]) -> None:
 def cold(report: Report, users_cache: Path, work: Path, tree: Path, jobs: int) -> Path:
     """Add the rows of a run that has a base to compile, and return its cache."""
     # An empty store beside the same fetched trees: cold after set-up and download.
-    cache = work / "cache"
-    cache.mkdir()
-    for name in ("trees", "downloads", "git", "accel.json"):
-        if (users_cache / name).exists():
-            (cache / name).symlink_to(users_cache / name)
+    cache = caches.empty(users_cache, work / "cache")
     ours = invoke(cache, work / "cold", "ci", *(word for case in THREAD for word in ("--case", case)))
     config = next((cache / "store" / "base").glob("*/out/base.config")).read_text()
     base = bare.base(tree, config, work / "bare", jobs)

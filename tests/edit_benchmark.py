@@ -97,8 +97,8 @@ class Loop:
         spent.add(began, before, run)
         return run
 
-    def edit(self, number: int) -> None:
-        watch_benchmark.edit(self.series / watch_benchmark.PATCH, number)
+    def edit(self) -> None:
+        watch_benchmark.edit(self.series / watch_benchmark.PATCH)
 
 
 def measure(row: Row, say: Callable[[str], object], loop: Loop, jobs: int, *, cells: bool) -> None:
@@ -116,7 +116,7 @@ def measure(row: Row, say: Callable[[str], object], loop: Loop, jobs: int, *, ce
     modules, further, suites = Spent(), list[float](), Spent()
     for number in range(TIMES):
         say(f"turn {number + 1} of {TIMES}")
-        loop.edit(number)
+        loop.edit()
         loop.run(edited, *loop.words)
         loop.run(unchanged, *loop.words)
         loop.run(build, "build", "--series", str(loop.series))

@@ -27,10 +27,10 @@ EDITED = re.compile(r"falling back to index=on[^\\]*")
 CASES = ("uuid-remount-index-on", "uuid-remount-index-nouuid", "uuid-remount-default")
 
 
-def edit(patch: Path, number: int) -> None:
+def edit(patch: Path) -> None:
     """Save another text of a message, as an editor does: one that no run had before."""
     part = patch.with_name(f"{patch.name}~")
-    text = f"falling back to index=on ({time.time_ns()}-{number})"
+    text = f"falling back to index=on ({time.time_ns()})"
     part.write_text(EDITED.sub(text, patch.read_text(), count=1))
     part.replace(patch)
 
@@ -52,7 +52,7 @@ def measure(edits: int, *options: str) -> list[str]:
                 said.append(line.strip())
                 if len(said) > edits:
                     break
-                edit(series / PATCH, len(said))
+                edit(series / PATCH)
         child.send_signal(signal.SIGTERM)
         child.communicate(timeout=300)
         return said

@@ -26,6 +26,7 @@ from kmodpipe.results import Run, State
 from tests.integration.conftest import require, require_machinery, show
 from tests.integration.test_fanout import Registry, registry
 from tests.support import REPO
+from tests.support.caches import empty
 from tests.support.dask_cluster import Cluster, cluster
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install 'kmodpipe[cluster]'")
@@ -48,15 +49,6 @@ def environment() -> Mapping[str, str]:
     return {**os.environ, "PYTHONPATH": str(REPO), "COLUMNS": "200"}
 
 
-def empty(folder: Path) -> Path:
-    """A cache with the trees that this machine has fetched, and nothing that was built of them."""
-    folder.mkdir(parents=True)
-    for name in ("trees", "downloads", "git", "kernels", "accel.json"):
-        if (cache_folder() / name).exists():
-            (folder / name).symlink_to(cache_folder() / name)
-    return folder
-
-
 def invoke(tmp_path: Path, *argv: str, within_s: float = 2500) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "invoke", *argv, "--out", str(tmp_path / "out")], cwd=REPO,
@@ -76,7 +68,7 @@ def words(run: Run) -> dict[tuple[str, str], tuple[str, str]]:
 @pytest.fixture
 def four(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[Cluster]:
     names = ("one", "two", "three", "four")
-    caches = {name: empty(tmp_path / "caches" / name) for name in names}
+    caches = {name: empty(cache_folder(), tmp_path / "caches" / name) for name in names}
     with cluster(tmp_path / "dask", environment, *names, cache=caches.__getitem__) as found:
         yield found
 
@@ -108,7 +100,9 @@ def test_what_is_killed_costs_no_verdict_and_each_cell_is_there_once(
     tmp_path: Path, registry: Registry, environment: Mapping[str, str], request: pytest.FixtureRequest
 ) -> None:
     """Both designs on four machines with nothing but the tree: the base is compiled as well."""
-    caches = {name: empty(tmp_path / "caches" / name) for name in ("one", "two", "three", "four")}
+    caches = {
+        name: empty(cache_folder(), tmp_path / "caches" / name) for name in ("one", "two", "three", "four")
+    }
 
     def journal() -> Path:
         (path,) = tmp_path.glob("out/2*/cells.jsonl")
@@ -205,7 +199,7 @@ def test_what_one_machine_has_built_travels_through_dask_without_a_registry(
     def cache(name: str) -> Path:
         return cache_folder() if name == "one" else tmp_path / "caches" / name
 
-    empty(tmp_path / "caches" / "two")
+    empty(cache_folder(), tmp_path / "caches" / "two")
     with cluster(tmp_path / "dask", environment, "one", cache=cache) as found:
         child = subprocess.Popen(
             [sys.executable, "-m", "invoke", "test", *CASES, "--on", found.address, "--out",

@@ -5,6 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def empty(users: Path, to: Path) -> Path:
+    """Make a cache with what the user's has fetched, and nothing that was built of it."""
+    to.mkdir(parents=True)
+    for name in ("trees", "downloads", "git", "kernels", "accel.json"):
+        if (users / name).exists():
+            (to / name).symlink_to(users / name)
+    return to
+
+
 def beside(users: Path, to: Path, *kinds: str) -> Path:
     """Make a cache with the user's trees, kernels and notes; of its store only artifacts of these kinds."""
     (to / "store").mkdir(parents=True)
