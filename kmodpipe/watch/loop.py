@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 from rich.console import RenderableType
 
+from kmodpipe.cache import look_ahead
 from kmodpipe.cache.place import cache_path
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.util import terminal_keys
@@ -43,7 +44,7 @@ from kmodpipe.watch.state import Commands, Settings, State
 from kmodpipe.watch.view import Shown
 
 # An editor takes several steps to save a file: that long nothing may have changed.
-_QUIET_S = 0.15
+_QUIET_S = 0.05
 # Files that change all the time are read all the same.
 _MOST_WAIT_S = 3.0
 # How often the screen is drawn while something runs, and a place that is gone is looked for.
@@ -164,7 +165,9 @@ class Loop:
             return
         match message:
             case FilesChanged():
-                self._pending_since = self._pending_since or time.monotonic()
+                if not self._pending_since:
+                    self._pending_since = time.monotonic()
+                    self._look_ahead()
             case Pressed(key):
                 self._press(key)
             case Read():
@@ -203,6 +206,11 @@ class Loop:
                     self._take_change()
         if self._round or self._waiting:
             self._redraw()
+
+    def _look_ahead(self) -> None:
+        """Begin to look at the trees of the cache, which the next round begins with."""
+        if cache := cache_path():
+            look_ahead.begin(cache, self._state.inputs.spec.project.root)
 
     def _take_change(self) -> None:
         self._pending_since, self._waiting = 0.0, ""
