@@ -9,6 +9,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.tools import Handed
 from kmodpipe.util import os_errors
 from kmodpipe.util.digest import digest_file
-from kmodpipe.util.errors import InfraError
+from kmodpipe.util.errors import InfraError, KmodpipeError
 from kmodpipe.vm import devices, guest_root, reproduce_script
 from kmodpipe.vm.qemu import qemu_argv
 
@@ -37,6 +38,14 @@ class GuestCopies:
         self._lib = lib
         self._lock = threading.Lock()
 
+    def begin(self, guest: GuestParts) -> None:
+        """Copy what every guest boots, while the first cells are built. What fails, fails in `of` again."""
+        with self._lock, suppress(KmodpipeError):
+            self._rootfs(guest)
+
+    def _rootfs(self, guest: GuestParts) -> Path:
+        return _copy(guest.rootfs, self._shared / "guest.cpio")
+
     def of(self, built: BuiltCell, guest: GuestParts, given: Handed) -> GuestFiles:
         """Return the files that a cell's guests boot, after copying those that are not there yet."""
         base, module, flavour = built.base, built.module, built.cell.flavour
@@ -45,7 +54,7 @@ class GuestCopies:
         digests = {module_name(p): made_as(p) for p in modules}
         with self._lock:
             kernel = _copy(base.path / "out" / "bzImage", self._shared / f"bzImage-{base.key[:12]}")
-            rootfs = _copy(guest.rootfs, self._shared / "guest.cpio")
+            rootfs = self._rootfs(guest)
             tools = tuple(
                 _copy(archive, self._shared / f"tools-{name}.cpio")
                 for name, archive in given.archives.items()

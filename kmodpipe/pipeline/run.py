@@ -189,6 +189,7 @@ class _TestRun:
                 self._speed = pool.submit(speed.of_machine, self._accel, store)
             self._workspace.screen.progress(self._progress.describe())
             tasks = self._start(pool, rows, guest)
+            self._copies.begin(guest)
             # The first worker that has nothing left to do.
             pool.submit(_prepare_report)
             self._note_speed(self._speed.result())
