@@ -120,27 +120,27 @@ class Families:
 def order(rows: Sequence[Configured], awaited: Sequence[str]) -> Iterator[tuple[list[int], list[int]]]:
     """Yield which cells to build and then which to boot, by their numbers, turn by turn.
 
-    First those ``awaited``. Of the others, where cells wait for the first of their family, it is built while
-    the control's boot; else everything is built before anything boots. One is built before all of those
-    awaited have booted: the last of an odd number would else be built and booted beside nothing.
+    The first of those ``awaited`` that can be built is built and booted before the others, which come in that
+    order: its verdict would be later if another one were built beside it. Where cells wait for the first
+    of their family, that is built while the control's boot; else everything is built before anything boots.
     """
     cells = [one.cell for one in rows]
-    first = [number for number, cell in enumerate(cells) if cell.id in awaited]
-    first.sort(key=lambda number: awaited.index(cells[number].id))
-    yield first, first[:1]
-    rest = [number for number in range(len(cells)) if number not in set(first)]
-    made = [number for number in rest if isinstance(rows[number], Buildable)]
+    places = {cell: place for place, cell in enumerate(awaited)}
+    numbers = sorted(range(len(rows)), key=lambda number: places.get(cells[number].id, len(places)))
+    made = [number for number in numbers if isinstance(rows[number], Buildable)]
+    first = [number for number in made if cells[number].id in places][:1]
+    yield first, first
+    made, rest = ([number for number in part if number not in first] for part in (made, numbers))
     alike = Counter(_kind(cells[number]) for number in made)
     leading: dict[tuple[str, str, str], int] = {}
     for number in made:
         if alike[_kind(cells[number])] >= _SEVERAL:
             leading.setdefault(_kind(cells[number]), number)
     if not leading:
-        yield made[:1], first[1:]
-        yield [number for number in rest if number not in made[:1]], rest
+        yield rest, rest
         return
     leaders = list(leading.values())
-    yield leaders, first[1:]
+    yield leaders, []
     for wanted in (True, False):
         part = [number for number in rest if cells[number].variant.is_control is wanted]
         yield [number for number in part if number not in leaders], part

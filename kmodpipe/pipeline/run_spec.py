@@ -66,7 +66,7 @@ class RunSpec:
     shuffle: int = 0
     # Known benign reports of the kernel.
     benign: tuple[Benign, ...] = ()
-    # The cells that are built and booted before the others, in this order.
+    # The order in which the verdicts on cells are wanted; () for no matter which.
     awaited: tuple[str, ...] = ()
     # A run, or a series in it, may have no judged case.
     allow_empty: bool = False

@@ -16,15 +16,12 @@ from kmodpipe.series import unused
 from kmodpipe.util import costs, kept
 from kmodpipe.util.process import Children
 from kmodpipe.util.screen import Screen, Step
-from kmodpipe.util.workers import Thread
+from kmodpipe.util.workers import Thread, workers
 from kmodpipe.vm import accel
 from kmodpipe.watch.inputs import Inputs, Pair
 from kmodpipe.watch.messages import CellSettled, Message, Redraw, RoundEnded
 from kmodpipe.watch.order import Part
 
-# So many of the first cells are built and booted before the others are built, for each compiler or guest at
-# once.
-_AWAITED = 1
 _NOT_NEEDED = "no cell is compared with it"
 
 
@@ -121,8 +118,10 @@ class Round:
     def _run(self, part: Part, cache: Path) -> None:
         screen = self._screen
         spec = replace(narrowed(self.inputs.spec, part), out=self.place.out)
-        proved = accel.probe(cache, screen)
-        made = workspace.set_up(spec, cache, screen)
+        with workers(1) as aside:
+            proving = aside.submit(accel.probe, cache, screen)
+            made = workspace.set_up(spec, cache, screen)
+            proved = proving.result()
         self.laps.ready = self.laps.ready or time.monotonic()
         there = {cell.id for cell in made.spec.cells}
         for cell in spec.cells:
@@ -167,7 +166,7 @@ def narrowed(spec: RunSpec, part: Part) -> RunSpec:
     made = replace(
         spec,
         cases=tuple(cases[one] for one in part.cases if one in cases),
-        awaited=part.cells[: max(spec.jobs, 1) * _AWAITED],
+        awaited=part.cells,
     )
     if len(chosen) == len(cells):
         return made

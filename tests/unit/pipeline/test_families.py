@@ -307,16 +307,18 @@ def test_without_families_all_is_built_before_anything_boots() -> None:
     assert flat([]) == ""
 
 
-def test_what_is_awaited_comes_before_all_others() -> None:
+def test_what_is_awaited_first_is_made_before_all_others() -> None:
     cells = [*CONTROL, *map(cell, "abcd")]
     assert flat(cells[:-1], ("c",)) == "+c c +x +y +a +b x y a b"
+    assert flat([*map(cell, "ab")], ("b", "a")) == "+b b +a a"
 
 
-def test_one_more_is_built_before_all_that_are_awaited_have_booted() -> None:
+def test_the_others_come_in_the_order_in_which_they_are_awaited() -> None:
     cells = [*CONTROL, *map(cell, "abcd")]
-    assert flat(cells, ("b", "x")) == "+b +x b +a x +y y +c +d a c d"
-    assert flat([*map(cell, "abcd")], ("b", "a"), ruled_out=("c",)) == "+b +a b +d a +c c d"
-    assert flat([*map(cell, "ab")], ("b", "a")) == "+b +a b a"
+    assert flat(cells, ("d", "y", "c", "x", "b", "a")) == "+d d +c +y +x y x +b +a c b a"
+    assert flat(cells[:-1], ("y", "b", "a", "c", "x")) == "+y y +b +x x +a +c b a c"
+    # What is ruled out has no verdict to wait for.
+    assert flat([*map(cell, "abc")], ("b", "c", "a"), ruled_out=("b",)) == "+c c +b +a b a"
 
 
 def test_each_is_built_before_it_boots_and_once() -> None:
