@@ -6,6 +6,7 @@ They take minutes to compile: ``pytest -m kernels``.
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ pytestmark = [
 
 TREES = ("debian-6.1", "debian-6.12", "debian-sid")
 CONTROL = "unpatched.INDEX=y.NOUUID=n"
+# Of one cell, whose cases are shared out to two guests at a time.
+MOST_GUESTS = 6
 # Every kernel has this function, and none exports it (fs/sync.c).
 UNEXPORTED = """
 void ksys_sync(void);
@@ -49,13 +52,13 @@ def machinery() -> None:
 
 @pytest.mark.parametrize("tree", TREES)
 def test_a_module_of_it_is_built_loaded_and_judged(tree: str, tmp_path: Path) -> None:
-    # Of those whose expectation quotes no message: these changed between the kernels.
-    cases = ("remount-on-to-off", "uuid-remount-index-on", "two-fs-on-upper", "parameter-index-bool")
-    argv = [word for case in cases for word in ("--case", case)]
-    ran = invoke(tmp_path, "test", "--tree", tree, "--cell", CONTROL, *argv)
+    ran = invoke(tmp_path, "test", "--tree", tree, "--cell", CONTROL)
     assert ran.code == 0, ran.text
-    assert {ran.case(CONTROL, case)["verdict"] for case in cases} == {"pass"}
     assert "unresolved" not in (ran.latest / CONTROL / "build.log").read_text()
+    # What the kernel does in its own time, after a mount say, is no reason for another guest.
+    channels = [path.read_text() for path in (ran.latest / CONTROL).glob("verdict*.log")]
+    retired = re.findall(r" retired .*", "".join(channels))
+    assert len(channels) <= MOST_GUESTS, "\n".join(retired)
 
 
 @pytest.mark.parametrize("tree", TREES)

@@ -223,8 +223,8 @@ void read_build_id(const char *path, char *hex, size_t size);
 void module_params(const char *name, char *text, size_t size);
 /* Gives the calling process the environment of a case: the plan's variables, and the agent's over them. */
 void set_environment(const char *case_id, const char *module_path, const char *terminal);
-/* User processes other than the agent; zombies do not count. Adds up the kernel threads' names in `threads`. */
-int count_processes(uint64_t *threads);
+/* User processes other than the agent; zombies do not count. Calls `thread` with each kernel thread that lasts. */
+int count_processes(void (*thread)(const char *name, size_t length));
 /* Mounts in the caller's namespace; the first `room` mount points, as mountinfo escapes them. */
 int count_mounts(char points[][256], int room);
 /* Attached loop devices; `detach` takes them away. */

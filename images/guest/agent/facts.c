@@ -111,13 +111,40 @@ static uint64_t bpf_objects(void)
 	return hash;
 }
 
-/* Kernel threads by name; and what the kernel has started, which is none of the agent's children. */
+/* Kernel threads by name: a hash of each that there was at the first look, and the names of others since. */
+#define MOST_THREADS 512
+static uint64_t first_threads[MOST_THREADS], threads;
+static size_t first_count;
+static bool looked;
+static char more_threads[64];
+
+static void see_thread(const char *name, size_t length)
+{
+	uint64_t hash = hash_bytes(1, name, length);
+	size_t used = strlen(more_threads);
+
+	threads += hash;
+	if (!looked) {
+		if (first_count < MOST_THREADS)
+			first_threads[first_count++] = hash;
+		return;
+	}
+	for (size_t i = 0; i < first_count; i++)
+		if (first_threads[i] == hash)
+			return;
+	snprintf(more_threads + used, sizeof(more_threads) - used, " %.*s", (int)length, name);
+}
+
+/* And what the kernel has started, which is none of the agent's children. */
 static uint64_t processes(void)
 {
-	uint64_t names = 0;
-	int others = count_processes(&names) - (getpid() != 1);
+	int others;
 
-	return hash_number(names, others);
+	threads = 0;
+	more_threads[0] = '\0';
+	others = count_processes(see_thread) - (getpid() != 1);
+	looked = true;
+	return hash_number(threads, others);
 }
 
 /*
@@ -166,7 +193,12 @@ size_t fact_count(void)
 
 const char *fact_name(size_t number)
 {
-	return facts[number].name;
+	static char words[128];
+
+	if (facts[number].read != processes || !more_threads[0])
+		return facts[number].name;
+	snprintf(words, sizeof(words), "%s (kernel thread%s)", facts[number].name, more_threads);
+	return words;
 }
 
 uint64_t fact_now(size_t number)
