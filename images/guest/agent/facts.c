@@ -197,7 +197,7 @@ const char *fact_name(size_t number)
 
 	if (facts[number].read != processes || !more_threads[0])
 		return facts[number].name;
-	snprintf(words, sizeof(words), "%s (kernel thread%s)", facts[number].name, more_threads);
+	snprintf(words, sizeof(words), "%s (of the kernel:%s)", facts[number].name, more_threads);
 	return words;
 }
 
