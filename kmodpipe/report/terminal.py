@@ -50,6 +50,7 @@ def report(run: Run) -> RenderableType:
         terminal_lines.skipped_lines(run),
         terminal_lines.rate_lines(run),
         terminal_lines.slow_lines(run),
+        terminal_lines.given_up_lines(run),
     ):
         if part:
             parts += ["", Group(*part)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from heapq import nlargest
 
@@ -36,6 +37,10 @@ _EFFECTS, _FEW_EFFECTS = 40, 6
 # Kernel lines below a failure.
 _KERNEL_LINES = 3
 _SLOW_S = 1.0
+# So many guests for one reason are worth a line.
+_MANY_GUESTS = 5
+# As `pipeline.provenance` has the end of a guest that another case must not have.
+_GIVEN_UP = re.compile(r"retired: after case [^:]+: (.+)")
 # How the changes are drawn.
 _KINDS = {
     EffectKind.REGRESSED: "bold red",
@@ -203,6 +208,25 @@ def slow_lines(run: Run) -> list[RenderableType]:
         if r.duration_s >= _SLOW_S
     ]
     return [Text("slowest:", style="dim"), *lines] if lines else []
+
+
+def given_up_lines(run: Run) -> list[RenderableType]:
+    """Return for which reason many guests were given up: each time, the next case waited for another boot."""
+    given_up: dict[str, list[str]] = {}
+    for cell in run.cells:
+        for name, end in cell.properties.items():
+            found = _GIVEN_UP.match(end) if name.startswith("boot.") else None
+            if found:
+                given_up.setdefault(found[1], []).append(one_line(cell.cell))
+    lines: list[RenderableType] = [
+        Text(
+            f"  {len(cells)} times, in {some(list(dict.fromkeys(cells)), _CELLS)}: {one_line(why)}",
+            style="dim",
+        )
+        for why, cells in given_up.items()
+        if len(cells) >= _MANY_GUESTS
+    ]
+    return [Text("guests given up after a case:", style="dim"), *lines] if lines else []
 
 
 def _limit(result: CaseResult) -> str:

@@ -227,7 +227,9 @@ def test_what_a_case_left_is_in_its_evidence(declared: Any, name: str, left: str
 
 def test_a_thread_of_the_kernel_that_stays_is_named(declared: Any) -> None:
     # Linux 5.10 has one for each loop device that is in use.
-    assert re.search(r"differs:.*processes \(of the kernel:[^)]* loop\d\)", case(declared, "clings")["evidence"])
+    assert re.search(
+        r"differs:.*processes \(of the kernel:[^)]* loop\d\)", case(declared, "clings")["evidence"]
+    )
 
 
 def test_a_guest_is_given_up_where_it_has_to_be_and_nowhere_else(declared: Any) -> None:

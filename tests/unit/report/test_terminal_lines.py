@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.text import Text
 
 from kmodpipe import results
 from kmodpipe.report import terminal_lines
-from kmodpipe.results import CONTROL, State
+from kmodpipe.results import CONTROL, CellResult, State
 from tests.support.large_run import large
 from tests.support.sample_run import INFOS, Y_N, Y_Y, cell, change, failed, finished
 
@@ -44,6 +45,26 @@ def test_cells_that_are_ruled_out_are_told_by_their_reason() -> None:
         "– ruled out unpatched.INDEX=y.NOUUID=y: the tree has no OVERLAY_FS_INDEX_NOUUID",
         "– ruled out index-nouuid.INDEX=n.NOUUID=y: OVERLAY_FS_INDEX_NOUUID needs OVERLAY_FS_INDEX",
     ]
+
+
+def with_ends(cell: CellResult, ends: Sequence[str]) -> CellResult:
+    ended = {f"boot.{number}": end for number, end in enumerate(ends, 1)}
+    return replace(cell, properties={**cell.properties, **ended})
+
+
+def test_what_many_guests_were_given_up_for_is_told() -> None:
+    run = finished()
+    first, second, *_ = (one for one in run.cells if one.state is State.RAN)
+    why = "the kernel is not set up as it was: processes (of the kernel: md0)"
+    left = [f"retired: after case {name}: {why}" for name in ("one", "two", "three")]
+    others = ["panic: Kernel panic", "retired: after case four: /dev was written to"]
+    run = results.with_cells(run, [with_ends(first, left), with_ends(second, [*others, *left[:2]])])
+    assert plain([*terminal_lines.given_up_lines(run)]) == [
+        "guests given up after a case:",
+        f"  5 times, in {first.cell}, {second.cell}: {why}",
+    ]
+    few = results.with_cells(run, [with_ends(second, others)])
+    assert not terminal_lines.given_up_lines(few) and not terminal_lines.given_up_lines(finished())
 
 
 def test_the_first_line_has_the_sign_of_the_run() -> None:
