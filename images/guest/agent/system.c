@@ -174,7 +174,8 @@ int count_processes(void (*thread)(const char *name, size_t length))
 			continue;
 		snprintf(path, sizeof(path), "/proc/%s/stat", entry->d_name);
 		/* The name in parentheses may hold anything: start behind the last one. */
-		if (read_file(path, stat, sizeof(stat)) <= 0 || !(name = strchr(stat, '(')) || !(after = strrchr(name, ')')) ||
+		if (read_file(path, stat, sizeof(stat)) <= 0 || !(name = strchr(stat, '(')) ||
+		    !(after = strrchr(name, ')')) ||
 		    sscanf(after + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
 			continue;
 		if (flags & PF_KTHREAD) {
