@@ -139,8 +139,8 @@ DIR *own_list(const char *path)
 
 /*
  * A kernel thread that comes and goes in the kernel's own time says nothing of a case: a worker, which has no name of
- * its own; and the one that since 5.13 an ext4 that is built in starts at any mount, to sleep up to five seconds and
- * end, whether it is mounted still or not (ext4_lazyinit_thread in fs/ext4/super.c).
+ * its own; and the one that an ext4 which is built in starts at a mount (6.1 at any, 5.10 if there are inodes to be
+ * written), to sleep up to five seconds and end, mounted still or not (ext4_lazyinit_thread in fs/ext4/super.c).
  */
 static bool comes_and_goes(const char *name, size_t length)
 {
