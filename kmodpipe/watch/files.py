@@ -73,38 +73,49 @@ class Files:
         # By place: who watches it, how, and the folder as it was then.
         self._watched: dict[Place, tuple[BaseObserver, ObservedWatch, tuple[int, int]]] = {}
         self._missing: set[Place] = set()
+        # Their folders were removed: a new one may have the inode of the old one.
+        self._removed: set[Place] = set()
         self._places: tuple[Place, ...] = ()
         self._aside: tuple[Path, ...] = ()
         # It would write to the terminal.
         logging.getLogger("watchdog").addHandler(logging.NullHandler())
         logging.getLogger("watchdog").propagate = False
 
-    def watch(self, places: Iterable[Place], aside: Sequence[Path]) -> None:
-        """Watch these places and no others; nothing in ``aside`` counts."""
+    def watch(self, places: Iterable[Place], aside: Sequence[Path]) -> bool:
+        """Watch these places and no others; nothing in ``aside`` counts.
+
+        Return whether a place is new: what was read of it before may have changed since.
+        """
+        before = set(self._places)
         self._places, self._aside = tuple(places), tuple(aside)
         for place in [one for one in self._watched if one not in self._places]:
             self._drop(place)
+        self._missing &= set(self._places)
         self.refresh()
+        return not before.issuperset(self._places)
 
     def refresh(self) -> None:
-        """Watch what was made anew since; a place that is there again has changed."""
+        """Notice the places that went, came, or are other folders now, and watch what is there.
+
+        To be called again and again: where a folder, one above it or a link to it is renamed, inotify says
+        nothing to those who watch that folder.
+        """
+        with self._lock:
+            removed = self._removed
+            self._removed = set()
         for place in self._places:
-            now = _identity(place.path)
+            now = _identity(place.named or place.path)
             known = self._watched.get(place)
-            if known and known[2] != now:
+            if known and (known[2] != now or place in removed):
                 self._drop(place)
+                self._note(place, place.path)
             if now is None:
                 self._missing.add(place)
             elif place not in self._watched:
                 self._add(place, now)
-                if place in self._missing or known:
+                if place in self._missing:
                     self._missing.discard(place)
                     self._note(place, place.path)
-
-    @property
-    def incomplete(self) -> bool:
-        """Whether a place is not there: `refresh` is to be called again."""
-        return bool(self._missing)
 
     def take(self) -> Change:
         """Return what changed since the last call."""
@@ -131,7 +142,7 @@ class Files:
 
     # -- one place -------------------------------------------------------------------------------
     def _add(self, place: Place, identity: tuple[int, int]) -> None:
-        handler = _Handler(lambda path: self._seen(place, path))
+        handler = _Handler(place.path, lambda path: self._seen(place, path), lambda: self._lose(place))
         if not is_shared(place.path):
             with suppress(OSError):
                 observer = self._inotify = self._inotify or _started(InotifyObserver())
@@ -163,6 +174,10 @@ class Files:
         if path == place.path or place.counts(path, self._aside):
             self._note(place, path)
 
+    def _lose(self, place: Place) -> None:
+        with self._lock:
+            self._removed.add(place)
+
     def _note(self, place: Place, path: Path) -> None:
         with self._lock:
             first = not self._paths
@@ -175,12 +190,14 @@ class Files:
 
 
 class _Handler(FileSystemEventHandler):
-    """Reports both names of an event."""
+    """Reports both names of an event, and before it that the watched folder itself was removed."""
 
-    def __init__(self, seen: Callable[[Path], None]) -> None:
-        self._report = seen
+    def __init__(self, top: Path, seen: Callable[[Path], None], removed: Callable[[], None]) -> None:
+        self._top, self._report, self._removed = os.fspath(top), seen, removed
 
     def on_any_event(self, event: FileSystemEvent) -> None:
+        if isinstance(event, DirDeletedEvent) and os.fsdecode(event.src_path) == self._top:
+            self._removed()
         for name in (event.src_path, event.dest_path):
             if name:
                 self._report(Path(os.fsdecode(name)))

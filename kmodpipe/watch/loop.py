@@ -47,7 +47,7 @@ from kmodpipe.watch.view import Shown
 _QUIET_S = 0.05
 # Files that change all the time are read all the same.
 _MOST_WAIT_S = 3.0
-# How often the screen is drawn while something runs, and a place that is gone is looked for.
+# How often the screen is drawn while something runs, and it is looked whether a place is another folder now.
 _DRAW_S = 0.25
 _LOOK_S = 1.0
 _READER_S = 5.0
@@ -181,23 +181,20 @@ class Loop:
         if self._queue.empty():
             self._redraw()
 
-    def _timeout(self) -> float | None:
+    def _timeout(self) -> float:
         if self._waiting:
             return _LOOK_S
         if self._pending_since:
             return _QUIET_S / 3
-        if self._round:
-            return _DRAW_S
-        return _LOOK_S if self._files.incomplete else None
+        return _DRAW_S if self._round else _LOOK_S
 
     def _redraw(self) -> None:
         if self._picture:
             self._picture.draw()
 
     def _look(self) -> None:
-        """Read the inputs if files changed and are quiet now; look for a place that was gone."""
-        if self._files.incomplete:
-            self._files.refresh()
+        """Look whether the places are what they were; read the inputs if files changed and are quiet now."""
+        self._files.refresh()
         if self._pending_since:
             too_long = time.monotonic() - self._pending_since > _MOST_WAIT_S
             if self._files.quiet_s >= _QUIET_S or too_long:
@@ -279,7 +276,9 @@ class Loop:
         spec = self._state.inputs.spec
         cache = cache_path()
         aside = [spec.out.resolve(), self._settings.out.resolve(), *([cache.resolve()] if cache else [])]
-        self._files.watch(self._state.places.places, aside)
+        if self._files.watch(self._state.places.places, aside):
+            # Of what changed after it was read and before it was watched nobody tells.
+            self._begin_reading(Change((), frozenset(), 0.0))
 
     # -- rounds ----------------------------------------------------------------------------------
     def _begin(self) -> None:

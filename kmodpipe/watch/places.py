@@ -39,6 +39,8 @@ class Place:
     kernels: tuple[str, ...] = ()
     # Of a repository's own folder, in which other names are made up.
     of_git: bool = False
+    # How the folder was named, if not by ``path``: a link on the way may lead elsewhere later.
+    named: Path | None = None
 
     def counts(self, path: Path, aside: Sequence[Path] = ()) -> bool:
         """Return whether a change of ``path`` can be one of the inputs; nothing in ``aside`` is."""
@@ -79,8 +81,10 @@ def of(spec: RunSpec, files: Iterable[Path]) -> Places:
     project = spec.project
     single = [project.file, spec.matrix.path, *_fragments(spec.matrix.path), *files]
     single += [project.benign] if project.benign else []
-    found = [Place(folder, False, frozenset(names)) for folder, names in _by_folder(single).items()]
-    found += [Place(one.resolve()) for one in (project.cases, project.images) if paths.is_dir(one)]
+    found = [*_of_files(single)]
+    for folder in (project.cases, project.images):
+        if paths.is_dir(folder):
+            found += [_folder(folder), *_linked(folder)]
     repositories: dict[Path, None] = {}
     for name in dict.fromkeys(
         spec.series_arguments.get(one.name, one.name) for one in spec.series if not one.partial
@@ -90,19 +94,35 @@ def of(spec: RunSpec, files: Iterable[Path]) -> Places:
         found += _of_own(spec, repositories)
     for kernel, tree in spec.kernels:
         if isinstance(tree, TreeSpec) and tree.path:
-            found.append(Place(paths.expanded(str(tree.path)).resolve(), kernels=(kernel,)))
+            found.append(_folder(paths.expanded(str(tree.path)), kernels=(kernel,)))
     for git in repositories:
         found += _of_repository(git)
     return Places(tuple(dict.fromkeys(found)), tuple(repositories))
 
 
-def _by_folder(files: Iterable[Path]) -> dict[Path, list[str]]:
-    found: dict[Path, list[str]] = {}
+def _folder(path: Path, *, kernels: tuple[str, ...] = ()) -> Place:
+    real, named = path.resolve(), path.absolute()
+    return Place(real, kernels=kernels, named=None if named == real else named)
+
+
+def _of_files(files: Iterable[Path]) -> Iterator[Place]:
+    """Yield the folders of files, each alone. A link counts as well as what it leads to."""
+    found: dict[tuple[Path, Path], list[str]] = {}
     for file in files:
-        # A link counts as well as what it leads to.
         for one in {file.absolute(), file.resolve()}:
-            found.setdefault(one.parent.resolve(), []).append(one.name)
-    return found
+            found.setdefault((one.parent.resolve(), one.parent), []).append(one.name)
+    for (real, named), names in found.items():
+        yield Place(real, False, frozenset(names), named=None if named == real else named)
+
+
+def _linked(folder: Path) -> Iterator[Place]:
+    """Yield what links in a folder of cases or recipes lead to: folders in it, and files at any depth."""
+    tops = [one for one in sorted(folder.iterdir()) if one.is_symlink() and paths.is_dir(one)]
+    for top in tops:
+        yield _folder(top)
+    for top in (folder, *tops):
+        links = (top / name for name in paths.links_below(top))
+        yield from _of_files([link for link in links if paths.is_file(link)])
 
 
 def _fragments(matrix: Path) -> Iterator[Path]:
@@ -115,21 +135,20 @@ def _fragments(matrix: Path) -> Iterator[Path]:
 def _of_series(name: str, patches: Path, repositories: dict[Path, None]) -> Iterator[Place]:
     """Yield where a series is read from, as `series.load` finds it; add its repository."""
     if name in series.available(patches):
-        yield Place((patches / name).resolve())
+        yield _folder(patches / name)
         return
     path = paths.expanded(name)
     if paths.is_dir(path) and not from_git.is_checkout(path):
-        yield Place(path.resolve())
+        yield _folder(path)
         return
     if paths.is_file(path):
-        for folder, names in _by_folder([path]).items():
-            yield Place(folder, False, frozenset(names))
+        yield from _of_files([path])
         return
     root = paths.expanded(from_git.repository_of(name))
     if paths.is_dir(root):
         repositories.update(dict.fromkeys(_git_folders(root.resolve())))
         if ".." not in name.partition("#")[2]:
-            yield Place(root.resolve())
+            yield _folder(root)
 
 
 def _of_own(spec: RunSpec, repositories: dict[Path, None]) -> Iterator[Place]:
@@ -139,7 +158,7 @@ def _of_own(spec: RunSpec, repositories: dict[Path, None]) -> Iterator[Place]:
     if own and own.git and own.git.startswith("file://"):
         top = Path(unquote(urlsplit(own.git).path))
     if top and paths.is_dir(top):
-        yield Place(top.resolve())
+        yield _folder(top)
         if paths.exists(top / ".git"):
             repositories.update(dict.fromkeys(_git_folders(top.resolve())))
 

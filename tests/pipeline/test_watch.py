@@ -117,6 +117,67 @@ def test_rounds_of_saves_good_and_broken_ones_until_a_key_quits(world: World, st
     assert guests(world) == []
 
 
+def test_a_series_that_is_renamed_or_another_folder_is_read_again(world: World, start: Start) -> None:
+    """As a checkout of another branch, or a copy that is put in its place."""
+    folder, aside = world.root / "patches/toy-fix", world.root / "aside"
+    terminal = start("--series", "toy-fix")
+    terminal.wait(GREEN)
+    terminal.mark()
+    folder.rename(aside)
+    terminal.wait("the last save is broken", "toy-fix")
+    terminal.mark()
+    shutil.copytree(aside, world.root / "other")
+    save(world, "+outcome: mounted", "+outcome: EINVAL", "other/0001-toy-mount.patch")
+    (world.root / "other").rename(folder)
+    terminal.wait(RED)
+    terminal.mark()
+    shutil.rmtree(folder)
+    shutil.copytree(aside, folder)
+    terminal.wait(GREEN)
+    # It is this folder that is watched now.
+    terminal.mark()
+    save(world, "+outcome: mounted", "+outcome: EINVAL")
+    terminal.wait(RED)
+    terminal.press("q")
+    assert terminal.end() == 1
+
+
+# A command line of which the first reading is followed by a save, before anything is watched.
+SAVED_EARLY = """
+import sys
+from pathlib import Path
+from kmodpipe.cli.invocation import Invocation
+from kmodpipe.cli.options import WatchOptions
+from kmodpipe.cli.resolve import resolve
+from kmodpipe.util.screen import Mode, Screen
+from kmodpipe.watch.loop import Loop
+from kmodpipe.watch.state import Commands, Settings
+
+call = Invocation(Path.cwd(), "", Screen(Mode.PLAIN))
+read = lambda screen: resolve(WatchOptions(runtime="host"), call, cases_too=True)
+first = read(call.screen)
+patch = Path(sys.argv[1])
+patch.write_text(patch.read_text().replace("+outcome: mounted", "+outcome: EINVAL"))
+loop = Loop(Commands(read, (), lambda cell: None, call.cache), call.screen, Settings(Path("out/watch")))
+sys.exit(int(loop.run(first)))
+"""
+
+
+def test_a_save_before_anything_is_watched_counts(world: World) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", SAVED_EARLY, PATCH],
+        cwd=world.root, env=world.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout and child.stderr
+    try:
+        while "failing" not in (line := child.stdout.readline()):
+            assert line, child.stderr.read()
+        child.send_signal(signal.SIGINT)
+        assert child.wait(60) == 1
+    finally:
+        child.kill()
+
+
 def test_only_what_reads_the_change_runs_again_and_the_rest_by_a_key(world: World, start: Start) -> None:
     terminal = start()
     terminal.wait(GREEN)

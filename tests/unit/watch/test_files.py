@@ -90,10 +90,11 @@ def test_a_folder_that_is_removed_and_made_again_is_watched_again(tmp_path: Path
         shutil.rmtree(folder)
         seen.next()
         seen.files.refresh()
-        assert seen.files.incomplete
+        seen.next()
+        seen.files.refresh()
+        assert seen.nothing()
         folder.mkdir()
         seen.files.refresh()
-        assert not seen.files.incomplete
         assert seen.next() == {"series"}
         (folder / "0001.patch").write_text("x")
         assert "0001.patch" in seen.next()
@@ -115,6 +116,81 @@ def test_a_folder_that_is_another_one_now_is_watched(tmp_path: Path) -> None:
         assert "0001.patch" in seen.next()
     finally:
         seen.files.close()
+
+
+def test_a_folder_that_is_made_again_at_once_is_watched(tmp_path: Path) -> None:
+    """The new one often has the inode of the old one."""
+    folder = tmp_path / "series"
+    folder.mkdir()
+    seen = Seen(Place(folder))
+    try:
+        for _ in range(5):
+            shutil.rmtree(folder)
+            folder.mkdir()
+            seen.next()
+            seen.files.refresh()
+            seen.next()
+            (folder / "0001.patch").write_text("x")
+            assert "0001.patch" in seen.next()
+    finally:
+        seen.files.close()
+
+
+@pytest.mark.parametrize("moved", ["patches/series", "patches", "."])
+def test_a_folder_that_is_renamed_is_gone(tmp_path: Path, moved: str) -> None:
+    """By its own name or that of one above it: inotify tells those who watch the folder nothing of it."""
+    top = tmp_path / "project"
+    folder = top / "patches/series"
+    folder.mkdir(parents=True)
+    (folder / "0001.patch").write_text("x")
+    seen = Seen(Place(folder))
+    try:
+        seen.files.refresh()
+        assert seen.nothing()
+        (top / moved).rename(tmp_path / "aside")
+        seen.files.refresh()
+        assert seen.next() == {"series"}
+        seen.files.refresh()
+        assert seen.nothing()
+        (tmp_path / "aside").rename(top / moved)
+        seen.files.refresh()
+        assert seen.next() == {"series"}
+        (folder / "0001.patch").write_text("y")
+        assert "0001.patch" in seen.next()
+    finally:
+        seen.files.close()
+
+
+def test_a_link_that_leads_to_another_folder_is_a_change(tmp_path: Path) -> None:
+    for version in ("v1", "v2"):
+        (tmp_path / version).mkdir()
+    link = tmp_path / "current"
+    link.symlink_to("v1")
+    seen = Seen(Place(tmp_path / "v1", named=link))
+    try:
+        (tmp_path / "v1/0001.patch").write_text("x")
+        assert "0001.patch" in seen.next()
+        (tmp_path / "next").symlink_to("v2")
+        (tmp_path / "next").replace(link)
+        seen.files.refresh()
+        assert seen.next() == {"v1"}
+    finally:
+        seen.files.close()
+
+
+def test_it_is_told_that_a_place_is_new(tmp_path: Path) -> None:
+    """Between the reading of a folder and the watch it may have changed."""
+    one, other = Place(tmp_path / "one"), Place(tmp_path / "other")
+    one.path.mkdir()
+    files = Files(lambda: None, lambda _: None)
+    try:
+        assert files.watch((one,), ())
+        assert not files.watch((one,), ())
+        assert files.watch((one, other), ())
+        assert not files.watch((one,), ())
+        assert not files.watch((), ())
+    finally:
+        files.close()
 
 
 def test_places_that_are_watched_no_more_wake_nobody(seen: Seen, tmp_path: Path) -> None:

@@ -71,6 +71,35 @@ def test_a_series_by_path_is_watched_where_it_is(world: World, tmp_path: Path) -
     assert not counts(world, tmp_path / "two.patch", series=(str(patch),))
 
 
+def test_a_folder_is_known_by_the_name_it_was_given(world: World, tmp_path: Path) -> None:
+    """A link on the way may lead elsewhere later."""
+    series = world.root / "patches/toy-fix"
+    series.rename(tmp_path / "v1")
+    series.symlink_to(tmp_path / "v1")
+    kconfigs = world.root / "kconfigs"
+    kconfigs.rename(tmp_path / "shared")
+    kconfigs.symlink_to(tmp_path / "shared")
+    named = {place.named: place.path for place in places.of(spec(world), ()).places if place.named}
+    assert named[series] == tmp_path / "v1" and named[kconfigs] == tmp_path / "shared"
+    assert world.root not in named
+
+
+def test_what_links_among_the_cases_lead_to_counts(world: World, tmp_path: Path) -> None:
+    cases, elsewhere = world.root / "images/guest/cases", tmp_path / "elsewhere"
+    (cases / "remount").rename(elsewhere)
+    (cases / "remount").symlink_to(elsewhere)
+    (elsewhere / "run.sh").rename(tmp_path / "script")
+    (elsewhere / "run.sh").symlink_to(tmp_path / "script")
+    (world.root / "images/guest/lib.sh").rename(tmp_path / "lib.sh")
+    (world.root / "images/guest/lib.sh").symlink_to(tmp_path / "lib.sh")
+    for name in ("elsewhere/case.toml", "elsewhere/run.sh", "script", "lib.sh"):
+        assert counts(world, tmp_path / name), name
+    assert not counts(world, tmp_path / "other")
+    # One that leads nowhere, or in a circle, is said where it is read.
+    (cases / "circle").symlink_to("circle")
+    assert counts(world, tmp_path / "script")
+
+
 def test_a_trees_folder_is_watched_and_its_kernel_named(world: World) -> None:
     found = places.of(spec(world), ()).places
     (tree,) = [place for place in found if place.kernels]
