@@ -25,7 +25,7 @@ from kmodpipe.util.picture import Picture
 from kmodpipe.util.screen import Screen
 from kmodpipe.util.terminal_keys import Keys
 from kmodpipe.util.workers import Thread
-from kmodpipe.watch import history, order, places, reading, view
+from kmodpipe.watch import history, order, places, progress, reading, view
 from kmodpipe.watch.board import turned
 from kmodpipe.watch.files import Change, Files
 from kmodpipe.watch.inputs import Inputs, changed, facts, in_words
@@ -66,6 +66,7 @@ class Loop:
         self._files = Files(lambda: self._queue.put(FilesChanged()), self._note)
         self._keys = Keys(lambda key: self._queue.put(Pressed(key)))
         self._picture: Picture | None = None
+        self._signs = progress.Signs()
         # The warnings of this round, and those that were printed.
         self._notes: tuple[str, ...] = ()
         self._said: set[str] = set()
@@ -134,7 +135,7 @@ class Loop:
             why=self._rounds[-1].why if self._rounds else "",
             running=now is not None,
             cells=frozenset(cell for cell, _ in now.left) if now else frozenset(),
-            steps=tuple((step.name, step.text, step.elapsed_s) for step in now.steps) if now else (),
+            steps=progress.going(now.steps) if now else (),
             laps=view.laps(self._rounds[-1], time.monotonic()) if self._rounds else "",
             broken=state.broken,
             waiting=self._waiting,
@@ -203,6 +204,9 @@ class Loop:
                     self._take_change()
         if self._round or self._waiting:
             self._redraw()
+        if self._round and not self._screen.is_full:
+            for line in self._signs.of(progress.going(self._round.steps)):
+                self._tell(line)
 
     def _look_ahead(self) -> None:
         """Begin to look at the trees of the cache, which the next round begins with."""

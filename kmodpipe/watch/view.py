@@ -16,11 +16,13 @@ from kmodpipe.util.text import count, one_line, some
 from kmodpipe.watch.board import RED, Board
 from kmodpipe.watch.inputs import Inputs, Pair
 from kmodpipe.watch.messages import CellSettled
+from kmodpipe.watch.progress import Going, common
 from kmodpipe.watch.round import Round
 
 KEYS = "a run all   s shell in ▸   ↑↓ choose   x stop   q quit"
 _BROKEN_LINES = 8
 _REASONS = 3
+_STEPS = 3
 _STYLES = {"pass": "green", "unmet": "cyan", "defect": "yellow", "flaky": "bold red", "fail": "bold red",
            "error": "magenta", "skip": "dim"}  # fmt: skip
 
@@ -38,8 +40,8 @@ class Shown:
     running: bool = False
     # What the round has still to test.
     cells: frozenset[str] = frozenset()
-    # Name, text and seconds of each step that goes on.
-    steps: tuple[tuple[str, str, float], ...] = ()
+    # What goes on.
+    steps: tuple[Going, ...] = ()
     # How long the last round took, in words.
     laps: str = ""
     broken: str = ""
@@ -149,7 +151,7 @@ def picture(shown: Shown, width: int, height: int) -> RenderableType:
 
 def lines(shown: Shown, width: int, height: int) -> list[Text]:
     """Return the screen's lines, each cut to its width."""
-    top = [_title(shown), *_status(shown, width), *_broken(shown)]
+    top = [_title(shown), *_status(shown, width), *_common(shown), *_broken(shown)]
     keys = _line(KEYS if shown.keys else "Ctrl-C quits", "reverse")
     room = max(height - len(top) - 2, 0)
     turned = _block("since the last save", _turned(shown), max(room // 4, 2))
@@ -215,6 +217,12 @@ def _broken(shown: Shown) -> list[Text]:
     return found
 
 
+def _common(shown: Shown) -> list[Text]:
+    """Return a line for each of the longest steps that belong to no cell."""
+    found = common(shown.steps, [cell.cell for cell in shown.board.run.cells])
+    return [_line(f"  {one.sentence}", "cyan") for one in found[:_STEPS]]
+
+
 def _cells(shown: Shown, room: int) -> list[Text]:
     """Return a line a cell: what runs and what fails first if there is no room for all."""
     board = shown.board
@@ -241,11 +249,11 @@ def _cell(shown: Shown, cell: CellResult, width: int) -> Text:
         found = wording.mark(case)
         old = shown.board.is_old(pair, shown.inputs)
         line.append(found.sign, style="dim" if old else _STYLES[found.key])
-    step = next((one for one in shown.steps if one[0].partition(" ")[2] == cell.cell), None)
+    step = next((one for one in shown.steps if one.cell == cell.cell), None)
     trouble = shown.board.troubles.get(cell.cell)
     if step:
-        kind = {"module": "building", "test": "testing"}.get(step[0].partition(" ")[0], step[0])
-        line.append(f"  {kind} {one_line(step[1])} {step[2]:.0f} s", style="cyan")
+        kind = {"module": "building", "test": "testing"}.get(step.name.partition(" ")[0], step.name)
+        line.append(f"  {kind} {one_line(step.text)} {step.seconds:.0f} s", style="cyan")
     elif shown.running and cell.cell in shown.cells:
         line.append("  to do", style="cyan")
     elif trouble:

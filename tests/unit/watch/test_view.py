@@ -12,6 +12,7 @@ from kmodpipe.watch import view
 from kmodpipe.watch.board import Board, turned
 from kmodpipe.watch.inputs import Inputs
 from kmodpipe.watch.messages import CellSettled
+from kmodpipe.watch.progress import Going
 from kmodpipe.watch.view import Shown
 from tests.support import toy
 from tests.support.watched import CONTROL, FIXED, cell, inputs, result
@@ -85,10 +86,13 @@ def test_a_broken_save_is_quoted_above_the_last_verdicts(now: Inputs) -> None:
 
 def test_what_runs_is_told_and_what_waits(now: Inputs) -> None:
     cells = frozenset(one.id for one in now.spec.cells)
-    steps = (f"test {FIXED}", "remount", 2.2), (f"module {CONTROL}", "", 0.4)
+    steps = Going(f"test {FIXED}", "remount", 2.2), Going(f"module {CONTROL}", "", 0.4)
     shown = Shown(now, Board().planned(now), number=1, why="all", running=True, cells=cells, steps=steps)
     found = text(shown)
     assert f"{FIXED}" in found and "testing remount 2 s" in found and "building" in found and "to do" in found
+    base = Going("base d91292d9", "CC fs/namei.o", 61.0, 0.4)
+    with_base = text(replace(shown, steps=(*steps, base)))
+    assert with_base.splitlines()[2] == "  base d91292d9 40% CC fs/namei.o 61 s" and "testing" in with_base
     assert "a rebase in /linux is under way; a runs" in text(replace(shown, waiting="a rebase in /linux"))
 
 
