@@ -20,6 +20,8 @@ Pair = tuple[str, str]
 _CHOICE = frozenset({"chosen", "sample", "allow_empty"})
 # Those that belong to one series, cell or case.
 _OF_ONE = ("series.", "cell.", "case.", "source.")
+# What has a part for each of its elements, and one of its own if it is empty.
+_LISTS = ("series", "cells", "cases")
 _WORDS = {
     **question.WORDS,
     "matrix": "the matrix",
@@ -76,6 +78,10 @@ def facts(spec: RunSpec, sources: Mapping[str, str]) -> Mapping[str, str]:
     counts here which is in no cell. Raise OSError for a file that cannot be read.
     """
     found = dict(question.facts(spec))
+    for name in _LISTS:
+        if not getattr(spec, name):
+            # That there is none yet concerns no control: an own module's first edit makes the first series.
+            found.pop(name, None)
     rest = replace(spec.matrix, common=(), axes={}, flavours={})
     found["matrix"] = digest_of(question.plain(rest))
     return {**found, **{f"source.{name}": identity for name, identity in sources.items()}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,31 @@ def test_a_line_of_a_patch_concerns_the_cells_of_its_series_alone(world: World) 
     assert in_words(changed(before.parts, after.parts)) == "series toy-fix"
     edit(world, PATCH, "+outcome: EINVAL", "+outcome: mounted")
     assert due(before, inputs(world)) == set()
+
+
+def test_the_first_edit_of_a_modules_own_source_concerns_no_control(world: World, tmp_path: Path) -> None:
+    """It makes the first series there is; that it becomes the last commit concerns the control."""
+
+    def git(*argv: str) -> None:
+        identity = ("-c", "user.name=t", "-c", "user.email=t@localhost.invalid")
+        subprocess.run(["git", *identity, *argv], cwd=source, check=True, capture_output=True)
+
+    source = tmp_path / "hello"
+    source.mkdir()
+    (source / "Kbuild").write_text("obj-m += hello.o\n")
+    (source / "hello.c").write_text("int hello;\n")
+    git("init", "-q", "-b", "main")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    clean = inputs(world, module=str(source))
+    (source / "hello.c").write_text("int hello = 1;\n")
+    edited = inputs(world, module=str(source))
+    assert {cell.partition(".")[0] for cell, _ in clean.pairs} == {"unpatched"}
+    assert {cell.partition(".")[0] for cell, _ in due(clean, edited)} == {"worktree"}
+    assert due(edited, clean) == set()
+    git("commit", "-qam", "second")
+    committed = inputs(world, module=str(source))
+    assert due(clean, committed) == set(committed.pairs) != set()
 
 
 def test_a_script_concerns_its_case_alone_in_every_cell(world: World) -> None:
