@@ -103,16 +103,17 @@ class Files:
         with self._lock:
             removed = self._removed
             self._removed = set()
-        for place in self._places:
-            now = _identity(place.named or place.path)
-            known = self._watched.get(place)
-            if known and (known[2] != now or place in removed):
+        now = {place: _identity(place.named or place.path) for place in self._places}
+        # All of them before one is watched again: two places that are one folder share a watch.
+        for place, known in list(self._watched.items()):
+            if place in removed or known[2] != now.get(place):
                 self._drop(place)
                 self._note(place, place.path)
-            if now is None:
+        for place, identity in now.items():
+            if identity is None:
                 self._missing.add(place)
             elif place not in self._watched:
-                self._add(place, now)
+                self._add(place, identity)
                 if place in self._missing:
                     self._missing.discard(place)
                     self._note(place, place.path)
