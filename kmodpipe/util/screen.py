@@ -33,7 +33,8 @@ from kmodpipe.util.errors import InfraError, KmodpipeError
 from kmodpipe.util.picture import Picture
 from kmodpipe.util.text import one_line, spelled, visible_lines
 
-_SIGN_OF_LIFE_S = 15.0
+# How often a line is printed of a step that goes on, where nothing is drawn.
+SIGN_OF_LIFE_S = 15.0
 # The width of tables in a file or CI log, which has none of its own.
 _FILE_COLUMNS = 160
 
@@ -88,7 +89,7 @@ class Step:
             self.text = one_line(text)
         if done is not None and total:
             self.fraction = min(max(done / total, 0.0), 1.0)
-        if self._screen.mode is Mode.PLAIN and time.monotonic() - self._shown_at > _SIGN_OF_LIFE_S:
+        if self._screen.mode is Mode.PLAIN and time.monotonic() - self._shown_at > SIGN_OF_LIFE_S:
             self._shown_at = time.monotonic()
             percent = f" {self.fraction:.0%}" if self.fraction is not None else ""
             self._screen.line(f"    … {self.name}{percent} {self.text} ({self.elapsed_s:.0f} s)")

@@ -155,10 +155,14 @@ class Files:
             self._say(f"no inotify watch is left for {place.path}: it is looked at every second or so")
         interval = max(_POLL_S, _PART * _seconds_to_look(place)) if place.recursive else _POLL_S
         observer = _started(PollingObserver(timeout=interval))
-        with suppress(OSError):
+        try:
             watch = observer.schedule(
                 handler, str(place.path), recursive=place.recursive, event_filter=_KINDS
             )
+        except OSError:
+            # It is tried again, by another one.
+            observer.stop()
+        else:
             self._watched[place] = (observer, watch, identity)
 
     def _drop(self, place: Place) -> None:

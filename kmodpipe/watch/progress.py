@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kmodpipe.util.screen import Step
+from kmodpipe.util.screen import SIGN_OF_LIFE_S, Step
 from kmodpipe.util.text import one_line
 
 # Shorter steps would only flicker.
 _LEAST_S = 1.0
-# How often a line is printed of what goes on, where nothing is drawn.
-_SIGN_OF_LIFE_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,6 @@ class Signs:
         now = {one.name: one for one in steps}
         # A later step of the same name begins anew.
         self._told = {name: at for name, at in self._told.items() if name in now and now[name].seconds >= at}
-        due = [one for one in now.values() if one.seconds - self._told.get(one.name, 0.0) >= _SIGN_OF_LIFE_S]
+        due = [one for one in now.values() if one.seconds - self._told.get(one.name, 0.0) >= SIGN_OF_LIFE_S]
         self._told |= {one.name: one.seconds for one in due}
         return [f"  … {one.sentence}" for one in due]
