@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,20 @@ class Seen:
         return not self.woken.wait(0.4)
 
 
+@contextmanager
+def watching(*places: Place) -> Iterator[Seen]:
+    made = Seen(*places)
+    try:
+        yield made
+    finally:
+        made.files.close()
+
+
 @pytest.fixture
 def seen(tmp_path: Path) -> Iterator[Seen]:
     (tmp_path / "series").write_text("a\n")
-    made = Seen(Place(tmp_path))
-    yield made
-    made.files.close()
+    with watching(Place(tmp_path)) as made:
+        yield made
 
 
 def test_a_file_that_is_written_in_place(seen: Seen, tmp_path: Path) -> None:
@@ -85,8 +94,7 @@ def test_a_mode_and_a_new_folder_are_changes(seen: Seen, tmp_path: Path) -> None
 def test_a_folder_that_is_removed_and_made_again_is_watched_again(tmp_path: Path) -> None:
     folder = tmp_path / "series"
     folder.mkdir()
-    seen = Seen(Place(folder))
-    try:
+    with watching(Place(folder)) as seen:
         shutil.rmtree(folder)
         seen.next()
         seen.files.refresh()
@@ -98,24 +106,19 @@ def test_a_folder_that_is_removed_and_made_again_is_watched_again(tmp_path: Path
         assert seen.next() == {"series"}
         (folder / "0001.patch").write_text("x")
         assert "0001.patch" in seen.next()
-    finally:
-        seen.files.close()
 
 
 def test_a_folder_that_is_another_one_now_is_watched(tmp_path: Path) -> None:
     """As git does it: the folder of a branch is removed, and that of the next one made."""
     folder = tmp_path / "series"
     folder.mkdir()
-    seen = Seen(Place(folder))
-    try:
+    with watching(Place(folder)) as seen:
         folder.rename(tmp_path / "old")
         folder.mkdir()
         seen.files.refresh()
         seen.next()
         (folder / "0001.patch").write_text("x")
         assert "0001.patch" in seen.next()
-    finally:
-        seen.files.close()
 
 
 def test_a_folder_that_is_made_again_at_once_is_watched(tmp_path: Path) -> None:
@@ -124,8 +127,7 @@ def test_a_folder_that_is_made_again_at_once_is_watched(tmp_path: Path) -> None:
     folder.mkdir()
     # Two places are one folder where it has two names.
     (tmp_path / "link").symlink_to("series")
-    seen = Seen(Place(folder), Place(folder, named=tmp_path / "link"))
-    try:
+    with watching(Place(folder), Place(folder, named=tmp_path / "link")) as seen:
         for _ in range(5):
             shutil.rmtree(folder)
             folder.mkdir()
@@ -134,8 +136,6 @@ def test_a_folder_that_is_made_again_at_once_is_watched(tmp_path: Path) -> None:
             seen.next()
             (folder / "0001.patch").write_text("x")
             assert "0001.patch" in seen.next()
-    finally:
-        seen.files.close()
 
 
 @pytest.mark.parametrize("moved", ["patches/series", "patches", "."])
@@ -145,8 +145,7 @@ def test_a_folder_that_is_renamed_is_gone(tmp_path: Path, moved: str) -> None:
     folder = top / "patches/series"
     folder.mkdir(parents=True)
     (folder / "0001.patch").write_text("x")
-    seen = Seen(Place(folder))
-    try:
+    with watching(Place(folder)) as seen:
         seen.files.refresh()
         assert seen.nothing()
         (top / moved).rename(tmp_path / "aside")
@@ -159,8 +158,6 @@ def test_a_folder_that_is_renamed_is_gone(tmp_path: Path, moved: str) -> None:
         assert seen.next() == {"series"}
         (folder / "0001.patch").write_text("y")
         assert "0001.patch" in seen.next()
-    finally:
-        seen.files.close()
 
 
 def test_a_link_that_leads_to_another_folder_is_a_change(tmp_path: Path) -> None:
@@ -168,16 +165,13 @@ def test_a_link_that_leads_to_another_folder_is_a_change(tmp_path: Path) -> None
         (tmp_path / version).mkdir()
     link = tmp_path / "current"
     link.symlink_to("v1")
-    seen = Seen(Place(tmp_path / "v1", named=link))
-    try:
+    with watching(Place(tmp_path / "v1", named=link)) as seen:
         (tmp_path / "v1/0001.patch").write_text("x")
         assert "0001.patch" in seen.next()
         (tmp_path / "next").symlink_to("v2")
         (tmp_path / "next").replace(link)
         seen.files.refresh()
         assert seen.next() == {"v1"}
-    finally:
-        seen.files.close()
 
 
 def test_it_is_told_that_a_place_is_new(tmp_path: Path) -> None:
@@ -204,15 +198,12 @@ def test_places_that_are_watched_no_more_wake_nobody(seen: Seen, tmp_path: Path)
 def test_without_inotify_files_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kmodpipe.watch.files.is_shared", lambda path: True)
     (tmp_path / "series").write_text("a\n")
-    seen = Seen(Place(tmp_path, kernels=("k",)))
-    try:
+    with watching(Place(tmp_path, kernels=("k",))) as seen:
         time.sleep(0.3)  # the first look
         (tmp_path / "series").write_text("longer\n")
         assert seen.woken.wait(10)
         change = seen.files.take()
         assert {path.name for path in change.paths} == {"series"} and change.kernels == {"k"}
-    finally:
-        seen.files.close()
 
 
 MOUNTS = """\
