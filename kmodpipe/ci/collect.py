@@ -35,8 +35,8 @@ COLLECTED = "collected"
 _DEPTH = 4
 # The properties that have to be equal; all others may differ between machines.
 _COMPARED = re.compile(
-    r"^(kmodpipe|tree\.(.*\.)?identity|tree\.(.*\.)?kernel-version|series\..*|builder\.(?!from$).*|module"
-    r"|shuffle|attempts|repeat|question(\..*)?)$"
+    r"^(kmodpipe|tree\.(.*\.)?identity|tree\.(.*\.)?kernel-version|series\..*|builder\.(?!from$).*"
+    r"|module|module\.identity|shuffle|attempts|repeat|question(\..*)?)$"
 )
 _OF_A_KERNEL = re.compile(r"tree\.(.+)\.(?:identity|kernel-version)")
 _NAMES = 8

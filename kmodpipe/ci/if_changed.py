@@ -27,6 +27,7 @@ from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.results import Run
 from kmodpipe.source import TreeSpec, Unreachable, kernels
+from kmodpipe.source.git import commit_of
 from kmodpipe.source.kernels import KernelSource
 from kmodpipe.util import document
 from kmodpipe.util.digest import digest_of
@@ -40,7 +41,13 @@ from kmodpipe.vm.qemu import program_digest
 SCHEMA = "kmodpipe-answer"
 VERSION = 2
 _NOTE_LIMIT = 2000
-_WORDS = {**question.WORDS, "qemu": "QEMU", "qemu.file": "QEMU's program", "kvm": "the KVM device"}
+_WORDS = {
+    **question.WORDS,
+    results.OWN_IDENTITY: "the module's own source",
+    "qemu": "QEMU",
+    "qemu.file": "QEMU's program",
+    "kvm": "the KVM device",
+}
 _AUTHORS = 5
 _TREE = re.compile(r"tree\.(?:(.+)\.)?identity")
 
@@ -89,7 +96,7 @@ class Watch:
         if last.exit_code not in (ExitCode.OK, ExitCode.FAILURE):
             self._screen.say(f"run {last.run} came to no verdict ({last.verdict}): running again")
             return None
-        if changed := _changed(last.facts, self._facts(self._identities(), self._builder())):
+        if changed := _changed(last.facts, self._facts(self._identities(), self._own(), self._builder())):
             self._screen.say(f"changed since run {last.run}: {changed}")
             return None
         return last
@@ -108,7 +115,7 @@ class Watch:
         """Return what has changed since the last run, as properties of the new one; print new commits."""
         if self.last is None:
             return {}
-        now = self._facts(_identities_of(workspace), _builder_of(workspace))
+        now = self._facts(_identities_of(workspace), _own_of(workspace), _builder_of(workspace))
         notes = {"since.run": self.last.run, "since.changed": _changed(self.last.facts, now) or "nothing"}
         for kernel in workspace.kernels:
             name = results.of_tree("identity", kernel.name)
@@ -144,7 +151,7 @@ class Watch:
 
     def record(self, workspace: Workspace, run: Run) -> None:
         """Write the result of a run, for the next one to compare with."""
-        facts = self._facts(_identities_of(workspace), _builder_of(workspace))
+        facts = self._facts(_identities_of(workspace), _own_of(workspace), _builder_of(workspace))
         answer = {
             "run": run.id,
             "finished": run.finished,
@@ -156,11 +163,13 @@ class Watch:
         write_atomically(self._path, json.dumps(made, indent=1, sort_keys=True))
 
     # -- the facts of an answer ------------------------------------------------------------------
-    def _facts(self, trees: Mapping[str, str], builder: str) -> Mapping[str, str]:
-        """Return all facts that a result depends on: *trees*, by kernel, and *builder* are identities."""
+    def _facts(self, trees: Mapping[str, str], own: str, builder: str) -> Mapping[str, str]:
+        """Return all facts that a result depends on. *trees*, by kernel, the module's *own* source, empty
+        for one of a tree, and *builder* are identities."""
         return {
             **self._asked,
             **{results.of_tree("identity", kernel): identity for kernel, identity in trees.items()},
+            **({results.OWN_IDENTITY: own} if own else {}),
             "builder": builder,
             **accel.machine(),
             "qemu.file": program_digest(),
@@ -181,6 +190,14 @@ class Watch:
             if kernel not in found:
                 found |= _ids(workspace.fetch_kernels(spec.on(kernel), self._cache, self._screen))
         return found
+
+    def _own(self) -> str:
+        """Return the identity of a module's own source as it is now; empty for a folder of the tree."""
+        own = self._spec.own
+        if own and (commit := source.tip(own.spec)):
+            return f"git:{commit}"
+        found = workspace.fetch_module(self._spec, self._cache, self._screen)
+        return found.identity if found else ""
 
     def _builder(self) -> str:
         """Return the identity of the compiler or builder image; '' if the image has to be built first."""
@@ -215,6 +232,12 @@ def _short(identity: str) -> str:
 
 def _identities_of(workspace: Workspace) -> Mapping[str, str]:
     return _ids(workspace.sources)
+
+
+def _own_of(workspace: Workspace) -> str:
+    identity, own = workspace.own_identity, workspace.spec.own
+    # Of a branch, what its server says without a fetch: the commit, without submodules.
+    return f"git:{commit_of(identity)}" if own and own.spec.moves else identity
 
 
 def _ids(trees: Mapping[str, KernelSource]) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from kmodpipe import __version__, results, series
+from kmodpipe import __version__, results, series, source
 from kmodpipe.build.configured import RuledOut
 from kmodpipe.build.sharing import Subject
 from kmodpipe.kconfig import Cell
@@ -91,6 +91,8 @@ class Legality:
     trees: Mapping[str, str] = field(default_factory=dict)
     # Why cells are ruled out, by their ids.
     reasons: Mapping[str, str] = field(default_factory=dict)
+    # The identity of the module's own source, if it is known.
+    own: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def make(spec: RunSpec, legality: Legality, arguments: Sequence[str], per_job: i
             **question.comparable(spec),
             **({results.ALLOW_EMPTY: "yes"} if spec.allow_empty else {}),
             **{results.of_tree("identity", kernel): it for kernel, it in legality.trees.items()},
+            **({results.OWN_IDENTITY: legality.own} if legality.own else {}),
         },
         selected=spec.selected,
     )
@@ -191,7 +194,9 @@ def from_cache(spec: RunSpec, cache: Path) -> tuple[RunSpec, Legality]:
     planned = [one for kernel, own in subjects.items() for one in _planned_on(parts[kernel], own)]
     if len(planned) == len(spec.cells):
         require_possible(spec, planned)
-    return spec, Legality(identities, {one.cell.id: one.ruled_out for one in planned if one.ruled_out})
+    own = source.locate(spec.own.spec, {}, cache) if spec.own else None
+    reasons = {one.cell.id: one.ruled_out for one in planned if one.ruled_out}
+    return spec, Legality(identities, reasons, own.identity if own else "")
 
 
 def _subjects(spec: RunSpec, tree: Tree, cache: Path) -> list[Subject]:
@@ -223,7 +228,8 @@ def prepare(workspace: Workspace, folder: RunFolder) -> Legality:
     with workers(workspace.spec.jobs) as pool:
         rows = builder.prepare(pool)
     reasons = {one.cell.id: one.reason for _, one in rows if isinstance(one, RuledOut)}
-    return Legality({kernel: tree.identity for kernel, tree in workspace.sources.items()}, reasons)
+    trees = {kernel: tree.identity for kernel, tree in workspace.sources.items()}
+    return Legality(trees, reasons, workspace.own_identity)
 
 
 # -- jobs ---------------------------------------------------------------------------------------------

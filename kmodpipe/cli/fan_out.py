@@ -11,7 +11,7 @@ from kmodpipe import results, source
 from kmodpipe.ci import collect as collecting
 from kmodpipe.ci import formats, job_plan
 from kmodpipe.cli.invocation import Invocation
-from kmodpipe.cli.options import CollectOptions, MatrixOptions, TreeOptions, Use, command_line
+from kmodpipe.cli.options import BuildOptions, CollectOptions, MatrixOptions, Use, command_line
 from kmodpipe.cli.resolve import resolve, tree_arguments
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
@@ -22,7 +22,7 @@ from kmodpipe.util.errors import ExitCode, InfraError, UserError, unknown_name
 from kmodpipe.util.files import write_atomically
 from kmodpipe.util.text import count
 
-_Options = TypeVar("_Options", bound=TreeOptions)
+_Options = TypeVar("_Options", bound=BuildOptions)
 
 
 def matrix(options: MatrixOptions, call: Invocation) -> int:
@@ -52,9 +52,7 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
     # The seed and the tree's head are fixed now, so that jobs that begin at different times use the same.
     if spec.shuffle:
         options = replace(options, shuffle=str(spec.shuffle))
-    options = with_pinned(options, spec)
-    trees = tuple(kernels.resolve(one, spec.project.kernels) for one in options.kernels) or spec.trees
-    spec = replace(spec, trees=trees, head=False)
+    options, spec = pinned(options, spec)
     with call.cache() as cache:
         if options.prepare:
             workspace = set_up(spec, cache, call.screen)
@@ -71,11 +69,22 @@ def _plan(options: MatrixOptions, call: Invocation) -> job_plan.Plan:
     return job_plan.make(spec, legality, arguments, options.per_job, most)
 
 
-def with_pinned(options: _Options, spec: RunSpec) -> _Options:
-    """Return the options with the commits that moving branches have now, for all jobs.
+def pinned(options: _Options, spec: RunSpec) -> tuple[_Options, RunSpec]:
+    """Return the options and the run with the commits that moving branches have now, for all jobs.
 
     Raise UserError for a tree that cannot be pinned.
     """
+    arguments = _pinned_trees(options, spec)
+    trees = tuple(kernels.resolve(one, spec.project.kernels) for one in arguments) or spec.trees
+    options = replace(options, tree=arguments, kernel=(), head=False)
+    if spec.own and (commit := source.tip(spec.own.spec)):
+        module = replace(spec.own, spec=spec.own.spec.model_copy(update={"ref": None, "commit": commit}))
+        options, spec = replace(options, module=f"{module.spec.git}#{commit}"), replace(spec, own=module)
+    return options, replace(spec, trees=trees, head=False)
+
+
+def _pinned_trees(options: BuildOptions, spec: RunSpec) -> tuple[str, ...]:
+    """Return what names the kernels for all jobs; empty if each finds it in the matrix or the project."""
     given = tree_arguments(options.kernels, spec.matrix, spec.project)
     pinned: list[str] = []
     for argument, tree in zip(given, spec.trees, strict=True):
@@ -90,9 +99,7 @@ def with_pinned(options: _Options, spec: RunSpec) -> _Options:
             )
         else:
             pinned.append(argument)
-    # What does not move, each job finds in the matrix or the project.
-    trees = tuple(pinned) if tuple(pinned) != tuple(given) else options.kernels
-    return replace(options, tree=trees, kernel=(), head=False)
+    return tuple(pinned) if tuple(pinned) != tuple(given) else options.kernels
 
 
 def _show_plan(options: MatrixOptions, call: Invocation, made: job_plan.Plan) -> None:

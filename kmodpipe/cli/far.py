@@ -17,7 +17,7 @@ from kmodpipe.build import builder_image
 from kmodpipe.ci import job_plan
 from kmodpipe.ci.job_plan import Plan
 from kmodpipe.cli import report as reporting
-from kmodpipe.cli.fan_out import with_pinned
+from kmodpipe.cli.fan_out import pinned
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import AttachOptions, BuildOptions, RunOptions, Use, command_line
 from kmodpipe.cli.resolve import resolve
@@ -35,7 +35,7 @@ from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.report.rerun import PROPERTY, argument_property
 from kmodpipe.results import Run
-from kmodpipe.source import TreeSpec, kernels
+from kmodpipe.source import TreeSpec
 from kmodpipe.util import document, os_errors, paths, process
 from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError, UserError
 from kmodpipe.util.files import temporary, write_atomically
@@ -208,9 +208,7 @@ def _begin(options: BuildOptions, call: Invocation, cache: Path) -> Begun:
         options = replace(options, shuffle=str(spec.shuffle))
         call.screen.print(f"the cases' order is shuffled: --shuffle {spec.shuffle} gives the same again")
     _require_own_travels(spec)
-    pinned = with_pinned(options, spec)
-    trees = tuple(kernels.resolve(one, spec.project.kernels) for one in pinned.kernels) or spec.trees
-    spec = replace(spec, trees=trees, head=False)
+    options, spec = pinned(options, spec)
     _warn_of_folders(spec, call)
     spec, legality = job_plan.from_cache(spec, cache)
     for line in spec.sample_notes:
@@ -218,7 +216,7 @@ def _begin(options: BuildOptions, call: Invocation, cache: Path) -> Begun:
     with temporary("bundle-") as folder:
         (folder / "bundle").mkdir()
         staging = Staging(spec.project.root, folder / "bundle")
-        there = _with_paths(pinned, staging)
+        there = _with_paths(options, staging)
         bundle = staging.pack()
     if isinstance(there, RunOptions):
         # A job may have cells without a case for them: the merged run is judged as a whole.

@@ -111,7 +111,7 @@ def _name(folder: Path, top: Path) -> str:
 def _from_url(declared: OwnSource) -> ModuleUnderTest:
     found = source.resolve(declared.source, {})
     spec = ModuleSpec(**{**found.model_dump(), "name": _last_part(declared.source)})
-    ref = found.commit or found.ref or "HEAD"
+    ref = found.commit[:12] if found.commit else found.ref or "HEAD"
     if declared.control:
         raise UserError(
             "a module from a URL is its own control: name the ref with #REF, and give --series",

@@ -12,11 +12,13 @@ from kmodpipe.pipeline import question
 from kmodpipe.pipeline.builder import BuiltCell, GuestParts
 from kmodpipe.pipeline.cell_job import GuestFiles
 from kmodpipe.pipeline.cell_run import Boot, Executed
+from kmodpipe.pipeline.own_module import ModuleUnderTest
 from kmodpipe.pipeline.workspace import Workspace
 from kmodpipe.report import new_warnings
 from kmodpipe.report.rerun import PROPERTY, argument_property
-from kmodpipe.results import ALLOW_EMPTY, OWN_MODULE
+from kmodpipe.results import ALLOW_EMPTY, OWN_IDENTITY, OWN_MODULE
 from kmodpipe.series import came_from, changes
+from kmodpipe.source.git import commit_of
 from kmodpipe.util import process
 from kmodpipe.util.text import one_line, visible_lines
 from kmodpipe.vm.accel import Accel
@@ -61,7 +63,9 @@ def of_run(workspace: Workspace, accel: Accel | None, notes: Mapping[str, str]) 
     if workspace.share and (where := shared_image.origin(workspace.store, image)):
         found["builder.from"] = where
     found |= {"module": spec.module, "matrix": spec.matrix.path.name}
-    found |= {OWN_MODULE: spec.own.control} if spec.own else {}
+    if spec.own:
+        identity = workspace.own_identity
+        found |= {OWN_MODULE: _control(spec.own, identity), OWN_IDENTITY: identity}
     found |= {**question.comparable(spec), **notes}
     found |= {"shuffle": str(spec.shuffle)}
     found |= {"sample": "; ".join(spec.sample_notes)} if spec.sample else {}
@@ -70,6 +74,11 @@ def of_run(workspace: Workspace, accel: Accel | None, notes: Mapping[str, str]) 
     if accel:
         found |= {"accel": accel.name, "accel.cpu": accel.cpu, "accel.reason": accel.reason}
     return found
+
+
+def _control(own: ModuleUnderTest, identity: str) -> str:
+    """Return what the control is, of a branch or a tag with the commit that it was."""
+    return f"{own.control} ({commit_of(identity)[:12]})" if own.spec.moves else own.control
 
 
 def of_cell(

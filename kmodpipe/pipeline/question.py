@@ -6,7 +6,8 @@ part of the question by itself. A path counts with what the file holds. Beside t
 kernels and guests with the agent, the cases' shell library, and the code of this program.
 
 `invoke ci --if-changed` compares the facts of two runs, ``invoke collect`` those of a plan and of its jobs.
-What is known only with a workspace (the tree's identity, the builder image) is compared beside them.
+What is known only with a workspace (the identities of the tree and of a module's own source, the builder
+image) is compared beside them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pydantic import BaseModel
 from kmodpipe import __version__
 from kmodpipe.judge.cases import Case, Expectation
 from kmodpipe.kconfig import Flavour, Matrix, SymbolRequest
+from kmodpipe.kconfig.own_source import OwnSource
 from kmodpipe.pipeline import snapshot
 from kmodpipe.pipeline.config import Project
 from kmodpipe.pipeline.own_module import ModuleUnderTest
@@ -74,7 +76,13 @@ EXEMPT: Mapping[type, Mapping[str, str]] = {
         "configured": "which kernels are a distribution's; their identities are compared",
     },
     ModuleUnderTest: {"control": _PEOPLE},
-    ModuleSpec: {"name": _PEOPLE, "summary": _PEOPLE},
+    ModuleSpec: {
+        "name": _PEOPLE,
+        "summary": _PEOPLE,
+        "git": "where the module's source comes from; its identity is compared",
+        "path": "where the module's source is; its identity is compared",
+    },
+    OwnSource: {"source": _PLACE},
     Flavour: {"summary": _PEOPLE},
     SymbolRequest: {"origin": "the line of a fragment, for messages"},
     Series: {

@@ -92,6 +92,12 @@ class Workspace:
         return {kernel.name: kernel.source for kernel in self.kernels}
 
     @property
+    def own_identity(self) -> str:
+        """The identity of the control's source, of a module that is in no tree; else empty."""
+        found = (one.own.identity for kernel in self.kernels for one in kernel.subjects if one.own)
+        return next(found, "")
+
+    @property
     def places(self) -> tuple[Path, ...]:
         """The folders that a run writes to."""
         return (self.store.cache, self.spec.out)

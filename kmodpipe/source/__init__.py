@@ -206,6 +206,17 @@ def tip(spec: TreeSpec, *, head: bool = False) -> str:
             return ""
 
 
+def content(spec: TreeSpec) -> str:
+    """Return which source a request is for, as it is now and without the cache or the network.
+
+    A commit, a branch's name, or a digest of the files in a folder. Raise UserError for a folder that is not
+    there.
+    """
+    if isinstance(spec.origin, FolderOrigin):
+        return directory.content(spec.origin)
+    return spec.describe()
+
+
 def _stand_in_request(spec: TreeSpec) -> dict[str, object]:
     return {"kind": "stand-in", "for": spec.describe()}
 

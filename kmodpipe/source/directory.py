@@ -210,6 +210,12 @@ def _recognise(seen: _Seen, cache: Path, warn: tree.Warn | None = None) -> Tree 
     return _with_provenance(found, seen) if found else None
 
 
+def content(origin: FolderOrigin) -> str:
+    """Return a digest of the folder's files as they are now, all of which are read."""
+    seen = _look(_root(origin))
+    return digest_of([[name, _read_one(seen, name, it)[0]] for name, it in seen.files.items()])
+
+
 # -- copying -----------------------------------------------------------------------------------------
 def fetch(origin: FolderOrigin, cache: Path, screen: Screen) -> Tree:
     """Return a copy of the folder as it is now; make it if it is not in the cache."""
@@ -316,11 +322,29 @@ def _refuse_escaping_links(seen: _Seen) -> None:
 
 def _copy_one(seen: _Seen, name: str, signature: Signature, target: Path) -> str | None:
     """Copy one file or link. Return its part of the identity; None for a program that a build left."""
-    source, copy = f"{seen.root}/{name}", f"{target}/{name}"
+    copy = f"{target}/{name}"
+    content, data = _read_one(seen, name, signature)
+    if content is None:
+        return None
+    if stat.S_ISLNK(signature[4]):
+        os.symlink(os.fsdecode(data), copy)  # noqa: PTH211
+        return content
+    with Path(copy).open("xb") as out:
+        out.write(data)
+    os.chmod(copy, 0o755 if content.startswith("x") else 0o644)  # noqa: PTH101
+    os.utime(copy, ns=(signature[0], signature[0]))
+    return content
+
+
+def _read_one(seen: _Seen, name: str, signature: Signature) -> tuple[str | None, bytes]:
+    """Read one file or link. Return its part of the identity, and what it holds.
+
+    The part is None for a program that a build left. Raise UserError for a file that changed meanwhile.
+    """
+    source = f"{seen.root}/{name}"
     if stat.S_ISLNK(signature[4]):
         points_to = os.readlink(source)  # noqa: PTH115
-        os.symlink(points_to, copy)  # noqa: PTH211
-        return f"l:{points_to}"
+        return f"l:{points_to}", os.fsencode(points_to)
     executable = bool(signature[4] & 0o100)
     try:
         # Not blocking, because the file may have been replaced by a pipe.
@@ -334,12 +358,8 @@ def _copy_one(seen: _Seen, name: str, signature: Signature, target: Path) -> str
         raise UserError(f"{name} changed while it was copied", where=str(seen.root), hint="try again")
     if executable and not seen.from_git and data.startswith(b"\x7fELF"):
         # A host program of an earlier build, such as scripts/basic/fixdep: make would use it.
-        return None
-    with Path(copy).open("xb") as out:
-        out.write(data)
-    os.chmod(copy, 0o755 if executable else 0o644)  # noqa: PTH101
-    os.utime(copy, ns=(now.st_mtime_ns, now.st_mtime_ns))
-    return f"{'x' if executable else '-'}:{hashlib.sha256(data).hexdigest()}"
+        return None, b""
+    return f"{'x' if executable else '-'}:{hashlib.sha256(data).hexdigest()}", data
 
 
 # -- provenance --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from kmodpipe import source
 from kmodpipe.pipeline import question
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.util.digest import digest_of
@@ -82,6 +83,8 @@ def facts(spec: RunSpec, sources: Mapping[str, str]) -> Mapping[str, str]:
         if not getattr(spec, name):
             # That there is none yet concerns no control: an own module's first edit makes the first series.
             found.pop(name, None)
+    if spec.own:
+        found["own"] = digest_of([found["own"], source.content(spec.own.spec)])
     rest = replace(spec.matrix, common=(), axes={}, flavours={})
     found["matrix"] = digest_of(question.plain(rest))
     return {**found, **{f"source.{name}": identity for name, identity in sources.items()}}

@@ -11,6 +11,7 @@ from kmodpipe.cli import commands
 from tests.support import toy
 from tests.support.sampled import sampled
 from tests.support.toy import Ran, World
+from tests.support.trees import commit_all, git, write
 
 
 @pytest.fixture
@@ -125,3 +126,56 @@ def test_trouble_is_no_answer_and_neither_is_a_damaged_file(world: World) -> Non
     assert "came to no verdict" in night(world).text
     answer.write_text(text[: len(text) // 2])
     assert "no earlier run" in night(world).text
+
+
+# -- a module of its own source --------------------------------------------------------------------------
+SOURCE = "outcome: mounted\nneeds: toy\n"
+
+
+def own(world: World, source: str) -> Path:
+    """A project whose module is this source, beside the folder ``module`` that holds one."""
+    matrix = f'base = "tinyconfig"\nmodule = {{ source = "{source}" }}\nfragments = ["guest.config"]\n'
+    write(world.root, {"kconfigs/matrix.toml": matrix})
+    write(world.root.parent, {"module/Kbuild": "obj-m := own.o\n", "module/own.c": SOURCE})
+    return world.root.parent / "module"
+
+
+def own_night(world: World, **asked: object) -> Ran:
+    return world.command(
+        commands.ci, if_changed=True, case=[world.script("mounts.sh", "observe-module")], **asked
+    )
+
+
+def test_a_branch_that_moved_is_another_module(world: World) -> None:
+    module = own(world, (world.root.parent / "module").as_uri() + "#main")
+    commit_all(module, "first")
+    assert own_night(world).code == 0
+    first = results.load(world.latest / "results.json").properties
+    assert first["module.identity"] == f"git:{git(module, 'rev-parse', 'main')}"
+    assert first["module.own"] == f"main ({git(module, 'rev-parse', 'main')[:12]})"
+    assert "nothing changed" in own_night(world).text
+    write(module, {"own.c": SOURCE + "BROKEN\n"})
+    commit_all(module, "does not build")
+    again = own_night(world)
+    assert again.code == 1 and "the module's own source" in again.text
+    assert "fails still" in own_night(world).text
+
+
+def test_a_folder_is_what_its_files_hold(world: World) -> None:
+    module = own(world, "../../module")
+    assert own_night(world).code == 0
+    # What a run left there is no source of it, and neither is a file that was saved as it is.
+    write(module, {"out/.gitignore": "*\n", "out/results.json": "{}", "own.c": SOURCE, "own.o": "made"})
+    assert "nothing changed" in own_night(world).text
+    write(module, {"own.c": SOURCE + "BROKEN\n"})
+    again = own_night(world)
+    assert again.code == 1 and "the module's own source" in again.text
+
+
+def test_a_commit_is_one_wherever_it_is_fetched_from(world: World, tmp_path: Path) -> None:
+    module = own(world, "../../module")
+    commit_all(module, "first")
+    assert own_night(world).code == 0
+    git(tmp_path, "clone", "-q", str(module), "elsewhere/module")
+    own(world, "../../elsewhere/module")
+    assert "nothing changed" in own_night(world).text

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from kmodpipe import results
+from kmodpipe.ci import job_plan
+from kmodpipe.ci.job_plan import PlannedJob
 from kmodpipe.cli import commands
 from kmodpipe.results import EffectKind, State, Verdict, effects
 from tests.support import toy
@@ -160,3 +163,69 @@ def test_what_has_no_module_is_refused_before_anything_is_built(world: World) ->
     done = run(world)
     assert (done.code, world.made()) == (2, [])
     assert "neither Kbuild nor Makefile" in done.text
+
+
+# -- over many machines --------------------------------------------------------------------------------
+def machine(folder: Path, source: str) -> World:
+    """A machine with the project, whose module is ``source``; it has a case of its own."""
+    world = toy.build(folder)
+    matrix = MATRIX.partition("[flavours")[0].replace("../../module", source)
+    write(world.root, {"kconfigs/matrix.toml": matrix})
+    world.script("mounts.sh", "observe-module")
+    return world
+
+
+def planned(world: World, plan: Path) -> tuple[PlannedJob, ...]:
+    asked = ("--case", "./mounts.sh", "--runtime", "host", "--per-job", "1", "--to", str(plan))
+    made = world.invoke("matrix", *asked)
+    assert made.code == 0, made.text
+    return job_plan.load(plan).jobs
+
+
+def job(world: World, one: PlannedJob, plan: Path) -> Ran:
+    return world.invoke("ci", *one.arguments, "--out", f"{plan.parent}/out/{one.job}")
+
+
+def collected(world: World, plan: Path) -> Ran:
+    argv = ("--plan", str(plan), "--dir", f"{plan.parent}/out/*", "--out", str(plan.parent / "merged"))
+    return world.invoke("collect", *argv)
+
+
+def test_the_jobs_of_a_plan_may_have_their_checkouts_anywhere(
+    world: World, module: Path, tmp_path: Path
+) -> None:
+    commit_all(module, "it mounts")
+    worlds = [machine(tmp_path / name, "../../module") for name in ("one", "two")]
+    for each in worlds:
+        shutil.copytree(module, each.root.parent / "module")
+    plan = tmp_path / "plan.json"
+    for each, one in zip(worlds, planned(worlds[0], plan), strict=True):
+        job(each, one, plan)
+    done = collected(worlds[0], plan)
+    assert done.code == 0, done.text
+    # Another source is none of the same run.
+    write(worlds[1].root.parent, {"module/own.c": "outcome: mounted\n"})
+    job(worlds[1], job_plan.load(plan).jobs[1], plan)
+    done = collected(worlds[0], plan)
+    assert done.code == 3 and "series.worktree" in done.text
+
+
+def test_a_branch_is_pinned_for_all_jobs_of_a_plan(world: World, tmp_path: Path) -> None:
+    module = world.root.parent / "module"
+    commit_all(module, "first")
+    there = machine(tmp_path / "there", f"{module.as_uri()}#main")
+    plan = tmp_path / "plan.json"
+    (one,) = planned(there, plan)
+    first = git(module, "rev-parse", "main")
+    write(module, {"own.c": SOURCE + "BROKEN\n"})
+    commit_all(module, "does not build")
+    done = job(there, one, plan)
+    assert results.load(next(plan.parent.glob("out/*/2*/results.json"))).properties["module.identity"] == (
+        f"git:{first}"
+    ), done.text
+    assert collected(there, plan).code == done.code
+    # A job that tested another commit is no part of it.
+    argv = [word.replace(first, git(module, "rev-parse", "main")) for word in one.arguments]
+    there.invoke("ci", *argv, "--out", f"{plan.parent}/out/other")
+    done = collected(there, plan)
+    assert done.code == 3 and "module.identity" in done.text, done.text
