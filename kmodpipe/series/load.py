@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kmodpipe.series import containers, from_git, from_list
+from kmodpipe.series import containers, from_git, from_list, packed
 from kmodpipe.series.diff import read_patch
 from kmodpipe.series.mail import Item
 from kmodpipe.series.model import Patch, Port, Series, Unnoticed
@@ -57,6 +57,8 @@ def load(arg: str, patches_dir: Path) -> Series:
     if paths.is_dir(path) and not from_git.is_checkout(path):
         return _load_folder(_name_of(path.resolve().name), path, str(path))
     if paths.is_file(path):
+        if path.suffix == packed.SUFFIX:
+            return packed.load(path)
         return _load_items(
             containers.read_file(path, path.name), _name_of(containers.stem(path.name)), str(path)
         )
