@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from kmodpipe.source import connectivity, debian, directory, git, tarball, tree
+from kmodpipe.source import connectivity, debian, directory, git, kept, tarball, tree
 from kmodpipe.source.history import commits_between
-from kmodpipe.source.origin import DebianOrigin, FolderOrigin, GitOrigin, TarballOrigin
+from kmodpipe.source.origin import DebianOrigin, FolderOrigin, GitOrigin, KeptOrigin, TarballOrigin
 from kmodpipe.source.tree import Tree, TreeSpec, Unreachable, known
 from kmodpipe.util import paths
 from kmodpipe.util.cell_id import KERNEL_NAME
@@ -151,6 +151,8 @@ def _locate_own(
             return tarball.locate(origin, cache, warn)
         case FolderOrigin() as origin:
             return directory.locate(origin, cache, warn)
+        case KeptOrigin() as origin:
+            return kept.locate(origin, cache, warn)
 
 
 def fetch(
@@ -185,6 +187,8 @@ def _fetch_own(spec: TreeSpec, cache: Path, screen: Screen, *, head: bool = Fals
             return tarball.fetch(origin, cache, screen)
         case FolderOrigin() as origin:
             return directory.fetch(origin, cache, screen)
+        case KeptOrigin() as origin:
+            return kept.fetch(origin, cache)
 
 
 def _require_head(spec: TreeSpec, head: bool) -> None:
@@ -243,6 +247,8 @@ def check_reach(spec: TreeSpec) -> tuple[bool, str]:
             return _probe(location) if tarball.is_url(location) else _look_for(Path(location))
         case FolderOrigin(path=path):
             return _look_for(path)
+        case KeptOrigin(identity=identity):
+            return True, identity
 
 
 def _probe(url: str) -> tuple[bool, str]:
@@ -278,6 +284,6 @@ def remove_trees(cache: Path) -> int:
 
 
 __all__ = [
-    "Tree", "TreeSpec", "Unreachable", "check_reach", "commits_between", "fetch", "known", "locate",
-    "remove_trees", "resolve", "tip",
+    "Tree", "TreeSpec", "Unreachable", "check_reach", "commits_between", "content", "fetch", "known",
+    "locate", "remove_trees", "resolve", "tip",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Define where a tree comes from: a git repository, a Debian package, a tarball or a folder."""
+"""Define where a tree comes from: a git repository, a Debian package, a tarball, a folder, another cache."""
 
 from __future__ import annotations
 
@@ -63,4 +63,16 @@ class FolderOrigin:
         return str(self.path)
 
 
-Origin = GitOrigin | DebianOrigin | TarballOrigin | FolderOrigin
+@dataclass(frozen=True)
+class KeptOrigin:
+    """A tree that the cache was given by another machine."""
+
+    name: str  # the module's, for messages
+    identity: str
+
+    def describe(self) -> str:
+        """Return the identity."""
+        return self.identity
+
+
+Origin = GitOrigin | DebianOrigin | TarballOrigin | FolderOrigin | KeptOrigin

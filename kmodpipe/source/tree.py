@@ -24,7 +24,7 @@ from kmodpipe.cache import integrity, look_ahead
 from kmodpipe.cache.store import remove
 from kmodpipe.source import linked
 from kmodpipe.source.linked import Links
-from kmodpipe.source.origin import DebianOrigin, FolderOrigin, GitOrigin, Origin, TarballOrigin
+from kmodpipe.source.origin import DebianOrigin, FolderOrigin, GitOrigin, KeptOrigin, Origin, TarballOrigin
 from kmodpipe.util import costs, document, paths
 from kmodpipe.util.digest import digest_of
 from kmodpipe.util.errors import InfraError, Interrupted, UserError
@@ -33,7 +33,7 @@ from kmodpipe.util.lock import lock
 
 Warn = Callable[[str], None]
 """A function that shows a warning, such as `Screen.warn`."""
-Kind = Literal["git", "debian", "tarball", "directory"]
+Kind = Literal["git", "debian", "tarball", "directory", "kept"]
 
 
 class Unreachable(InfraError):
@@ -87,10 +87,11 @@ class TreeSpec(BaseModel):
 
     # Whether it holds a kernel.
     of_kernel: ClassVar[bool] = True
+    _kinds: ClassVar[tuple[str, ...]] = ("git", "debian_package", "tarball", "path")
 
     @model_validator(mode="after")
     def _one_kind(self) -> TreeSpec:
-        given = [n for n in ("git", "debian_package", "tarball", "path") if getattr(self, n) is not None]
+        given = [n for n in self._kinds if getattr(self, n) is not None]
         if len(given) != 1:
             raise ValueError("exactly one of git, debian-package, tarball and path must be given")
         belongs = {
@@ -98,6 +99,7 @@ class TreeSpec(BaseModel):
             "debian_package": {"version", "suites", "keyring", "stand_in"},
             "tarball": {"sha256", "stand_in"},
             "path": set(),
+            "kept": set(),
         }
         for owner, fields in belongs.items():
             for name in fields - belongs[given[0]]:
@@ -144,9 +146,22 @@ class TreeSpec(BaseModel):
 
 
 class ModuleSpec(TreeSpec):
-    """A module's own source: a folder, or a repository of git."""
+    """A module's own source: a folder, a repository of git, or one that came with another machine's job."""
 
     of_kernel: ClassVar[bool] = False
+    _kinds: ClassVar[tuple[str, ...]] = (*TreeSpec._kinds, "kept")
+
+    kept: str | None = None
+    """The identity of a tree that the cache was given."""
+
+    @property
+    def kind(self) -> Kind:
+        return "kept" if self.kept is not None else super().kind
+
+    @property
+    def origin(self) -> Origin:
+        """Where it comes from, with the fields of that kind."""
+        return super().origin if self.kept is None else KeptOrigin(self.name, self.kept)
 
 
 @dataclass(frozen=True)
