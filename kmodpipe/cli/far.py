@@ -6,23 +6,23 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from kmodpipe import results
 from kmodpipe.build import builder_image
 from kmodpipe.ci import job_plan
 from kmodpipe.ci.job_plan import Plan
+from kmodpipe.cli import packing
 from kmodpipe.cli import report as reporting
 from kmodpipe.cli.fan_out import pinned
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import AttachOptions, BuildOptions, RunOptions, Use, command_line
 from kmodpipe.cli.resolve import resolve
 from kmodpipe.cluster import facts, graph, record, scheduler, settings
-from kmodpipe.cluster.bundle import Bundle, Staging
+from kmodpipe.cluster.bundle import Bundle
 from kmodpipe.cluster.facts import Wanted
 from kmodpipe.cluster.far_run import FarRun
 from kmodpipe.cluster.gathered import Gathered
@@ -35,16 +35,13 @@ from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.report.rerun import PROPERTY, argument_property
 from kmodpipe.results import Run
-from kmodpipe.source import TreeSpec
 from kmodpipe.util import document, os_errors, paths, process
 from kmodpipe.util.errors import ExitCode, InfraError, KmodpipeError, UserError
-from kmodpipe.util.files import temporary, write_atomically
+from kmodpipe.util.files import write_atomically
 from kmodpipe.util.os_errors import from_system
 
 _BUNDLE = "cluster.bundle"
 _MOST_JOBS = sys.maxsize
-# The options whose values may be files of this machine.
-_PATHS = ("matrix", "config", "series", "case", "module")
 
 
 @dataclass(frozen=True)
@@ -207,17 +204,11 @@ def _begin(options: BuildOptions, call: Invocation, cache: Path) -> Begun:
     if isinstance(options, RunOptions) and spec.shuffle:
         options = replace(options, shuffle=str(spec.shuffle))
         call.screen.print(f"the cases' order is shuffled: --shuffle {spec.shuffle} gives the same again")
-    _require_own_travels(spec)
     options, spec = pinned(options, spec)
-    _warn_of_folders(spec, call)
+    there, spec, bundle = packing.pack(options, spec, cache, call.screen)
     spec, legality = job_plan.from_cache(spec, cache)
     for line in spec.sample_notes:
         call.screen.say(line)
-    with temporary("bundle-") as folder:
-        (folder / "bundle").mkdir()
-        staging = Staging(spec.project.root, folder / "bundle")
-        there = _with_paths(options, staging)
-        bundle = staging.pack()
     if isinstance(there, RunOptions):
         # A job may have cells without a case for them: the merged run is judged as a whole.
         there = replace(there, allow_empty=True)
@@ -225,34 +216,6 @@ def _begin(options: BuildOptions, call: Invocation, cache: Path) -> Begun:
     words += ["--share", spec.share or "none"]
     plan = job_plan.make(spec, legality, words, per_job=1, most=_MOST_JOBS)
     return Begun(spec, plan, bundle, "ci" if runs else "build")
-
-
-def _require_own_travels(spec: RunSpec) -> None:
-    """Raise UserError for a module whose own source is a folder: its repository is not part of the bundle."""
-    if spec.own and "://" not in spec.own.declared.source:
-        raise UserError(
-            f"the source of module {spec.own.name} is a folder here, and does not travel to workers",
-            where=spec.own.declared.source,
-            hint="name its repository, --module https://…#REF, and a series; or leave --on out",
-        )
-
-
-def _with_paths(options: BuildOptions, staging: Staging) -> BuildOptions:
-    """Return the options as a job on a worker has them, their files in the bundle."""
-    changed: dict[str, Any] = {}
-    for name in (f.name for f in fields(options) if f.name in _PATHS):
-        value = getattr(options, name)
-        many = isinstance(value, tuple)
-        changed[name] = tuple(map(staging.word, value)) if many else staging.word(value)
-    return replace(options, **changed)
-
-
-def _warn_of_folders(spec: RunSpec, call: Invocation) -> None:
-    for tree in spec.trees:
-        if isinstance(tree, TreeSpec) and tree.path:
-            call.screen.say(
-                f"tree {tree.name} is a folder: workers of other machines need it as well, at {tree.path}"
-            )
 
 
 def _wanted(made: Begun) -> Wanted:

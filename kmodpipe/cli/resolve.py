@@ -17,7 +17,7 @@ from kmodpipe.cli.options import BuildOptions, Common, RunOptions, Use, command_
 from kmodpipe.kconfig import Flavour, Matrix, Variant
 from kmodpipe.kconfig.matrix import CONTROL_VARIANT
 from kmodpipe.kconfig.own_source import OwnSource, is_own
-from kmodpipe.pipeline import cell_choice, own_module
+from kmodpipe.pipeline import cell_choice, own_module, packed_module
 from kmodpipe.pipeline.cell_choice import Choice, choose_cells
 from kmodpipe.pipeline.config import Project
 from kmodpipe.pipeline.module_folder import changed_folders, changes, only_module
@@ -71,7 +71,10 @@ def resolve(
     if own:
         home = Path() if given.module else matrix.path.parent
         aside = [path.resolve() for path in (project.file, project.cases)]
-        under_test, whole = own_module.find(own, home, whole, none="none" in given.series, aside=aside)
+        if own.source.endswith(packed_module.SUFFIX):
+            under_test = packed_module.load(home / own.source)
+        else:
+            under_test, whole = own_module.find(own, home, whole, none="none" in given.series, aside=aside)
         _name_control(under_test, whole, call.screen)
     loaded = tuple(p for one in whole for p in (*one.prefixes(), one)) if given.each_patch else whole
     for notice in dict.fromkeys(f"series {s.name}: {text}" for s in whole for text in s.notices):

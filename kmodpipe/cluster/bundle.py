@@ -6,6 +6,7 @@ elsewhere that the command line names.
 
     CACHE/cluster/projects/<digest>/project/…     on a worker
     CACHE/cluster/projects/<digest>/given/<n>/…   what the command line named outside of the project
+    CACHE/cluster/projects/<digest>/trees/…       sources of modules, which go to the worker's trees
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from pathlib import Path
 
 from kmodpipe.cache.share import pack
 from kmodpipe.cache.store import Store
+from kmodpipe.source import Tree, kept
 from kmodpipe.util import os_errors, paths
 from kmodpipe.util.digest import digest_tree
 from kmodpipe.util.errors import InfraError, UserError
-from kmodpipe.util.files import IGNORES_ITSELF
+from kmodpipe.util.files import IGNORES_ITSELF, temporary
 from kmodpipe.util.lock import lock
 
-PROJECT, GIVEN = "project", "given"
+PROJECT, GIVEN, TREES = "project", "given", "trees"
 _MOST_MIB = 64
 _FILES = 20_000
 _NO_PART = frozenset({"__pycache__", "node_modules"})
@@ -49,6 +51,7 @@ class Staging:
         self._files = 0
         self._largest: dict[str, int] = {}
         self._given: dict[Path, str] = {}
+        self._numbers = 0
 
     def word(self, value: str) -> str:
         """Return a file or folder of the command line as a job names it, from the bundled project.
@@ -64,10 +67,29 @@ class Staging:
             # Beginning with a dot, so that it is a path and no name.
             return f"./{there.relative_to(root).as_posix()}"
         if there not in self._given:
-            target = Path(GIVEN, str(len(self._given)), there.name)
+            target = self._next(there.name)
             self._add(there, self._folder / target)
             self._given[there] = f"../{target.as_posix()}"
         return self._given[there]
+
+    def file(self, name: str, data: bytes) -> str:
+        """Add a file that is on no disk, and return how a job names it."""
+        target = self._next(name)
+        self._count(name, len(data))
+        (self._folder / target).parent.mkdir(parents=True)
+        (self._folder / target).write_bytes(data)
+        return f"../{target.as_posix()}"
+
+    def tree(self, found: Tree) -> None:
+        """Add a tree of the cache, which a worker's cache gets."""
+        with temporary("tree-") as scratch:
+            size = kept.pack_tree(found, self._folder / TREES, str(self._numbers), scratch)
+        self._numbers += 1
+        self._count(found.name or found.identity, size)
+
+    def _next(self, name: str) -> Path:
+        self._numbers += 1
+        return Path(GIVEN, str(self._numbers), name)
 
     def pack(self) -> Bundle:
         """Return the bundle. Raise UserError if the project is too large to travel."""
@@ -109,7 +131,8 @@ class Staging:
     def _copy(self, source: Path, target: Path) -> None:
         try:
             found = source.stat()
-            self._count(source, found.st_size)
+            below = source.is_relative_to(self._root)
+            self._count(source.relative_to(self._root).parts[0] if below else str(source), found.st_size)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
             target.chmod(0o755 if found.st_mode & stat.S_IXUSR else 0o644)
@@ -117,11 +140,10 @@ class Staging:
             known = os_errors.explain(e, (self._folder,))
             raise known or UserError(f"a file cannot be read: {e.strerror}", where=str(source)) from e
 
-    def _count(self, source: Path, size: int) -> None:
+    def _count(self, what: str, size: int) -> None:
         self._size += size
         self._files += 1
-        top = source.relative_to(self._root).parts[0] if source.is_relative_to(self._root) else str(source)
-        self._largest[top] = self._largest.get(top, 0) + size
+        self._largest[what] = self._largest.get(what, 0) + size
         if self._size > _MOST_MIB * 1024**2 or self._files > _FILES:
             name, most = max(self._largest.items(), key=lambda one: one[1])
             raise UserError(
@@ -145,7 +167,7 @@ def _is_no_part(folder: Path) -> bool:
 def place(data: bytes, digest: str, cache: Path) -> Path:
     """Unpack a bundle on a worker, once, and return the project's folder in it.
 
-    Raise InfraError if it is not what its digest says.
+    The cache has its trees then. Raise InfraError if it is not what its digest says.
     """
     home = cache / "cluster" / "projects" / digest
     if not digest.isalnum():
@@ -166,4 +188,5 @@ def place(data: bytes, digest: str, cache: Path) -> Path:
                 (scratch / "out").rename(home)
     # Used now: what nobody uses for a week is removed.
     os.utime(home)
+    kept.unpack_trees(home / TREES, cache)
     return home / PROJECT

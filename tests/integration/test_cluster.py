@@ -22,7 +22,7 @@ from tests.support import REPO, toy
 from tests.support.dask_cluster import FLAGS, Cluster, cluster
 from tests.support.servers import free_port
 from tests.support.toy import World
-from tests.support.trees import write
+from tests.support.trees import commit_all, git, write
 
 pytest.importorskip("distributed", reason="Dask is not installed: pip install 'kmodpipe[cluster]'")
 
@@ -126,6 +126,36 @@ def test_a_case_of_ones_own_and_a_changed_file_travel(world: World, tmp_path: Pa
     }  # fmt: skip
     assert (world.root / "there.xml").is_file()
     assert run.cases[0].argument == str(case)
+
+
+@pytest.mark.thorough
+def test_a_module_of_its_own_repository_travels_with_its_change(world: World, two: Cluster) -> None:
+    module = world.root.parent / "module"
+    write(module, {"src/Kbuild": "obj-m := own.o\n", "src/own.c": "outcome: ESTALE\nneeds: toy\n"})
+    commit_all(module, "first")
+    git(module, "checkout", "-q", "-b", "topic")
+    write(module, {"src/own.c": "outcome: mounted\nneeds: toy\n"})
+    matrix = 'base = "tinyconfig"\nmodule = { source = "../../module/src" }\nfragments = ["guest.config"]\n'
+    write(world.root, {"kconfigs/matrix.toml": matrix})
+    world.script("mounts.sh", "observe-module")
+    compared = ("module.identity", "module.own", "series.worktree", "repeat-with", "module")
+
+    def is_as_here(*more: str) -> set[str]:
+        asked = ("--case", "mounts.sh", *more)
+        ran = world.invoke(*on(two, *asked), timeout_s=400)
+        assert ran.code == 0, ran.text
+        far, there = verdicts(world), results.load(world.latest / "results.json").properties
+        ran = world.invoke("test", *HOST, *asked, timeout_s=300)
+        assert far == verdicts(world), ran.text
+        here = results.load(world.latest / "results.json").properties
+        assert {name: there.get(name) for name in compared} == {name: here.get(name) for name in compared}
+        return set(far)
+
+    assert is_as_here() == {"unpatched", "worktree"}
+    assert is_as_here("--series", "none") == {"unpatched"}
+    commit_all(module, "it mounts")
+    git(module, "checkout", "-q", "main")
+    assert is_as_here("--series", "../module#main..topic") == {"unpatched", "topic"}
 
 
 @pytest.mark.thorough

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from kmodpipe.cache.store import remove
 from kmodpipe.cluster import bundle
 from kmodpipe.cluster.bundle import Bundle, Staging
+from kmodpipe.source import fetch, locate
+from kmodpipe.source.tree import ModuleSpec
 from kmodpipe.util.errors import InfraError, UserError
+from kmodpipe.util.screen import Mode, Screen
 from tests.support.trees import write
 
 
@@ -76,6 +80,28 @@ def test_a_file_of_the_command_line_is_named_as_it_is_there(
     assert (home / found[2] / "0001.patch").is_file()
 
 
+def test_a_file_that_is_on_no_disk_and_a_tree_travel(project: Path, tmp_path: Path) -> None:
+    source = tmp_path / "module"
+    write(source, {"Kbuild": "obj-m := own.o\n", "sub/own.c": "int x;\n"})
+    spec = ModuleSpec(name="own", path=source)
+    tree = fetch(spec, {}, tmp_path / "here", Screen(Mode.QUIET))
+    (tmp_path / "s").mkdir()
+    staging = Staging(project, tmp_path / "s")
+    words = [staging.file("one.x", b"1"), staging.file("one.x", b"2")]
+    staging.tree(tree)
+    one = staging.pack()
+    home = bundle.place(one.data, one.digest, tmp_path / "cache")
+    assert [(home / word).read_bytes() for word in words] == [b"1", b"2"]
+    kept = ModuleSpec(name="own", kept=tree.identity)
+    there = locate(kept, {}, tmp_path / "cache")
+    assert there and (there.path / "sub/own.c").read_text() == "int x;\n"
+    # A cache that was cleaned since has it again with the next job.
+    remove(there.path)
+    assert locate(kept, {}, tmp_path / "cache") is None
+    bundle.place(one.data, one.digest, tmp_path / "cache")
+    assert locate(kept, {}, tmp_path / "cache")
+
+
 def test_what_did_not_arrive_as_it_was_sent_is_refused(project: Path, tmp_path: Path) -> None:
     one, _ = made(project, tmp_path / "s")
     with pytest.raises(InfraError, match="did not arrive"):
@@ -95,3 +121,7 @@ def test_a_project_that_is_too_large_names_what_is(project: Path, tmp_path: Path
     assert "disk.img" in caught.value.where
     subprocess.run(["rm", str(project / "disk.img")], check=True)
     made(project, tmp_path / "again")
+    staging = Staging(project, tmp_path / "data")
+    with pytest.raises(UserError) as caught:
+        staging.file("mine.kmodpipe-series", b"x" * (65 << 20))
+    assert "mine.kmodpipe-series has 65 MiB" in caught.value.where
