@@ -14,7 +14,7 @@ from pathlib import Path
 from kmodpipe.series.containers import is_patch_name
 from kmodpipe.series.mail import Item
 from kmodpipe.source import user_git
-from kmodpipe.source.build_products import is_product
+from kmodpipe.source.build_products import is_source
 from kmodpipe.util import paths
 from kmodpipe.util.child_output import OutputTooLarge
 from kmodpipe.util.errors import UserError, unknown_name
@@ -176,7 +176,7 @@ def _working_tree(root: Path, commit: str, ref: str, where: str) -> Item | None:
             "GIT_ALTERNATE_OBJECT_DIRECTORIES": '"' + objects.replace("\\", "\\\\").replace('"', '\\"') + '"',
         }
         listed = user_git.run_git(root, "ls-files", "-o", "-z", "--exclude-standard", env=env, whole=True)
-        new = [n for n in listed.stdout.split(b"\0") if n and _is_source(os.fsdecode(n))]
+        new = [n for n in listed.stdout.split(b"\0") if n and _is_change(root, os.fsdecode(n))]
         user_git.run_git(root, "add", "-u", "--", ".", env=env)
         if new:
             added = b"".join(name + b"\0" for name in new)
@@ -187,6 +187,6 @@ def _working_tree(root: Path, commit: str, ref: str, where: str) -> Item | None:
     return Item("working-tree.diff", root, where, f"the working tree of {root.name} against {ref}", diff=diff)
 
 
-def _is_source(name: str) -> bool:
-    """Return whether a new file is part of the change: no repository, build product or formatted patch."""
-    return not (name.endswith("/") or is_product(name) or is_patch_name(name.rpartition("/")[2]))
+def _is_change(root: Path, name: str) -> bool:
+    """Return whether a new file is part of the change: no repository, formatted patch, product or report."""
+    return not (name.endswith("/") or is_patch_name(name.rpartition("/")[2])) and is_source(root, name)

@@ -1,10 +1,11 @@
-"""Recognise what is no source: what a kernel build leaves, folders of results, and a project's own files."""
+"""Recognise what is no source: what a kernel build leaves, results and reports, and a project's own files."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from kmodpipe.util import paths
 from kmodpipe.util.files import IGNORES_ITSELF
 
 CASES = "kmodpipe-cases"
@@ -21,6 +22,15 @@ _PRODUCT_BELOW = re.compile(
 )
 
 
+# What this program writes where a command says (--to, --junit, --html): plans, results, reports, pictures.
+_DOCUMENT_SUFFIXES = frozenset({".html", ".json", ".svg", ".xml", ".yml"})
+_DOCUMENT_MARKS = re.compile(
+    rb'"schema": "kmodpipe-|<testsuites [^>]*name="kmodpipe |name="generator" content="kmodpipe"'
+    rb'|aria-label="kmodpipe: |\A# Made by: kmodpipe '
+)
+_HEAD_BYTES = 1024
+
+
 def is_product(name: str) -> bool:
     """Whether a file of this name (relative to the tree) is made by a kernel build or configuration."""
     base = name.rpartition("/")[2]
@@ -32,6 +42,22 @@ def is_product(name: str) -> bool:
     if base == name:
         return base.startswith("vmlinux") or base in _PRODUCT_TOP_NAMES
     return name.startswith(("arch/", "usr/")) and _PRODUCT_BELOW.match(name) is not None
+
+
+def is_source(root: Path, name: str) -> bool:
+    """Return whether a file below ``root`` that no git has is neither a product nor a document of ours."""
+    return not (is_product(name) or _is_document(root / name))
+
+
+def _is_document(path: Path) -> bool:
+    """Return whether a file is one that this program has written, by its first lines."""
+    if path.suffix not in _DOCUMENT_SUFFIXES or path.is_symlink() or not paths.is_file(path):
+        return False
+    try:
+        with path.open("rb") as f:
+            return _DOCUMENT_MARKS.search(f.read(_HEAD_BYTES)) is not None
+    except OSError:
+        return False
 
 
 def is_of_project(name: str) -> bool:

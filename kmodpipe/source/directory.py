@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kmodpipe.cache import store
 from kmodpipe.source import tree, user_git
-from kmodpipe.source.build_products import ignores_itself, is_of_project, is_product
+from kmodpipe.source.build_products import ignores_itself, is_of_project, is_source
 from kmodpipe.source.origin import FolderOrigin
 from kmodpipe.source.submodules import is_clone
 from kmodpipe.source.tree import Tree
@@ -69,7 +69,7 @@ def _names(root: Path) -> tuple[list[str], bool]:
 
 def _all_names(root: Path) -> tuple[set[str], bool]:
     if not (root / ".git").exists():
-        return {n for n in _walk(root) if not is_product(n)}, False
+        return {n for n in _walk(root) if is_source(root, n)}, False
     return _listed_names(root), True
 
 
@@ -90,7 +90,7 @@ def _listed_names(root: Path) -> set[str]:
     names = {os.fsdecode(n) for n in tracked.stdout.split(b"\0") if n}
     # A name with a trailing slash is a repository inside this one, and not part of this tree.
     untracked = {os.fsdecode(n) for n in others.stdout.split(b"\0") if n and not n.endswith(b"/")}
-    return names | {n for n in untracked if not is_product(n)}
+    return names | {n for n in untracked if is_source(root, n)}
 
 
 def _walk(root: Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from kmodpipe.source.build_products import is_product
+from kmodpipe.source.build_products import is_source
 from kmodpipe.source.git_command import QUIET_ENV
 from kmodpipe.util import process
 
@@ -63,7 +63,7 @@ def state(root: Path) -> dict[str, str]:
     worktree = _raw(run_git(root, "diff-files", "--raw", "-z", env=without_filters(root)).stdout)
     changed = {name for name, _ in staged} | _really_changed(root, worktree)
     listed = run_git(root, "ls-files", "-o", "-z", "--exclude-standard").stdout.split(b"\0")
-    untracked = [n for n in listed if n and not n.endswith(b"/") and not is_product(os.fsdecode(n))]
+    untracked = [n for n in map(os.fsdecode, listed) if n and not n.endswith("/") and is_source(root, n)]
     parts = [f"{len(changed)} changed"] * bool(changed) + [f"{len(untracked)} untracked"] * bool(untracked)
     return {"git-head": head, "git-state": "modified: " + ", ".join(parts) if parts else "clean"}
 

@@ -229,3 +229,24 @@ def test_a_branch_is_pinned_for_all_jobs_of_a_plan(world: World, tmp_path: Path)
     there.invoke("ci", *argv, "--out", f"{plan.parent}/out/other")
     done = collected(there, plan)
     assert done.code == 3 and "module.identity" in done.text, done.text
+
+
+def test_what_our_commands_write_is_no_change_of_the_module(world: World, module: Path) -> None:
+    """A plan, JUnit, the report, a picture: in the module's own folder, where its user stands."""
+    commit_all(module, "it mounts")
+    git(module, "branch", "-f", "main")
+    assert "nothing is compared" in run(world, junit=str(module / "junit.xml")).text
+    for name, argv in (
+        ("plan.json", ("matrix", "--runtime", "host", "--case", "./mounts.sh")),
+        ("cells.yml", ("matrix", "--runtime", "host", "--case", "./mounts.sh", "--format", "gitlab")),
+        ("badge.svg", ("report", "--format", "badge")),
+    ):
+        done = world.invoke(*argv, "--to", str(module / name))
+        assert done.code == 0, done.text
+    assert world.invoke("report", "--html", str(module / "report.html")).code == 0
+    shutil.copy(world.latest / "results.json", module)
+    assert "nothing is compared" in run(world).text
+    # Others of these names are.
+    write(module, {"plan.json": '{"registers": "kmodpipe"}'})
+    run(world)
+    assert [cell.variant for cell in ran(world).cells] == ["unpatched", "worktree"]

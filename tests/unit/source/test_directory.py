@@ -37,6 +37,23 @@ def test_a_directory_is_copied_without_build_products_and_never_touched(
     assert source.locate(source.resolve(str(mine), {}), {}, cache) == tree
 
 
+def test_what_this_program_wrote_is_no_source(tmp_path: Path, cache: Path, screen: Screen) -> None:
+    mine = make_tree(tmp_path / "mine")
+    before = get(str(mine), cache, screen).identity
+    write(
+        mine, {"plan.json": '{\n "schema": "kmodpipe-plan",\n', "junit.xml": '<testsuites name="kmodpipe 1">'}
+    )
+    (mine / "link.json").symlink_to("plan.json")
+    os.mkfifo(mine / "fifo.json")
+    with pytest.raises(UserError, match="neither a file nor a link"):
+        get(str(mine), cache, screen)
+    (mine / "fifo.json").unlink()
+    (mine / "link.json").unlink()
+    assert get(str(mine), cache, screen).identity == before
+    write(mine, {"regs.json": '{"schema": "x"}'})
+    assert get(str(mine), cache, screen).identity != before
+
+
 def test_a_changed_file_makes_a_new_tree_of_links_to_the_old_copy(
     tmp_path: Path, cache: Path, screen: Screen
 ) -> None:
