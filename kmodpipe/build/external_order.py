@@ -78,7 +78,7 @@ class ExternalOrder:
                     "the module's source has no Kbuild and no Makefile",
                     where=str(folder),
                     hint="write one with obj-m := NAME.o (Documentation/kbuild/modules.rst); if it is in a "
-                    "folder below, name that folder",
+                    "folder below, name that folder, of a URL as #REF:FOLDER",
                 )
         elif not self._names_makefile and not any(paths.is_file(folder / name) for name in _MAKEFILES):
             raise KernelFailure(

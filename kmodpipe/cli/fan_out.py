@@ -13,6 +13,7 @@ from kmodpipe.ci import formats, job_plan
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import BuildOptions, CollectOptions, MatrixOptions, Use, command_line
 from kmodpipe.cli.resolve import resolve, tree_arguments
+from kmodpipe.pipeline import own_module
 from kmodpipe.pipeline.run_folder import RunFolder
 from kmodpipe.pipeline.run_spec import RunSpec
 from kmodpipe.pipeline.workspace import set_up
@@ -78,8 +79,8 @@ def pinned(options: _Options, spec: RunSpec) -> tuple[_Options, RunSpec]:
     trees = tuple(kernels.resolve(one, spec.project.kernels) for one in arguments) or spec.trees
     options = replace(options, tree=arguments, kernel=(), head=False)
     if spec.own and (commit := source.tip(spec.own.spec)):
-        module = replace(spec.own, spec=spec.own.spec.model_copy(update={"ref": None, "commit": commit}))
-        options, spec = replace(options, module=f"{module.spec.git}#{commit}"), replace(spec, own=module)
+        module = own_module.at_commit(spec.own, commit)
+        options, spec = replace(options, module=module.declared.source), replace(spec, own=module)
     return options, replace(spec, trees=trees, head=False)
 
 

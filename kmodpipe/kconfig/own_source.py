@@ -32,7 +32,8 @@ class OwnSource(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str = Field(min_length=1)
-    """The folder with its Kbuild or Makefile, relative to this file, or a git URL with `#REF`."""
+    """The folder with its Kbuild or Makefile, relative to this file; or a git URL with `#REF`, or with
+    `#REF:FOLDER` for a folder below its top."""
     control: str = ""
     """The git ref of the control. Without it, where the default branch and HEAD part."""
     make: Annotated[str, AfterValidator(_words)] = ""

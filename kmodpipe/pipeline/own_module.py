@@ -55,7 +55,11 @@ def find(
         return _from_url(declared), tuple(given)
     folder = (home / paths.expanded(declared.source)).resolve()
     if not folder.is_dir():
-        raise UserError(f"the module's source is no folder: {declared.source}", where=str(folder))
+        location, _, ref = declared.source.partition("#")
+        hint = ""
+        if ref and paths.is_dir(home / paths.expanded(location)):
+            hint = f'of a folder here, control = "{ref}" is what its working tree is compared with'
+        raise UserError(f"the module's source is no folder: {declared.source}", where=str(folder), hint=hint)
     _require_build_file(folder, declared)
     top = _top(folder)
     if top is None or given or none:
@@ -109,19 +113,35 @@ def _name(folder: Path, top: Path) -> str:
 
 
 def _from_url(declared: OwnSource) -> ModuleUnderTest:
-    found = source.resolve(declared.source, {})
-    spec = ModuleSpec(**{**found.model_dump(), "name": _last_part(declared.source)})
-    ref = found.commit[:12] if found.commit else found.ref or "HEAD"
+    # As git names a file of a commit; no ref has a colon (git-check-ref-format(1)).
+    url, mark, fragment = declared.source.partition("#")
+    ref, _, folder = fragment.partition(":")
+    folder = folder.strip("/")
+    if folder and not paths.is_plain(folder):
+        raise UserError(f"not a folder of the repository: {folder!r}", where=declared.source)
+    found = source.resolve(f"{url}{mark if ref else ''}{ref}", {})
     if declared.control:
         raise UserError(
             "a module from a URL is its own control: name the ref with #REF, and give --series",
             where=declared.source,
         )
-    return ModuleUnderTest(spec.name, spec, "", ref, declared)
+    top = Path(_last_part(url))
+    name = _name(top / folder, top)
+    spec = ModuleSpec(**{**found.model_dump(), "name": name})
+    control = found.commit[:12] if found.commit else found.ref or "HEAD"
+    return ModuleUnderTest(name, spec, folder, control, declared)
+
+
+def at_commit(module: ModuleUnderTest, commit: str) -> ModuleUnderTest:
+    """Return a module from a URL as it is at a commit, whatever its branch is by then."""
+    spec = module.spec.model_copy(update={"ref": None, "commit": commit})
+    below = f":{module.folder}" if module.folder else ""
+    declared = module.declared.model_copy(update={"source": f"{spec.git}#{commit}{below}"})
+    return replace(module, spec=spec, declared=declared)
 
 
 def _last_part(url: str) -> str:
-    return url.partition("#")[0].rstrip("/").rpartition("/")[2].removesuffix(".git") or "module"
+    return url.rstrip("/").rpartition("/")[2].removesuffix(".git") or "module"
 
 
 def _require_build_file(folder: Path, declared: OwnSource) -> None:

@@ -102,6 +102,39 @@ def test_a_url_names_its_ref(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fragment", "name", "ref", "folder"),
+    [
+        ("", "hello", None, ""),
+        ("#v2:src", "hello", "v2", "src"),
+        ("#v2:net/core/", "core", "v2", "net/core"),
+        ("#:net", "net", None, "net"),
+        ("#v2:", "hello", "v2", ""),
+    ],
+)
+def test_a_url_names_a_folder_as_git_does(
+    fragment: str, name: str, ref: str | None, folder: str, tmp_path: Path
+) -> None:
+    found = find(tmp_path, f"https://example.org/some/hello.git{fragment}")
+    assert (found.name, found.spec.ref, found.folder) == (name, ref, folder)
+    assert found.spec.git == "https://example.org/some/hello.git"
+    pinned = own_module.at_commit(found, "a" * 40)
+    again = find(tmp_path, pinned.declared.source)
+    assert (again.spec, again.folder, again.name) == (pinned.spec, folder, name)
+
+
+@pytest.mark.parametrize("folder", ["../x", "a/../..", "/etc/..", "a//b"])
+def test_a_folder_of_a_url_is_below_its_top(folder: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a folder of the repository"):
+        find(tmp_path, f"https://example.org/module.git#v2:{folder}")
+
+
+def test_a_ref_of_a_folder_here_is_named_as_its_control(repository: Path) -> None:
+    with pytest.raises(UserError, match="no folder") as caught:
+        find(repository, "src#main")
+    assert 'control = "main"' in caught.value.hint
+
+
+@pytest.mark.parametrize(
     ("folder", "name"),
     [(".", "project"), ("src", "project"), ("kernel/src", "project"), ("net", "net"), ("net/src", "net")],
 )
