@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from kmodpipe.build import compile_warnings
+from kmodpipe.build import compile_warnings, own_makefile
 from kmodpipe.build.compile_log import CompileError, CompileWatch
 from kmodpipe.build.compile_warnings import CompileWarning
 from kmodpipe.build.external_order import ExternalOrder
@@ -34,6 +34,7 @@ _OUTSIDE = re.compile(
     r"|^\S.*\bcannot (?:create|touch|remove|move|open)\b.*"
     r"[\s'‘](?P<denied>/[^'’:\s]+)['’]?: Permission denied$"
 )
+_NO_FILE = re.compile(r"(\S+): No such file or directory")
 _HOST_KERNEL = re.compile(r"/lib/modules/[^/\s]+/(?:build|source)\b.*No such file or directory")
 
 
@@ -109,7 +110,23 @@ class ExternalWatch(CompileWatch):
         if ended.status == 0 or not self.errors:
             # Whatever the status: older kernels only warn.
             self._raise_for_modpost(what, at)
-        super().raise_for(ended, what, log)
+        try:
+            super().raise_for(ended, what, log)
+        except KernelFailure as e:
+            e.hint = self._hint_of_makefile() or e.hint
+            raise
+
+    def _hint_of_makefile(self) -> str:
+        """Return the hint for a header that the module's own Makefile makes before it runs kbuild."""
+        missing = _NO_FILE.fullmatch(self.errors[0].text) if self.errors else None
+        if missing is None or self._order.arguments is not None:
+            return ""
+        try:
+            text = (self._order.module / self._order.folder / "Makefile").read_text(errors="replace")
+        except OSError:
+            return ""
+        words = own_makefile.make_for(text, missing[1])
+        return f'its own Makefile makes {missing[1]}: module = {{ …, make = "{words}" }}' if words else ""
 
     def _raise_for_kit(self, ended: Ended, what: str, log: Path) -> None:
         """Raise InfraError if the recipe ended before it ran make."""

@@ -37,6 +37,8 @@ _EFFECTS, _FEW_EFFECTS = 40, 6
 # Kernel lines below a failure.
 _KERNEL_LINES = 3
 _SLOW_S = 1.0
+# As errors have it, below where it was.
+_HINT = re.compile(r"^  hint: .+", re.MULTILINE)
 # So many guests for one reason are worth a line.
 _MANY_GUESTS = 5
 # As `pipeline.provenance` has the end of a guest that another case must not have.
@@ -137,8 +139,8 @@ def unfinished_lines(run: Run) -> list[RenderableType]:
     fixed = [c for c in run.cells if is_fixed(c)]
     return [
         *_by_reason("does not build, which the series fix:", "○", "dim", fixed),
-        *_by_reason("", "✗", "bold red", unbuilt),
-        *_by_reason("", "!", "magenta", bad),
+        *_by_reason("", "✗", "bold red", unbuilt, hinted=True),
+        *_by_reason("", "!", "magenta", bad, hinted=True),
     ]
 
 
@@ -148,15 +150,21 @@ def empty_lines(run: Run) -> list[RenderableType]:
     return [Text.assemble((f"{mark} ", style), one_line(text)) for text in empty(run)]
 
 
-def _by_reason(word: str, mark: str, style: str, cells: Sequence[CellResult]) -> list[RenderableType]:
-    groups: dict[tuple[str, str], list[str]] = {}
+def _by_reason(
+    word: str, mark: str, style: str, cells: Sequence[CellResult], *, hinted: bool = False
+) -> list[RenderableType]:
+    """Return a line for each reason; with ``hinted`` what to do about it as well, where that is known."""
+    groups: dict[tuple[str, str], list[CellResult]] = {}
     for cell in cells:
         reason = cell.reason.strip() or "no reason was recorded"
-        groups.setdefault((word or cell.state.value, reason.split("\n", 1)[0]), []).append(cell.cell)
-    return [
-        Text.assemble((f"{mark} {state} ", style), one_line(some(names)), (f": {one_line(reason)}", "dim"))
-        for (state, reason), names in groups.items()
-    ]
+        groups.setdefault((word or cell.state.value, reason.split("\n", 1)[0]), []).append(cell)
+    lines: list[RenderableType] = []
+    for (state, reason), own in groups.items():
+        names = one_line(some([cell.cell for cell in own]))
+        lines.append(Text.assemble((f"{mark} {state} ", style), names, (f": {one_line(reason)}", "dim")))
+        if hinted and (hint := _HINT.search(own[0].reason)):
+            lines.append(Text(f"    {one_line(hint[0].strip())}", "dim"))
+    return lines
 
 
 def failed_lines(run: Run) -> list[RenderableType]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -169,3 +170,17 @@ def test_warnings_are_collected_and_the_output_is_bounded(order: ExternalOrder) 
     many = watched(order, "".join(f"hello.c:{n}:1: warning: odd\n" for n in range(2000)))
     assert len(many.warnings) == 1000
     assert 1 << 20 <= len(watch.text) < (1 << 20) + 100
+
+
+@pytest.mark.parametrize("arguments", [None, ("-C", "{kit}")])
+def test_a_header_that_its_own_makefile_makes_is_told_with_how(
+    order: ExternalOrder, arguments: tuple[str, ...] | None
+) -> None:
+    rules = "KDIR := /lib/modules/x/build\nbuild: version.h\n\t$(MAKE) -C $(KDIR)\nversion.h:\n\ttouch $@\n"
+    (order.module / "Makefile").write_text(rules)
+    printed = "hello.c:1:2: fatal error: version.h: No such file or directory\n"
+    watch = watched(replace(order, arguments=arguments), printed)
+    with pytest.raises(KernelFailure) as caught:
+        watch.raise_for(Ended(2, "", 1.0), "the module of hello", Path("/log"))
+    told = 'its own Makefile makes version.h: module = { …, make = "build KDIR={kit}" }'
+    assert (caught.value.hint == told) is (arguments is None)

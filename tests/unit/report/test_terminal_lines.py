@@ -47,6 +47,18 @@ def test_cells_that_are_ruled_out_are_told_by_their_reason() -> None:
     ]
 
 
+def test_what_did_not_build_says_what_to_do() -> None:
+    reason = "it does not compile: a.c:1: x.h\n  where: a.c:1\n  | hint: no\n  hint: make it\n"
+    cells = finished().cells
+    broken = [replace(one, state=State.BUILD_FAILED, reason=reason) for one in cells[:2]]
+    told = plain(terminal_lines.unfinished_lines(replace(finished(), cells=(*broken, *cells[2:]))))
+    at = next(n for n, line in enumerate(told) if line.endswith(": it does not compile: a.c:1: x.h"))
+    assert all(one.cell in told[at] for one in broken) and told[at + 1] == "    hint: make it"
+    assert len([line for line in told if "hint" in line]) == 1
+    skipped = replace(finished(), cells=tuple(replace(one, state=State.SKIPPED) for one in broken))
+    assert not any("hint" in line for line in plain(terminal_lines.skipped_lines(skipped)))
+
+
 def with_ends(cell: CellResult, ends: Sequence[str]) -> CellResult:
     ended = {f"boot.{number}": end for number, end in enumerate(ends, 1)}
     return replace(cell, properties={**cell.properties, **ended})

@@ -1,0 +1,41 @@
+"""What a module's Makefile would make that kbuild, run as it documents itself, does not ask it for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+# A rule on a line of its own: targets, a colon that begins no assignment, and what they need.
+_RULE = re.compile(r"^([^\s#:=][^#:=\n]*?)[ \t]*::?(?!=)[ \t]*([^#=\n]*)$", re.MULTILINE)
+# The variable that names the kernel's build folder, mostly set from the running kernel.
+_KERNEL = re.compile(
+    r"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*[:?]?=[^\n]*(?:/lib/modules/|/usr/src/)[^\n]*$", re.MULTILINE
+)
+_INSTALLS = re.compile(r"install|clean|check|test|dist", re.IGNORECASE)
+
+
+def make_for(makefile: str, missing: str) -> str:
+    """Return the arguments of make that would make a file which the compiler did not find, before the module.
+
+    That is a goal of this Makefile that needs the file, and the kernel's build folder as ``{kit}``; empty if
+    no rule makes the file.
+    """
+    rules = list(_rules(makefile.replace("\\\n", " ")))
+    made = [target for targets, _ in rules for target in targets if _is(target, missing)]
+    if not made:
+        return ""
+    goals = [targets[0] for targets, needs in rules if made[0] in needs]
+    goal = next((one for one in goals if not _INSTALLS.search(one) and "$" not in one), "")
+    variable = _KERNEL.search(makefile)
+    return " ".join(filter(None, (goal, f"{variable[1]}={{kit}}" if variable else "")))
+
+
+def _rules(makefile: str) -> Iterator[tuple[list[str], list[str]]]:
+    for match in _RULE.finditer(makefile):
+        yield match[1].split(), match[2].split()
+
+
+def _is(target: str, missing: str) -> bool:
+    """Return whether a target is the missing file, which the compiler names as the source includes it."""
+    name = re.sub(r"^\$[({]\w+[)}]/|^\./", "", target)
+    return name == missing or name.endswith(f"/{missing}")
