@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 # A rule on a line of its own: targets, a colon that begins no assignment, and what they need.
-_RULE = re.compile(r"^([^\s#:=][^#:=\n]*?)[ \t]*::?(?!=)[ \t]*([^#=\n]*)$", re.MULTILINE)
+_RULE = re.compile(r"^([^\s#:=][^#:=\n]*)::?(?!=)([^#=\n]*)$", re.MULTILINE)
 # The variable that names the kernel's build folder, mostly set from the running kernel.
 _KERNEL = re.compile(
     r"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*[:?]?=[^\n]*(?:/lib/modules/|/usr/src/)[^\n]*$", re.MULTILINE

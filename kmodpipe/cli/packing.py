@@ -72,8 +72,8 @@ def _packed(one: series.Series, staging: Staging) -> str:
 def _module(
     options: BuildOptions, spec: RunSpec, staging: Staging, cache: Path, screen: Screen
 ) -> tuple[str, RunSpec]:
-    """Return the module for --module, and the run with it: workers fetch what has a URL, and get the rest."""
-    if spec.own is None or "://" in spec.own.declared.source:
+    """Return the module for --module, and the run with it. What is on a server, workers fetch themselves."""
+    if spec.own is None or _is_remote(spec.own.declared.source):
         return options.module, spec
     found = fetch_module(spec, cache, screen)
     assert found is not None  # noqa: S101
@@ -81,6 +81,10 @@ def _module(
     staging.tree(found)
     word = staging.file(f"{module.name}{packed_module.SUFFIX}", packed_module.pack(module))
     return word, replace(spec, own=module)
+
+
+def _is_remote(url: str) -> bool:
+    return "://" in url and not url.startswith("file://")
 
 
 def _trees(options: BuildOptions, spec: RunSpec, screen: Screen) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def at_commit(module: ModuleUnderTest, commit: str) -> ModuleUnderTest:
     spec = module.spec.model_copy(update={"ref": None, "commit": commit})
     below = f":{module.folder}" if module.folder else ""
     declared = module.declared.model_copy(update={"source": f"{spec.git}#{commit}{below}"})
-    return replace(module, spec=spec, declared=declared)
+    return replace(module, spec=spec, declared=declared, control=f"{module.control} ({commit[:12]})")
 
 
 def _last_part(url: str) -> str:

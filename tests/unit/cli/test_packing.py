@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from kmodpipe.cli import packing
+from kmodpipe.cli.fan_out import pinned
 from kmodpipe.cli.invocation import Invocation
 from kmodpipe.cli.options import RunOptions, Use, command_line
 from kmodpipe.cli.resolve import resolve
@@ -44,7 +45,8 @@ def both(world: World, there: Path, **given: object) -> tuple[RunSpec, RunSpec]:
     """
     options = RunOptions(runtime="host", **given)  # type: ignore[arg-type]
     cache = world.root.parent / "cache"
-    words, mine, packed = packing.pack(options, asked(world.root, options), cache, SCREEN)
+    options, mine = pinned(options, asked(world.root, options))
+    words, mine, packed = packing.pack(options, mine, cache, SCREEN)
     before = question.comparable(mine)
     # Nothing of the client is left but the kernel's tree.
     gone = world.root.parent / "gone"
@@ -158,6 +160,12 @@ def a_series_of_it(world: World) -> dict[str, object]:
     return {"series": (f"{root}#main..topic",)}
 
 
+def by_a_url(world: World) -> dict[str, object]:
+    root = own(world, "../../module/src")
+    commit_all(root, "first")
+    return {"module": f"{root.as_uri()}#main:src"}
+
+
 def named(world: World) -> dict[str, object]:
     repository(world)
     return {"module": "../module/src"}
@@ -174,7 +182,9 @@ def a_submodule(world: World) -> dict[str, object]:
     return {}
 
 
-@pytest.mark.parametrize("made", [folder, repository, nothing_changed, a_series_of_it, named, a_submodule])
+@pytest.mark.parametrize(
+    "made", [folder, repository, nothing_changed, a_series_of_it, by_a_url, named, a_submodule]
+)
 def test_a_module_is_what_it_is_here(
     made: Callable[[World], dict[str, object]], world: World, tmp_path: Path
 ) -> None:

@@ -118,6 +118,7 @@ def test_a_url_names_a_folder_as_git_does(
     assert (found.name, found.spec.ref, found.folder) == (name, ref, folder)
     assert found.spec.git == "https://example.org/some/hello.git"
     pinned = own_module.at_commit(found, "a" * 40)
+    assert pinned.control == f"{found.control} (aaaaaaaaaaaa)"
     again = find(tmp_path, pinned.declared.source)
     assert (again.spec, again.folder, again.name) == (pinned.spec, folder, name)
 
