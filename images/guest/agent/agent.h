@@ -229,7 +229,7 @@ int count_processes(void (*thread)(const char *name, size_t length));
 int count_mounts(char points[][256], int room);
 /* Attached loop devices; `detach` takes them away. */
 int count_loops(bool detach);
-/* Never NULL. */
+/* Never NULL; a number that has no name is in a buffer that the next call uses. */
 const char *error_name(int error);
 /* Waits for no randomness, whatever the processor has. */
 void seed_randomness(void);

@@ -241,13 +241,6 @@ int count_loops(bool detach)
 	return count;
 }
 
-const char *error_name(int error)
-{
-	const char *name = strerrorname_np(error);
-
-	return name ? name : "unknown";
-}
-
 void seed_randomness(void)
 {
 	struct {
