@@ -20,6 +20,8 @@ _SIGNED = b"~Module signature appended~\n"
 # An entry of the section __versions: a checksum, an unsigned long, and the symbol's name, in 64 bytes.
 _ENTRY = struct.Struct("<Q56s")
 _SYMVERS_BYTES = 64 << 20
+# The owner of what the kernel itself exports, which no module can export again.
+_KERNEL = "vmlinux"
 _LOCKDOWN = {
     "LOCK_DOWN_KERNEL_FORCE_INTEGRITY": "integrity",
     "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY": "confidentiality",
@@ -36,7 +38,8 @@ def require_of_kernel(built: Path, kit: Path, config: Mapping[str, str], log: Pa
     """Raise KernelFailure for a module that was built against another kernel than that of ``kit``.
 
     With MODVERSIONS a kernel takes one of another release if the symbols that it uses are the same; without
-    it, the releases have to be.
+    it, the releases have to be. A symbol that a module beside it exports is that module's, whatever modules
+    of the kernel have of its name: both cannot be loaded.
     """
     versions = dict(_versions(built)) if config.get("MODVERSIONS") == "y" else {}
     if not versions:
@@ -46,7 +49,9 @@ def require_of_kernel(built: Path, kit: Path, config: Mapping[str, str], log: Pa
                 built, f"it is for {own}, and this kernel is {release}", f"log: {log}", _OTHER_KERNEL
             )
         return
-    for symbol, known in _exported(kit):
+    beside = {symbol: known for symbol, known, _ in _exported(built.parent)}
+    for symbol, known, owner in _exported(kit):
+        known = known if owner == _KERNEL else beside.get(symbol, known)
         if (asked := versions.get(symbol, known)) != known:
             why = f"it disagrees about the version of symbol {symbol}, {asked:#010x} and not {known:#010x}"
             raise _refused(built, why, f"log: {log}", _OTHER_KERNEL)
@@ -116,15 +121,18 @@ def _versions(module: Path) -> Iterator[tuple[str, int]]:
         yield name.partition(b"\0")[0].decode("ascii", "replace"), checksum
 
 
-def _exported(kit: Path) -> Iterator[tuple[str, int]]:
-    """Yield the symbols that a kernel and its modules export with their checksums."""
+def _exported(folder: Path) -> Iterator[tuple[str, int, str]]:
+    """Yield the symbols that a kernel and its modules, or modules of one build, export.
+
+    Each with its checksum, and who has it (Documentation/kbuild/modules.rst, Module.symvers).
+    """
     try:
-        text = document.read_text(kit / SYMVERS, most=_SYMVERS_BYTES)
+        text = document.read_text(folder / SYMVERS, most=_SYMVERS_BYTES)
     except (OSError, ValueError):
         return
     for line in text.splitlines():
-        checksum, _, rest = line.partition("\t")
+        checksum, symbol, owner, *_ = (*line.split("\t"), "", "")
         try:
-            yield rest.partition("\t")[0], int(checksum, 16)
+            yield symbol, int(checksum, 16), owner
         except ValueError:
             continue

@@ -113,6 +113,24 @@ def test_two_modules_are_loaded_in_the_order_of_what_they_need(tmp_path: Path) -
     assert (ran.code, ran.verdicts) == (0, {"unpatched": "pass"}), ran.text
 
 
+def test_modules_that_replace_the_kernels_may_export_what_those_do(tmp_path: Path) -> None:
+    """dm-bufio has a function of this name and another type: compared is the one that is loaded."""
+    function = "dm_bufio_get_block_size"
+    head = '#include <linux/module.h>\nMODULE_LICENSE("GPL");\n'
+    core = f"{head}int {function}(int a, int b);\nint {function}(int a, int b) {{ return a + b; }}\n"
+    user = f"{head}int {function}(int a, int b);\nstatic int __init begin(void)\n"
+    user += f"{{ return {function}(1, -1); }}\nmodule_init(begin);\n"
+    root = repository(tmp_path / "echo", "echo")
+    write(root, {
+        "Kbuild": "obj-m := kp-core.o kp-user.o\n",
+        "kp-core.c": f"{core}EXPORT_SYMBOL_GPL({function});\n",
+        "kp-user.c": f"{user}static void __exit end(void) {{ }}\nmodule_exit(end);\n",
+        "loaded.sh": "#!/bin/sh -e\ntest -d /sys/module/kp_core -a -d /sys/module/kp_user\n",
+    })  # fmt: skip
+    ran = kmodpipe(root, "test", *on(KERNELS[1:2]), "--series", "none", "--case", "./loaded.sh")
+    assert (ran.code, ran.verdicts) == (0, {"unpatched": "pass"}), ran.text
+
+
 def test_a_module_that_does_not_load_is_told_in_the_kernels_words(tmp_path: Path) -> None:
     root = repository(tmp_path / "echo", "echo")
     write(root, {"Kbuild": "obj-m := kp-echo.o\nccflags-y := -DWITHOUT\nKBUILD_MODPOST_WARN := 1\n"})

@@ -71,6 +71,42 @@ def test_a_module_of_another_kernel_is_refused(
     assert said in caught.value.what and "KDIR={kit}" in caught.value.hint
 
 
+OF_THE_KERNEL = (
+    "0x00000007\tset_mode\tdrivers/net/old\tEXPORT_SYMBOL_GPL\t\n"
+    "0x00000003\tkfree\tvmlinux\tEXPORT_SYMBOL\t\n"
+)
+
+
+def exported(symbol: str) -> str:
+    return f"0x00000009\t{symbol}\t/obj/module/core\tEXPORT_SYMBOL\t\n"
+
+
+@pytest.mark.parametrize(
+    ("beside", "versions", "said"),
+    [
+        # One that replaces modules of the kernel exports what they do, with other types.
+        (exported("set_mode"), {"set_mode": 9}, ""),
+        (exported("set_mode"), {"set_mode": 7}, "0x00000007 and not 0x00000009"),
+        (exported("other"), {"set_mode": 9}, "0x00000009 and not 0x00000007"),
+        ("", {"set_mode": 7}, ""),
+        # What the kernel itself exports is nobody else's.
+        (exported("kfree"), {"kfree": 9}, "0x00000009 and not 0x00000003"),
+    ],
+)
+def test_what_a_module_beside_it_exports_is_that_modules(
+    tmp_path: Path, kit: Path, beside: str, versions: Mapping[str, int], said: str
+) -> None:
+    (kit / "Module.symvers").write_text(OF_THE_KERNEL)
+    path = built(tmp_path, RELEASE, versions)
+    (path.parent / "Module.symvers").write_text(beside)
+    if not said:
+        loadable.require_of_kernel(path, kit, VERSIONED, Path("/log"))
+        return
+    with pytest.raises(KernelFailure) as caught:
+        loadable.require_of_kernel(path, kit, VERSIONED, Path("/log"))
+    assert said in caught.value.what
+
+
 FORCED = {"MODULE_SIG": "y", "MODULE_SIG_FORCE": "y"}
 LOCKED = {"SECURITY_LOCKDOWN_LSM": "y"}
 
