@@ -19,6 +19,8 @@ _KBUILD_LINE = re.compile(r"^  (?P<tool>[A-Z][A-Z0-9_]*(?: \[[A-Z]\])?)\s+(?P<ta
 # Not in lines of source text that a compiler quotes: those are indented.
 _DISK_FULL = re.compile(r"^\S.*\bNo space left on device")
 _FULL_MIB = 1024
+FIX_IT = "fix the source, or the patch that last touched it"
+"""What there is to do about an error of the compiler."""
 _FREE_IT = "free some space, or run: invoke clean"
 _NO_MEMORY = re.compile(
     r"^\S+: (?:fatal error: Killed signal terminated|out of memory allocating|virtual memory exhausted)",
@@ -126,7 +128,7 @@ class CompileWatch:
                 f"{what} does not compile: {first}",
                 where=f"{first.file}:{first.line} (log: {log})",
                 detail="\n".join(map(str, self.errors)),
-                hint="fix the source, or the patch that last touched it",
+                hint=FIX_IT,
             )
         if self.link_errors:
             raise KernelFailure(

@@ -30,6 +30,17 @@ def make_for(makefile: str, missing: str) -> str:
     return " ".join(filter(None, (goal, f"{variable[1]}={{kit}}" if variable else "")))
 
 
+def before_kbuild(makefile: str) -> str:
+    """Return the arguments of make for a Makefile that makes a header before it runs kbuild, else nothing."""
+    rules = list(_rules(makefile.replace("\\\n", " ")))
+    headers = [target for targets, _ in rules for target in targets if target.endswith(".h")]
+    for header in headers:
+        words = make_for(makefile, header)
+        if " " in words:
+            return words
+    return ""
+
+
 def _rules(makefile: str) -> Iterator[tuple[list[str], list[str]]]:
     for match in _RULE.finditer(makefile):
         yield match[1].split(), match[2].split()

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kmodpipe.build import dkms
+from kmodpipe.build import dkms, own_makefile
 from kmodpipe.source import user_git
 from kmodpipe.source.tree import kernel_version
 from kmodpipe.util import paths
@@ -21,6 +21,8 @@ _OBJECTS = re.compile(r"^[ \t]*obj-(?:m|\$[({]\w+[)}])[ \t]*[:+]?=[ \t]*([^#\n]*
 _SET = re.compile(r"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*[:?]{0,2}=[ \t]*([^#\n]*)", re.MULTILINE)
 _USE = re.compile(r"\$[({](\w+)[)}]")
 _OBJECT = re.compile(r"([A-Za-z0-9_-]+)\.o")
+# As kbuild documents itself, for a folder whose dkms.conf would have it otherwise.
+_KBUILD = "-C {kit} M={obj} modules"
 _BYTES = 1 << 20
 # Of a repository that may be large.
 _DEPTH, _FOLDERS = 4, 2000
@@ -36,6 +38,8 @@ class FoundModule:
     names: tuple[str, ...]
     # What the build will have to say about its dkms.conf.
     note: str = ""
+    # The arguments of make that build it; empty where kbuild's own, or those of dkms.conf, do.
+    make: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,14 +124,18 @@ def _of_dkms(root: Path, folder: str) -> FoundModule | None:
         # Without one, what it builds is in folders below.
         if kbuild is None:
             return None
-        return FoundModule(folder, kbuild.names, "; ".join(filter(None, (e.sentence, e.hint))))
+        return replace(
+            kbuild, note=f"dkms.conf is not used, kbuild is run: {e.sentence}", make=kbuild.make or _KBUILD
+        )
     return FoundModule(folder, tuple(one.name for one in made.modules), " ".join(made.notes))
 
 
 def _of_kbuild(root: Path, folder: str) -> FoundModule | None:
     for name in ("Kbuild", "Makefile"):
         if words := _words(root / folder / name):
-            return FoundModule(folder, tuple(dict.fromkeys(_names(root, folder, words, _DEPTH))))
+            names = tuple(dict.fromkeys(_names(root, folder, words, _DEPTH)))
+            make = own_makefile.before_kbuild(_text(root / folder / "Makefile"))
+            return FoundModule(folder, names, make=make)
     return None
 
 

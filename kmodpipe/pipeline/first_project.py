@@ -143,6 +143,7 @@ def _quoted(value: str | Sequence[str]) -> str:
 
 def _of_module(root: Path, module: FoundModule, choice: Choice) -> Proposal:
     source = "." if module.folder == "." else f"./{module.folder}"
+    make = f", make = {_quoted(module.make)}" if module.make else ""
     text = f"""\
 # What kmodpipe tests here: the module of this repository, on the kernels that it has to work on.
 # `kmodpipe test` builds it against each, boots each, loads the module, and runs the cases.
@@ -151,7 +152,7 @@ cases = {_quoted(choice.cases)}
 [matrix]
 # Built as `make -C KERNEL M=…` does it. Of its own Makefile: make = "modules KDIR={{kit}}".
 # It is compared with the default branch; another ref: control = "v1.0".
-module = {{ source = {_quoted(source)} }}
+module = {{ source = {_quoted(source)}{make} }}
 # Kernels as Debian ships them; there is debian-unstable, too. Kernels that are built: debian-6.12 and others.
 kernels = {_quoted(choice.kernels)}
 # For kernels that kmodpipe builds.

@@ -9,6 +9,7 @@ from heapq import nlargest
 from rich.console import RenderableType
 from rich.text import Text
 
+from kmodpipe.build.compile_log import FIX_IT
 from kmodpipe.report import alike, answer, difference, new_warnings, wording
 from kmodpipe.report.difference import Row
 from kmodpipe.report.terminal_fold import MOST_CELLS, STYLES
@@ -38,7 +39,7 @@ _EFFECTS, _FEW_EFFECTS = 40, 6
 _KERNEL_LINES = 3
 _SLOW_S = 1.0
 # As errors have it, below where it was.
-_HINT = re.compile(r"^  hint: .+", re.MULTILINE)
+_HINT = re.compile(r"^  hint: (.+)", re.MULTILINE)
 # So many guests for one reason are worth a line.
 _MANY_GUESTS = 5
 # As `pipeline.provenance` has the end of a guest that another case must not have.
@@ -162,8 +163,10 @@ def _by_reason(
     for (state, reason), own in groups.items():
         names = one_line(some([cell.cell for cell in own]))
         lines.append(Text.assemble((f"{mark} {state} ", style), names, (f": {one_line(reason)}", "dim")))
-        if hinted and (hint := _HINT.search(own[0].reason)):
-            lines.append(Text(f"    {one_line(hint[0].strip())}", "dim"))
+        hint = _HINT.search(own[0].reason) if hinted else None
+        # Of an error of the compiler that is plain.
+        if hint and hint[1] != FIX_IT:
+            lines.append(Text(f"    hint: {one_line(hint[1])}", "dim"))
     return lines
 
 

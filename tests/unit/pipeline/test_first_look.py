@@ -74,6 +74,19 @@ def test_a_dkms_conf_that_only_a_shell_can_read_is_told_of(tmp_path: Path) -> No
     (found,) = first_look.look(tmp_path).modules
     assert found.names == ("a",)
     assert "only a shell can compute" in found.note and "dkms.conf:1" in found.note
+    # The build would refuse it otherwise.
+    assert found.make == "-C {kit} M={obj} modules"
+
+
+def test_a_makefile_that_makes_a_header_first_is_run_itself(tmp_path: Path) -> None:
+    rules = (
+        "KDIR ?= /lib/modules/$(shell uname -r)/build\nobj-m := a.o\nall: ids.h\n\tmake -C $(KDIR)\nids.h:\n"
+    )
+    write(tmp_path, {"Makefile": rules})
+    assert first_look.look(tmp_path).modules == (FoundModule(".", ("a",), make="all KDIR={kit}"),)
+    # With another goal than kbuild's and no kernel to name, nothing is known of it.
+    write(tmp_path, {"Makefile": "obj-m := a.o\nids.h:\n"})
+    assert first_look.look(tmp_path).modules == (FoundModule(".", ("a",)),)
 
 
 def test_a_kernel_tree_is_no_module(tmp_path: Path) -> None:

@@ -38,6 +38,15 @@ def test_a_module_gets_kernels_and_a_case(tmp_path: Path, folder: str, source: s
     assert f"for name in {' '.join(names).replace('-', '_')}; do" in case.path.read_text()
 
 
+def test_how_make_is_run_is_written_where_kbuilds_own_way_would_not_do(tmp_path: Path) -> None:
+    write(tmp_path, {"dkms.conf": "PACKAGE_NAME=$(cat name)\n", "Kbuild": "obj-m := a.o\n"})
+    made = propose(tmp_path)
+    first_project.write(tmp_path, made)
+    matrix = load_matrix(config.load(tmp_path).matrix)
+    assert matrix.module == OwnSource(source=".", make="-C {kit} M={obj} modules")
+    assert any("dkms.conf is not used" in note for note in made.notes)
+
+
 def test_answers_are_what_is_written(tmp_path: Path) -> None:
     write(
         tmp_path,
