@@ -26,8 +26,13 @@ def make_for(makefile: str, missing: str) -> str:
         return ""
     goals = [targets[0] for targets, needs in rules if made[0] in needs]
     goal = next((one for one in goals if not _INSTALLS.search(one) and "$" not in one), "")
+    return " ".join(filter(None, (goal, kernel_folder(makefile))))
+
+
+def kernel_folder(makefile: str) -> str:
+    """Return the argument of make that sets the kernel's build folder, ``KDIR={kit}``; empty without one."""
     variable = _KERNEL.search(makefile)
-    return " ".join(filter(None, (goal, f"{variable[1]}={{kit}}" if variable else "")))
+    return f"{variable[1]}={{kit}}" if variable else ""
 
 
 def before_kbuild(makefile: str) -> str:

@@ -18,6 +18,7 @@ from kmodpipe.util import paths
 from kmodpipe.util.errors import KmodpipeError
 
 _OBJECTS = re.compile(r"^[ \t]*obj-(?:m|\$[({]\w+[)}])[ \t]*[:+]?=[ \t]*([^#\n]*)", re.MULTILINE)
+_BELOW = re.compile(r"^[ \t]*obj-y[ \t]*[:+]?=[ \t]*([^#\n]*/)[ \t]*$", re.MULTILINE)
 _SET = re.compile(r"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*[:?]{0,2}=[ \t]*([^#\n]*)", re.MULTILINE)
 _USE = re.compile(r"\$[({](\w+)[)}]")
 _OBJECT = re.compile(r"([A-Za-z0-9_-]+)\.o")
@@ -131,10 +132,15 @@ def _of_dkms(root: Path, folder: str) -> FoundModule | None:
 
 
 def _of_kbuild(root: Path, folder: str) -> FoundModule | None:
+    own = _text(root / folder / "Makefile")
+    make = own_makefile.before_kbuild(own)
     for name in ("Kbuild", "Makefile"):
-        if words := _words(root / folder / name):
+        words = _words(root / folder / name)
+        if not words and name == "Makefile" and (kernel := own_makefile.kernel_folder(own)):
+            # It goes down to folders whose modules are switched on by what it sets.
+            words, make = " ".join(_BELOW.findall(own.replace("\\\n", " "))).split(), make or kernel
+        if words:
             names = tuple(dict.fromkeys(_names(root, folder, words, _DEPTH)))
-            make = own_makefile.before_kbuild(_text(root / folder / "Makefile"))
             return FoundModule(folder, names, make=make)
     return None
 

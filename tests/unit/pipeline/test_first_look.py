@@ -78,6 +78,19 @@ def test_a_dkms_conf_that_only_a_shell_can_read_is_told_of(tmp_path: Path) -> No
     assert found.make == "-C {kit} M={obj} modules"
 
 
+def test_a_makefile_that_goes_down_and_names_the_kernel_is_run_itself(tmp_path: Path) -> None:
+    top = (
+        "KERNELPATH ?= /lib/modules/$(shell uname -r)/build\nobj-y += net/mesh/\nall:\n\tmake CONFIG_MESH=m\n"
+    )
+    write(tmp_path, {"Makefile": top, "net/mesh/Makefile": "obj-$(CONFIG_MESH) += mesh.o\n"})
+    assert first_look.look(tmp_path).modules == (FoundModule(".", ("mesh",), make="KERNELPATH={kit}"),)
+    # Without the kernel's folder it is one of a tree, and so is one that has nothing to do with kbuild.
+    write(tmp_path, {"Makefile": "obj-y += net/mesh/\n"})
+    assert first_look.look(tmp_path).modules == (FoundModule("net/mesh", ("mesh",)),)
+    write(tmp_path, {"Makefile": "KDIR := /lib/modules/x/build\nall:\n\tmake -C net/mesh\n"})
+    assert first_look.look(tmp_path).modules == (FoundModule("net/mesh", ("mesh",)),)
+
+
 def test_a_makefile_that_makes_a_header_first_is_run_itself(tmp_path: Path) -> None:
     rules = (
         "KDIR ?= /lib/modules/$(shell uname -r)/build\nobj-m := a.o\nall: ids.h\n\tmake -C $(KDIR)\nids.h:\n"
