@@ -29,7 +29,14 @@ _NO_NETWORK = re.compile(
     re.IGNORECASE,
 )
 _NO_SUCH_COMMIT = re.compile(r"not our ref|couldn't find remote ref|no such remote ref", re.IGNORECASE)
-# What git says, what it means for the user, and what to do; the first that is found counts.
+INCOMPLETE = (
+    r"from promisor remote|lazy fetching disabled|alternate object path|repository corruption on the"
+    r"|fatal: unable to read [0-9a-f]{40}",
+    "the repository lacks objects: it is a partial clone, borrows from one that is gone, or is damaged",
+    "complete it (git fetch --refetch --no-filter, git repack -a -d), or clone it without --filter",
+)
+"""What git says of a repository that lacks objects, what it means for the user, and what to do."""
+# Likewise of others; the first that is found counts.
 _REFUSALS = (
     (
         r"mismatched algorithms|unknown repository extension found:\s*objectformat|object format 'sha256'",
@@ -53,11 +60,7 @@ _REFUSALS = (
         "there is no git repository at this address",
         "check the address; where it is served as plain files, git update-server-info has to be run there",
     ),
-    (
-        r"from promisor remote|lazy fetching disabled|alternate object path|repository corruption on the",
-        "the repository lacks objects: it is a partial clone, borrows from one that is gone, or is damaged",
-        "complete it (git fetch --refetch, git repack -a -d), or fetch from where it was cloned",
-    ),
+    INCOMPLETE,
 )
 _PROGRESS = re.compile(r"^(?:remote: )?([A-Z][a-z]+ [a-z]+):\s+(\d+)% ")
 

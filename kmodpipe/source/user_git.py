@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from kmodpipe.source.build_products import is_source
-from kmodpipe.source.git_command import QUIET_ENV
+from kmodpipe.source.git_command import INCOMPLETE, QUIET_ENV
 from kmodpipe.util import process
+from kmodpipe.util.errors import InfraError, UserError
 
 _GIT_LIMIT_S = 120.0
 # In a partial clone git would fetch missing objects, with a program that its configuration names. The first
@@ -26,7 +28,8 @@ def run_git(
 ) -> process.Completed:
     """Run git in the user's folder; ``whole`` is as in `process.run`.
 
-    It runs no program that the folder's git configuration names, and fetches no missing objects.
+    It runs no program that the folder's git configuration names, and fetches no missing objects. Raise
+    UserError for a repository that lacks some, InfraError if git fails otherwise and ``check`` is set.
     """
     argv = [
         "git",
@@ -40,15 +43,21 @@ def run_git(
         "safe.directory=*",
         *args,
     ]
-    return process.run(
-        argv,
-        timeout_s=_GIT_LIMIT_S,
-        cwd=root,
-        env={**QUIET_ENV, **_OFFLINE, **(env or {})},
-        check=check,
-        stdin=stdin,
-        whole=whole,
-    )
+    try:
+        return process.run(
+            argv,
+            timeout_s=_GIT_LIMIT_S,
+            cwd=root,
+            env={**QUIET_ENV, **_OFFLINE, **(env or {})},
+            check=check,
+            stdin=stdin,
+            whole=whole,
+        )
+    except InfraError as e:
+        said, what, hint = INCOMPLETE
+        if re.search(said, e.detail):
+            raise UserError(what, where=str(root), detail=e.detail, hint=hint) from e
+        raise
 
 
 def state(root: Path) -> dict[str, str]:

@@ -118,3 +118,15 @@ def test_a_folder_that_is_neither(tmp_path: Path) -> None:
         series.load(f"{tmp_path}/empty#a..b", tmp_path)
     with pytest.raises(UserError, match="holds no patch"):
         series.load(f"{tmp_path}/empty", tmp_path)
+
+
+def test_a_partial_clone_says_how_it_becomes_a_whole_one(repository: Path, tmp_path: Path) -> None:
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    git(repository, "config", "uploadpack.allowAnySHA1InWant", "true")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", repository.as_uri(), "partial")
+    wanted = f"{tmp_path / 'partial'}#origin/base..origin/topic"
+    with pytest.raises(UserError, match="lacks objects: it is a partial clone") as caught:
+        series.load(wanted, tmp_path)
+    assert "git fetch --refetch --no-filter" in caught.value.hint
+    git(tmp_path / "partial", "fetch", "-q", "--refetch", "--no-filter")
+    assert series.load(wanted, tmp_path).digest == series.load(f"{repository}#base..topic", tmp_path).digest
