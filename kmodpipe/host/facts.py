@@ -52,6 +52,9 @@ TESTS = (
     Need("chromium", "chromium", "looking at the HTML report"),
     Need("npm", "npm", "a GitLab runner, an HTML viewer"),
     Need("rsync", "rsync", "a GitLab runner that keeps its jobs apart"),
+    Need("busybox", "busybox", "the shell of a small system, for reproduce.sh"),
+    Need("zsh", "zsh", "the completion of its command line"),
+    Need("fish", "fish", "the completion of its command line"),
 )
 
 _PROGRAMS = (
