@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Sequence
 
 # A rule on a line of its own: targets, a colon that begins no assignment, and what they need.
 _RULE = re.compile(r"^([^\s#:=][^#:=\n]*)::?(?!=)([^#=\n]*)$", re.MULTILINE)
@@ -11,6 +11,7 @@ _RULE = re.compile(r"^([^\s#:=][^#:=\n]*)::?(?!=)([^#=\n]*)$", re.MULTILINE)
 _KERNEL = re.compile(
     r"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*[:?]?=[^\n]*(?:/lib/modules/|/usr/src/)[^\n]*$", re.MULTILINE
 )
+_Rule = tuple[list[str], list[str]]
 _INSTALLS = re.compile(r"install|clean|check|test|dist", re.IGNORECASE)
 
 
@@ -20,13 +21,9 @@ def make_for(makefile: str, missing: str) -> str:
     That is a goal of this Makefile that needs the file, and the kernel's build folder as ``{kit}``; empty if
     no rule makes the file.
     """
-    rules = list(_rules(makefile.replace("\\\n", " ")))
-    made = [target for targets, _ in rules for target in targets if _is(target, missing)]
-    if not made:
-        return ""
-    goals = [targets[0] for targets, needs in rules if made[0] in needs]
-    goal = next((one for one in goals if not _INSTALLS.search(one) and "$" not in one), "")
-    return " ".join(filter(None, (goal, kernel_folder(makefile))))
+    rules = _rules(makefile)
+    made = next((target for targets, _ in rules for target in targets if _is(target, missing)), "")
+    return " ".join(filter(None, (_goal(rules, {made}), kernel_folder(makefile)))) if made else ""
 
 
 def kernel_folder(makefile: str) -> str:
@@ -37,18 +34,22 @@ def kernel_folder(makefile: str) -> str:
 
 def before_kbuild(makefile: str) -> str:
     """Return the arguments of make for a Makefile that makes a header before it runs kbuild, else nothing."""
-    rules = list(_rules(makefile.replace("\\\n", " ")))
-    headers = [target for targets, _ in rules for target in targets if target.endswith(".h")]
-    for header in headers:
-        words = make_for(makefile, header)
-        if " " in words:
-            return words
-    return ""
+    rules = _rules(makefile)
+    headers = {target for targets, _ in rules for target in targets if target.endswith(".h")}
+    goal, kernel = _goal(rules, headers), kernel_folder(makefile)
+    return f"{goal} {kernel}" if goal and kernel else ""
 
 
-def _rules(makefile: str) -> Iterator[tuple[list[str], list[str]]]:
-    for match in _RULE.finditer(makefile):
-        yield match[1].split(), match[2].split()
+def _goal(rules: Sequence[_Rule], made: Collection[str]) -> str:
+    """Return the first goal that needs one of these files, of those that build; empty if none does."""
+    goals = (targets[0] for targets, needs in rules if any(one in made for one in needs))
+    return next((one for one in goals if not _INSTALLS.search(one) and "$" not in one), "")
+
+
+def _rules(makefile: str) -> list[_Rule]:
+    """Return the rules, each with its targets and what they need."""
+    found = _RULE.finditer(makefile.replace("\\\n", " "))
+    return [(match[1].split(), match[2].split()) for match in found]
 
 
 def _is(target: str, missing: str) -> bool:
